@@ -1,0 +1,145 @@
+"""Argument guards: the one place that words what is wrong with an argument and how to mend it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import torch
+from torch import Tensor
+
+
+def shape(tensor: Tensor) -> str:
+    """Shape as error messages print it."""
+    return str(tuple(tensor.shape))
+
+
+def is_tensor(name: str, value: object) -> None:
+    """Refuse anything that is not a tensor."""
+    if not isinstance(value, Tensor):
+        raise TypeError(
+            f"`{name}` should be a torch.Tensor. Got {type(value).__name__}. "
+            "Convert it with `torch.as_tensor`."
+        )
+
+
+def is_floating(name: str, tensor: Tensor) -> None:
+    """Refuse integers, booleans and complex numbers."""
+    if not tensor.is_floating_point():
+        raise TypeError(f"`{name}` should be floating point. Got {tensor.dtype}.")
+
+
+def has_rank(name: str, tensor: Tensor, letters: str) -> None:
+    """Refuse a tensor whose rank is not that of ``letters``, for instance ``(n, d)``."""
+    if tensor.ndim != len([axis for axis in letters.strip("()").split(",") if axis]):
+        raise ValueError(f"`{name}` should have shape {letters}. Got {shape(tensor)}.")
+
+
+def is_point_cloud(name: str, points: Tensor) -> None:
+    """Refuse what is not one floating-point cloud."""
+    is_tensor(name, points)
+    has_rank(name, points, "(n, d)")
+    is_floating(name, points)
+
+
+def is_square(name: str, matrix: Tensor) -> None:
+    """Refuse what is not one floating-point square matrix."""
+    is_tensor(name, matrix)
+    if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1]:
+        raise ValueError(f"`{name}` should be a square matrix (n, n). Got {shape(matrix)}.")
+    is_floating(name, matrix)
+
+
+def is_option(name: str, value: object, options: Iterable[str]) -> None:
+    """Refuse a keyword that is none of the options."""
+    names = [f'"{option}"' for option in options]
+    if not isinstance(value, str) or f'"{value}"' not in names:
+        listed = ", ".join(names[:-1]) + f" or {names[-1]}" if len(names) > 1 else names[0]
+        raise ValueError(f"`{name}` should be {listed}. Got {value!r}.")
+
+
+def is_at_least(name: str, value: float, bound: float) -> None:
+    """Refuse a number below its bound, and NaN."""
+    if not value >= bound:
+        raise ValueError(f"`{name}` should be at least {bound}. Got {value}.")
+
+
+def match(source: Tensor, target: Tensor) -> None:
+    """Refuse two views that are not rows of one common width for the same vertices."""
+    if len(source) != len(target):
+        raise ValueError(
+            "`source` and `target` should have one row per vertex, in the same order. "
+            f"Got {len(source)} and {len(target)} rows. "
+            "To pair samples with class prototypes, pass `prototypes[labels]`."
+        )
+    if source.shape[1] != target.shape[1]:
+        raise ValueError(
+            "`source` and `target` should have as many coordinates. "
+            f"Got {source.shape[1]} and {target.shape[1]}. Map both into a common space first, "
+            "for instance with `exponential_affinity`."
+        )
+    if source.dtype != target.dtype:
+        raise TypeError(
+            f"`source` and `target` should have one dtype. Got {source.dtype} and {target.dtype}. "
+            "Use `target.to(source.dtype)`."
+        )
+    on_one_device("source", source, "target", target.device)
+
+
+def on_one_device(name: str, tensor: Tensor, other: str, device: torch.device) -> None:
+    """Refuse arguments on two devices."""
+    if tensor.device != device:
+        raise ValueError(
+            f"`{name}` and `{other}` should be on one device. Got {tensor.device} and {device}. "
+            f"Use `{other}.to({name}.device)`."
+        )
+
+
+def indexes(vertices: int, cloud_sizes: Sequence[int]) -> None:
+    """Refuse pairs that were found on another number of vertices."""
+    expected = sum(cloud_sizes)
+    if expected > vertices:
+        raise ValueError(
+            f"`pairs` should index {vertices} vertices. Got vertex {expected - 1}. "
+            "Were the pairs found on another batch?"
+        )
+    if expected < vertices:
+        raise ValueError(
+            f"`pairs` should index {vertices} vertices. Got pairs of {expected} vertices. "
+            "Were the pairs found on another batch?"
+        )
+
+
+def are_labels(labels: Tensor, vertices: int) -> None:
+    """Refuse labels that do not give one integer per vertex."""
+    if labels.is_floating_point() or labels.is_complex():
+        raise TypeError(f"`labels` should be integers. Got {labels.dtype}.")
+    if labels.ndim != 1 or len(labels) != vertices:
+        raise ValueError(
+            f"`labels` should have one entry per vertex, shape ({vertices},). Got {shape(labels)}."
+        )
+
+
+def are_finite(name: str, points: Tensor) -> None:
+    """Refuse rows with NaN or infinity. Reads values: synchronises the device."""
+    if bool(points.sum().isfinite()):  # one pass, no temporary; the sum of finite rows may overflow
+        return
+    bad = ~points.isfinite().all(dim=1)
+    count = int(bad.sum())
+    if count:
+        rows = "1 row" if count == 1 else f"{count} rows"
+        raise ValueError(
+            f"`{name}` should be finite. Got {rows} with NaN or infinity, "
+            f"first at row {int(bad.nonzero()[0])}."
+        )
+
+
+def have_direction(name: str, points: Tensor) -> None:
+    """Refuse zero rows, whose cosine is undefined. Reads values: synchronises the device."""
+    zero = (points == 0).all(dim=1)
+    count = int(zero.sum())
+    if count:
+        rows = "1 zero row" if count == 1 else f"{count} zero rows"
+        raise ValueError(
+            f'`{name}` should have no zero row under `metric="cosine"`. Got {rows}, '
+            f"first at row {int(zero.nonzero()[0])}."
+        )

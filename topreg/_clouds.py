@@ -1,0 +1,88 @@
+"""One representation for one cloud and for many: the disjoint union.
+
+``(n, d)``, ``(b, n, d)`` and a sequence of ``(n_i, d)`` all become one matrix of rows and the
+sizes of the clouds; vertices are numbered cloud after cloud.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from topreg import _checks
+
+Clouds = Tensor | Sequence[Tensor]
+
+
+def join(points: Clouds, name: str = "points") -> tuple[Tensor, tuple[int, ...]]:
+    """Rows of all clouds, and how many each cloud has."""
+    if isinstance(points, Tensor):
+        if points.ndim == 3:
+            from einops import rearrange
+
+            _checks.is_floating(name, points)
+            return rearrange(points, "b n d -> (b n) d"), (points.shape[1],) * points.shape[0]
+        _checks.is_point_cloud(name, points)
+        return points, (len(points),)
+    clouds = _as_list(points, name)
+    for cloud in clouds:
+        _checks.is_point_cloud(name, cloud)
+    _have_one_width(name, clouds)
+    return torch.cat(clouds), tuple(len(cloud) for cloud in clouds)
+
+
+def join_labels(labels: Clouds) -> Tensor:
+    """Labels of all clouds as one vector."""
+    if isinstance(labels, Tensor):
+        return labels.flatten() if labels.ndim == 2 else labels
+    return torch.cat(_as_list(labels, "labels"))
+
+
+def join_matrices(distances: Clouds, name: str = "points") -> tuple[Tensor, tuple[int, ...]]:
+    """Entries of all square matrices, one matrix after the other, and the matrices' sizes."""
+    if isinstance(distances, Tensor) and distances.ndim == 3:
+        batch, rows, columns = distances.shape
+        if rows != columns:
+            raise ValueError(
+                f"`{name}` should hold square matrices (b, n, n). Got {tuple(distances.shape)}."
+            )
+        _checks.is_floating(name, distances)
+        return distances.reshape(-1), (rows,) * batch
+    matrices = [distances] if isinstance(distances, Tensor) else _as_list(distances, name)
+    for matrix in matrices:
+        _checks.is_square(name, matrix)
+    flat = [matrix.reshape(-1) for matrix in matrices]
+    return (flat[0] if len(flat) == 1 else torch.cat(flat)), tuple(len(m) for m in matrices)
+
+
+def starts(sizes: Sequence[int]) -> list[int]:
+    """Number of the first vertex of each cloud, and the number of vertices."""
+    first = [0]
+    for size in sizes:
+        first.append(first[-1] + size)
+    return first
+
+
+def _as_list(points: Sequence[Tensor], name: str) -> list[Tensor]:
+    """The clouds of a non-empty sequence."""
+    if not isinstance(points, Sequence):
+        _checks.is_tensor(name, points)
+    if len(points) == 0:
+        raise ValueError(f"`{name}` should hold at least one cloud. Got an empty sequence.")
+    for cloud in points:
+        _checks.is_tensor(name, cloud)
+    return list(points)
+
+
+def _have_one_width(name: str, clouds: Sequence[Tensor]) -> None:
+    """Refuse clouds whose rows cannot be joined."""
+    widths = sorted({cloud.shape[1] for cloud in clouds})
+    if len(widths) > 1:
+        raise ValueError(
+            f"`{name}` should hold clouds with as many coordinates. "
+            f"Got {', '.join(map(str, widths))}."
+        )
+    if len({(cloud.dtype, cloud.device) for cloud in clouds}) > 1:
+        raise ValueError(f"`{name}` should hold clouds of one dtype on one device.")

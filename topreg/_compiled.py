@@ -1,0 +1,46 @@
+"""How the library compiles its loops, and how it spreads clouds over threads."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numba
+import torch
+
+THREADING_THRESHOLD = 1 << 18  # matrix entries below which a second thread costs more than it saves
+
+
+def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Compile without the GIL; keep the machine code on disk unless no directory is writable."""
+    try:
+        return numba.njit(nogil=True, cache=True, error_model="numpy")(function)
+    except RuntimeError:  # "cannot cache function": read-only installation and read-only home
+        return numba.njit(nogil=True, error_model="numpy")(function)
+
+
+def over_clouds(work: Callable[[int, int], object], sizes: list[int]) -> None:
+    """Call ``work(first, last)`` on consecutive clouds, on torch's number of threads.
+
+    The pool lives for one call: threads kept for longer would not survive a fork.
+    """
+    entries = sum(n * n for n in sizes)
+    threads = min(torch.get_num_threads(), len(sizes))
+    if threads < 2 or entries < THREADING_THRESHOLD:
+        work(0, len(sizes))
+        return
+    bounds = _equal_shares(sizes, threads)
+    with ThreadPoolExecutor(threads) as pool:
+        list(pool.map(work, bounds[:-1], bounds[1:]))
+
+
+def _equal_shares(sizes: list[int], shares: int) -> list[int]:
+    """Cut points that give each thread about the same number of matrix entries."""
+    total = sum(n * n for n in sizes)
+    bounds, seen = [0], 0
+    for cloud, n in enumerate(sizes):
+        seen += n * n
+        if seen * shares >= total * len(bounds) and len(bounds) < shares:
+            bounds.append(cloud + 1)
+    return [*bounds, len(sizes)] if bounds[-1] < len(sizes) else bounds

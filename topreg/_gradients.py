@@ -1,0 +1,115 @@
+"""Adding a regulariser's gradient at the scale of the main loss's gradient."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor
+
+from topreg import _checks
+
+NORMS = ("global", "per_parameter", "rowwise")
+
+
+def balanced_backward(
+    main: Tensor,
+    regularizer: Tensor,
+    parameters: Iterable[Tensor],
+    *,
+    weight: float,
+    norm: str = "global",
+) -> None:
+    r"""Backward pass of two losses whose gradients keep a constant ratio of norms.
+
+    .. math::
+
+        \nabla_\theta \mathrel{+}= g + \omega \frac{|g|_2}{|h|_2} h,
+        \qquad g = \nabla_\theta L_{main},\; h = \nabla_\theta L_{reg}
+
+    Args:
+        main: The loss that sets the scale.
+        regularizer: The loss whose gradient is rescaled; a zero gradient adds nothing.
+        parameters: Leaves whose ``.grad`` is added to. Those that neither loss reaches are left
+            alone.
+        weight: :math:`\omega`, dimensionless.
+        norm: ``"global"`` takes the norms over all parameters together, ``"per_parameter"`` over
+            each one, ``"rowwise"`` over each row (last axis) of each one.
+
+    Raises:
+        ValueError: If a loss is not a scalar, ``norm`` is unknown, or there is no parameter.
+
+    Shape:
+        - main, regularizer: :math:`()`.
+
+    Note:
+        Two backward passes through what the losses share. ``main.backward()`` is not needed
+        beside it.
+
+    Source:
+        Zhang et al., NeurIPS 2024, section 3.3 (global). The authors' code is ``"rowwise"``.
+
+    Example:
+        >>> import torch
+        >>> from topreg import balanced_backward
+        >>> x = torch.tensor([3.0, 4.0], requires_grad=True)
+        >>> balanced_backward(x.square().sum() / 2, 100 * x[0], [x], weight=0.2)
+        >>> x.grad
+        tensor([4., 4.])
+    """
+    _checks.is_option("norm", norm, NORMS)
+    _checks.has_rank("main", main, "()")
+    _checks.has_rank("regularizer", regularizer, "()")
+    leaves = [p for p in parameters if p.requires_grad]
+    if not leaves:
+        raise ValueError("`parameters` should hold a tensor that requires a gradient. Got none.")
+    g = _gradients(main, leaves, retain_graph=True)
+    h = _gradients(regularizer, leaves, retain_graph=False)
+    with torch.no_grad():
+        scales = _scales(g, h, leaves, norm)
+        for leaf, g_leaf, h_leaf, scale in zip(leaves, g, h, scales, strict=True):
+            if h_leaf is not None and scale is not None:
+                h_leaf = (weight * scale).to(h_leaf.dtype) * h_leaf
+            parts = [part for part in (g_leaf, h_leaf) if part is not None]
+            if parts:
+                total = parts[0] if len(parts) == 1 else parts[0] + parts[1]
+                leaf.grad = total.clone() if leaf.grad is None else leaf.grad + total
+
+
+def _gradients(
+    loss: Tensor, leaves: list[Tensor], *, retain_graph: bool
+) -> tuple[Tensor | None, ...]:
+    """Gradient in each leaf; ``None`` where the loss does not reach it."""
+    if not loss.requires_grad:
+        return (None,) * len(leaves)
+    return torch.autograd.grad(loss, leaves, retain_graph=retain_graph, allow_unused=True)
+
+
+def _scales(
+    g: tuple[Tensor | None, ...],
+    h: tuple[Tensor | None, ...],
+    leaves: list[Tensor],
+    norm: str,
+) -> list[Tensor | None]:
+    """|g| / |h| for each leaf, 0 where h is zero; ``None`` where h does not exist."""
+    axis = -1 if norm == "rowwise" else None
+    sizes = [(_norm(a, p, axis), _norm(b, p, axis)) for a, b, p in zip(g, h, leaves, strict=True)]
+    if norm == "global":
+        total = tuple(torch.stack([s[k] for s in sizes]).norm() for k in (0, 1))
+        sizes = [(total[0], total[1])] * len(leaves)
+    return [
+        None if b is None else torch.where(h_size > 0, g_size / h_size, 0.0)
+        for b, (g_size, h_size) in zip(h, sizes, strict=True)
+    ]
+
+
+def _norm(gradient: Tensor | None, leaf: Tensor, axis: int | None) -> Tensor:
+    """Norm in double precision, whose squares neither underflow nor overflow; 0 without one."""
+    if gradient is None:
+        shape = (*leaf.shape[:-1], 1) if axis is not None and leaf.ndim else ()
+        return torch.zeros(shape, dtype=torch.float64, device=leaf.device)
+    keep = axis is not None and leaf.ndim > 0
+    norm: Tensor = torch.linalg.vector_norm(
+        gradient, dim=axis if keep else None, keepdim=keep, dtype=torch.float64
+    )
+    return norm

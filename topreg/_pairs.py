@@ -1,0 +1,282 @@
+"""Persistence pairs: which edges create and destroy each homology class."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from topreg import _checks
+from topreg._clouds import Clouds, join, join_labels, starts
+from topreg.metrics import METRICS, Metric, edge_lengths
+
+_EDGES = ("birth_edges", "death_edges", "essential_edges")
+
+
+@dataclass(frozen=True, eq=False)
+class PersistencePairs:
+    r"""Edges that create and destroy the homology classes of one or several filtered clouds.
+
+    A class :math:`\mu` in dimension p is represented by the longest edge of the simplex that
+    creates it and the longest edge of the simplex that destroys it. In dimension 0 a vertex v
+    creates the class; it is written as the degenerate edge (v, v). Pairs are sorted by (cloud,
+    death weight, death i, death j).
+
+    Args:
+        dimension: Homology dimension p.
+        birth_edges: Edges (i, j), i <= j, at which classes are born.
+        death_edges: Edges (i, j), i < j, at which they die.
+        essential_edges: Births of the classes that never die.
+        cloud_sizes: Vertices of each cloud; they are numbered cloud after cloud.
+
+    Raises:
+        TypeError: If the edges are not int64 tensors.
+        ValueError: If shapes or devices do not agree.
+
+    Shape:
+        - birth_edges, death_edges: :math:`(m, 2)`; essential_edges: :math:`(e, 2)`; int64.
+
+    Note:
+        Immutable, cacheable and picklable; :meth:`to_tensors` is for stores without pickle.
+
+    Source:
+        Zhang et al., NeurIPS 2024, section 3.2. At a merge the component whose smallest vertex is
+        larger dies; the paper leaves the birth vertex open.
+
+    Example:
+        >>> import torch
+        >>> from topreg import RipsFiltration
+        >>> pairs = RipsFiltration().pairs(torch.tensor([[0.0], [1.0], [3.0]]))
+        >>> pairs.death_edges
+        tensor([[0, 1],
+                [1, 2]])
+        >>> pairs.diagram(torch.tensor([[0.0], [1.0], [3.0]]))
+        tensor([[0., 1.],
+                [0., 2.]])
+    """
+
+    dimension: int
+    birth_edges: Tensor
+    death_edges: Tensor
+    essential_edges: Tensor
+    cloud_sizes: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        for name in _EDGES:
+            edges = getattr(self, name)
+            _checks.is_tensor(name, edges)
+            if edges.dtype != torch.int64:
+                raise TypeError(f"`{name}` should be torch.int64. Got {edges.dtype}.")
+            if edges.ndim != 2 or edges.shape[1] != 2:
+                raise ValueError(f"`{name}` should have shape (m, 2). Got {_checks.shape(edges)}.")
+        if len(self.birth_edges) != len(self.death_edges):
+            raise ValueError(
+                "`birth_edges` and `death_edges` should have one row per pair. "
+                f"Got {len(self.birth_edges)} and {len(self.death_edges)} rows."
+            )
+
+    def __len__(self) -> int:
+        """Number of pairs, without the essential classes."""
+        return len(self.death_edges)
+
+    def __repr__(self) -> str:
+        """Counts rather than indices."""
+        return (
+            f"PersistencePairs(dimension={self.dimension}, pairs={len(self)}, "
+            f"essential={len(self.essential_edges)}, cloud_sizes={self.cloud_sizes})"
+        )
+
+    def to(self, device: torch.device | str) -> PersistencePairs:
+        """The same pairs on another device.
+
+        Args:
+            device: Where the index tensors shall live.
+
+        Returns:
+            Pairs whose tensors are on ``device``.
+        """
+        return replace(self, **{name: getattr(self, name).to(device) for name in _EDGES})
+
+    def cloud(self) -> Tensor:
+        """Which cloud each pair belongs to.
+
+        Returns:
+            Cloud numbers from 0.
+
+        Shape:
+            - Output: :math:`(m,)`, int64.
+        """
+        return self._cloud_of(self.death_edges)
+
+    def split(self) -> list[PersistencePairs]:
+        """One object for each cloud, its vertices numbered from 0.
+
+        Returns:
+            As many objects as there are clouds, in order.
+        """
+        pair_cloud, essential_cloud = self.cloud(), self._cloud_of(self.essential_edges)
+        parts = []
+        for number, (first, size) in enumerate(
+            zip(starts(self.cloud_sizes)[:-1], self.cloud_sizes, strict=True)
+        ):
+            mine = pair_cloud == number
+            parts.append(
+                PersistencePairs(
+                    self.dimension,
+                    self.birth_edges[mine] - first,
+                    self.death_edges[mine] - first,
+                    self.essential_edges[essential_cloud == number] - first,
+                    (size,),
+                )
+            )
+        return parts
+
+    def select(self, mask: Tensor) -> PersistencePairs:
+        """The pairs where a mask is true; essential classes stay.
+
+        Args:
+            mask: Which pairs to keep.
+
+        Returns:
+            Fewer pairs on the same vertices.
+
+        Raises:
+            TypeError: If ``mask`` is not boolean.
+            ValueError: If it does not have one entry per pair.
+
+        Shape:
+            - mask: :math:`(m,)`, bool.
+        """
+        if mask.dtype != torch.bool:
+            raise TypeError(f"`mask` should be torch.bool. Got {mask.dtype}.")
+        if mask.shape != (len(self),):
+            raise ValueError(
+                f"`mask` should have one entry per pair, shape ({len(self)},). "
+                f"Got {_checks.shape(mask)}."
+            )
+        return replace(self, birth_edges=self.birth_edges[mask], death_edges=self.death_edges[mask])
+
+    def between(self, labels: Clouds) -> PersistencePairs:
+        """The pairs whose death edge joins vertices of two different labels.
+
+        Args:
+            labels: Label of each vertex.
+
+        Returns:
+            Fewer pairs on the same vertices.
+
+        Raises:
+            TypeError: If ``labels`` are not integers.
+            ValueError: If there is not one label per vertex.
+
+        Shape:
+            - labels: :math:`(N,)`, integers, N vertices in all clouds.
+        """
+        labels = join_labels(labels)
+        _checks.are_labels(labels, sum(self.cloud_sizes))
+        ends = labels[self.death_edges]
+        return self.select(ends[:, 0] != ends[:, 1])
+
+    def vertices(self) -> Tensor:
+        """End points of the death edges and of the birth edges that are not (v, v).
+
+        Returns:
+            Vertex numbers, ascending, each once.
+
+        Shape:
+            - Output: :math:`(v,)`, int64.
+        """
+        proper = self.birth_edges[self.birth_edges[:, 0] != self.birth_edges[:, 1]]
+        ends: Tensor = torch.cat([self.death_edges, proper]).unique()
+        return ends
+
+    def diagram(self, points: Clouds, metric: Metric = "euclidean") -> Tensor:
+        r"""Birth and death of each class in a metric, differentiable in the points.
+
+        .. math::
+
+            \bigl(d(x_{i(\beta)}, x_{j(\beta)}),\; d(x_{i(\delta)}, x_{j(\delta)})\bigr)
+
+        Args:
+            points: Points of the same vertices, not necessarily those of the filtration.
+            metric: As in :func:`~topreg.pairwise_distances`.
+
+        Returns:
+            Birth in column 0, death in column 1, in at least single precision.
+
+        Raises:
+            ValueError: If the pairs belong to another number of vertices, or the metric is unknown.
+
+        Shape:
+            - points: :math:`(n, d)`, :math:`(b, n, d)` or a sequence of :math:`(n_i, d)`.
+            - Output: :math:`(m, 2)`.
+        """
+        rows, _ = join(points)
+        if not callable(metric):
+            _checks.is_option("metric", metric, METRICS)
+        self.check(rows, "points")
+        births = edge_lengths(rows, self.birth_edges, metric)
+        return torch.stack([births, edge_lengths(rows, self.death_edges, metric)], dim=1)
+
+    def check(self, rows: Tensor, name: str) -> None:
+        """Refuse rows that cannot be those of the vertices of these pairs.
+
+        Args:
+            rows: One row per vertex.
+            name: What the caller calls them.
+
+        Raises:
+            ValueError: If number or device differ.
+        """
+        _checks.indexes(len(rows), self.cloud_sizes)
+        _checks.on_one_device(name, rows, "pairs", self.death_edges.device)
+
+    def to_tensors(self) -> dict[str, Tensor]:
+        """Plain tensors, for instance for ``safetensors.torch.save_file``.
+
+        Returns:
+            A tensor for each field.
+        """
+        numbers = {
+            "dimension": torch.tensor(self.dimension),
+            "cloud_sizes": torch.tensor(self.cloud_sizes, dtype=torch.int64),
+        }
+        return numbers | {name: getattr(self, name).contiguous() for name in _EDGES}
+
+    @classmethod
+    def from_tensors(cls, tensors: Mapping[str, Tensor]) -> PersistencePairs:
+        """Pairs from what :meth:`to_tensors` gave.
+
+        Args:
+            tensors: A tensor for each field.
+
+        Returns:
+            The pairs, on the device of the tensors.
+
+        Raises:
+            ValueError: If a field is missing or a vertex is out of range.
+        """
+        missing = [n for n in ("dimension", "cloud_sizes", *_EDGES) if n not in tensors]
+        if missing:
+            raise ValueError(
+                f"`tensors` should hold the fields of PersistencePairs. Got no {missing[0]!r}."
+            )
+        sizes = tuple(int(size) for size in tensors["cloud_sizes"])
+        for name in _EDGES:
+            _in_range(name, tensors[name], sizes)
+        births, deaths, essential = (tensors[name] for name in _EDGES)
+        return cls(int(tensors["dimension"]), births, deaths, essential, sizes)
+
+    def _cloud_of(self, edges: Tensor) -> Tensor:
+        """Cloud number of each edge."""
+        last = torch.tensor(starts(self.cloud_sizes)[1:], device=edges.device)
+        return torch.bucketize(edges[:, 0].contiguous(), last, right=True)
+
+
+def _in_range(name: str, edges: Tensor, sizes: Sequence[int]) -> None:
+    """Refuse vertices that are none of the clouds'."""
+    bad = edges[(edges < 0) | (edges >= sum(sizes))]
+    if len(bad):
+        raise ValueError(f"`{name}` should index {sum(sizes)} vertices. Got vertex {int(bad[0])}.")

@@ -1,0 +1,145 @@
+"""Proxy spaces: representations that stand for the points once the pairs are found."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from topreg import _checks
+from topreg._repr import constructor_call
+
+
+def exponential_affinity(points: Tensor, keys: Tensor, *, sharpness: float) -> Tensor:
+    r"""Similarity of each point to each cached key.
+
+    .. math::
+
+        A_{ik} = \exp\bigl(-\beta (1 - x_i \cdot f_k)\bigr)
+
+    Args:
+        points: Point cloud, rows normalised to length one.
+        keys: Cached keys, rows normalised likewise.
+        sharpness: :math:`\beta`, dimensionless.
+
+    Returns:
+        Affinities, dimensionless; 1 where a point equals a key.
+
+    Raises:
+        ValueError: If widths differ.
+
+    Shape:
+        - points: :math:`(n, d)`; keys: :math:`(c, d)`. Output: :math:`(n, c)`.
+
+    Note:
+        Differentiable in ``points`` and ``keys``. Time :math:`O(n c d)`.
+
+    Source:
+        Zhang et al., NeurIPS 2024, section 3.3, after Tip-Adapter (Zhang et al., ECCV 2022).
+
+    Example:
+        >>> import torch
+        >>> from topreg import exponential_affinity
+        >>> exponential_affinity(torch.eye(2), torch.eye(2), sharpness=1.0)
+        tensor([[1.0000, 0.3679],
+                [0.3679, 1.0000]])
+    """
+    _checks.is_point_cloud("points", points)
+    _checks.is_point_cloud("keys", keys)
+    if points.shape[1] != keys.shape[1]:
+        raise ValueError(
+            "`points` and `keys` should have as many coordinates. "
+            f"Got {points.shape[1]} and {keys.shape[1]}."
+        )
+    return torch.exp(-sharpness * (1 - points @ keys.T))
+
+
+class ExponentialAffinity(nn.Module):
+    """Module form of :func:`exponential_affinity`.
+
+    Args:
+        sharpness: As in the function.
+
+    Example:
+        >>> from topreg import ExponentialAffinity
+        >>> ExponentialAffinity(sharpness=1.0)
+        ExponentialAffinity(sharpness=1.0)
+    """
+
+    def __init__(self, *, sharpness: float) -> None:
+        super().__init__()
+        self.sharpness = sharpness
+
+    def forward(self, points: Tensor, keys: Tensor) -> Tensor:
+        """Affinities (n, c) of points (n, d) to keys (c, d)."""
+        return exponential_affinity(points, keys, sharpness=self.sharpness)
+
+    def __repr__(self) -> str:
+        """The call that makes an equal module."""
+        return constructor_call(self)
+
+
+def label_indicators(
+    labels: Tensor, cached_labels: Tensor, *, dtype: torch.dtype | None = None
+) -> Tensor:
+    r"""Which cached samples share each sample's label.
+
+    .. math::
+
+        L_{ik} = [y_i = y_k]
+
+    Args:
+        labels: Labels of the samples.
+        cached_labels: Labels of the cached samples.
+        dtype: Floating-point type of the output, torch's default if left out.
+
+    Returns:
+        1 where the labels are equal, else 0.
+
+    Raises:
+        ValueError: If either is not one-dimensional.
+
+    Shape:
+        - labels: :math:`(n,)`; cached_labels: :math:`(c,)`, integers. Output: :math:`(n, c)`.
+
+    Note:
+        Constant: no gradient. Time and memory :math:`O(n c)`.
+
+    Source:
+        Zhang et al., NeurIPS 2024, section 3.3, as the authors' code reads its one-hot labels.
+
+    Example:
+        >>> import torch
+        >>> from topreg import label_indicators
+        >>> label_indicators(torch.tensor([0, 1]), torch.tensor([1, 0, 1]))
+        tensor([[0., 1., 0.],
+                [1., 0., 1.]])
+    """
+    _checks.has_rank("labels", labels, "(n,)")
+    _checks.has_rank("cached_labels", cached_labels, "(c,)")
+    equal = labels[:, None] == cached_labels[None, :]
+    return equal.to(torch.get_default_dtype() if dtype is None else dtype)
+
+
+class LabelIndicators(nn.Module):
+    """Module form of :func:`label_indicators`.
+
+    Args:
+        dtype: As in the function.
+
+    Example:
+        >>> from topreg import LabelIndicators
+        >>> LabelIndicators()
+        LabelIndicators()
+    """
+
+    def __init__(self, *, dtype: torch.dtype | None = None) -> None:
+        super().__init__()
+        self.dtype = dtype
+
+    def forward(self, labels: Tensor, cached_labels: Tensor) -> Tensor:
+        """Indicators (n, c) of labels (n,) among cached labels (c,)."""
+        return label_indicators(labels, cached_labels, dtype=self.dtype)
+
+    def __repr__(self) -> str:
+        """The call that makes an equal module."""
+        return constructor_call(self)

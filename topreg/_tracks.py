@@ -1,0 +1,115 @@
+"""Edge vectors and persistence tracks: pairs as vectors in any space on the same vertices."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from topreg import _checks
+from topreg._clouds import Clouds, join
+from topreg._pairs import PersistencePairs
+
+ORIENTATIONS = ("index", "aligned")
+
+
+def edge_vectors(points: Clouds, edges: Tensor) -> Tensor:
+    r"""Vectors from the first to the second end point of each edge.
+
+    .. math::
+
+        x_j - x_i
+
+    Args:
+        points: Point cloud.
+        edges: Edges (i, j); an edge (v, v) gives the zero vector.
+
+    Returns:
+        One vector for each edge, in the units of the points.
+
+    Raises:
+        ValueError: If ``edges`` are not rows of two vertices.
+
+    Shape:
+        - points: :math:`(n, d)`, :math:`(b, n, d)` or a sequence of :math:`(n_i, d)`.
+        - edges: :math:`(m, 2)`, int64. Output: :math:`(m, d)`.
+
+    Note:
+        Differentiable in ``points``. Time and memory :math:`O(m d)`.
+
+    Source:
+        Zhang et al., NeurIPS 2024, section 3.2.
+
+    Example:
+        >>> import torch
+        >>> from topreg import edge_vectors
+        >>> edge_vectors(torch.tensor([[0.0, 0.0], [1.0, 2.0]]), torch.tensor([[0, 1]]))
+        tensor([[1., 2.]])
+    """
+    rows, _ = join(points)
+    if edges.ndim != 2 or edges.shape[1] != 2:
+        raise ValueError(f"`edges` should have shape (m, 2). Got {_checks.shape(edges)}.")
+    return rows[edges[:, 1]] - rows[edges[:, 0]]
+
+
+def persistence_tracks(
+    points: Clouds, pairs: PersistencePairs, orientation: str = "index"
+) -> Tensor:
+    r"""Persistence tracks: death edge vector minus birth edge vector of each class.
+
+    .. math::
+
+        \mathrm{tra}_p(\mu, X) = (x_{j(\delta)} - x_{i(\delta)}) - (x_{j(\beta)} - x_{i(\beta)})
+
+    In dimension 0 the birth edge is (v, v), and the track is the death edge vector.
+
+    Args:
+        points: Points of the pairs' vertices, in the filtered space or in any other.
+        pairs: :term:`Persistence pairs <persistence pair>`.
+        orientation: ``"index"`` orients edges from the smaller vertex to the larger, which changes
+            with the numbering; ``"aligned"`` flips a death edge vector that opposes its birth edge
+            vector in ``points``.
+
+    Returns:
+        One track for each class, in the units of the points.
+
+    Raises:
+        ValueError: If the pairs belong to another number of vertices.
+
+    Shape:
+        - points: :math:`(n, d)`, :math:`(b, n, d)` or a sequence of :math:`(n_i, d)`.
+        - Output: :math:`(m, d)`.
+
+    Note:
+        Differentiable in ``points``. Time and memory :math:`O(m d)`.
+
+    Source:
+        Zhang et al., NeurIPS 2024, equation 4. ``"aligned"`` is ours.
+
+    Example:
+        >>> import torch
+        >>> from topreg import RipsFiltration, persistence_tracks
+        >>> points = torch.tensor([[0.0, 0.0], [1.0, 0.0], [1.0, 2.0]])
+        >>> persistence_tracks(points, RipsFiltration().pairs(points))
+        tensor([[1., 0.],
+                [0., 2.]])
+    """
+    _checks.is_option("orientation", orientation, ORIENTATIONS)
+    rows, _ = join(points)
+    pairs.check(rows, "points")
+    flips = death_flips(rows, pairs) if orientation == "aligned" else None
+    return oriented_tracks(rows, pairs, flips)
+
+
+def oriented_tracks(points: Tensor, pairs: PersistencePairs, flips: Tensor | None) -> Tensor:
+    """Tracks whose death edge vectors are multiplied by ``flips`` (m,), +1 or -1."""
+    deaths = edge_vectors(points, pairs.death_edges)
+    if flips is not None:
+        deaths = flips[:, None] * deaths
+    return deaths if pairs.dimension == 0 else deaths - edge_vectors(points, pairs.birth_edges)
+
+
+def death_flips(points: Tensor, pairs: PersistencePairs) -> Tensor:
+    """-1 where a death edge vector opposes its birth edge vector, else +1; constant."""
+    points = points.detach()
+    births = edge_vectors(points, pairs.birth_edges)
+    opposed = (births * edge_vectors(points, pairs.death_edges)).sum(1) < 0
+    return 1 - 2 * opposed.to(points.dtype)

@@ -1,0 +1,6 @@
+"""Filtrations: what orders the edges."""
+
+from topreg.filtrations._filtration import Filtration
+from topreg.filtrations._rips import RipsFiltration
+
+__all__ = ["Filtration", "RipsFiltration"]

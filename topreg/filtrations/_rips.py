@@ -1,0 +1,228 @@
+"""The Vietoris-Rips filtration."""
+
+from __future__ import annotations
+
+import math
+from typing import final
+
+import torch
+from torch import Tensor
+
+from topreg import _checks
+from topreg._clouds import Clouds, join, join_matrices, starts
+from topreg._pairs import PersistencePairs
+from topreg._repr import constructor_call
+from topreg.filtrations._filtration import Filtration
+from topreg.metrics import METRICS, Metric, selection_weights
+from topreg.persistence import ENGINES, checked_weights, pairs_of_dimension_0
+
+MAX_DIMENSION = 0
+
+
+@final
+class RipsFiltration(Filtration):
+    r"""Vietoris-Rips filtration of point clouds: simplices appear at their longest edge.
+
+    .. math::
+
+        K_a(X) = \{\sigma \subset X : d(x_i, x_j) \le a \text{ for all } x_i, x_j \in \sigma\}
+
+    Edges are ordered by (weight, i, j), i < j, so that pairs are defined for every input, ties and
+    coincident points included.
+
+    Args:
+        metric: ``"euclidean"``, ``"cosine"``, ``"manhattan"``, a callable
+            ``f(x, y) -> (len(x), len(y))`` whose entries depend on their two rows alone, or
+            ``"precomputed"``: then ``points`` are distance matrices, in which ``inf`` means no
+            edge.
+        max_edge_length: Longer edges do not exist, in the units of the metric; compared in the
+            dtype in which edges are selected.
+        engine: ``"auto"`` or ``"prim"`` (dimension 0).
+
+    Raises:
+        ValueError: If an option is unknown or ``max_edge_length`` is negative.
+
+    Note:
+        Pairs are constants for autograd: which edges are selected does not change under a small
+        enough change of the points, unless distances coincide. Differentiate :meth:`diagram`,
+        the tracks and the losses. Time and memory :math:`O(n^2)` in dimension 0, beside
+        :math:`O(n^2 d)` for the distances.
+
+    Source:
+        Zhang et al., NeurIPS 2024, equation 1, with the closed condition that software uses.
+
+    Example:
+        >>> import torch
+        >>> from topreg import RipsFiltration
+        >>> points = torch.tensor([[0.0, 0.0], [3.0, 4.0], [0.0, 1.0]])
+        >>> filtration = RipsFiltration()
+        >>> pairs = filtration.pairs(points)
+        >>> pairs.death_edges
+        tensor([[0, 2],
+                [1, 2]])
+        >>> filtration.diagram(pairs, points)[:, 1]
+        tensor([1.0000, 4.2426])
+    """
+
+    def __init__(
+        self,
+        *,
+        metric: Metric = "euclidean",
+        max_edge_length: float = math.inf,
+        engine: str = "auto",
+    ) -> None:
+        if not callable(metric):
+            _checks.is_option("metric", metric, (*METRICS, "precomputed"))
+        _checks.is_at_least("max_edge_length", max_edge_length, 0)
+        _checks.is_option("engine", engine, ENGINES)
+        self.metric = metric
+        self.max_edge_length = max_edge_length
+        self.engine = engine
+
+    def __repr__(self) -> str:
+        """The call that makes an equal filtration."""
+        return constructor_call(self)
+
+    @torch.no_grad()
+    def pairs(
+        self, points: Clouds, dimension: int = 0, *, check_values: bool = True
+    ) -> PersistencePairs:
+        """Persistence pairs in one dimension, found without gradient.
+
+        Args:
+            points: Point clouds, or distance matrices if ``metric="precomputed"``.
+            dimension: Homology dimension.
+            check_values: Whether to read the values for NaN, infinity, asymmetry and range. Without
+                it they are taken to be what they should be; the result for other values is
+                undefined.
+
+        Returns:
+            The pairs; in dimension 0 there are n - 1 for each cloud unless edges are missing.
+
+        Raises:
+            TypeError: If ``points`` are not floating point.
+            ValueError: If shapes do not fit, values are not finite, a matrix is not one of
+                distances, or the dimension is not available.
+
+        Shape:
+            - points: :math:`(n, d)`, :math:`(b, n, d)` or a sequence of :math:`(n_i, d)`;
+              precomputed :math:`(n, n)`, :math:`(b, n, n)` or a sequence.
+
+        Example:
+            >>> import torch
+            >>> from topreg import RipsFiltration
+            >>> batch = torch.tensor([[[0.0], [1.0]], [[0.0], [2.0]]])
+            >>> RipsFiltration().pairs(batch)
+            PersistencePairs(dimension=0, pairs=2, essential=2, cloud_sizes=(2, 2))
+        """
+        return self.all_pairs(points, dimension, check_values=check_values)[dimension]
+
+    @torch.no_grad()
+    def all_pairs(
+        self, points: Clouds, max_dimension: int, *, check_values: bool = True
+    ) -> tuple[PersistencePairs, ...]:
+        """Persistence pairs in the dimensions 0 to ``max_dimension``, in one pass.
+
+        Args:
+            points: As in :meth:`pairs`.
+            max_dimension: Highest homology dimension.
+            check_values: As in :meth:`pairs`.
+
+        Returns:
+            One object for each dimension.
+
+        Raises:
+            TypeError: As in :meth:`pairs`.
+            ValueError: As in :meth:`pairs`.
+        """
+        if max_dimension not in range(MAX_DIMENSION + 1):
+            raise ValueError(
+                f"`dimension` should be {MAX_DIMENSION}: this version finds connected components "
+                f"only. Got {max_dimension}."
+            )
+        weights, sizes = self._weights(points, check_values)
+        complete = isinstance(self.metric, str) and self.metric != "precomputed"
+        return (
+            pairs_of_dimension_0(
+                weights,
+                sizes,
+                self.max_edge_length,
+                connected=complete and self.max_edge_length == math.inf,
+            ),
+        )
+
+    def diagram(self, pairs: PersistencePairs, points: Clouds) -> Tensor:
+        """Births and deaths in this filtration's metric, differentiable in the points.
+
+        Args:
+            pairs: Persistence pairs on the vertices of ``points``.
+            points: As in :meth:`pairs`.
+
+        Returns:
+            Birth in column 0, death in column 1, in at least single precision. The gradient in a
+            distance matrix is symmetric.
+
+        Raises:
+            ValueError: If the pairs belong to another number of vertices.
+
+        Shape:
+            - Output: :math:`(m, 2)`.
+
+        Example:
+            >>> import torch
+            >>> from topreg import RipsFiltration
+            >>> filtration = RipsFiltration(metric="precomputed")
+            >>> distances = torch.tensor([[0.0, 2.0], [2.0, 0.0]])
+            >>> filtration.diagram(filtration.pairs(distances), distances)
+            tensor([[0., 2.]])
+        """
+        if self.metric != "precomputed":
+            return pairs.diagram(points, self.metric)
+        entries, sizes = join_matrices(points)
+        _checks.indexes(sum(sizes), pairs.cloud_sizes)
+        _checks.on_one_device("points", entries, "pairs", pairs.death_edges.device)
+        entries = entries if entries.dtype == torch.float64 else entries.float()
+        columns = (pairs.birth_edges, pairs.death_edges)
+        return torch.stack([_entries_at(entries, sizes, edges) for edges in columns], dim=1)
+
+    def _weights(self, points: Clouds, check_values: bool) -> tuple[Tensor, tuple[int, ...]]:
+        """Dense distance matrices, one after the other, and their sizes."""
+        if self.metric == "precomputed":
+            entries, sizes = join_matrices(points)
+            return checked_weights(entries, sizes, name="points", check_values=check_values), sizes
+        rows, sizes = join(points)
+        if check_values:
+            _checks.are_finite("points", rows)
+            if self.metric == "cosine":
+                _checks.have_direction("points", rows)
+        if not callable(self.metric):
+            return selection_weights(rows, sizes, self.metric), sizes
+        matrices = [self._measured(cloud) for cloud in rows.detach().split(list(sizes))]
+        entries, _ = join_matrices(matrices, "metric(points, points)")
+        name = "metric(points, points)"
+        return checked_weights(entries, sizes, name=name, check_values=check_values), sizes
+
+    def _measured(self, cloud: Tensor) -> Tensor:
+        """What a callable metric gives, with autocast off and in the dtype of selection."""
+        cloud = cloud if cloud.dtype == torch.float64 else cloud.float()
+        with torch.autocast(cloud.device.type, enabled=False):
+            matrix = self.metric(cloud, cloud)  # type: ignore[operator]
+        if not isinstance(matrix, Tensor) or matrix.shape != (len(cloud), len(cloud)):
+            got = tuple(matrix.shape) if isinstance(matrix, Tensor) else type(matrix).__name__
+            raise ValueError(
+                f"`metric(x, y)` should have shape (len(x), len(y)) = ({len(cloud)}, "
+                f"{len(cloud)}). Got {got}."
+            )
+        return matrix
+
+
+def _entries_at(entries: Tensor, sizes: tuple[int, ...], edges: Tensor) -> Tensor:
+    """Mean of D[i, j] and D[j, i] for each edge; 0 for an edge (v, v)."""
+    ends = torch.tensor(starts(sizes)[1:], device=edges.device)
+    cloud = torch.bucketize(edges[:, 0].contiguous(), ends, right=True)
+    size = torch.tensor(sizes, device=edges.device)[cloud]
+    corner = torch.tensor(starts([n * n for n in sizes])[:-1], device=edges.device)[cloud]
+    local = edges - (ends[cloud] - size)[:, None]
+    above = entries[corner + local[:, 0] * size + local[:, 1]]
+    below = entries[corner + local[:, 1] * size + local[:, 0]]
+    return torch.where(local[:, 0] == local[:, 1], 0.0, (above + below) / 2)

@@ -1,0 +1,87 @@
+"""What the losses share: views of clouds, finding pairs, cosines and means that cannot be NaN."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from topreg import _checks
+from topreg._clouds import Clouds, join
+from topreg._pairs import PersistencePairs
+from topreg.filtrations import Filtration, RipsFiltration
+
+REDUCTIONS = ("mean", "none")
+
+
+def views(source: Clouds, target: Clouds) -> tuple[Tensor, Tensor]:
+    """Rows of two matching views, in at least single precision."""
+    source, _ = join(source, "source")
+    target, _ = join(target, "target")
+    _checks.match(source, target)
+    if source.dtype in (torch.float16, torch.bfloat16):
+        source, target = source.float(), target.float()
+    return source, target
+
+
+def find_pairs(
+    filtration: Filtration, dimensions: Sequence[int], geometry: Clouds
+) -> list[PersistencePairs]:
+    """Pairs of each dimension in a cloud, in one pass where the filtration has one."""
+    if isinstance(filtration, RipsFiltration):
+        every = filtration.all_pairs(geometry, max(dimensions))
+        return [every[dimension] for dimension in dimensions]
+    return [filtration.pairs(geometry, dimension) for dimension in dimensions]
+
+
+def as_sequence(pairs: PersistencePairs | Sequence[PersistencePairs]) -> list[PersistencePairs]:
+    """One object or several, as a list."""
+    return [pairs] if isinstance(pairs, PersistencePairs) else list(pairs)
+
+
+def one_object(pairs: object) -> PersistencePairs:
+    """Refuse anything but one ``PersistencePairs``."""
+    if not isinstance(pairs, PersistencePairs):
+        raise TypeError(
+            f"`pairs` should be one PersistencePairs. Got {type(pairs).__name__}. "
+            "The modules and `homology_consistency` take several."
+        )
+    return pairs
+
+
+def check_dimensions(dimensions: Sequence[int]) -> tuple[int, ...]:
+    """Refuse dimensions that are not distinct non-negative integers."""
+    listed = tuple(dimensions)
+    valid = all(isinstance(p, int) and p >= 0 for p in listed)
+    if not valid or not listed or len(set(listed)) < len(listed):
+        raise ValueError(
+            f"`dimensions` should be distinct non-negative integers. Got {dimensions!r}."
+        )
+    return listed
+
+
+def safe_cosines(dots: Tensor, squares_a: Tensor, squares_b: Tensor, directed: Tensor) -> Tensor:
+    """``dots / (|a| |b|)`` where ``directed``, else 0 with zero derivatives of every order."""
+    length_a = torch.where(directed, squares_a, 1.0).sqrt()
+    length_b = torch.where(directed, squares_b, 1.0).sqrt()
+    return torch.where(directed, dots, 0.0) / (length_a * length_b)
+
+
+def mean_of_counted(
+    values: Tensor, counted: Tensor, cloud: Tensor, clouds: int, reduction: str
+) -> tuple[Tensor, Tensor]:
+    """Mean of the counted values, over everything or for each cloud, and whether there are any.
+
+    Without a counted value the mean is a zero attached to the graph of ``values``.
+
+    Shape:
+        - values, counted, cloud: (m,). Output: () for ``"mean"``, (clouds,) for ``"none"``.
+    """
+    values, weights = torch.where(counted, values, 0.0), counted.to(values.dtype)
+    if reduction == "mean":
+        total, count = values.sum(), weights.sum()
+    else:
+        total = values.new_zeros(clouds).index_add(0, cloud, values)
+        count = weights.new_zeros(clouds).index_add(0, cloud, weights)
+    return total / count.clamp(min=1), count > 0

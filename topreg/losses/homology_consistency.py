@@ -1,0 +1,200 @@
+"""Homology consistency: equation 7."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from torch import Tensor, nn
+
+from topreg._clouds import Clouds
+from topreg._pairs import PersistencePairs
+from topreg._repr import constructor_call
+from topreg.filtrations import Filtration, RipsFiltration
+from topreg.losses import _common
+from topreg.losses.deviating_perturbation import DeviatingPerturbation
+from topreg.losses.track_coincidence import TrackCoincidence
+
+
+class HomologyTerms(NamedTuple):
+    """The parts of homology consistency, each a loss without its weight."""
+
+    track_coincidence: Tensor
+    deviating_perturbation: Tensor
+
+
+def homology_consistency(
+    source: Clouds,
+    target: Clouds,
+    labels: Clouds,
+    pairs: Sequence[PersistencePairs],
+    *,
+    perturbation_weight: float,
+    orientation: str = "index",
+    undirected: str = "skip",
+    related: str = "endpoints",
+    match_norms: bool = False,
+    reduction: str = "mean",
+    eps: float = 1e-8,
+) -> Tensor:
+    r"""Track coincidence over several dimensions with a deviating perturbation on dimension 0.
+
+    .. math::
+
+        \mathcal{L}_{HC}(\Gamma, X, T) = \sum_p \mathcal{L}_{TC}(\Gamma_p, X, T)
+        + \lambda \mathcal{L}_{DP}(\Gamma_0, X, T)
+
+    Args:
+        source: Point cloud in the first space.
+        target: Point cloud in the second space.
+        labels: Label of each vertex.
+        pairs: :term:`Persistence pairs <persistence pair>` of each dimension, dimension 0 first.
+        perturbation_weight: :math:`\lambda`, dimensionless.
+        orientation: As in :func:`~topreg.track_coincidence`.
+        undirected: As in :func:`~topreg.track_coincidence`.
+        related: As in :func:`~topreg.deviating_perturbation`.
+        match_norms: As in :func:`~topreg.deviating_perturbation`.
+        reduction: ``"mean"`` or ``"none"``, for both terms.
+        eps: For both terms.
+
+    Returns:
+        The loss, dimensionless, in at least single precision.
+
+    Raises:
+        TypeError: As in the two losses.
+        ValueError: As in the two losses, or if ``pairs`` does not begin with dimension 0.
+
+    Shape:
+        - source, target: :math:`(n, d)`, :math:`(b, n, d)` or a sequence of :math:`(n_i, d)`.
+        - labels: :math:`(n,)`, :math:`(b, n)` or a sequence of :math:`(n_i,)`, integers.
+        - Output: :math:`()`, or :math:`(b,)` with ``reduction="none"``.
+
+    Note:
+        Differentiable in ``source`` and ``target``; not through ``pairs``.
+
+    Source:
+        Zhang et al., NeurIPS 2024, equation 7.
+
+    Example:
+        >>> import torch
+        >>> from topreg import RipsFiltration, homology_consistency
+        >>> images = torch.tensor([[1.0, 0.0], [0.0, 1.0], [-3.0, 0.0]])
+        >>> texts, labels = torch.zeros(3, 2), torch.tensor([0, 0, 1])
+        >>> pairs = RipsFiltration().all_pairs(images, 0)
+        >>> homology_consistency(images, texts, labels, pairs, perturbation_weight=2.5)
+        tensor(2.5000)
+    """
+    module = HomologyConsistency(
+        perturbation_weight=perturbation_weight, orientation=orientation, undirected=undirected,
+        related=related, match_norms=match_norms, reduction=reduction, eps=eps,
+    )  # fmt: skip
+    loss: Tensor = module(source, target, labels, pairs=pairs)
+    return loss
+
+
+class HomologyConsistency(nn.Module):
+    """Module form of :func:`homology_consistency`, which finds the pairs when not given.
+
+    Args:
+        filtration: Orders the edges; :class:`~topreg.RipsFiltration` if left out.
+        dimensions: Homology dimensions of the track coincidence, 0 first.
+        perturbation_weight: As in the function, and so the rest.
+        orientation: As in the function; flips are decided in ``geometry``, else in ``source``.
+        undirected: As in the function.
+        related: As in the function.
+        match_norms: As in the function.
+        reduction: As in the function.
+        eps: As in the function.
+
+    Raises:
+        ValueError: If an option is unknown, or the dimensions do not begin with 0.
+
+    Example:
+        >>> from topreg import HomologyConsistency
+        >>> HomologyConsistency(perturbation_weight=2.5)
+        HomologyConsistency(perturbation_weight=2.5)
+    """
+
+    def __init__(
+        self,
+        filtration: Filtration | None = None,
+        dimensions: Sequence[int] = (0,),
+        *,
+        perturbation_weight: float,
+        orientation: str = "index",
+        undirected: str = "skip",
+        related: str = "endpoints",
+        match_norms: bool = False,
+        reduction: str = "mean",
+        eps: float = 1e-8,
+    ) -> None:
+        super().__init__()
+        self.filtration = filtration
+        self.dimensions = _common.check_dimensions(dimensions)
+        if self.dimensions[0] != 0:
+            raise ValueError(f"`dimensions` should begin with 0. Got {dimensions!r}.")
+        self.perturbation_weight = perturbation_weight
+        self.orientation = orientation
+        self.undirected = undirected
+        self.related = related
+        self.match_norms = match_norms
+        self.reduction = reduction
+        self.eps = eps
+        self._coincidence = TrackCoincidence(
+            filtration, dimensions, orientation=orientation, undirected=undirected,
+            reduction=reduction, eps=eps,
+        )  # fmt: skip
+        self._perturbation = DeviatingPerturbation(
+            filtration, related=related, match_norms=match_norms, reduction=reduction, eps=eps
+        )
+
+    def terms(
+        self,
+        source: Clouds,
+        target: Clouds,
+        labels: Clouds,
+        *,
+        pairs: PersistencePairs | Sequence[PersistencePairs] | None = None,
+        geometry: Clouds | None = None,
+    ) -> HomologyTerms:
+        """The two terms before they are weighted and added.
+
+        Args:
+            source: Point cloud in the first space.
+            target: Point cloud in the second space.
+            labels: Label of each vertex.
+            pairs: Pairs found before, dimension 0 first.
+            geometry: Points in which pairs and flips are found; ``source`` if left out.
+
+        Returns:
+            ``track_coincidence`` and ``deviating_perturbation``.
+        """
+        if pairs is None:
+            filtration = RipsFiltration() if self.filtration is None else self.filtration
+            pairs = _common.find_pairs(
+                filtration, self.dimensions, source if geometry is None else geometry
+            )
+        pairs = _common.as_sequence(pairs)
+        if not pairs or pairs[0].dimension != 0:
+            raise ValueError("`pairs` should begin with those of dimension 0.")
+        return HomologyTerms(
+            self._coincidence(source, target, pairs=pairs, geometry=geometry),
+            self._perturbation(source, target, labels, pairs=pairs),
+        )
+
+    def forward(
+        self,
+        source: Clouds,
+        target: Clouds,
+        labels: Clouds,
+        *,
+        pairs: PersistencePairs | Sequence[PersistencePairs] | None = None,
+        geometry: Clouds | None = None,
+    ) -> Tensor:
+        """The loss; arguments as in :meth:`terms`."""
+        terms = self.terms(source, target, labels, pairs=pairs, geometry=geometry)
+        return terms.track_coincidence + self.perturbation_weight * terms.deviating_perturbation
+
+    def __repr__(self) -> str:
+        """The call that makes an equal module."""
+        return constructor_call(self)

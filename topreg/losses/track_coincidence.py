@@ -1,0 +1,202 @@
+"""Track coincidence: equation 5."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from topreg import _checks
+from topreg._clouds import Clouds, join
+from topreg._pairs import PersistencePairs
+from topreg._repr import constructor_call
+from topreg._tracks import ORIENTATIONS, death_flips, oriented_tracks
+from topreg.filtrations import Filtration, RipsFiltration
+from topreg.losses import _common
+
+UNDIRECTED = ("skip", "zero")
+
+
+def track_coincidence(
+    source: Clouds,
+    target: Clouds,
+    pairs: PersistencePairs,
+    *,
+    orientation: str = "index",
+    undirected: str = "skip",
+    reduction: str = "mean",
+    eps: float = 1e-8,
+) -> Tensor:
+    r"""One minus the mean cosine between the persistence tracks of two paired point clouds.
+
+    .. math::
+
+        \mathcal{L}_{TC}(\Gamma_p, X, T) = 1 - \frac{1}{|\Gamma_p|} \sum_{\mu \in \Gamma_p}
+        \cos\bigl(\mathrm{tra}_p(\mu, X), \mathrm{tra}_p(\mu, T)\bigr)
+
+    Row ``i`` of ``source`` and row ``i`` of ``target`` are two views of the same vertex ``i``;
+    ``pairs`` says which edges to compare and may come from either cloud or from a third one.
+
+    Args:
+        source: Point cloud in the first space.
+        target: Point cloud in the second space, with as many coordinates as the first.
+        pairs: :term:`Persistence pairs <persistence pair>` on the common vertices.
+        orientation: ``"index"`` or ``"aligned"``, see :func:`~topreg.persistence_tracks`; flips
+            are decided in ``source`` and applied to both.
+        undirected: What becomes of a class with a track no longer than ``eps`` in either space:
+            ``"skip"`` leaves it out of the mean, ``"zero"`` counts its cosine as 0.
+        reduction: ``"mean"`` over all classes, ``"none"`` one value for each cloud.
+        eps: Tracks no longer than this, in the units of their space, have no direction.
+
+    Returns:
+        The loss, dimensionless, in :math:`[0, 2]`, in at least single precision; 0 if no class is
+        counted.
+
+    Raises:
+        TypeError: If dtypes differ or are not floating point.
+        ValueError: If ``source`` and ``target`` differ in length or width, or the pairs belong to
+            another number of vertices.
+
+    Shape:
+        - source, target: :math:`(n, d)`, :math:`(b, n, d)` or a sequence of :math:`(n_i, d)`.
+        - Output: :math:`()`, or :math:`(b,)` with ``reduction="none"``.
+
+    Note:
+        Differentiable in ``source`` and ``target``. Not differentiable through ``pairs``: which
+        edges are compared is constant between two changes of the filtration order.
+        Time and memory :math:`O(md)`.
+
+    Source:
+        Zhang et al., NeurIPS 2024, equations 4 and 5. ``"skip"`` follows the authors' code, which
+        drops edges between samples of one label; ``"zero"`` is equation 5 read literally.
+
+    Example:
+        >>> import torch
+        >>> from topreg import RipsFiltration, track_coincidence
+        >>> images = torch.tensor([[0.0, 0.0], [1.0, 0.0], [1.0, 2.0]])
+        >>> pairs = RipsFiltration().pairs(images)
+        >>> track_coincidence(images, -images, pairs)
+        tensor(2.)
+    """
+    _check_options(orientation, undirected, reduction, eps)
+    source, target = _common.views(source, target)
+    flips = None
+    if orientation == "aligned":
+        _common.one_object(pairs).check(source, "source")
+        flips = death_flips(source, pairs)
+    return _coincidence(source, target, pairs, flips, undirected, reduction, eps)
+
+
+def _coincidence(
+    source: Tensor,
+    target: Tensor,
+    pairs: PersistencePairs,
+    flips: Tensor | None,
+    undirected: str,
+    reduction: str,
+    eps: float,
+) -> Tensor:
+    """Equation 5 on checked views, with the flips given."""
+    _common.one_object(pairs).check(source, "source")
+    a = oriented_tracks(source, pairs, flips)
+    b = oriented_tracks(target, pairs, None if flips is None else flips.to(target.dtype))
+    squares_a, squares_b = a.square().sum(1), b.square().sum(1)
+    directed = (squares_a > eps * eps) & (squares_b > eps * eps)
+    cosines = _common.safe_cosines((a * b).sum(1), squares_a, squares_b, directed)
+    counted = directed if undirected == "skip" else torch.ones_like(directed)
+    mean, some = _common.mean_of_counted(
+        cosines, counted, pairs.cloud(), len(pairs.cloud_sizes), reduction
+    )
+    return torch.where(some, 1 - mean, mean)
+
+
+def _check_options(orientation: str, undirected: str, reduction: str, eps: float) -> None:
+    """Refuse unknown options."""
+    _checks.is_option("orientation", orientation, ORIENTATIONS)
+    _checks.is_option("undirected", undirected, UNDIRECTED)
+    _checks.is_option("reduction", reduction, _common.REDUCTIONS)
+    _checks.is_at_least("eps", eps, 0)
+
+
+class TrackCoincidence(nn.Module):
+    """Module form of :func:`track_coincidence`, which finds the pairs when they are not given.
+
+    Args:
+        filtration: Orders the edges; :class:`~topreg.RipsFiltration` if left out.
+        dimensions: Homology dimensions whose losses are added, as in equation 7.
+        orientation: As in the function; flips are decided in ``geometry``, else in ``source``.
+        undirected: As in the function.
+        reduction: As in the function.
+        eps: As in the function.
+
+    Example:
+        >>> import torch
+        >>> from topreg import TrackCoincidence
+        >>> images = torch.tensor([[0.0, 0.0], [1.0, 0.0], [1.0, 2.0]])
+        >>> TrackCoincidence()(images, 3 * images + 1)
+        tensor(0.)
+    """
+
+    def __init__(
+        self,
+        filtration: Filtration | None = None,
+        dimensions: Sequence[int] = (0,),
+        *,
+        orientation: str = "index",
+        undirected: str = "skip",
+        reduction: str = "mean",
+        eps: float = 1e-8,
+    ) -> None:
+        super().__init__()
+        _check_options(orientation, undirected, reduction, eps)
+        self.filtration = filtration
+        self.dimensions = _common.check_dimensions(dimensions)
+        self.orientation = orientation
+        self.undirected = undirected
+        self.reduction = reduction
+        self.eps = eps
+
+    def forward(
+        self,
+        source: Clouds,
+        target: Clouds,
+        *,
+        pairs: PersistencePairs | Sequence[PersistencePairs] | None = None,
+        geometry: Clouds | None = None,
+    ) -> Tensor:
+        """Sum of the losses over the dimensions.
+
+        Args:
+            source: Point cloud in the first space.
+            target: Point cloud in the second space.
+            pairs: Pairs of one or several dimensions, found before.
+            geometry: Points in which pairs and flips are found; ``source`` if left out.
+
+        Returns:
+            The loss, :math:`()` or one value for each cloud.
+        """
+        geometry = source if geometry is None else geometry
+        if pairs is None:
+            filtration = RipsFiltration() if self.filtration is None else self.filtration
+            pairs = _common.find_pairs(filtration, self.dimensions, geometry)
+        source, target = _common.views(source, target)
+        terms = [
+            _coincidence(
+                source, target, part, self._flips(part, geometry),
+                self.undirected, self.reduction, self.eps,
+            )
+            for part in _common.as_sequence(pairs)
+        ]  # fmt: skip
+        return torch.stack(terms).sum(0)
+
+    def _flips(self, pairs: PersistencePairs, geometry: Clouds) -> Tensor | None:
+        if self.orientation == "index":
+            return None
+        rows, _ = join(geometry, "geometry")
+        pairs.check(rows, "geometry")
+        return death_flips(rows, pairs)
+
+    def __repr__(self) -> str:
+        """The call that makes an equal module."""
+        return constructor_call(self)

@@ -1,0 +1,45 @@
+"""Lengths of selected edges, with gradient."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from topreg.metrics._selection import Metric
+
+BLOCK = 32  # edges given to a callable metric at a time: it computes BLOCK^2 entries for BLOCK
+
+
+def edge_lengths(points: Tensor, edges: Tensor, metric: Metric) -> Tensor:
+    """Length of each edge, differentiable in the points; 0 with gradient 0 for an edge (v, v).
+
+    Shape:
+        - points: (N, d); edges: (m, 2) int64.
+        - Output: (m,), in at least single precision.
+    """
+    points = points if points.dtype == torch.float64 else points.float()
+    first, second = points[edges[:, 0]], points[edges[:, 1]]
+    if callable(metric):
+        return _by_callable(first, second, edges, metric)
+    if metric == "manhattan":
+        return (second - first).abs().sum(1)
+    if metric == "cosine":
+        first, second = (torch.nn.functional.normalize(x, dim=1) for x in (first, second))
+        return (second - first).square().sum(1) * 0.5
+    return safe_norm(second - first)
+
+
+def safe_norm(vectors: Tensor) -> Tensor:
+    """Euclidean length of each row; its derivatives of every order are 0 at a zero row."""
+    squares = vectors.square().sum(1)
+    positive = squares > 0
+    return torch.where(positive, torch.where(positive, squares, 1.0).sqrt(), 0.0)
+
+
+def _by_callable(first: Tensor, second: Tensor, edges: Tensor, metric: Metric) -> Tensor:
+    """Mean of both directions of a callable metric, a block of edges at a time."""
+    lengths = [first.new_zeros(0)]
+    for x, y in zip(first.split(BLOCK), second.split(BLOCK), strict=True):
+        lengths.append((metric(x, y).diagonal() + metric(y, x).diagonal()) / 2)  # type: ignore[operator]
+    degenerate = edges[:, 0] == edges[:, 1]
+    return torch.where(degenerate, 0.0, torch.cat(lengths))

@@ -1,0 +1,132 @@
+"""The public distance matrix, with gradients that survive coincident points."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.autograd.function import FunctionCtx
+
+from topreg import _checks
+from topreg.metrics._selection import (
+    METRICS,
+    Metric,
+    cross_weights,
+    selection_weights,
+)
+
+
+def pairwise_distances(x: Tensor, y: Tensor | None = None, metric: Metric = "euclidean") -> Tensor:
+    r"""Distances between the rows of one point cloud, or of two.
+
+    .. math::
+
+        D_{ij} = |x_i - y_j|_2, \qquad 1 - \frac{x_i \cdot y_j}{|x_i| |y_j|}
+        \qquad\text{or}\qquad |x_i - y_j|_1
+
+    Without ``y`` the diagonal is exactly zero and the matrix exactly symmetric; coincident points
+    have distance exactly 0. These are the weights by which
+    :class:`~topreg.RipsFiltration` orders edges.
+
+    Args:
+        x: Point cloud.
+        y: Second point cloud; the first one again if left out.
+        metric: ``"euclidean"``, ``"cosine"``, ``"manhattan"``, or a callable
+            ``f(x, y) -> (len(x), len(y))``.
+
+    Returns:
+        The distance matrix, in the units of the points (cosine: dimensionless), in at least
+        single precision.
+
+    Raises:
+        TypeError: If ``x`` or ``y`` is not a floating-point tensor.
+        ValueError: If they are not clouds of one width, or ``metric`` is unknown.
+
+    Shape:
+        - x: :math:`(n, d)`; y: :math:`(m, d)`.
+        - Output: :math:`(n, n)` or :math:`(n, m)`.
+
+    Note:
+        The Gram matrix gives the entries whose rounding bound separates them from zero; the
+        others are measured again by differences, so that relative errors stay below 1e-5 in
+        float32 and 1e-12 in float64 far from the origin and within tight clusters. Time
+        :math:`O(n m d)`. Differentiable twice; coincident points contribute the subgradient 0.
+
+    Source:
+        The decision which entries to measure again is ours; see ``docs`` on the contract.
+
+    Example:
+        >>> import torch
+        >>> from topreg import pairwise_distances
+        >>> pairwise_distances(torch.tensor([[0.0, 0.0], [3.0, 4.0], [3.0, 4.0]]))
+        tensor([[0., 5., 5.],
+                [5., 0., 0.],
+                [5., 0., 0.]])
+    """
+    _checks.is_point_cloud("x", x)
+    if y is not None:
+        _checks.is_point_cloud("y", y)
+        if y.shape[1] != x.shape[1]:
+            raise ValueError(
+                f"`x` and `y` should have as many coordinates. Got {x.shape[1]} and {y.shape[1]}."
+            )
+        _checks.on_one_device("x", x, "y", y.device)
+    if callable(metric):
+        return _symmetric(metric(x, x)) if y is None else metric(x, y)
+    _checks.is_option("metric", metric, METRICS)
+    if metric == "cosine":
+        x, y = _unit_rows(x), None if y is None else _unit_rows(y)
+        return _Distances.apply(x, y, "euclidean").square() * 0.5  # type: ignore[no-any-return]
+    return _Distances.apply(x, y, metric)  # type: ignore[no-any-return]
+
+
+def _symmetric(matrix: Tensor) -> Tensor:
+    """Mean with the transpose, and a zero diagonal."""
+    matrix = (matrix + matrix.T) / 2
+    return matrix - torch.diag(matrix.diagonal())
+
+
+def _unit_rows(x: Tensor) -> Tensor:
+    """Rows of length one, in at least single precision."""
+    x = x if x.dtype == torch.float64 else x.float()
+    return torch.nn.functional.normalize(x, dim=1)
+
+
+class _Distances(torch.autograd.Function):
+    """Distance matrix whose backward pass is made of differentiable operations."""
+
+    @staticmethod
+    def forward(ctx: FunctionCtx, x: Tensor, y: Tensor | None, metric: str) -> Tensor:
+        if y is None:
+            distances = selection_weights(x, [len(x)], metric).view(len(x), len(x))
+        else:
+            distances = cross_weights(x, y, metric)
+        ctx.save_for_backward(x, x if y is None else y, distances)
+        ctx.alone = y is None  # type: ignore[attr-defined]
+        ctx.metric = metric  # type: ignore[attr-defined]
+        return distances
+
+    @staticmethod
+    def backward(ctx: FunctionCtx, *grads: Tensor) -> tuple[Tensor, Tensor | None, None]:
+        x, y, distances = ctx.saved_tensors  # type: ignore[attr-defined]
+        alone, manhattan = ctx.alone, ctx.metric == "manhattan"  # type: ignore[attr-defined]
+        weights = grads[0] + grads[0].T if alone else grads[0]
+        if not manhattan:
+            apart = distances > 0
+            weights = torch.where(apart, weights / torch.where(apart, distances, 1.0), 0.0)
+        pull = _weighted_signs if manhattan else _weighted_differences
+        return pull(weights, x, y), None if alone else pull(weights.T, y, x), None
+
+
+def _weighted_differences(weights: Tensor, x: Tensor, y: Tensor) -> Tensor:
+    """Sum over j of ``weights[i, j] * (x_i - y_j)``, centred so that offsets cancel exactly."""
+    if len(y) == 0:
+        return torch.zeros_like(x) + weights.sum()
+    centre = y[:1].detach()
+    x, y = (x - centre).to(weights.dtype), (y - centre).to(weights.dtype)
+    return weights.sum(1, keepdim=True) * x - weights @ y
+
+
+def _weighted_signs(weights: Tensor, x: Tensor, y: Tensor) -> Tensor:
+    """Sum over j of ``weights[i, j] * sign(x_i - y_j)``, one row at a time."""
+    rows = [(w[:, None] * (row - y).sign()).sum(0) for w, row in zip(weights, x, strict=True)]
+    return torch.stack(rows) if rows else torch.zeros_like(x)

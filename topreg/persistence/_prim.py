@@ -1,0 +1,79 @@
+"""Dimension 0 on the CPU: Prim's algorithm on dense matrices, in the total order on edges."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+@torch.library.custom_op("topreg::prim", mutates_args=())
+def prim(
+    weights: Tensor, sizes: list[int], longest: float, connected: bool
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Minimum spanning forests of complete weighted graphs, with the elder rule.
+
+    Args:
+        weights: Entries of the symmetric matrices, one matrix after the other.
+        sizes: Vertices of each matrix.
+        longest: Heavier edges do not exist.
+        connected: Promise that no edge is missing; then the number of pairs is known beforehand.
+
+    Returns:
+        Death edges, birth vertices (both in the order (cloud, weight, i, j)) and the smallest
+        vertex of each component.
+
+    Shape:
+        - weights: (sum of n_i^2,), float32 or float64.
+        - Output: (m, 2), (m,) and (e,), int64, on the device of the weights.
+    """
+    import numpy as np
+
+    from topreg._compiled import over_clouds
+    from topreg.persistence._prim_kernels import forests
+
+    on_cpu = weights.detach().cpu().contiguous()
+    integer = np.int32 if on_cpu.dtype == torch.float32 else np.int64
+    top = integer(np.iinfo(integer).max)
+    limit = top - integer(1) if connected else _bits(longest, on_cpu.dtype, integer)
+    bits = on_cpu.numpy().view(integer)
+    vertices, clouds = sum(sizes), np.asarray(sizes, dtype=np.int64)
+    deaths = np.empty((vertices, 2), dtype=np.int64)
+    births = np.empty(vertices, dtype=np.int64)
+    elders = np.empty(vertices, dtype=np.bool_)
+    counts = np.zeros(len(sizes), dtype=np.int64)
+    over_clouds(
+        lambda first, last: forests(
+            bits, clouds, first, last, limit, top, deaths, births, elders, counts
+        ),
+        sizes,
+    )
+    first = np.repeat(np.cumsum(clouds) - clouds, clouds)
+    filled = np.arange(vertices) - first < np.repeat(counts, clouds)
+    outputs = [torch.from_numpy(a) for a in (deaths[filled], births[filled], elders.nonzero()[0])]
+    edges, births_of, roots = (output.to(weights.device) for output in outputs)
+    return edges, births_of, roots
+
+
+@prim.register_fake
+def _(
+    weights: Tensor, sizes: list[int], longest: float, connected: bool
+) -> tuple[Tensor, Tensor, Tensor]:
+    if connected:
+        components: int | torch.SymInt = sum(n > 0 for n in sizes)
+        edges: int | torch.SymInt = sum(sizes) - components
+    else:
+        edges = torch.library.get_ctx().new_dynamic_size()
+        components = torch.library.get_ctx().new_dynamic_size()
+    indices = weights.new_empty(0, dtype=torch.int64)
+    return indices.new_empty((edges, 2)), indices.new_empty(edges), indices.new_empty(components)
+
+
+def _bits(longest: float, dtype: torch.dtype, integer: type) -> object:
+    """The largest finite weight that is at most ``longest``, through its bits; -1 if none is."""
+    import numpy as np
+
+    if longest < 0:
+        return integer(-1)
+    scalar = np.float32 if dtype == torch.float32 else np.float64
+    with np.errstate(over="ignore"):
+        return np.minimum(scalar(longest), np.finfo(scalar).max).view(integer)

@@ -1,0 +1,79 @@
+"""Distance matrices that a user or a user's metric gives: checked, symmetric, zero diagonal."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from topreg._clouds import starts
+from topreg.metrics._selection import selection_dtype
+
+
+def checked_weights(
+    entries: Tensor, sizes: Sequence[int], *, name: str, check_values: bool
+) -> Tensor:
+    """Entries of matrices in the selection dtype, as the engines read them.
+
+    With ``check_values`` each matrix must be free of NaN, symmetric, non-negative and zero on its
+    diagonal, up to ``16 sqrt(eps) max|D|``; within that the mean with the transpose is taken.
+    Without, the values are read as they are.
+
+    Shape:
+        - entries, output: (sum of n_i^2,).
+    """
+    entries = entries.detach()
+    tolerance = 16 * math.sqrt(torch.finfo(entries.dtype).eps)
+    weights = entries.to(selection_dtype(entries.dtype)).contiguous()
+    if not check_values or _is_clean(weights, sizes):
+        return weights
+    corners = starts([n * n for n in sizes])
+    matrices = [
+        _mended(weights[corner : corner + n * n].view(n, n), tolerance, name)
+        for corner, n in zip(corners[:-1], sizes, strict=True)
+    ]
+    return torch.cat([matrix.reshape(-1) for matrix in matrices])
+
+
+def _is_clean(weights: Tensor, sizes: Sequence[int]) -> bool:
+    """Whether every matrix already is what the engines read, bit for bit."""
+    import numpy as np
+
+    from topreg.persistence._check_kernels import clean
+
+    on_cpu = weights.cpu()
+    integer = np.int32 if on_cpu.dtype == torch.float32 else np.int64
+    scalar = np.float32 if on_cpu.dtype == torch.float32 else np.float64
+    infinity = scalar(np.inf).view(integer)
+    return bool(clean(on_cpu.numpy().view(integer), np.asarray(sizes, dtype=np.int64), infinity))
+
+
+def _mended(matrix: Tensor, tolerance: float, name: str) -> Tensor:
+    """One matrix after the checks, symmetric and with a zero diagonal."""
+    undefined = matrix.isnan().any(dim=1)
+    if bool(undefined.any()):
+        count, row = int(undefined.sum()), int(undefined.nonzero()[0])
+        rows = "1 row" if count == 1 else f"{count} rows"
+        raise ValueError(
+            f"`{name}` should be free of NaN. Got {rows} with NaN, first at row {row}."
+        )
+    finite = matrix[matrix.isfinite()]
+    allowed = tolerance * float(finite.abs().max()) if len(finite) else 0.0
+    _refuse(name, "non-negative", matrix, matrix < -allowed)
+    _refuse(name, "zero on the diagonal", matrix, matrix.diagonal().abs().gt(allowed).diag())
+    gap = torch.where(matrix == matrix.T, 0.0, (matrix - matrix.T).abs())
+    _refuse(name, "symmetric", matrix, gap > allowed)
+    return ((matrix + matrix.T) / 2).clamp_(min=0).fill_diagonal_(0)
+
+
+def _refuse(name: str, requirement: str, matrix: Tensor, bad: Tensor) -> None:
+    """Raise with the first entry that breaks the requirement."""
+    if not bool(bad.any()):
+        return
+    i, j = (int(index) for index in bad.nonzero()[0])
+    found = f"{matrix[i, j]:.6g} at ({i}, {j})"
+    if requirement == "symmetric":
+        found += f" and {matrix[j, i]:.6g} at ({j}, {i})"
+    raise ValueError(f"`{name}` should be {requirement}. Got {found}.")
