@@ -1,0 +1,1 @@
+"""Adapters for vision-language models, with and without the homology-consistency constraint."""

@@ -1,0 +1,267 @@
+"""The commands; what they do stands in the modules that they call."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, NoReturn
+
+import torch
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeElapsedColumn
+from rich.table import Table as RichTable
+
+from .config import Method, build, load_methods, read_toml
+from .experiments import Run, run_methods, total_epochs
+from .features import FeatureBundle, build_bundle, bundle_sha256, load_bundle, save_bundle
+from .results import (
+    accuracy_table,
+    difference_table,
+    markdown,
+    save_accuracy_figure,
+    write_csv,
+    write_json,
+    write_text,
+)
+from .tuning import Plan, best, grid, tune
+
+METHODS = ("zero_shot", "taskres", "hc_tr", "tip_adapter_f", "hc_taf")
+PAIRS = {"hc_tr": "taskres", "hc_taf": "tip_adapter_f"}
+SHIPPED = Path(__file__).parent / "assets" / "caltech101_devise.safetensors"
+TUNED = "caltech101_devise.toml"
+SCHEMA = 1
+
+app = typer.Typer(
+    add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False,
+    help="Adapters for vision-language models, with and without homology consistency.",
+)  # fmt: skip
+errors = Console(stderr=True, soft_wrap=True, highlight=False, markup=False)
+
+BundleOption = Annotated[Path, typer.Option("--bundle", help="Feature bundle (safetensors).")]
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option("--set", help="Override of a preset: preset.section.key=value. Repeatable."),
+]
+
+
+class UsageError(Exception):
+    """What the user asked for cannot be done as asked."""
+
+
+def run() -> NoReturn:
+    """Run the command line; errors are one line, exit code 2 for usage and 1 for failure."""
+    torch.set_flush_denormal(True)  # saturated softmax gradients are denormal, and slow
+    try:
+        app(prog_name="vlm-adapters")
+    except UsageError as error:
+        errors.print(f"Error: {error}")
+        sys.exit(2)
+    except (ValueError, TypeError, OSError, ImportError) as error:
+        errors.print(f"Error: {error}")
+        sys.exit(1)
+    sys.exit(0)
+
+
+@app.callback()
+def _group() -> None:
+    """Keeps the name of a command obligatory."""
+
+
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Option(help="Folder for results.")] = Path("demo"),
+    shots: Annotated[str, typer.Option(help="Comma list of shot counts.")] = "1,2,4,8,16",
+    seeds: Annotated[str, typer.Option(help="Comma list of seeds.")] = "1,2,3",
+    bundle: BundleOption = SHIPPED,
+    tuned: Annotated[str, typer.Option(help="Tuned values: shipped name or path.")] = TUNED,
+    overrides: SetOption = None,
+) -> None:
+    """Train five methods on cached Caltech-101 features: no network, no image, minutes."""
+    shot_list, seed_list = _numbers("--shots", shots), _numbers("--seeds", seeds)
+    with _as_usage():
+        methods = load_methods(METHODS, tuned=tuned, overrides=overrides or ())
+    folder = _folder(out)
+    features = load_bundle(bundle)
+    total = total_epochs(methods.values(), shot_list, len(seed_list))
+    with _progress("epochs", total) as advance:
+        runs = run_methods(features, methods, shot_list, seed_list, advance)
+    _print(accuracy_table(runs))
+    _print(difference_table(runs, PAIRS))
+    _write_demo(folder, runs, methods, features, bundle)
+    typer.echo(
+        "Features: one centre-cropped view an image, cached; no memory across batches. Backbone: "
+        "DeViSE, not CLIP, so these numbers do not compare with the paper's.\n"
+        f"Wrote results.csv, results.json, results.md and accuracy.png into {folder}."
+    )
+
+
+@app.command("tune")
+def tune_command(
+    out: Annotated[Path, typer.Option(help="File for the tuned values.")] = Path(TUNED),
+    bundle: BundleOption = SHIPPED,
+    plan: Annotated[str, typer.Option(help="Search plan: shipped name or path.")] = "tune.toml",
+    jobs: Annotated[int, typer.Option(min=1, help="Processes.")] = os.cpu_count() or 1,
+    overrides: SetOption = None,
+) -> None:
+    """Choose learning rates and weights on validation images, with one budget for both sides."""
+    with _as_usage():
+        methods = load_methods(METHODS, overrides=overrides or ())
+        table = read_toml(plan)
+        shots, seeds = table.pop("shots"), table.pop("seeds")
+        plans = [build(Plan, values, name) for name, values in table.items()]
+    _folder(out.parent)
+    features = load_bundle(bundle)
+    lines = [
+        "# Written by `vlm-adapters tune`: chosen on few-shot validation images of "
+        f"{shots} shots, seeds {seeds}.",
+        f"# Bundle: sha256 {bundle_sha256(bundle)}.",
+    ]
+    trials = sum(len(grid(p.shared)) + 2 * len(grid(p.refine)) for p in plans)
+    with _progress("trials", trials) as advance:
+        for part in plans:
+            found = tune(features, methods, part, shots, seeds, jobs=jobs, on_trial=advance)
+            for preset in (part.baseline, part.constrained):
+                mine = [trial for trial in found if trial.preset == preset]
+                winner = best(mine)
+                lines.append(
+                    f"\n# best of {len(mine)} trials: validation accuracy "
+                    f"{winner.accuracy:.2f} %, cross-entropy {winner.cross_entropy:.4f}"
+                )
+                for section in dict.fromkeys(key.split(".")[0] for key in winner.values):
+                    lines.append(f"[{preset}.{section}]")
+                    lines += [
+                        f"{key.split('.')[1]} = {float(f'{value:.4g}')}"
+                        for key, value in winner.values.items()
+                        if key.startswith(f"{section}.")
+                    ]
+            write_json(
+                out.with_name(f"{out.stem}.{part.baseline}.trials.json"),
+                [vars(trial) for trial in found],
+            )
+    write_text(out, "\n".join(lines) + "\n")
+    typer.echo(f"Wrote {out}.")
+
+
+@app.command("bundle")
+def bundle_command(
+    root: Annotated[Path, typer.Option(help="Folder that holds caltech-101/.", envvar="VLM_DATA")],
+    out: Annotated[Path, typer.Option(help="File to write.")],
+    coordinates: Annotated[int, typer.Option(help="Coordinates to keep; 0 keeps all.")] = 512,
+) -> None:
+    """Build the feature bundle of Caltech-101 from its images, with the DeViSE backbone."""
+    from .backbones import Devise
+
+    _folder(out.parent)
+    with _progress("images", None) as advance:
+        done = 0
+
+        def count(images: int, total: int) -> None:
+            nonlocal done
+            advance(images - done, total)
+            done = images
+
+        features = build_bundle(Devise(), root, coordinates=coordinates or None, progress=count)
+    save_bundle(features, out)
+    typer.echo(f"Wrote {out}: {len(features.features)} images, logit scale "
+               f"{features.logit_scale:.2f}.")  # fmt: skip
+
+
+def _write_demo(
+    folder: Path,
+    runs: list[Run],
+    methods: dict[str, Method],
+    features: FeatureBundle,
+    bundle: Path,
+) -> None:
+    """All files of the demo, each whole or not at all."""
+    from dataclasses import asdict
+
+    content = {
+        "schema": SCHEMA,
+        "command": ["vlm-adapters", *sys.argv[1:]],
+        "features": "cached, one centre-cropped view; no memory across batches",
+        "methods": {name: asdict(method) for name, method in methods.items()},
+        "bundle": {"sha256": bundle_sha256(bundle), "logit_scale": features.logit_scale,
+                   "provenance": features.provenance},
+        "environment": _environment(),
+        "runs": [run.as_record() for run in runs],
+    }  # fmt: skip
+    tables = markdown(accuracy_table(runs)) + "\n" + markdown(difference_table(runs, PAIRS))
+    write_csv(folder / "results.csv", runs)
+    write_json(folder / "results.json", content)
+    write_text(folder / "results.md", tables)
+    title = "Caltech-101, DeViSE features, mean ± s.d. over seeds"
+    save_accuracy_figure(folder / "accuracy.png", runs, title)
+
+
+def _environment() -> dict[str, object]:
+    """Versions and machine, as far as they may change a number."""
+    versions = {name: importlib.metadata.version(name) for name in ("topreg", "torch", "numpy")}
+    return versions | {
+        "python": platform.python_version(),
+        "machine": platform.machine(),
+        "threads": torch.get_num_threads(),
+    }
+
+
+def _numbers(option: str, text: str) -> list[int]:
+    """A comma list of positive whole numbers, each once."""
+    try:
+        numbers = [int(part) for part in text.split(",")]
+    except ValueError:
+        numbers = []
+    if not numbers or min(numbers) < 1 or len(set(numbers)) < len(numbers):
+        raise UsageError(
+            f"`{option}` should be a comma list of distinct positive numbers. Got {text!r}."
+        )
+    return numbers
+
+
+def _folder(path: Path) -> Path:
+    """Make a folder before the work begins."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"`--out` should be a folder. Got {path}: {error.strerror}.") from None
+    return path
+
+
+def _print(table: list[list[str]]) -> None:
+    """A table on standard output."""
+    shown = RichTable(*table[0])
+    for column in shown.columns[1:]:
+        column.justify, column.no_wrap = "right", True
+    for row in table[1:]:
+        shown.add_row(*row)
+    Console().print(shown)
+
+
+@contextmanager
+def _as_usage() -> Iterator[None]:
+    """Errors in what the user wrote are errors of usage."""
+    try:
+        yield
+    except (ValueError, FileNotFoundError, KeyError) as error:
+        raise UsageError(str(error)) from error
+
+
+@contextmanager
+def _progress(what: str, total: int | None) -> Iterator[Callable[..., None]]:
+    """A progress bar on standard error; call it with how many steps are done."""
+    bar = Progress(
+        "{task.description}", BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
+        console=Console(stderr=True),
+    )  # fmt: skip
+    with bar:
+        task = bar.add_task(what, total=total)
+
+        def advance(steps: int = 1, total: int | None = None) -> None:
+            bar.update(task, advance=steps, total=total)
+
+        yield advance

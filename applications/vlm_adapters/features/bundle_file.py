@@ -1,0 +1,153 @@
+"""Feature bundles as safetensors files."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .._optional import require
+from .bundle import FeatureBundle
+
+__all__ = ["bundle_sha256", "load_bundle", "save_bundle"]
+
+SCHEMA_VERSION = 1
+METADATA_KEY = "vlm_adapters.feature_bundle"
+TENSORS = ("features", "labels", "subsets", "text_raw", "text_normalized")
+
+
+def save_bundle(bundle: FeatureBundle, path: str | os.PathLike[str]) -> None:
+    """Write a bundle, its image features in half precision.
+
+    The file appears under its name only once it is complete.
+
+    Args:
+        bundle: The bundle.
+        path: File to write; its folder is made if need be.
+
+    Raises:
+        ValueError: If a feature is too large for half precision.
+    """
+    save = require("safetensors.torch", extra="vlm").save
+    half = bundle.features.half()
+    if not half.isfinite().all():
+        raise ValueError(
+            "`features` should not exceed 65504, to be stored in half precision. "
+            f"Got {float(bundle.features.abs().max()):.4g}. Divide the features by a constant."
+        )
+    tensors = {name: getattr(bundle, name) for name in TENSORS} | {"features": half}
+    tensors = {name: tensor.cpu().contiguous() for name, tensor in tensors.items()}
+    # One key: safetensors does not fix the order of several, and equal bundles are equal files.
+    metadata = {METADATA_KEY: json.dumps(_document(bundle), sort_keys=True)}
+    file = Path(path)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=file.parent, prefix=".bundle-") as folder:
+        unfinished = Path(folder) / file.name
+        # Not `save_file`, which makes files that only their owner can read.
+        unfinished.write_bytes(save(tensors, metadata))
+        os.replace(unfinished, file)
+
+
+def load_bundle(path: str | os.PathLike[str]) -> FeatureBundle:
+    """Read a bundle and check it.
+
+    Args:
+        path: File written by :func:`save_bundle`.
+
+    Returns:
+        The bundle, image features in single precision.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If the file is damaged, or no feature bundle, or a newer one.
+    """
+    file = Path(path)
+    if not file.is_file():
+        raise FileNotFoundError(
+            f"`path` should be a feature bundle. Got {str(file)!r}, which is no file. "
+            "Build one with `vlm-adapters bundle`."
+        )
+    metadata, tensors = _read(file)
+    document = _checked_document(metadata, file.name)
+    missing = [name for name in TENSORS if name not in tensors]
+    if missing:
+        raise ValueError(
+            f"`{file.name}` should hold the tensors {', '.join(TENSORS)}. "
+            f"Got no `{missing[0]}`. Build the bundle again."
+        )
+    if tensors["features"].dtype == torch.float16:
+        tensors["features"] = tensors["features"].float()
+    fields: dict[str, Any] = {name: tensors[name] for name in TENSORS} | document
+    try:
+        return FeatureBundle(**fields)
+    except ValueError as error:
+        raise ValueError(f"In `{file.name}`: {error}") from error
+
+
+def bundle_sha256(path: str | os.PathLike[str]) -> str:
+    """SHA-256 of a bundle's file, in hexadecimal digits."""
+    return hashlib.sha256(Path(path).read_bytes()).hexdigest()
+
+
+def _document(bundle: FeatureBundle) -> dict[str, Any]:
+    """What a bundle holds besides tensors."""
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "class_names": list(bundle.class_names),
+        "logit_scale": bundle.logit_scale,
+        "provenance": bundle.provenance,
+    }
+
+
+def _read(file: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
+    """Metadata and tensors of any safetensors file."""
+    safetensors = require("safetensors", extra="vlm")
+    try:
+        with safetensors.safe_open(file, framework="pt") as archive:
+            names = archive.keys()
+            return archive.metadata() or {}, {name: archive.get_tensor(name) for name in names}
+    except safetensors.SafetensorError as error:
+        raise ValueError(
+            f"`{file.name}` should be a complete safetensors file. Got an error from safetensors: "
+            f"{error}. Copy or build it again."
+        ) from error
+
+
+def _checked_document(metadata: dict[str, str], file: str) -> dict[str, Any]:
+    """The fields of a bundle that are not tensors."""
+    if METADATA_KEY not in metadata:
+        raise ValueError(
+            f"`{file}` should be a feature bundle. Got a safetensors file without the metadata "
+            f"`{METADATA_KEY}`. Build one with `vlm-adapters bundle`."
+        )
+    try:
+        document = json.loads(metadata[METADATA_KEY])
+        version = document["schema_version"]
+        # Another version may have other fields.
+        fields = _fields(document) if version == SCHEMA_VERSION else {}
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(
+            f"`{file}` should have complete metadata. Got {type(error).__name__}: {error}. "
+            "Build the bundle again."
+        ) from error
+    if version != SCHEMA_VERSION:
+        raise ValueError(
+            f"`{file}` should have schema version {SCHEMA_VERSION}. Got {version!r}. "
+            "Upgrade topreg, or build the bundle again."
+        )
+    return fields
+
+
+def _fields(document: dict[str, Any]) -> dict[str, Any]:
+    """The inverse of :func:`_document`."""
+    return {
+        "class_names": tuple(document["class_names"]),
+        "logit_scale": float(document["logit_scale"]),
+        "provenance": document["provenance"],
+    }

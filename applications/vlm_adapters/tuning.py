@@ -1,0 +1,173 @@
+"""Choosing learning rates and weights on validation images, with one budget for both sides."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import statistics
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from multiprocessing import get_context
+from typing import Any
+
+import torch
+from torch.nn.functional import cross_entropy
+
+from .config import Method
+from .evaluation import accuracy
+from .features import FeatureBundle
+from .tasks import Task, few_shot_task
+from .training import train
+
+Values = dict[str, float]
+Axes = Mapping[str, Sequence[float]]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is searched for one baseline and its constrained form.
+
+    Both take the best of ``shared``, found on the baseline. Then the baseline multiplies what it
+    has by the factors of ``refine``, and the constrained form tries ``constrain``: grids of one
+    size, so that neither side is tuned harder.
+
+    Attributes:
+        baseline: Preset without the constraint.
+        constrained: Preset with it.
+        shared: Values by ``section.key``.
+        refine: Factors by ``section.key``.
+        constrain: Values by ``section.key``.
+    """
+
+    baseline: str
+    constrained: str
+    shared: dict[str, list[float]]
+    refine: dict[str, list[float]]
+    constrain: dict[str, list[float]]
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One point of a grid and its validation results, means over tasks."""
+
+    preset: str
+    stage: str
+    values: Values
+    accuracy: float
+    cross_entropy: float
+
+
+def grid(axes: Axes) -> list[Values]:
+    """Every combination of the values of some axes.
+
+    Args:
+        axes: Values by key.
+
+    Returns:
+        Combinations, the last axis running fastest.
+    """
+    return [dict(zip(axes, point, strict=True)) for point in itertools.product(*axes.values())]
+
+
+def tune(
+    bundle: FeatureBundle,
+    methods: Mapping[str, Method],
+    plan: Plan,
+    shots: Sequence[int],
+    seeds: Sequence[int],
+    *,
+    jobs: int = 1,
+    on_trial: Callable[[], None] = lambda: None,
+) -> list[Trial]:
+    """Search one plan on few-shot validation images. Test images are never read.
+
+    Args:
+        bundle: Features of a data set.
+        methods: The two methods by preset name.
+        plan: What to search.
+        shots: Shot counts over which accuracies are averaged.
+        seeds: Seeds over which they are averaged; those of the final runs should be others.
+        jobs: Processes, each with one thread.
+        on_trial: Called after each trial.
+
+    Returns:
+        All trials, in order; :func:`best` picks from them.
+
+    Raises:
+        ValueError: If the two sides' grids differ in size.
+    """
+    refine, constrain = grid(plan.refine), grid(plan.constrain)
+    if len(refine) != len(constrain):
+        raise ValueError(
+            "`refine` and `constrain` should have as many combinations. "
+            f"Got {len(refine)} and {len(constrain)}."
+        )
+    tasks = [few_shot_task(bundle, count, seed) for count in shots for seed in seeds]
+    with ProcessPoolExecutor(jobs, get_context("spawn"), _start, (tasks,)) as pool:
+
+        def trials(preset: str, stage: str, points: list[Values]) -> Iterator[Trial]:
+            candidates = [changed(methods[preset], point) for point in points]
+            for point, result in zip(points, pool.map(_validate, candidates), strict=True):
+                on_trial()
+                yield Trial(preset, stage, point, *result)
+
+        found = list(trials(plan.baseline, "shared", grid(plan.shared)))
+        start = best(found).values
+        refined = [
+            start | {key: start[key] * factor for key, factor in point.items()} for point in refine
+        ]
+        found += trials(plan.baseline, "refine", refined)
+        found += trials(plan.constrained, "constrain", [start | point for point in constrain])
+    return found
+
+
+def best(trials: Sequence[Trial]) -> Trial:
+    """Highest accuracy; of equals the lowest cross-entropy.
+
+    Args:
+        trials: Trials of one preset.
+
+    Returns:
+        The best of them.
+    """
+    return max(trials, key=lambda trial: (trial.accuracy, -trial.cross_entropy))
+
+
+def changed(method: Method, values: Values) -> Method:
+    """A method with some ``section.key`` values replaced.
+
+    Args:
+        method: What to start from.
+        values: New values.
+
+    Returns:
+        The new method.
+    """
+    for path, value in values.items():
+        section, key = path.split(".")
+        options: Any = dataclasses.replace(getattr(method, section), **{key: value})
+        method = dataclasses.replace(method, **{section: options})
+    return method
+
+
+_tasks: list[Task] = []  # of this worker process, sent once
+
+
+def _start(tasks: list[Task]) -> None:
+    """Receive the tasks; one thread in each process, since the matrices are small."""
+    _tasks.extend(tasks)
+    torch.set_num_threads(1)
+    torch.set_flush_denormal(True)
+
+
+def _validate(method: Method) -> tuple[float, float]:
+    """Validation accuracy and cross-entropy of one method, means over tasks."""
+    accuracies, losses = [], []
+    for task in _tasks:
+        adapter, _ = train(task, method)
+        with torch.no_grad():
+            loss = cross_entropy(adapter(task.val_features), task.val_labels)
+        accuracies.append(accuracy(adapter, task.val_features, task.val_labels))
+        losses.append(float(loss))
+    return statistics.fmean(accuracies), statistics.fmean(losses)

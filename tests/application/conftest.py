@@ -1,0 +1,44 @@
+"""A small synthetic bundle: five classes around their texts, a minute's work for nobody."""
+
+import pytest
+import torch
+from vlm_adapters.features import FeatureBundle, save_bundle
+from vlm_adapters.tasks import few_shot_task
+
+CLASSES, IMAGES, WIDTH = 5, 24, 12
+
+
+@pytest.fixture(scope="session")
+def bundle():
+    generator = torch.Generator().manual_seed(0)
+    text = torch.randn(CLASSES, WIDTH, generator=generator)
+    labels = torch.arange(CLASSES).repeat_interleave(IMAGES)
+    noise = torch.randn(len(labels), WIDTH, generator=generator)
+    shifted = text.roll(1, 0)[labels]  # zero-shot errs, so that there is something to learn
+    features = (text[labels] + 0.9 * shifted + 0.8 * noise).half().float()
+    order = torch.arange(len(labels)).view(CLASSES, IMAGES)
+    subsets = torch.zeros_like(order)
+    subsets[:, 12:16], subsets[:, 16:] = 1, 2
+    sort = subsets.flatten().argsort(stable=True)
+    return FeatureBundle(
+        features=features[sort],
+        labels=labels[sort],
+        subsets=subsets.flatten()[sort],
+        text_raw=3 * text,
+        text_normalized=torch.nn.functional.normalize(text, dim=1),
+        class_names=tuple(f"class {k}" for k in range(CLASSES)),
+        logit_scale=20.0,
+        provenance={"data": {"name": "synthetic"}},
+    )
+
+
+@pytest.fixture(scope="session")
+def bundle_file(bundle, tmp_path_factory):
+    path = tmp_path_factory.mktemp("bundle") / "synthetic.safetensors"
+    save_bundle(bundle, path)
+    return path
+
+
+@pytest.fixture
+def task(bundle):
+    return few_shot_task(bundle, shots=4, seed=1)

@@ -1,0 +1,205 @@
+"""The command as a user calls it: the demo end to end, and every wrong call in one line."""
+
+import csv
+import json
+import os
+import shutil
+import subprocess
+import sys
+from types import SimpleNamespace
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from vlm_adapters.cli import run
+from vlm_adapters.features import load_bundle
+
+ABSENT = """
+import importlib.abc
+import sys
+
+
+class Absent(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path, target=None):
+        if name.split(".")[0] == PACKAGE:
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+
+sys.meta_path.insert(0, Absent())
+"""
+FAST = [f"--set={name}.training.{key}=3" for name in ("taskres", "hc_tr", "tip_adapter_f", "hc_taf")
+        for key in ("epochs", "epochs_from_8_shots")]  # fmt: skip
+
+
+@pytest.fixture
+def call(capsys, monkeypatch):
+    """Run the command in this process; returns exit code, output and errors."""
+
+    def run_command(*arguments, cwd):
+        monkeypatch.chdir(cwd)
+        monkeypatch.setenv("COLUMNS", "200")
+        monkeypatch.setattr(sys, "argv", ["vlm-adapters", *map(str, arguments)])
+        with pytest.raises(SystemExit) as stopped:
+            run()
+        out, err = capsys.readouterr()
+        return SimpleNamespace(returncode=stopped.value.code or 0, stdout=out, stderr=err)
+
+    return run_command
+
+
+def refused(result, code, text, folder):
+    """One clear line, the right exit code, no traceback, nothing written."""
+    assert result.returncode == code, result.stderr
+    assert text in result.stderr
+    assert "Traceback" not in result.stderr + result.stdout
+    assert [line for line in result.stderr.splitlines() if line.startswith("Error: ")]
+    written = [path for path in folder.rglob("*") if path.is_file() and "results" in path.name]
+    assert written == []
+
+
+def test_demo_end_to_end(call, bundle_file, tmp_path):
+    out = tmp_path / "out"
+    result = call(
+        "demo", "--bundle", bundle_file, "--out", out, "--shots", "1,4", "--seeds", "1,2", *FAST,
+        cwd=tmp_path,
+    )  # fmt: skip
+    assert result.returncode == 0, result.stderr
+    assert {path.name for path in out.iterdir()} == {
+        "results.csv", "results.json", "results.md", "accuracy.png",
+    }  # fmt: skip
+    with (out / "results.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert list(rows[0]) == ["method", "shots", "seed", "protocol", "accuracy"]
+    methods = {"Zero-shot", "TaskRes", "HC-TR", "Tip-Adapter-F", "HC-TAF"}
+    assert {row["method"] for row in rows} == methods
+    assert len(rows) == 2 * 2 * (3 + 2 * 2)
+    assert all(0 <= float(row["accuracy"]) <= 100 for row in rows)
+    content = json.loads((out / "results.json").read_text())
+    assert content["methods"]["taskres"]["training"]["epochs"] == 3
+    assert set(content["environment"]) >= {"topreg", "torch", "python", "threads"}
+    assert len(content["bundle"]["sha256"]) == 64
+    assert len(content["runs"][0]["hashes"]["train"]) == 16
+    assert "one centre-cropped view" in result.stdout
+    assert "no memory across batches" in result.stdout
+    assert "HC-TR - TaskRes" in result.stdout
+
+
+def test_demo_repeats(call, bundle_file, tmp_path):
+    for name in ("a", "b"):
+        call(
+            "demo", "--bundle", bundle_file, "--out", tmp_path / name, "--shots", "2", "--seeds",
+            "1", *FAST, cwd=tmp_path,
+        )  # fmt: skip
+    first = (tmp_path / "a" / "results.csv").read_bytes()
+    assert first == (tmp_path / "b" / "results.csv").read_bytes()
+    assert first.count(b"\n") == 8
+
+
+def test_shipped_bundle_and_tuned_values(tmp_path):
+    from vlm_adapters.cli import METHODS, SHIPPED, TUNED
+    from vlm_adapters.config import load_methods, read_toml
+
+    bundle = load_bundle(SHIPPED)
+    assert len(bundle.features) == 8242
+    assert SHIPPED.stat().st_size < 10 * 2**20
+    tuned = read_toml(TUNED)
+    assert set(tuned) == set(METHODS) - {"zero_shot"}
+    methods = load_methods(METHODS, tuned=TUNED)
+    rate = tuned["taskres"]["training"]["learning_rate"]
+    assert methods["taskres"].training.learning_rate == rate
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        (["--shots", "1,x"], "`--shots` should be a comma list of distinct positive numbers"),
+        (
+            ["--shots", "0"],
+            "`--shots` should be a comma list of distinct positive numbers. Got '0'",
+        ),
+        (["--seeds", "1,1"], "`--seeds` should be a comma list of distinct positive numbers"),
+        (
+            ["--set", "taskres.training.learning_rat=1"],
+            "should be a known key. Known are: optimizer",
+        ),
+        (["--set", "taskres.training.epochs=soon"], "should be of type int. Got 'soon'"),
+        (["--tuned", "nothing.toml"], "`nothing.toml` should be a preset. Got no such file"),
+    ],
+)
+def test_usage_errors(call, arguments, text, bundle_file, tmp_path):
+    result = call("demo", "--bundle", bundle_file, *arguments, cwd=tmp_path)
+    refused(result, 2, text, tmp_path)
+
+
+def test_unknown_command_and_option(call, tmp_path):
+    for arguments in (["dmo"], ["demo", "--shot", "1"]):
+        result = call(*arguments, cwd=tmp_path)
+        assert result.returncode == 2
+        assert "No such" in result.stderr
+        assert "Traceback" not in result.stderr
+
+
+def test_out_is_a_file(call, bundle_file, tmp_path):
+    (tmp_path / "taken").write_text("mine")
+    result = call("demo", "--bundle", bundle_file, "--out", tmp_path / "taken", cwd=tmp_path)
+    refused(result, 2, "`--out` should be a folder", tmp_path)
+    assert (tmp_path / "taken").read_text() == "mine"
+
+
+def test_missing_bundle(call, tmp_path):
+    refused(call("demo", "--bundle", "no.safetensors", cwd=tmp_path), 1, "no.safetensors", tmp_path)
+
+
+def test_unreadable_bundle(call, bundle_file, tmp_path):
+    whole = bundle_file.read_bytes()
+    for name, content in (
+        ("short", whole[:-100]),
+        ("foreign", b"PK\x03\x04" + whole[:50]),
+        ("empty", b""),
+    ):
+        path = tmp_path / f"{name}.safetensors"
+        path.write_bytes(content)
+        refused(call("demo", "--bundle", path, cwd=tmp_path), 1, path.name, tmp_path)
+
+
+def test_nan_features(call, bundle_file, tmp_path):
+    from safetensors import safe_open
+
+    tensors = load_file(bundle_file)
+    tensors["features"][7, 2] = torch.nan
+    with safe_open(bundle_file, "pt") as file:
+        metadata = file.metadata()
+    save_file(tensors, tmp_path / "nan.safetensors", metadata)
+    result = call("demo", "--bundle", tmp_path / "nan.safetensors", cwd=tmp_path)
+    refused(result, 1, "`features` should be finite", tmp_path)
+    assert "row 7" in result.stderr
+
+
+def test_missing_images(call, tmp_path):
+    result = call("bundle", "--root", tmp_path, "--out", tmp_path / "b.safetensors", cwd=tmp_path)
+    refused(result, 1, "split_zhou_Caltech101.json", tmp_path)
+    assert not (tmp_path / "b.safetensors").exists()
+
+
+@pytest.mark.parametrize("package", ["typer", "safetensors"])
+def test_missing_extra(package, tmp_path):
+    (tmp_path / "sitecustomize.py").write_text(f"PACKAGE = {package!r}\n{ABSENT}")
+    path = os.pathsep.join(filter(None, [str(tmp_path), os.environ.get("PYTHONPATH", "")]))
+    result = subprocess.run(
+        [sys.executable, "-m", "vlm_adapters", "demo"],
+        env=os.environ | {"PYTHONPATH": path}, cwd=tmp_path, capture_output=True, text=True,
+        timeout=120, check=False,
+    )  # fmt: skip
+    assert result.returncode == 1
+    assert 'Run `pip install "topreg[vlm]"`.' in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_console_script(tmp_path):
+    script = shutil.which("vlm-adapters")
+    assert script is not None, "install the project: `pip install '.[vlm,test]'`"
+    result = subprocess.run(
+        [script, "demo", "--bundle", "no.safetensors"], cwd=tmp_path, capture_output=True,
+        text=True, timeout=120, check=False,
+    )  # fmt: skip
+    refused(result, 1, "no.safetensors", tmp_path)

