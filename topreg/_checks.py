@@ -124,22 +124,24 @@ def are_finite(name: str, points: Tensor) -> None:
     if bool(points.sum().isfinite()):  # one pass, no temporary; the sum of finite rows may overflow
         return
     bad = ~points.isfinite().all(dim=1)
-    count = int(bad.sum())
-    if count:
-        rows = "1 row" if count == 1 else f"{count} rows"
+    if bool(bad.any()):
         raise ValueError(
-            f"`{name}` should be finite. Got {rows} with NaN or infinity, "
-            f"first at row {int(bad.nonzero()[0])}."
+            f"`{name}` should be finite. Got {rows(bad, 'row', ' with NaN or infinity')}."
         )
 
 
 def have_direction(name: str, points: Tensor) -> None:
     """Refuse zero rows, whose cosine is undefined. Reads values: synchronises the device."""
     zero = (points == 0).all(dim=1)
-    count = int(zero.sum())
-    if count:
-        rows = "1 zero row" if count == 1 else f"{count} zero rows"
+    if bool(zero.any()):
         raise ValueError(
-            f'`{name}` should have no zero row under `metric="cosine"`. Got {rows}, '
-            f"first at row {int(zero.nonzero()[0])}."
+            f'`{name}` should have no zero row under `metric="cosine"`. '
+            f"Got {rows(zero, 'zero row')}."
         )
+
+
+def rows(bad: Tensor, noun: str, what: str = "") -> str:
+    """How many rows are bad, and which is the first."""
+    count = int(bad.sum())
+    plural = "" if count == 1 else "s"
+    return f"{count} {noun}{plural}{what}, first at row {int(bad.nonzero()[0])}"

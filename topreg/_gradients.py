@@ -66,14 +66,13 @@ def balanced_backward(
     g = _gradients(main, leaves, retain_graph=True)
     h = _gradients(regularizer, leaves, retain_graph=False)
     with torch.no_grad():
-        scales = _scales(g, h, leaves, norm)
-        for leaf, g_leaf, h_leaf, scale in zip(leaves, g, h, scales, strict=True):
-            if h_leaf is not None and scale is not None:
-                h_leaf = (weight * scale).to(h_leaf.dtype) * h_leaf
-            parts = [part for part in (g_leaf, h_leaf) if part is not None]
-            if parts:
-                total = parts[0] if len(parts) == 1 else parts[0] + parts[1]
-                leaf.grad = total.clone() if leaf.grad is None else leaf.grad + total
+        for leaf, g_leaf, h_leaf, sizes in zip(
+            leaves, g, h, _sizes(g, h, leaves, norm), strict=True
+        ):
+            added = None if h_leaf is None else _rescaled(h_leaf, weight, *sizes)
+            for part in (g_leaf, added):
+                if part is not None:
+                    leaf.grad = part.clone() if leaf.grad is None else leaf.grad + part
 
 
 def _gradients(
@@ -85,22 +84,26 @@ def _gradients(
     return torch.autograd.grad(loss, leaves, retain_graph=retain_graph, allow_unused=True)
 
 
-def _scales(
+def _sizes(
     g: tuple[Tensor | None, ...],
     h: tuple[Tensor | None, ...],
     leaves: list[Tensor],
     norm: str,
-) -> list[Tensor | None]:
-    """|g| / |h| for each leaf, 0 where h is zero; ``None`` where h does not exist."""
+) -> list[tuple[Tensor, Tensor]]:
+    """|g| and |h| for each leaf, in the scope of the norm."""
     axis = -1 if norm == "rowwise" else None
     sizes = [(_norm(a, p, axis), _norm(b, p, axis)) for a, b, p in zip(g, h, leaves, strict=True)]
     if norm == "global":
-        total = tuple(torch.stack([s[k] for s in sizes]).norm() for k in (0, 1))
-        sizes = [(total[0], total[1])] * len(leaves)
-    return [
-        None if b is None else torch.where(h_size > 0, g_size / h_size, 0.0)
-        for b, (g_size, h_size) in zip(h, sizes, strict=True)
-    ]
+        totals = [torch.stack([size[k] for size in sizes]).norm() for k in (0, 1)]
+        sizes = [(totals[0], totals[1])] * len(leaves)
+    return sizes
+
+
+def _rescaled(h: Tensor, weight: float, g_size: Tensor, h_size: Tensor) -> Tensor:
+    """``weight |g| h / |h|``, and 0 where h is 0; h / |h| first, since |g| / |h| may overflow."""
+    dtype = torch.promote_types(h.dtype, torch.float32)
+    unit = h.to(dtype) / torch.where(h_size > 0, h_size, 1.0).to(dtype)
+    return (unit * (weight * g_size).to(dtype)).to(h.dtype)
 
 
 def _norm(gradient: Tensor | None, leaf: Tensor, axis: int | None) -> Tensor:

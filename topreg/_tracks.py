@@ -47,7 +47,8 @@ def edge_vectors(points: Clouds, edges: Tensor) -> Tensor:
     rows, _ = join(points)
     if edges.ndim != 2 or edges.shape[1] != 2:
         raise ValueError(f"`edges` should have shape (m, 2). Got {_checks.shape(edges)}.")
-    return rows[edges[:, 1]] - rows[edges[:, 0]]
+    # index_select: indexing takes ten times as long forward and twice backward
+    return rows.index_select(0, edges[:, 1]) - rows.index_select(0, edges[:, 0])
 
 
 def persistence_tracks(
@@ -103,7 +104,7 @@ def oriented_tracks(points: Tensor, pairs: PersistencePairs, flips: Tensor | Non
     """Tracks whose death edge vectors are multiplied by ``flips`` (m,), +1 or -1."""
     deaths = edge_vectors(points, pairs.death_edges)
     if flips is not None:
-        deaths = flips[:, None] * deaths
+        deaths = flips[:, None].to(deaths.dtype) * deaths
     return deaths if pairs.dimension == 0 else deaths - edge_vectors(points, pairs.birth_edges)
 
 

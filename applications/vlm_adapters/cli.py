@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import os
-import platform
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, NoReturn
 
@@ -17,25 +16,17 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeElapsedColumn
 from rich.table import Table as RichTable
 
-from .config import Method, build, load_methods, read_toml
-from .experiments import Run, run_methods, total_epochs
-from .features import FeatureBundle, build_bundle, bundle_sha256, load_bundle, save_bundle
-from .results import (
-    accuracy_table,
-    difference_table,
-    markdown,
-    save_accuracy_figure,
-    write_csv,
-    write_json,
-    write_text,
-)
-from .tuning import Plan, best, grid, tune
+from .config import build, load_methods, read_toml
+from .experiments import plan_jobs, run_jobs
+from .features import build_bundle, bundle_sha256, load_bundle, save_bundle
+from .results import accuracy_table, difference_table, write_json, write_report, write_text
+from .tuning import Plan, Trial, tune, tuned_values
 
 METHODS = ("zero_shot", "taskres", "hc_tr", "tip_adapter_f", "hc_taf")
 PAIRS = {"hc_tr": "taskres", "hc_taf": "tip_adapter_f"}
 SHIPPED = Path(__file__).parent / "assets" / "caltech101_devise.safetensors"
+CORES = os.cpu_count() or 1
 TUNED = "caltech101_devise.toml"
-SCHEMA = 1
 
 app = typer.Typer(
     add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False,
@@ -44,6 +35,7 @@ app = typer.Typer(
 errors = Console(stderr=True, soft_wrap=True, highlight=False, markup=False)
 
 BundleOption = Annotated[Path, typer.Option("--bundle", help="Feature bundle (safetensors).")]
+JobsOption = Annotated[int, typer.Option(min=1, help="Processes, one thread each.")]
 SetOption = Annotated[
     list[str] | None,
     typer.Option("--set", help="Override of a preset: preset.section.key=value. Repeatable."),
@@ -62,7 +54,7 @@ def run() -> NoReturn:
     except UsageError as error:
         errors.print(f"Error: {error}")
         sys.exit(2)
-    except (ValueError, TypeError, OSError, ImportError) as error:
+    except (ValueError, TypeError, RuntimeError, OSError, ImportError) as error:
         errors.print(f"Error: {error}")
         sys.exit(1)
     sys.exit(0)
@@ -78,6 +70,7 @@ def demo(
     out: Annotated[Path, typer.Option(help="Folder for results.")] = Path("demo"),
     shots: Annotated[str, typer.Option(help="Comma list of shot counts.")] = "1,2,4,8,16",
     seeds: Annotated[str, typer.Option(help="Comma list of seeds.")] = "1,2,3",
+    jobs: JobsOption = CORES,
     bundle: BundleOption = SHIPPED,
     tuned: Annotated[str, typer.Option(help="Tuned values: shipped name or path.")] = TUNED,
     overrides: SetOption = None,
@@ -88,12 +81,19 @@ def demo(
         methods = load_methods(METHODS, tuned=tuned, overrides=overrides or ())
     folder = _folder(out)
     features = load_bundle(bundle)
-    total = total_epochs(methods.values(), shot_list, len(seed_list))
-    with _progress("epochs", total) as advance:
-        runs = run_methods(features, methods, shot_list, seed_list, advance)
+    planned = plan_jobs(methods, shot_list, seed_list)
+    with _progress("epochs", sum(job.epochs for job in planned)) as advance:
+        runs = run_jobs(features, planned, processes=jobs, on_run=lambda job: advance(job.epochs))
     _print(accuracy_table(runs))
     _print(difference_table(runs, PAIRS))
-    _write_demo(folder, runs, methods, features, bundle)
+    provenance = {
+        "view": "one centre-cropped view, cached; no memory across batches",
+        "sha256": bundle_sha256(bundle),
+        "logit_scale": features.logit_scale,
+        "provenance": features.provenance,
+    }
+    title = "Caltech-101, DeViSE features, mean ± s.d. over seeds"
+    write_report(folder, runs, methods, PAIRS, provenance, title)
     typer.echo(
         "Features: one centre-cropped view an image, cached; no memory across batches. Backbone: "
         "DeViSE, not CLIP, so these numbers do not compare with the paper's.\n"
@@ -106,7 +106,7 @@ def tune_command(
     out: Annotated[Path, typer.Option(help="File for the tuned values.")] = Path(TUNED),
     bundle: BundleOption = SHIPPED,
     plan: Annotated[str, typer.Option(help="Search plan: shipped name or path.")] = "tune.toml",
-    jobs: Annotated[int, typer.Option(min=1, help="Processes.")] = os.cpu_count() or 1,
+    jobs: JobsOption = CORES,
     overrides: SetOption = None,
 ) -> None:
     """Choose learning rates and weights on validation images, with one budget for both sides."""
@@ -117,34 +117,13 @@ def tune_command(
         plans = [build(Plan, values, name) for name, values in table.items()]
     _folder(out.parent)
     features = load_bundle(bundle)
-    lines = [
-        "# Written by `vlm-adapters tune`: chosen on few-shot validation images of "
-        f"{shots} shots, seeds {seeds}.",
-        f"# Bundle: sha256 {bundle_sha256(bundle)}.",
-    ]
-    trials = sum(len(grid(p.shared)) + 2 * len(grid(p.refine)) for p in plans)
-    with _progress("trials", trials) as advance:
+    origin = f"{shots} shots, seeds {seeds}; bundle sha256 {bundle_sha256(bundle)}"
+    found: list[Trial] = []
+    with _progress("trials", sum(part.trials() for part in plans)) as advance:
         for part in plans:
-            found = tune(features, methods, part, shots, seeds, jobs=jobs, on_trial=advance)
-            for preset in (part.baseline, part.constrained):
-                mine = [trial for trial in found if trial.preset == preset]
-                winner = best(mine)
-                lines.append(
-                    f"\n# best of {len(mine)} trials: validation accuracy "
-                    f"{winner.accuracy:.2f} %, cross-entropy {winner.cross_entropy:.4f}"
-                )
-                for section in dict.fromkeys(key.split(".")[0] for key in winner.values):
-                    lines.append(f"[{preset}.{section}]")
-                    lines += [
-                        f"{key.split('.')[1]} = {float(f'{value:.4g}')}"
-                        for key, value in winner.values.items()
-                        if key.startswith(f"{section}.")
-                    ]
-            write_json(
-                out.with_name(f"{out.stem}.{part.baseline}.trials.json"),
-                [vars(trial) for trial in found],
-            )
-    write_text(out, "\n".join(lines) + "\n")
+            found += tune(features, methods, part, shots, seeds, jobs=jobs, on_trial=advance)
+            write_json(out.with_suffix(".trials.json"), [asdict(trial) for trial in found])
+    write_text(out, tuned_values(found, origin))
     typer.echo(f"Wrote {out}.")
 
 
@@ -170,44 +149,6 @@ def bundle_command(
     save_bundle(features, out)
     typer.echo(f"Wrote {out}: {len(features.features)} images, logit scale "
                f"{features.logit_scale:.2f}.")  # fmt: skip
-
-
-def _write_demo(
-    folder: Path,
-    runs: list[Run],
-    methods: dict[str, Method],
-    features: FeatureBundle,
-    bundle: Path,
-) -> None:
-    """All files of the demo, each whole or not at all."""
-    from dataclasses import asdict
-
-    content = {
-        "schema": SCHEMA,
-        "command": ["vlm-adapters", *sys.argv[1:]],
-        "features": "cached, one centre-cropped view; no memory across batches",
-        "methods": {name: asdict(method) for name, method in methods.items()},
-        "bundle": {"sha256": bundle_sha256(bundle), "logit_scale": features.logit_scale,
-                   "provenance": features.provenance},
-        "environment": _environment(),
-        "runs": [run.as_record() for run in runs],
-    }  # fmt: skip
-    tables = markdown(accuracy_table(runs)) + "\n" + markdown(difference_table(runs, PAIRS))
-    write_csv(folder / "results.csv", runs)
-    write_json(folder / "results.json", content)
-    write_text(folder / "results.md", tables)
-    title = "Caltech-101, DeViSE features, mean ± s.d. over seeds"
-    save_accuracy_figure(folder / "accuracy.png", runs, title)
-
-
-def _environment() -> dict[str, object]:
-    """Versions and machine, as far as they may change a number."""
-    versions = {name: importlib.metadata.version(name) for name in ("topreg", "torch", "numpy")}
-    return versions | {
-        "python": platform.python_version(),
-        "machine": platform.machine(),
-        "threads": torch.get_num_threads(),
-    }
 
 
 def _numbers(option: str, text: str) -> list[int]:

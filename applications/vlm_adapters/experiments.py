@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
+from .adapters import ADAPTERS
 from .config import Method
 from .evaluation import evaluate
 from .features import FeatureBundle
+from .parallel import workers
 from .tasks import few_shot_task
 from .training import epochs_of, train
 
@@ -50,59 +52,83 @@ class Run:
         return asdict(self)
 
 
-def run_methods(
-    bundle: FeatureBundle,
-    methods: Mapping[str, Method],
-    shots: Iterable[int],
-    seeds: Iterable[int],
-    on_epoch: Callable[[], None] = lambda: None,
-) -> list[Run]:
-    """Train and evaluate every method on every task.
+class Job(NamedTuple):
+    """One run to be made."""
+
+    preset: str
+    method: Method
+    shots: int
+    seed: int
+
+    @property
+    def epochs(self) -> int:
+        """Length of its training."""
+        frozen = not ADAPTERS[self.method.adapter.kind].trainable
+        return 0 if frozen else epochs_of(self.method.training, self.shots)
+
+
+def plan_jobs(
+    methods: Mapping[str, Method], shots: Iterable[int], seeds: Sequence[int]
+) -> list[Job]:
+    """A job for each shot count, seed and method, in this order of nesting.
 
     Args:
-        bundle: Features of a data set.
         methods: Methods by preset name.
         shots: Shot counts.
         seeds: Seeds.
-        on_epoch: Called after each epoch.
 
     Returns:
-        A run for each shot count, seed and method, in this order of nesting.
+        The jobs.
     """
-    runs = []
-    seeds = list(seeds)
-    for count in shots:
-        for seed in seeds:
-            task = few_shot_task(bundle, count, seed)
-            for preset, method in methods.items():
-                start = time.perf_counter()
-                adapter, log = train(task, method, on_epoch)
-                runs.append(
-                    Run(
-                        method=method.title,
-                        preset=preset,
-                        shots=count,
-                        seed=seed,
-                        headline=method.protocol,
-                        accuracies=evaluate(adapter, task),
-                        hashes=task.hashes,
-                        log=[epoch._asdict() for epoch in log],
-                        seconds=round(time.perf_counter() - start, 3),
-                    )
-                )
-    return runs
+    return [
+        Job(preset, method, count, seed)
+        for count in shots
+        for seed in seeds
+        for preset, method in methods.items()
+    ]
 
 
-def total_epochs(methods: Iterable[Method], shots: Iterable[int], seeds: int) -> int:
-    """How often ``on_epoch`` will be called.
+def run_jobs(
+    bundle: FeatureBundle,
+    jobs: Sequence[Job],
+    *,
+    processes: int = 1,
+    on_run: Callable[[Job], None] = lambda job: None,
+) -> list[Run]:
+    """Train and evaluate.
 
     Args:
-        methods: Methods.
-        shots: Shot counts.
-        seeds: Number of seeds.
+        bundle: Features of a data set.
+        jobs: What to run.
+        processes: How many runs to make at a time.
+        on_run: Called after each run.
 
     Returns:
-        The number of epochs of all runs.
+        The runs, in the order of the jobs, whatever the number of processes.
     """
-    trained = [m.training for m in methods if m.adapter.kind not in ("zero_shot", "tip_adapter")]
-    return seeds * sum(epochs_of(options, count) for options in trained for count in shots)
+    longest_first = sorted(range(len(jobs)), key=lambda place: -jobs[place].epochs)
+    runs: dict[int, Run] = {}
+    with workers(processes, bundle) as run:
+        results = run(_run, [jobs[place] for place in longest_first])
+        for place, result in zip(longest_first, results, strict=True):
+            runs[place] = result
+            on_run(jobs[place])
+    return [runs[place] for place in range(len(jobs))]
+
+
+def _run(bundle: FeatureBundle, job: Job) -> Run:
+    """Train one adapter and evaluate it."""
+    start = time.perf_counter()
+    task = few_shot_task(bundle, job.shots, job.seed)
+    adapter, log = train(task, job.method)
+    return Run(
+        method=job.method.title,
+        preset=job.preset,
+        shots=job.shots,
+        seed=job.seed,
+        headline=job.method.protocol,
+        accuracies=evaluate(adapter, task),
+        hashes=task.hashes,
+        log=[epoch._asdict() for epoch in log],
+        seconds=round(time.perf_counter() - start, 3),
+    )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import torch
@@ -27,15 +27,12 @@ class Epoch(NamedTuple):
     deviating_perturbation: float
 
 
-def train(
-    task: Task, method: Method, on_epoch: Callable[[], None] = lambda: None
-) -> tuple[Adapter, list[Epoch]]:
+def train(task: Task, method: Method) -> tuple[Adapter, list[Epoch]]:
     """Train an adapter on a few-shot task; the last epoch counts.
 
     Args:
         task: Few-shot task; its seed also orders the batches.
         method: Adapter, training and constraint.
-        on_epoch: Called after each epoch.
 
     Returns:
         The adapter and its log.
@@ -68,7 +65,6 @@ def train(
         log.append(Epoch(*(sums / steps).tolist()))
         if not math.isfinite(sum(log[-1])):
             raise ValueError(f"The loss should be finite. Got {log[-1]} in epoch {epoch}.")
-        on_epoch()
     return adapter, log
 
 

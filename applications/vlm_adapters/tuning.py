@@ -6,9 +6,7 @@ import dataclasses
 import itertools
 import statistics
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from multiprocessing import get_context
 from typing import Any
 
 import torch
@@ -17,6 +15,7 @@ from torch.nn.functional import cross_entropy
 from .config import Method
 from .evaluation import accuracy
 from .features import FeatureBundle
+from .parallel import workers
 from .tasks import Task, few_shot_task
 from .training import train
 
@@ -45,6 +44,10 @@ class Plan:
     shared: dict[str, list[float]]
     refine: dict[str, list[float]]
     constrain: dict[str, list[float]]
+
+    def trials(self) -> int:
+        """Number of trainings settings that the plan tries."""
+        return sum(len(grid(axes)) for axes in (self.shared, self.refine, self.constrain))
 
 
 @dataclass(frozen=True)
@@ -104,11 +107,11 @@ def tune(
             f"Got {len(refine)} and {len(constrain)}."
         )
     tasks = [few_shot_task(bundle, count, seed) for count in shots for seed in seeds]
-    with ProcessPoolExecutor(jobs, get_context("spawn"), _start, (tasks,)) as pool:
+    with workers(jobs, tasks) as run:
 
         def trials(preset: str, stage: str, points: list[Values]) -> Iterator[Trial]:
             candidates = [changed(methods[preset], point) for point in points]
-            for point, result in zip(points, pool.map(_validate, candidates), strict=True):
+            for point, result in zip(points, run(_validate, candidates), strict=True):
                 on_trial()
                 yield Trial(preset, stage, point, *result)
 
@@ -134,6 +137,35 @@ def best(trials: Sequence[Trial]) -> Trial:
     return max(trials, key=lambda trial: (trial.accuracy, -trial.cross_entropy))
 
 
+def tuned_values(trials: Sequence[Trial], origin: str) -> str:
+    """The best values of each preset, as the TOML that ``load_methods`` lays over presets.
+
+    Args:
+        trials: Trials of several presets.
+        origin: What the values were chosen on.
+
+    Returns:
+        Text of the file.
+    """
+    lines = [
+        "# Written by `vlm-adapters tune`: chosen on few-shot validation images.",
+        f"# {origin}",
+    ]
+    for preset in dict.fromkeys(trial.preset for trial in trials):
+        mine = [trial for trial in trials if trial.preset == preset]
+        winner = best(mine)
+        lines += [
+            "",
+            f"# best of {len(mine)} trials: validation accuracy {winner.accuracy:.2f} %, "
+            f"cross-entropy {winner.cross_entropy:.4f}",
+        ]
+        values = [(*key.split("."), value) for key, value in winner.values.items()]
+        for section in dict.fromkeys(section for section, _, _ in values):
+            lines.append(f"[{preset}.{section}]")
+            lines += [f"{key} = {float(f'{v:.4g}')}" for part, key, v in values if part == section]
+    return "\n".join(lines) + "\n"
+
+
 def changed(method: Method, values: Values) -> Method:
     """A method with some ``section.key`` values replaced.
 
@@ -151,20 +183,10 @@ def changed(method: Method, values: Values) -> Method:
     return method
 
 
-_tasks: list[Task] = []  # of this worker process, sent once
-
-
-def _start(tasks: list[Task]) -> None:
-    """Receive the tasks; one thread in each process, since the matrices are small."""
-    _tasks.extend(tasks)
-    torch.set_num_threads(1)
-    torch.set_flush_denormal(True)
-
-
-def _validate(method: Method) -> tuple[float, float]:
+def _validate(tasks: list[Task], method: Method) -> tuple[float, float]:
     """Validation accuracy and cross-entropy of one method, means over tasks."""
     accuracies, losses = [], []
-    for task in _tasks:
+    for task in tasks:
         adapter, _ = train(task, method)
         with torch.no_grad():
             loss = cross_entropy(adapter(task.val_features), task.val_labels)

@@ -60,8 +60,8 @@ def refused(result, code, text, folder):
 def test_demo_end_to_end(call, bundle_file, tmp_path):
     out = tmp_path / "out"
     result = call(
-        "demo", "--bundle", bundle_file, "--out", out, "--shots", "1,4", "--seeds", "1,2", *FAST,
-        cwd=tmp_path,
+        "demo", "--jobs", 1, "--bundle", bundle_file, "--out", out, "--shots", "1,4",
+        "--seeds", "1,2", *FAST, cwd=tmp_path,
     )  # fmt: skip
     assert result.returncode == 0, result.stderr
     assert {path.name for path in out.iterdir()} == {
@@ -77,7 +77,7 @@ def test_demo_end_to_end(call, bundle_file, tmp_path):
     content = json.loads((out / "results.json").read_text())
     assert content["methods"]["taskres"]["training"]["epochs"] == 3
     assert set(content["environment"]) >= {"topreg", "torch", "python", "threads"}
-    assert len(content["bundle"]["sha256"]) == 64
+    assert len(content["features"]["sha256"]) == 64
     assert len(content["runs"][0]["hashes"]["train"]) == 16
     assert "one centre-cropped view" in result.stdout
     assert "no memory across batches" in result.stdout
@@ -87,8 +87,8 @@ def test_demo_end_to_end(call, bundle_file, tmp_path):
 def test_demo_repeats(call, bundle_file, tmp_path):
     for name in ("a", "b"):
         call(
-            "demo", "--bundle", bundle_file, "--out", tmp_path / name, "--shots", "2", "--seeds",
-            "1", *FAST, cwd=tmp_path,
+            "demo", "--jobs", 1, "--bundle", bundle_file, "--out", tmp_path / name,
+            "--shots", "2", "--seeds", "1", *FAST, cwd=tmp_path,
         )  # fmt: skip
     first = (tmp_path / "a" / "results.csv").read_bytes()
     assert first == (tmp_path / "b" / "results.csv").read_bytes()

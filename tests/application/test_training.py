@@ -96,15 +96,9 @@ def test_frozen_adapters_are_not_trained(task):
     assert adapter.residual.abs().max() == 0
 
 
-def test_epochs_are_counted(task):
-    calls = []
-    train(task, method("taskres", epochs=4), lambda: calls.append(1))
-    assert len(calls) == 4
-
-
 def test_a_loss_that_is_not_finite_stops_training(task):
     with pytest.raises(ValueError, match=r"The loss should be finite. Got Epoch\(.* in epoch"):
-        train(task, method("tip_adapter_f", learning_rate=1e38, epochs=3))
+        train(task, method("tip_adapter_f", learning_rate=1e20, epochs=3))
 
 
 @pytest.mark.parametrize(

@@ -218,10 +218,11 @@ class RipsFiltration(Filtration):
 
 def _entries_at(entries: Tensor, sizes: tuple[int, ...], edges: Tensor) -> Tensor:
     """Mean of D[i, j] and D[j, i] for each edge; 0 for an edge (v, v)."""
-    ends = torch.tensor(starts(sizes)[1:], device=edges.device)
+    ends = torch.tensor(starts(sizes)[1:], dtype=torch.int64, device=edges.device)
     cloud = torch.bucketize(edges[:, 0].contiguous(), ends, right=True)
-    size = torch.tensor(sizes, device=edges.device)[cloud]
-    corner = torch.tensor(starts([n * n for n in sizes])[:-1], device=edges.device)[cloud]
+    size = torch.tensor(sizes, dtype=torch.int64, device=edges.device)[cloud]
+    corners = starts([n * n for n in sizes])[:-1]
+    corner = torch.tensor(corners, dtype=torch.int64, device=edges.device)[cloud]
     local = edges - (ends[cloud] - size)[:, None]
     above = entries[corner + local[:, 0] * size + local[:, 1]]
     below = entries[corner + local[:, 1] * size + local[:, 0]]

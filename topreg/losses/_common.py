@@ -25,19 +25,20 @@ def views(source: Clouds, target: Clouds) -> tuple[Tensor, Tensor]:
     return source, target
 
 
-def find_pairs(
-    filtration: Filtration, dimensions: Sequence[int], geometry: Clouds
+def given_or_found(
+    pairs: PersistencePairs | Sequence[PersistencePairs] | None,
+    filtration: Filtration | None,
+    dimensions: Sequence[int],
+    geometry: Clouds,
 ) -> list[PersistencePairs]:
-    """Pairs of each dimension in a cloud, in one pass where the filtration has one."""
+    """The pairs of each dimension: those given, else found in one pass over ``geometry``."""
+    if pairs is not None:
+        return [pairs] if isinstance(pairs, PersistencePairs) else list(pairs)
+    filtration = RipsFiltration() if filtration is None else filtration
     if isinstance(filtration, RipsFiltration):
         every = filtration.all_pairs(geometry, max(dimensions))
         return [every[dimension] for dimension in dimensions]
     return [filtration.pairs(geometry, dimension) for dimension in dimensions]
-
-
-def as_sequence(pairs: PersistencePairs | Sequence[PersistencePairs]) -> list[PersistencePairs]:
-    """One object or several, as a list."""
-    return [pairs] if isinstance(pairs, PersistencePairs) else list(pairs)
 
 
 def one_object(pairs: object) -> PersistencePairs:

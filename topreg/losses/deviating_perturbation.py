@@ -11,10 +11,11 @@ from topreg import _checks
 from topreg._clouds import Clouds, join_labels, starts
 from topreg._pairs import PersistencePairs
 from topreg._repr import constructor_call
-from topreg.filtrations import Filtration, RipsFiltration
+from topreg.filtrations import Filtration
 from topreg.losses import _common
 
 RELATED = ("endpoints", "all")
+LISTED_COST = 8  # a listed pair costs about as much as so many entries of the matrix products
 
 
 def deviating_perturbation(
@@ -66,8 +67,9 @@ def deviating_perturbation(
         - Output: :math:`()`, or :math:`(b,)` with ``reduction="none"``.
 
     Note:
-        Differentiable in ``source`` and ``target``; not through ``pairs``. Cosines come from Gram
-        matrices of each cloud: time :math:`O(n^2 d)`, memory :math:`O(n^2 + nd)`.
+        Differentiable in ``source`` and ``target``; not through ``pairs``. With r relatives in all
+        the cosines are listed, time and memory :math:`O(n^2 + rd)`, or where r is large come from
+        products of matrices, time :math:`O(n^2 d)`, memory :math:`O(n^2 + nd)`.
 
     Source:
         Zhang et al., NeurIPS 2024, equation 6. ``related="all"`` and ``match_norms=True`` follow
@@ -100,7 +102,8 @@ def deviating_perturbation(
         endpoints.split(sizes), relatives.split(sizes), strict=True,
     )  # fmt: skip
     terms = [_terms(*part, eps) for part in parts]
-    values = torch.cat([source.new_zeros(0), *(value for value, _ in terms)])
+    none = (source[:0] + target[:0]).sum(1)  # attaches the loss of no cloud to the graph
+    values = torch.cat([none, *(value for value, _ in terms)])
     counted = torch.cat([endpoints[:0], *(has for _, has in terms)])
     first = torch.tensor(starts(sizes)[1:], device=source.device)
     cloud = torch.bucketize(torch.arange(len(source), device=source.device), first, right=True)
@@ -118,18 +121,45 @@ def _terms(
     """Summand of each sample of one cloud, and whether it is an end point with a relative."""
     related = (labels[:, None] == labels[None, :]) & relatives[None, :]
     related = related & ~torch.eye(len(labels), dtype=torch.bool, device=labels.device)
-    cosines = torch.where(related, _offset_cosines(source, target, eps), 0.0)
     count = related.sum(1)
-    return 1 - cosines.sum(1) / count.clamp(min=1), endpoints & (count > 0)
+    cosines = _sums_of_cosines(source, target, related, count, eps)
+    return 1 - cosines / count.clamp(min=1), endpoints & (count > 0)
 
 
-def _offset_cosines(source: Tensor, target: Tensor, eps: float) -> Tensor:
+def _sums_of_cosines(
+    source: Tensor, target: Tensor, related: Tensor, count: Tensor, eps: float
+) -> Tensor:
+    """Sum over the relatives k of i of the cosine between their offsets from ``target_i``.
+
+    Few relatives are cheaper listed than multiplied; only the CPU may look how many there are
+    without waiting for the device.
+    """
+    may_look = source.device.type == "cpu" and not torch.compiler.is_compiling()
+    if may_look and LISTED_COST * int(count.sum()) <= related.numel():
+        i, k = related.nonzero().unbind(1)
+        cosines = _listed_cosines(source, target, i, k, eps)
+        return cosines.new_zeros(len(source)).index_add(0, i, cosines)
+    return torch.where(related, _dense_cosines(source, target, eps), 0.0).sum(1)
+
+
+def _listed_cosines(source: Tensor, target: Tensor, i: Tensor, k: Tensor, eps: float) -> Tensor:
+    """Cosine between ``source_i - target_i`` and ``source_k - target_i`` for each listed pair."""
+    centres = target.index_select(0, i)
+    own, other = source.index_select(0, i) - centres, source.index_select(0, k) - centres
+    squares, others = own.square().sum(1), other.square().sum(1)
+    directed = (squares > eps * eps) & (others > eps * eps)
+    return _common.safe_cosines((own * other).sum(1), squares, others, directed)
+
+
+def _dense_cosines(source: Tensor, target: Tensor, eps: float) -> Tensor:
     """Entry (i, k): cosine between ``source_i - target_i`` and ``source_k - target_i``.
 
     With the offsets ``a_k = source_k - target_k`` the second vector is ``a_k + target_k -
-    target_i``, so that inner products and squares follow from three products of matrices.
+    target_i``, so that inner products and squares follow from three products of matrices. Only
+    differences of targets occur: they are centred, for the sake of rounding.
     """
     offsets = source - target
+    target = target - target.detach().mean(0)
     gram, cross, inner = offsets @ offsets.T, offsets @ target.T, target @ target.T
     squares, shifts, lengths = gram.diagonal(), cross.diagonal(), inner.diagonal()
     dots = gram + cross - shifts[:, None]
@@ -214,11 +244,10 @@ class DeviatingPerturbation(nn.Module):
         Returns:
             The loss, :math:`()` or one value for each cloud.
         """
-        if pairs is None:
-            filtration = RipsFiltration() if self.filtration is None else self.filtration
-            pairs = _common.find_pairs(filtration, (0,), source if geometry is None else geometry)
+        geometry = source if geometry is None else geometry
         return deviating_perturbation(
-            source, target, labels, _common.as_sequence(pairs)[0],
+            source, target, labels,
+            _common.given_or_found(pairs, self.filtration, (0,), geometry)[0],
             related=self.related, match_norms=self.match_norms,
             reduction=self.reduction, eps=self.eps,
         )  # fmt: skip

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from topreg._clouds import Clouds
 from topreg._pairs import PersistencePairs
 from topreg._repr import constructor_call
-from topreg.filtrations import Filtration, RipsFiltration
+from topreg.filtrations import Filtration
 from topreg.losses import _common
 from topreg.losses.deviating_perturbation import DeviatingPerturbation
 from topreg.losses.track_coincidence import TrackCoincidence
@@ -169,12 +169,8 @@ class HomologyConsistency(nn.Module):
         Returns:
             ``track_coincidence`` and ``deviating_perturbation``.
         """
-        if pairs is None:
-            filtration = RipsFiltration() if self.filtration is None else self.filtration
-            pairs = _common.find_pairs(
-                filtration, self.dimensions, source if geometry is None else geometry
-            )
-        pairs = _common.as_sequence(pairs)
+        within = source if geometry is None else geometry
+        pairs = _common.given_or_found(pairs, self.filtration, self.dimensions, within)
         if not pairs or pairs[0].dimension != 0:
             raise ValueError("`pairs` should begin with those of dimension 0.")
         return HomologyTerms(

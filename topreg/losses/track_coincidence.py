@@ -12,7 +12,7 @@ from topreg._clouds import Clouds, join
 from topreg._pairs import PersistencePairs
 from topreg._repr import constructor_call
 from topreg._tracks import ORIENTATIONS, death_flips, oriented_tracks
-from topreg.filtrations import Filtration, RipsFiltration
+from topreg.filtrations import Filtration
 from topreg.losses import _common
 
 UNDIRECTED = ("skip", "zero")
@@ -100,7 +100,7 @@ def _coincidence(
     """Equation 5 on checked views, with the flips given."""
     _common.one_object(pairs).check(source, "source")
     a = oriented_tracks(source, pairs, flips)
-    b = oriented_tracks(target, pairs, None if flips is None else flips.to(target.dtype))
+    b = oriented_tracks(target, pairs, flips)
     squares_a, squares_b = a.square().sum(1), b.square().sum(1)
     directed = (squares_a > eps * eps) & (squares_b > eps * eps)
     cosines = _common.safe_cosines((a * b).sum(1), squares_a, squares_b, directed)
@@ -177,16 +177,14 @@ class TrackCoincidence(nn.Module):
             The loss, :math:`()` or one value for each cloud.
         """
         geometry = source if geometry is None else geometry
-        if pairs is None:
-            filtration = RipsFiltration() if self.filtration is None else self.filtration
-            pairs = _common.find_pairs(filtration, self.dimensions, geometry)
+        pairs = _common.given_or_found(pairs, self.filtration, self.dimensions, geometry)
         source, target = _common.views(source, target)
         terms = [
             _coincidence(
                 source, target, part, self._flips(part, geometry),
                 self.undirected, self.reduction, self.eps,
             )
-            for part in _common.as_sequence(pairs)
+            for part in pairs
         ]  # fmt: skip
         return torch.stack(terms).sum(0)
 

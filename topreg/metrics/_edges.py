@@ -18,7 +18,7 @@ def edge_lengths(points: Tensor, edges: Tensor, metric: Metric) -> Tensor:
         - Output: (m,), in at least single precision.
     """
     points = points if points.dtype == torch.float64 else points.float()
-    first, second = points[edges[:, 0]], points[edges[:, 1]]
+    first, second = (points.index_select(0, ends) for ends in edges.unbind(1))
     if callable(metric):
         return _by_callable(first, second, edges, metric)
     if metric == "manhattan":

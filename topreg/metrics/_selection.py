@@ -126,7 +126,16 @@ def _upper_products(x: Tensor, out: Tensor) -> None:
 
 def _full_precision_mm(a: Tensor, b: Tensor, out: Tensor) -> None:
     """Matrix product that no global precision setting rounds to bfloat16 or TF32."""
-    precision = torch.get_float32_matmul_precision()
+    try:
+        precision = torch.get_float32_matmul_precision()
+    except RuntimeError:  # settings of torch 2.9, one for each backend, are in use
+        settings = torch.backends.mkldnn.matmul  # type: ignore[attr-defined]
+        precision, settings.fp32_precision = settings.fp32_precision, "ieee"
+        try:
+            torch.mm(a, b, out=out)
+        finally:
+            settings.fp32_precision = precision
+        return
     if precision == "highest":
         torch.mm(a, b, out=out)
         return

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from topreg import _checks
 from topreg._clouds import starts
 from topreg.metrics._selection import selection_dtype
 
@@ -54,11 +55,8 @@ def _mended(matrix: Tensor, tolerance: float, name: str) -> Tensor:
     """One matrix after the checks, symmetric and with a zero diagonal."""
     undefined = matrix.isnan().any(dim=1)
     if bool(undefined.any()):
-        count, row = int(undefined.sum()), int(undefined.nonzero()[0])
-        rows = "1 row" if count == 1 else f"{count} rows"
-        raise ValueError(
-            f"`{name}` should be free of NaN. Got {rows} with NaN, first at row {row}."
-        )
+        got = _checks.rows(undefined, "row", " with NaN")
+        raise ValueError(f"`{name}` should be free of NaN. Got {got}.")
     finite = matrix[matrix.isfinite()]
     allowed = tolerance * float(finite.abs().max()) if len(finite) else 0.0
     _refuse(name, "non-negative", matrix, matrix < -allowed)

@@ -42,7 +42,7 @@ class TaskRes(Adapter):
 
     def views(self, features: Tensor, labels: Tensor) -> Views:
         """Images beside the tuned text of their class."""
-        return Views(features, features, self.classifier()[labels])
+        return Views(features, features, self.classifier().index_select(0, labels))
 
     def restrict(self, classes: Tensor) -> TaskRes:
         """TaskRes for some of the classes."""

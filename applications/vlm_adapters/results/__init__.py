@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from .figures import save_accuracy_figure
-from .store import write_csv, write_json, write_text
+from .report import write_report
+from .store import whole_file, write_csv, write_json, write_text
 from .tables import accuracy_table, difference_table, markdown
 
 __all__ = [
@@ -11,7 +12,9 @@ __all__ = [
     "difference_table",
     "markdown",
     "save_accuracy_figure",
+    "whole_file",
     "write_csv",
     "write_json",
+    "write_report",
     "write_text",
 ]

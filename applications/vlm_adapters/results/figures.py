@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import statistics
 from collections.abc import Sequence
 from pathlib import Path
 
 from ..experiments import Run
+from .store import whole_file
 
 # Okabe and Ito's palette; a baseline and its constrained form share a colour.
 STYLES = {
@@ -55,9 +55,5 @@ def save_accuracy_figure(path: Path, runs: Sequence[Run], title: str) -> None:
     axes.set_title(title, fontsize=10)
     axes.grid(alpha=0.3)
     axes.legend(frameon=False)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        figure.savefig(temporary, format="png")
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with whole_file(path) as unfinished:
+        figure.savefig(unfinished, format="png")

@@ -1,0 +1,125 @@
+"""Dimension 0 beside giotto-ph and beside one matrix product; prints Markdown.
+
+Run ``python benchmarks/dimension0.py`` on a quiet machine, with the ``tda`` extra installed. All
+columns of a row are timed in turn in one process; figures are medians of the public call.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.metadata
+import platform
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+
+import torch
+from torch.nn.functional import normalize
+
+from topreg import RipsFiltration, pairwise_distances
+
+
+def interleaved(calls: list[Callable[[], object]], seconds: float) -> list[float]:
+    """Median milliseconds of each call, taken in turn until the time is used up."""
+    for call in calls:
+        call()
+    times: list[list[float]] = [[] for _ in calls]
+    end = time.perf_counter() + seconds
+    while time.perf_counter() < end or len(times[0]) < 5:
+        for call, kept in zip(calls, times, strict=True):
+            start = time.perf_counter()
+            call()
+            kept.append(1e3 * (time.perf_counter() - start))
+    return [statistics.median(kept) for kept in times]
+
+
+def unit_vectors(n: int, d: int) -> torch.Tensor:
+    """Normalised Gaussians."""
+    return normalize(torch.randn(n, d, generator=torch.Generator().manual_seed(n)), dim=1)
+
+
+def from_distances(sizes: list[int], seconds: float) -> None:
+    """Pairs from a distance matrix, against giotto-ph with edges."""
+    import gph
+
+    print(
+        "| n | topreg, ms | without checks, ms | giotto-ph, ms | times faster | without checks |\n"
+        "| ---: | ---: | ---: | ---: | ---: | ---: |"
+    )
+    filtration = RipsFiltration(metric="precomputed")
+    for n in sizes:
+        distances = pairwise_distances(unit_vectors(n, 512))
+        array = distances.numpy()
+        ours, unchecked, peer = interleaved(
+            [
+                lambda d=distances: filtration.pairs(d),
+                lambda d=distances: filtration.pairs(d, check_values=False),
+                lambda a=array: gph.ripser_parallel(
+                    a, metric="precomputed", maxdim=0, return_generators=True,
+                    n_threads=torch.get_num_threads(),
+                ),
+            ],
+            seconds,
+        )  # fmt: skip
+        print(
+            f"| {n:,} | {ours:.3f} | {unchecked:.3f} | {peer:.1f} "
+            f"| {peer / ours:.1f} | {peer / unchecked:.1f} |"
+        )
+
+
+def from_points(sizes: list[int], seconds: float) -> None:
+    """Pairs from points with 1,024 coordinates, against the product of the points."""
+    print(
+        "| n | topreg, ms | without checks, ms | `x @ x.T`, ms | ratio | without checks |\n"
+        "| ---: | ---: | ---: | ---: | ---: | ---: |"
+    )
+    filtration = RipsFiltration()
+    for n in sizes:
+        x = unit_vectors(n, 1024)
+        ours, unchecked, product = interleaved(
+            [
+                lambda x=x: filtration.pairs(x),
+                lambda x=x: filtration.pairs(x, check_values=False),
+                lambda x=x: x @ x.T,
+            ],
+            seconds,
+        )
+        print(
+            f"| {n:,} | {ours:.2f} | {unchecked:.2f} | {product:.2f} "
+            f"| {ours / product:.2f} | {unchecked / product:.2f} |"
+        )
+
+
+def import_time(repeats: int) -> None:
+    """What ``import topreg`` adds to ``import torch``, in fresh processes."""
+    code = (
+        "import time, torch; start = time.perf_counter(); import topreg; "
+        "print(time.perf_counter() - start)"
+    )
+    runs = [
+        float(subprocess.run([sys.executable, "-c", code], capture_output=True, check=True).stdout)
+        for _ in range(repeats)
+    ]
+    print(f"`import topreg` after `import torch`: median {1e3 * statistics.median(runs):.0f} ms")
+
+
+def main() -> None:
+    """Print all tables."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seconds", type=float, default=5.0, help="time for each row")
+    seconds = parser.parse_args().seconds
+    versions = ", ".join(
+        f"{name} {importlib.metadata.version(name)}" for name in ("topreg", "torch", "giotto-ph")
+    )
+    print(f"{platform.machine()}, {torch.get_num_threads()} threads; {versions}\n")
+    from_distances([256, 512, 1024, 2048], seconds)
+    print()
+    from_points([512, 1024, 2048], seconds)
+    print()
+    import_time(5)
+
+
+if __name__ == "__main__":
+    main()

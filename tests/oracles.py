@@ -1,0 +1,116 @@
+"""The slow and obvious versions, and GUDHI."""
+
+import math
+import warnings
+
+import torch
+
+
+def kruskal(weights, longest=math.inf):
+    """Death edges, birth vertices and smallest vertices of components, by sorting every edge.
+
+    Edges in the order (weight, i, j), i < j. At a merge the component whose smallest vertex is
+    larger dies, and that vertex is the birth vertex. Infinite or too long edges do not exist.
+    """
+    weights = weights.tolist()
+    n = len(weights)
+    edges = sorted((weights[i][j], i, j) for i in range(n) for j in range(i + 1, n))
+    component = {v: {v} for v in range(n)}
+    deaths, births = [], []
+    for weight, i, j in edges:
+        if weight <= longest and weight < math.inf and component[i] is not component[j]:
+            births.append(max(min(component[i]), min(component[j])))
+            deaths.append((i, j))
+            merged = component[i] | component[j]
+            component |= dict.fromkeys(merged, merged)
+    return deaths, births, sorted({min(members) for members in component.values()})
+
+
+def gudhi_dimension_0(distances):
+    """GUDHI's death edges as a set of (i, j), i < j, and its sorted deaths, for a matrix."""
+    with warnings.catch_warnings():
+        # GUDHI looks for array-API packages at import and may meet their deprecation warnings
+        warnings.simplefilter("ignore", DeprecationWarning)
+        import gudhi
+    complex_ = gudhi.RipsComplex(distance_matrix=distances.double().numpy())
+    tree = complex_.create_simplex_tree(max_dimension=1)
+    tree.compute_persistence(homology_coeff_field=2, min_persistence=-1)
+    generators = tree.flag_persistence_generators()[0]
+    edges = {(int(small), int(large)) for _, large, small in generators}
+    intervals = tree.persistence_intervals_in_dimension(0)
+    return edges, sorted(float(death) for _, death in intervals if death < math.inf)
+
+
+def _vector(points, edge):
+    i, j = edge
+    return [b - a for a, b in zip(points[i], points[j], strict=True)]
+
+
+def _dot(a, b):
+    return math.fsum(x * y for x, y in zip(a, b, strict=True))
+
+
+def _cosine(a, b, eps):
+    """Cosine, or None if a vector is no longer than ``eps``."""
+    lengths = math.sqrt(_dot(a, a)), math.sqrt(_dot(b, b))
+    return None if min(lengths) <= eps else _dot(a, b) / (lengths[0] * lengths[1])
+
+
+def tracks(points, pairs):
+    """Equation 4, one class at a time."""
+    rows = []
+    for birth, death in zip(pairs.birth_edges.tolist(), pairs.death_edges.tolist(), strict=True):
+        death_vector = _vector(points.tolist(), death)
+        birth_vector = _vector(points.tolist(), birth)
+        rows.append([d - b for d, b in zip(death_vector, birth_vector, strict=True)])
+    return torch.tensor(rows, dtype=points.dtype).reshape(len(rows), points.shape[1])
+
+
+def track_coincidence(source, target, pairs, *, undirected="skip", eps=1e-8):
+    """Equation 5, one class at a time; 0 if none is counted."""
+    cosines = []
+    for a, b in zip(tracks(source, pairs).tolist(), tracks(target, pairs).tolist(), strict=True):
+        cosine = _cosine(a, b, eps)
+        if cosine is not None:
+            cosines.append(cosine)
+        elif undirected == "zero":
+            cosines.append(0.0)
+    return 1 - math.fsum(cosines) / len(cosines) if cosines else 0.0
+
+
+def deviating_perturbation(
+    source, target, labels, pairs, *, related="endpoints", match_norms=False, eps=1e-8
+):
+    """Equation 6 on one cloud, one sample and one relative at a time; 0 without a relative."""
+    x, t, labels = source.tolist(), target.tolist(), labels.tolist()
+    if match_norms:
+        x = [
+            _at_norm(row, math.sqrt(_dot(like, like)), eps) for row, like in zip(x, t, strict=True)
+        ]
+    endpoints = sorted({vertex for edge in pairs.death_edges.tolist() for vertex in edge})
+    candidates = endpoints if related == "endpoints" else range(len(x))
+    terms = []
+    for i in endpoints:
+        relatives = [k for k in candidates if k != i and labels[k] == labels[i]]
+        if not relatives:
+            continue
+        own = [a - b for a, b in zip(x[i], t[i], strict=True)]
+        total = 0.0
+        for k in relatives:
+            other = [a - b for a, b in zip(x[k], t[i], strict=True)]
+            total += _cosine(own, other, eps) or 0.0
+        terms.append(1 - total / len(relatives))
+    return math.fsum(terms) / len(terms) if terms else 0.0
+
+
+def _at_norm(row, length, eps):
+    own = math.sqrt(_dot(row, row))
+    return row if own <= eps else [value * length / own for value in row]
+
+
+def homology_consistency(source, target, labels, pairs, *, perturbation_weight, **options):
+    """Equation 7 on one cloud."""
+    undirected = options.pop("undirected", "skip")
+    coincidence = sum(track_coincidence(source, target, p, undirected=undirected) for p in pairs)
+    perturbation = deviating_perturbation(source, target, labels, pairs[0], **options)
+    return coincidence + perturbation_weight * perturbation

@@ -1,0 +1,135 @@
+"""Neither autocast nor a global precision setting changes pairs; losses stay sound."""
+
+import contextlib
+import subprocess
+import sys
+
+import pytest
+import torch
+from asserts import in_loss_range, same_pairs
+from strategies import gaussian
+from torch.testing import assert_close
+
+from topreg import (
+    DeviatingPerturbation,
+    HomologyConsistency,
+    RipsFiltration,
+    TrackCoincidence,
+    minimum_spanning_tree,
+    pairwise_distances,
+)
+
+
+@contextlib.contextmanager
+def medium_precision():
+    """Products of matrices may be rounded to bfloat16."""
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("medium")
+    try:
+        yield
+        assert torch.get_float32_matmul_precision() == "medium"
+    finally:
+        torch.set_float32_matmul_precision(before)
+
+
+SETTINGS = {
+    "autocast bfloat16": lambda: torch.autocast("cpu", torch.bfloat16),
+    "autocast float16": lambda: torch.autocast("cpu", torch.float16),
+    "medium": medium_precision,
+}
+everywhere = pytest.mark.parametrize("setting", SETTINGS.values(), ids=SETTINGS)
+
+
+def chebyshev(x, y):
+    return (x[:, None] - y[None]).abs().amax(2)
+
+
+def by_products(x, y):
+    """A metric that autocast would round."""
+    return (2 - 2 * (x @ y.T)).clamp(min=1e-6) * (1 - torch.eye(len(x)))
+
+
+@everywhere
+@pytest.mark.parametrize("metric", ["euclidean", "cosine", "manhattan", chebyshev, by_products])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_pairs_are_the_same(setting, metric, dtype):
+    if metric is by_products and dtype == torch.float64:
+        dtype = torch.float32
+    points = torch.nn.functional.normalize(gaussian(0, 120, 64), dim=1).to(dtype)
+    filtration = RipsFiltration(metric=metric)
+    expected = filtration.pairs(points)
+    with setting():
+        same_pairs(filtration.pairs(points), expected)
+        same_pairs(filtration.pairs([points, points[:9]]).split()[0], expected)
+
+
+@everywhere
+@pytest.mark.parametrize("metric", ["euclidean", "cosine", "manhattan"])
+def test_distances_are_the_same(setting, metric):
+    points = gaussian(0, 120, 64, dtype=torch.float32)
+    own, cross = (pairwise_distances(points, y, metric) for y in (None, points[:30]))
+    with setting():
+        assert_close(pairwise_distances(points, metric=metric), own, rtol=0, atol=0)
+        assert_close(pairwise_distances(points, points[:30], metric), cross, rtol=0, atol=0)
+        tree = minimum_spanning_tree(own)
+    assert_close(tree, minimum_spanning_tree(own))
+
+
+@everywhere
+@pytest.mark.parametrize("offset", [0.0, 1.0])
+@pytest.mark.parametrize(
+    "module",
+    [
+        TrackCoincidence(),
+        DeviatingPerturbation(related="all", match_norms=True),
+        DeviatingPerturbation(),
+        HomologyConsistency(perturbation_weight=0.5),
+    ],
+    ids=repr,
+)
+def test_losses_and_gradients_are_close(module, offset, setting):
+    source = torch.nn.functional.normalize(gaussian(0, 60, 128), dim=1).float() + offset
+    target = source.roll(1, 0) + 0.01 * gaussian(1, 60, 128).float()
+    labels = () if isinstance(module, TrackCoincidence) else (torch.arange(60) % 3,)
+    results = []
+    for context in (contextlib.nullcontext, setting):
+        leaf = source.clone().requires_grad_()
+        with context():
+            loss = module(leaf, target, *labels)
+        loss.backward()
+        results.append((loss.detach(), leaf.grad))
+    assert results[1][0].dtype == torch.float32
+    in_loss_range(results[1][0] / (1.5 if isinstance(module, HomologyConsistency) else 1))
+    assert_close(results[1], results[0], rtol=1e-3, atol=1e-4)
+
+
+PRECISION_SETTINGS = {
+    "older": ["torch.backends.cuda.matmul.allow_tf32 = True"],
+    "newer": [  # of torch 2.9; reading the older ones is an error from then on
+        "torch.backends.mkldnn.matmul.fp32_precision = 'bf16'",
+        "torch.backends.cuda.matmul.fp32_precision = 'tf32'",
+        "torch.backends.fp32_precision = 'tf32'",
+    ],
+}
+
+
+@pytest.mark.parametrize("statements", PRECISION_SETTINGS.values(), ids=PRECISION_SETTINGS)
+def test_no_way_of_setting_precision_changes_pairs(statements):
+    """In a fresh interpreter, as torch cannot take these settings back."""
+    code = """
+import sys, torch
+from topreg import RipsFiltration
+points = torch.randn(300, 100, generator=torch.Generator().manual_seed(0))
+before = RipsFiltration().pairs(points)
+for statement in sys.argv[1:]:
+    exec(statement)
+    after = RipsFiltration().pairs(points)
+    assert torch.equal(before.death_edges, after.death_edges)
+    name, _, value = statement.partition(" = ")
+    assert eval(name) == eval(value)
+"""
+    if hasattr(torch.backends, "fp32_precision") or "allow" in statements[0]:
+        run = subprocess.run(
+            [sys.executable, "-c", code, *statements], capture_output=True, text=True
+        )
+        assert run.returncode == 0, run.stderr

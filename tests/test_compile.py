@@ -1,0 +1,77 @@
+"""Losses and engines under torch.compile, and the fake implementations of the operators."""
+
+import pytest
+import torch
+from strategies import gaussian
+from torch.testing import assert_close
+
+from topreg import (
+    DeviatingPerturbation,
+    HomologyConsistency,
+    RipsFiltration,
+    TrackCoincidence,
+    pairwise_distances,
+)
+from topreg.metrics._selection import _cross, _distances
+from topreg.persistence._prim import prim
+
+LABELS = torch.arange(9) % 2
+
+
+@pytest.fixture(autouse=True)
+def fresh_compiler():
+    torch._dynamo.reset()
+    yield
+    torch._dynamo.reset()
+
+
+@pytest.mark.parametrize(
+    ("module", "labels"),
+    [
+        (TrackCoincidence(), ()),
+        (DeviatingPerturbation(match_norms=True), (LABELS,)),
+        (HomologyConsistency(perturbation_weight=0.5), (LABELS,)),
+    ],
+    ids=["TrackCoincidence", "DeviatingPerturbation", "HomologyConsistency"],
+)
+def test_losses_given_pairs_compile_without_a_graph_break(module, labels):
+    source, target = gaussian(0, 2, 9, 3, dtype=torch.float32)
+    pairs = RipsFiltration().pairs(source)
+
+    def loss(s, t):
+        return module(s, t, *labels, pairs=pairs)
+
+    compiled = torch.compile(loss, backend="aot_eager", fullgraph=True)
+    results = []
+    for function in (loss, compiled):
+        leaf = source.clone().requires_grad_()
+        value = function(leaf, target)
+        value.backward()
+        results.append((value.detach(), leaf.grad))
+    assert_close(results[1], results[0])
+
+
+@pytest.mark.parametrize("connected", [False, True])
+def test_the_engine_has_a_sound_fake(connected):
+    weights = pairwise_distances(gaussian(0, 5, 2)).flatten()
+    torch.library.opcheck(
+        prim, (weights, [5], float("inf"), connected), test_utils=("test_schema", "test_faketensor")
+    )
+    torch.library.opcheck(
+        prim, (weights[:13], [2, 0, 3], float("inf"), connected), test_utils=("test_faketensor",)
+    )
+
+
+@pytest.mark.parametrize("manhattan", [False, True])
+@pytest.mark.parametrize("width", [3, 12])
+def test_the_distances_have_sound_fakes(manhattan, width):
+    points = gaussian(0, 7, width, dtype=torch.float32)
+    checks = ("test_schema", "test_faketensor")
+    torch.library.opcheck(_distances, (points, [4, 0, 3], manhattan), test_utils=checks)
+    torch.library.opcheck(_cross, (points, points[:2], manhattan), test_utils=checks)
+
+
+def test_the_distance_matrix_compiles():
+    points = gaussian(0, 9, 12, dtype=torch.float32)
+    compiled = torch.compile(pairwise_distances, backend="aot_eager", fullgraph=True)
+    assert_close(compiled(points), pairwise_distances(points))

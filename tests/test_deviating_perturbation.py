@@ -1,0 +1,393 @@
+"""Deviating perturbation: equation 6."""
+
+import itertools
+
+import oracles
+import pytest
+import torch
+from asserts import (
+    gradients_are_right,
+    harmless,
+    in_loss_range,
+    repr_round_trips,
+    rotation_invariant,
+)
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from strategies import (
+    SEEDS,
+    gaussian,
+    labelled_views,
+    repeated_clouds,
+    rotation,
+)
+from torch.testing import assert_close
+
+from topreg import DeviatingPerturbation, RipsFiltration, deviating_perturbation
+
+RIPS = RipsFiltration()
+OPTIONS = [
+    {"related": related, "match_norms": match_norms}
+    for related, match_norms in itertools.product(("endpoints", "all"), (False, True))
+]
+TIGHT = {"rtol": 1e-10, "atol": 1e-10}
+
+every_option = pytest.mark.parametrize("options", OPTIONS)
+
+
+def close(loss, expected):
+    """Within 1e-10 in float64."""
+    assert loss.dtype == torch.float64
+    assert_close(loss, torch.tensor(expected, dtype=torch.float64), **TIGHT)
+
+
+def classes(n, k=2):
+    """Labels 0, 1, ..., k - 1, 0, 1, ..."""
+    return torch.arange(n) % k
+
+
+# The equation
+
+
+@every_option
+@given(labelled_views(), st.data())
+def test_equals_the_literal_loop(options, drawn, data):
+    source, target, labels = drawn
+    pairs = RIPS.pairs(source)
+    kept = data.draw(st.lists(st.booleans(), min_size=len(pairs), max_size=len(pairs)))
+    pairs = pairs.select(torch.tensor(kept, dtype=torch.bool))
+    loss = deviating_perturbation(source, target, labels, pairs, **options)
+    close(loss, oracles.deviating_perturbation(source, target, labels, pairs, **options))
+    in_loss_range(loss)
+
+
+@every_option
+@given(labelled_views(), SEEDS)
+def test_equals_the_literal_loop_with_class_prototypes(options, drawn, seed):
+    source, _, labels = drawn
+    target = gaussian(seed, 3, source.shape[1])[labels]
+    pairs = RIPS.pairs(source).between(labels)
+    loss = deviating_perturbation(source, target, labels, pairs, **options)
+    close(loss, oracles.deviating_perturbation(source, target, labels, pairs, **options))
+
+
+@every_option
+@given(repeated_clouds(max_width=4), st.data())
+def test_equals_the_literal_loop_with_coincident_points(options, drawn, data):
+    source, _ = drawn
+    n = len(source)
+    labels = torch.tensor(data.draw(st.lists(st.integers(0, 1), min_size=n, max_size=n)))
+    # some offsets vanish: the counterpart of a sample is the sample itself
+    own = torch.tensor(data.draw(st.lists(st.booleans(), min_size=n, max_size=n)))
+    target = torch.where(own[:, None], source, gaussian(n, *source.shape))
+    pairs = RIPS.pairs(source)
+    eps = 1e-6  # what remains of a zero in a Gram matrix is shorter
+    loss = deviating_perturbation(source, target, labels, pairs, eps=eps, **options)
+    close(loss, oracles.deviating_perturbation(source, target, labels, pairs, eps=eps, **options))
+
+
+def test_offsets_are_taken_from_the_target_of_the_sample():
+    source = torch.tensor([[1.0, 0], [0, 2]], dtype=torch.float64)
+    target = torch.tensor([[0.0, 0], [0, 1]], dtype=torch.float64)
+    pairs = RIPS.pairs(source)
+    # i = 0: (1, 0) and (0, 2), cosine 0; i = 1: (0, 1) and (1, -1), cosine -1 / sqrt 2
+    loss = deviating_perturbation(source, target, torch.tensor([4, 4]), pairs)
+    close(loss, 1 + 0.5 / 2**0.5)
+
+
+def test_related_endpoints_or_all():
+    source = torch.tensor([[0.0, 1], [3, 3], [2, 3], [-5, 0]], dtype=torch.float64)
+    target = torch.zeros(4, 2, dtype=torch.float64)
+    labels = torch.tensor([0, 1, 0, 0])
+    pairs = RIPS.pairs(source)
+    pairs = pairs.select(torch.tensor([True, False, False]))  # (1, 2) alone
+    assert pairs.death_edges.tolist() == [[1, 2]]
+    close(deviating_perturbation(source, target, labels, pairs), 0.0)
+    cosines = 3 / 13**0.5, -2 / 13**0.5  # of sample 2 with samples 0 and 3
+    expected = 1 - sum(cosines) / 2
+    close(deviating_perturbation(source, target, labels, pairs, related="all"), expected)
+
+
+def test_match_norms_rescales_the_source_to_the_target():
+    source = torch.tensor([[2.0, 0], [0, 3]], dtype=torch.float64)
+    target = torch.tensor([[0.0, 1], [1, 0]], dtype=torch.float64)
+    labels, pairs = torch.zeros(2, dtype=torch.int64), RIPS.pairs(source)
+    # at length 1: i = 0: (1, -1) and (0, 0); i = 1: (-1, 1) and (0, 0)
+    close(deviating_perturbation(source, target, labels, pairs, match_norms=True), 1.0)
+    # i = 0: (2, -1) and (0, 2); i = 1: (-1, 3) and (1, 0)
+    expected = 1 + (2 / (2 * 5**0.5) + 1 / 10**0.5) / 2
+    close(deviating_perturbation(source, target, labels, pairs), expected)
+
+
+def test_eps_is_a_length_and_an_offset_as_long_as_it_has_no_direction():
+    source = torch.tensor([[2.0], [3.0]], dtype=torch.float64)
+    target = torch.zeros(2, 1, dtype=torch.float64)
+    labels, pairs = torch.zeros(2, dtype=torch.int64), RIPS.pairs(source)
+    close(deviating_perturbation(source, target, labels, pairs), 0.0)
+    close(deviating_perturbation(source, target, labels, pairs, eps=1.99), 0.0)
+    close(deviating_perturbation(source, target, labels, pairs, eps=2.0), 1.0)
+
+
+def test_match_norms_leaves_rows_no_longer_than_eps():
+    source = torch.tensor([[0.5, 0], [0, 3], [1, 1]], dtype=torch.float64)
+    target = gaussian(0, 3, 2)
+    labels, pairs = torch.zeros(3, dtype=torch.int64), RIPS.pairs(source)
+    options = {"match_norms": True, "eps": 0.5}
+    loss = deviating_perturbation(source, target, labels, pairs, **options)
+    close(loss, oracles.deviating_perturbation(source, target, labels, pairs, **options))
+
+
+def test_match_norms_with_zero_targets_is_finite():
+    source, labels = gaussian(0, 4, 3), classes(4)
+    pairs = RIPS.pairs(source)
+    harmless(
+        lambda s, t: deviating_perturbation(s, t, labels, pairs, match_norms=True),
+        source,
+        torch.zeros(4, 3, dtype=torch.float64),
+        expected=1.0,
+    )
+
+
+# Theorems
+
+
+@every_option
+@given(labelled_views(), SEEDS, st.floats(0.1, 10))
+def test_unchanged_by_a_common_rotation_and_scaling(options, drawn, seed, scale):
+    source, target, labels = drawn
+    pairs, turn = RIPS.pairs(source), scale * rotation(seed, source.shape[1])
+    rotation_invariant(
+        lambda s, t: deviating_perturbation(s, t, labels, pairs, **options),
+        (source, target),
+        (source @ turn, target @ turn),
+    )
+
+
+@pytest.mark.parametrize("related", ["endpoints", "all"])
+@given(labelled_views(), SEEDS)
+def test_unchanged_by_a_common_translation(related, drawn, seed):
+    source, target, labels = drawn
+    pairs, shift = RIPS.pairs(source), gaussian(seed, source.shape[1])
+    rotation_invariant(
+        lambda s, t: deviating_perturbation(s, t, labels, pairs, related=related),
+        (source, target),
+        (source + shift, target + shift),
+    )
+
+
+@every_option
+@given(labelled_views(), SEEDS)
+def test_unchanged_by_relabelling(options, drawn, seed):
+    source, target, labels = drawn
+    order = torch.randperm(len(source), generator=torch.Generator().manual_seed(seed))
+    module = DeviatingPerturbation(**options)
+    after = module(source[order], target[order], labels[order])
+    assert_close(after, module(source, target, labels), **TIGHT)
+    assert_close(module(source, target, 7 - 2 * labels), module(source, target, labels), **TIGHT)
+
+
+@pytest.mark.parametrize("offset", [1e2, 1e3, 1e4])
+@pytest.mark.parametrize("prototypes", [False, True])
+def test_single_precision_far_from_the_origin(offset, prototypes):
+    labels = classes(20, 3)
+    source, target = gaussian(0, 2, 20, 16) + offset
+    target = target[labels] if prototypes else target
+    source, target = source.float(), target.float()
+    pairs = RIPS.pairs(source)
+    loss = deviating_perturbation(source, target, labels, pairs)
+    expected = deviating_perturbation(source.double(), target.double(), labels, pairs)
+    assert_close(loss.double(), expected, rtol=0, atol=1e-4)
+
+
+# Gradients
+
+
+@every_option
+@settings(max_examples=40)  # finite differences are slow
+@given(labelled_views(max_size=5))
+def test_gradients_at_fixed_pairs(options, drawn):
+    source, target, labels = drawn
+    pairs = RIPS.pairs(source)
+    gradients_are_right(
+        lambda s, t: deviating_perturbation(s, t, labels, pairs, **options), source, target
+    )
+
+
+@every_option
+def test_second_gradients(options):
+    source, target = gaussian(0, 2, 5, 3)
+    pairs = RIPS.pairs(source)
+    gradients_are_right(
+        lambda s, t: deviating_perturbation(s, t, classes(5), pairs, **options),
+        source,
+        target,
+        second=True,
+    )
+
+
+@every_option
+def test_gradients_with_duplicates(options):
+    source = gaussian(0, 3, 3)[[0, 0, 1, 2, 2]]
+    target = gaussian(1, 2, 3)[classes(5)]
+    pairs = RIPS.pairs(source)
+    gradients_are_right(
+        lambda s, t: deviating_perturbation(s, t, classes(5), pairs, **options), source, target
+    )
+
+
+@every_option
+def test_gradients_where_offsets_vanish_are_finite(options):
+    source = gaussian(0, 4, 3).requires_grad_()
+    target = source.detach().clone().requires_grad_()
+    pairs = RIPS.pairs(source.detach())
+    loss = deviating_perturbation(source, target, classes(4), pairs, **options)
+    first = torch.autograd.grad(loss, (source, target), create_graph=True)
+    second = torch.autograd.grad(sum(g.square().sum() for g in first), (source, target))
+    assert all(bool(g.isfinite().all()) for g in (*first, *second))
+
+
+# Degenerate clouds
+
+
+@every_option
+@pytest.mark.parametrize("reduction", ["mean", "none"])
+@pytest.mark.parametrize("shape", [(0, 3), (1, 3), (0, 3, 2), (2, 0, 3), (2, 1, 3)])
+def test_without_a_pair_the_loss_is_a_zero_with_gradient_zero(shape, reduction, options):
+    points = torch.ones(shape)
+    labels = torch.zeros(shape[:-1], dtype=torch.int64)
+    pairs = RIPS.pairs(points)
+    options = options | {"reduction": reduction}
+    harmless(lambda s, t: deviating_perturbation(s, t, labels, pairs, **options), points, points)
+    module = DeviatingPerturbation(**options)
+    harmless(lambda s, t: module(s, t, labels), points, points)
+
+
+@every_option
+def test_all_points_equal(options):
+    points, labels = torch.ones(5, 3), classes(5)
+    module = DeviatingPerturbation(**options)
+    harmless(lambda s, t: module(s, t, labels), points, points, expected=1.0)
+    zeros = torch.zeros(5, 3)
+    harmless(lambda s, t: module(s, t, labels), zeros, zeros, expected=1.0)
+
+
+@every_option
+def test_all_points_equal_away_from_the_target(options):
+    points, labels = torch.ones(5, 3), classes(5)
+    target = torch.tensor([1.0, 2, -4]).repeat(5, 1)
+    module = DeviatingPerturbation(**options)
+    assert_close(module(points, target, labels), torch.tensor(0.0), rtol=0, atol=1e-6)
+
+
+@every_option
+def test_no_sample_has_a_relative(options):
+    points = gaussian(0, 5, 3)
+    module = DeviatingPerturbation(**options)
+    harmless(lambda s, t: module(s, t, torch.arange(5)), points, points.flip(0))
+
+
+# Batches and reductions
+
+
+@every_option
+def test_none_gives_the_loss_of_each_cloud_and_mean_the_mean_over_samples(options):
+    sizes = (5, 0, 1, 7, 2, 3)
+    source = [gaussian(n, n, 3) for n in sizes]
+    target = [gaussian(n + 50, n, 3) for n in sizes]
+    labels = [classes(n) for n in sizes[:-1]] + [torch.arange(3)]
+    pairs = RIPS.pairs(source)
+    parts = list(zip(source, target, labels, pairs.split(), strict=True))
+    each = [oracles.deviating_perturbation(*part, **options) for part in parts]
+    none = deviating_perturbation(source, target, labels, pairs, reduction="none", **options)
+    assert_close(none, torch.tensor(each, dtype=torch.float64), **TIGHT)
+    counts = torch.tensor([5, 0, 0, 7, 0, 0])  # samples with a relative
+    assert [float(v) != 0 for v in none] == [bool(c) for c in counts]
+    expected = float((none * counts).sum() / counts.sum())
+    close(deviating_perturbation(source, target, labels, pairs, **options), expected)
+    gradients_are_right(
+        lambda s: deviating_perturbation(
+            list(s.split(sizes)), target, labels, pairs, reduction="none", **options
+        ),
+        torch.cat(source),
+    )
+
+
+def test_a_tensor_batch_equals_a_sequence():
+    source, target = gaussian(0, 2, 4, 6, 3)
+    labels = torch.arange(24).reshape(4, 6) % 5
+    module = DeviatingPerturbation(reduction="none")
+    expected = torch.stack(
+        [DeviatingPerturbation()(*cloud) for cloud in zip(source, target, labels, strict=True)]
+    )
+    assert_close(module(source, target, labels), expected)
+    assert_close(module(list(source), list(target), list(labels)), expected)
+    assert_close(module(source, target, labels.flatten()), expected)
+
+
+# Precision
+
+
+@every_option
+@pytest.mark.parametrize("half", [torch.float16, torch.bfloat16])
+def test_half_precision_is_computed_in_single(half, options):
+    source, target = gaussian(0, 2, 20, 6).to(half)
+    module = DeviatingPerturbation(**options)
+    loss = module(source, target, classes(20))
+    assert loss.dtype == torch.float32
+    assert_close(loss, module(source.float(), target.float(), classes(20)))
+    leaf = source.clone().requires_grad_()
+    module(leaf, target, classes(20)).backward()
+    assert leaf.grad.dtype == half
+    assert float(leaf.grad.abs().sum()) > 0
+
+
+# The module
+
+
+@pytest.mark.parametrize("reduction", ["mean", "none"])
+@every_option
+def test_function_and_module_agree(options, reduction):
+    source, target = gaussian(0, 2, 3, 6, 3)
+    labels = classes(18).reshape(3, 6)
+    options = options | {"reduction": reduction, "eps": 0.9}
+    module = DeviatingPerturbation(**options)
+    pairs = RIPS.pairs(source)
+    expected = deviating_perturbation(source, target, labels, pairs, **options)
+    for actual in (
+        module(source, target, labels),
+        module(source, target, labels, pairs=pairs),
+        module(source, target, labels, pairs=[pairs, None]),
+        module(target, target, labels, geometry=source)
+        - module(target, target, labels, pairs=pairs)
+        + expected,
+    ):
+        assert_close(actual, expected, rtol=0, atol=1e-12)
+
+
+def test_geometry_and_filtration_give_the_pairs():
+    source, target = gaussian(0, 2, 9, 3)
+    geometry, labels = gaussian(1, 9, 5), classes(9)
+    filtration = RipsFiltration(metric="cosine", max_edge_length=0.2)
+    pairs = filtration.pairs(geometry)
+    expected = deviating_perturbation(source, target, labels, pairs)
+    module = DeviatingPerturbation(filtration)
+    assert_close(module(source, target, labels, geometry=geometry), expected)
+    assert float((expected - module(source, target, labels)).abs()) > 1e-3
+    assert float((expected - DeviatingPerturbation()(source, target, labels)).abs()) > 1e-3
+
+
+@pytest.mark.parametrize(
+    "module",
+    [
+        DeviatingPerturbation(),
+        DeviatingPerturbation(
+            RipsFiltration(metric="manhattan"),
+            related="all",
+            match_norms=True,
+            reduction="none",
+            eps=1e-3,
+        ),
+    ],
+)
+def test_repr_round_trips(module):
+    repr_round_trips(module)

@@ -1,0 +1,376 @@
+"""The distance matrix: accuracy, exactness, gradients, and agreement with the filtration."""
+
+import math
+
+import mpmath
+import pytest
+import torch
+from asserts import gradients_are_right, same_pairs
+from hypothesis import given
+from hypothesis import strategies as st
+from oracles import kruskal
+from strategies import (
+    SEEDS,
+    distances_by_differences,
+    gaussian,
+    integer_clouds,
+    repeated_clouds,
+    two_clusters,
+    wide_integer_clouds,
+)
+from torch.testing import assert_close
+
+from topreg import RipsFiltration, minimum_spanning_tree, pairwise_distances
+
+DTYPES = (torch.float32, torch.float64)
+METRICS = ("euclidean", "cosine", "manhattan")
+RELATIVE_ERROR = {torch.float32: 1e-5, torch.float64: 1e-12}
+WIDTHS = (1, 2, 8, 9, 64, 512, 1024)
+
+
+def reference(x, y, metric):
+    """By differences in float64 (cosine: of unit rows, half the squared distance)."""
+    x, y = x.double(), y.double()
+    if metric == "cosine":
+        x, y = (z / z.square().sum(1, keepdim=True).sqrt() for z in (x, y))
+    differences = x[:, None] - y[None]
+    if metric == "manhattan":
+        return differences.abs().sum(2)
+    squares = differences.square().sum(2)
+    return squares / 2 if metric == "cosine" else squares.sqrt()
+
+
+def high_precision(x, y):
+    """Euclidean distances with 60 digits, rounded once."""
+    with mpmath.workdps(60):
+        rows = [[mpmath.mpf(v) for v in row] for row in x.tolist()]
+        columns = [[mpmath.mpf(v) for v in row] for row in y.tolist()]
+        entries = [
+            [float(mpmath.sqrt(mpmath.fsum((a - b) ** 2 for a, b in zip(r, c, strict=True))))
+             for c in columns]
+            for r in rows
+        ]  # fmt: skip
+    return torch.tensor(entries, dtype=torch.float64)
+
+
+def hard_clouds(width, dtype):
+    """Clouds on which a plain Gram product fails, by name."""
+    points = gaussian(width, 24, width)
+    return {
+        "plain": points,
+        "duplicates": torch.cat([points, points[:8]]),
+        "offset": 1e-2 * points + 1e4,
+        "clusters": two_clusters(width, 12, width, 1e-3, 1e3, torch.float64),
+        "near duplicates": torch.cat([points, points * (1 + 1e-6)]),
+        "an outlier": torch.cat([1e-3 * points, 1e5 * points[:1]]),
+        "heavy tails": points.sinh().sinh().clamp(-1e6, 1e6),
+        "tiny": 1e-18 * points,
+        "squares that underflow": (1e-21 if dtype == torch.float32 else 1e-140) * points,
+        "huge": 1e15 * points,
+    }
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("width", WIDTHS)
+def test_relative_errors_within_a_cloud(width, dtype):
+    for name, cloud in hard_clouds(width, dtype).items():
+        points = cloud.to(dtype)
+        expected = distances_by_differences(points)
+        actual = pairwise_distances(points).double()
+        error = (actual - expected).abs() / expected.where(expected > 0, 1)
+        assert float(error.max()) < RELATIVE_ERROR[dtype], name
+        assert_close(actual == 0, expected == 0, msg=name)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("width", WIDTHS)
+def test_relative_errors_between_two_clouds(width, dtype):
+    for name, cloud in hard_clouds(width, dtype).items():
+        x, y = cloud.to(dtype)[:13], cloud.to(dtype)[7:]
+        expected = reference(x, y, "euclidean")
+        actual = pairwise_distances(x, y).double()
+        error = (actual - expected).abs() / expected.where(expected > 0, 1)
+        assert float(error.max()) < RELATIVE_ERROR[dtype], name
+
+
+@pytest.mark.parametrize("width", [3, 40])
+def test_double_precision_against_sixty_digits(width):
+    for name, points in hard_clouds(width, torch.float64).items():
+        expected = high_precision(points[:20], points[10:])
+        actual = pairwise_distances(points[:20], points[10:])
+        assert_close(actual, expected, rtol=1e-12, atol=0, msg=name)
+        expected = high_precision(points, points)
+        assert_close(pairwise_distances(points), expected, rtol=1e-12, atol=0, msg=name)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize("metric", METRICS)
+def test_every_metric_equals_its_reference(metric, width, dtype):
+    x, y = gaussian(0, 2, 17, width, dtype=dtype)
+    tolerance = {torch.float32: 1e-5, torch.float64: 1e-12}[dtype]
+    actual = pairwise_distances(x, y, metric)
+    assert actual.dtype == dtype
+    # a cosine distance near 0 inherits the rounding of the unit rows themselves
+    atol = tolerance**1.5 if metric == "cosine" else 0
+    assert_close(actual.double(), reference(x, y, metric), rtol=3 * tolerance, atol=atol)
+    assert_close(
+        pairwise_distances(x, metric=metric).double(),
+        reference(x, x, metric),
+        rtol=3 * tolerance,
+        atol=atol,
+    )
+
+
+@pytest.mark.parametrize("metric", METRICS)
+@given(data=st.data())
+def test_symmetry_and_the_diagonal_are_exact(metric, data):
+    points, _ = data.draw(repeated_clouds(max_width=20, dtype=data.draw(st.sampled_from(DTYPES))))
+    distances = pairwise_distances(points, metric=metric)
+    assert_close(distances, distances.T, rtol=0, atol=0)
+    assert_close(distances.diagonal(), torch.zeros(len(points)).to(points), rtol=0, atol=0)
+    assert float(distances.min()) >= 0
+
+
+@pytest.mark.parametrize("n", [1, 15, 16, 17, 255, 256, 257, 530])
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_symmetry_is_exact_across_tiles_and_blocks(n, dtype):
+    points = gaussian(n, n, 12, dtype=dtype)
+    distances = pairwise_distances(points)
+    assert_close(distances, distances.T, rtol=0, atol=0)
+    assert_close(distances.double(), distances_by_differences(points), rtol=1e-5, atol=0)
+
+
+@given(wide_integer_clouds(), st.sampled_from(DTYPES))
+def test_equal_distances_of_small_integer_points_come_out_equal(points, dtype):
+    expected = distances_by_differences(points).to(dtype)
+    assert_close(pairwise_distances(points.to(dtype)), expected, rtol=0, atol=0)
+    if len(points) > 2:
+        actual = pairwise_distances(points[:2].to(dtype), points[1:].to(dtype))
+        assert_close(actual, expected[:2, 1:], rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("offset", [0, 1000])
+@pytest.mark.parametrize("width", [9, 64, 300])
+def test_integer_points_in_many_coordinates_are_exact(width, offset):
+    generator = torch.Generator().manual_seed(width)
+    points = torch.randint(0, 4, (60, width), generator=generator).float() + offset
+    expected = distances_by_differences(points).float()
+    assert_close(pairwise_distances(points), expected, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_centring_shifts_by_a_point_of_the_cloud_or_not_at_all(dtype):
+    from topreg.metrics import _kernels
+
+    generator = torch.Generator().manual_seed(0)
+    near = torch.randint(-3, 4, (20, 12), generator=generator).to(dtype)
+    rows = torch.cat([near, near + 1000, near[:0]])
+    _kernels.centre(rows.numpy(), 0, 20)
+    assert_close(rows[:20], near, rtol=0, atol=0)  # the origin is as good as any point
+    assert_close(rows[20:], near + 1000, rtol=0, atol=0)
+    _kernels.centre(rows.numpy(), 20, 40)
+    _kernels.centre(rows.numpy(), 40, 40)
+    shifts = near + 1000 - rows[20:]
+    medoid = (near - near.mean(0)).norm(dim=1).argmin()
+    assert_close(shifts, (near[medoid] + 1000).expand(20, 12), rtol=0, atol=0)
+    assert_close(rows[:20], near, rtol=0, atol=0)
+
+
+@given(integer_clouds(dtype=torch.float32), SEEDS)
+def test_coincident_points_have_distance_zero(points, seed):
+    cloud = gaussian(seed, 20, 30, dtype=torch.float32)[points.sum(1).long()]
+    same = (cloud[:, None] == cloud[None]).all(2)
+    for distances in (pairwise_distances(cloud), pairwise_distances(cloud, cloud.clone())):
+        assert_close(distances == 0, same)
+
+
+@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("dtype", DTYPES)
+@given(data=st.data())
+def test_the_filtration_orders_edges_by_this_matrix(metric, dtype, data):
+    points, _ = data.draw(repeated_clouds(max_width=20, dtype=dtype))
+    distances = pairwise_distances(points, metric=metric)
+    of_points = RipsFiltration(metric=metric).pairs(points)
+    same_pairs(RipsFiltration(metric="precomputed").pairs(distances), of_points)
+    assert list(map(tuple, of_points.death_edges.tolist())) == kruskal(distances)[0]
+
+
+@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, *DTYPES])
+def test_the_filtration_orders_edges_by_this_matrix_on_large_clouds(metric, dtype):
+    points = (gaussian(5, 300, 33) + 2).to(dtype)
+    distances = pairwise_distances(points, metric=metric)
+    of_points = RipsFiltration(metric=metric).pairs(points)
+    same_pairs(RipsFiltration(metric="precomputed").pairs(distances), of_points)
+    diagram = of_points.diagram(points, metric)
+    i, j = of_points.death_edges.T
+    assert_close(diagram[:, 1], distances[i, j], rtol=2e-5, atol=1e-12)
+
+
+@pytest.mark.parametrize("width", [2, 16, 512, 1024])
+def test_the_tree_of_two_tight_clusters_is_right(width):
+    size = 12
+    for trial in range(100):
+        points = two_clusters(2 * trial, size, width, spread=1e-3, gap=1e2)
+        truth = distances_by_differences(points)
+        edges = RipsFiltration().pairs(points).death_edges
+        expected = torch.tensor(kruskal(truth)[0])
+        lengths, right = (truth[e[:, 0], e[:, 1]] for e in (edges, expected))
+        assert_close(lengths, right, rtol=1e-5, atol=0)
+        # within clusters the very edges, unless float32 cannot tell two lengths apart
+        gaps = right[:-1].diff() / right[1:-1]
+        if float(gaps.min()) > 1e-6:
+            within = {tuple(e) for e in edges[:-1].tolist()}
+            assert within == {tuple(e) for e in expected[:-1].tolist()}
+        assert bool((edges[-1] // size == torch.tensor([0, 1])).all())
+
+
+def test_the_longest_edge_between_two_clusters_is_the_gap():
+    points = torch.cat([gaussian(0, 5, 3) * 1e-3, gaussian(1, 5, 3) * 1e-3 + 10])
+    pairs = RipsFiltration().pairs(points)
+    gap = reference(points[:5], points[5:], "euclidean").min()
+    assert_close(pairs.diagram(points)[-1, 1], gap)
+    assert pairs.birth_edges[-1].tolist() == [5, 5]
+
+
+@pytest.mark.parametrize("half", [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("metric", METRICS)
+def test_half_precision_gives_single(metric, half):
+    x = gaussian(0, 9, 20).to(half)
+    assert pairwise_distances(x, metric=metric).dtype == torch.float32
+    actual = pairwise_distances(x, x[:4], metric)
+    assert_close(actual, pairwise_distances(x.float(), x[:4].float(), metric))
+    x.requires_grad_()
+    pairwise_distances(x, metric=metric).sum().backward()
+    assert x.grad.dtype == half
+    assert bool(x.grad.isfinite().all())
+
+
+# Gradients
+
+
+@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("width", [2, 12])
+def test_gradients_of_both_orders(metric, width):
+    x, y = gaussian(0, 2, 5, width)
+    gradients_are_right(lambda a: pairwise_distances(a, metric=metric), x, second=True)
+    gradients_are_right(lambda a, b: pairwise_distances(a, b, metric), x, y[:3], second=True)
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_coincident_points_contribute_the_subgradient_zero(metric):
+    def of_distinct(points):
+        distances = pairwise_distances(points, metric=metric)
+        return distances[0, 2] + distances[1, 2] + distances[2, 3]
+
+    x = gaussian(0, 4, 3)
+    x[1] = x[0]
+    gradients_are_right(of_distinct, x)
+    whole = x.clone().requires_grad_()
+    pairwise_distances(whole, metric=metric)[0, 1].backward()
+    assert_close(whole.grad, torch.zeros_like(x), rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("width", [3, 12])
+def test_second_derivatives_at_duplicates_are_finite(metric, width):
+    x = gaussian(0, 3, width).repeat(2, 1).requires_grad_()
+    total = pairwise_distances(x, metric=metric).square().sum()
+    total = total + pairwise_distances(x, metric=metric).sum()
+    (first,) = torch.autograd.grad(total, x, create_graph=True)
+    # `+ 0 * x` keeps the graph where the first derivative is piecewise constant
+    (second,) = torch.autograd.grad((first + 0 * x).square().sum(), x)
+    assert bool(first.isfinite().all())
+    assert bool(second.isfinite().all())
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_gradients_far_from_the_origin_are_those_at_the_origin(dtype):
+    x = gaussian(0, 12, 16).to(torch.bfloat16).to(dtype)  # few digits: the shift is exact
+    grads = []
+    for offset in (0, 1024):
+        leaf = (x + offset).requires_grad_()
+        pairwise_distances(leaf).pow(2).sum().sqrt().backward()
+        grads.append(leaf.grad)
+    assert_close(*grads, rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize(("n", "m"), [(0, 0), (0, 3), (3, 0), (1, 1)])
+def test_empty_clouds(metric, n, m):
+    x = torch.ones(n, 9, requires_grad=True)
+    y = torch.ones(m, 9, requires_grad=True)
+    distances = pairwise_distances(x, y, metric)
+    assert distances.shape == (n, m)
+    distances.sum().backward()
+    assert_close(x.grad, torch.zeros(n, 9))
+    assert_close(y.grad, torch.zeros(m, 9))
+    alone = pairwise_distances(x, metric=metric)
+    assert_close(alone, torch.zeros(n, n))
+
+
+# Callable metrics
+
+
+def test_a_callable_metric_is_made_symmetric():
+    def lopsided(x, y):
+        return (x[:, None] - y[None]).clamp(min=0).sum(2)
+
+    x = gaussian(0, 5, 2)
+    distances = pairwise_distances(x, metric=lopsided)
+    assert_close(distances, reference(x, x, "manhattan") / 2)
+    assert_close(pairwise_distances(x, x[:2], lopsided), lopsided(x, x[:2]))
+    gradients_are_right(lambda a: pairwise_distances(a, metric=lopsided), x)
+
+
+def test_a_learned_metric_gets_gradients_through_the_diagram():
+    scale = torch.tensor(2.0, requires_grad=True)
+    calls = []
+
+    def learned(x, y):
+        calls.append((len(x), len(y)))
+        return scale * (x[:, None] - y[None]).abs().sum(2)
+
+    points = gaussian(0, 80, 2, dtype=torch.float32)
+    filtration = RipsFiltration(metric=learned)
+    pairs = filtration.pairs(points)
+    calls.clear()
+    diagram = filtration.diagram(pairs, points)
+    assert max(calls) <= (64, 64)  # blocks of edges, not a matrix of all end points
+    diagram[:, 1].sum().backward()
+    expected = RipsFiltration(metric="manhattan").diagram(pairs, points)[:, 1].sum()
+    assert_close(scale.grad, expected)
+    assert_close(diagram[:, 0], torch.zeros(79))
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_diagram_gradients_at_fixed_pairs(metric):
+    points = gaussian(0, 7, 3)
+    pairs = RipsFiltration(metric=metric).pairs(points)
+    gradients_are_right(lambda p: pairs.diagram(p, metric), points, second=True)
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_diagram_gradients_at_duplicates_are_zero(metric):
+    points = gaussian(0, 3, 3)[[0, 0, 1, 2, 2]].requires_grad_()
+    pairs = RipsFiltration(metric=metric).pairs(points)
+    zero = pairs.diagram(points, metric)[:2, 1]
+    assert_close(zero, torch.zeros(2, dtype=torch.float64), rtol=0, atol=0)
+    zero.sum().backward()
+    assert_close(points.grad, torch.zeros_like(points), rtol=0, atol=0)
+
+
+def test_minimum_spanning_tree_of_a_leaf():
+    matrix = pairwise_distances(gaussian(0, 5, 2)).requires_grad_()
+    edges = minimum_spanning_tree(matrix)
+    assert not edges.requires_grad
+    assert list(map(tuple, edges.tolist())) == kruskal(matrix.detach())[0]
+
+
+def test_cosine_distances_are_dissimilarities():
+    half = math.sqrt(0.5)
+    points = torch.tensor([[1.0, 0], [half, half], [0, 1]])
+    distances = pairwise_distances(points, metric="cosine")
+    assert_close(distances[0], torch.tensor([0, 1 - half, 1.0]))
+    assert float(distances[0, 1] + distances[1, 2]) < float(distances[0, 2])

@@ -1,0 +1,461 @@
+"""Every ``raise`` of the library: its class, its whole text, and that none is left out."""
+
+import ast
+import itertools
+import math
+import pathlib
+import traceback
+
+import pytest
+import torch
+from asserts import refused
+
+import topreg
+from topreg import (
+    DeviatingPerturbation,
+    HomologyConsistency,
+    PersistencePairs,
+    RipsFiltration,
+    TrackCoincidence,
+    balanced_backward,
+    deviating_perturbation,
+    edge_vectors,
+    exponential_affinity,
+    homology_consistency,
+    label_indicators,
+    minimum_spanning_tree,
+    pairwise_distances,
+    persistence_tracks,
+    track_coincidence,
+)
+
+RIPS = RipsFiltration()
+PRECOMPUTED = RipsFiltration(metric="precomputed")
+NAN, INF = math.nan, math.inf
+
+three = torch.eye(3)
+labels = torch.tensor([0, 0, 1])
+pairs = RIPS.pairs(three)
+one_loop, one_edge = torch.tensor([[1, 1]]), torch.tensor([[0, 1]])
+of_dimension_1 = PersistencePairs(1, one_edge, torch.tensor([[1, 2]]), one_loop, (3,))
+leaf = torch.ones(2, requires_grad=True)
+
+
+def points_with(*rows):
+    """Six rows of which some are spoilt: (row, value)."""
+    points = torch.arange(12.0).reshape(6, 2)
+    for row, value in rows:
+        points[row, 1] = value
+    return points
+
+
+def matrix_with(*entries):
+    """A distance matrix of three points with some entries replaced."""
+    matrix = 1 - torch.eye(3)
+    for i, j, value in entries:
+        matrix[i, j] = value
+    return matrix
+
+
+def several(count):
+    """As many metric values as a callable needs not give."""
+    return lambda x, y: x.new_zeros(count)
+
+
+SHAPES = {
+    "`points` should have shape (n, d). Got (5,).": lambda: RIPS.pairs(torch.ones(5)),
+    "`points` should have shape (n, d). Got (1, 2, 3, 4).": lambda: RIPS.pairs(
+        torch.ones(1, 2, 3, 4)
+    ),
+    "`x` should have shape (n, d). Got (5,).": lambda: pairwise_distances(torch.ones(5)),
+    "`y` should have shape (n, d). Got (5,).": lambda: pairwise_distances(three, torch.ones(5)),
+    "`keys` should have shape (n, d). Got (3,).": lambda: exponential_affinity(
+        three, three[0], sharpness=1.0
+    ),
+    "`source` should have shape (n, d). Got (3,).": lambda: track_coincidence(
+        three[0], three, pairs
+    ),
+    "`geometry` should have shape (n, d). Got (3,).": lambda: TrackCoincidence(
+        orientation="aligned"
+    )(three, three, pairs=pairs, geometry=three[0]),
+    "`labels` should have shape (n,). Got (3, 3).": lambda: label_indicators(three, labels),
+    "`cached_labels` should have shape (c,). Got ().": lambda: label_indicators(labels, labels[0]),
+    "`main` should have shape (). Got (2,).": lambda: balanced_backward(
+        leaf * 2, leaf.sum(), [leaf], weight=1.0
+    ),
+    "`regularizer` should have shape (). Got (2,).": lambda: balanced_backward(
+        leaf.sum(), leaf * 2, [leaf], weight=1.0
+    ),
+    "`edges` should have shape (m, 2). Got (4,).": lambda: edge_vectors(
+        three, torch.zeros(4, dtype=torch.int64)
+    ),
+    "`death_edges` should have shape (m, 2). Got (1, 3).": lambda: PersistencePairs(
+        0, one_loop, torch.zeros(1, 3, dtype=torch.int64), one_loop, (3,)
+    ),
+    "`essential_edges` should have shape (m, 2). Got (2,).": lambda: PersistencePairs(
+        0, one_loop, one_edge, one_loop[0], (3,)
+    ),
+    "`birth_edges` and `death_edges` should have one row per pair. Got 2 and 1 rows.": (
+        lambda: PersistencePairs(0, one_loop.repeat(2, 1), one_edge, one_loop, (3,))
+    ),
+    "`points` should be a square matrix (n, n). Got (2, 3).": lambda: PRECOMPUTED.pairs(three[:2]),
+    "`distances` should be a square matrix (n, n). Got (3,).": lambda: minimum_spanning_tree(
+        three[0]
+    ),
+    "`points` should hold square matrices (b, n, n). Got (1, 2, 3).": lambda: PRECOMPUTED.pairs(
+        three[None, :2]
+    ),
+    "`distances` should hold square matrices (b, n, n). Got (1, 2, 3).": (
+        lambda: minimum_spanning_tree(three[None, :2])
+    ),
+    "`points` should hold at least one cloud. Got an empty sequence.": lambda: RIPS.pairs([]),
+    "`distances` should hold at least one cloud. Got an empty sequence.": (
+        lambda: minimum_spanning_tree([])
+    ),
+    "`points` should hold clouds with as many coordinates. Got 2, 3.": lambda: RIPS.pairs(
+        [three, three[:, :2]]
+    ),
+    "`points` should hold clouds of one dtype on one device.": lambda: RIPS.pairs(
+        [three, three.double()]
+    ),
+    "`metric(x, y)` should have shape (len(x), len(y)) = (3, 3). Got (2,).": lambda: RipsFiltration(
+        metric=several(2)
+    ).pairs(three),
+    "`metric(x, y)` should have shape (len(x), len(y)) = (3, 3). Got float.": (
+        lambda: RipsFiltration(metric=lambda x, y: 0.5).pairs(three)
+    ),
+    "`x` and `y` should have as many coordinates. Got 3 and 2.": lambda: pairwise_distances(
+        three, three[:, :2]
+    ),
+    "`points` and `keys` should have as many coordinates. Got 3 and 2.": (
+        lambda: exponential_affinity(three, three[:, :2], sharpness=1.0)
+    ),
+    "`mask` should have one entry per pair, shape (2,). Got (3,).": lambda: pairs.select(
+        torch.ones(3, dtype=torch.bool)
+    ),
+    "`labels` should have one entry per vertex, shape (3,). Got (2,).": lambda: pairs.between(
+        labels[:2]
+    ),
+    "`labels` should have one entry per vertex, shape (3,). Got (1, 3, 1).": (
+        lambda: deviating_perturbation(three, three, labels[None, :, None], pairs)
+    ),
+    "`source` and `target` should have one row per vertex, in the same order. Got 5 and 3 rows. "
+    "To pair samples with class prototypes, pass `prototypes[labels]`.": lambda: track_coincidence(
+        torch.ones(5, 3), three, pairs
+    ),
+    "`source` and `target` should have as many coordinates. Got 512 and 1024. Map both into a "
+    "common space first, for instance with `exponential_affinity`.": lambda: track_coincidence(
+        torch.ones(3, 512), torch.ones(3, 1024), pairs
+    ),
+}
+
+TYPES = {
+    "`points` should be floating point. Got torch.int64.": lambda: RIPS.pairs(three.long()),
+    "`points` should be floating point. Got torch.bool.": lambda: RIPS.pairs(three[None].bool()),
+    "`distances` should be floating point. Got torch.int64.": lambda: minimum_spanning_tree(
+        three.long()
+    ),
+    "`x` should be floating point. Got torch.complex64.": lambda: pairwise_distances(
+        three.to(torch.complex64)
+    ),
+    "`points` should be a torch.Tensor. Got ndarray. Convert it with `torch.as_tensor`.": (
+        lambda: RIPS.pairs(three.numpy())
+    ),
+    "`points` should be a torch.Tensor. Got float. Convert it with `torch.as_tensor`.": (
+        lambda: RIPS.pairs([1.0, 2.0])
+    ),
+    "`distances` should be a torch.Tensor. Got list. Convert it with `torch.as_tensor`.": (
+        lambda: minimum_spanning_tree([[0.0]])
+    ),
+    "`labels` should be a torch.Tensor. Got int. Convert it with `torch.as_tensor`.": (
+        lambda: pairs.between([0, 0, 1])
+    ),
+    "`birth_edges` should be a torch.Tensor. Got list. Convert it with `torch.as_tensor`.": (
+        lambda: PersistencePairs(0, [[1, 1]], one_edge, one_loop, (3,))
+    ),
+    "`death_edges` should be torch.int64. Got torch.int32.": lambda: PersistencePairs(
+        0, one_loop, one_edge.int(), one_loop, (3,)
+    ),
+    "`mask` should be torch.bool. Got torch.int64.": lambda: pairs.select(torch.tensor([0, 1])),
+    "`labels` should be integers. Got torch.float32.": lambda: pairs.between(labels.float()),
+    "`labels` should be integers. Got torch.complex64.": lambda: deviating_perturbation(
+        three, three, labels.to(torch.complex64), pairs
+    ),
+    "`source` and `target` should have one dtype. Got torch.float32 and torch.float64. Use "
+    "`target.to(source.dtype)`.": lambda: track_coincidence(three, three.double(), pairs),
+    "`pairs` should be one PersistencePairs. Got list. The modules and `homology_consistency` take "
+    "several.": lambda: track_coincidence(three, three, [pairs]),
+    "`pairs` should be one PersistencePairs. Got tuple. The modules and `homology_consistency` "
+    "take several.": lambda: deviating_perturbation(three, three, labels, (pairs,)),
+    "`pairs` should be one PersistencePairs. Got NoneType. The modules and `homology_consistency` "
+    "take several.": lambda: track_coincidence(three, three, None, orientation="aligned"),
+}
+
+VALUES = {
+    "`points` should be finite. Got 2 rows with NaN or infinity, first at row 4.": (
+        lambda: RIPS.pairs(points_with((4, NAN), (5, INF)))
+    ),
+    "`points` should be finite. Got 1 row with NaN or infinity, first at row 0.": (
+        lambda: RipsFiltration(metric="manhattan").pairs(points_with((0, -INF)))
+    ),
+    '`points` should have no zero row under `metric="cosine"`. Got 1 zero row, first at row 1.': (
+        lambda: RipsFiltration(metric="cosine").pairs(torch.tensor([[1.0], [0.0]]))
+    ),
+    '`points` should have no zero row under `metric="cosine"`. Got 2 zero rows, first at row 0.': (
+        lambda: RipsFiltration(metric="cosine").pairs(torch.tensor([[0.0], [-0.0], [1.0]]))
+    ),
+    "`points` should be free of NaN. Got 1 row with NaN, first at row 2.": (
+        lambda: PRECOMPUTED.pairs(matrix_with((2, 1, NAN)))
+    ),
+    "`points` should be free of NaN. Got 3 rows with NaN, first at row 0.": (
+        lambda: PRECOMPUTED.pairs(matrix_with((0, 1, NAN), (1, 0, NAN), (2, 2, NAN)))
+    ),
+    "`distances` should be non-negative. Got -0.5 at (0, 2).": lambda: minimum_spanning_tree(
+        matrix_with((0, 2, -0.5), (2, 0, -0.5))
+    ),
+    "`distances` should be non-negative. Got -inf at (0, 2).": lambda: minimum_spanning_tree(
+        matrix_with((0, 2, -INF), (2, 0, -INF))
+    ),
+    "`points` should be zero on the diagonal. Got 0.25 at (1, 1).": lambda: PRECOMPUTED.pairs(
+        matrix_with((1, 1, 0.25))
+    ),
+    "`points` should be zero on the diagonal. Got inf at (1, 1).": lambda: PRECOMPUTED.pairs(
+        matrix_with((1, 1, INF))
+    ),
+    "`points` should be symmetric. Got 1.5 at (0, 1) and 1 at (1, 0).": lambda: PRECOMPUTED.pairs(
+        matrix_with((0, 1, 1.5))
+    ),
+    "`points` should be symmetric. Got 1 at (1, 2) and inf at (2, 1).": lambda: PRECOMPUTED.pairs(
+        [matrix_with(), matrix_with((2, 1, INF))]
+    ),
+    "`metric(points, points)` should be non-negative. Got -1 at (0, 0).": lambda: RipsFiltration(
+        metric=lambda x, y: -x @ y.T
+    ).pairs(three),
+    "`metric(points, points)` should be zero on the diagonal. Got 1 at (0, 0).": (
+        lambda: RipsFiltration(metric=lambda x, y: x @ y.T).pairs(three)
+    ),
+    "`pairs` should index 3 vertices. Got vertex 7. Were the pairs found on another batch?": (
+        lambda: persistence_tracks(three, RIPS.pairs(torch.eye(8)))
+    ),
+    "`pairs` should index 8 vertices. Got pairs of 3 vertices. Were the pairs found on another "
+    "batch?": lambda: track_coincidence(torch.eye(8), torch.eye(8), pairs),
+    "`pairs` should index 4 vertices. Got pairs of 3 vertices. Were the pairs found on another "
+    "batch?": lambda: deviating_perturbation(
+        torch.eye(4), torch.eye(4), torch.zeros(4).long(), pairs
+    ),
+    "`pairs` should index 2 vertices. Got vertex 2. Were the pairs found on another batch?": (
+        lambda: PRECOMPUTED.diagram(pairs, torch.zeros(2, 2))
+    ),
+    "`pairs` should index 1 vertices. Got vertex 2. Were the pairs found on another batch?": (
+        lambda: pairs.diagram(torch.zeros(1, 2))
+    ),
+    "`essential_edges` should index 2 vertices. Got vertex 2.": lambda: (
+        PersistencePairs.from_tensors(
+            pairs.to_tensors()
+            | {
+                "cloud_sizes": torch.tensor([2]),
+                "birth_edges": one_loop,
+                "death_edges": one_edge,
+                "essential_edges": 2 * one_loop,
+            }
+        )
+    ),
+    "`death_edges` should index 3 vertices. Got vertex -1.": lambda: PersistencePairs.from_tensors(
+        pairs.to_tensors() | {"death_edges": -one_loop}
+    ),
+    "`tensors` should hold the fields of PersistencePairs. Got no 'cloud_sizes'.": (
+        lambda: PersistencePairs.from_tensors({"dimension": torch.tensor(0)})
+    ),
+    "`pairs` should be of dimension 0. Got 1.": lambda: deviating_perturbation(
+        three, three, labels, of_dimension_1
+    ),
+    "`pairs` should begin with those of dimension 0.": lambda: homology_consistency(
+        three, three, labels, [of_dimension_1], perturbation_weight=1.0
+    ),
+    "`parameters` should hold a tensor that requires a gradient. Got none.": (
+        lambda: balanced_backward(leaf.sum(), leaf.sum(), [three], weight=1.0)
+    ),
+}
+
+DEVICES = {
+    "`source` and `pairs` should be on one device. Got meta and cpu. Use "
+    "`pairs.to(source.device)`.": lambda: track_coincidence(
+        three.to("meta"), three.to("meta"), pairs
+    ),
+    "`source` and `target` should be on one device. Got cpu and meta. Use "
+    "`target.to(source.device)`.": lambda: track_coincidence(three, three.to("meta"), pairs),
+    "`points` and `pairs` should be on one device. Got cpu and meta. Use "
+    "`pairs.to(points.device)`.": lambda: persistence_tracks(three, pairs.to("meta")),
+    "`x` and `y` should be on one device. Got cpu and meta. Use `y.to(x.device)`.": (
+        lambda: pairwise_distances(three, three.to("meta"))
+    ),
+}
+
+NAMED = '"euclidean", "cosine" or "manhattan"'
+OPTIONS = {
+    '`metric` should be "euclidean", "cosine", "manhattan" or "precomputed". Got \'l2\'.': (
+        lambda: RipsFiltration(metric="l2")
+    ),
+    f"`metric` should be {NAMED}. Got 'precomputed'.": lambda: pairwise_distances(
+        three, metric="precomputed"
+    ),
+    f"`metric` should be {NAMED}. Got 'l2'.": lambda: pairs.diagram(three, "l2"),
+    f"`metric` should be {NAMED}. Got 2.": lambda: pairwise_distances(three, metric=2),
+    '`engine` should be "auto" or "prim". Got \'boruvka\'.': lambda: RipsFiltration(
+        engine="boruvka"
+    ),
+    "`max_edge_length` should be at least 0. Got -1.": lambda: RipsFiltration(max_edge_length=-1),
+    "`max_edge_length` should be at least 0. Got nan.": lambda: RipsFiltration(max_edge_length=NAN),
+    "`dimension` should be 0: this version finds connected components only. Got 1.": (
+        lambda: RIPS.pairs(three, 1)
+    ),
+    "`dimension` should be 0: this version finds connected components only. Got -1.": (
+        lambda: RIPS.all_pairs(three, -1)
+    ),
+    "`dimension` should be 0: this version finds connected components only. Got 2.": (
+        lambda: TrackCoincidence(dimensions=(0, 2))(three, three)
+    ),
+    "`dimensions` should be distinct non-negative integers. Got (0, 0).": lambda: TrackCoincidence(
+        dimensions=(0, 0)
+    ),
+    "`dimensions` should be distinct non-negative integers. Got ().": lambda: TrackCoincidence(
+        dimensions=()
+    ),
+    "`dimensions` should be distinct non-negative integers. Got [0, -1].": (
+        lambda: HomologyConsistency(dimensions=[0, -1], perturbation_weight=1.0)
+    ),
+    "`dimensions` should be distinct non-negative integers. Got (0.5,).": lambda: TrackCoincidence(
+        dimensions=(0.5,)
+    ),
+    "`dimensions` should begin with 0. Got (1, 0).": lambda: HomologyConsistency(
+        dimensions=(1, 0), perturbation_weight=1.0
+    ),
+    '`orientation` should be "index" or "aligned". Got \'none\'.': lambda: persistence_tracks(
+        three, pairs, "none"
+    ),
+    '`norm` should be "global", "per_parameter" or "rowwise". Got \'l2\'.': (
+        lambda: balanced_backward(leaf.sum(), leaf.sum(), [leaf], weight=1.0, norm="l2")
+    ),
+}
+
+CASES = [
+    *((ValueError, text, call) for text, call in itertools.chain(
+        SHAPES.items(), VALUES.items(), DEVICES.items(), OPTIONS.items()
+    )),
+    *((TypeError, text, call) for text, call in TYPES.items()),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("kind", "text", "call"), CASES, ids=[text[:70] for _, text, _ in CASES])
+def test_text(kind, text, call):
+    with refused(kind, text):
+        call()
+
+
+CHOICES = {
+    "orientation": ('"index" or "aligned"', "upwards"),
+    "undirected": ('"skip" or "zero"', "drop"),
+    "related": ('"endpoints" or "all"', "none"),
+    "reduction": ('"mean" or "none"', "sum"),
+}
+LOSSES = {
+    "orientation": (track_coincidence, TrackCoincidence, HomologyConsistency),
+    "undirected": (track_coincidence, TrackCoincidence, HomologyConsistency),
+    "related": (deviating_perturbation, DeviatingPerturbation, HomologyConsistency),
+    "reduction": (
+        track_coincidence, TrackCoincidence, deviating_perturbation, DeviatingPerturbation,
+        homology_consistency, HomologyConsistency,
+    ),
+}  # fmt: skip
+
+
+def call_loss(loss, **options):
+    """Make the module, or call the function on good arguments."""
+    if loss in (HomologyConsistency, homology_consistency):
+        options["perturbation_weight"] = 1.0
+    if isinstance(loss, type):
+        return loss(**options)
+    with_labels = () if loss is track_coincidence else (labels,)
+    found = [pairs] if loss is homology_consistency else pairs
+    return loss(three, three, *with_labels, found, **options)
+
+
+@pytest.mark.parametrize(
+    ("name", "loss"), [(name, loss) for name, losses in LOSSES.items() for loss in losses]
+)
+def test_every_loss_refuses_unknown_options_at_once(name, loss):
+    listed, wrong = CHOICES[name]
+    with refused(ValueError, f"`{name}` should be {listed}. Got {wrong!r}."):
+        call_loss(loss, **{name: wrong})
+
+
+@pytest.mark.parametrize("loss", LOSSES["reduction"])
+@pytest.mark.parametrize("eps", [-1e-9, NAN])
+def test_every_loss_refuses_a_negative_eps_at_once(loss, eps):
+    with refused(ValueError, f"`eps` should be at least 0. Got {eps}."):
+        call_loss(loss, eps=eps)
+
+
+def test_good_arguments_are_not_refused():
+    for loss in LOSSES["reduction"]:
+        call_loss(loss)
+
+
+# Checks of values can be switched off, those of shapes cannot
+
+
+@pytest.mark.parametrize(
+    ("filtration", "points"),
+    [
+        (RIPS, points_with((4, NAN))),
+        (RipsFiltration(metric="cosine"), torch.zeros(2, 2)),
+        (PRECOMPUTED, matrix_with((0, 1, 5.0))),
+        (RipsFiltration(metric=lambda x, y: -x @ y.T), three),
+    ],
+)
+def test_unchecked_values_are_not_refused(filtration, points):
+    assert filtration.pairs(points, check_values=False).cloud_sizes == (len(points),)
+
+
+def test_shapes_are_checked_without_values():
+    with refused(ValueError, "`points` should have shape (n, d). Got (5,)."):
+        RIPS.pairs(torch.ones(5), check_values=False)
+    with refused(ValueError, "`points` should be a square matrix (n, n). Got (2, 3)."):
+        PRECOMPUTED.pairs(three[:2], check_values=False)
+
+
+# None is left out
+
+
+def raises_in(path):
+    """Line ranges of the ``raise`` statements of a file, re-raised errors apart."""
+    tree = ast.parse(path.read_text())
+    found = [node for node in ast.walk(tree) if isinstance(node, ast.Raise) and node.exc]
+    return {(path.name, node.lineno, node.end_lineno) for node in found}
+
+
+def test_every_raise_of_the_library_has_a_case():
+    package = pathlib.Path(topreg.__file__).parent
+    stated = set().union(*(raises_in(path) for path in package.rglob("*.py")))
+    assert len(stated) > 20
+    seen = set()
+    for kind, _, call in CASES:
+        with pytest.raises(kind, match=r"^`") as caught:
+            call()
+        last = traceback.extract_tb(caught.value.__traceback__)[-1]
+        seen.add((pathlib.Path(last.filename).name, last.lineno))
+    missed = {
+        (name, first)
+        for name, first, last in stated
+        if not any(name == file and first <= line <= last for file, line in seen)
+    }
+    assert missed == set()
+
+
+def test_only_built_in_classes_are_raised_and_nothing_is_asserted():
+    package = pathlib.Path(topreg.__file__).parent
+    for path in package.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            assert not isinstance(node, ast.Assert), path
+            if isinstance(node, ast.Raise) and node.exc:
+                assert node.exc.func.id in {"ValueError", "TypeError"}, path

@@ -1,0 +1,189 @@
+"""Persistence pairs as an object: numbering, selection, storage."""
+
+import copy
+import dataclasses
+import pickle
+
+import pytest
+import torch
+from asserts import same_pairs
+from hypothesis import given
+from hypothesis import strategies as st
+from safetensors.torch import load_file, save_file
+from strategies import gaussian, integer_clouds, ragged
+from torch.testing import assert_close
+
+from topreg import PersistencePairs, RipsFiltration
+
+SIZES = (4, 0, 1, 5, 2)
+
+
+def some_pairs(longest=1.5):
+    """Pairs of several clouds, with a threshold that leaves more than one component."""
+    clouds = [gaussian(n, n, 2) for n in SIZES]
+    return RipsFiltration(max_edge_length=longest).pairs(clouds)
+
+
+def of_dimension_1():
+    """Two classes on two clouds of four vertices, made by hand."""
+    return PersistencePairs(
+        dimension=1,
+        birth_edges=torch.tensor([[2, 3], [4, 6]]),
+        death_edges=torch.tensor([[0, 2], [5, 7]]),
+        essential_edges=torch.tensor([[4, 7]]),
+        cloud_sizes=(4, 4),
+    )
+
+
+def joined(parts):
+    """The inverse of ``split``."""
+    first, births, deaths, essential = 0, [], [], []
+    for part in parts:
+        births.append(part.birth_edges + first)
+        deaths.append(part.death_edges + first)
+        essential.append(part.essential_edges + first)
+        first += sum(part.cloud_sizes)
+    return PersistencePairs(
+        parts[0].dimension,
+        torch.cat(births),
+        torch.cat(deaths),
+        torch.cat(essential),
+        tuple(size for part in parts for size in part.cloud_sizes),
+    )
+
+
+def test_length_and_repr():
+    pairs = of_dimension_1()
+    assert len(pairs) == 2
+    expected = "PersistencePairs(dimension=1, pairs=2, essential=1, cloud_sizes=(4, 4))"
+    assert repr(pairs) == expected
+
+
+def test_pairs_are_frozen_and_compare_by_identity():
+    pairs = some_pairs()
+    with pytest.raises(dataclasses.FrozenInstanceError, match="dimension"):
+        pairs.dimension = 1
+    assert pairs == pairs
+    assert pairs != some_pairs()
+    assert len({pairs, some_pairs()}) == 2
+
+
+def test_cloud_of_each_pair():
+    pairs = some_pairs(longest=float("inf"))
+    expected = [cloud for cloud, n in enumerate(SIZES) for _ in range(max(n - 1, 0))]
+    assert pairs.cloud().tolist() == expected
+    assert pairs.cloud().dtype == torch.int64
+    assert of_dimension_1().cloud().tolist() == [0, 1]
+
+
+@given(ragged(integer_clouds(min_size=0)), st.sampled_from([1.0, 2.0, float("inf")]))
+def test_split_is_undone_by_joining(clouds, longest):
+    pairs = RipsFiltration(max_edge_length=longest).pairs(clouds)
+    parts = pairs.split()
+    assert [part.cloud_sizes for part in parts] == [(len(cloud),) for cloud in clouds]
+    same_pairs(joined(parts), pairs)
+
+
+def test_split_numbers_dimension_1_locally():
+    first, second = of_dimension_1().split()
+    assert (first.dimension, second.dimension) == (1, 1)
+    assert second.birth_edges.tolist() == [[0, 2]]
+    assert second.death_edges.tolist() == [[1, 3]]
+    assert first.essential_edges.tolist() == []
+    assert second.essential_edges.tolist() == [[0, 3]]
+
+
+def test_select_keeps_pairs_and_essential_classes():
+    pairs = some_pairs()
+    mask = torch.arange(len(pairs)) % 2 == 1
+    kept = pairs.select(mask)
+    assert_close(kept.death_edges, pairs.death_edges[1::2])
+    assert_close(kept.birth_edges, pairs.birth_edges[1::2])
+    assert_close(kept.essential_edges, pairs.essential_edges)
+    assert kept.cloud_sizes == pairs.cloud_sizes
+    same_pairs(pairs.select(torch.ones_like(mask)), pairs)
+    assert len(pairs.select(torch.zeros_like(mask))) == 0
+
+
+@given(integer_clouds(min_size=2, dtype=torch.float32), st.data())
+def test_between_keeps_death_edges_that_join_two_labels(points, data):
+    values = st.lists(st.integers(0, 2), min_size=len(points), max_size=len(points))
+    labels = data.draw(values)
+    pairs = RipsFiltration().pairs(points)
+    kept = pairs.between(torch.tensor(labels))
+    expected = [[i, j] for i, j in pairs.death_edges.tolist() if labels[i] != labels[j]]
+    assert kept.death_edges.tolist() == expected
+
+
+def test_between_takes_labels_of_batches_and_sequences():
+    points = gaussian(0, 3, 6, 2)
+    labels = torch.arange(18).reshape(3, 6) % 3
+    pairs = RipsFiltration().pairs(points)
+    expected = pairs.between(labels.flatten())
+    assert 0 < len(expected) < len(pairs)
+    same_pairs(pairs.between(labels), expected)
+    same_pairs(pairs.between(list(labels)), expected)
+    same_pairs(pairs.between(labels.to(torch.int32)), expected)
+
+
+def test_vertices_are_the_ends_of_proper_edges():
+    assert of_dimension_1().vertices().tolist() == [0, 2, 3, 4, 5, 6, 7]
+    points = torch.tensor([[0.0], [1.0], [5.0], [6.5]])
+    pairs = RipsFiltration(max_edge_length=1.2).pairs(points)
+    assert pairs.vertices().tolist() == [0, 1]  # births (v, v) do not count
+    assert pairs.vertices().dtype == torch.int64
+    assert RipsFiltration().pairs(points[:1]).vertices().tolist() == []
+
+
+def test_to_a_device_keeps_everything():
+    pairs = some_pairs()
+    same_pairs(pairs.to("cpu"), pairs)
+    same_pairs(pairs.to(torch.device("cpu")), pairs)
+    moved = pairs.to("meta")
+    assert {moved.birth_edges.device.type, moved.death_edges.device.type} == {"meta"}
+    assert moved.essential_edges.device.type == "meta"
+
+
+@pytest.mark.parametrize("pairs", [some_pairs(), of_dimension_1()])
+def test_tensors_round_trip_through_safetensors(pairs, tmp_path):
+    same_pairs(PersistencePairs.from_tensors(pairs.to_tensors()), pairs)
+    save_file(pairs.to_tensors(), tmp_path / "pairs.safetensors")
+    loaded = load_file(tmp_path / "pairs.safetensors")
+    assert all(tensor.is_contiguous() for tensor in loaded.values())
+    same_pairs(PersistencePairs.from_tensors(loaded), pairs)
+
+
+def test_tensors_of_no_cloud_round_trip():
+    pairs = RipsFiltration().pairs(torch.zeros(0, 3, 2))
+    same_pairs(PersistencePairs.from_tensors(pairs.to_tensors()), pairs)
+
+
+@pytest.mark.parametrize("pairs", [some_pairs(), of_dimension_1()])
+def test_pickle_and_copies(pairs, tmp_path):
+    same_pairs(pickle.loads(pickle.dumps(pairs)), pairs)
+    same_pairs(copy.deepcopy(pairs), pairs)
+    torch.save(pairs, tmp_path / "pairs.pt")
+    same_pairs(torch.load(tmp_path / "pairs.pt", weights_only=False), pairs)
+
+
+def test_diagram_of_dimension_1_has_births_and_deaths():
+    points = torch.tensor([[0.0, 0], [1, 0], [1, 1], [0, 1.5]]).repeat(2, 1)
+    expected = torch.tensor([[(1 + 0.25) ** 0.5, 2**0.5], [2**0.5, (1 + 1.5**2) ** 0.5]])
+    assert_close(of_dimension_1().diagram(points), expected)
+    assert_close(of_dimension_1().diagram(points.reshape(2, 4, 2)), expected)
+    assert_close(of_dimension_1().diagram(list(points.split(4))), expected)
+    matrices = [torch.cdist(p, p) for p in points.split(4)]
+    filtration = RipsFiltration(metric="precomputed")
+    assert_close(filtration.diagram(of_dimension_1(), matrices), expected)
+
+
+def test_diagram_in_another_space():
+    points, other = gaussian(0, 6, 3), gaussian(1, 6, 9)
+    pairs = RipsFiltration().pairs(points)
+    i, j = pairs.death_edges.T
+    assert_close(pairs.diagram(other)[:, 1], (other[j] - other[i]).norm(dim=1))
+    manhattan = (other[j] - other[i]).abs().sum(1)
+    assert_close(pairs.diagram(other, "manhattan")[:, 1], manhattan)
+    cosine = 1 - torch.nn.functional.cosine_similarity(other[i], other[j])
+    assert_close(pairs.diagram(other, "cosine")[:, 1], cosine)
+    assert_close(pairs.diagram(other, "cosine")[:, 0], torch.zeros(5, dtype=torch.float64))
