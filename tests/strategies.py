@@ -3,10 +3,13 @@
 import math
 
 import torch
-from hypothesis import assume
+from hypothesis import assume, settings
 from hypothesis import strategies as st
 
 SEEDS = st.integers(0, 2**32 - 1)
+
+# for tests that are slow, or that run once for each of several options
+fewer_examples = settings(max_examples=settings().max_examples // 4)
 
 
 def gaussian(seed, *shape, dtype=torch.float64):

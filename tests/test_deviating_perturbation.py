@@ -1,6 +1,9 @@
 """Deviating perturbation: equation 6."""
 
+import contextlib
+import importlib
 import itertools
+import math
 
 import oracles
 import pytest
@@ -12,10 +15,11 @@ from asserts import (
     repr_round_trips,
     rotation_invariant,
 )
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from strategies import (
     SEEDS,
+    fewer_examples,
     gaussian,
     labelled_views,
     repeated_clouds,
@@ -26,6 +30,7 @@ from torch.testing import assert_close
 from topreg import DeviatingPerturbation, RipsFiltration, deviating_perturbation
 
 RIPS = RipsFiltration()
+MODULE = importlib.import_module("topreg.losses.deviating_perturbation")
 OPTIONS = [
     {"related": related, "match_norms": match_norms}
     for related, match_norms in itertools.product(("endpoints", "all"), (False, True))
@@ -41,6 +46,23 @@ def close(loss, expected):
     assert_close(loss, torch.tensor(expected, dtype=torch.float64), **TIGHT)
 
 
+@contextlib.contextmanager
+def listed_at_cost(cost):
+    """Relatives are listed below this cost: 0 always, infinity never."""
+    before, MODULE.LISTED_COST = MODULE.LISTED_COST, cost
+    try:
+        yield
+    finally:
+        MODULE.LISTED_COST = before
+
+
+def both_ways(*args, **options):
+    """The loss from listed relatives and from products of matrices."""
+    for cost in (0, math.inf):
+        with listed_at_cost(cost):
+            yield deviating_perturbation(*args, **options)
+
+
 def classes(n, k=2):
     """Labels 0, 1, ..., k - 1, 0, 1, ..."""
     return torch.arange(n) % k
@@ -50,28 +72,33 @@ def classes(n, k=2):
 
 
 @every_option
+@fewer_examples
 @given(labelled_views(), st.data())
 def test_equals_the_literal_loop(options, drawn, data):
     source, target, labels = drawn
     pairs = RIPS.pairs(source)
     kept = data.draw(st.lists(st.booleans(), min_size=len(pairs), max_size=len(pairs)))
     pairs = pairs.select(torch.tensor(kept, dtype=torch.bool))
-    loss = deviating_perturbation(source, target, labels, pairs, **options)
-    close(loss, oracles.deviating_perturbation(source, target, labels, pairs, **options))
-    in_loss_range(loss)
+    expected = oracles.deviating_perturbation(source, target, labels, pairs, **options)
+    for loss in both_ways(source, target, labels, pairs, **options):
+        close(loss, expected)
+        in_loss_range(loss)
 
 
 @every_option
+@fewer_examples
 @given(labelled_views(), SEEDS)
 def test_equals_the_literal_loop_with_class_prototypes(options, drawn, seed):
     source, _, labels = drawn
     target = gaussian(seed, 3, source.shape[1])[labels]
     pairs = RIPS.pairs(source).between(labels)
-    loss = deviating_perturbation(source, target, labels, pairs, **options)
-    close(loss, oracles.deviating_perturbation(source, target, labels, pairs, **options))
+    expected = oracles.deviating_perturbation(source, target, labels, pairs, **options)
+    for loss in both_ways(source, target, labels, pairs, **options):
+        close(loss, expected)
 
 
 @every_option
+@fewer_examples
 @given(repeated_clouds(max_width=4), st.data())
 def test_equals_the_literal_loop_with_coincident_points(options, drawn, data):
     source, _ = drawn
@@ -82,8 +109,10 @@ def test_equals_the_literal_loop_with_coincident_points(options, drawn, data):
     target = torch.where(own[:, None], source, gaussian(n, *source.shape))
     pairs = RIPS.pairs(source)
     eps = 1e-6  # what remains of a zero in a Gram matrix is shorter
-    loss = deviating_perturbation(source, target, labels, pairs, eps=eps, **options)
-    close(loss, oracles.deviating_perturbation(source, target, labels, pairs, eps=eps, **options))
+    options = options | {"eps": eps}
+    expected = oracles.deviating_perturbation(source, target, labels, pairs, **options)
+    for loss in both_ways(source, target, labels, pairs, **options):
+        close(loss, expected)
 
 
 def test_offsets_are_taken_from_the_target_of_the_sample():
@@ -152,6 +181,7 @@ def test_match_norms_with_zero_targets_is_finite():
 
 
 @every_option
+@fewer_examples
 @given(labelled_views(), SEEDS, st.floats(0.1, 10))
 def test_unchanged_by_a_common_rotation_and_scaling(options, drawn, seed, scale):
     source, target, labels = drawn
@@ -176,6 +206,7 @@ def test_unchanged_by_a_common_translation(related, drawn, seed):
 
 
 @every_option
+@fewer_examples
 @given(labelled_views(), SEEDS)
 def test_unchanged_by_relabelling(options, drawn, seed):
     source, target, labels = drawn
@@ -194,16 +225,16 @@ def test_single_precision_far_from_the_origin(offset, prototypes):
     target = target[labels] if prototypes else target
     source, target = source.float(), target.float()
     pairs = RIPS.pairs(source)
-    loss = deviating_perturbation(source, target, labels, pairs)
     expected = deviating_perturbation(source.double(), target.double(), labels, pairs)
-    assert_close(loss.double(), expected, rtol=0, atol=1e-4)
+    for loss in both_ways(source, target, labels, pairs):
+        assert_close(loss.double(), expected, rtol=0, atol=1e-4)
 
 
 # Gradients
 
 
 @every_option
-@settings(max_examples=40)  # finite differences are slow
+@fewer_examples
 @given(labelled_views(max_size=5))
 def test_gradients_at_fixed_pairs(options, drawn):
     source, target, labels = drawn
@@ -213,16 +244,36 @@ def test_gradients_at_fixed_pairs(options, drawn):
     )
 
 
+@pytest.mark.parametrize("cost", [0, math.inf])
 @every_option
-def test_second_gradients(options):
+def test_second_gradients(options, cost):
     source, target = gaussian(0, 2, 5, 3)
     pairs = RIPS.pairs(source)
-    gradients_are_right(
-        lambda s, t: deviating_perturbation(s, t, classes(5), pairs, **options),
-        source,
-        target,
-        second=True,
-    )
+    with listed_at_cost(cost):
+        gradients_are_right(
+            lambda s, t: deviating_perturbation(s, t, classes(5), pairs, **options),
+            source,
+            target,
+            second=True,
+        )
+
+
+@pytest.mark.parametrize("cost", [0, math.inf])
+def test_eps_holds_for_either_offset_in_both_ways(cost):
+    source = torch.tensor([[2.0], [3.0]], dtype=torch.float64)
+    target = torch.tensor([[0.0], [2.5]], dtype=torch.float64)
+    labels, pairs = torch.zeros(2, dtype=torch.int64), RIPS.pairs(source)
+    # i = 0: offsets 2 and 3; i = 1: offsets 0.5 and -0.5
+    with listed_at_cost(cost):
+        for eps, expected in ((0.49, 1.0), (0.5, 0.5), (1.9, 0.5), (2.0, 1.0), (2.5, 1.0)):
+            close(deviating_perturbation(source, target, labels, pairs, eps=eps), expected)
+        far = torch.tensor([[0.0], [9.0]], dtype=torch.float64)  # i = 1: offsets -6 and -7
+        for eps, expected in ((6.0, 1.0), (5.9, 0.5)):
+            close(deviating_perturbation(source, far, labels, pairs, eps=eps), expected)
+        source = torch.tensor([[3.0], [0.5]], dtype=torch.float64)
+        far = torch.tensor([[0.0], [20.0]], dtype=torch.float64)  # i = 0: offsets 3 and 0.5
+        for eps, expected in ((0.49, 0.0), (0.5, 0.5)):
+            close(deviating_perturbation(source, far, labels, pairs, eps=eps), expected)
 
 
 @every_option
@@ -235,15 +286,37 @@ def test_gradients_with_duplicates(options):
     )
 
 
+@pytest.mark.parametrize("cost", [0, math.inf])
 @every_option
-def test_gradients_where_offsets_vanish_are_finite(options):
+def test_gradients_where_offsets_vanish_are_finite(options, cost):
     source = gaussian(0, 4, 3).requires_grad_()
     target = source.detach().clone().requires_grad_()
     pairs = RIPS.pairs(source.detach())
-    loss = deviating_perturbation(source, target, classes(4), pairs, **options)
+    with listed_at_cost(cost):
+        loss = deviating_perturbation(source, target, classes(4), pairs, **options)
     first = torch.autograd.grad(loss, (source, target), create_graph=True)
     second = torch.autograd.grad(sum(g.square().sum() for g in first), (source, target))
     assert all(bool(g.isfinite().all()) for g in (*first, *second))
+
+
+def test_many_classes_list_their_relatives_and_few_do_not():
+    source, target = gaussian(0, 2, 40, 3)
+    pairs = RIPS.pairs(source)
+    called = []
+    for name in ("_listed_cosines", "_dense_cosines"):
+        own = getattr(MODULE, name)
+
+        def spy(*args, own=own, name=name):
+            called.append(name)
+            return own(*args)
+
+        setattr(MODULE, name, spy)
+        try:
+            for k in (2, 20):
+                deviating_perturbation(source, target, classes(40, k), pairs)
+        finally:
+            setattr(MODULE, name, own)
+    assert called == ["_listed_cosines", "_dense_cosines"]
 
 
 # Degenerate clouds

@@ -8,7 +8,7 @@ import torch
 from asserts import gradients_are_right, harmless, repr_round_trips, rotation_invariant
 from hypothesis import given
 from hypothesis import strategies as st
-from strategies import SEEDS, gaussian, labelled_views, rotation
+from strategies import SEEDS, fewer_examples, gaussian, labelled_views, rotation
 from test_pairs import of_dimension_1
 from test_tracks import random_pairs
 from torch.testing import assert_close
@@ -29,6 +29,7 @@ OPTIONS = [
 
 
 @pytest.mark.parametrize("options", OPTIONS)
+@fewer_examples
 @given(labelled_views(min_size=3), SEEDS, st.floats(-3, 3))
 def test_equals_the_literal_loops(options, drawn, seed, weight):
     source, target, labels = drawn

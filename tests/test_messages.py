@@ -269,7 +269,10 @@ VALUES = {
     "`pairs` should be of dimension 0. Got 1.": lambda: deviating_perturbation(
         three, three, labels, of_dimension_1
     ),
-    "`pairs` should begin with those of dimension 0.": lambda: homology_consistency(
+    "`pairs` should hold one PersistencePairs for each dimension. Got an empty sequence.": (
+        lambda: TrackCoincidence()(three, three, pairs=[])
+    ),
+    "`pairs` should begin with those of dimension 0. Got 1.": lambda: homology_consistency(
         three, three, labels, [of_dimension_1], perturbation_weight=1.0
     ),
     "`parameters` should hold a tensor that requires a gradient. Got none.": (
@@ -459,3 +462,11 @@ def test_only_built_in_classes_are_raised_and_nothing_is_asserted():
             assert not isinstance(node, ast.Assert), path
             if isinstance(node, ast.Raise) and node.exc:
                 assert node.exc.func.id in {"ValueError", "TypeError"}, path
+
+
+@pytest.mark.parametrize(
+    "module", [DeviatingPerturbation(), HomologyConsistency(perturbation_weight=1)]
+)
+def test_no_pairs_are_refused_by_every_module(module):
+    with pytest.raises(ValueError, match="`pairs` should hold one PersistencePairs for each"):
+        module(three, three, labels, pairs=[])

@@ -133,6 +133,10 @@ def test_vertices_are_the_ends_of_proper_edges():
     assert pairs.vertices().tolist() == [0, 1]  # births (v, v) do not count
     assert pairs.vertices().dtype == torch.int64
     assert RipsFiltration().pairs(points[:1]).vertices().tolist() == []
+    pairs = RipsFiltration().pairs(torch.tensor([[0.0], [5.0], [5.5], [3.0]]))
+    last = pairs.select(torch.tensor([False, False, True]))
+    assert last.birth_edges.tolist() == [[1, 1]]
+    assert last.vertices().tolist() == [0, 3]
 
 
 def test_to_a_device_keeps_everything():

@@ -12,12 +12,13 @@ from asserts import (
     repr_round_trips,
     rotation_invariant,
 )
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from strategies import (
     SEEDS,
     collinear_clouds,
     distinct_clouds,
+    fewer_examples,
     gaussian,
     labelled_views,
     paired_views,
@@ -243,7 +244,7 @@ def test_flips_do_not_change_the_dtype_of_the_loss():
 
 
 @pytest.mark.parametrize("undirected", UNDIRECTED)
-@settings(max_examples=40)  # finite differences are slow
+@fewer_examples
 @given(labelled_views(max_size=6))
 def test_gradients_at_fixed_pairs(undirected, drawn):
     source, target, _ = drawn

@@ -33,7 +33,13 @@ def given_or_found(
 ) -> list[PersistencePairs]:
     """The pairs of each dimension: those given, else found in one pass over ``geometry``."""
     if pairs is not None:
-        return [pairs] if isinstance(pairs, PersistencePairs) else list(pairs)
+        given = [pairs] if isinstance(pairs, PersistencePairs) else list(pairs)
+        if not given:
+            raise ValueError(
+                "`pairs` should hold one PersistencePairs for each dimension. "
+                "Got an empty sequence."
+            )
+        return given
     filtration = RipsFiltration() if filtration is None else filtration
     if isinstance(filtration, RipsFiltration):
         every = filtration.all_pairs(geometry, max(dimensions))

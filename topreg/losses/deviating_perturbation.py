@@ -160,7 +160,8 @@ def _dense_cosines(source: Tensor, target: Tensor, eps: float) -> Tensor:
     """
     offsets = source - target
     target = target - target.detach().mean(0)
-    gram, cross, inner = offsets @ offsets.T, offsets @ target.T, target @ target.T
+    with torch.autocast(source.device.type, enabled=False):  # squares cancel in half precision
+        gram, cross, inner = offsets @ offsets.T, offsets @ target.T, target @ target.T
     squares, shifts, lengths = gram.diagonal(), cross.diagonal(), inner.diagonal()
     dots = gram + cross - shifts[:, None]
     moved = lengths[None, :] + lengths[:, None] - 2 * inner

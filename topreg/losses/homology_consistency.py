@@ -171,8 +171,10 @@ class HomologyConsistency(nn.Module):
         """
         within = source if geometry is None else geometry
         pairs = _common.given_or_found(pairs, self.filtration, self.dimensions, within)
-        if not pairs or pairs[0].dimension != 0:
-            raise ValueError("`pairs` should begin with those of dimension 0.")
+        if pairs[0].dimension != 0:
+            raise ValueError(
+                f"`pairs` should begin with those of dimension 0. Got {pairs[0].dimension}."
+            )
         return HomologyTerms(
             self._coincidence(source, target, pairs=pairs, geometry=geometry),
             self._perturbation(source, target, labels, pairs=pairs),
