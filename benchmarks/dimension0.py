@@ -58,7 +58,7 @@ def from_distances(sizes: list[int], seconds: float) -> None:
                 lambda d=distances: filtration.pairs(d, check_values=False),
                 lambda a=array: gph.ripser_parallel(
                     a, metric="precomputed", maxdim=0, return_generators=True,
-                    n_threads=torch.get_num_threads(),
+                    n_threads=2,
                 ),
             ],
             seconds,

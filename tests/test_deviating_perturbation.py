@@ -464,3 +464,15 @@ def test_geometry_and_filtration_give_the_pairs():
 )
 def test_repr_round_trips(module):
     repr_round_trips(module)
+
+
+@pytest.mark.parametrize("offset", [1e-2, 1e-3, 1e-4])
+@pytest.mark.parametrize("width", [2, 8, 256])
+def test_single_precision_close_to_common_prototypes(offset, width):
+    labels = classes(64, 2)  # half of all pairs are related: the dense path
+    prototypes = (3 * gaussian(0, 2, width)).float()[labels]
+    source = prototypes + (offset * gaussian(1, 64, width)).float()
+    pairs = RIPS.pairs(source)
+    loss = deviating_perturbation(source, prototypes, labels, pairs)
+    expected = deviating_perturbation(source.double(), prototypes.double(), labels, pairs)
+    assert_close(loss.double(), expected, rtol=0, atol=1e-5)

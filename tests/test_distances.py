@@ -395,3 +395,16 @@ def test_cosine_distances_are_dissimilarities():
     distances = pairwise_distances(points, metric="cosine")
     assert_close(distances[0], torch.tensor([0, 1 - half, 1.0]))
     assert float(distances[0, 1] + distances[1, 2]) < float(distances[0, 2])
+
+
+@pytest.mark.parametrize("spread", [1e-2, 1e-4, 1e-5])
+def test_single_precision_gradient_within_tight_clusters_far_apart(spread):
+    points = 10 * gaussian(0, 2, 32).repeat_interleave(20, 0) + spread * gaussian(1, 40, 32)
+    weights = gaussian(2, 40, 40)
+    single = points.float().requires_grad_()
+    double = single.detach().double().requires_grad_()
+    (pairwise_distances(single) * weights.float()).sum().backward()
+    differences = (double[:, None] - double[None]).square().sum(2)
+    apart = ~torch.eye(40, dtype=torch.bool)
+    (differences[apart].sqrt() * weights[apart]).sum().backward()
+    assert_close(single.grad.double(), double.grad, rtol=1e-4, atol=1e-4)

@@ -78,7 +78,7 @@ SHAPES = {
     "`geometry` should have shape (n, d). Got (3,).": lambda: TrackCoincidence(
         orientation="aligned"
     )(three, three, pairs=pairs, geometry=three[0]),
-    "`labels` should have shape (n,). Got (3, 3).": lambda: label_indicators(three, labels),
+    "`labels` should have shape (n,). Got (3, 3).": lambda: label_indicators(three.long(), labels),
     "`cached_labels` should have shape (c,). Got ().": lambda: label_indicators(labels, labels[0]),
     "`main` should have shape (). Got (2,).": lambda: balanced_backward(
         leaf * 2, leaf.sum(), [leaf], weight=1.0
@@ -272,6 +272,10 @@ VALUES = {
     "`pairs` should hold one PersistencePairs for each dimension. Got an empty sequence.": (
         lambda: TrackCoincidence()(three, three, pairs=[])
     ),
+    "`points` should hold matrices of the sizes (3,). Got (2, 1). Were the pairs found on another "
+    "batch?": lambda: PRECOMPUTED.diagram(pairs, [torch.zeros(2, 2), torch.zeros(1, 1)]),
+    "`x` and `y` should have one dtype. Got torch.float32 and torch.float64. Use "
+    "`y.to(x.dtype)`.": lambda: pairwise_distances(three, three.double()),
     "`pairs` should begin with those of dimension 0. Got 1.": lambda: homology_consistency(
         three, three, labels, [of_dimension_1], perturbation_weight=1.0
     ),

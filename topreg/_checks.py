@@ -28,10 +28,26 @@ def is_floating(name: str, tensor: Tensor) -> None:
         raise TypeError(f"`{name}` should be floating point. Got {tensor.dtype}.")
 
 
+def is_integer(name: str, tensor: Tensor) -> None:
+    """Refuse anything that is not a tensor of integers."""
+    is_tensor(name, tensor)
+    if tensor.is_floating_point() or tensor.is_complex():
+        raise TypeError(f"`{name}` should be integers. Got {tensor.dtype}.")
+
+
 def has_rank(name: str, tensor: Tensor, letters: str) -> None:
     """Refuse a tensor whose rank is not that of ``letters``, for instance ``(n, d)``."""
     if tensor.ndim != len([axis for axis in letters.strip("()").split(",") if axis]):
         raise ValueError(f"`{name}` should have shape {letters}. Got {shape(tensor)}.")
+
+
+def are_edges(name: str, edges: Tensor) -> None:
+    """Refuse anything but rows of two int64 vertices."""
+    is_tensor(name, edges)
+    if edges.dtype != torch.int64:
+        raise TypeError(f"`{name}` should be torch.int64. Got {edges.dtype}.")
+    if edges.ndim != 2 or edges.shape[1] != 2:
+        raise ValueError(f"`{name}` should have shape (m, 2). Got {shape(edges)}.")
 
 
 def is_point_cloud(name: str, points: Tensor) -> None:
@@ -77,12 +93,17 @@ def match(source: Tensor, target: Tensor) -> None:
             f"Got {source.shape[1]} and {target.shape[1]}. Map both into a common space first, "
             "for instance with `exponential_affinity`."
         )
-    if source.dtype != target.dtype:
+    alike("source", source, "target", target)
+
+
+def alike(name: str, tensor: Tensor, other_name: str, other: Tensor) -> None:
+    """Refuse two tensors of different dtypes or on two devices."""
+    if tensor.dtype != other.dtype:
         raise TypeError(
-            f"`source` and `target` should have one dtype. Got {source.dtype} and {target.dtype}. "
-            "Use `target.to(source.dtype)`."
+            f"`{name}` and `{other_name}` should have one dtype. "
+            f"Got {tensor.dtype} and {other.dtype}. Use `{other_name}.to({name}.dtype)`."
         )
-    on_one_device("source", source, "target", target.device)
+    on_one_device(name, tensor, other_name, other.device)
 
 
 def on_one_device(name: str, tensor: Tensor, other: str, device: torch.device) -> None:
@@ -111,8 +132,7 @@ def indexes(vertices: int, cloud_sizes: Sequence[int]) -> None:
 
 def are_labels(labels: Tensor, vertices: int) -> None:
     """Refuse labels that do not give one integer per vertex."""
-    if labels.is_floating_point() or labels.is_complex():
-        raise TypeError(f"`labels` should be integers. Got {labels.dtype}.")
+    is_integer("labels", labels)
     if labels.ndim != 1 or len(labels) != vertices:
         raise ValueError(
             f"`labels` should have one entry per vertex, shape ({vertices},). Got {shape(labels)}."

@@ -65,6 +65,12 @@ def starts(sizes: Sequence[int]) -> list[int]:
     return first
 
 
+def cloud_of(vertices: Tensor, sizes: Sequence[int]) -> Tensor:
+    """Number of the cloud to which each vertex belongs."""
+    ends = torch.tensor(starts(sizes)[1:], dtype=torch.int64, device=vertices.device)
+    return torch.bucketize(vertices.contiguous(), ends, right=True)
+
+
 def _as_list(points: Sequence[Tensor], name: str) -> list[Tensor]:
     """The clouds of a non-empty sequence."""
     if not isinstance(points, Sequence):

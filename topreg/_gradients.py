@@ -37,6 +37,7 @@ def balanced_backward(
             each one, ``"rowwise"`` over each row (last axis) of each one.
 
     Raises:
+        TypeError: If a loss is not a tensor.
         ValueError: If a loss is not a scalar, ``norm`` is unknown, or there is no parameter.
 
     Shape:
@@ -58,8 +59,9 @@ def balanced_backward(
         tensor([4., 4.])
     """
     _checks.is_option("norm", norm, NORMS)
-    _checks.has_rank("main", main, "()")
-    _checks.has_rank("regularizer", regularizer, "()")
+    for name, loss in (("main", main), ("regularizer", regularizer)):
+        _checks.is_tensor(name, loss)
+        _checks.has_rank(name, loss, "()")
     leaves = [p for p in parameters if p.requires_grad]
     if not leaves:
         raise ValueError("`parameters` should hold a tensor that requires a gradient. Got none.")
@@ -107,7 +109,7 @@ def _rescaled(h: Tensor, weight: float, g_size: Tensor, h_size: Tensor) -> Tenso
 
 
 def _norm(gradient: Tensor | None, leaf: Tensor, axis: int | None) -> Tensor:
-    """Norm in double precision, whose squares neither underflow nor overflow; 0 without one."""
+    """Norm in double precision, which holds every square of a float32; 0 without a gradient."""
     if gradient is None:
         shape = (*leaf.shape[:-1], 1) if axis is not None and leaf.ndim else ()
         return torch.zeros(shape, dtype=torch.float64, device=leaf.device)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from topreg import _checks
-from topreg._clouds import Clouds, join, join_labels, starts
+from topreg._clouds import Clouds, cloud_of, join, join_labels, starts
 from topreg.metrics import METRICS, Metric, edge_lengths
 
 _EDGES = ("birth_edges", "death_edges", "essential_edges")
@@ -66,11 +66,8 @@ class PersistencePairs:
     def __post_init__(self) -> None:
         for name in _EDGES:
             edges = getattr(self, name)
-            _checks.is_tensor(name, edges)
-            if edges.dtype != torch.int64:
-                raise TypeError(f"`{name}` should be torch.int64. Got {edges.dtype}.")
-            if edges.ndim != 2 or edges.shape[1] != 2:
-                raise ValueError(f"`{name}` should have shape (m, 2). Got {_checks.shape(edges)}.")
+            _checks.are_edges(name, edges)
+            _checks.on_one_device("birth_edges", self.birth_edges, name, edges.device)
         if len(self.birth_edges) != len(self.death_edges):
             raise ValueError(
                 "`birth_edges` and `death_edges` should have one row per pair. "
@@ -149,6 +146,7 @@ class PersistencePairs:
         Shape:
             - mask: :math:`(m,)`, bool.
         """
+        _checks.is_tensor("mask", mask)
         if mask.dtype != torch.bool:
             raise TypeError(f"`mask` should be torch.bool. Got {mask.dtype}.")
         if mask.shape != (len(self),):
@@ -216,22 +214,9 @@ class PersistencePairs:
         rows, _ = join(points)
         if not callable(metric):
             _checks.is_option("metric", metric, METRICS)
-        self.check(rows, "points")
+        check_rows(self, rows, "points")
         births = edge_lengths(rows, self.birth_edges, metric)
         return torch.stack([births, edge_lengths(rows, self.death_edges, metric)], dim=1)
-
-    def check(self, rows: Tensor, name: str) -> None:
-        """Refuse rows that cannot be those of the vertices of these pairs.
-
-        Args:
-            rows: One row per vertex.
-            name: What the caller calls them.
-
-        Raises:
-            ValueError: If number or device differ.
-        """
-        _checks.indexes(len(rows), self.cloud_sizes)
-        _checks.on_one_device(name, rows, "pairs", self.death_edges.device)
 
     def to_tensors(self) -> dict[str, Tensor]:
         """Plain tensors, for instance for ``safetensors.torch.save_file``.
@@ -271,8 +256,13 @@ class PersistencePairs:
 
     def _cloud_of(self, edges: Tensor) -> Tensor:
         """Cloud number of each edge."""
-        last = torch.tensor(starts(self.cloud_sizes)[1:], device=edges.device)
-        return torch.bucketize(edges[:, 0].contiguous(), last, right=True)
+        return cloud_of(edges[:, 0], self.cloud_sizes)
+
+
+def check_rows(pairs: PersistencePairs, rows: Tensor, name: str) -> None:
+    """Refuse rows that cannot be those of the vertices of some pairs."""
+    _checks.indexes(len(rows), pairs.cloud_sizes)
+    _checks.on_one_device(name, rows, "pairs", pairs.death_edges.device)
 
 
 def _in_range(name: str, edges: Tensor, sizes: Sequence[int]) -> None:

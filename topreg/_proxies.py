@@ -25,7 +25,8 @@ def exponential_affinity(points: Tensor, keys: Tensor, *, sharpness: float) -> T
         Affinities, dimensionless; 1 where a point equals a key.
 
     Raises:
-        ValueError: If widths differ.
+        TypeError: If either is not a floating-point tensor, or dtypes differ.
+        ValueError: If widths or devices differ.
 
     Shape:
         - points: :math:`(n, d)`; keys: :math:`(c, d)`. Output: :math:`(n, c)`.
@@ -50,6 +51,7 @@ def exponential_affinity(points: Tensor, keys: Tensor, *, sharpness: float) -> T
             "`points` and `keys` should have as many coordinates. "
             f"Got {points.shape[1]} and {keys.shape[1]}."
         )
+    _checks.alike("points", points, "keys", keys)
     return torch.exp(-sharpness * (1 - points @ keys.T))
 
 
@@ -96,7 +98,8 @@ def label_indicators(
         1 where the labels are equal, else 0.
 
     Raises:
-        ValueError: If either is not one-dimensional.
+        TypeError: If either is not a tensor of integers.
+        ValueError: If either is not one-dimensional, or they are on two devices.
 
     Shape:
         - labels: :math:`(n,)`; cached_labels: :math:`(c,)`, integers. Output: :math:`(n, c)`.
@@ -114,8 +117,13 @@ def label_indicators(
         tensor([[0., 1., 0.],
                 [1., 0., 1.]])
     """
-    _checks.has_rank("labels", labels, "(n,)")
-    _checks.has_rank("cached_labels", cached_labels, "(c,)")
+    for name, given, letters in (
+        ("labels", labels, "(n,)"),
+        ("cached_labels", cached_labels, "(c,)"),
+    ):
+        _checks.is_integer(name, given)
+        _checks.has_rank(name, given, letters)
+    _checks.on_one_device("labels", labels, "cached_labels", cached_labels.device)
     equal = labels[:, None] == cached_labels[None, :]
     return equal.to(torch.get_default_dtype() if dtype is None else dtype)
 

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from topreg import _checks
 from topreg._clouds import Clouds, join
-from topreg._pairs import PersistencePairs
+from topreg._pairs import PersistencePairs, check_rows
 
 ORIENTATIONS = ("index", "aligned")
 
@@ -26,6 +26,7 @@ def edge_vectors(points: Clouds, edges: Tensor) -> Tensor:
         One vector for each edge, in the units of the points.
 
     Raises:
+        TypeError: If ``edges`` are not int64.
         ValueError: If ``edges`` are not rows of two vertices.
 
     Shape:
@@ -45,8 +46,7 @@ def edge_vectors(points: Clouds, edges: Tensor) -> Tensor:
         tensor([[1., 2.]])
     """
     rows, _ = join(points)
-    if edges.ndim != 2 or edges.shape[1] != 2:
-        raise ValueError(f"`edges` should have shape (m, 2). Got {_checks.shape(edges)}.")
+    _checks.are_edges("edges", edges)
     # index_select: indexing takes ten times as long forward and twice backward
     return rows.index_select(0, edges[:, 1]) - rows.index_select(0, edges[:, 0])
 
@@ -95,7 +95,7 @@ def persistence_tracks(
     """
     _checks.is_option("orientation", orientation, ORIENTATIONS)
     rows, _ = join(points)
-    pairs.check(rows, "points")
+    check_rows(pairs, rows, "points")
     flips = death_flips(rows, pairs) if orientation == "aligned" else None
     return oriented_tracks(rows, pairs, flips)
 

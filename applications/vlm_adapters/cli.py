@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -16,16 +16,19 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeElapsedColumn
 from rich.table import Table as RichTable
 
-from .config import build, load_methods, read_toml
+from ._optional import require
+from .config import PRESETS, load_methods
+from .data import read_split
 from .experiments import plan_jobs, run_jobs
-from .features import build_bundle, bundle_sha256, load_bundle, save_bundle
+from .features import build_bundle, bundle_sha256, load_bundle, save_bundle, split_file
+from .parallel import available_cores
 from .results import accuracy_table, difference_table, write_json, write_report, write_text
-from .tuning import Plan, Trial, tune, tuned_values
+from .tuning import Trial, read_search, tune, tuned_values
 
 METHODS = ("zero_shot", "taskres", "hc_tr", "tip_adapter_f", "hc_taf")
 PAIRS = {"hc_tr": "taskres", "hc_taf": "tip_adapter_f"}
 SHIPPED = Path(__file__).parent / "assets" / "caltech101_devise.safetensors"
-CORES = os.cpu_count() or 1
+CORES = min(available_cores(), 8)  # a process takes some 0.8 GB
 TUNED = "caltech101_devise.toml"
 
 app = typer.Typer(
@@ -34,7 +37,10 @@ app = typer.Typer(
 )  # fmt: skip
 errors = Console(stderr=True, soft_wrap=True, highlight=False, markup=False)
 
-BundleOption = Annotated[Path, typer.Option("--bundle", help="Feature bundle (safetensors).")]
+BundleOption = Annotated[
+    Path,
+    typer.Option("--bundle", help="Feature bundle.", show_default="shipped Caltech-101 features"),
+]
 JobsOption = Annotated[int, typer.Option(min=1, help="Processes, one thread each.")]
 SetOption = Annotated[
     list[str] | None,
@@ -70,6 +76,9 @@ def demo(
     out: Annotated[Path, typer.Option(help="Folder for results.")] = Path("demo"),
     shots: Annotated[str, typer.Option(help="Comma list of shot counts.")] = "1,2,4,8,16",
     seeds: Annotated[str, typer.Option(help="Comma list of seeds.")] = "1,2,3",
+    presets: Annotated[
+        str, typer.Option("--methods", help=f"Comma list of: {', '.join(PRESETS)}.")
+    ] = ",".join(METHODS),
     jobs: JobsOption = CORES,
     bundle: BundleOption = SHIPPED,
     tuned: Annotated[str, typer.Option(help="Tuned values: shipped name or path.")] = TUNED,
@@ -78,14 +87,16 @@ def demo(
     """Train five methods on cached Caltech-101 features: no network, no image, minutes."""
     shot_list, seed_list = _numbers("--shots", shots), _numbers("--seeds", seeds)
     with _as_usage():
-        methods = load_methods(METHODS, tuned=tuned, overrides=overrides or ())
-    folder = _folder(out)
+        methods = load_methods(presets.split(","), tuned=tuned, overrides=overrides or ())
+    require("matplotlib", extra="vlm")  # before the training, not after it
     features = load_bundle(bundle)
+    folder = _folder(out, "should be a folder")
     planned = plan_jobs(methods, shot_list, seed_list)
     with _progress("epochs", sum(job.epochs for job in planned)) as advance:
         runs = run_jobs(features, planned, processes=jobs, on_run=lambda job: advance(job.epochs))
     _print(accuracy_table(runs))
-    _print(difference_table(runs, PAIRS))
+    pairs = {form: plain for form, plain in PAIRS.items() if {form, plain} <= methods.keys()}
+    _print(difference_table(runs, pairs))
     provenance = {
         "view": "one centre-cropped view, cached; no memory across batches",
         "sha256": bundle_sha256(bundle),
@@ -93,7 +104,7 @@ def demo(
         "provenance": features.provenance,
     }
     title = "Caltech-101, DeViSE features, mean ± s.d. over seeds"
-    write_report(folder, runs, methods, PAIRS, provenance, title)
+    write_report(folder, runs, methods, pairs, provenance, title)
     typer.echo(
         "Features: one centre-cropped view an image, cached; no memory across batches. Backbone: "
         "DeViSE, not CLIP, so these numbers do not compare with the paper's.\n"
@@ -112,17 +123,17 @@ def tune_command(
     """Choose learning rates and weights on validation images, with one budget for both sides."""
     with _as_usage():
         methods = load_methods(METHODS, overrides=overrides or ())
-        table = read_toml(plan)
-        shots, seeds = table.pop("shots"), table.pop("seeds")
-        plans = [build(Plan, values, name) for name, values in table.items()]
-    _folder(out.parent)
+        search = read_search(plan)
     features = load_bundle(bundle)
-    origin = f"{shots} shots, seeds {seeds}; bundle sha256 {bundle_sha256(bundle)}"
+    _file(out)
     found: list[Trial] = []
-    with _progress("trials", sum(part.trials() for part in plans)) as advance:
-        for part in plans:
-            found += tune(features, methods, part, shots, seeds, jobs=jobs, on_trial=advance)
+    with _progress("trials", sum(part.trials() for part in search.plans)) as advance:
+        for part in search.plans:
+            found += tune(
+                features, methods, part, search.shots, search.seeds, jobs=jobs, on_trial=advance
+            )
             write_json(out.with_suffix(".trials.json"), [asdict(trial) for trial in found])
+    origin = f"{search.shots} shots, seeds {search.seeds}; bundle {bundle_sha256(bundle)}"
     write_text(out, tuned_values(found, origin))
     typer.echo(f"Wrote {out}.")
 
@@ -131,12 +142,15 @@ def tune_command(
 def bundle_command(
     root: Annotated[Path, typer.Option(help="Folder that holds caltech-101/.", envvar="VLM_DATA")],
     out: Annotated[Path, typer.Option(help="File to write.")],
-    coordinates: Annotated[int, typer.Option(help="Coordinates to keep; 0 keeps all.")] = 512,
+    coordinates: Annotated[
+        int, typer.Option(min=0, help="Coordinates to keep; 0 keeps all.")
+    ] = 512,
 ) -> None:
     """Build the feature bundle of Caltech-101 from its images, with the DeViSE backbone."""
     from .backbones import Devise
 
-    _folder(out.parent)
+    read_split(split_file(root))
+    _file(out)
     with _progress("images", None) as advance:
         done = 0
 
@@ -164,13 +178,21 @@ def _numbers(option: str, text: str) -> list[int]:
     return numbers
 
 
-def _folder(path: Path) -> Path:
-    """Make a folder before the work begins."""
+def _folder(path: Path, requirement: str) -> Path:
+    """Make a folder, and try to write into it, before the work begins."""
     try:
         path.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path):
+            return path
     except OSError as error:
-        raise UsageError(f"`--out` should be a folder. Got {path}: {error.strerror}.") from None
-    return path
+        raise UsageError(f"`--out` {requirement}. Got {path}: {error.strerror}.") from None
+
+
+def _file(path: Path) -> None:
+    """Refuse a file that cannot be written, before the work begins."""
+    if path.is_dir():
+        raise UsageError(f"`--out` should be a file. Got {path}, a folder.")
+    _folder(path.parent, "should lie in a writable folder")
 
 
 def _print(table: list[list[str]]) -> None:
@@ -188,7 +210,7 @@ def _as_usage() -> Iterator[None]:
     """Errors in what the user wrote are errors of usage."""
     try:
         yield
-    except (ValueError, FileNotFoundError, KeyError) as error:
+    except (ValueError, FileNotFoundError) as error:
         raise UsageError(str(error)) from error
 
 

@@ -16,6 +16,17 @@ else:
     import tomli as tomllib
 
 T = TypeVar("T")
+PRESETS = (
+    "zero_shot", "taskres", "taskres_official", "hc_tr",
+    "tip_adapter", "tip_adapter_f", "hc_taf",
+)  # fmt: skip
+
+
+def _one_of(where: str, value: str, options: Sequence[str]) -> None:
+    """Refuse a value that is none of the options."""
+    if value not in options:
+        listed = ", ".join(f'"{option}"' for option in options)
+        raise ValueError(f"`{where}` should be one of {listed}. Got {value!r}.")
 
 
 @dataclass(frozen=True)
@@ -38,6 +49,10 @@ class AdapterOptions:
     sharpness: float = 1.0
     search_sharpness: float = 12.0
     search_cache_weight: float = 5.0
+
+    def __post_init__(self) -> None:
+        """Refuse an unknown kind."""
+        _one_of("adapter.kind", self.kind, ("zero_shot", "taskres", "tip_adapter", "tip_adapter_f"))
 
 
 @dataclass(frozen=True)
@@ -69,6 +84,16 @@ class TrainingOptions:
     schedule: str = "epoch_cosine"
     warmup_learning_rate: float = 1e-5
 
+    def __post_init__(self) -> None:
+        """Refuse unknown choices and sizes below 1."""
+        _one_of("training.optimizer", self.optimizer, ("adam", "adamw"))
+        _one_of("training.schedule", self.schedule, ("epoch_cosine", "step_cosine"))
+        for name in ("epochs", "epochs_from_8_shots", "batch_size"):
+            if getattr(self, name) < 1:
+                raise ValueError(
+                    f"`training.{name}` should be 1 or more. Got {getattr(self, name)}."
+                )
+
 
 @dataclass(frozen=True)
 class ConstraintOptions:
@@ -94,6 +119,13 @@ class ConstraintOptions:
     related: str = "all"
     match_norms: bool = True
 
+    def __post_init__(self) -> None:
+        """Refuse unknown choices."""
+        _one_of("constraint.combination", self.combination, ("constant", "ratio"))
+        _one_of("constraint.norm", self.norm, ("global", "per_parameter", "rowwise"))
+        _one_of("constraint.undirected", self.undirected, ("skip", "zero"))
+        _one_of("constraint.related", self.related, ("endpoints", "all"))
+
 
 @dataclass(frozen=True)
 class Method:
@@ -113,6 +145,12 @@ class Method:
     training: TrainingOptions = TrainingOptions()
     constraint: ConstraintOptions = ConstraintOptions()
 
+    def __post_init__(self) -> None:
+        """Refuse a protocol that the adapter does not have."""
+        searched = self.adapter.kind.startswith("tip_adapter")
+        protocols = ("last", "last+val_search") if searched else ("last",)
+        _one_of("protocol", self.protocol, protocols)
+
 
 def load_methods(
     names: Sequence[str], *, tuned: str | None = None, overrides: Sequence[str] = ()
@@ -131,9 +169,14 @@ def load_methods(
         FileNotFoundError: If a file does not exist.
         ValueError: If a file is no TOML, a key is unknown, or a value has the wrong type.
     """
+    for name in names:
+        _one_of("methods", name, PRESETS)
     tables = {name: read_toml(f"{name}.toml") for name in names}
     if tuned is not None:
         for name, table in read_toml(tuned).items():
+            if name not in PRESETS or not isinstance(table, Mapping):
+                known = ", ".join(PRESETS)
+                raise ValueError(f"`{tuned}` should hold tables of {known}. Got {name!r}.")
             if name in tables:
                 _overlay(tables[name], table)
     for override in overrides:
@@ -142,10 +185,10 @@ def load_methods(
 
 
 def read_toml(name: str) -> dict[str, Any]:
-    """A shipped preset by file name, or a file by path.
+    """A file by path, or a shipped preset by file name where there is no such path.
 
     Args:
-        name: ``taskres.toml``, or a path with a directory part.
+        name: A path, or for instance ``taskres.toml``.
 
     Returns:
         The tables of the file.
@@ -155,11 +198,13 @@ def read_toml(name: str) -> dict[str, Any]:
         ValueError: If it is no TOML.
     """
     shipped = resources.files(__package__) / "presets" / name
+    path = Path(name) if Path(name).exists() else shipped
     try:
-        text = shipped.read_text() if "/" not in name else Path(name).read_text()
-        return tomllib.loads(text)
-    except FileNotFoundError:
-        raise FileNotFoundError(f"`{name}` should be a preset. Got no such file.") from None
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError:
+        raise FileNotFoundError(
+            f"`{name}` should be a file or a shipped preset. Got neither."
+        ) from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ValueError(f"`{name}` should be TOML. Got: {error}.") from None
 

@@ -9,8 +9,6 @@ from topreg import HomologyConsistency, balanced_backward
 from .adapters import Adapter
 from .config import ConstraintOptions
 
-COMBINATIONS = ("constant", "ratio")
-
 
 class Consistency:
     """Adds the gradient of homology consistency to that of an adapter's cross-entropy.
@@ -19,9 +17,6 @@ class Consistency:
         options: Weights and conventions.
         logit_scale: The unit of a constant weight: the gradient of cross-entropy grows with it.
 
-    Raises:
-        ValueError: If an option is unknown.
-
     Source:
         Zhang et al., NeurIPS 2024, section 3.3: a constant factor for TaskRes, the ratio of
         gradient norms for Tip-Adapter-F. The defaults for labels, relatives and norms are those
@@ -29,11 +24,6 @@ class Consistency:
     """
 
     def __init__(self, options: ConstraintOptions, logit_scale: float) -> None:
-        if options.combination not in COMBINATIONS:
-            raise ValueError(
-                f'`constraint.combination` should be "constant" or "ratio". '
-                f"Got {options.combination!r}."
-            )
         self.options = options
         self.logit_scale = logit_scale
         self.loss = HomologyConsistency(

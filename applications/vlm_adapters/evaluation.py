@@ -43,12 +43,11 @@ def search(adapter: TipAdapter, features: Tensor, labels: Tensor) -> tuple[float
     """
     grid = adapter.search_grid()
     zero_shot = adapter.logit_scale * features @ adapter.text.T
-    distances = 1 - features @ adapter.keys.T
-    values = torch.nn.functional.one_hot(adapter.cached_labels, len(adapter.text))
+    distances, values = 1 - features @ adapter.keys.T, adapter.values(features.dtype)
     weights = torch.tensor(grid.cache_weight) * adapter.logit_scale / PUBLISHED_SCALE
     best, chosen = -1.0, (adapter.sharpness, adapter.cache_weight)
     for sharpness in grid.sharpness:
-        cache = torch.exp(-sharpness * distances) @ values.to(features.dtype)
+        cache = torch.exp(-sharpness * distances) @ values
         predictions = (zero_shot + weights[:, None, None] * cache).argmax(dim=2)
         correct = (predictions == labels).double().mean(dim=1)
         if float(correct.max()) > best:

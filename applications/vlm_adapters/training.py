@@ -38,7 +38,7 @@ def train(task: Task, method: Method) -> tuple[Adapter, list[Epoch]]:
         The adapter and its log.
 
     Raises:
-        ValueError: If an option is unknown, or a loss is not finite.
+        ValueError: If a loss is not finite.
     """
     adapter = build_adapter(task, method.adapter)
     if not adapter.trainable:
@@ -96,24 +96,16 @@ def learning_rate(
     Returns:
         The learning rate.
 
-    Raises:
-        ValueError: If the schedule is unknown.
-
     Source:
         ``"epoch_cosine"``: TaskRes, whose warm-up epoch is constant and whose cosine is one epoch
         late. ``"step_cosine"``: Tip-Adapter-F.
     """
-    if options.schedule == "epoch_cosine":
-        if epoch == 0:
-            return options.warmup_learning_rate
-        done = (epoch - 1) / epochs
-    elif options.schedule == "step_cosine":
+    if options.schedule == "step_cosine":
         done = (epoch * steps + step) / (epochs * steps)
+    elif epoch == 0:
+        return options.warmup_learning_rate
     else:
-        raise ValueError(
-            '`training.schedule` should be "epoch_cosine" or "step_cosine". '
-            f"Got {options.schedule!r}."
-        )
+        done = (epoch - 1) / epochs
     return options.learning_rate * (1 + math.cos(math.pi * done)) / 2
 
 
@@ -123,10 +115,6 @@ def _optimizer(adapter: Adapter, options: TrainingOptions) -> torch.optim.Optimi
         "adam": torch.optim.Adam,
         "adamw": torch.optim.AdamW,
     }
-    if options.optimizer not in kinds:
-        raise ValueError(
-            f'`training.optimizer` should be "adam" or "adamw". Got {options.optimizer!r}.'
-        )
     parameters = [p for p in adapter.parameters() if p.requires_grad]
     return kinds[options.optimizer](
         parameters,

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch.nn.functional import cross_entropy
 
-from .config import Method
+from .config import Method, build, read_toml
 from .evaluation import accuracy
 from .features import FeatureBundle
 from .parallel import workers
@@ -46,8 +46,42 @@ class Plan:
     constrain: dict[str, list[float]]
 
     def trials(self) -> int:
-        """Number of trainings settings that the plan tries."""
+        """Number of settings that the plan tries."""
         return sum(len(grid(axes)) for axes in (self.shared, self.refine, self.constrain))
+
+
+@dataclass(frozen=True)
+class Search:
+    """Several plans on the same tasks.
+
+    Attributes:
+        shots: Shot counts over which accuracies are averaged.
+        seeds: Seeds over which they are averaged; those of the final runs should be others.
+        plans: What is searched.
+    """
+
+    shots: list[int]
+    seeds: list[int]
+    plans: list[Plan]
+
+
+def read_search(name: str) -> Search:
+    """A search from a file with ``shots``, ``seeds`` and a table for each plan.
+
+    Args:
+        name: Shipped name or path of a TOML file.
+
+    Returns:
+        The search.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If a key is unknown or missing, or a value has the wrong type.
+    """
+    table = read_toml(name)
+    plans = [build(Plan, table[key], key) for key in table if isinstance(table[key], dict)]
+    rest = {key: value for key, value in table.items() if not isinstance(value, dict)}
+    return build(Search, rest | {"plans": plans}, name)
 
 
 @dataclass(frozen=True)
@@ -100,13 +134,16 @@ def tune(
     Raises:
         ValueError: If the two sides' grids differ in size.
     """
+    for preset in (plan.baseline, plan.constrained):
+        if preset not in methods:
+            raise ValueError(f"A plan should name presets: {', '.join(methods)}. Got {preset!r}.")
     refine, constrain = grid(plan.refine), grid(plan.constrain)
     if len(refine) != len(constrain):
         raise ValueError(
             "`refine` and `constrain` should have as many combinations. "
             f"Got {len(refine)} and {len(constrain)}."
         )
-    tasks = [few_shot_task(bundle, count, seed) for count in shots for seed in seeds]
+    tasks = [_without_test(few_shot_task(bundle, n, seed)) for n in shots for seed in seeds]
     with workers(jobs, tasks) as run:
 
         def trials(preset: str, stage: str, points: list[Values]) -> Iterator[Trial]:
@@ -117,6 +154,9 @@ def tune(
 
         found = list(trials(plan.baseline, "shared", grid(plan.shared)))
         start = best(found).values
+        zero = [key for key in plan.refine if not start.get(key)]
+        if zero:
+            raise ValueError(f"`refine` should multiply values that are not 0. Got {zero[0]!r}.")
         refined = [
             start | {key: start[key] * factor for key, factor in point.items()} for point in refine
         ]
@@ -175,12 +215,24 @@ def changed(method: Method, values: Values) -> Method:
 
     Returns:
         The new method.
+
+    Raises:
+        ValueError: If there is no such key.
     """
     for path, value in values.items():
-        section, key = path.split(".")
+        section, _, key = path.partition(".")
+        if not hasattr(getattr(method, section, None), key):
+            raise ValueError(f"`{path}` should be a key of a preset. Got no such key.")
         options: Any = dataclasses.replace(getattr(method, section), **{key: value})
         method = dataclasses.replace(method, **{section: options})
     return method
+
+
+def _without_test(task: Task) -> Task:
+    """The task without its test images, so that no trial can read them."""
+    return dataclasses.replace(
+        task, test_features=task.test_features[:0], test_labels=task.test_labels[:0]
+    )
 
 
 def _validate(tasks: list[Task], method: Method) -> tuple[float, float]:

@@ -85,6 +85,7 @@ def test_restricted_adapters_give_the_columns_of_their_classes(task, kind):
     )
 
 
-def test_unknown_kind(task):
-    with pytest.raises(ValueError, match=r"`adapter.kind` should be one of zero_shot, taskres"):
-        build_adapter(task, AdapterOptions(kind="coop"))
+def test_restricted_zero_shot_stays_frozen(task):
+    adapter = build_adapter(task, AdapterOptions(kind="zero_shot")).restrict(torch.tensor([1]))
+    assert isinstance(adapter, ZeroShot)
+    assert not adapter.trainable

@@ -123,7 +123,9 @@ def test_shipped_bundle_and_tuned_values(tmp_path):
             "should be a known key. Known are: optimizer",
         ),
         (["--set", "taskres.training.epochs=soon"], "should be of type int. Got 'soon'"),
-        (["--tuned", "nothing.toml"], "`nothing.toml` should be a preset. Got no such file"),
+        (["--set", "taskres.protocol=best"], "`protocol` should be one of"),
+        (["--methods", "taskres,coop"], "`methods` should be one of"),
+        (["--tuned", "nothing.toml"], "`nothing.toml` should be a file or a shipped preset"),
     ],
 )
 def test_usage_errors(call, arguments, text, bundle_file, tmp_path):
@@ -144,6 +146,21 @@ def test_out_is_a_file(call, bundle_file, tmp_path):
     result = call("demo", "--bundle", bundle_file, "--out", tmp_path / "taken", cwd=tmp_path)
     refused(result, 2, "`--out` should be a folder", tmp_path)
     assert (tmp_path / "taken").read_text() == "mine"
+
+
+def test_out_is_a_folder(call, bundle_file, tmp_path):
+    result = call("tune", "--bundle", bundle_file, "--out", tmp_path, cwd=tmp_path)
+    refused(result, 2, "`--out` should be a file", tmp_path)
+
+
+def test_other_methods(call, bundle_file, tmp_path):
+    result = call(
+        "demo", "--jobs", 1, "--bundle", bundle_file, "--out", tmp_path / "out", "--methods",
+        "zero_shot,tip_adapter", "--shots", "1", "--seeds", "1", cwd=tmp_path,
+    )  # fmt: skip
+    assert result.returncode == 0, result.stderr
+    text = (tmp_path / "out" / "results.csv").read_text()
+    assert "Tip-Adapter,1,1,last+val_search," in text
 
 
 def test_missing_bundle(call, tmp_path):
@@ -181,7 +198,7 @@ def test_missing_images(call, tmp_path):
     assert not (tmp_path / "b.safetensors").exists()
 
 
-@pytest.mark.parametrize("package", ["typer", "safetensors"])
+@pytest.mark.parametrize("package", ["typer", "safetensors", "matplotlib"])
 def test_missing_extra(package, tmp_path):
     (tmp_path / "sitecustomize.py").write_text(f"PACKAGE = {package!r}\n{ABSENT}")
     path = os.pathsep.join(filter(None, [str(tmp_path), os.environ.get("PYTHONPATH", "")]))

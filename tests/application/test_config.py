@@ -1,7 +1,9 @@
 """Presets: what they hold, what lies over them, and what is refused."""
 
+import re
+
 import pytest
-from vlm_adapters.config import Method, build, load_methods, read_toml
+from vlm_adapters.config import PRESETS, Method, build, load_methods, read_toml
 
 NAMES = ("zero_shot", "taskres", "hc_tr", "tip_adapter_f", "hc_taf")
 
@@ -32,7 +34,7 @@ def test_constrained_presets_differ_only_in_the_constraint(plain, constrained):
 def test_tuned_values_lie_over_presets_and_overrides_over_both(tmp_path):
     tuned = tmp_path / "tuned.toml"
     tuned.write_text(
-        "[taskres.training]\nlearning_rate = 0.5\nepochs = 7\n[other.training]\nx = 1\n"
+        "[taskres.training]\nlearning_rate = 0.5\nepochs = 7\n[hc_tr.training]\nx = 1\n"
     )
     methods = load_methods(
         ["taskres"], tuned=str(tuned), overrides=["taskres.training.epochs=9", "taskres.title=Mine"]
@@ -67,31 +69,56 @@ def test_bad_overrides(override, text):
         load_methods(["taskres"], overrides=[override])
 
 
+@pytest.mark.parametrize(
+    ("override", "text"),
+    [
+        ("taskres.adapter.kind=coop", '`adapter.kind` should be one of "zero_shot", "taskres"'),
+        ("taskres.training.optimizer=sgd", '`training.optimizer` should be one of "adam", "adamw"'),
+        ("taskres.training.schedule=step", '`training.schedule` should be one of "epoch_cosine"'),
+        ("taskres.training.epochs=0", "`training.epochs` should be 1 or more. Got 0"),
+        ("taskres.training.batch_size=-1", "`training.batch_size` should be 1 or more. Got -1"),
+        ("taskres.constraint.combination=sum", '`constraint.combination` should be one of "con'),
+        ("taskres.constraint.norm=row", '`constraint.norm` should be one of "global"'),
+        ("taskres.constraint.related=none", '`constraint.related` should be one of "endpoints"'),
+        ("taskres.constraint.undirected=drop", '`constraint.undirected` should be one of "skip"'),
+        ("taskres.protocol=last+val_search", '`protocol` should be one of "last". Got'),
+    ],
+)
+def test_unknown_choices(override, text):
+    with pytest.raises(ValueError, match=re.escape(text)):
+        load_methods(["taskres"], overrides=[override])
+
+
+def test_every_preset_loads():
+    assert set(load_methods(PRESETS)) == set(PRESETS)
+    with pytest.raises(ValueError, match=r"`methods` should be one of .* Got 'coop'"):
+        load_methods(["coop"])
+
+
+@pytest.mark.parametrize("text", ["[tasres.training]\nepochs = 1\n", "taskres = 5\n"])
+def test_tuned_files_with_unknown_tables(tmp_path, text):
+    tuned = tmp_path / "tuned.toml"
+    tuned.write_text(text)
+    with pytest.raises(ValueError, match=r"tuned.toml` should hold tables of zero_shot, taskres"):
+        load_methods(["taskres"], tuned=str(tuned))
+
+
+def test_a_file_in_the_working_folder_comes_before_the_shipped_one(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "caltech101_devise.toml").write_text("[taskres.training]\nepochs = 3\n")
+    methods = load_methods(["taskres"], tuned="caltech101_devise.toml")
+    assert methods["taskres"].training.epochs == 3
+
+
 def test_missing_key():
     with pytest.raises(ValueError, match=r"`mine.title` should be given"):
         build(Method, {"adapter": {"kind": "taskres"}}, "mine")
 
 
 def test_missing_and_broken_files(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"`nothing.toml` should be a preset"):
+    with pytest.raises(FileNotFoundError, match=r"`nothing.toml` should be a file or a"):
         read_toml("nothing.toml")
     broken = tmp_path / "broken.toml"
     broken.write_text("= 1")
     with pytest.raises(ValueError, match=r"broken.toml` should be TOML. Got: "):
         read_toml(str(broken))
-
-
-def test_search_plan_has_grids_of_one_size():
-    plan = read_toml("tune.toml")
-    for side in (plan["residual"], plan["cache"]):
-        sizes = []
-        for grid in ("shared", "refine", "constrain"):
-            size = 1
-            for values in side[grid].values():
-                size *= len(values)
-            sizes.append(size)
-        assert len(set(sizes)) == 1
-
-
-def test_tuning_seeds_are_not_those_of_the_demo():
-    assert not set(read_toml("tune.toml")["seeds"]) & {1, 2, 3}

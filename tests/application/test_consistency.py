@@ -126,10 +126,3 @@ def test_zero_weight_is_plain_cross_entropy(task):
     terms = Consistency(ConstraintOptions(weight=0), 20.0).backward(loss, adapter, features, labels)
     assert terms == (0.0, 0.0)
     torch.testing.assert_close(adapter.residual.grad, g, rtol=0, atol=0)
-
-
-def test_unknown_combination():
-    with pytest.raises(
-        ValueError, match=r'`constraint.combination` should be "constant" or "ratio"'
-    ):
-        Consistency(ConstraintOptions(combination="sum"), 1.0)

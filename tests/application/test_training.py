@@ -99,15 +99,3 @@ def test_frozen_adapters_are_not_trained(task):
 def test_a_loss_that_is_not_finite_stops_training(task):
     with pytest.raises(ValueError, match=r"The loss should be finite. Got Epoch\(.* in epoch"):
         train(task, method("tip_adapter_f", learning_rate=1e20, epochs=3))
-
-
-@pytest.mark.parametrize(
-    ("options", "text"),
-    [
-        ({"optimizer": "sgd"}, r'`training.optimizer` should be "adam" or "adamw". Got \'sgd\''),
-        ({"schedule": "step"}, r'`training.schedule` should be "epoch_cosine" or "step_cosine"'),
-    ],
-)
-def test_unknown_options(task, options, text):
-    with pytest.raises(ValueError, match=text):
-        train(task, method("taskres", **options))

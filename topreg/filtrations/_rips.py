@@ -9,11 +9,11 @@ import torch
 from torch import Tensor
 
 from topreg import _checks
-from topreg._clouds import Clouds, join, join_matrices, starts
+from topreg._clouds import Clouds, cloud_of, join, join_matrices, starts
 from topreg._pairs import PersistencePairs
 from topreg._repr import constructor_call
 from topreg.filtrations._filtration import Filtration
-from topreg.metrics import METRICS, Metric, selection_weights
+from topreg.metrics import METRICS, Metric, at_least_single, selection_weights
 from topreg.persistence import ENGINES, checked_weights, pairs_of_dimension_0
 
 MAX_DIMENSION = 0
@@ -135,7 +135,7 @@ class RipsFiltration(Filtration):
             TypeError: As in :meth:`pairs`.
             ValueError: As in :meth:`pairs`.
         """
-        if max_dimension not in range(MAX_DIMENSION + 1):
+        if type(max_dimension) is not int or max_dimension not in range(MAX_DIMENSION + 1):
             raise ValueError(
                 f"`dimension` should be {MAX_DIMENSION}: this version finds connected components "
                 f"only. Got {max_dimension}."
@@ -180,8 +180,13 @@ class RipsFiltration(Filtration):
             return pairs.diagram(points, self.metric)
         entries, sizes = join_matrices(points)
         _checks.indexes(sum(sizes), pairs.cloud_sizes)
+        if sizes != tuple(pairs.cloud_sizes):
+            raise ValueError(
+                f"`points` should hold matrices of the sizes {tuple(pairs.cloud_sizes)}. "
+                f"Got {sizes}. Were the pairs found on another batch?"
+            )
         _checks.on_one_device("points", entries, "pairs", pairs.death_edges.device)
-        entries = entries if entries.dtype == torch.float64 else entries.float()
+        entries = at_least_single(entries)
         columns = (pairs.birth_edges, pairs.death_edges)
         return torch.stack([_entries_at(entries, sizes, edges) for edges in columns], dim=1)
 
@@ -204,7 +209,7 @@ class RipsFiltration(Filtration):
 
     def _measured(self, cloud: Tensor) -> Tensor:
         """What a callable metric gives, with autocast off and in the dtype of selection."""
-        cloud = cloud if cloud.dtype == torch.float64 else cloud.float()
+        cloud = at_least_single(cloud)
         with torch.autocast(cloud.device.type, enabled=False):
             matrix = self.metric(cloud, cloud)  # type: ignore[operator]
         if not isinstance(matrix, Tensor) or matrix.shape != (len(cloud), len(cloud)):
@@ -218,12 +223,12 @@ class RipsFiltration(Filtration):
 
 def _entries_at(entries: Tensor, sizes: tuple[int, ...], edges: Tensor) -> Tensor:
     """Mean of D[i, j] and D[j, i] for each edge; 0 for an edge (v, v)."""
-    ends = torch.tensor(starts(sizes)[1:], dtype=torch.int64, device=edges.device)
-    cloud = torch.bucketize(edges[:, 0].contiguous(), ends, right=True)
-    size = torch.tensor(sizes, dtype=torch.int64, device=edges.device)[cloud]
-    corners = starts([n * n for n in sizes])[:-1]
-    corner = torch.tensor(corners, dtype=torch.int64, device=edges.device)[cloud]
-    local = edges - (ends[cloud] - size)[:, None]
+    cloud = cloud_of(edges[:, 0], sizes)
+    size, first, corner = (
+        torch.tensor(values, dtype=torch.int64, device=edges.device)[cloud]
+        for values in (list(sizes), starts(sizes)[:-1], starts([n * n for n in sizes])[:-1])
+    )
+    local = edges - first[:, None]
     above = entries[corner + local[:, 0] * size + local[:, 1]]
     below = entries[corner + local[:, 1] * size + local[:, 0]]
     return torch.where(local[:, 0] == local[:, 1], 0.0, (above + below) / 2)

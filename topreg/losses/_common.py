@@ -44,7 +44,8 @@ def given_or_found(
     if isinstance(filtration, RipsFiltration):
         every = filtration.all_pairs(geometry, max(dimensions))
         return [every[dimension] for dimension in dimensions]
-    return [filtration.pairs(geometry, dimension) for dimension in dimensions]
+    with torch.no_grad():
+        return [filtration.pairs(geometry, dimension) for dimension in dimensions]
 
 
 def one_object(pairs: object) -> PersistencePairs:

@@ -8,11 +8,12 @@ import torch
 from torch import Tensor, nn
 
 from topreg import _checks
-from topreg._clouds import Clouds, join_labels, starts
-from topreg._pairs import PersistencePairs
+from topreg._clouds import Clouds, cloud_of, join_labels
+from topreg._pairs import PersistencePairs, check_rows
 from topreg._repr import constructor_call
 from topreg.filtrations import Filtration
 from topreg.losses import _common
+from topreg.metrics import safe_norm
 
 RELATED = ("endpoints", "all")
 LISTED_COST = 8  # a listed pair costs about as much as so many entries of the matrix products
@@ -57,7 +58,7 @@ def deviating_perturbation(
         a relative.
 
     Raises:
-        TypeError: If dtypes differ, or ``labels`` are not integers.
+        TypeError: If dtypes differ, ``labels`` are not integers, or ``pairs`` are several.
         ValueError: If ``source`` and ``target`` differ in length or width, labels or pairs belong
             to another number of vertices, or the pairs are not of dimension 0.
 
@@ -84,11 +85,11 @@ def deviating_perturbation(
         >>> deviating_perturbation(images, texts, torch.tensor([0, 0, 1]), pairs)
         tensor(1.)
     """
-    _check_options(related, reduction, eps)
+    check_options(related, reduction, eps)
     source, target = _common.views(source, target)
     labels = join_labels(labels)
     _checks.are_labels(labels, len(source))
-    _common.one_object(pairs).check(source, "source")
+    check_rows(_common.one_object(pairs), source, "source")
     if pairs.dimension != 0:
         raise ValueError(f"`pairs` should be of dimension 0. Got {pairs.dimension}.")
     if match_norms:
@@ -105,8 +106,7 @@ def deviating_perturbation(
     none = (source[:0] + target[:0]).sum(1)  # attaches the loss of no cloud to the graph
     values = torch.cat([none, *(value for value, _ in terms)])
     counted = torch.cat([endpoints[:0], *(has for _, has in terms)])
-    first = torch.tensor(starts(sizes)[1:], device=source.device)
-    cloud = torch.bucketize(torch.arange(len(source), device=source.device), first, right=True)
+    cloud = cloud_of(torch.arange(len(source), device=source.device), sizes)
     return _common.mean_of_counted(values, counted, cloud, len(sizes), reduction)[0]
 
 
@@ -139,7 +139,7 @@ def _sums_of_cosines(
         i, k = related.nonzero().unbind(1)
         cosines = _listed_cosines(source, target, i, k, eps)
         return cosines.new_zeros(len(source)).index_add(0, i, cosines)
-    return torch.where(related, _dense_cosines(source, target, eps), 0.0).sum(1)
+    return torch.where(related, _dense_cosines(source, target, related, eps), 0.0).sum(1)
 
 
 def _listed_cosines(source: Tensor, target: Tensor, i: Tensor, k: Tensor, eps: float) -> Tensor:
@@ -151,15 +151,18 @@ def _listed_cosines(source: Tensor, target: Tensor, i: Tensor, k: Tensor, eps: f
     return _common.safe_cosines((own * other).sum(1), squares, others, directed)
 
 
-def _dense_cosines(source: Tensor, target: Tensor, eps: float) -> Tensor:
-    """Entry (i, k): cosine between ``source_i - target_i`` and ``source_k - target_i``.
+def _dense_cosines(source: Tensor, target: Tensor, related: Tensor, eps: float) -> Tensor:
+    """For each relative k of i the cosine of ``source_i - target_i`` and ``source_k - target_i``.
 
     With the offsets ``a_k = source_k - target_k`` the second vector is ``a_k + target_k -
     target_i``, so that inner products and squares follow from three products of matrices. Only
-    differences of targets occur: they are centred, for the sake of rounding.
+    differences of relatives' targets occur: each is taken from the first of its relatives, so that
+    nothing cancels where relatives share a target.
     """
     offsets = source - target
-    target = target - target.detach().mean(0)
+    rows = torch.arange(len(target), device=target.device)
+    first = torch.minimum(rows, torch.where(related, rows, len(rows)).amin(1))
+    target = target - target.detach().index_select(0, first)
     with torch.autocast(source.device.type, enabled=False):  # squares cancel in half precision
         gram, cross, inner = offsets @ offsets.T, offsets @ target.T, target @ target.T
     squares, shifts, lengths = gram.diagonal(), cross.diagonal(), inner.diagonal()
@@ -174,15 +177,13 @@ def _with_norms_of(source: Tensor, target: Tensor, eps: float) -> Tensor:
     """Source rows at the lengths of the target rows."""
     squares = source.square().sum(1, keepdim=True)
     directed = squares > eps * eps
-    wanted = target.square().sum(1, keepdim=True)
-    positive = wanted > 0
-    length = torch.where(positive, torch.where(positive, wanted, 1.0).sqrt(), 0.0)
+    length = safe_norm(target)[:, None]
     return torch.where(
         directed, source * length / torch.where(directed, squares, 1.0).sqrt(), source
     )
 
 
-def _check_options(related: str, reduction: str, eps: float) -> None:
+def check_options(related: str, reduction: str, eps: float) -> None:
     """Refuse unknown options."""
     _checks.is_option("related", related, RELATED)
     _checks.is_option("reduction", reduction, _common.REDUCTIONS)
@@ -217,7 +218,7 @@ class DeviatingPerturbation(nn.Module):
         eps: float = 1e-8,
     ) -> None:
         super().__init__()
-        _check_options(related, reduction, eps)
+        check_options(related, reduction, eps)
         self.filtration = filtration
         self.related = related
         self.match_norms = match_norms

@@ -12,8 +12,10 @@ from topreg._pairs import PersistencePairs
 from topreg._repr import constructor_call
 from topreg.filtrations import Filtration
 from topreg.losses import _common
-from topreg.losses.deviating_perturbation import DeviatingPerturbation
-from topreg.losses.track_coincidence import TrackCoincidence
+from topreg.losses.deviating_perturbation import check_options as check_perturbation
+from topreg.losses.deviating_perturbation import deviating_perturbation
+from topreg.losses.track_coincidence import check_options as check_coincidence
+from topreg.losses.track_coincidence import coincidence_over
 
 
 class HomologyTerms(NamedTuple):
@@ -140,13 +142,8 @@ class HomologyConsistency(nn.Module):
         self.match_norms = match_norms
         self.reduction = reduction
         self.eps = eps
-        self._coincidence = TrackCoincidence(
-            filtration, dimensions, orientation=orientation, undirected=undirected,
-            reduction=reduction, eps=eps,
-        )  # fmt: skip
-        self._perturbation = DeviatingPerturbation(
-            filtration, related=related, match_norms=match_norms, reduction=reduction, eps=eps
-        )
+        check_coincidence(orientation, undirected, reduction, eps)
+        check_perturbation(related, reduction, eps)
 
     def terms(
         self,
@@ -168,6 +165,10 @@ class HomologyConsistency(nn.Module):
 
         Returns:
             ``track_coincidence`` and ``deviating_perturbation``.
+
+        Raises:
+            TypeError: As in the two losses.
+            ValueError: As in the two losses, or if ``pairs`` does not begin with dimension 0.
         """
         within = source if geometry is None else geometry
         pairs = _common.given_or_found(pairs, self.filtration, self.dimensions, within)
@@ -176,9 +177,15 @@ class HomologyConsistency(nn.Module):
                 f"`pairs` should begin with those of dimension 0. Got {pairs[0].dimension}."
             )
         return HomologyTerms(
-            self._coincidence(source, target, pairs=pairs, geometry=geometry),
-            self._perturbation(source, target, labels, pairs=pairs),
-        )
+            coincidence_over(
+                pairs, source, target, within, orientation=self.orientation,
+                undirected=self.undirected, reduction=self.reduction, eps=self.eps,
+            ),
+            deviating_perturbation(
+                source, target, labels, pairs[0], related=self.related,
+                match_norms=self.match_norms, reduction=self.reduction, eps=self.eps,
+            ),
+        )  # fmt: skip
 
     def forward(
         self,

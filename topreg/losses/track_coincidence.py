@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from topreg import _checks
 from topreg._clouds import Clouds, join
-from topreg._pairs import PersistencePairs
+from topreg._pairs import PersistencePairs, check_rows
 from topreg._repr import constructor_call
 from topreg._tracks import ORIENTATIONS, death_flips, oriented_tracks
 from topreg.filtrations import Filtration
@@ -54,7 +54,7 @@ def track_coincidence(
         counted.
 
     Raises:
-        TypeError: If dtypes differ or are not floating point.
+        TypeError: If dtypes differ or are not floating point, or ``pairs`` are several.
         ValueError: If ``source`` and ``target`` differ in length or width, or the pairs belong to
             another number of vertices.
 
@@ -79,13 +79,36 @@ def track_coincidence(
         >>> track_coincidence(images, -images, pairs)
         tensor(2.)
     """
-    _check_options(orientation, undirected, reduction, eps)
+    return coincidence_over(
+        [_common.one_object(pairs)], source, target, source,
+        orientation=orientation, undirected=undirected, reduction=reduction, eps=eps,
+    )  # fmt: skip
+
+
+def coincidence_over(
+    pairs: Sequence[PersistencePairs],
+    source: Clouds,
+    target: Clouds,
+    geometry: Clouds,
+    *,
+    orientation: str,
+    undirected: str,
+    reduction: str,
+    eps: float,
+) -> Tensor:
+    """Sum of equation 5 over the pairs of several dimensions; flips are decided in ``geometry``."""
+    check_options(orientation, undirected, reduction, eps)
     source, target = _common.views(source, target)
-    flips = None
-    if orientation == "aligned":
-        _common.one_object(pairs).check(source, "source")
-        flips = death_flips(source, pairs)
-    return _coincidence(source, target, pairs, flips, undirected, reduction, eps)
+    terms = []
+    for part in pairs:
+        check_rows(part, source, "source")
+        flips = None
+        if orientation == "aligned":
+            points, _ = join(geometry, "geometry")
+            check_rows(part, points, "geometry")
+            flips = death_flips(points, part)
+        terms.append(_coincidence(source, target, part, flips, undirected, reduction, eps))
+    return torch.stack(terms).sum(0)
 
 
 def _coincidence(
@@ -98,7 +121,6 @@ def _coincidence(
     eps: float,
 ) -> Tensor:
     """Equation 5 on checked views, with the flips given."""
-    _common.one_object(pairs).check(source, "source")
     a = oriented_tracks(source, pairs, flips)
     b = oriented_tracks(target, pairs, flips)
     squares_a, squares_b = a.square().sum(1), b.square().sum(1)
@@ -111,7 +133,7 @@ def _coincidence(
     return torch.where(some, 1 - mean, mean)
 
 
-def _check_options(orientation: str, undirected: str, reduction: str, eps: float) -> None:
+def check_options(orientation: str, undirected: str, reduction: str, eps: float) -> None:
     """Refuse unknown options."""
     _checks.is_option("orientation", orientation, ORIENTATIONS)
     _checks.is_option("undirected", undirected, UNDIRECTED)
@@ -149,7 +171,7 @@ class TrackCoincidence(nn.Module):
         eps: float = 1e-8,
     ) -> None:
         super().__init__()
-        _check_options(orientation, undirected, reduction, eps)
+        check_options(orientation, undirected, reduction, eps)
         self.filtration = filtration
         self.dimensions = _common.check_dimensions(dimensions)
         self.orientation = orientation
@@ -178,22 +200,10 @@ class TrackCoincidence(nn.Module):
         """
         geometry = source if geometry is None else geometry
         pairs = _common.given_or_found(pairs, self.filtration, self.dimensions, geometry)
-        source, target = _common.views(source, target)
-        terms = [
-            _coincidence(
-                source, target, part, self._flips(part, geometry),
-                self.undirected, self.reduction, self.eps,
-            )
-            for part in pairs
-        ]  # fmt: skip
-        return torch.stack(terms).sum(0)
-
-    def _flips(self, pairs: PersistencePairs, geometry: Clouds) -> Tensor | None:
-        if self.orientation == "index":
-            return None
-        rows, _ = join(geometry, "geometry")
-        pairs.check(rows, "geometry")
-        return death_flips(rows, pairs)
+        return coincidence_over(
+            pairs, source, target, geometry, orientation=self.orientation,
+            undirected=self.undirected, reduction=self.reduction, eps=self.eps,
+        )  # fmt: skip
 
     def __repr__(self) -> str:
         """The call that makes an equal module."""

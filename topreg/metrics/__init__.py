@@ -1,7 +1,15 @@
 """Distances: dense matrices for selection, and the lengths of selected edges with gradient."""
 
-from topreg.metrics._edges import edge_lengths
+from topreg.metrics._edges import edge_lengths, safe_norm
 from topreg.metrics._pairwise import pairwise_distances
-from topreg.metrics._selection import METRICS, Metric, selection_weights
+from topreg.metrics._selection import METRICS, Metric, at_least_single, selection_weights
 
-__all__ = ["METRICS", "Metric", "edge_lengths", "pairwise_distances", "selection_weights"]
+__all__ = [
+    "METRICS",
+    "Metric",
+    "at_least_single",
+    "edge_lengths",
+    "pairwise_distances",
+    "safe_norm",
+    "selection_weights",
+]

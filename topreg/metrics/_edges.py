@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from topreg.metrics._selection import Metric
+from topreg.metrics._selection import Metric, at_least_single
 
 BLOCK = 32  # edges given to a callable metric at a time: it computes BLOCK^2 entries for BLOCK
 
@@ -17,7 +17,7 @@ def edge_lengths(points: Tensor, edges: Tensor, metric: Metric) -> Tensor:
         - points: (N, d); edges: (m, 2) int64.
         - Output: (m,), in at least single precision.
     """
-    points = points if points.dtype == torch.float64 else points.float()
+    points = at_least_single(points)
     first, second = (points.index_select(0, ends) for ends in edges.unbind(1))
     if callable(metric):
         return _by_callable(first, second, edges, metric)

@@ -92,12 +92,18 @@ def euclidean_row(row, x, square_x, y, squares_y, separated, floor):
 
 
 @compiled
-def _transpose_tile(matrix, top, left, buffer):
-    """Copy one tile above the diagonal to its place below."""
+def transpose_into(buffer, matrix, top, left):
+    """Copy a whole tile of a matrix, transposed."""
     for i in range(TILE):
         row = matrix[top + i, left : left + TILE]
         for j in range(TILE):
             buffer[j, i] = row[j]
+
+
+@compiled
+def _transpose_tile(matrix, top, left, buffer):
+    """Copy one tile above the diagonal to its place below."""
+    transpose_into(buffer, matrix, top, left)
     for j in range(TILE):
         row, image = matrix[left + j, top : top + TILE], buffer[j]
         for i in range(TILE):

@@ -15,9 +15,9 @@ FEW_COORDINATES = 8  # up to here differences are as fast as the Gram matrix
 BLOCK = 256  # rows of one matrix product; only columns right of a block's first are computed
 
 
-def selection_dtype(dtype: torch.dtype) -> torch.dtype:
-    """Half precision is selected in single precision: too many distances coincide in it."""
-    return torch.float64 if dtype == torch.float64 else torch.float32
+def at_least_single(x: Tensor) -> Tensor:
+    """Half precision in single precision: too many distances coincide in it."""
+    return x if x.dtype == torch.float64 else x.float()
 
 
 def selection_weights(points: Tensor, sizes: Sequence[int], metric: str) -> Tensor:
@@ -39,7 +39,7 @@ def cross_weights(x: Tensor, y: Tensor, metric: str) -> Tensor:
 
 def _prepared(points: Tensor, metric: str) -> Tensor:
     """Rows between which the compiled loops measure: normalised ones for the cosine."""
-    points = points.detach().to(selection_dtype(points.dtype))
+    points = at_least_single(points.detach())
     return torch.nn.functional.normalize(points, dim=1) if metric == "cosine" else points
 
 

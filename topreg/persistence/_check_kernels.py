@@ -5,17 +5,13 @@ from __future__ import annotations
 import numpy as np
 
 from topreg._compiled import compiled
-
-TILE = 16  # one cache line of float32
+from topreg.metrics._kernels import TILE, transpose_into
 
 
 @compiled
 def _full_tile(bits, top, left, infinity, buffer):
     """Differences between a tile and its mirror image, and signs of out-of-range entries."""
-    for i in range(TILE):
-        row = bits[top + i, left : left + TILE]
-        for j in range(TILE):
-            buffer[j, i] = row[j]
+    transpose_into(buffer, bits, top, left)
     unequal, signs = bits.dtype.type(0), bits.dtype.type(0)
     for j in range(TILE):
         row, image = bits[left + j, top : top + TILE], buffer[j]

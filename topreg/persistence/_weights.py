@@ -10,7 +10,7 @@ from torch import Tensor
 
 from topreg import _checks
 from topreg._clouds import starts
-from topreg.metrics._selection import selection_dtype
+from topreg.metrics._selection import at_least_single
 
 
 def checked_weights(
@@ -27,7 +27,7 @@ def checked_weights(
     """
     entries = entries.detach()
     tolerance = 16 * math.sqrt(torch.finfo(entries.dtype).eps)
-    weights = entries.to(selection_dtype(entries.dtype)).contiguous()
+    weights = at_least_single(entries).contiguous()
     if not check_values or _is_clean(weights, sizes):
         return weights
     corners = starts([n * n for n in sizes])

@@ -37,11 +37,5 @@ def build_adapter(task: Task, options: AdapterOptions) -> Adapter:
 
     Returns:
         The adapter.
-
-    Raises:
-        ValueError: If there is no such kind.
     """
-    if options.kind not in ADAPTERS:
-        known = ", ".join(ADAPTERS)
-        raise ValueError(f"`adapter.kind` should be one of {known}. Got {options.kind!r}.")
     return ADAPTERS[options.kind].build(task, options)

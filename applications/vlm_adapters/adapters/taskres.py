@@ -45,8 +45,8 @@ class TaskRes(Adapter):
         return Views(features, features, self.classifier().index_select(0, labels))
 
     def restrict(self, classes: Tensor) -> TaskRes:
-        """TaskRes for some of the classes."""
-        smaller = TaskRes(self.text[classes], self.logit_scale, self.residual_scale)
+        """The same for some of the classes."""
+        smaller = type(self)(self.text[classes], self.logit_scale, self.residual_scale)
         smaller.residual = nn.Parameter(self.residual.detach()[classes])
         return smaller
 

@@ -55,16 +55,16 @@ class TipAdapter(Adapter):
         """Affinity (n, c) of images to the cached keys."""
         return exponential_affinity(features, self.keys, sharpness=self.sharpness)
 
+    def values(self, dtype: torch.dtype) -> Tensor:
+        """One-hot labels (c, k) of the cached images."""
+        classes = torch.arange(len(self.text), device=self.text.device)
+        return label_indicators(self.cached_labels, classes, dtype=dtype)
+
     def forward(self, features: Tensor) -> Tensor:
         """Logits (n, k) of image features (n, d) of unit length."""
-        values = label_indicators(
-            torch.arange(len(self.text), device=features.device),
-            self.cached_labels,
-            dtype=features.dtype,
-        )
         weight = self.cache_weight * self.logit_scale / PUBLISHED_SCALE
         zero_shot = self.logit_scale * features @ self.text.T
-        return zero_shot + weight * self.affinity(features) @ values.T
+        return zero_shot + weight * self.affinity(features) @ self.values(features.dtype)
 
     def views(self, features: Tensor, labels: Tensor) -> Views:
         """Affinities beside the indicators of the images' labels, both over the cached keys."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .build import build_bundle
+from .build import build_bundle, split_file
 from .bundle import FeatureBundle, Provenance
 from .bundle_file import bundle_sha256, load_bundle, save_bundle
 from .calibration import fit_logit_scale, zero_shot_accuracy
@@ -18,5 +18,6 @@ __all__ = [
     "fit_logit_scale",
     "load_bundle",
     "save_bundle",
+    "split_file",
     "zero_shot_accuracy",
 ]

@@ -18,7 +18,7 @@ from .bundle import FeatureBundle
 from .calibration import fit_logit_scale
 from .extract import Progress, extract_features
 
-__all__ = ["build_bundle"]
+__all__ = ["build_bundle", "split_file"]
 
 FOLDER = "caltech-101"
 IMAGES = "101_ObjectCategories"
@@ -61,7 +61,7 @@ def build_bundle(
     """
     # What may fail comes first, because the images take minutes.
     folder = Path(data_root) / FOLDER
-    split = read_split(folder / SPLIT)
+    split = read_split(split_file(data_root))
     projected = None if coordinates is None else _project(backbone, coordinates)
     features = extract_features(
         backbone,
@@ -77,6 +77,18 @@ def build_bundle(
     unprojected = {"zero_shot_unprojected": zero_shot(bundle)}
     bundle = _assemble(projected, features @ projected.directions, split, fit_scale)
     return replace(bundle, provenance={**bundle.provenance, **unprojected})
+
+
+def split_file(data_root: str | os.PathLike[str]) -> Path:
+    """Where CoOp's layout has the split of Caltech-101.
+
+    Args:
+        data_root: Folder that holds ``caltech-101``.
+
+    Returns:
+        Path of the split file.
+    """
+    return Path(data_root) / FOLDER / SPLIT
 
 
 def _project(backbone: Backbone, coordinates: int) -> ProjectedBackbone:

@@ -6,6 +6,7 @@ import importlib.metadata
 import platform
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -15,10 +16,11 @@ import torch
 from ..config import Method
 from ..experiments import Run
 from .figures import save_accuracy_figure
-from .store import write_csv, write_json, write_text
+from .store import whole_file, write_csv, write_json, write_text
 from .tables import accuracy_table, difference_table, markdown
 
 SCHEMA = 1
+PACKAGES = ("topreg", "torch", "numpy", "numba", "safetensors", "matplotlib")
 
 
 def write_report(
@@ -48,15 +50,20 @@ def write_report(
         "runs": [run.as_record() for run in runs],
     }
     tables = markdown(accuracy_table(runs)) + "\n" + markdown(difference_table(runs, pairs))
-    write_csv(folder / "results.csv", runs)
-    write_json(folder / "results.json", content)
-    write_text(folder / "results.md", tables)
-    save_accuracy_figure(folder / "accuracy.png", runs, title)
+    with ExitStack() as stack:  # the figure may fail: nothing gets its name before all is written
+        csv, json, md, png = (
+            stack.enter_context(whole_file(folder / name))
+            for name in ("results.csv", "results.json", "results.md", "accuracy.png")
+        )
+        write_csv(csv, runs)
+        write_json(json, content)
+        write_text(md, tables)
+        save_accuracy_figure(png, runs, title)
 
 
 def _environment() -> dict[str, object]:
     """Versions and machine, as far as they may change a number."""
-    versions = {name: importlib.metadata.version(name) for name in ("topreg", "torch", "numpy")}
+    versions = {name: importlib.metadata.version(name) for name in PACKAGES}
     return versions | {
         "python": platform.python_version(),
         "machine": platform.machine(),

@@ -39,7 +39,7 @@ def write_json(path: Path, content: Any) -> None:
         path: Where to write.
         content: What to write.
     """
-    write_text(path, json.dumps(content, indent=1) + "\n")
+    write_text(path, json.dumps(content, indent=1, allow_nan=False) + "\n")
 
 
 def write_text(path: Path, text: str) -> None:
