@@ -150,6 +150,8 @@ SHAPES = {
 }
 
 TYPES = {
+    "`x` and `y` should have one dtype. Got torch.float32 and torch.float64. Use "
+    "`y.to(x.dtype)`.": lambda: pairwise_distances(three, three.double()),
     "`points` should be floating point. Got torch.int64.": lambda: RIPS.pairs(three.long()),
     "`points` should be floating point. Got torch.bool.": lambda: RIPS.pairs(three[None].bool()),
     "`distances` should be floating point. Got torch.int64.": lambda: minimum_spanning_tree(
@@ -274,8 +276,6 @@ VALUES = {
     ),
     "`points` should hold matrices of the sizes (3,). Got (2, 1). Were the pairs found on another "
     "batch?": lambda: PRECOMPUTED.diagram(pairs, [torch.zeros(2, 2), torch.zeros(1, 1)]),
-    "`x` and `y` should have one dtype. Got torch.float32 and torch.float64. Use "
-    "`y.to(x.dtype)`.": lambda: pairwise_distances(three, three.double()),
     "`pairs` should begin with those of dimension 0. Got 1.": lambda: homology_consistency(
         three, three, labels, [of_dimension_1], perturbation_weight=1.0
     ),
