@@ -1,7 +1,8 @@
 """Dimension 0 beside giotto-ph and beside one matrix product; prints Markdown.
 
 Run ``python benchmarks/dimension0.py`` on a quiet machine, with the ``tda`` extra installed. All
-columns of a row are timed in turn in one process; figures are medians of the public call.
+columns of a row are timed in one process; figures are medians of the public call. Taking turns call
+by call, each call finds the caches as another library left them; in blocks, as it left them itself.
 """
 
 from __future__ import annotations
@@ -21,17 +22,18 @@ from torch.nn.functional import normalize
 from topreg import RipsFiltration, pairwise_distances
 
 
-def interleaved(calls: list[Callable[[], object]], seconds: float) -> list[float]:
-    """Median milliseconds of each call, taken in turn until the time is used up."""
+def medians(calls: list[Callable[[], object]], seconds: float, block: int) -> list[float]:
+    """Median milliseconds of each call; they take turns in blocks of so many calls each."""
     for call in calls:
         call()
     times: list[list[float]] = [[] for _ in calls]
     end = time.perf_counter() + seconds
     while time.perf_counter() < end or len(times[0]) < 5:
         for call, kept in zip(calls, times, strict=True):
-            start = time.perf_counter()
-            call()
-            kept.append(1e3 * (time.perf_counter() - start))
+            for _ in range(block):
+                start = time.perf_counter()
+                call()
+                kept.append(1e3 * (time.perf_counter() - start))
     return [statistics.median(kept) for kept in times]
 
 
@@ -40,11 +42,13 @@ def unit_vectors(n: int, d: int) -> torch.Tensor:
     return normalize(torch.randn(n, d, generator=torch.Generator().manual_seed(n)), dim=1)
 
 
-def from_distances(sizes: list[int], seconds: float) -> None:
+def from_distances(sizes: list[int], seconds: float, block: int) -> None:
     """Pairs from a distance matrix, against giotto-ph with edges."""
     import gph
 
+    order = "call by call" if block == 1 else f"blocks of {block} calls"
     print(
+        f"From distances, taking turns: {order}\n\n"
         "| n | topreg, ms | without checks, ms | giotto-ph, ms | times faster | without checks |\n"
         "| ---: | ---: | ---: | ---: | ---: | ---: |"
     )
@@ -52,7 +56,7 @@ def from_distances(sizes: list[int], seconds: float) -> None:
     for n in sizes:
         distances = pairwise_distances(unit_vectors(n, 512))
         array = distances.numpy()
-        ours, unchecked, peer = interleaved(
+        ours, unchecked, peer = medians(
             [
                 lambda d=distances: filtration.pairs(d),
                 lambda d=distances: filtration.pairs(d, check_values=False),
@@ -61,7 +65,7 @@ def from_distances(sizes: list[int], seconds: float) -> None:
                     n_threads=2,
                 ),
             ],
-            seconds,
+            seconds, block,
         )  # fmt: skip
         print(
             f"| {n:,} | {ours:.3f} | {unchecked:.3f} | {peer:.1f} "
@@ -72,19 +76,21 @@ def from_distances(sizes: list[int], seconds: float) -> None:
 def from_points(sizes: list[int], seconds: float) -> None:
     """Pairs from points with 1,024 coordinates, against the product of the points."""
     print(
+        "From points, 1,024 coordinates, taking turns: call by call\n\n"
         "| n | topreg, ms | without checks, ms | `x @ x.T`, ms | ratio | without checks |\n"
         "| ---: | ---: | ---: | ---: | ---: | ---: |"
     )
     filtration = RipsFiltration()
     for n in sizes:
         x = unit_vectors(n, 1024)
-        ours, unchecked, product = interleaved(
+        ours, unchecked, product = medians(
             [
                 lambda x=x: filtration.pairs(x),
                 lambda x=x: filtration.pairs(x, check_values=False),
                 lambda x=x: x @ x.T,
             ],
             seconds,
+            block=1,
         )
         print(
             f"| {n:,} | {ours:.2f} | {unchecked:.2f} | {product:.2f} "
@@ -114,8 +120,9 @@ def main() -> None:
         f"{name} {importlib.metadata.version(name)}" for name in ("topreg", "torch", "giotto-ph")
     )
     print(f"{platform.machine()}, {torch.get_num_threads()} threads; {versions}\n")
-    from_distances([256, 512, 1024, 2048], seconds)
-    print()
+    for block in (20, 1):
+        from_distances([256, 512, 1024, 2048], seconds, block)
+        print()
     from_points([512, 1024, 2048], seconds)
     print()
     import_time(5)

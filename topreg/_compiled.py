@@ -20,19 +20,26 @@ def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
         return numba.njit(nogil=True, error_model="numpy")(function)
 
 
-def over_clouds(work: Callable[[int, int], object], sizes: list[int]) -> None:
-    """Call ``work(first, last)`` on consecutive clouds, on torch's number of threads.
+def in_threads(work: Callable[[int, int], Any]) -> list[Any]:
+    """What ``work(thread, threads)`` gives on each of torch's number of threads.
 
     The pool lives for one call: threads kept for longer would not survive a fork.
     """
-    entries = sum(n * n for n in sizes)
+    threads = torch.get_num_threads()
+    with ThreadPoolExecutor(threads) as pool:
+        return list(pool.map(work, range(threads), [threads] * threads))
+
+
+def over_clouds(work: Callable[[int, int], object], sizes: list[int]) -> None:
+    """Call ``work(first, last)`` on consecutive clouds, on torch's number of threads."""
     threads = min(torch.get_num_threads(), len(sizes))
-    if threads < 2 or entries < THREADING_THRESHOLD:
+    if threads < 2 or sum(n * n for n in sizes) < THREADING_THRESHOLD:
         work(0, len(sizes))
         return
     bounds = _equal_shares(sizes, threads)
-    with ThreadPoolExecutor(threads) as pool:
-        list(pool.map(work, bounds[:-1], bounds[1:]))
+    in_threads(
+        lambda thread, _: work(*bounds[thread : thread + 2]) if bounds[thread + 1 :] else None
+    )
 
 
 def _equal_shares(sizes: list[int], shares: int) -> list[int]:

@@ -5,50 +5,64 @@ from __future__ import annotations
 import numpy as np
 
 from topreg._compiled import compiled
-from topreg.metrics._kernels import TILE, transpose_into
+from topreg.metrics._kernels import TILE
+
+BAND = 128  # rows read in their order before any column of theirs is
 
 
 @compiled
-def _full_tile(bits, top, left, infinity, buffer):
-    """Differences between a tile and its mirror image, and signs of out-of-range entries."""
-    transpose_into(buffer, bits, top, left)
-    unequal, signs = bits.dtype.type(0), bits.dtype.type(0)
+def _signs(rows, infinity):
+    """Negative if an entry has its sign bit set or lies above infinity (NaN)."""
+    signs = rows.dtype.type(0)
+    for i in range(rows.shape[0]):
+        row = rows[i]
+        for j in range(row.size):
+            signs |= row[j] | (infinity - row[j])
+    return signs
+
+
+@compiled
+def _differences(bits, top, left, buffer):
+    """Non-zero if a tile differs from its mirror image."""
+    n = bits.shape[0]
+    unequal = bits.dtype.type(0)
+    if left + TILE > n or top + TILE > n:
+        for i in range(top, min(top + TILE, n)):
+            for j in range(left, min(left + TILE, n)):
+                unequal |= bits[i, j] ^ bits[j, i]
+        return unequal
+    for i in range(TILE):
+        row = bits[top + i, left : left + TILE]
+        for j in range(TILE):
+            buffer[j, i] = row[j]
     for j in range(TILE):
         row, image = bits[left + j, top : top + TILE], buffer[j]
         for i in range(TILE):
             unequal |= row[i] ^ image[i]
-            signs |= row[i] | (infinity - row[i])  # negative below zero and above infinity (NaN)
-    return unequal, signs
+    return unequal
 
 
 @compiled
-def _partial_tile(bits, top, left, infinity):
-    """The same for a tile at the border."""
-    n = bits.shape[0]
-    unequal, signs = bits.dtype.type(0), bits.dtype.type(0)
-    for i in range(top, min(top + TILE, n)):
-        for j in range(left, min(left + TILE, n)):
-            unequal |= bits[i, j] ^ bits[j, i]
-            signs |= bits[j, i] | (infinity - bits[j, i])
-    return unequal, signs
+def clean_bands(bits, infinity, first, step):
+    """Whether every ``step``-th band of rows from ``first`` on is what the engines read.
 
-
-@compiled
-def _clean_matrix(bits, infinity):
-    """Symmetric to the bit, no sign bit, no NaN, zero on the diagonal."""
+    That is: symmetric to the bit, no sign bit, no NaN, zero on the diagonal. Rows are read in their
+    order before columns are, since a column brings one cache line for each of its entries.
+    """
     n = bits.shape[0]
     buffer = np.empty((TILE, TILE), bits.dtype)
-    for i in range(n):
-        if bits[i, i] != 0:
+    for top in range(first * BAND, n, step * BAND):
+        bottom = min(top + BAND, n)
+        unequal = bits.dtype.type(0)
+        for i in range(top, bottom):
+            unequal |= bits[i, i]
+        if unequal != 0 or _signs(bits[top:bottom], infinity) < 0:
             return False
-    for top in range(0, n, TILE):
         for left in range(top, n, TILE):
-            if left + TILE <= n:
-                unequal, signs = _full_tile(bits, top, left, infinity, buffer)
-            else:
-                unequal, signs = _partial_tile(bits, top, left, infinity)
-            if unequal != 0 or signs < 0:
-                return False
+            for i in range(top, min(bottom, left + TILE), TILE):
+                unequal |= _differences(bits, i, left, buffer)
+        if unequal != 0:
+            return False
     return True
 
 
@@ -57,7 +71,7 @@ def clean(bits, sizes, infinity):
     """Whether all matrices, laid one after the other, are clean."""
     corner = 0
     for n in sizes:
-        if not _clean_matrix(bits[corner : corner + n * n].reshape(n, n), infinity):
+        if not clean_bands(bits[corner : corner + n * n].reshape(n, n), infinity, 0, 1):
             return False
         corner += n * n
     return True

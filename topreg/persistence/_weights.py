@@ -12,6 +12,8 @@ from topreg import _checks
 from topreg._clouds import starts
 from topreg.metrics._selection import at_least_single
 
+LARGE = 1536  # vertices from which on several threads check one matrix faster than one
+
 
 def checked_weights(
     entries: Tensor, sizes: Sequence[int], *, name: str, check_values: bool
@@ -42,13 +44,17 @@ def _is_clean(weights: Tensor, sizes: Sequence[int]) -> bool:
     """Whether every matrix already is what the engines read, bit for bit."""
     import numpy as np
 
-    from topreg.persistence._check_kernels import clean
+    from topreg._compiled import in_threads
+    from topreg.persistence._check_kernels import clean, clean_bands
 
     on_cpu = weights.cpu()
     integer = np.int32 if on_cpu.dtype == torch.float32 else np.int64
     scalar = np.float32 if on_cpu.dtype == torch.float32 else np.float64
-    infinity = scalar(np.inf).view(integer)
-    return bool(clean(on_cpu.numpy().view(integer), np.asarray(sizes, dtype=np.int64), infinity))
+    bits, infinity = on_cpu.numpy().view(integer), scalar(np.inf).view(integer)
+    if len(sizes) != 1 or sizes[0] < LARGE:
+        return bool(clean(bits, np.asarray(sizes, dtype=np.int64), infinity))
+    matrix = bits.reshape(sizes[0], sizes[0])
+    return all(in_threads(lambda thread, of: clean_bands(matrix, infinity, thread, of)))
 
 
 def _mended(matrix: Tensor, tolerance: float, name: str) -> Tensor:
