@@ -42,3 +42,10 @@ def bundle_file(bundle, tmp_path_factory):
 @pytest.fixture
 def task(bundle):
     return few_shot_task(bundle, shots=4, seed=1)
+
+
+@pytest.fixture(autouse=True)
+def _denormals():
+    """The command flushes denormal numbers in its process, which here is that of all tests."""
+    yield
+    torch.set_flush_denormal(False)
