@@ -12,6 +12,7 @@ from typing import Annotated, NoReturn
 
 import torch
 import typer
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeElapsedColumn
 from rich.table import Table as RichTable
@@ -96,7 +97,8 @@ def demo(
         runs = run_jobs(features, planned, processes=jobs, on_run=lambda job: advance(job.epochs))
     _print(accuracy_table(runs))
     pairs = {form: plain for form, plain in PAIRS.items() if {form, plain} <= methods.keys()}
-    _print(difference_table(runs, pairs))
+    if pairs:
+        _print(difference_table(runs, pairs))
     provenance = {
         "view": "one centre-cropped view, cached; no memory across batches",
         "sha256": bundle_sha256(bundle),
@@ -196,11 +198,20 @@ def _file(path: Path) -> None:
 
 
 def _print(table: list[list[str]]) -> None:
-    """A table on standard output."""
-    shown = RichTable(*table[0])
+    """A table on standard output, turned so that its methods fit side by side on 80 columns."""
+    header, *rows = zip(*table, strict=True)
+    shown = RichTable(
+        "",
+        *header[1:],
+        title=header[0],
+        box=SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
+        pad_edge=False,
+        title_justify="left",
+    )
     for column in shown.columns[1:]:
         column.justify, column.no_wrap = "right", True
-    for row in table[1:]:
+    for row in rows:
         shown.add_row(*row)
     Console().print(shown)
 
