@@ -213,7 +213,8 @@ def test_missing_extra(package, tmp_path):
 
 
 def test_console_script(tmp_path):
-    script = shutil.which("vlm-adapters")
+    beside_python = os.path.dirname(sys.executable)  # the environment need not be activated
+    script = shutil.which("vlm-adapters", path=beside_python + os.pathsep + os.environ["PATH"])
     assert script is not None, "install the project: `pip install '.[vlm,test]'`"
     result = subprocess.run(
         [script, "demo", "--bundle", "no.safetensors"], cwd=tmp_path, capture_output=True,
