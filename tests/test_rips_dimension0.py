@@ -544,3 +544,22 @@ def test_infinities_that_cancel_are_found():
         ValueError, "`points` should be finite. Got 2 rows with NaN or infinity, first at row 0."
     ):
         RIPS.pairs(points)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("n", [2, 15, 16, 17, 127, 129, 300, 1600])
+def test_one_asymmetric_entry_is_found_wherever_it_lies(n, dtype):
+    """Tiles, borders, bands, and from some size on threads: none may be left out."""
+    generator = torch.Generator().manual_seed(n)
+    upper = (1 + torch.rand(n, n, generator=generator, dtype=dtype)).triu(1)
+    matrix = upper + upper.T
+    assert len(PRECOMPUTED.pairs(matrix)) == n - 1
+    last = n - 1
+    places = {(0, last), (last, 0), (last - 1, last), (last, last // 2), (n // 3, 2 * n // 3)}
+    for i, j in sorted(places | {(n // 2, n // 2), (last, last)}):
+        spoilt = matrix.clone()
+        spoilt[i, j] += 3
+        with pytest.raises(
+            ValueError, match=r"`points` should be (symmetric|zero on the diagonal)"
+        ):
+            PRECOMPUTED.pairs(spoilt)

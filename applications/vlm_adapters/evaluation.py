@@ -22,7 +22,7 @@ def accuracy(adapter: Adapter, features: Tensor, labels: Tensor) -> float:
     Returns:
         Accuracy in [0, 100].
     """
-    return _percentage(adapter(features).argmax(dim=1), labels)
+    return 100 * float((adapter(features).argmax(dim=1) == labels).double().mean())
 
 
 @torch.no_grad()
@@ -73,7 +73,3 @@ def evaluate(adapter: Adapter, task: Task) -> dict[str, float]:
         )
         protocols["last+val_search"] = accuracy(adapter, task.test_features, task.test_labels)
     return protocols
-
-
-def _percentage(predictions: Tensor, labels: Tensor) -> float:
-    return 100 * float((predictions == labels).double().mean())
