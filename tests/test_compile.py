@@ -12,7 +12,7 @@ from topreg import (
     TrackCoincidence,
     pairwise_distances,
 )
-from topreg.metrics._selection import _cross, _distances
+from topreg.metrics._selection import cross_distances, dense_distances
 from topreg.persistence._prim import prim
 
 LABELS = torch.arange(9) % 2
@@ -67,8 +67,8 @@ def test_the_engine_has_a_sound_fake(connected):
 def test_the_distances_have_sound_fakes(manhattan, width):
     points = gaussian(0, 7, width, dtype=torch.float32)
     checks = ("test_schema", "test_faketensor")
-    torch.library.opcheck(_distances, (points, [4, 0, 3], manhattan), test_utils=checks)
-    torch.library.opcheck(_cross, (points, points[:2], manhattan), test_utils=checks)
+    torch.library.opcheck(dense_distances, (points, [4, 0, 3], manhattan), test_utils=checks)
+    torch.library.opcheck(cross_distances, (points, points[:2], manhattan), test_utils=checks)
 
 
 def test_the_distance_matrix_compiles():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import final
 
 import torch
@@ -14,9 +15,7 @@ from topreg._pairs import PersistencePairs
 from topreg._repr import constructor_call
 from topreg.filtrations._filtration import Filtration
 from topreg.metrics import METRICS, Metric, at_least_single, selection_weights
-from topreg.persistence import ENGINES, checked_weights, pairs_of_dimension_0
-
-MAX_DIMENSION = 0
+from topreg.persistence import ENGINES, check_dimension, checked_weights, find_pairs
 
 
 @final
@@ -37,7 +36,9 @@ class RipsFiltration(Filtration):
             edge.
         max_edge_length: Longer edges do not exist, in the units of the metric; compared in the
             dtype in which edges are selected.
-        engine: ``"auto"`` or ``"prim"`` (dimension 0).
+        engine: ``"auto"``, or by algorithm: ``"prim"`` (dimension 0), ``"annotations"``
+            (dimensions 0 and 1), ``"gudhi"`` (any dimension, with the ``tda`` extra). All give the
+            same pairs.
 
     Raises:
         ValueError: If an option is unknown or ``max_edge_length`` is negative.
@@ -46,7 +47,10 @@ class RipsFiltration(Filtration):
         Pairs are constants for autograd: which edges are selected does not change under a small
         enough change of the points, unless distances coincide. Differentiate :meth:`diagram`,
         the tracks and the losses. Time and memory :math:`O(n^2)` in dimension 0, beside
-        :math:`O(n^2 d)` for the distances.
+        :math:`O(n^2 d)` for the distances. In dimension 1 time depends on the classes: about
+        :math:`n^2` to :math:`n^{2.5}` on clustered points, :math:`n^4` on structureless points of
+        high dimension; memory is :math:`O(n^2)` and what the annotations of living classes take.
+        Dimensions from 2 on go through giotto-ph or GUDHI and grow much faster.
 
     Source:
         Zhang et al., NeurIPS 2024, equation 1, with the closed condition that software uses.
@@ -115,13 +119,14 @@ class RipsFiltration(Filtration):
             >>> RipsFiltration().pairs(batch)
             PersistencePairs(dimension=0, pairs=2, essential=2, cloud_sizes=(2, 2))
         """
-        return self.all_pairs(points, dimension, check_values=check_values)[dimension]
+        check_dimension(dimension, self.engine)
+        return self._found(points, [dimension], check_values)[0]
 
     @torch.no_grad()
     def all_pairs(
         self, points: Clouds, max_dimension: int, *, check_values: bool = True
     ) -> tuple[PersistencePairs, ...]:
-        """Persistence pairs in the dimensions 0 to ``max_dimension``, in one pass.
+        """Persistence pairs in the dimensions 0 to ``max_dimension``, 0 and 1 in one pass.
 
         Args:
             points: As in :meth:`pairs`.
@@ -135,21 +140,8 @@ class RipsFiltration(Filtration):
             TypeError: As in :meth:`pairs`.
             ValueError: As in :meth:`pairs`.
         """
-        if type(max_dimension) is not int or max_dimension not in range(MAX_DIMENSION + 1):
-            raise ValueError(
-                f"`dimension` should be {MAX_DIMENSION}: this version finds connected components "
-                f"only. Got {max_dimension}."
-            )
-        weights, sizes = self._weights(points, check_values)
-        complete = isinstance(self.metric, str) and self.metric != "precomputed"
-        return (
-            pairs_of_dimension_0(
-                weights,
-                sizes,
-                self.max_edge_length,
-                connected=complete and self.max_edge_length == math.inf,
-            ),
-        )
+        check_dimension(max_dimension, self.engine)
+        return tuple(self._found(points, range(max_dimension + 1), check_values))
 
     def diagram(self, pairs: PersistencePairs, points: Clouds) -> Tensor:
         """Births and deaths in this filtration's metric, differentiable in the points.
@@ -189,6 +181,21 @@ class RipsFiltration(Filtration):
         entries = at_least_single(entries)
         columns = (pairs.birth_edges, pairs.death_edges)
         return torch.stack([_entries_at(entries, sizes, edges) for edges in columns], dim=1)
+
+    def _found(
+        self, points: Clouds, dimensions: Sequence[int], check_values: bool
+    ) -> list[PersistencePairs]:
+        """Pairs in some dimensions."""
+        weights, sizes = self._weights(points, check_values)
+        complete = isinstance(self.metric, str) and self.metric != "precomputed"
+        return find_pairs(
+            weights,
+            sizes,
+            self.max_edge_length,
+            dimensions,
+            engine=self.engine,
+            connected=complete and self.max_edge_length == math.inf,
+        )
 
     def _weights(self, points: Clouds, check_values: bool) -> tuple[Tensor, tuple[int, ...]]:
         """Dense distance matrices, one after the other, and their sizes."""

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from topreg._clouds import starts
+from topreg._operators import operator
 
 Metric = str | Callable[[Tensor, Tensor], Tensor]
 METRICS = ("euclidean", "cosine", "manhattan")
@@ -27,13 +28,15 @@ def selection_weights(points: Tensor, sizes: Sequence[int], metric: str) -> Tens
         - points: (N, d), the rows of all clouds.
         - Output: (sum of n_i^2,), the matrices one after the other, on the device of the points.
     """
-    weights: Tensor = _distances(_prepared(points, metric), list(sizes), metric == "manhattan")
+    weights: Tensor = dense_distances(_prepared(points, metric), list(sizes), metric == "manhattan")
     return _finished(weights, metric)
 
 
 def cross_weights(x: Tensor, y: Tensor, metric: str) -> Tensor:
     """Distances between two clouds, (n, d) and (m, d) -> (n, m)."""
-    weights: Tensor = _cross(_prepared(x, metric), _prepared(y, metric), metric == "manhattan")
+    weights: Tensor = cross_distances(
+        _prepared(x, metric), _prepared(y, metric), metric == "manhattan"
+    )
     return _finished(weights, metric)
 
 
@@ -48,8 +51,9 @@ def _finished(distances: Tensor, metric: str) -> Tensor:
     return distances.square_().mul_(0.5) if metric == "cosine" else distances
 
 
-@torch.library.custom_op("topreg::dense_distances", mutates_args=())
-def _distances(points: Tensor, sizes: list[int], manhattan: bool) -> Tensor:
+@operator(lambda points, sizes, manhattan: points.new_empty(sum(n * n for n in sizes)))
+def dense_distances(points: Tensor, sizes: list[int], manhattan: bool) -> Tensor:
+    """Euclidean or Manhattan distances within each cloud."""
     from topreg._compiled import over_clouds
     from topreg.metrics import _kernels
 
@@ -85,13 +89,9 @@ def _distances(points: Tensor, sizes: list[int], manhattan: bool) -> Tensor:
     return weights.to(points.device)
 
 
-@_distances.register_fake
-def _(points: Tensor, sizes: list[int], manhattan: bool) -> Tensor:
-    return points.new_empty(sum(n * n for n in sizes))
-
-
-@torch.library.custom_op("topreg::cross_distances", mutates_args=())
-def _cross(x: Tensor, y: Tensor, manhattan: bool) -> Tensor:
+@operator(lambda x, y, manhattan: x.new_empty(len(x), len(y)))
+def cross_distances(x: Tensor, y: Tensor, manhattan: bool) -> Tensor:
+    """Euclidean or Manhattan distances between two clouds."""
     from topreg.metrics import _kernels
 
     a, b = x.cpu().contiguous(), y.cpu().contiguous()
@@ -109,11 +109,6 @@ def _cross(x: Tensor, y: Tensor, manhattan: bool) -> Tensor:
         *_rounding_bound(x.shape[1], x.dtype),
     )  # fmt: skip
     return out.to(x.device)
-
-
-@_cross.register_fake
-def _(x: Tensor, y: Tensor, manhattan: bool) -> Tensor:
-    return x.new_empty(len(x), len(y))
 
 
 def _upper_products(x: Tensor, out: Tensor) -> None:

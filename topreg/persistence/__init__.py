@@ -1,7 +1,14 @@
 """From weights to pairs: the engines, one file each, and the dispatcher that chooses."""
 
-from topreg.persistence._dispatch import ENGINES, pairs_of_dimension_0
+from topreg.persistence._dispatch import ENGINES, check_dimension, find_pairs, pairs_of_edges
 from topreg.persistence._spanning_tree import minimum_spanning_tree
 from topreg.persistence._weights import checked_weights
 
-__all__ = ["ENGINES", "checked_weights", "minimum_spanning_tree", "pairs_of_dimension_0"]
+__all__ = [
+    "ENGINES",
+    "check_dimension",
+    "checked_weights",
+    "find_pairs",
+    "minimum_spanning_tree",
+    "pairs_of_edges",
+]

@@ -8,27 +8,92 @@ import torch
 from torch import Tensor
 
 from topreg._pairs import PersistencePairs
+from topreg.persistence._annotations import annotate, annotate_edges
+from topreg.persistence._higher import available, homology_by_library
 from topreg.persistence._prim import prim
 
-ENGINES = ("auto", "prim")
+ENGINES = ("auto", "prim", "annotations", "gudhi")
+HIGHEST = {"prim": 0, "annotations": 1}  # dimensions; GUDHI has no limit, "auto" chooses
+EXTRA = 'Run `pip install "topreg[tda]"`.'
 
 
-def pairs_of_dimension_0(
-    weights: Tensor, sizes: Sequence[int], longest: float, *, connected: bool
-) -> PersistencePairs:
-    """Persistence pairs in dimension 0 of complete weighted graphs.
+def check_dimension(dimension: object, engine: str) -> None:
+    """Refuse a dimension that the engine, or what is installed, does not reach."""
+    if type(dimension) is not int or dimension < 0:
+        raise ValueError(f"`dimension` should be a non-negative integer. Got {dimension!r}.")
+    if dimension > HIGHEST.get(engine, dimension):
+        reach = {0: "0", 1: "0 or 1"}[HIGHEST[engine]]
+        raise ValueError(
+            f'`dimension` should be {reach} with `engine="{engine}"`. Got {dimension}. '
+            'Use `engine="auto"`.'
+        )
+    if (dimension < 2 and engine != "gudhi") or available("gudhi"):
+        return
+    if engine == "gudhi":
+        raise ValueError(f'`engine="gudhi"` needs the `tda` extra. {EXTRA}')
+    raise ValueError(
+        f"`dimension` should be 0 or 1 without the `tda` extra. Got {dimension}. {EXTRA}"
+    )
+
+
+def find_pairs(
+    weights: Tensor,
+    sizes: Sequence[int],
+    longest: float,
+    dimensions: Sequence[int],
+    *,
+    engine: str = "auto",
+    connected: bool = False,
+) -> list[PersistencePairs]:
+    """Persistence pairs of complete weighted graphs, one object for each dimension asked for.
 
     A weight that is infinite or exceeds ``longest`` is no edge; ``connected`` promises that there
     is none. Tensors on other devices pass through the CPU.
+
+    Shape:
+        - weights: (sum of n_i^2,), float32 or float64.
     """
-    deaths, births, elders = prim(weights, list(sizes), longest, connected)
-    return PersistencePairs(
-        dimension=0,
-        birth_edges=_loops(births),
-        death_edges=deaths,
-        essential_edges=_loops(elders),
-        cloud_sizes=tuple(sizes),
-    )
+    sizes, highest = list(sizes), max(dimensions)
+    low: list[PersistencePairs] = []
+    if engine == "gudhi":
+        pass
+    elif engine == "annotations" or (engine == "auto" and 1 in dimensions):
+        low = _both(annotate(weights, sizes, longest), sizes)
+    elif 0 in dimensions:
+        low = [_dimension_0(prim(weights, sizes, longest, connected), sizes)]
+    if highest < 2 and engine != "gudhi":
+        return [low[p] for p in dimensions]
+    found = homology_by_library(weights, sizes, longest, highest, gudhi_only=engine == "gudhi")
+    every = [
+        _dimension(p, [torch.from_numpy(edges).to(weights.device) for edges in parts], sizes)
+        for p, parts in enumerate(found)
+    ]
+    return [(low[p] if p < len(low) else every[p]) for p in dimensions]
+
+
+def pairs_of_edges(edges: Tensor, num_vertices: int) -> list[PersistencePairs]:
+    """Pairs in dimensions 0 and 1 of a graph whose edges (E, 2), int64, are given in their order.
+
+    At a merge the component whose smallest vertex is larger dies.
+    """
+    return _both(annotate_edges(edges, num_vertices), [num_vertices])
+
+
+def _both(found: tuple[Tensor, ...], sizes: Sequence[int]) -> list[PersistencePairs]:
+    """Dimensions 0 and 1 from what the annotations give."""
+    return [_dimension_0(found[:3], sizes), _dimension(1, found[3:], sizes)]
+
+
+def _dimension_0(found: Sequence[Tensor], sizes: Sequence[int]) -> PersistencePairs:
+    """Pairs from death edges, birth vertices and the vertices that stay."""
+    deaths, births, elders = found
+    return _dimension(0, (_loops(births), deaths, _loops(elders)), sizes)
+
+
+def _dimension(p: int, edges: Sequence[Tensor], sizes: Sequence[int]) -> PersistencePairs:
+    """Pairs from birth, death and essential edges."""
+    births, deaths, essential = edges
+    return PersistencePairs(p, births, deaths, essential, tuple(sizes))
 
 
 def _loops(vertices: Tensor) -> Tensor:

@@ -5,8 +5,24 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from topreg._operators import operator
 
-@torch.library.custom_op("topreg::prim", mutates_args=())
+
+def _fake(
+    weights: Tensor, sizes: list[int], longest: float, connected: bool
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Edges, vertices and components, as many as there are if that is known."""
+    if connected:
+        components: int | torch.SymInt = sum(n > 0 for n in sizes)
+        edges: int | torch.SymInt = sum(sizes) - components
+    else:
+        edges = torch.library.get_ctx().new_dynamic_size()
+        components = torch.library.get_ctx().new_dynamic_size()
+    indices = weights.new_empty(0, dtype=torch.int64)
+    return indices.new_empty((edges, 2)), indices.new_empty(edges), indices.new_empty(components)
+
+
+@operator(_fake)
 def prim(
     weights: Tensor, sizes: list[int], longest: float, connected: bool
 ) -> tuple[Tensor, Tensor, Tensor]:
@@ -29,13 +45,11 @@ def prim(
     import numpy as np
 
     from topreg._compiled import over_clouds
+    from topreg.persistence._bits import as_integers, limit_in_bits
     from topreg.persistence._prim_kernels import forests
 
-    on_cpu = weights.detach().cpu().contiguous()
-    integer = np.int32 if on_cpu.dtype == torch.float32 else np.int64
-    top = integer(np.iinfo(integer).max)
-    limit = top - integer(1) if connected else _bits(longest, on_cpu.dtype, integer)
-    bits = on_cpu.numpy().view(integer)
+    bits, top = as_integers(weights)
+    limit = top - top.dtype.type(1) if connected else limit_in_bits(longest, weights.dtype)
     vertices, clouds = sum(sizes), np.asarray(sizes, dtype=np.int64)
     deaths = np.empty((vertices, 2), dtype=np.int64)
     births = np.empty(vertices, dtype=np.int64)
@@ -52,28 +66,3 @@ def prim(
     outputs = [torch.from_numpy(a) for a in (deaths[filled], births[filled], elders.nonzero()[0])]
     edges, births_of, roots = (output.to(weights.device) for output in outputs)
     return edges, births_of, roots
-
-
-@prim.register_fake
-def _(
-    weights: Tensor, sizes: list[int], longest: float, connected: bool
-) -> tuple[Tensor, Tensor, Tensor]:
-    if connected:
-        components: int | torch.SymInt = sum(n > 0 for n in sizes)
-        edges: int | torch.SymInt = sum(sizes) - components
-    else:
-        edges = torch.library.get_ctx().new_dynamic_size()
-        components = torch.library.get_ctx().new_dynamic_size()
-    indices = weights.new_empty(0, dtype=torch.int64)
-    return indices.new_empty((edges, 2)), indices.new_empty(edges), indices.new_empty(components)
-
-
-def _bits(longest: float, dtype: torch.dtype, integer: type) -> object:
-    """The largest finite weight that is at most ``longest``, through its bits; -1 if none is."""
-    import numpy as np
-
-    if longest < 0:
-        return integer(-1)
-    scalar = np.float32 if dtype == torch.float32 else np.float64
-    with np.errstate(over="ignore"):
-        return np.minimum(scalar(longest), np.finfo(scalar).max).view(integer)

@@ -80,7 +80,7 @@ def _root(parent, vertex):
 
 
 @compiled
-def _elder_rule(low_ends, high_ends, parent, births):
+def elder_rule(low_ends, high_ends, parent, births):
     """Walk the sorted edges; at a merge the component whose smallest vertex is larger dies."""
     for edge in range(low_ends.size):
         first, second = _root(parent, low_ends[edge]), _root(parent, high_ends[edge])
@@ -109,7 +109,7 @@ def forests(bits, sizes, first, last, limit, top, deaths, births, elders, counts
         order = order[np.argsort(weights[:m][order], kind="mergesort")]
         low_ends, high_ends = low_ends[:m][order], high_ends[:m][order]
         parent = np.arange(n)
-        _elder_rule(low_ends, high_ends, parent, births[vertex : vertex + m])
+        elder_rule(low_ends, high_ends, parent, births[vertex : vertex + m])
         for edge in range(m):
             deaths[vertex + edge, 0] = vertex + low_ends[edge]
             deaths[vertex + edge, 1] = vertex + high_ends[edge]

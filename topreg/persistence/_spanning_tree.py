@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from topreg._clouds import join_matrices
-from topreg.persistence._dispatch import pairs_of_dimension_0
+from topreg.persistence._dispatch import find_pairs
 from topreg.persistence._weights import checked_weights
 
 
@@ -55,7 +55,7 @@ def minimum_spanning_tree(distances: Tensor | Sequence[Tensor]) -> Tensor | list
     with torch.no_grad():
         entries, sizes = join_matrices(distances, "distances")
         weights = checked_weights(entries, sizes, name="distances", check_values=True)
-        pairs = pairs_of_dimension_0(weights, sizes, math.inf, connected=False)
+        (pairs,) = find_pairs(weights, sizes, math.inf, [0])
     if isinstance(distances, Tensor) and distances.ndim == 2:
         return pairs.death_edges
     return [cloud.death_edges for cloud in pairs.split()]

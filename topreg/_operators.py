@@ -1,0 +1,29 @@
+"""Custom operators: one node each for torch.compile, export and fake tensors.
+
+Registered directly: the wrapper of ``torch.library.custom_op`` imports the whole compiler at its
+first call, which takes longer than everything else at a program's start.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import torch
+
+_LIBRARY = torch.library.Library("topreg", "FRAGMENT")
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+def operator(fake: Callable[..., Any]) -> Callable[[Function], Function]:
+    """Make a function the operator ``topreg::`` and its name; ``fake`` gives shapes alone."""
+
+    def register(function: Function) -> Function:
+        name = function.__name__.strip("_")
+        _LIBRARY.define(name + torch.library.infer_schema(function, mutates_args=()))
+        _LIBRARY.impl(name, function, "CompositeExplicitAutograd")
+        torch.library.register_fake(f"topreg::{name}", fake, lib=_LIBRARY)
+        overload: Function = getattr(torch.ops.topreg, name).default
+        return overload
+
+    return register

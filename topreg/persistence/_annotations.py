@@ -1,0 +1,93 @@
+"""Dimensions 0 and 1 on the CPU: annotations, in the total order on edges."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from topreg._operators import operator
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+Found = tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]
+
+
+def _fake(like: Tensor, *_: object) -> Found:
+    """Empty index tensors of unknown lengths."""
+    context = torch.library.get_ctx()
+    m, e, m_1, e_1 = (context.new_dynamic_size() for _ in range(4))
+    indices = like.new_empty(0, dtype=torch.int64)
+    shapes = ((m, 2), (m,), (e,), (m_1, 2), (m_1, 2), (e_1, 2))
+    deaths, births, elders, births_1, deaths_1, essential_1 = map(indices.new_empty, shapes)
+    return deaths, births, elders, births_1, deaths_1, essential_1
+
+
+@operator(_fake)
+def annotate(
+    weights: Tensor, sizes: list[int], longest: float
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """Persistence pairs in dimensions 0 and 1 of complete weighted graphs, in one pass.
+
+    Args:
+        weights: Entries of the symmetric matrices, one matrix after the other.
+        sizes: Vertices of each matrix.
+        longest: Heavier edges do not exist.
+
+    Returns:
+        Of dimension 0 the death edges, the birth vertices and the smallest vertex of each
+        component; of dimension 1 the birth, death and essential edges. All in the order (cloud,
+        weight, i, j), of deaths where there are any.
+
+    Shape:
+        - weights: (sum of n_i^2,), float32 or float64.
+        - Output: (m, 2), (m,), (e,), (m1, 2), (m1, 2) and (e1, 2), int64, on the device of the
+          weights.
+    """
+    import numpy as np
+
+    from topreg._compiled import each_cloud
+    from topreg.persistence._annotation_kernels import homology_of_matrix
+    from topreg.persistence._bits import as_integers, limit_in_bits
+
+    bits, top = as_integers(weights)
+    limit = limit_in_bits(longest, weights.dtype)
+    entries = np.cumsum([0, *(n * n for n in sizes)])
+    vertices = np.cumsum([0, *sizes])
+    found = each_cloud(
+        lambda cloud: homology_of_matrix(
+            bits[entries[cloud] : entries[cloud + 1]], sizes[cloud], limit, top, vertices[cloud]
+        ),
+        sizes,
+    )
+    return _joined(found, weights.device)
+
+
+@operator(_fake)
+def annotate_edges(
+    edges: Tensor, num_vertices: int
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """The same for one graph whose edges are given in their order.
+
+    Shape:
+        - edges: (E, 2), int64. Output: as in :func:`annotate`.
+    """
+    import numpy as np
+
+    from topreg.persistence._annotation_kernels import homology
+
+    low, high = np.ascontiguousarray(edges.detach().cpu().numpy().T.astype(np.int32))
+    return _joined([homology(low, high, num_vertices, 0)], edges.device)
+
+
+def _joined(found: Sequence[Sequence[Any]], device: torch.device) -> Found:
+    """The arrays of each cloud, one after the other, as tensors."""
+    import numpy as np
+
+    arrays = found[0] if len(found) == 1 else [np.concatenate(a) for a in zip(*found, strict=True)]
+    deaths, births, elders, births_1, deaths_1, essential_1 = (
+        torch.from_numpy(array).to(device) for array in arrays
+    )
+    return deaths, births, elders, births_1, deaths_1, essential_1

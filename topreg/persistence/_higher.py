@@ -1,0 +1,120 @@
+"""Any dimension through the ``tda`` extra: GUDHI, or giotto-ph where it is installed.
+
+Both libraries filter by the *rank* of an edge in the total order instead of its weight. All ranks
+differ, so that ties are broken as everywhere, and a birth or death names its edge.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import warnings
+from typing import TYPE_CHECKING, Any
+
+from torch import Tensor
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+MOST_RANKS = 1 << 24  # giotto-ph computes in float32, in which larger ranks are not exact
+
+
+def available(library: str) -> bool:
+    """Whether a library of the ``tda`` extra is installed."""
+    return importlib.util.find_spec(library) is not None
+
+
+def homology_by_library(
+    weights: Tensor, sizes: list[int], longest: float, dimension: int, *, gudhi_only: bool
+) -> list[list[NDArray[np.int64]]]:
+    """Birth, death and essential edges in the dimensions 0 to ``dimension``, for all clouds.
+
+    In dimension 0 births are (v, v).
+    """
+    import numpy as np
+
+    from topreg.persistence._bits import as_integers, limit_in_bits
+    from topreg.persistence._edge_kernels import sorted_edges
+
+    bits, top = as_integers(weights)
+    limit = limit_in_bits(longest, weights.dtype)
+    found, entry, vertex = [], 0, 0
+    for n in sizes:
+        matrix = bits[entry : entry + n * n].reshape(n, n)
+        edges = np.stack(sorted_edges(matrix, limit, top), axis=1).astype(np.int64)
+        by_gudhi = gudhi_only or len(edges) >= MOST_RANKS or not available("gph")
+        diagrams = (_gudhi if by_gudhi else _giotto)(edges, n, dimension) if n else []
+        found.append([vertex + part for part in _as_edges(diagrams, edges, n, dimension)])
+        entry, vertex = entry + n * n, vertex + n
+    joined = [np.concatenate(parts) for parts in zip(*found, strict=True)]
+    return [joined[3 * p : 3 * p + 3] for p in range(dimension + 1)]
+
+
+def _gudhi(edges: NDArray[np.int64], n: int, dimension: int) -> list[NDArray[np.float64]]:
+    """Diagrams of ranks from 1 on; collapsing edges first leaves them as they are."""
+    import numpy as np
+
+    with warnings.catch_warnings():
+        # GUDHI looks for array-API packages at import and may meet their deprecation warnings
+        warnings.simplefilter("ignore", DeprecationWarning)
+        import gudhi
+    tree = gudhi.SimplexTree()
+    tree.insert_batch(np.arange(n)[None], np.zeros(n))
+    tree.insert_batch(np.ascontiguousarray(edges.T), 1.0 + np.arange(len(edges)))
+    tree.collapse_edges()
+    tree.expansion(dimension + 1)
+    tree.compute_persistence(homology_coeff_field=2, min_persistence=0, persistence_dim_max=True)
+    return [
+        np.asarray(tree.persistence_intervals_in_dimension(p)).reshape(-1, 2)
+        for p in range(dimension + 1)
+    ]
+
+
+def _giotto(edges: NDArray[np.int64], n: int, dimension: int) -> list[NDArray[np.float64]]:
+    """The same by giotto-ph."""
+    import gph
+    import numpy as np
+    import torch
+
+    ranks = np.full((n, n), np.inf, np.float32)
+    low, high = edges.T
+    ranks[low, high] = ranks[high, low] = 1 + np.arange(len(edges))
+    np.fill_diagonal(ranks, 0)
+    result = gph.ripser_parallel(
+        ranks, metric="precomputed", maxdim=dimension, coeff=2, n_threads=torch.get_num_threads()
+    )
+    return [np.asarray(diagram, np.float64).reshape(-1, 2) for diagram in result["dgms"]]
+
+
+def _as_edges(
+    diagrams: list[NDArray[np.float64]], edges: NDArray[np.int64], n: int, dimension: int
+) -> list[NDArray[np.int64]]:
+    """Birth, death and essential edges of each dimension, one dimension after the other."""
+    import numpy as np
+
+    found: list[Any] = []
+    for p in range(dimension + 1):
+        ranks = diagrams[p] if diagrams else np.empty((0, 2))
+        ranks = ranks[np.lexsort((ranks[:, 0], ranks[:, 1]))]
+        dies = np.isfinite(ranks[:, 1])
+        deaths = edges[ranks[dies, 1].astype(np.int64) - 1]
+        if p == 0:
+            births, stay = _elders(deaths, n)
+            found += [births, deaths, stay]
+        else:
+            first = ranks[:, 0].astype(np.int64) - 1
+            found += [edges[first[dies]], deaths, edges[np.sort(first[~dies])]]
+    return found
+
+
+def _elders(deaths: NDArray[np.int64], n: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Births (v, v) by the elder rule, and those of the classes that stay."""
+    import numpy as np
+
+    from topreg.persistence._prim_kernels import elder_rule
+
+    parent, births = np.arange(n), np.empty(len(deaths), np.int64)
+    low, high = np.ascontiguousarray(deaths.T)
+    elder_rule(low, high, parent, births)
+    stay = np.flatnonzero(parent == np.arange(n))
+    return np.repeat(births[:, None], 2, 1), np.repeat(stay[:, None], 2, 1)
