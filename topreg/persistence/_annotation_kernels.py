@@ -18,7 +18,6 @@ from numba import types
 from numba.extending import intrinsic
 
 from topreg._compiled import compiled
-from topreg.persistence._edge_kernels import sorted_edges
 from topreg.persistence._prim_kernels import _root
 
 ONE = np.uint64(1)
@@ -349,10 +348,3 @@ def homology(low, high, n, offset):
         _ends(low, high, pairs[0], offset), _ends(low, high, pairs[1], offset),
         _ends(low, high, essential[:staying], offset),
     )  # fmt: skip
-
-
-@compiled
-def homology_of_matrix(entries, n, limit, top, offset):
-    """The same for a complete weighted graph, given by the bits of its matrix."""
-    low, high = sorted_edges(entries.reshape(n, n), limit, top)
-    return homology(low, high, n, offset)

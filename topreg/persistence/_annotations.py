@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from topreg._clouds import starts
 from topreg._operators import operator
 
 if TYPE_CHECKING:
@@ -46,22 +47,22 @@ def annotate(
         - Output: (m, 2), (m,), (e,), (m1, 2), (m1, 2) and (e1, 2), int64, on the device of the
           weights.
     """
-    import numpy as np
-
     from topreg._compiled import each_cloud
-    from topreg.persistence._annotation_kernels import homology_of_matrix
+    from topreg.persistence._annotation_kernels import homology
     from topreg.persistence._bits import as_integers, limit_in_bits
+    from topreg.persistence._edge_kernels import sorted_edges
 
     bits, top = as_integers(weights)
     limit = limit_in_bits(longest, weights.dtype)
-    entries = np.cumsum([0, *(n * n for n in sizes)])
-    vertices = np.cumsum([0, *sizes])
-    found = each_cloud(
-        lambda cloud: homology_of_matrix(
-            bits[entries[cloud] : entries[cloud + 1]], sizes[cloud], limit, top, vertices[cloud]
-        ),
-        sizes,
-    )
+    corner, first = starts([n * n for n in sizes]), starts(sizes)
+
+    def pairs_of(cloud: int) -> Found:
+        n = sizes[cloud]
+        matrix = bits[corner[cloud] : corner[cloud + 1]].reshape(n, n)
+        found: Found = homology(*sorted_edges(matrix, limit, top), n, first[cloud])
+        return found
+
+    found = each_cloud(pairs_of, sizes)
     return _joined(found, weights.device)
 
 
@@ -86,7 +87,7 @@ def _joined(found: Sequence[Sequence[Any]], device: torch.device) -> Found:
     """The arrays of each cloud, one after the other, as tensors."""
     import numpy as np
 
-    arrays = found[0] if len(found) == 1 else [np.concatenate(a) for a in zip(*found, strict=True)]
+    arrays = found[0] if len(found) == 1 else map(np.concatenate, zip(*found, strict=True))
     deaths, births, elders, births_1, deaths_1, essential_1 = (
         torch.from_numpy(array).to(device) for array in arrays
     )

@@ -54,34 +54,44 @@ def find_pairs(
         - weights: (sum of n_i^2,), float32 or float64.
     """
     sizes, highest = list(sizes), max(dimensions)
-    low: list[PersistencePairs] = []
     if engine == "gudhi":
-        pass
+        low = {}
     elif engine == "annotations" or (engine == "auto" and 1 in dimensions):
-        low = _both(annotate(weights, sizes, longest), sizes)
-    elif 0 in dimensions:
-        low = [_dimension_0(prim(weights, sizes, longest, connected), sizes)]
+        low = _both(annotate(weights, sizes, longest), sizes, dimensions)
+    else:
+        low = {0: _dimension_0(prim(weights, sizes, longest, connected), sizes)}
     if highest < 2 and engine != "gudhi":
         return [low[p] for p in dimensions]
     found = homology_by_library(weights, sizes, longest, highest, gudhi_only=engine == "gudhi")
-    every = [
-        _dimension(p, [torch.from_numpy(edges).to(weights.device) for edges in parts], sizes)
-        for p, parts in enumerate(found)
-    ]
-    return [(low[p] if p < len(low) else every[p]) for p in dimensions]
+    higher = {
+        p: _dimension(p, [torch.from_numpy(edges).to(weights.device) for edges in found[p]], sizes)
+        for p in dimensions
+        if p not in low
+    }
+    return [(low | higher)[p] for p in dimensions]
 
 
-def pairs_of_edges(edges: Tensor, num_vertices: int) -> list[PersistencePairs]:
+def pairs_of_edges(
+    edges: Tensor, num_vertices: int, dimensions: Sequence[int]
+) -> list[PersistencePairs]:
     """Pairs in dimensions 0 and 1 of a graph whose edges (E, 2), int64, are given in their order.
 
     At a merge the component whose smallest vertex is larger dies.
     """
-    return _both(annotate_edges(edges, num_vertices), [num_vertices])
+    found = _both(annotate_edges(edges, num_vertices), [num_vertices], dimensions)
+    return [found[p] for p in dimensions]
 
 
-def _both(found: tuple[Tensor, ...], sizes: Sequence[int]) -> list[PersistencePairs]:
-    """Dimensions 0 and 1 from what the annotations give."""
-    return [_dimension_0(found[:3], sizes), _dimension(1, found[3:], sizes)]
+def _both(
+    found: Sequence[Tensor], sizes: Sequence[int], dimensions: Sequence[int]
+) -> dict[int, PersistencePairs]:
+    """Dimensions 0 and 1, as far as they are asked for, from what the annotations give."""
+    pairs = {}
+    if 0 in dimensions:
+        pairs[0] = _dimension_0(found[:3], sizes)
+    if 1 in dimensions:
+        pairs[1] = _dimension(1, found[3:], sizes)
+    return pairs
 
 
 def _dimension_0(found: Sequence[Tensor], sizes: Sequence[int]) -> PersistencePairs:

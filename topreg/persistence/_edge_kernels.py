@@ -10,7 +10,10 @@ import numpy as np
 
 from topreg._compiled import compiled
 
-WIDE = 1 << 13  # edges from which digits of 11 bits pay for their 2,048 counters
+HALF = np.uint64(32)
+LAST = np.uint64(0xFFFF)
+MOST_VERTICES = 1 << 16  # two vertices share 32 bits
+WIDEST = 11  # bits of a digit: more counters than 2,048 no longer stay in the cache
 
 
 @compiled
@@ -29,30 +32,34 @@ def enclosing_radius(matrix, top):
 
 
 @compiled
-def _listed(matrix, limit, top):
-    """Edges no heavier than ``limit`` in the order of their ends; ends as ``i << 32 | j``."""
-    n = matrix.shape[0]
-    keys = np.empty(n * (n - 1) // 2 + 1, matrix.dtype)  # one more for the write that is undone
-    ends = np.empty(keys.size, np.int64)
-    count = 0
-    for i in range(n):
-        for j in range(i + 1, n):
-            weight = matrix[i, j] & top
-            keys[count], ends[count] = weight, (i << 32) | j
-            count += weight <= limit
-    return keys[:count], ends[:count]
+def _half(weight, high):
+    """The high or the low 32 bits of a weight; a weight of 32 bits counts as low."""
+    word = np.uint64(weight)
+    return word >> HALF if high else word & np.uint64(0xFFFFFFFF)
 
 
 @compiled
-def _digits(keys, lowest, width, passes):
-    """How often each digit of ``key - lowest`` occurs, turned into where its edges begin."""
-    counts = np.zeros((passes, 1 << width), np.int64)
-    mask = keys.dtype.type((1 << width) - 1)
-    for key in keys:
-        rest = key - lowest
+def _records(matrix, limit, top):
+    """Edges no heavier than ``limit`` in the order of their ends: low half of the weight, i, j."""
+    n, count = matrix.shape[0], 0
+    records = np.empty(n * (n - 1) // 2 + 1, np.uint64)  # one more for the write that is undone
+    for i in range(n):
+        for j in range(i + 1, n):
+            weight = matrix[i, j] & top
+            records[count] = (_half(weight, False) << HALF) | np.uint64((i << 16) | j)
+            count += weight <= limit
+    return records[:count]
+
+
+@compiled
+def _digits(records, lowest, width, passes):
+    """How often each digit of the upper half occurs, turned into where its records begin."""
+    counts, mask = np.zeros((passes, 1 << width), np.int64), np.uint64((1 << width) - 1)
+    for record in records:
+        rest = (record - lowest) >> HALF
         for digit in range(passes):
             counts[digit, rest & mask] += 1
-            rest >>= width
+            rest >>= np.uint64(width)
     for digit in range(passes):
         begin = 0
         for value in range(1 << width):
@@ -61,41 +68,43 @@ def _digits(keys, lowest, width, passes):
 
 
 @compiled
-def _sorted_ends(keys, ends):
-    """``ends`` by ascending keys: a stable radix sort that leaves out the digits all keys share."""
-    lowest, highest = keys[0], keys[0]
-    for key in keys:
-        lowest, highest = min(lowest, key), max(highest, key)
-    width, passes = 11 if keys.size >= WIDE else 8, 0
-    spread = highest - lowest
-    while spread:
-        spread >>= width
-        passes += 1
-    begins = _digits(keys, lowest, width, passes)
-    mask = keys.dtype.type((1 << width) - 1)
-    other_keys, other_ends = np.empty_like(keys), np.empty_like(ends)
+def _sorted(records):
+    """Records by their upper half: a stable radix sort over no more bits than that half spans."""
+    lowest, highest = records[0], records[0]
+    for record in records:
+        lowest, highest = min(lowest, record), max(highest, record)
+    lowest, bits = (lowest >> HALF) << HALF, 0
+    while (highest - lowest) >> (HALF + np.uint64(bits)) != 0:
+        bits += 1
+    passes = max(1, (bits + WIDEST - 1) // WIDEST)
+    width = (bits + passes - 1) // passes
+    begins, mask = _digits(records, lowest, width, passes), np.uint64((1 << width) - 1)
+    others = np.empty_like(records)
     for digit in range(passes):
-        begin, shift = begins[digit], keys.dtype.type(digit * width)
-        for edge in range(keys.size):
-            key = keys[edge]
-            value = ((key - lowest) >> shift) & mask
-            place = begin[value]
-            begin[value] = place + 1
-            other_keys[place], other_ends[place] = key, ends[edge]
-        keys, other_keys = other_keys, keys
-        ends, other_ends = other_ends, ends
-    return ends
+        begin, shift = begins[digit], HALF + np.uint64(digit * width)
+        for record in records:
+            value = ((record - lowest) >> shift) & mask
+            others[begin[value]] = record
+            begin[value] += 1
+        records, others = others, records
+    return records
 
 
 @compiled
 def sorted_edges(matrix, limit, top):
     """Ends of the edges that homology depends on, in the total order (weight, i, j)."""
     limit = min(limit, enclosing_radius(matrix, top)) if matrix.shape[0] else limit
-    keys, ends = _listed(matrix, limit, top)
-    if keys.size == 0:
-        return np.empty(0, np.int32), np.empty(0, np.int32)
-    ends = _sorted_ends(keys, ends)
-    low, high = np.empty(ends.size, np.int32), np.empty(ends.size, np.int32)
-    for edge in range(ends.size):
-        low[edge], high[edge] = ends[edge] >> 32, ends[edge] & 0xFFFFFFFF
+    records = _records(matrix, limit, top)
+    if records.size:
+        records = _sorted(records)
+        if matrix.itemsize == 8:  # stable sorts by the low and then by the high half
+            for edge in range(records.size):
+                ends = records[edge] & np.uint64(0xFFFFFFFF)
+                weight = matrix[ends >> np.uint64(16), ends & LAST] & top
+                records[edge] = (_half(weight, True) << HALF) | ends
+            records = _sorted(records)
+    low, high = np.empty(records.size, np.int32), np.empty(records.size, np.int32)
+    for edge in range(records.size):
+        low[edge] = (records[edge] >> np.uint64(16)) & LAST
+        high[edge] = records[edge] & LAST
     return low, high
