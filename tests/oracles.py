@@ -1,5 +1,6 @@
 """The slow and obvious versions, and GUDHI."""
 
+import itertools
 import math
 import warnings
 
@@ -114,3 +115,60 @@ def homology_consistency(source, target, labels, pairs, *, perturbation_weight, 
     coincidence = sum(track_coincidence(source, target, p, undirected=undirected) for p in pairs)
     perturbation = deviating_perturbation(source, target, labels, pairs[0], **options)
     return coincidence + perturbation_weight * perturbation
+
+
+def ordered_edges(weights, longest=math.inf):
+    """Edges that exist, in the order (weight, i, j), i < j."""
+    n, rows = len(weights), weights.tolist()
+    edges = sorted((rows[i][j], i, j) for i in range(n) for j in range(i + 1, n))
+    return [(i, j) for weight, i, j in edges if weight <= longest and weight < math.inf]
+
+
+def reduction(edges, n, dimension=1):
+    """Birth and death edges, and essential edges, of a flag filtration from its boundary matrix.
+
+    ``edges`` come in their order; a simplex enters with its last edge, a vertex before all. Columns
+    are reduced from left to right over Z/2. Pairs of one edge with itself are left out. Sorted by
+    (death, birth).
+    """
+    rank = {edge: number for number, edge in enumerate(edges)}
+    entry = {}
+    for size in range(1, dimension + 3):
+        for simplex in itertools.combinations(range(n), size):
+            ranks = [rank.get(edge, math.inf) for edge in itertools.combinations(simplex, 2)]
+            if max(ranks, default=-1) < math.inf:
+                entry[simplex] = max(ranks, default=-1)
+    order = sorted(entry, key=lambda simplex: (entry[simplex], len(simplex), simplex))
+    place = {simplex: number for number, simplex in enumerate(order)}
+    columns, creators = {}, []
+    for number, simplex in enumerate(order):
+        faces = itertools.combinations(simplex, len(simplex) - 1) if len(simplex) > 1 else ()
+        column = {place[face] for face in faces}
+        while column and max(column) in columns:
+            column ^= columns[max(column)][1]
+        if column:
+            columns[max(column)] = number, column
+        elif len(simplex) == dimension + 1:
+            creators.append(number)
+    stays = [edges[entry[order[c]]] for c in creators if c not in columns]
+    deaths = [(entry[order[columns[c][0]]], entry[order[c]]) for c in creators if c in columns]
+    return [(edges[b], edges[d]) for d, b in sorted(deaths) if b != d], stays
+
+
+def gudhi_of_edges(edges, n, dimension):
+    """The same through GUDHI over Z/2, filtered by the rank of each edge."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        import gudhi
+    tree = gudhi.SimplexTree()
+    for vertex in range(n):
+        tree.insert([vertex], 0.0)
+    for number, edge in enumerate(edges):
+        tree.insert(list(edge), 1.0 + number)
+    tree.expansion(dimension + 1)
+    tree.compute_persistence(homology_coeff_field=2, min_persistence=0, persistence_dim_max=True)
+    intervals = tree.persistence_intervals_in_dimension(dimension).reshape(-1, 2).tolist()
+    finite = sorted((death, birth) for birth, death in intervals if death < math.inf)
+    pairs = [(edges[int(birth) - 1], edges[int(death) - 1]) for death, birth in finite]
+    stays = sorted(birth for birth, death in intervals if death == math.inf)
+    return pairs, [edges[int(birth) - 1] for birth in stays]

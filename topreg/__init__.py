@@ -9,7 +9,7 @@ from topreg._proxies import (
     label_indicators,
 )
 from topreg._tracks import edge_vectors, persistence_tracks
-from topreg.filtrations import Filtration, RipsFiltration
+from topreg.filtrations import Filtration, FlagFiltration, RipsFiltration
 from topreg.losses import (
     DeviatingPerturbation,
     HomologyConsistency,
@@ -25,6 +25,7 @@ __all__ = [
     "DeviatingPerturbation",
     "ExponentialAffinity",
     "Filtration",
+    "FlagFiltration",
     "HomologyConsistency",
     "LabelIndicators",
     "PersistencePairs",

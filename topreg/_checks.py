@@ -160,8 +160,8 @@ def have_direction(name: str, points: Tensor) -> None:
         )
 
 
-def rows(bad: Tensor, noun: str, what: str = "") -> str:
+def rows(bad: Tensor, noun: str, what: str = "", plural: str | None = None) -> str:
     """How many rows are bad, and which is the first."""
     count = int(bad.sum())
-    plural = "" if count == 1 else "s"
-    return f"{count} {noun}{plural}{what}, first at row {int(bad.nonzero()[0])}"
+    plural = noun + "s" if plural is None else plural
+    return f"{count} {noun if count == 1 else plural}{what}, first at row {int(bad.nonzero()[0])}"

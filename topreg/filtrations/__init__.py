@@ -1,6 +1,7 @@
 """Filtrations: what orders the edges."""
 
 from topreg.filtrations._filtration import Filtration
+from topreg.filtrations._flag import FlagFiltration
 from topreg.filtrations._rips import RipsFiltration
 
-__all__ = ["Filtration", "RipsFiltration"]
+__all__ = ["Filtration", "FlagFiltration", "RipsFiltration"]

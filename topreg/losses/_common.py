@@ -41,11 +41,11 @@ def given_or_found(
             )
         return given
     filtration = RipsFiltration() if filtration is None else filtration
-    if isinstance(filtration, RipsFiltration):
-        every = filtration.all_pairs(geometry, max(dimensions))
-        return [every[dimension] for dimension in dimensions]
     with torch.no_grad():
-        return [filtration.pairs(geometry, dimension) for dimension in dimensions]
+        if len(dimensions) == 1:
+            return [filtration.pairs(geometry, dimensions[0])]
+        every = filtration.all_pairs(geometry, max(dimensions))
+    return [every[dimension] for dimension in dimensions]
 
 
 def one_object(pairs: object) -> PersistencePairs:

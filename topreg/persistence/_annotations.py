@@ -79,7 +79,7 @@ def annotate_edges(
 
     from topreg.persistence._annotation_kernels import homology
 
-    low, high = np.ascontiguousarray(edges.detach().cpu().numpy().T.astype(np.int32))
+    low, high = np.ascontiguousarray(edges.detach().cpu().numpy().astype(np.int32).T)
     return _joined([homology(low, high, num_vertices, 0)], edges.device)
 
 
