@@ -5,6 +5,7 @@ import itertools
 import math
 import pathlib
 import traceback
+from unittest import mock
 
 import pytest
 import torch
@@ -13,6 +14,7 @@ from asserts import refused
 import topreg
 from topreg import (
     DeviatingPerturbation,
+    FlagFiltration,
     HomologyConsistency,
     PersistencePairs,
     RipsFiltration,
@@ -55,6 +57,16 @@ def matrix_with(*entries):
     for i, j, value in entries:
         matrix[i, j] = value
     return matrix
+
+
+path = torch.tensor([[0, 1], [1, 2]])
+FLAG = FlagFiltration(path, 3)
+
+
+def without_extra(call):
+    """A call on a machine without the ``tda`` extra."""
+    with mock.patch("topreg.persistence._dispatch.available", return_value=False):
+        call()
 
 
 def several(count):
@@ -150,6 +162,21 @@ SHAPES = {
 }
 
 TYPES = {
+    "`edge_index` should be torch.int64. Got torch.float32.": lambda: FlagFiltration(
+        path.float(), 3
+    ),
+    "`edge_index` should be a torch.Tensor. Got list. Convert it with `torch.as_tensor`.": (
+        lambda: FlagFiltration([[0], [1]], 2)
+    ),
+    "`vertex_births` should be floating point. Got torch.int64.": lambda: FlagFiltration(
+        path, 3, torch.ones(3, dtype=torch.int64)
+    ),
+    "`edge_weights` should be floating point. Got torch.int64.": lambda: FLAG.pairs(
+        torch.ones(2, dtype=torch.int64)
+    ),
+    "`edge_weights` should be a torch.Tensor. Got list. Convert it with `torch.as_tensor`.": (
+        lambda: FLAG.pairs([1.0, 2.0])
+    ),
     "`x` and `y` should have one dtype. Got torch.float32 and torch.float64. Use "
     "`y.to(x.dtype)`.": lambda: pairwise_distances(three, three.double()),
     "`points` should be floating point. Got torch.int64.": lambda: RIPS.pairs(three.long()),
@@ -308,19 +335,29 @@ OPTIONS = {
     ),
     f"`metric` should be {NAMED}. Got 'l2'.": lambda: pairs.diagram(three, "l2"),
     f"`metric` should be {NAMED}. Got 2.": lambda: pairwise_distances(three, metric=2),
-    '`engine` should be "auto" or "prim". Got \'boruvka\'.': lambda: RipsFiltration(
-        engine="boruvka"
+    '`engine` should be "auto", "prim", "annotations" or "gudhi". Got \'ripser\'.': (
+        lambda: RipsFiltration(engine="ripser")
     ),
     "`max_edge_length` should be at least 0. Got -1.": lambda: RipsFiltration(max_edge_length=-1),
     "`max_edge_length` should be at least 0. Got nan.": lambda: RipsFiltration(max_edge_length=NAN),
-    "`dimension` should be 0: this version finds connected components only. Got 1.": (
-        lambda: RIPS.pairs(three, 1)
+    "`dimension` should be a non-negative integer. Got -1.": lambda: RIPS.all_pairs(three, -1),
+    "`dimension` should be a non-negative integer. Got 1.0.": lambda: RIPS.pairs(three, 1.0),
+    "`dimension` should be a non-negative integer. Got True.": lambda: RIPS.pairs(three, True),
+    '`dimension` should be 0 with `engine="prim"`. Got 1. Use `engine="auto"`.': (
+        lambda: RipsFiltration(engine="prim").pairs(three, 1)
     ),
-    "`dimension` should be 0: this version finds connected components only. Got -1.": (
-        lambda: RIPS.all_pairs(three, -1)
+    '`dimension` should be 0 or 1 with `engine="annotations"`. Got 2. Use `engine="auto"`.': (
+        lambda: RipsFiltration(engine="annotations").all_pairs(three, 2)
     ),
-    "`dimension` should be 0: this version finds connected components only. Got 2.": (
+    "`dimension` should be 0 or 1 without the `tda` extra. Got 2. "
+    'Run `pip install "topreg[tda]"`.': lambda: without_extra(
         lambda: TrackCoincidence(dimensions=(0, 2))(three, three)
+    ),
+    '`engine="gudhi"` needs the `tda` extra. Run `pip install "topreg[tda]"`.': (
+        lambda: without_extra(lambda: RipsFiltration(engine="gudhi").pairs(three))
+    ),
+    "`dimension` should be 0 or 1 for a FlagFiltration. Got 2.": (
+        lambda: FLAG.pairs(torch.ones(2), 2)
     ),
     "`dimensions` should be distinct non-negative integers. Got (0, 0).": lambda: TrackCoincidence(
         dimensions=(0, 0)
@@ -345,9 +382,56 @@ OPTIONS = {
     ),
 }
 
+GRAPHS = {
+    "`edge_index` should have shape (2, e). Got (3, 2). "
+    "Transpose a list of edges with `edges.T`.": (
+        lambda: FlagFiltration(torch.zeros(3, 2, dtype=torch.int64), 3)
+    ),
+    "`num_vertices` should be a non-negative integer. Got -1.": lambda: FlagFiltration(path, -1),
+    "`num_vertices` should be a non-negative integer. Got 3.0.": lambda: FlagFiltration(path, 3.0),
+    "`edge_index` should index 2 vertices. Got vertex 2.": lambda: FlagFiltration(path, 2),
+    "`edge_index` should index 3 vertices. Got vertex -1.": lambda: FlagFiltration(path - 1, 3),
+    "`edge_index` should have no self-loop. Got one at vertex 1. "
+    "Keep `edge_index[:, edge_index[0] != edge_index[1]]`.": lambda: FlagFiltration(
+        torch.tensor([[0, 1], [1, 1]]), 3
+    ),
+    "`edge_index` should list every edge once, in one direction. Got (1, 0) twice. "
+    "Of a graph with both directions keep `edge_index[:, edge_index[0] < edge_index[1]]`.": (
+        lambda: FlagFiltration(torch.tensor([[0, 1, 1], [1, 2, 0]]), 3)
+    ),
+    "`vertex_births` should have one entry per vertex, shape (3,). Got (2,).": (
+        lambda: FlagFiltration(path, 3, torch.ones(2))
+    ),
+    "`vertex_births` should be finite. Got 1 row with NaN or infinity, first at row 2.": (
+        lambda: FlagFiltration(path, 3, torch.tensor([0.0, 0.0, NAN]))
+    ),
+    "`edge_weights` should have one entry per edge, shape (2,). Got (3,).": (
+        lambda: FLAG.pairs(torch.ones(3))
+    ),
+    "`edge_weights` should be free of NaN. Got 2 entries, first at row 0.": (
+        lambda: FLAG.pairs(torch.tensor([NAN, NAN]))
+    ),
+    "`edge_weights` should be at least the births of their vertices. Got -1 for edge (1, 2), "
+    "whose vertices are there from 0 on. Pass smaller `vertex_births`.": (
+        lambda: FLAG.pairs(torch.tensor([1.0, -1.0]))
+    ),
+    "`edge_weights` should be at least the births of their vertices. Got 1 for edge (0, 1), "
+    "whose vertices are there from 2 on. Pass smaller `vertex_births`.": (
+        lambda: FlagFiltration(path, 3, torch.tensor([0.0, 2.0, 0.0])).pairs(torch.ones(2))
+    ),
+    "`pairs` should hold edges of this graph. Got (0, 2). Were the pairs found on another graph?": (
+        lambda: FLAG.diagram(
+            PersistencePairs(0, one_loop, torch.tensor([[0, 2]]), one_loop, (3,)), torch.ones(2)
+        )
+    ),
+    "`pairs` should index 3 vertices. Got vertex 3. Were the pairs found on another batch?": (
+        lambda: FLAG.diagram(RIPS.pairs(torch.eye(4)), torch.ones(2))
+    ),
+}
+
 CASES = [
     *((ValueError, text, call) for text, call in itertools.chain(
-        SHAPES.items(), VALUES.items(), DEVICES.items(), OPTIONS.items()
+        SHAPES.items(), VALUES.items(), DEVICES.items(), OPTIONS.items(), GRAPHS.items()
     )),
     *((TypeError, text, call) for text, call in TYPES.items()),
 ]  # fmt: skip

@@ -22,15 +22,6 @@ class Filtration(ABC):
     ) -> PersistencePairs:
         """Persistence pairs in one dimension, found without gradient."""
 
-    def all_pairs(
-        self, points: Clouds, max_dimension: int, *, check_values: bool = True
-    ) -> tuple[PersistencePairs, ...]:
-        """Persistence pairs in the dimensions 0 to ``max_dimension``."""
-        return tuple(
-            self.pairs(points, dimension, check_values=check_values)
-            for dimension in range(max_dimension + 1)
-        )
-
     @abstractmethod
     def diagram(self, pairs: PersistencePairs, points: Clouds) -> Tensor:
         """Births and deaths (m, 2) in the filtration's own values, with gradient."""

@@ -68,8 +68,9 @@ class FlagFiltration(Filtration):
         self.num_vertices = num_vertices
         self.vertex_births = vertex_births
         low, high = edge_index.amin(0), edge_index.amax(0)
-        self._keys, self._listed = (low * num_vertices + high).sort()
-        _check_simple(edge_index, low, high, self._keys, self._listed)
+        keys, listed = (low * num_vertices + high).sort()
+        _check_simple(edge_index, low, high, keys, listed)
+        self._keys, self._listed = keys, listed
         if vertex_births is not None:
             _check_births(vertex_births, num_vertices, edge_index)
 
@@ -183,26 +184,29 @@ class FlagFiltration(Filtration):
 
     def _values(self, weights: Tensor, edges: Tensor) -> Tensor:
         """Weight of each edge (i, j), birth of the vertex of each edge (v, v)."""
-        births = self.vertex_births
         at_vertex = edges[:, 0] == edges[:, 1]
-        if len(self._keys) == 0:
-            weights, listed = weights.new_zeros(1), torch.zeros_like(at_vertex, dtype=torch.int64)
-            known = torch.zeros_like(at_vertex)
-        else:
-            keys = edges[:, 0] * self.num_vertices + edges[:, 1]
-            place = torch.searchsorted(self._keys, keys).clamp(max=len(self._keys) - 1)
-            known, listed = self._keys[place] == keys, self._listed[place]
+        known, listed = self._places(edges)
         if not bool((known | at_vertex).all()):
             i, j = edges[~(known | at_vertex)][0].tolist()
             raise ValueError(
                 f"`pairs` should hold edges of this graph. Got ({i}, {j}). "
                 "Were the pairs found on another graph?"
             )
-        of_edges = weights.index_select(0, torch.where(at_vertex, 0, listed))
-        if births is None:
-            return torch.where(at_vertex, 0.0, of_edges)
-        of_vertices = births.to(weights.dtype).index_select(0, edges[:, 0])
-        return torch.where(at_vertex, of_vertices, of_edges)
+        padded = torch.cat([weights, weights.new_zeros(1)])  # the value of no edge
+        of_edges = padded.index_select(0, torch.where(at_vertex, len(weights), listed))
+        if self.vertex_births is None:
+            return of_edges
+        births = self.vertex_births.to(weights.dtype).index_select(0, edges[:, 0])
+        return torch.where(at_vertex, births, of_edges)
+
+    def _places(self, edges: Tensor) -> tuple[Tensor, Tensor]:
+        """Whether each edge is one of the graph, and where it is listed."""
+        keys = edges[:, 0] * self.num_vertices + edges[:, 1]
+        place = torch.searchsorted(self._keys, keys)
+        beyond = self._keys.new_full((1,), -1)
+        return torch.cat([self._keys, beyond])[place] == keys, torch.cat([self._listed, beyond])[
+            place
+        ]
 
     def _check_dimension(self, dimension: object) -> None:
         """Refuse a dimension other than 0 and 1."""

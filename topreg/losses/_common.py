@@ -10,7 +10,7 @@ from torch import Tensor
 from topreg import _checks
 from topreg._clouds import Clouds, join
 from topreg._pairs import PersistencePairs
-from topreg.filtrations import Filtration, RipsFiltration
+from topreg.filtrations import Filtration, FlagFiltration, RipsFiltration
 
 REDUCTIONS = ("mean", "none")
 
@@ -41,11 +41,11 @@ def given_or_found(
             )
         return given
     filtration = RipsFiltration() if filtration is None else filtration
-    with torch.no_grad():
-        if len(dimensions) == 1:
-            return [filtration.pairs(geometry, dimensions[0])]
+    if isinstance(filtration, RipsFiltration | FlagFiltration) and len(dimensions) > 1:
         every = filtration.all_pairs(geometry, max(dimensions))
-    return [every[dimension] for dimension in dimensions]
+        return [every[dimension] for dimension in dimensions]
+    with torch.no_grad():
+        return [filtration.pairs(geometry, dimension) for dimension in dimensions]
 
 
 def one_object(pairs: object) -> PersistencePairs:

@@ -1,0 +1,205 @@
+"""The filtration of a weighted graph: exact, ordered by births too, differentiable."""
+
+import math
+
+import pytest
+import torch
+from asserts import gradients_are_right, same_pairs
+from hypothesis import given
+from hypothesis import strategies as st
+from oracles import gudhi_of_edges, reduction
+from strategies import SEEDS, distances_by_differences, gaussian, regular_polygon
+from torch.testing import assert_close
+
+from topreg import FlagFiltration, RipsFiltration, TrackCoincidence, persistence_tracks
+
+DTYPES = (torch.float32, torch.float64)
+
+
+@st.composite
+def graphs(draw, max_size=9, births=False):
+    """Shuffled edges in both directions, few weights or many, some infinite; vertex births."""
+    n, seed = draw(st.integers(0, max_size)), draw(SEEDS)
+    generator = torch.Generator().manual_seed(seed)
+    i, j = torch.triu_indices(n, n, 1)
+    keep = torch.rand(len(i), generator=generator) < draw(st.floats(0.2, 1))
+    edges = torch.stack([i[keep], j[keep]])
+    edges = edges[:, torch.randperm(edges.shape[1], generator=generator)]
+    turned = torch.rand(edges.shape[1], generator=generator) < 0.5
+    edges = torch.where(turned, edges.flip(0), edges)
+    dtype = draw(st.sampled_from(DTYPES))
+    if draw(st.booleans()):
+        weights = torch.randint(0, 4, (edges.shape[1],), generator=generator).to(dtype)
+    else:
+        weights = torch.rand(edges.shape[1], generator=generator, dtype=dtype)
+    if draw(st.booleans()):
+        missing = torch.rand(len(weights), generator=generator) < 0.2
+        weights = torch.where(missing, math.inf, weights)
+    if not births:
+        return edges, n, weights
+    ages = torch.randint(-2, 2, (n,), generator=generator).to(dtype)
+    return edges, n, weights + ages[edges].amax(0), ages
+
+
+def in_order(edges, weights):
+    """Edges (i, j), i < j, that exist, in the order (weight, i, j)."""
+    rows = [(w, min(e), max(e)) for w, e in zip(weights.tolist(), edges.T.tolist(), strict=True)]
+    return [(i, j) for weight, i, j in sorted(rows) if weight < math.inf]
+
+
+def components(edges, n, births):
+    """Pairs of dimension 0: the component whose eldest vertex is younger dies."""
+    age = [(births[v], v) for v in range(n)]
+    component = {v: {v} for v in range(n)}
+    pairs = []
+    for i, j in edges:
+        if component[i] is not component[j]:
+            eldest = [min(component[v], key=age.__getitem__) for v in (i, j)]
+            younger = max(eldest, key=age.__getitem__)
+            pairs.append(((younger, younger), (i, j)))
+            merged = component[i] | component[j]
+            component |= dict.fromkeys(merged, merged)
+    stays = sorted(
+        {min(members, key=age.__getitem__) for members in map(tuple, component.values())}
+    )
+    return pairs, [(v, v) for v in stays]
+
+
+def listed(pairs):
+    births, deaths, stays = (
+        [tuple(edge) for edge in edges.tolist()]
+        for edges in (pairs.birth_edges, pairs.death_edges, pairs.essential_edges)
+    )
+    return list(zip(births, deaths, strict=True)), stays
+
+
+@given(graphs())
+def test_pairs_equal_a_matrix_reduction(graph):
+    edges, n, weights = graph
+    zero, one = FlagFiltration(edges, n).all_pairs(weights, 1)
+    order = in_order(edges, weights)
+    assert listed(one) == reduction(order, n)
+    assert listed(zero) == components(order, n, [0] * n)
+
+
+@given(graphs(births=True))
+def test_vertex_births_decide_which_component_dies(graph):
+    edges, n, weights, births = graph
+    filtration = FlagFiltration(edges, n, births)
+    zero, one = filtration.all_pairs(weights, 1)
+    order = in_order(edges, weights)
+    assert listed(zero) == components(order, n, births.tolist())
+    assert listed(one) == reduction(order, n)
+    diagram = filtration.diagram(zero, weights)
+    ends = map(tuple, edges.sort(dim=0).values.T.tolist())
+    value = dict(zip(ends, weights.tolist(), strict=True))
+    expected = [[float(births[b[0]]), value[d]] for b, d in listed(zero)[0]]
+    assert_close(diagram, torch.tensor(expected, dtype=weights.dtype).reshape(-1, 2))
+    assert bool((diagram[:, 0] <= diagram[:, 1]).all())
+
+
+@given(SEEDS, st.integers(0, 14))
+def test_a_complete_graph_is_a_rips_filtration(seed, n):
+    points = gaussian(seed, n, 3)
+    matrix = distances_by_differences(points)
+    i, j = torch.triu_indices(n, n, 1)
+    flag = FlagFiltration(torch.stack([j, i]), n)
+    rips = RipsFiltration(metric="precomputed")
+    for p in (0, 1):
+        pairs = flag.pairs(matrix[i, j], p)
+        same_pairs(pairs, rips.pairs(matrix, p))
+        assert_close(flag.diagram(pairs, matrix[i, j]), rips.diagram(pairs, matrix))
+
+
+@pytest.mark.parametrize("neighbours", [4, 12])
+def test_a_nearest_neighbour_graph_of_many_points(neighbours):
+    """A large sparse graph, whose square matrix nobody would want to hold."""
+    n = 400
+    points = gaussian(0, n, 3)
+    matrix = distances_by_differences(points)
+    nearest = matrix.topk(neighbours + 1, largest=False).indices[:, 1:]
+    ends = torch.stack([torch.arange(n).repeat_interleave(neighbours), nearest.flatten()])
+    edges = ends.sort(dim=0).values.unique(dim=1)
+    weights = matrix[edges[0], edges[1]]
+    pairs = FlagFiltration(edges, n).pairs(weights, 1)
+    assert listed(pairs) == gudhi_of_edges(in_order(edges, weights), n, 1)
+
+
+def test_negative_weights_are_allowed_with_births():
+    edges = torch.tensor([[0, 1, 2, 0], [1, 2, 3, 3]])
+    weights = torch.tensor([-3.0, -2.0, -1.0, -0.5])
+    filtration = FlagFiltration(edges, 4, torch.full((4,), -5.0))
+    zero, one = filtration.all_pairs(weights, 1)
+    assert_close(filtration.diagram(zero, weights)[:, 0], torch.full((3,), -5.0))
+    assert one.essential_edges.tolist() == [[0, 3]]
+
+
+@given(graphs(births=True))
+def test_the_diagram_is_differentiable_in_weights_and_births(graph):
+    edges, n, weights, births = graph
+    weights = weights.double().nan_to_num(posinf=9)
+    births = births.double().requires_grad_()
+    for p in (0, 1):
+        pairs = FlagFiltration(edges, n, births).pairs(weights, p)
+        if len(pairs):
+            gradients_are_right(
+                lambda w, b, pairs=pairs: FlagFiltration(edges, n, b).diagram(pairs, w),
+                weights,
+                births,
+                second=True,
+            )
+
+
+def test_attention_weights_are_learned():
+    """From scores through a diagram to the scores' gradient, in half precision too."""
+    scores = gaussian(0, 10, 10, dtype=torch.float32).requires_grad_()
+    i, j = torch.triu_indices(10, 10, 1)
+    for dtype in (torch.float32, torch.bfloat16):
+        attention = (scores + scores.T).to(dtype).sigmoid()
+        filtration = FlagFiltration(torch.stack([i, j]), 10)
+        weights = 1 - attention[i, j]
+        pairs = filtration.pairs(weights, 1)
+        diagram = filtration.diagram(pairs, weights)
+        assert diagram.dtype == torch.float32
+        (gradient,) = torch.autograd.grad((diagram[:, 1] - diagram[:, 0]).sum(), scores)
+        assert bool(gradient.isfinite().all())
+        assert float(gradient.abs().sum()) > 0
+
+
+def test_tracks_and_losses_take_the_pairs_of_a_graph():
+    source, target = gaussian(0, 2, 8, 3)
+    ring = regular_polygon(8)
+    matrix = distances_by_differences(ring)
+    i, j = torch.triu_indices(8, 8, 1)
+    filtration = FlagFiltration(torch.stack([i, j]), 8)
+    pairs = filtration.all_pairs(matrix[i, j], 1)
+    assert persistence_tracks(source, pairs[1]).shape == (len(pairs[1]), 3)
+    loss = TrackCoincidence(filtration, dimensions=(0, 1))
+    found = loss(source, target, geometry=matrix[i, j])
+    assert_close(found, loss(source, target, pairs=pairs))
+
+
+@pytest.mark.parametrize("n", [0, 1, 3])
+def test_a_graph_without_edges(n):
+    filtration = FlagFiltration(torch.empty(2, 0, dtype=torch.int64), n)
+    weights = torch.empty(0, requires_grad=True)
+    zero, one = filtration.all_pairs(weights, 1)
+    assert len(zero) == len(one) == len(one.essential_edges) == 0
+    assert zero.essential_edges.tolist() == [[v, v] for v in range(n)]
+    filtration.diagram(zero, weights).sum().backward()
+    assert weights.grad.shape == (0,)
+
+
+def test_all_edges_infinite():
+    filtration = FlagFiltration(torch.tensor([[0, 1], [1, 2]]), 3)
+    zero, one = filtration.all_pairs(torch.full((2,), math.inf), 1)
+    assert len(zero) == len(one) == 0
+    assert len(zero.essential_edges) == 3
+
+
+def test_the_representation_counts():
+    edges = torch.tensor([[0, 1], [1, 2]])
+    assert repr(FlagFiltration(edges, 3)) == (
+        "FlagFiltration(edges=2, vertices=3, vertex_births=zero)"
+    )
+    assert "vertex_births=given" in repr(FlagFiltration(edges, 3, torch.zeros(3)))
