@@ -18,6 +18,14 @@ from numba import types
 from numba.extending import intrinsic
 
 from topreg._compiled import compiled
+from topreg.persistence._edge_kernels import (
+    ENDS,
+    LAST,
+    bounds_of_shares,
+    sorted_records,
+    take,
+    unpack,
+)
 from topreg.persistence._prim_kernels import _root
 
 ONE = np.uint64(1)
@@ -188,10 +196,21 @@ def _kill(slot, boundary, height, words, rows, filled, carriers):
 
 
 @compiled
-def reduce_edges(low, high, n):
-    """Persistence pairs in dimensions 0 and 1 of edges ``(low, high)`` given in their order.
+def _no_birth_ahead(present, records, left):
+    """Whether the ends of every edge that is left already have a common neighbour."""
+    for place in range(left):
+        ends = records[place] & ENDS
+        if not _share_a_neighbour(present, ends >> np.uint64(16), ends & LAST):
+            return False
+    return True
 
-    Edges are named by their numbers. Returns, in rows of two, the deaths in dimension 0 with the
+
+@compiled
+def reduce_records(records, n, low, high):
+    """Persistence pairs in dimensions 0 and 1 of the edges given by records, which are used up.
+
+    The order of the edges is written to ``low`` and ``high`` as far as it is needed, and edges are
+    named by their places in it. Returns, in rows of two, the deaths in dimension 0 with the
     vertices that die there; in rows of two the births and deaths in dimension 1, in the order
     (death, birth); for each slot the birth of the class that stays in it, or -1; and for each
     vertex its parent, which for the smallest of its component is the vertex itself.
@@ -209,94 +228,101 @@ def reduce_edges(low, high, n):
     pairs = np.empty((2, 64), np.int64)
     merges = np.empty((2, n), np.int64)
     rows, spare_rows, slots, spare_slots, merged, died = 1, 0, 0, 0, 0, 0
+    taken, remaining, stop = np.empty(records.size, np.uint64), records.size, 0
 
-    for edge in range(low.size):
-        u, v = low[edge], high[edge]
-        quiet = degree[u] == 0 and degree[v] == 0
-        if quiet and _share_a_neighbour(present, u, v):
+    for bound in bounds_of_shares(records):
+        start, remaining = stop, take(records, remaining, bound, taken)
+        stop = records.size - remaining
+        unpack(sorted_records(taken[: stop - start]), low, high, start)
+        for edge in range(start, stop):
+            u, v = low[edge], high[edge]
+            quiet = degree[u] == 0 and degree[v] == 0
+            if quiet and _share_a_neighbour(present, u, v):
+                present[u, v >> 6] |= _bit(v)
+                present[v, u >> 6] |= _bit(u)
+                continue
+            apex, clean = _common_neighbours(present, active, u, v, common)
             present[u, v >> 6] |= _bit(v)
             present[v, u >> 6] |= _bit(u)
-            continue
-        apex, clean = _common_neighbours(present, active, u, v, common)
-        present[u, v >> 6] |= _bit(v)
-        present[v, u >> 6] |= _bit(u)
-        slot, first, second = -1, 0, 0
-        if apex < 0:
-            elder, younger = _root(parent, u), _root(parent, v)
-            if elder != younger:
-                elder, younger = min(elder, younger), max(elder, younger)
-                parent[younger] = elder
-                merges[0, merged], merges[1, merged] = edge, younger
-                merged += 1
-                continue
-            if spare_slots:
-                spare_slots -= 1
-                slot = free_slots[spare_slots]
-            else:
-                if slots == born.size:
-                    of_slots = _enlarged(of_slots, of_slots.shape[0], 2 * of_slots.shape[1])
-                    born, free_slots = of_slots
-                slot = slots
-                slots += 1
-            born[slot] = edge
-        elif not clean:
-            first, second = label[u, apex], label[v, apex]
+            slot, first, second = -1, 0, 0
+            if apex < 0:
+                elder, younger = _root(parent, u), _root(parent, v)
+                if elder != younger:
+                    elder, younger = min(elder, younger), max(elder, younger)
+                    parent[younger] = elder
+                    merges[0, merged], merges[1, merged] = edge, younger
+                    merged += 1
+                    continue
+                if spare_slots:
+                    spare_slots -= 1
+                    slot = free_slots[spare_slots]
+                else:
+                    if slots == born.size:
+                        of_slots = _enlarged(of_slots, of_slots.shape[0], 2 * of_slots.shape[1])
+                        born, free_slots = of_slots
+                    slot = slots
+                    slots += 1
+                born[slot] = edge
+            elif not clean:
+                first, second = label[u, apex], label[v, apex]
 
-        height, row = (slots + 63) >> 6, first + second
-        if slot >= 0 or (first != second and first and second):
-            if spare_rows:
-                spare_rows -= 1
-                row = free_rows[spare_rows]
-            else:
-                if rows == heads.size:
-                    of_rows = _enlarged(of_rows, of_rows.shape[0], 2 * of_rows.shape[1])
-                    heads, filled, free_rows, carriers = of_rows
-                row = rows
-                rows += 1
-            if height > words.shape[0] or heads.size > words.shape[1]:
-                words = _enlarged(words, max(height, 2 * height - 2), heads.size)
-                boundary = np.zeros(words.shape[0], np.uint64)
-            heads[row] = -1
-            filled[row] = _set_sum(words, height, row, first, second, slot)
-            if filled[row] == 0:
-                free_rows[spare_rows] = row
-                spare_rows += 1
+            height, row = (slots + 63) >> 6, first + second
+            if slot >= 0 or (first != second and first and second):
+                if spare_rows:
+                    spare_rows -= 1
+                    row = free_rows[spare_rows]
+                else:
+                    if rows == heads.size:
+                        of_rows = _enlarged(of_rows, of_rows.shape[0], 2 * of_rows.shape[1])
+                        heads, filled, free_rows, carriers = of_rows
+                    row = rows
+                    rows += 1
+                if height > words.shape[0] or heads.size > words.shape[1]:
+                    words = _enlarged(words, max(height, 2 * height - 2), heads.size)
+                    boundary = np.zeros(words.shape[0], np.uint64)
+                heads[row] = -1
+                filled[row] = _set_sum(words, height, row, first, second, slot)
+                if filled[row] == 0:
+                    free_rows[spare_rows] = row
+                    spare_rows += 1
+                    row = 0
+            elif first == second:
                 row = 0
-        elif first == second:
-            row = 0
-        if row:
-            _mark(u, v, edge, row, active, degree, label, heads, following)
-        if slot >= 0:
-            continue
+            if row:
+                _mark(u, v, edge, row, active, degree, label, heads, following)
+            if slot >= 0:
+                continue
 
-        for q in range(width):
-            rest = common[q]
-            while rest != ZERO:
-                single = rows - spare_rows == 2
-                rest = _to_check(rest, active[u, q], active[v, q], label[u, v] != 0, single)
-                if rest == ZERO:
-                    break
-                apex = 64 * q + _lowest_bit(rest)
-                rest &= rest - ONE
-                base, left, right = label[u, v], label[u, apex], label[v, apex]
-                if _cancel(base, left, right):
-                    continue
-                if not _boundary(words, height, base, left, right, boundary):
-                    continue
-                slot = _youngest(boundary, height, born)
-                count = _kill(slot, boundary, height, words, rows, filled, carriers)
-                for row in carriers[:count]:
-                    if filled[row] == 0:
-                        _release(row, low, high, active, degree, label, heads, following)
-                        free_rows[spare_rows] = row
-                        spare_rows += 1
-                if died == pairs.shape[1]:
-                    pairs = _enlarged(pairs, pairs.shape[0], 2 * pairs.shape[1])
-                pairs[0, died], pairs[1, died] = born[slot], edge
-                died += 1
-                born[slot] = -1
-                free_slots[spare_slots] = slot
-                spare_slots += 1
+            for q in range(width):
+                rest = common[q]
+                while rest != ZERO:
+                    single = rows - spare_rows == 2
+                    rest = _to_check(rest, active[u, q], active[v, q], label[u, v] != 0, single)
+                    if rest == ZERO:
+                        break
+                    apex = 64 * q + _lowest_bit(rest)
+                    rest &= rest - ONE
+                    base, left, right = label[u, v], label[u, apex], label[v, apex]
+                    if _cancel(base, left, right):
+                        continue
+                    if not _boundary(words, height, base, left, right, boundary):
+                        continue
+                    slot = _youngest(boundary, height, born)
+                    count = _kill(slot, boundary, height, words, rows, filled, carriers)
+                    for row in carriers[:count]:
+                        if filled[row] == 0:
+                            _release(row, low, high, active, degree, label, heads, following)
+                            free_rows[spare_rows] = row
+                            spare_rows += 1
+                    if died == pairs.shape[1]:
+                        pairs = _enlarged(pairs, pairs.shape[0], 2 * pairs.shape[1])
+                    pairs[0, died], pairs[1, died] = born[slot], edge
+                    died += 1
+                    born[slot] = -1
+                    free_slots[spare_slots] = slot
+                    spare_slots += 1
+        if slots == spare_slots and _no_birth_ahead(present, records, remaining):
+            break
 
     _sort_births(pairs[0], pairs[1], died)
     return merges[:, :merged], pairs[:, :died], born[:slots], parent
@@ -322,13 +348,14 @@ def _ends(low, high, edges, offset):
 
 
 @compiled
-def homology(low, high, n, offset):
+def homology(records, n, offset):
     """Pairs in dimensions 0 and 1 by their end points; vertices are numbered from ``offset`` on.
 
     Returns death edges and birth vertices of dimension 0, the smallest vertices of components,
     and birth, death and essential edges of dimension 1.
     """
-    merges, pairs, born, parent = reduce_edges(low, high, n)
+    low, high = np.empty(records.size, np.int32), np.empty(records.size, np.int32)
+    merges, pairs, born, parent = reduce_records(records, n, low, high)
     dead, elders, eldest = np.empty(merges.shape[1], np.int64), np.empty(n, np.int64), 0
     for row in range(dead.size):
         dead[row] = offset + merges[1, row]

@@ -50,7 +50,7 @@ def annotate(
     from topreg._compiled import each_cloud
     from topreg.persistence._annotation_kernels import homology
     from topreg.persistence._bits import as_integers, limit_in_bits
-    from topreg.persistence._edge_kernels import sorted_edges
+    from topreg.persistence._edge_kernels import records_of_matrix
 
     bits, top = as_integers(weights)
     limit = limit_in_bits(longest, weights.dtype)
@@ -59,7 +59,7 @@ def annotate(
     def pairs_of(cloud: int) -> Found:
         n = sizes[cloud]
         matrix = bits[corner[cloud] : corner[cloud + 1]].reshape(n, n)
-        found: Found = homology(*sorted_edges(matrix, limit, top), n, first[cloud])
+        found: Found = homology(records_of_matrix(matrix, limit, top), n, first[cloud])
         return found
 
     found = each_cloud(pairs_of, sizes)
@@ -79,8 +79,10 @@ def annotate_edges(
 
     from topreg.persistence._annotation_kernels import homology
 
-    low, high = np.ascontiguousarray(edges.detach().cpu().numpy().astype(np.int32).T)
-    return _joined([homology(low, high, num_vertices, 0)], edges.device)
+    low, high = edges.detach().cpu().numpy().astype(np.uint64).T
+    place = np.arange(len(edges), dtype=np.uint64)
+    records = place << np.uint64(32) | low << np.uint64(16) | high
+    return _joined([homology(records, num_vertices, 0)], edges.device)
 
 
 def _joined(found: Sequence[Sequence[Any]], device: torch.device) -> Found:

@@ -1,7 +1,8 @@
-"""Sorted edges of a complete weighted graph, compiled.
+"""Edges as records that sort fast, compiled.
 
-As in Prim's kernels, weights are read through their bits: those of non-negative floats, taken as
-integers, keep the order of the floats.
+A record holds a key in its upper half and the ends of an edge, i < j, in its lower half, so that
+records of one key are in the order of their ends. Keys come from the bits of the weights: those of
+non-negative floats, taken as integers, keep the order of the floats.
 """
 
 from __future__ import annotations
@@ -14,6 +15,9 @@ HALF = np.uint64(32)
 LAST = np.uint64(0xFFFF)
 MOST_VERTICES = 1 << 16  # two vertices share 32 bits
 WIDEST = 11  # bits of a digit: more counters than 2,048 no longer stay in the cache
+MANY = 1 << 12  # edges from which shares of them are worth looking at
+SHARES, SAMPLE = 4, 1 << 9
+ENDS, HIGHEST = np.uint64(0xFFFFFFFF), np.uint64(0xFFFFFFFFFFFFFFFF)
 
 
 @compiled
@@ -35,7 +39,7 @@ def enclosing_radius(matrix, top):
 def _half(weight, high):
     """The high or the low 32 bits of a weight; a weight of 32 bits counts as low."""
     word = np.uint64(weight)
-    return word >> HALF if high else word & np.uint64(0xFFFFFFFF)
+    return word >> HALF if high else word & ENDS
 
 
 @compiled
@@ -68,8 +72,10 @@ def _digits(records, lowest, width, passes):
 
 
 @compiled
-def _sorted(records):
-    """Records by their upper half: a stable radix sort over no more bits than that half spans."""
+def sorted_records(records):
+    """Records by their keys: a stable radix sort over no more bits than the keys span."""
+    if records.size == 0:
+        return records
     lowest, highest = records[0], records[0]
     for record in records:
         lowest, highest = min(lowest, record), max(highest, record)
@@ -91,20 +97,60 @@ def _sorted(records):
 
 
 @compiled
-def sorted_edges(matrix, limit, top):
-    """Ends of the edges that homology depends on, in the total order (weight, i, j)."""
+def records_of_matrix(matrix, limit, top):
+    """Records of the edges that homology depends on, not sorted.
+
+    Weights of 64 bits do not fit: there the key is the place in the order.
+    """
     limit = min(limit, enclosing_radius(matrix, top)) if matrix.shape[0] else limit
     records = _records(matrix, limit, top)
-    if records.size:
-        records = _sorted(records)
-        if matrix.itemsize == 8:  # stable sorts by the low and then by the high half
-            for edge in range(records.size):
-                ends = records[edge] & np.uint64(0xFFFFFFFF)
-                weight = matrix[ends >> np.uint64(16), ends & LAST] & top
-                records[edge] = (_half(weight, True) << HALF) | ends
-            records = _sorted(records)
-    low, high = np.empty(records.size, np.int32), np.empty(records.size, np.int32)
+    if matrix.itemsize == 4:
+        return records
+    records = sorted_records(records)  # by the low half of the weight, then stably by the high one
     for edge in range(records.size):
-        low[edge] = (records[edge] >> np.uint64(16)) & LAST
-        high[edge] = records[edge] & LAST
-    return low, high
+        ends = records[edge] & ENDS
+        weight = matrix[ends >> np.uint64(16), ends & LAST] & top
+        records[edge] = (_half(weight, True) << HALF) | ends
+    records = sorted_records(records)
+    for edge in range(records.size):
+        records[edge] = (np.uint64(edge) << HALF) | (records[edge] & ENDS)
+    return records
+
+
+@compiled
+def unpack(records, low, high, start):
+    """Write the ends of the edges from number ``start`` on."""
+    for edge in range(records.size):
+        low[start + edge] = (records[edge] >> np.uint64(16)) & LAST
+        high[start + edge] = records[edge] & LAST
+
+
+@compiled
+def bounds_of_shares(records):
+    """The largest record of each quarter of the edges, estimated from a sample; of few, the last.
+
+    Late edges are rarely needed: no class is left or can be born, so that they need no order.
+    """
+    bounds = np.full(SHARES if records.size >= MANY else 1, HIGHEST)
+    if bounds.size > 1:
+        step = records.size // SAMPLE
+        sample = np.empty(SAMPLE, np.uint64)
+        for place in range(SAMPLE):
+            sample[place] = records[place * step]
+        sample = sorted_records(sample)
+        for share in range(SHARES - 1):
+            bounds[share] = sample[(share + 1) * SAMPLE // SHARES] | ENDS
+    return bounds
+
+
+@compiled
+def take(records, left, bound, taken):
+    """Move the records up to ``bound`` to ``taken`` and close the gaps; count those left."""
+    count, kept = 0, 0
+    for place in range(left):
+        record = records[place]
+        taken[count] = record
+        records[kept] = record
+        count += record <= bound
+        kept += record > bound
+    return kept

@@ -34,14 +34,15 @@ def homology_by_library(
     import numpy as np
 
     from topreg.persistence._bits import as_integers, limit_in_bits
-    from topreg.persistence._edge_kernels import sorted_edges
+    from topreg.persistence._edge_kernels import records_of_matrix, sorted_records
 
     bits, top = as_integers(weights)
     limit = limit_in_bits(longest, weights.dtype)
     found, entry, vertex = [], 0, 0
     for n in sizes:
         matrix = bits[entry : entry + n * n].reshape(n, n)
-        edges = np.stack(sorted_edges(matrix, limit, top), axis=1).astype(np.int64)
+        records = sorted_records(records_of_matrix(matrix, limit, top)).astype(np.int64)
+        edges = np.stack([records >> 16 & 0xFFFF, records & 0xFFFF], axis=1)
         by_gudhi = gudhi_only or len(edges) >= MOST_RANKS or not available("gph")
         diagrams = (_gudhi if by_gudhi else _giotto)(edges, n, dimension) if n else []
         found.append([vertex + part for part in _as_edges(diagrams, edges, n, dimension)])
