@@ -13,6 +13,7 @@ from topreg import (
     pairwise_distances,
 )
 from topreg.metrics._selection import cross_distances, dense_distances
+from topreg.persistence._annotations import annotate, annotate_edges
 from topreg.persistence._prim import prim
 
 LABELS = torch.arange(9) % 2
@@ -60,6 +61,15 @@ def test_the_engine_has_a_sound_fake(connected):
     torch.library.opcheck(
         prim, (weights[:13], [2, 0, 3], float("inf"), connected), test_utils=("test_faketensor",)
     )
+
+
+def test_the_engine_of_dimension_1_has_a_sound_fake():
+    checks = ("test_schema", "test_faketensor")
+    weights = pairwise_distances(gaussian(0, 6, 2)).flatten()
+    torch.library.opcheck(annotate, (weights, [6], float("inf")), test_utils=checks)
+    torch.library.opcheck(annotate, (weights[:13], [2, 0, 3], 1.0), test_utils=checks)
+    edges = torch.combinations(torch.arange(6))
+    torch.library.opcheck(annotate_edges, (edges, 6), test_utils=checks)
 
 
 @pytest.mark.parametrize("manhattan", [False, True])

@@ -1,6 +1,7 @@
 """The filtration of a weighted graph: exact, ordered by births too, differentiable."""
 
 import math
+from unittest import mock
 
 import pytest
 import torch
@@ -12,6 +13,7 @@ from strategies import SEEDS, distances_by_differences, gaussian, regular_polygo
 from torch.testing import assert_close
 
 from topreg import FlagFiltration, RipsFiltration, TrackCoincidence, persistence_tracks
+from topreg.persistence import _annotations
 
 DTYPES = (torch.float32, torch.float64)
 
@@ -73,10 +75,12 @@ def listed(pairs):
     return list(zip(births, deaths, strict=True)), stays
 
 
-@given(graphs())
-def test_pairs_equal_a_matrix_reduction(graph):
+@pytest.mark.parametrize("sparse", [0, _annotations.SPARSE], ids=["lists", "bitsets"])
+@given(graph=graphs())
+def test_pairs_equal_a_matrix_reduction(sparse, graph):
     edges, n, weights = graph
-    zero, one = FlagFiltration(edges, n).all_pairs(weights, 1)
+    with mock.patch.object(_annotations, "SPARSE", sparse):
+        zero, one = FlagFiltration(edges, n).all_pairs(weights, 1)
     order = in_order(edges, weights)
     assert listed(one) == reduction(order, n)
     assert listed(zero) == components(order, n, [0] * n)
@@ -111,9 +115,43 @@ def test_a_complete_graph_is_a_rips_filtration(seed, n):
         assert_close(flag.diagram(pairs, matrix[i, j]), rips.diagram(pairs, matrix))
 
 
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("present", [0.05, 0.2, 1.0])
+def test_lists_and_bitsets_give_the_same_pairs(present, seed):
+    """Many living classes, sums of rows, several deaths at one edge."""
+    n = 150
+    generator = torch.Generator().manual_seed(seed)
+    i, j = torch.triu_indices(n, n, 1)
+    kept = torch.rand(len(i), generator=generator) < present
+    edges = torch.stack([i[kept], j[kept]])
+    weights = torch.rand(edges.shape[1], generator=generator)
+    weights = (30 * weights).round() if seed % 2 else weights
+    found = []
+    for sparse in (0, math.inf):
+        with mock.patch.object(_annotations, "SPARSE", sparse):
+            found.append(FlagFiltration(edges, n).all_pairs(weights, 1))
+    for p in (0, 1):
+        same_pairs(found[0][p], found[1][p])
+    assert len(found[0][1]) + len(found[0][1].essential_edges) > 100
+
+
+def test_more_vertices_than_a_square_of_them_allows():
+    """A long cycle with two chords, numbered beyond 16 bits."""
+    n = 70_000
+    ring = torch.arange(n)
+    edges = torch.cat(
+        [torch.stack([ring, (ring + 1) % n]), torch.tensor([[66_000, 1], [66_002, 3]])], dim=1
+    )
+    weights = torch.ones(n + 2)
+    weights[-2:] = 2
+    zero, one = FlagFiltration(edges, n).all_pairs(weights, 1)
+    assert len(zero) == n - 1
+    assert len(one) == 0  # each chord gives birth to a triangle that it fills at once
+    assert one.essential_edges.tolist() == [[n - 2, n - 1]]
+
+
 @pytest.mark.parametrize("neighbours", [4, 12])
-def test_a_nearest_neighbour_graph_of_many_points(neighbours):
-    """A large sparse graph, whose square matrix nobody would want to hold."""
+def test_a_nearest_neighbour_graph_equals_gudhi(neighbours):
     n = 400
     points = gaussian(0, n, 3)
     matrix = distances_by_differences(points)

@@ -26,22 +26,24 @@ def threads(count):
         torch.set_num_threads(before)
 
 
+@pytest.mark.parametrize("dimension", [0, 1])
 @pytest.mark.parametrize("width", [3, 40])
-def test_several_threads_at_once(width):
+def test_several_threads_at_once(width, dimension):
     clouds = [gaussian(k, 150 + k, width, dtype=torch.float32) for k in range(24)]
-    expected = [RIPS.pairs(cloud) for cloud in clouds]
+    expected = [RIPS.pairs(cloud, dimension) for cloud in clouds]
     with ThreadPoolExecutor(6) as pool:
-        found = list(pool.map(RIPS.pairs, clouds))
+        found = list(pool.map(RIPS.pairs, clouds, [dimension] * len(clouds)))
     for actual, pairs in zip(found, expected, strict=True):
         same_pairs(actual, pairs)
 
 
-def test_batches_from_several_threads_at_once():
+@pytest.mark.parametrize("dimension", [0, 1])
+def test_batches_from_several_threads_at_once(dimension):
     batches = [gaussian(k, 30, 100, 12, dtype=torch.float32) for k in range(6)]
     with threads(2):
-        expected = [RIPS.pairs(batch) for batch in batches]
+        expected = [RIPS.pairs(batch, dimension) for batch in batches]
         with ThreadPoolExecutor(3) as pool:
-            found = list(pool.map(RIPS.pairs, batches))
+            found = list(pool.map(RIPS.pairs, batches, [dimension] * len(batches)))
     for actual, pairs in zip(found, expected, strict=True):
         same_pairs(actual, pairs)
 
@@ -54,11 +56,12 @@ def test_a_batch_of_many_clouds_equals_the_loop(count, width, metric):
     assert sum(n * n for n in sizes) > _compiled.THREADING_THRESHOLD  # so that threads are used
     clouds = [gaussian(n, n, width, dtype=torch.float32) + n for n in sizes]
     filtration = RipsFiltration(metric=metric)
-    expected = [filtration.pairs(cloud) for cloud in clouds]
-    with threads(count):
-        parts = filtration.pairs(clouds).split()
-    for part, alone in zip(parts, expected, strict=True):
-        same_pairs(part, alone)
+    for dimension in (0, 1):
+        expected = [filtration.pairs(cloud, dimension) for cloud in clouds]
+        with threads(count):
+            parts = filtration.pairs(clouds, dimension).split()
+        for part, alone in zip(parts, expected, strict=True):
+            same_pairs(part, alone)
 
 
 @pytest.mark.parametrize("count", [1, 2])
@@ -94,7 +97,8 @@ class PairsOfClouds(Dataset):
 
     def __getitem__(self, index):
         clouds = gaussian(index, 30, 100, 12, dtype=torch.float32)
-        return clouds, RIPS.pairs(clouds), float(TrackCoincidence()(clouds, clouds.flip(2)))
+        loss = TrackCoincidence(dimensions=(0, 1))(clouds, clouds.flip(2))
+        return clouds, RIPS.pairs(clouds, 1), float(loss)
 
 
 # Python 3.12 warns of any fork while threads run; torch's own do

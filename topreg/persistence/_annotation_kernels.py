@@ -1,13 +1,12 @@
-"""First homology of a flag filtration by annotations over adjacency bitsets, compiled.
+"""The table of annotations: which living classes each edge has, compiled.
 
 An annotation is the vector over Z/2 of the values that the living cocycles take on an edge. Edges
-enter in the total order. An edge (u, v) without a common neighbour joins two components or gives
-birth to a class; otherwise its annotation follows from any one triangle, and every other triangle
-(u, v, w) whose boundary has a non-zero annotation kills the youngest class in it.
+whose annotations are known to be equal share a *row*; row 0 is zero. A class has a *slot*, one bit
+of every row. Rows are stored word by word, ``words[q, row]``, so that the rows that carry a class
+are found in one walk along memory. Both rows and slots are used again.
 
-Edges whose annotations are known to be equal share a *row*; row 0 is zero. Rows are stored word by
-word, ``words[q, row]``, so that the rows that carry a class are found in one walk along memory.
-The state is passed as plain arrays: tuples of them cost a hundred times as much.
+The state is passed as plain arrays: tuples of them cost a hundred times as much. They may grow, and
+functions that let them grow return them.
 """
 
 from __future__ import annotations
@@ -18,22 +17,16 @@ from numba import types
 from numba.extending import intrinsic
 
 from topreg._compiled import compiled
-from topreg.persistence._edge_kernels import (
-    ENDS,
-    LAST,
-    bounds_of_shares,
-    sorted_records,
-    take,
-    unpack,
-)
-from topreg.persistence._prim_kernels import _root
 
 ONE = np.uint64(1)
 ZERO = np.uint64(0)
+ROWS, SPARE_ROWS, SLOTS, SPARE_SLOTS, DIED = range(5)  # of counts
+HEAD, FILLED, FREE, CARRIERS = range(4)  # of of_rows: first edge, non-zero words; two lists of rows
+BORN, FREE_SLOT = range(2)  # of of_slots: birth edge, or -1; a list of slots
 
 
 @intrinsic
-def _lowest_bit(_typing, _word):
+def lowest_bit(_typing, _word):
     """Position of the lowest set bit of a non-zero word, by one instruction."""
 
     def generate(_context, builder, _signature, arguments):
@@ -43,7 +36,7 @@ def _lowest_bit(_typing, _word):
 
 
 @compiled
-def _bit(position):
+def bit_at(position):
     """The word with one bit set."""
     return ONE << np.uint64(position & 63)
 
@@ -59,88 +52,71 @@ def _enlarged(table, height, width):
 
 
 @compiled
-def _share_a_neighbour(present, u, v):
-    """Whether two vertices have a common neighbour."""
-    for q in range(present.shape[1]):  # noqa: SIM110 - numba compiles no generators in any()
-        if present[u, q] & present[v, q] != ZERO:
-            return True
-    return False
+def empty_table():
+    """Counts, state of rows, state of slots, words, a vector of words, and pairs (birth, death)."""
+    counts = np.zeros(5, np.int64)
+    counts[ROWS] = 1
+    of_rows, of_slots = np.zeros((4, 64), np.int32), np.zeros((2, 64), np.int64)
+    words, boundary = np.zeros((1, 64), np.uint64), np.zeros(1, np.uint64)
+    return counts, of_rows, of_slots, words, boundary, np.empty((2, 64), np.int64)
 
 
 @compiled
-def _common_neighbours(present, active, u, v, common):
-    """Fill ``common`` with the bits of the apexes of the new triangles; return one apex, or -1.
+def give_birth(edge, counts, of_slots):
+    """A slot for the class that an edge creates."""
+    if counts[SPARE_SLOTS]:
+        counts[SPARE_SLOTS] -= 1
+        slot = of_slots[FREE_SLOT, counts[SPARE_SLOTS]]
+    else:
+        slot = counts[SLOTS]
+        counts[SLOTS] += 1
+        if slot == of_slots.shape[1]:
+            of_slots = _enlarged(of_slots, 2, 2 * slot)
+    of_slots[BORN, slot] = edge
+    return slot, of_slots
 
-    An apex over which neither side has an annotation is preferred; whether it is one is returned
-    too.
+
+@compiled
+def add_row(first, second, slot, counts, of_rows, words, boundary):
+    """A row for the sum of two rows and of the class of ``slot``, if that is not -1.
+
+    The row is 0 if the sum is.
     """
-    apex, clean = -1, False
-    for q in range(common.size):
-        shared = present[u, q] & present[v, q]
-        common[q] = shared
-        if shared != ZERO and not clean:
-            free = shared & ~(active[u, q] | active[v, q])
-            if free != ZERO:
-                apex, clean = 64 * q + _lowest_bit(free), True
-            elif apex < 0:
-                apex = 64 * q + _lowest_bit(shared)
-    return apex, clean
-
-
-@compiled
-def _set_sum(words, height, row, first, second, slot):
-    """Write the sum of two rows, and of a new class in ``slot`` if any; count non-zero words."""
+    height = (counts[SLOTS] + 63) >> 6
+    if counts[SPARE_ROWS]:
+        counts[SPARE_ROWS] -= 1
+        row = np.int64(of_rows[FREE, counts[SPARE_ROWS]])
+    else:
+        row = counts[ROWS]
+        counts[ROWS] += 1
+        if row == of_rows.shape[1]:
+            of_rows = _enlarged(of_rows, 4, 2 * row)
+    if height > words.shape[0] or of_rows.shape[1] > words.shape[1]:
+        words = _enlarged(words, max(height, 2 * height - 2), of_rows.shape[1])
+        boundary = np.zeros(words.shape[0], np.uint64)
     filled = 0
     for q in range(height):
         word = words[q, first] ^ words[q, second]
         if slot >> 6 == q:
-            word ^= _bit(slot)
+            word ^= bit_at(slot)
         words[q, row] = word
         filled += word != ZERO
-    return filled
+    of_rows[HEAD, row], of_rows[FILLED, row] = -1, filled
+    if filled == 0:
+        drop_row(row, counts, of_rows)
+        row = 0
+    return row, of_rows, words, boundary
 
 
 @compiled
-def _mark(u, v, edge, row, active, degree, label, heads, following):
-    """Give an edge the annotation of a row."""
-    label[u, v] = label[v, u] = row
-    active[u, v >> 6] |= _bit(v)
-    active[v, u >> 6] |= _bit(u)
-    degree[u] += 1
-    degree[v] += 1
-    following[edge] = heads[row]
-    heads[row] = edge
+def drop_row(row, counts, of_rows):
+    """Let a zero row be used again."""
+    of_rows[FREE, counts[SPARE_ROWS]] = row
+    counts[SPARE_ROWS] += 1
 
 
 @compiled
-def _release(row, low, high, active, degree, label, heads, following):
-    """Take the annotation from the edges of a row that has become zero."""
-    edge = heads[row]
-    while edge >= 0:
-        u, v = low[edge], high[edge]
-        label[u, v] = label[v, u] = 0
-        active[u, v >> 6] &= ~_bit(v)
-        active[v, u >> 6] &= ~_bit(u)
-        degree[u] -= 1
-        degree[v] -= 1
-        edge = following[edge]
-
-
-@compiled
-def _to_check(shared, one, other, labelled, single):
-    """Apexes whose triangles may have a boundary with an annotation, by bits.
-
-    ``one`` and ``other`` say which sides have an annotation, ``labelled`` whether the edge itself
-    has. With a ``single`` row alive these bits decide; without, labels and words do.
-    """
-    if single:
-        uneven = one ^ other
-        return shared & (~uneven if labelled else uneven)
-    return shared if labelled else shared & (one | other)
-
-
-@compiled
-def _cancel(base, left, right):
+def cancel(base, left, right):
     """Whether three rows are known to add up to zero by their numbers."""
     if base == 0:
         return left == right
@@ -148,10 +124,10 @@ def _cancel(base, left, right):
 
 
 @compiled
-def _boundary(words, height, base, left, right, boundary):
+def bounds(base, left, right, counts, words, boundary):
     """Write the annotation of a triangle's boundary; return whether it is not zero."""
     found = ZERO
-    for q in range(height):
+    for q in range((counts[SLOTS] + 63) >> 6):
         boundary[q] = words[q, base] ^ words[q, left] ^ words[q, right]
         found |= boundary[q]
     return found != ZERO
@@ -164,7 +140,7 @@ def _youngest(boundary, height, born):
     for q in range(height):
         rest = boundary[q]
         while rest != ZERO:
-            slot = 64 * q + _lowest_bit(rest)
+            slot = 64 * q + lowest_bit(rest)
             if youngest < 0 or born[slot] > born[youngest]:
                 youngest = slot
             rest &= rest - ONE
@@ -172,7 +148,7 @@ def _youngest(boundary, height, born):
 
 
 @compiled
-def _kill(slot, boundary, height, words, rows, filled, carriers):
+def _add(slot, boundary, height, words, rows, filled, carriers):
     """Add ``boundary`` to the rows that carry the class of ``slot``; list and count them.
 
     ``filled`` counts the non-zero words of each row.
@@ -196,140 +172,23 @@ def _kill(slot, boundary, height, words, rows, filled, carriers):
 
 
 @compiled
-def _no_birth_ahead(present, records, left):
-    """Whether the ends of every edge that is left already have a common neighbour."""
-    for place in range(left):
-        ends = records[place] & ENDS
-        if not _share_a_neighbour(present, ends >> np.uint64(16), ends & LAST):
-            return False
-    return True
+def kill(edge, counts, of_rows, of_slots, words, boundary, pairs):
+    """The youngest class of a boundary dies at an edge; also the number of rows that change."""
+    height = (counts[SLOTS] + 63) >> 6
+    slot = _youngest(boundary, height, of_slots[BORN])
+    changed = _add(slot, boundary, height, words, counts[ROWS], of_rows[FILLED], of_rows[CARRIERS])
+    if counts[DIED] == pairs.shape[1]:
+        pairs = _enlarged(pairs, 2, 2 * pairs.shape[1])
+    pairs[0, counts[DIED]], pairs[1, counts[DIED]] = of_slots[BORN, slot], edge
+    counts[DIED] += 1
+    of_slots[BORN, slot] = -1
+    of_slots[FREE_SLOT, counts[SPARE_SLOTS]] = slot
+    counts[SPARE_SLOTS] += 1
+    return changed, pairs
 
 
 @compiled
-def reduce_records(records, n, low, high):
-    """Persistence pairs in dimensions 0 and 1 of the edges given by records, which are used up.
-
-    The order of the edges is written to ``low`` and ``high`` as far as it is needed, and edges are
-    named by their places in it. Returns, in rows of two, the deaths in dimension 0 with the
-    vertices that die there; in rows of two the births and deaths in dimension 1, in the order
-    (death, birth); for each slot the birth of the class that stays in it, or -1; and for each
-    vertex its parent, which for the smallest of its component is the vertex itself.
-    """
-    width = (n + 63) >> 6
-    present, active = np.zeros((n, width), np.uint64), np.zeros((n, width), np.uint64)
-    label, degree = np.zeros((n, n), np.int32), np.zeros(n, np.int32)
-    common, parent = np.empty(width, np.uint64), np.arange(n)
-    following = np.empty(low.size, np.int32)  # the next edge of the same row
-    words, boundary = np.zeros((1, 64), np.uint64), np.zeros(1, np.uint64)
-    of_rows = np.zeros((4, 64), np.int32)
-    heads, filled, free_rows, carriers = of_rows
-    of_slots = np.zeros((2, 64), np.int64)
-    born, free_slots = of_slots
-    pairs = np.empty((2, 64), np.int64)
-    merges = np.empty((2, n), np.int64)
-    rows, spare_rows, slots, spare_slots, merged, died = 1, 0, 0, 0, 0, 0
-    taken, remaining, stop = np.empty(records.size, np.uint64), records.size, 0
-
-    for bound in bounds_of_shares(records):
-        start, remaining = stop, take(records, remaining, bound, taken)
-        stop = records.size - remaining
-        unpack(sorted_records(taken[: stop - start]), low, high, start)
-        for edge in range(start, stop):
-            u, v = low[edge], high[edge]
-            quiet = degree[u] == 0 and degree[v] == 0
-            if quiet and _share_a_neighbour(present, u, v):
-                present[u, v >> 6] |= _bit(v)
-                present[v, u >> 6] |= _bit(u)
-                continue
-            apex, clean = _common_neighbours(present, active, u, v, common)
-            present[u, v >> 6] |= _bit(v)
-            present[v, u >> 6] |= _bit(u)
-            slot, first, second = -1, 0, 0
-            if apex < 0:
-                elder, younger = _root(parent, u), _root(parent, v)
-                if elder != younger:
-                    elder, younger = min(elder, younger), max(elder, younger)
-                    parent[younger] = elder
-                    merges[0, merged], merges[1, merged] = edge, younger
-                    merged += 1
-                    continue
-                if spare_slots:
-                    spare_slots -= 1
-                    slot = free_slots[spare_slots]
-                else:
-                    if slots == born.size:
-                        of_slots = _enlarged(of_slots, of_slots.shape[0], 2 * of_slots.shape[1])
-                        born, free_slots = of_slots
-                    slot = slots
-                    slots += 1
-                born[slot] = edge
-            elif not clean:
-                first, second = label[u, apex], label[v, apex]
-
-            height, row = (slots + 63) >> 6, first + second
-            if slot >= 0 or (first != second and first and second):
-                if spare_rows:
-                    spare_rows -= 1
-                    row = free_rows[spare_rows]
-                else:
-                    if rows == heads.size:
-                        of_rows = _enlarged(of_rows, of_rows.shape[0], 2 * of_rows.shape[1])
-                        heads, filled, free_rows, carriers = of_rows
-                    row = rows
-                    rows += 1
-                if height > words.shape[0] or heads.size > words.shape[1]:
-                    words = _enlarged(words, max(height, 2 * height - 2), heads.size)
-                    boundary = np.zeros(words.shape[0], np.uint64)
-                heads[row] = -1
-                filled[row] = _set_sum(words, height, row, first, second, slot)
-                if filled[row] == 0:
-                    free_rows[spare_rows] = row
-                    spare_rows += 1
-                    row = 0
-            elif first == second:
-                row = 0
-            if row:
-                _mark(u, v, edge, row, active, degree, label, heads, following)
-            if slot >= 0:
-                continue
-
-            for q in range(width):
-                rest = common[q]
-                while rest != ZERO:
-                    single = rows - spare_rows == 2
-                    rest = _to_check(rest, active[u, q], active[v, q], label[u, v] != 0, single)
-                    if rest == ZERO:
-                        break
-                    apex = 64 * q + _lowest_bit(rest)
-                    rest &= rest - ONE
-                    base, left, right = label[u, v], label[u, apex], label[v, apex]
-                    if _cancel(base, left, right):
-                        continue
-                    if not _boundary(words, height, base, left, right, boundary):
-                        continue
-                    slot = _youngest(boundary, height, born)
-                    count = _kill(slot, boundary, height, words, rows, filled, carriers)
-                    for row in carriers[:count]:
-                        if filled[row] == 0:
-                            _release(row, low, high, active, degree, label, heads, following)
-                            free_rows[spare_rows] = row
-                            spare_rows += 1
-                    if died == pairs.shape[1]:
-                        pairs = _enlarged(pairs, pairs.shape[0], 2 * pairs.shape[1])
-                    pairs[0, died], pairs[1, died] = born[slot], edge
-                    died += 1
-                    born[slot] = -1
-                    free_slots[spare_slots] = slot
-                    spare_slots += 1
-        if slots == spare_slots and _no_birth_ahead(present, records, remaining):
-            break
-
-    _sort_births(pairs[0], pairs[1], died)
-    return merges[:, :merged], pairs[:, :died], born[:slots], parent
-
-
-@compiled
-def _sort_births(births, deaths, count):
+def sort_births(births, deaths, count):
     """Several classes can die at one edge: order them by their births."""
     for place in range(count):
         while place and deaths[place - 1] == deaths[place] and births[place - 1] > births[place]:
@@ -348,14 +207,12 @@ def _ends(low, high, edges, offset):
 
 
 @compiled
-def homology(records, n, offset):
-    """Pairs in dimensions 0 and 1 by their end points; vertices are numbered from ``offset`` on.
+def by_ends(low, high, n, offset, merges, pairs, born, parent):
+    """Numbers of edges as end points; vertices are numbered from ``offset`` on.
 
     Returns death edges and birth vertices of dimension 0, the smallest vertices of components,
     and birth, death and essential edges of dimension 1.
     """
-    low, high = np.empty(records.size, np.int32), np.empty(records.size, np.int32)
-    merges, pairs, born, parent = reduce_records(records, n, low, high)
     dead, elders, eldest = np.empty(merges.shape[1], np.int64), np.empty(n, np.int64), 0
     for row in range(dead.size):
         dead[row] = offset + merges[1, row]

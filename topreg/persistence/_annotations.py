@@ -13,6 +13,9 @@ from topreg._operators import operator
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+MOST_VERTICES = 1 << 16  # beyond, two vertices do not fit into the lower half of a record
+SPARSE = 128  # squares of vertices for each edge from which lists of neighbours are faster
+
 Found = tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]
 
 
@@ -48,8 +51,8 @@ def annotate(
           weights.
     """
     from topreg._compiled import each_cloud
-    from topreg.persistence._annotation_kernels import homology
     from topreg.persistence._bits import as_integers, limit_in_bits
+    from topreg.persistence._dense_kernels import homology_of_records
     from topreg.persistence._edge_kernels import records_of_matrix
 
     bits, top = as_integers(weights)
@@ -59,7 +62,8 @@ def annotate(
     def pairs_of(cloud: int) -> Found:
         n = sizes[cloud]
         matrix = bits[corner[cloud] : corner[cloud + 1]].reshape(n, n)
-        found: Found = homology(records_of_matrix(matrix, limit, top), n, first[cloud])
+        records = records_of_matrix(matrix, limit, top)
+        found: Found = homology_of_records(records, n, first[cloud])
         return found
 
     found = each_cloud(pairs_of, sizes)
@@ -77,12 +81,17 @@ def annotate_edges(
     """
     import numpy as np
 
-    from topreg.persistence._annotation_kernels import homology
+    ends = edges.detach().cpu().numpy().astype(np.uint64)
+    if num_vertices < MOST_VERTICES and num_vertices**2 < SPARSE * max(len(ends), 1 << 12):
+        from topreg.persistence._dense_kernels import homology_of_records
 
-    low, high = edges.detach().cpu().numpy().astype(np.uint64).T
-    place = np.arange(len(edges), dtype=np.uint64)
-    records = place << np.uint64(32) | low << np.uint64(16) | high
-    return _joined([homology(records, num_vertices, 0)], edges.device)
+        place = np.arange(len(ends), dtype=np.uint64)
+        records = place << np.uint64(32) | ends[:, 0] << np.uint64(16) | ends[:, 1]
+        return _joined([homology_of_records(records, num_vertices, 0)], edges.device)
+    from topreg.persistence._sparse_kernels import homology_of_edges
+
+    low, high = np.ascontiguousarray(ends.T.astype(np.int64))
+    return _joined([homology_of_edges(low, high, num_vertices, 0)], edges.device)
 
 
 def _joined(found: Sequence[Sequence[Any]], device: torch.device) -> Found:

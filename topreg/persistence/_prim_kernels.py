@@ -80,12 +80,20 @@ def _root(parent, vertex):
 
 
 @compiled
+def join(parent, one, other):
+    """Join the components of two vertices; the younger of their smallest vertices, or -1."""
+    one, other = _root(parent, one), _root(parent, other)
+    if one == other:
+        return -1
+    parent[max(one, other)] = min(one, other)
+    return max(one, other)
+
+
+@compiled
 def elder_rule(low_ends, high_ends, parent, births):
     """Walk the sorted edges; at a merge the component whose smallest vertex is larger dies."""
     for edge in range(low_ends.size):
-        first, second = _root(parent, low_ends[edge]), _root(parent, high_ends[edge])
-        births[edge] = max(first, second)
-        parent[births[edge]] = min(first, second)
+        births[edge] = join(parent, low_ends[edge], high_ends[edge])
 
 
 @compiled

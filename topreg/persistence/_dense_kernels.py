@@ -1,0 +1,215 @@
+"""First homology of a flag filtration by annotations over adjacency bitsets, compiled.
+
+Edges enter in the total order. An edge (u, v) without a common neighbour joins two components or
+gives birth to a class; otherwise its annotation follows from any one triangle, and every other
+triangle (u, v, w) whose boundary has a non-zero annotation kills the youngest class in it.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from topreg._compiled import compiled
+from topreg.persistence._annotation_kernels import (
+    BORN,
+    CARRIERS,
+    DIED,
+    FILLED,
+    HEAD,
+    ONE,
+    ROWS,
+    SLOTS,
+    SPARE_ROWS,
+    SPARE_SLOTS,
+    ZERO,
+    add_row,
+    bit_at,
+    bounds,
+    by_ends,
+    cancel,
+    drop_row,
+    empty_table,
+    give_birth,
+    kill,
+    lowest_bit,
+    sort_births,
+)
+from topreg.persistence._edge_kernels import (
+    ENDS,
+    LAST,
+    bounds_of_shares,
+    sorted_records,
+    take,
+    unpack,
+)
+from topreg.persistence._prim_kernels import join
+
+
+@compiled
+def _share_a_neighbour(present, u, v):
+    """Whether two vertices have a common neighbour."""
+    for q in range(present.shape[1]):  # noqa: SIM110 - numba compiles no generators in any()
+        if present[u, q] & present[v, q] != ZERO:
+            return True
+    return False
+
+
+@compiled
+def _common_neighbours(present, active, u, v, common):
+    """Fill ``common`` with the bits of the apexes of the new triangles; return one apex, or -1.
+
+    An apex over which neither side has an annotation is preferred; whether it is one is returned
+    too.
+    """
+    apex, clean = -1, False
+    for q in range(common.size):
+        shared = present[u, q] & present[v, q]
+        common[q] = shared
+        if shared != ZERO and not clean:
+            free = shared & ~(active[u, q] | active[v, q])
+            if free != ZERO:
+                apex, clean = 64 * q + lowest_bit(free), True
+            elif apex < 0:
+                apex = 64 * q + lowest_bit(shared)
+    return apex, clean
+
+
+@compiled
+def _to_check(shared, one, other, labelled, single):
+    """Apexes whose triangles may have a boundary with an annotation, by bits.
+
+    ``one`` and ``other`` say which sides have an annotation, ``labelled`` whether the edge itself
+    has. With a ``single`` row alive these bits decide; without, labels and words do.
+    """
+    if single:
+        uneven = one ^ other
+        return shared & (~uneven if labelled else uneven)
+    return shared if labelled else shared & (one | other)
+
+
+@compiled
+def _no_birth_ahead(present, records, left):
+    """Whether the ends of every edge that is left already have a common neighbour."""
+    for place in range(left):
+        ends = records[place] & ENDS
+        if not _share_a_neighbour(present, ends >> np.uint64(16), ends & LAST):
+            return False
+    return True
+
+
+@compiled
+def _enter(u, v, present):
+    """Note that an edge is there."""
+    present[u, v >> 6] |= bit_at(v)
+    present[v, u >> 6] |= bit_at(u)
+
+
+@compiled
+def _mark(edge, u, v, row, active, degree, label, of_rows, following):
+    """Give an edge the annotation of a row."""
+    label[u, v] = label[v, u] = row
+    active[u, v >> 6] |= bit_at(v)
+    active[v, u >> 6] |= bit_at(u)
+    degree[u] += 1
+    degree[v] += 1
+    following[edge] = of_rows[HEAD, row]
+    of_rows[HEAD, row] = edge
+
+
+@compiled
+def _release(edge, low, high, active, degree, label, following):
+    """Take the annotation from this edge and those that follow it in its row."""
+    while edge >= 0:
+        u, v = low[edge], high[edge]
+        label[u, v] = label[v, u] = 0
+        active[u, v >> 6] &= ~bit_at(v)
+        active[v, u >> 6] &= ~bit_at(u)
+        degree[u] -= 1
+        degree[v] -= 1
+        edge = following[edge]
+
+
+@compiled
+def reduce_records(records, n, low, high):
+    """Persistence pairs in dimensions 0 and 1 of the edges given by records, which are used up.
+
+    The order of the edges is written to ``low`` and ``high`` as far as it is needed, and edges are
+    named by their places in it. Returns, in rows of two, the deaths in dimension 0 with the
+    vertices that die there; in rows of two the births and deaths in dimension 1, in the order
+    (death, birth); for each slot the birth of the class that stays in it, or -1; and for each
+    vertex its parent, which for the smallest of its component is the vertex itself.
+    """
+    width = (n + 63) >> 6
+    present, active = np.zeros((n, width), np.uint64), np.zeros((n, width), np.uint64)
+    label, degree = np.zeros((n, n), np.int32), np.zeros(n, np.int32)
+    common, parent = np.empty(width, np.uint64), np.arange(n)
+    following = np.empty(records.size, np.int32)  # the next edge of the same row
+    counts, of_rows, of_slots, words, boundary, pairs = empty_table()
+    merges, merged = np.empty((2, n), np.int64), 0
+    taken, remaining, stop = np.empty(records.size, np.uint64), records.size, 0
+
+    for bound in bounds_of_shares(records):
+        start, remaining = stop, take(records, remaining, bound, taken)
+        stop = records.size - remaining
+        unpack(sorted_records(taken[: stop - start]), low, high, start)
+        for edge in range(start, stop):
+            u, v = low[edge], high[edge]
+            if degree[u] == 0 and degree[v] == 0 and _share_a_neighbour(present, u, v):
+                _enter(u, v, present)
+                continue
+            apex, clean = _common_neighbours(present, active, u, v, common)
+            _enter(u, v, present)
+            if apex < 0:
+                younger = join(parent, u, v)
+                if younger >= 0:
+                    merges[0, merged], merges[1, merged] = edge, younger
+                    merged += 1
+                else:
+                    slot, of_slots = give_birth(edge, counts, of_slots)
+                    row, of_rows, words, boundary = add_row(
+                        0, 0, slot, counts, of_rows, words, boundary
+                    )
+                    _mark(edge, u, v, row, active, degree, label, of_rows, following)
+                continue
+            if not clean and label[u, apex] != label[v, apex]:
+                row = np.int64(label[u, apex] | label[v, apex])  # one of them if the other is zero
+                if label[u, apex] and label[v, apex]:
+                    row, of_rows, words, boundary = add_row(
+                        label[u, apex], label[v, apex], -1, counts, of_rows, words, boundary
+                    )
+                if row:
+                    _mark(edge, u, v, row, active, degree, label, of_rows, following)
+
+            for q in range(width):
+                rest = common[q]
+                while rest != ZERO:
+                    single = counts[ROWS] - counts[SPARE_ROWS] == 2
+                    rest = _to_check(rest, active[u, q], active[v, q], label[u, v] != 0, single)
+                    if rest == ZERO:
+                        break
+                    apex = 64 * q + lowest_bit(rest)
+                    rest &= rest - ONE
+                    base, left, right = label[u, v], label[u, apex], label[v, apex]
+                    if cancel(base, left, right):
+                        continue
+                    if not bounds(base, left, right, counts, words, boundary):
+                        continue
+                    changed, pairs = kill(edge, counts, of_rows, of_slots, words, boundary, pairs)
+                    for row in of_rows[CARRIERS, :changed]:
+                        if of_rows[FILLED, row] == 0:
+                            head = of_rows[HEAD, row]
+                            _release(head, low, high, active, degree, label, following)
+                            drop_row(row, counts, of_rows)
+        if counts[SLOTS] == counts[SPARE_SLOTS] and _no_birth_ahead(present, records, remaining):
+            break
+
+    sort_births(pairs[0], pairs[1], counts[DIED])
+    return merges[:, :merged], pairs[:, : counts[DIED]], of_slots[BORN, : counts[SLOTS]], parent
+
+
+@compiled
+def homology_of_records(records, n, offset):
+    """The pairs by their end points, as in :func:`by_ends`."""
+    low, high = np.empty(records.size, np.int32), np.empty(records.size, np.int32)
+    merges, pairs, born, parent = reduce_records(records, n, low, high)
+    return by_ends(low, high, n, offset, merges, pairs, born, parent)

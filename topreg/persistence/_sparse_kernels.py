@@ -1,0 +1,167 @@
+"""First homology of a flag filtration by annotations over lists of neighbours, compiled.
+
+The same as over bitsets, for graphs with so few edges that a square of their vertices is too much:
+common neighbours come from merging two sorted lists, and time and memory follow the edges.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from topreg._compiled import compiled
+from topreg.persistence._annotation_kernels import (
+    BORN,
+    CARRIERS,
+    DIED,
+    FILLED,
+    HEAD,
+    SLOTS,
+    add_row,
+    bounds,
+    by_ends,
+    cancel,
+    drop_row,
+    empty_table,
+    give_birth,
+    kill,
+    sort_births,
+)
+from topreg.persistence._prim_kernels import join
+
+
+@compiled
+def _lists(low, high, n):
+    """Where the list of each vertex begins, its entries with room for them, and how many it has."""
+    begins = np.zeros(n + 1, np.int64)
+    for edge in range(low.size):
+        begins[low[edge] + 1] += 1
+        begins[high[edge] + 1] += 1
+    for vertex in range(n):
+        begins[vertex + 1] += begins[vertex]
+    entries, ends = np.empty((2, 2 * low.size), np.int64), begins[:n].copy()
+    return begins, entries, ends
+
+
+@compiled
+def _append(entries, ends, vertex, neighbour, edge):
+    """Add a neighbour, and the edge to it, to the list of a vertex."""
+    place = ends[vertex]
+    entries[0, place], entries[1, place] = neighbour, edge
+    ends[vertex] += 1
+
+
+@compiled
+def _adjacency(low, high, n):
+    """Begins of the lists of neighbours, ascending, and neighbours with numbers of edges."""
+    begins, entries, ends = _lists(low, high, n)
+    for edge in range(low.size):
+        _append(entries, ends, low[edge], high[edge], edge)
+        _append(entries, ends, high[edge], low[edge], edge)
+    _, ascending, ends = _lists(low, high, n)
+    for vertex in range(n):  # appended vertex after vertex, lists are sorted
+        for place in range(begins[vertex], begins[vertex + 1]):
+            _append(ascending, ends, entries[0, place], vertex, entries[1, place])
+    return begins, ascending
+
+
+@compiled
+def _triangles(edge, u, v, begins, entries, sides):
+    """Write the other two sides of each triangle that an edge completes; count them."""
+    count, one, other = 0, begins[u], begins[v]
+    while one < begins[u + 1] and other < begins[v + 1]:
+        near, far = entries[0, one], entries[0, other]
+        if near == far and max(entries[1, one], entries[1, other]) < edge:
+            sides[0, count], sides[1, count] = entries[1, one], entries[1, other]
+            count += 1
+        one += near <= far
+        other += far <= near
+    return count
+
+
+@compiled
+def _best(sides, count, label):
+    """A triangle whose sides have equal annotations if there is one, else the first."""
+    for triangle in range(count):
+        if label[sides[0, triangle]] == label[sides[1, triangle]]:
+            return triangle
+    return 0
+
+
+@compiled
+def _mark(edge, row, label, of_rows, following):
+    """Give an edge the annotation of a row."""
+    label[edge] = row
+    following[edge] = of_rows[HEAD, row]
+    of_rows[HEAD, row] = edge
+
+
+@compiled
+def _release(edge, label, following):
+    """Take the annotation from this edge and those that follow it in its row."""
+    while edge >= 0:
+        label[edge] = 0
+        edge = following[edge]
+
+
+@compiled
+def reduce_edges(low, high, n):
+    """Persistence pairs in dimensions 0 and 1 of edges given in their order.
+
+    Returns what ``reduce_records`` returns.
+    """
+    begins, entries = _adjacency(low, high, n)
+    longest = 0
+    for vertex in range(n):
+        longest = max(longest, begins[vertex + 1] - begins[vertex])
+    sides, parent = np.empty((2, longest), np.int64), np.arange(n)
+    label, following = np.zeros(low.size, np.int32), np.empty(low.size, np.int32)
+    counts, of_rows, of_slots, words, boundary, pairs = empty_table()
+    merges, merged = np.empty((2, n), np.int64), 0
+
+    for edge in range(low.size):
+        u, v = low[edge], high[edge]
+        count = _triangles(edge, u, v, begins, entries, sides)
+        if count == 0:
+            younger = join(parent, u, v)
+            if younger >= 0:
+                merges[0, merged], merges[1, merged] = edge, younger
+                merged += 1
+            else:
+                slot, of_slots = give_birth(edge, counts, of_slots)
+                row, of_rows, words, boundary = add_row(
+                    0, 0, slot, counts, of_rows, words, boundary
+                )
+                _mark(edge, row, label, of_rows, following)
+            continue
+        best = _best(sides, count, label)
+        first, second = label[sides[0, best]], label[sides[1, best]]
+        if first != second:
+            row = np.int64(first | second)  # one of them if the other is zero
+            if first and second:
+                row, of_rows, words, boundary = add_row(
+                    first, second, -1, counts, of_rows, words, boundary
+                )
+            if row:
+                _mark(edge, row, label, of_rows, following)
+        for triangle in range(count):
+            base = label[edge]
+            left, right = label[sides[0, triangle]], label[sides[1, triangle]]
+            if cancel(base, left, right):
+                continue
+            if not bounds(base, left, right, counts, words, boundary):
+                continue
+            changed, pairs = kill(edge, counts, of_rows, of_slots, words, boundary, pairs)
+            for row in of_rows[CARRIERS, :changed]:
+                if of_rows[FILLED, row] == 0:
+                    _release(of_rows[HEAD, row], label, following)
+                    drop_row(row, counts, of_rows)
+
+    sort_births(pairs[0], pairs[1], counts[DIED])
+    return merges[:, :merged], pairs[:, : counts[DIED]], of_slots[BORN, : counts[SLOTS]], parent
+
+
+@compiled
+def homology_of_edges(low, high, n, offset):
+    """The pairs by their end points, as in :func:`by_ends`."""
+    merges, pairs, born, parent = reduce_edges(low, high, n)
+    return by_ends(low, high, n, offset, merges, pairs, born, parent)
