@@ -5,8 +5,7 @@ whose annotations are known to be equal share a *row*; row 0 is zero. A class ha
 of every row. Rows are stored word by word, ``words[q, row]``, so that the rows that carry a class
 are found in one walk along memory. Both rows and slots are used again.
 
-The state is passed as plain arrays: tuples of them cost a hundred times as much. They may grow, and
-functions that let them grow return them.
+The state is passed as plain arrays: tuples of them cost a hundred times as much.
 """
 
 from __future__ import annotations
@@ -42,23 +41,26 @@ def bit_at(position):
 
 
 @compiled
-def _enlarged(table, height, width):
-    """A copy with more rows and columns, the new ones zero."""
-    grown = np.zeros((height, width), table.dtype)
-    for i in range(table.shape[0]):  # by loops: assigning to a slice takes seconds to compile
-        for j in range(table.shape[1]):
-            grown[i, j] = table[i, j]
-    return grown
+def empty_table(edges):
+    """Counts, state of rows, state of slots, words, a vector of words, and pairs (birth, death).
+
+    All but the words have room for the worst case: pages that nothing touches cost nothing.
+    """
+    counts = np.zeros(5, np.int64)
+    counts[ROWS] = 1
+    of_rows, of_slots = np.empty((4, edges + 1), np.int32), np.empty((2, edges), np.int64)
+    words, boundary = np.zeros((1, 64), np.uint64), np.empty(edges // 64 + 1, np.uint64)
+    return counts, of_rows, of_slots, words, boundary, np.empty((2, edges), np.int64)
 
 
 @compiled
-def empty_table():
-    """Counts, state of rows, state of slots, words, a vector of words, and pairs (birth, death)."""
-    counts = np.zeros(5, np.int64)
-    counts[ROWS] = 1
-    of_rows, of_slots = np.zeros((4, 64), np.int32), np.zeros((2, 64), np.int64)
-    words, boundary = np.zeros((1, 64), np.uint64), np.zeros(1, np.uint64)
-    return counts, of_rows, of_slots, words, boundary, np.empty((2, 64), np.int64)
+def _enlarged(words, height, width):
+    """A copy with more words and rows, the new ones zero."""
+    grown = np.zeros((height, width), np.uint64)
+    for q in range(words.shape[0]):  # by loops: assigning to a slice takes long to compile
+        for row in range(words.shape[1]):
+            grown[q, row] = words[q, row]
+    return grown
 
 
 @compiled
@@ -70,31 +72,27 @@ def give_birth(edge, counts, of_slots):
     else:
         slot = counts[SLOTS]
         counts[SLOTS] += 1
-        if slot == of_slots.shape[1]:
-            of_slots = _enlarged(of_slots, 2, 2 * slot)
     of_slots[BORN, slot] = edge
-    return slot, of_slots
+    return slot
 
 
 @compiled
-def add_row(first, second, slot, counts, of_rows, words, boundary):
+def add_row(first, second, slot, counts, of_rows, words):
     """A row for the sum of two rows and of the class of ``slot``, if that is not -1.
 
     The row is 0 if the sum is.
     """
-    height = (counts[SLOTS] + 63) >> 6
     if counts[SPARE_ROWS]:
         counts[SPARE_ROWS] -= 1
         row = np.int64(of_rows[FREE, counts[SPARE_ROWS]])
     else:
         row = counts[ROWS]
         counts[ROWS] += 1
-        if row == of_rows.shape[1]:
-            of_rows = _enlarged(of_rows, 4, 2 * row)
-    if height > words.shape[0] or of_rows.shape[1] > words.shape[1]:
-        words = _enlarged(words, max(height, 2 * height - 2), of_rows.shape[1])
-        boundary = np.zeros(words.shape[0], np.uint64)
-    filled = 0
+    height, filled = (counts[SLOTS] + 63) >> 6, 0
+    if height > words.shape[0] or row >= words.shape[1]:
+        higher = words.shape[0] if height <= words.shape[0] else 2 * words.shape[0]
+        wider = words.shape[1] if row < words.shape[1] else 2 * words.shape[1]
+        words = _enlarged(words, higher, wider)
     for q in range(height):
         word = words[q, first] ^ words[q, second]
         if slot >> 6 == q:
@@ -105,7 +103,7 @@ def add_row(first, second, slot, counts, of_rows, words, boundary):
     if filled == 0:
         drop_row(row, counts, of_rows)
         row = 0
-    return row, of_rows, words, boundary
+    return row, words
 
 
 @compiled
@@ -177,14 +175,12 @@ def kill(edge, counts, of_rows, of_slots, words, boundary, pairs):
     height = (counts[SLOTS] + 63) >> 6
     slot = _youngest(boundary, height, of_slots[BORN])
     changed = _add(slot, boundary, height, words, counts[ROWS], of_rows[FILLED], of_rows[CARRIERS])
-    if counts[DIED] == pairs.shape[1]:
-        pairs = _enlarged(pairs, 2, 2 * pairs.shape[1])
     pairs[0, counts[DIED]], pairs[1, counts[DIED]] = of_slots[BORN, slot], edge
     counts[DIED] += 1
     of_slots[BORN, slot] = -1
     of_slots[FREE_SLOT, counts[SPARE_SLOTS]] = slot
     counts[SPARE_SLOTS] += 1
-    return changed, pairs
+    return changed
 
 
 @compiled
@@ -207,12 +203,13 @@ def _ends(low, high, edges, offset):
 
 
 @compiled
-def by_ends(low, high, n, offset, merges, pairs, born, parent):
-    """Numbers of edges as end points; vertices are numbered from ``offset`` on.
+def by_ends(offset, low, high, merges, pairs, born, parent):
+    """What a reduction returns, by end points; vertices are numbered from ``offset`` on.
 
     Returns death edges and birth vertices of dimension 0, the smallest vertices of components,
     and birth, death and essential edges of dimension 1.
     """
+    n = parent.size
     dead, elders, eldest = np.empty(merges.shape[1], np.int64), np.empty(n, np.int64), 0
     for row in range(dead.size):
         dead[row] = offset + merges[1, row]

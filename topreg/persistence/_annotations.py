@@ -51,8 +51,9 @@ def annotate(
           weights.
     """
     from topreg._compiled import each_cloud
+    from topreg.persistence._annotation_kernels import by_ends
     from topreg.persistence._bits import as_integers, limit_in_bits
-    from topreg.persistence._dense_kernels import homology_of_records
+    from topreg.persistence._dense_kernels import reduce_records
     from topreg.persistence._edge_kernels import records_of_matrix
 
     bits, top = as_integers(weights)
@@ -63,7 +64,7 @@ def annotate(
         n = sizes[cloud]
         matrix = bits[corner[cloud] : corner[cloud + 1]].reshape(n, n)
         records = records_of_matrix(matrix, limit, top)
-        found: Found = homology_of_records(records, n, first[cloud])
+        found: Found = by_ends(first[cloud], *reduce_records(records, n))
         return found
 
     found = each_cloud(pairs_of, sizes)
@@ -81,17 +82,20 @@ def annotate_edges(
     """
     import numpy as np
 
+    from topreg.persistence._annotation_kernels import by_ends
+
     ends = edges.detach().cpu().numpy().astype(np.uint64)
     if num_vertices < MOST_VERTICES and num_vertices**2 < SPARSE * max(len(ends), 1 << 12):
-        from topreg.persistence._dense_kernels import homology_of_records
+        from topreg.persistence._dense_kernels import reduce_records
 
         place = np.arange(len(ends), dtype=np.uint64)
         records = place << np.uint64(32) | ends[:, 0] << np.uint64(16) | ends[:, 1]
-        return _joined([homology_of_records(records, num_vertices, 0)], edges.device)
-    from topreg.persistence._sparse_kernels import homology_of_edges
+        reduced = reduce_records(records, num_vertices)
+    else:
+        from topreg.persistence._sparse_kernels import reduce_edges
 
-    low, high = np.ascontiguousarray(ends.T.astype(np.int64))
-    return _joined([homology_of_edges(low, high, num_vertices, 0)], edges.device)
+        reduced = reduce_edges(*np.ascontiguousarray(ends.T.astype(np.int32)), num_vertices)
+    return _joined([by_ends(0, *reduced)], edges.device)
 
 
 def _joined(found: Sequence[Sequence[Any]], device: torch.device) -> Found:

@@ -25,7 +25,6 @@ from topreg.persistence._annotation_kernels import (
     add_row,
     bit_at,
     bounds,
-    by_ends,
     cancel,
     drop_row,
     empty_table,
@@ -130,21 +129,22 @@ def _release(edge, low, high, active, degree, label, following):
 
 
 @compiled
-def reduce_records(records, n, low, high):
+def reduce_records(records, n):
     """Persistence pairs in dimensions 0 and 1 of the edges given by records, which are used up.
 
-    The order of the edges is written to ``low`` and ``high`` as far as it is needed, and edges are
-    named by their places in it. Returns, in rows of two, the deaths in dimension 0 with the
-    vertices that die there; in rows of two the births and deaths in dimension 1, in the order
-    (death, birth); for each slot the birth of the class that stays in it, or -1; and for each
-    vertex its parent, which for the smallest of its component is the vertex itself.
+    Edges are named by their places in the order. Returns their ends in that order, as far as it is
+    needed; in rows of two, the deaths in dimension 0 with the vertices that die there; in rows of
+    two the births and deaths in dimension 1, in the order (death, birth); for each slot the birth
+    of the class that stays in it, or -1; and for each vertex its parent, which for the smallest of
+    its component is the vertex itself.
     """
+    low, high = np.empty(records.size, np.int32), np.empty(records.size, np.int32)
     width = (n + 63) >> 6
     present, active = np.zeros((n, width), np.uint64), np.zeros((n, width), np.uint64)
     label, degree = np.zeros((n, n), np.int32), np.zeros(n, np.int32)
     common, parent = np.empty(width, np.uint64), np.arange(n)
     following = np.empty(records.size, np.int32)  # the next edge of the same row
-    counts, of_rows, of_slots, words, boundary, pairs = empty_table()
+    counts, of_rows, of_slots, words, boundary, pairs = empty_table(records.size)
     merges, merged = np.empty((2, n), np.int64), 0
     taken, remaining, stop = np.empty(records.size, np.uint64), records.size, 0
 
@@ -165,18 +165,15 @@ def reduce_records(records, n, low, high):
                     merges[0, merged], merges[1, merged] = edge, younger
                     merged += 1
                 else:
-                    slot, of_slots = give_birth(edge, counts, of_slots)
-                    row, of_rows, words, boundary = add_row(
-                        0, 0, slot, counts, of_rows, words, boundary
-                    )
+                    slot = give_birth(edge, counts, of_slots)
+                    row, words = add_row(0, 0, slot, counts, of_rows, words)
                     _mark(edge, u, v, row, active, degree, label, of_rows, following)
                 continue
             if not clean and label[u, apex] != label[v, apex]:
-                row = np.int64(label[u, apex] | label[v, apex])  # one of them if the other is zero
-                if label[u, apex] and label[v, apex]:
-                    row, of_rows, words, boundary = add_row(
-                        label[u, apex], label[v, apex], -1, counts, of_rows, words, boundary
-                    )
+                first, second = np.int64(label[u, apex]), np.int64(label[v, apex])
+                row = first | second  # one of them if the other is zero
+                if first and second:
+                    row, words = add_row(first, second, -1, counts, of_rows, words)
                 if row:
                     _mark(edge, u, v, row, active, degree, label, of_rows, following)
 
@@ -194,7 +191,7 @@ def reduce_records(records, n, low, high):
                         continue
                     if not bounds(base, left, right, counts, words, boundary):
                         continue
-                    changed, pairs = kill(edge, counts, of_rows, of_slots, words, boundary, pairs)
+                    changed = kill(edge, counts, of_rows, of_slots, words, boundary, pairs)
                     for row in of_rows[CARRIERS, :changed]:
                         if of_rows[FILLED, row] == 0:
                             head = of_rows[HEAD, row]
@@ -204,12 +201,5 @@ def reduce_records(records, n, low, high):
             break
 
     sort_births(pairs[0], pairs[1], counts[DIED])
-    return merges[:, :merged], pairs[:, : counts[DIED]], of_slots[BORN, : counts[SLOTS]], parent
-
-
-@compiled
-def homology_of_records(records, n, offset):
-    """The pairs by their end points, as in :func:`by_ends`."""
-    low, high = np.empty(records.size, np.int32), np.empty(records.size, np.int32)
-    merges, pairs, born, parent = reduce_records(records, n, low, high)
-    return by_ends(low, high, n, offset, merges, pairs, born, parent)
+    pairs, born = pairs[:, : counts[DIED]], of_slots[BORN, : counts[SLOTS]]
+    return low, high, merges[:, :merged], pairs, born, parent

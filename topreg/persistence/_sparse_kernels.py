@@ -18,7 +18,6 @@ from topreg.persistence._annotation_kernels import (
     SLOTS,
     add_row,
     bounds,
-    by_ends,
     cancel,
     drop_row,
     empty_table,
@@ -115,7 +114,7 @@ def reduce_edges(low, high, n):
         longest = max(longest, begins[vertex + 1] - begins[vertex])
     sides, parent = np.empty((2, longest), np.int64), np.arange(n)
     label, following = np.zeros(low.size, np.int32), np.empty(low.size, np.int32)
-    counts, of_rows, of_slots, words, boundary, pairs = empty_table()
+    counts, of_rows, of_slots, words, boundary, pairs = empty_table(low.size)
     merges, merged = np.empty((2, n), np.int64), 0
 
     for edge in range(low.size):
@@ -127,20 +126,16 @@ def reduce_edges(low, high, n):
                 merges[0, merged], merges[1, merged] = edge, younger
                 merged += 1
             else:
-                slot, of_slots = give_birth(edge, counts, of_slots)
-                row, of_rows, words, boundary = add_row(
-                    0, 0, slot, counts, of_rows, words, boundary
-                )
+                slot = give_birth(edge, counts, of_slots)
+                row, words = add_row(0, 0, slot, counts, of_rows, words)
                 _mark(edge, row, label, of_rows, following)
             continue
         best = _best(sides, count, label)
-        first, second = label[sides[0, best]], label[sides[1, best]]
+        first, second = np.int64(label[sides[0, best]]), np.int64(label[sides[1, best]])
         if first != second:
-            row = np.int64(first | second)  # one of them if the other is zero
+            row = first | second  # one of them if the other is zero
             if first and second:
-                row, of_rows, words, boundary = add_row(
-                    first, second, -1, counts, of_rows, words, boundary
-                )
+                row, words = add_row(first, second, -1, counts, of_rows, words)
             if row:
                 _mark(edge, row, label, of_rows, following)
         for triangle in range(count):
@@ -150,18 +145,12 @@ def reduce_edges(low, high, n):
                 continue
             if not bounds(base, left, right, counts, words, boundary):
                 continue
-            changed, pairs = kill(edge, counts, of_rows, of_slots, words, boundary, pairs)
+            changed = kill(edge, counts, of_rows, of_slots, words, boundary, pairs)
             for row in of_rows[CARRIERS, :changed]:
                 if of_rows[FILLED, row] == 0:
                     _release(of_rows[HEAD, row], label, following)
                     drop_row(row, counts, of_rows)
 
     sort_births(pairs[0], pairs[1], counts[DIED])
-    return merges[:, :merged], pairs[:, : counts[DIED]], of_slots[BORN, : counts[SLOTS]], parent
-
-
-@compiled
-def homology_of_edges(low, high, n, offset):
-    """The pairs by their end points, as in :func:`by_ends`."""
-    merges, pairs, born, parent = reduce_edges(low, high, n)
-    return by_ends(low, high, n, offset, merges, pairs, born, parent)
+    pairs, born = pairs[:, : counts[DIED]], of_slots[BORN, : counts[SLOTS]]
+    return low, high, merges[:, :merged], pairs, born, parent
