@@ -224,8 +224,8 @@ the sum of the diagrams. A cell may take {SECONDS:g} s and {GIGABYTES:g} GB (pea
 process), tried in a child process; from {ONE_CALL:g} s on, that trial's single call is the figure.
 From {SLOW:g} s on a library takes turns with other slow ones, three calls each, and the figure
 stands in both tables.
-"(smaller n)": not tried, it failed on a smaller cloud of the kind, perhaps from the other input. "Times faster": the fastest
-other library's time over topreg's, with or without edges."""
+"(smaller n)": not tried, it failed on a smaller cloud of the kind, perhaps from the other input.
+"Times faster": the fastest other library's time over topreg's, with or without edges."""
 
 
 def main() -> None:
