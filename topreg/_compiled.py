@@ -30,16 +30,19 @@ def in_threads(work: Callable[[int, int], Any]) -> list[Any]:
         return list(pool.map(work, range(threads), [threads] * threads))
 
 
-def each_cloud(work: Callable[[int], Any], sizes: list[int]) -> list[Any]:
-    """What ``work(cloud)`` gives for each cloud; threads take the next one when they are free.
+def in_runs(work: Callable[[int, int], list[Any]], sizes: list[int]) -> list[Any]:
+    """What ``work(first, last)`` gives for runs of consecutive clouds, one list after the other.
 
-    For work that costs about 30 times as much as one look at each matrix entry.
+    For work whose time varies and is about 30 times that of one look at each matrix entry: threads
+    take the next run when they are free. Runs are long, because the interpreter's lock is handed
+    over between them.
     """
     threads = min(torch.get_num_threads(), len(sizes))
     if threads < 2 or 30 * sum(n * n for n in sizes) < THREADING_THRESHOLD:
-        return [work(cloud) for cloud in range(len(sizes))]
+        return work(0, len(sizes))
+    bounds = _equal_shares(sizes, 4 * threads)
     with ThreadPoolExecutor(threads) as pool:
-        return list(pool.map(work, range(len(sizes))))
+        return [found for run in pool.map(work, bounds[:-1], bounds[1:]) for found in run]
 
 
 def over_clouds(work: Callable[[int, int], object], sizes: list[int]) -> None:

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from topreg._clouds import starts
 from topreg._operators import operator
 
 if TYPE_CHECKING:
@@ -50,24 +49,23 @@ def annotate(
         - Output: (m, 2), (m,), (e,), (m1, 2), (m1, 2) and (e1, 2), int64, on the device of the
           weights.
     """
-    from topreg._compiled import each_cloud
+    import numpy as np
+
+    from topreg._compiled import in_runs
+    from topreg.persistence import _dense_kernels as kernels
     from topreg.persistence._annotation_kernels import by_ends
     from topreg.persistence._bits import as_integers, limit_in_bits
-    from topreg.persistence._dense_kernels import reduce_records
     from topreg.persistence._edge_kernels import records_of_matrix
 
     bits, top = as_integers(weights)
     limit = limit_in_bits(longest, weights.dtype)
-    corner, first = starts([n * n for n in sizes]), starts(sizes)
-
-    def pairs_of(cloud: int) -> Found:
-        n = sizes[cloud]
-        matrix = bits[corner[cloud] : corner[cloud + 1]].reshape(n, n)
-        records = records_of_matrix(matrix, limit, top)
-        found: Found = by_ends(first[cloud], *reduce_records(records, n))
-        return found
-
-    found = each_cloud(pairs_of, sizes)
+    if len(sizes) == 1:  # without the loop over clouds, which takes seconds to compile
+        records = records_of_matrix(bits.reshape(sizes[0], sizes[0]), limit, top)
+        return _joined([by_ends(0, *kernels.reduce_records(records, sizes[0]))], weights.device)
+    clouds = np.asarray(sizes, dtype=np.int64)
+    found = in_runs(
+        lambda first, last: kernels.reduce_clouds(bits, clouds, first, last, limit, top), sizes
+    )
     return _joined(found, weights.device)
 
 

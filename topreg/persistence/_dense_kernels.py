@@ -25,6 +25,7 @@ from topreg.persistence._annotation_kernels import (
     add_row,
     bit_at,
     bounds,
+    by_ends,
     cancel,
     drop_row,
     empty_table,
@@ -37,6 +38,7 @@ from topreg.persistence._edge_kernels import (
     ENDS,
     LAST,
     bounds_of_shares,
+    records_of_matrix,
     sorted_records,
     take,
     unpack,
@@ -203,3 +205,20 @@ def reduce_records(records, n):
     sort_births(pairs[0], pairs[1], counts[DIED])
     pairs, born = pairs[:, : counts[DIED]], of_slots[BORN, : counts[SLOTS]]
     return low, high, merges[:, :merged], pairs, born, parent
+
+
+@compiled
+def reduce_clouds(bits, sizes, first, last, limit, top):
+    """Pairs of the clouds ``first`` to ``last`` by end points, one tuple of arrays for each."""
+    entry, vertex = 0, 0
+    for cloud in range(first):
+        entry += sizes[cloud] * sizes[cloud]
+        vertex += sizes[cloud]
+    found = []
+    for cloud in range(first, last):
+        n = sizes[cloud]
+        records = records_of_matrix(bits[entry : entry + n * n].reshape(n, n), limit, top)
+        found.append(by_ends(vertex, *reduce_records(records, n)))
+        entry += n * n
+        vertex += n
+    return found
