@@ -30,6 +30,7 @@ from topreg import (
     persistence_tracks,
     track_coincidence,
 )
+from topreg.persistence import find_pairs
 
 RIPS = RipsFiltration()
 PRECOMPUTED = RipsFiltration(metric="precomputed")
@@ -355,6 +356,10 @@ OPTIONS = {
     ),
     '`engine="gudhi"` needs the `tda` extra. Run `pip install "topreg[tda]"`.': (
         lambda: without_extra(lambda: RipsFiltration(engine="gudhi").pairs(three))
+    ),
+    "`points` should have fewer than 65,536 vertices in dimension 1 and above. Got 65,536. "
+    "Filter a graph of nearest neighbours with `FlagFiltration`.": (
+        lambda: find_pairs(torch.empty(0), [3, 1 << 16], INF, [1])
     ),
     "`dimension` should be 0 or 1 for a FlagFiltration. Got 2.": (
         lambda: FLAG.pairs(torch.ones(2), 2)

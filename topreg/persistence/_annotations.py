@@ -12,7 +12,7 @@ from topreg._operators import operator
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-MOST_VERTICES = 1 << 16  # beyond, two vertices do not fit into the lower half of a record
+MOST_VERTICES = 1 << 16  # from here on two vertices do not fit into half a record
 SPARSE = 128  # squares of vertices for each edge from which lists of neighbours are faster
 
 Found = tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]

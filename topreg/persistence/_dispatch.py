@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from topreg._pairs import PersistencePairs
-from topreg.persistence._annotations import annotate, annotate_edges
+from topreg.persistence._annotations import MOST_VERTICES, annotate, annotate_edges
 from topreg.persistence._higher import available, homology_by_library
 from topreg.persistence._prim import prim
 
@@ -54,6 +54,12 @@ def find_pairs(
         - weights: (sum of n_i^2,), float32 or float64.
     """
     sizes, highest = list(sizes), max(dimensions)
+    by_records = highest > 0 or engine in ("annotations", "gudhi")
+    if by_records and max(sizes) >= MOST_VERTICES:
+        raise ValueError(
+            f"`points` should have fewer than {MOST_VERTICES:,} vertices in dimension 1 and above. "
+            f"Got {max(sizes):,}. Filter a graph of nearest neighbours with `FlagFiltration`."
+        )
     if engine == "gudhi":
         low = {}
     elif engine == "annotations" or (engine == "auto" and 1 in dimensions):

@@ -13,7 +13,6 @@ from topreg._compiled import compiled
 
 HALF = np.uint64(32)
 LAST = np.uint64(0xFFFF)
-MOST_VERTICES = 1 << 16  # two vertices share 32 bits
 WIDEST = 11  # bits of a digit: more counters than 2,048 no longer stay in the cache
 MANY = 1 << 12  # edges from which shares of them are worth looking at
 SHARES, SAMPLE = 4, 1 << 9
