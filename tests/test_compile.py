@@ -66,10 +66,10 @@ def test_the_engine_has_a_sound_fake(connected):
 def test_the_engine_of_dimension_1_has_a_sound_fake():
     checks = ("test_schema", "test_faketensor")
     weights = pairwise_distances(gaussian(0, 6, 2)).flatten()
-    torch.library.opcheck(annotate, (weights, [6], float("inf")), test_utils=checks)
-    torch.library.opcheck(annotate, (weights[:13], [2, 0, 3], 1.0), test_utils=checks)
+    torch.library.opcheck(annotate, (weights, [6], float("inf"), True), test_utils=checks)
+    torch.library.opcheck(annotate, (weights[:13], [2, 0, 3], 1.0, False), test_utils=checks)
     edges = torch.combinations(torch.arange(6))
-    torch.library.opcheck(annotate_edges, (edges, 6), test_utils=checks)
+    torch.library.opcheck(annotate_edges, (edges, 6, True), test_utils=checks)
 
 
 @pytest.mark.parametrize("manhattan", [False, True])

@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 from asserts import gradients_are_right, refused, repr_round_trips, same_multisets, same_pairs
@@ -29,6 +30,7 @@ from topreg import (
     persistence_tracks,
 )
 from topreg.persistence import _dispatch, _higher
+from topreg.persistence._edge_kernels import sorted_records
 
 RIPS = RipsFiltration()
 PRECOMPUTED = RipsFiltration(metric="precomputed")
@@ -239,6 +241,56 @@ def test_a_batch_is_a_disjoint_union(sizes, seed):
     for p in (0, 1):
         for part, cloud in zip(together[p].split(), clouds, strict=True):
             same_pairs(part, RIPS.pairs(cloud, p))
+
+
+@pytest.mark.parametrize("dimension", [0, 1, 2])
+def test_a_batch_of_no_cloud(dimension):
+    pairs = RIPS.pairs(torch.zeros(0, 5, 3), dimension)
+    assert len(pairs) == len(pairs.essential_edges) == 0
+    assert pairs.cloud_sizes == ()
+
+
+@pytest.mark.parametrize("engine", ["prim", "annotations", "gudhi"])
+def test_a_threshold_of_negative_zero(engine):
+    filtration = RipsFiltration(max_edge_length=-0.0, engine=engine)
+    assert len(filtration.pairs(torch.zeros(3, 2))) == 2
+
+
+@pytest.mark.parametrize("engine", ["prim", "annotations", "gudhi"])
+def test_a_distance_that_overflows_is_an_edge(engine):
+    points = torch.tensor([[-3e38], [3e38], [3e38]])
+    assert len(RipsFiltration(engine=engine).pairs(points)) == 2
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("seed", range(5))
+def test_edges_in_shares_equal_all_edges_at_once(seed, dtype):
+    """Early ends, thresholds, missing edges, ties and several components, on enough edges."""
+    n = 130
+    generator = torch.Generator().manual_seed(seed)
+    points = gaussian(seed, n, 2 + seed, dtype=dtype)
+    points[: 40 * (seed % 3)] += 100
+    matrix = pairwise_distances(points)
+    if seed % 2:
+        matrix = (8 * matrix).round()
+    if seed == 3:
+        mask = (torch.rand(n, n, generator=generator) < 0.1).triu(1)
+        matrix = torch.where(mask | mask.T, math.inf, matrix)
+    for longest in (math.inf, float(matrix[matrix < math.inf].median())):
+        filtration = RipsFiltration(metric="precomputed", max_edge_length=longest)
+        edges = ordered_edges(matrix, longest)
+        assert listed(filtration.pairs(matrix, 1)) == gudhi_of_edges(edges, n, 1)
+
+
+@pytest.mark.parametrize("bits", [0, 1, 7, 8, 11, 12, 22, 31, 32])
+@pytest.mark.parametrize("count", [1, 2, 1000])
+def test_records_are_sorted_stably(bits, count):
+    rng = np.random.default_rng(bits)
+    keys = rng.integers(0, 1 << bits, count, dtype=np.uint64)
+    keys[-1] = (1 << bits) - 1
+    records = keys << np.uint64(32) | rng.integers(0, 1 << 32, count, dtype=np.uint64)
+    expected = records[np.argsort(keys, kind="stable")]
+    np.testing.assert_array_equal(sorted_records(records.copy()), expected)
 
 
 # Engines

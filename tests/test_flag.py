@@ -5,7 +5,7 @@ from unittest import mock
 
 import pytest
 import torch
-from asserts import gradients_are_right, same_pairs
+from asserts import gradients_are_right, refused, same_pairs
 from hypothesis import given
 from hypothesis import strategies as st
 from oracles import gudhi_of_edges, reduction
@@ -86,11 +86,14 @@ def test_pairs_equal_a_matrix_reduction(sparse, graph):
     assert listed(zero) == components(order, n, [0] * n)
 
 
-@given(graphs(births=True))
-def test_vertex_births_decide_which_component_dies(graph):
+@pytest.mark.parametrize("sparse", [0, _annotations.SPARSE], ids=["lists", "bitsets"])
+@given(graph=graphs(births=True))
+def test_vertex_births_decide_which_component_dies(sparse, graph):
     edges, n, weights, births = graph
     filtration = FlagFiltration(edges, n, births)
-    zero, one = filtration.all_pairs(weights, 1)
+    with mock.patch.object(_annotations, "SPARSE", sparse):
+        zero, one = filtration.all_pairs(weights, 1)
+    same_pairs(filtration.pairs(weights, 0), zero)
     order = in_order(edges, weights)
     assert listed(zero) == components(order, n, births.tolist())
     assert listed(one) == reduction(order, n)
@@ -212,9 +215,10 @@ def test_tracks_and_losses_take_the_pairs_of_a_graph():
     filtration = FlagFiltration(torch.stack([i, j]), 8)
     pairs = filtration.all_pairs(matrix[i, j], 1)
     assert persistence_tracks(source, pairs[1]).shape == (len(pairs[1]), 3)
-    loss = TrackCoincidence(filtration, dimensions=(0, 1))
-    found = loss(source, target, geometry=matrix[i, j])
-    assert_close(found, loss(source, target, pairs=pairs))
+    for orientation in ("index", "aligned"):
+        loss = TrackCoincidence(filtration, dimensions=(0, 1), orientation=orientation)
+        found = loss(source, target, geometry=matrix[i, j])
+        assert_close(found, loss(source, target, pairs=pairs))
 
 
 @pytest.mark.parametrize("n", [0, 1, 3])
@@ -241,3 +245,58 @@ def test_the_representation_counts():
         "FlagFiltration(edges=2, vertices=3, vertex_births=zero)"
     )
     assert "vertex_births=given" in repr(FlagFiltration(edges, 3, torch.zeros(3)))
+
+
+def test_a_grid_without_triangles_needs_no_annotations():
+    """Of 90,000 loops none is ever filled; a bit for each in each would be a gigabyte."""
+    side = 300
+    number = torch.arange(side * side).reshape(side, side)
+    across = torch.stack([number[:, :-1].flatten(), number[:, 1:].flatten()])
+    down = torch.stack([number[:-1].flatten(), number[1:].flatten()])
+    edges = torch.cat([across, down], dim=1)
+    weights = torch.rand(edges.shape[1], generator=torch.Generator().manual_seed(0))
+    zero, one = FlagFiltration(edges, side * side).all_pairs(weights, 1)
+    assert len(zero) == side * side - 1
+    assert len(one) == 0
+    assert len(one.essential_edges) == (side - 1) ** 2
+    born = torch.cat([zero.death_edges, one.essential_edges])
+    assert len(born.unique(dim=0)) == edges.shape[1]
+
+
+@pytest.mark.parametrize("hub", [0, 30_000])
+def test_a_hub_among_many_leaves(hub):
+    """A wheel: rim and spokes make triangles, and the hub has the longest list."""
+    n = 30_001
+    rim = torch.tensor([v for v in range(n) if v != hub])
+    edges = torch.cat(
+        [torch.stack([rim, rim.roll(-1)]), torch.stack([rim, torch.full_like(rim, hub)])], dim=1
+    )
+    weights = torch.cat([torch.zeros(n - 1), torch.ones(n - 1)])
+    one = FlagFiltration(edges, n).pairs(weights, 1)
+    spokes = one.death_edges[(one.birth_edges != hub).all(1)]
+    assert len(one.essential_edges) == 0
+    assert bool((spokes == hub).any(1).all())
+    assert len(spokes) == 1  # the rim, which the last spoke fills
+
+
+def test_births_that_became_undefined_are_refused():
+    births = torch.zeros(3)
+    filtration = FlagFiltration(torch.tensor([[0, 1], [1, 2]]), 3, births)
+    births[2] = math.nan
+    with refused(
+        ValueError,
+        "`vertex_births` should be finite. Got 1 row with NaN or infinity, first at row 2.",
+    ):
+        filtration.pairs(torch.ones(2))
+
+
+def test_the_diagram_compiles():
+    edges = torch.combinations(torch.arange(6)).T
+    filtration = FlagFiltration(edges, 6)
+    weights = gaussian(0, 15, dtype=torch.float32).abs()
+    pairs = filtration.pairs(weights)
+    compiled = torch.compile(
+        lambda w: filtration.diagram(pairs, w), backend="aot_eager", fullgraph=True
+    )
+    assert_close(compiled(weights), filtration.diagram(pairs, weights))
+    torch._dynamo.reset()

@@ -410,10 +410,9 @@ GRAPHS = {
     "`vertex_births` should be finite. Got 1 row with NaN or infinity, first at row 2.": (
         lambda: FlagFiltration(path, 3, torch.tensor([0.0, 0.0, NAN]))
     ),
-    "`edge_weights` should have one entry per edge, shape (2,). Got (3,).": (
-        lambda: FLAG.pairs(torch.ones(3))
-    ),
-    "`edge_weights` should be free of NaN. Got 2 entries, first at row 0.": (
+    "`edge_weights` should have one entry per edge, shape (2,). Got (3,). "
+    "Modules read them from `geometry`.": (lambda: FLAG.pairs(torch.ones(3))),
+    "`edge_weights` should be free of NaN. Got 2 entries, first at entry 0.": (
         lambda: FLAG.pairs(torch.tensor([NAN, NAN]))
     ),
     "`edge_weights` should be at least the births of their vertices. Got -1 for edge (1, 2), "

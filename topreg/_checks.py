@@ -161,7 +161,7 @@ def have_direction(name: str, points: Tensor) -> None:
 
 
 def rows(bad: Tensor, noun: str, what: str = "", plural: str | None = None) -> str:
-    """How many rows are bad, and which is the first."""
-    count = int(bad.sum())
-    plural = noun + "s" if plural is None else plural
-    return f"{count} {noun if count == 1 else plural}{what}, first at row {int(bad.nonzero()[0])}"
+    """How many rows or entries are bad, and which is the first."""
+    count, first = int(bad.sum()), int(bad.nonzero()[0])
+    name = noun if count == 1 else plural or noun + "s"
+    return f"{count} {name}{what}, first at {'entry' if noun == 'entry' else 'row'} {first}"

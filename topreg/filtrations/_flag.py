@@ -24,8 +24,8 @@ class FlagFiltration(Filtration):
         K_a = \{\sigma \subset V : w(i, j) \le a \text{ for all edges } (i, j) \text{ of } \sigma,
         \; b(i) \le a \text{ for all } i \in \sigma\}
 
-    For nearest-neighbour graphs, attention graphs or graphs of learned weights, with memory for
-    the edges that there are. Edges are ordered by (weight, i, j), i < j.
+    For nearest-neighbour graphs, attention graphs or graphs of learned weights. Edges are ordered
+    by (weight, i, j), i < j.
 
     Args:
         edge_index: End points of the edges, each edge once, in either direction.
@@ -43,7 +43,11 @@ class FlagFiltration(Filtration):
 
     Note:
         Several graphs are one: number their vertices graph after graph. At a merge the component
-        whose elder vertex comes later in (birth, number) dies. Dimensions 0 and 1.
+        whose elder vertex comes later in (birth, number) dies. Dimensions 0 and 1. Dimension 0 is
+        linear in the sorted edges. In dimension 1 memory is that of the edges and :math:`c^2 / 2`
+        bytes at most for the :math:`c` loops that live at once and lie in some triangle.
+        :meth:`diagram` reads values back on the CPU only, to refuse edges of another graph; on
+        other devices, and compiled, their values are NaN.
 
     Source:
         Zomorodian, Fast construction of the Vietoris-Rips complex, 2010, calls the complex of a
@@ -70,7 +74,8 @@ class FlagFiltration(Filtration):
         low, high = edge_index.amin(0), edge_index.amax(0)
         keys, listed = (low * num_vertices + high).sort()
         _check_simple(edge_index, low, high, keys, listed)
-        self._keys, self._listed = keys, listed
+        none = keys.new_full((1,), -1)  # stands where an edge of another graph is looked for
+        self._keys, self._listed = torch.cat([keys, none]), torch.cat([listed, none])
         if vertex_births is not None:
             _check_births(vertex_births, num_vertices, edge_index)
 
@@ -173,7 +178,8 @@ class FlagFiltration(Filtration):
         weights = self._checked(edge_weights)
         if check_values:
             self._check_values(weights)
-        in_order = self._listed[weights[self._listed].sort(stable=True).indices]
+        listed = self._listed[:-1]
+        in_order = listed[weights[listed].sort(stable=True).indices]
         in_order = in_order[weights[in_order] < torch.inf]
         edges = self.edge_index[:, in_order].T
         if self.vertex_births is None:
@@ -186,14 +192,16 @@ class FlagFiltration(Filtration):
         """Weight of each edge (i, j), birth of the vertex of each edge (v, v)."""
         at_vertex = edges[:, 0] == edges[:, 1]
         known, listed = self._places(edges)
-        if not bool((known | at_vertex).all()):
+        reads = edges.device.type == "cpu" and not torch.compiler.is_compiling()
+        if reads and not bool((known | at_vertex).all()):
             i, j = edges[~(known | at_vertex)][0].tolist()
             raise ValueError(
                 f"`pairs` should hold edges of this graph. Got ({i}, {j}). "
                 "Were the pairs found on another graph?"
             )
-        padded = torch.cat([weights, weights.new_zeros(1)])  # the value of no edge
-        of_edges = padded.index_select(0, torch.where(at_vertex, len(weights), listed))
+        padded = torch.cat([weights, weights.new_zeros(1), weights.new_full((1,), torch.nan)])
+        place = torch.where(at_vertex, len(weights), torch.where(known, listed, len(weights) + 1))
+        of_edges = padded.index_select(0, place)
         if self.vertex_births is None:
             return of_edges
         births = self.vertex_births.to(weights.dtype).index_select(0, edges[:, 0])
@@ -202,11 +210,8 @@ class FlagFiltration(Filtration):
     def _places(self, edges: Tensor) -> tuple[Tensor, Tensor]:
         """Whether each edge is one of the graph, and where it is listed."""
         keys = edges[:, 0] * self.num_vertices + edges[:, 1]
-        place = torch.searchsorted(self._keys, keys)
-        beyond = self._keys.new_full((1,), -1)
-        return torch.cat([self._keys, beyond])[place] == keys, torch.cat([self._listed, beyond])[
-            place
-        ]
+        place = torch.searchsorted(self._keys[:-1], keys)
+        return self._keys[place] == keys, self._listed[place]
 
     def _check_dimension(self, dimension: object) -> None:
         """Refuse a dimension other than 0 and 1."""
@@ -224,7 +229,7 @@ class FlagFiltration(Filtration):
         if weights.shape != (edges,):
             raise ValueError(
                 f"`edge_weights` should have one entry per edge, shape ({edges},). "
-                f"Got {_checks.shape(weights)}."
+                f"Got {_checks.shape(weights)}. Modules read them from `geometry`."
             )
         _checks.on_one_device("edge_weights", weights, "edge_index", self.edge_index.device)
         return at_least_single(weights)
@@ -237,6 +242,7 @@ class FlagFiltration(Filtration):
         births = self.vertex_births
         if births is None:
             births = weights.new_zeros(self.num_vertices)
+        _checks.are_finite("vertex_births", births[:, None])  # they may be learned
         born = births.to(weights.dtype)[self.edge_index].amax(0)
         early = weights < born
         if bool(early.any()):

@@ -41,11 +41,17 @@ def given_or_found(
             )
         return given
     filtration = RipsFiltration() if filtration is None else filtration
-    if isinstance(filtration, RipsFiltration | FlagFiltration) and len(dimensions) > 1:
-        every = filtration.all_pairs(geometry, max(dimensions))
-        return [every[dimension] for dimension in dimensions]
+    all_pairs = getattr(filtration, "all_pairs", None)  # a filtration of one's own need not have it
     with torch.no_grad():
+        if all_pairs is not None and len(dimensions) > 1:
+            every = all_pairs(geometry, max(dimensions))
+            return [every[dimension] for dimension in dimensions]
         return [filtration.pairs(geometry, dimension) for dimension in dimensions]
+
+
+def flips_from(filtration: Filtration | None, source: Clouds, geometry: Clouds | None) -> Clouds:
+    """Points in which the modules decide flips; the geometry of a graph is its weights."""
+    return source if geometry is None or isinstance(filtration, FlagFiltration) else geometry
 
 
 def one_object(pairs: object) -> PersistencePairs:

@@ -161,7 +161,8 @@ class HomologyConsistency(nn.Module):
             target: Point cloud in the second space.
             labels: Label of each vertex.
             pairs: Pairs found before, dimension 0 first.
-            geometry: Points in which pairs and flips are found; ``source`` if left out.
+            geometry: Points in which pairs and flips are found; ``source`` if left out. For a
+                :class:`~topreg.FlagFiltration` the edge weights; flips are found in ``source``.
 
         Returns:
             ``track_coincidence`` and ``deviating_perturbation``.
@@ -170,6 +171,7 @@ class HomologyConsistency(nn.Module):
             TypeError: As in the two losses.
             ValueError: As in the two losses, or if ``pairs`` does not begin with dimension 0.
         """
+        points = _common.flips_from(self.filtration, source, geometry)
         within = source if geometry is None else geometry
         pairs = _common.given_or_found(pairs, self.filtration, self.dimensions, within)
         if pairs[0].dimension != 0:
@@ -178,7 +180,7 @@ class HomologyConsistency(nn.Module):
             )
         return HomologyTerms(
             coincidence_over(
-                pairs, source, target, within, orientation=self.orientation,
+                pairs, source, target, points, orientation=self.orientation,
                 undirected=self.undirected, reduction=self.reduction, eps=self.eps,
             ),
             deviating_perturbation(

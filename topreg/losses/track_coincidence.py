@@ -193,15 +193,17 @@ class TrackCoincidence(nn.Module):
             source: Point cloud in the first space.
             target: Point cloud in the second space.
             pairs: Pairs of one or several dimensions, found before.
-            geometry: Points in which pairs and flips are found; ``source`` if left out.
+            geometry: Points in which pairs and flips are found; ``source`` if left out. For a
+                :class:`~topreg.FlagFiltration` the edge weights; flips are found in ``source``.
 
         Returns:
             The loss, :math:`()` or one value for each cloud.
         """
+        points = _common.flips_from(self.filtration, source, geometry)
         geometry = source if geometry is None else geometry
         pairs = _common.given_or_found(pairs, self.filtration, self.dimensions, geometry)
         return coincidence_over(
-            pairs, source, target, geometry, orientation=self.orientation,
+            pairs, source, target, points, orientation=self.orientation,
             undirected=self.undirected, reduction=self.reduction, eps=self.eps,
         )  # fmt: skip
 

@@ -30,7 +30,7 @@ def _fake(like: Tensor, *_: object) -> Found:
 
 @operator(_fake)
 def annotate(
-    weights: Tensor, sizes: list[int], longest: float
+    weights: Tensor, sizes: list[int], longest: float, connected: bool
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
     """Persistence pairs in dimensions 0 and 1 of complete weighted graphs, in one pass.
 
@@ -38,6 +38,7 @@ def annotate(
         weights: Entries of the symmetric matrices, one matrix after the other.
         sizes: Vertices of each matrix.
         longest: Heavier edges do not exist.
+        connected: Promise that no edge is missing.
 
     Returns:
         Of dimension 0 the death edges, the birth vertices and the smallest vertex of each
@@ -58,7 +59,7 @@ def annotate(
     from topreg.persistence._edge_kernels import records_of_matrix
 
     bits, top = as_integers(weights)
-    limit = limit_in_bits(longest, weights.dtype)
+    limit = limit_in_bits(longest, weights.dtype, connected)
     if len(sizes) == 1:  # without the loop over clouds, which takes seconds to compile
         records = records_of_matrix(bits.reshape(sizes[0], sizes[0]), limit, top)
         return _joined([by_ends(0, *kernels.reduce_records(records, sizes[0]))], weights.device)
@@ -71,9 +72,11 @@ def annotate(
 
 @operator(_fake)
 def annotate_edges(
-    edges: Tensor, num_vertices: int
+    edges: Tensor, num_vertices: int, loops: bool
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """The same for one graph whose edges are given in their order.
+    """The same for one graph whose edges are given in their order, (i, j) or (j, i).
+
+    Without ``loops`` dimension 1 is left empty, and time and memory are linear.
 
     Shape:
         - edges: (E, 2), int64. Output: as in :func:`annotate`.
@@ -83,7 +86,12 @@ def annotate_edges(
     from topreg.persistence._annotation_kernels import by_ends
 
     ends = edges.detach().cpu().numpy().astype(np.uint64)
-    if num_vertices < MOST_VERTICES and num_vertices**2 < SPARSE * max(len(ends), 1 << 12):
+    rows = np.ascontiguousarray(ends.T.astype(np.int32))
+    if not loops:
+        from topreg.persistence._sparse_kernels import join_edges
+
+        reduced = join_edges(*rows, num_vertices)
+    elif num_vertices < MOST_VERTICES and num_vertices**2 < SPARSE * max(len(ends), 1 << 12):
         from topreg.persistence._dense_kernels import reduce_records
 
         place = np.arange(len(ends), dtype=np.uint64)
@@ -92,7 +100,7 @@ def annotate_edges(
     else:
         from topreg.persistence._sparse_kernels import reduce_edges
 
-        reduced = reduce_edges(*np.ascontiguousarray(ends.T.astype(np.int32)), num_vertices)
+        reduced = reduce_edges(*rows, num_vertices)
     return _joined([by_ends(0, *reduced)], edges.device)
 
 
@@ -100,6 +108,9 @@ def _joined(found: Sequence[Sequence[Any]], device: torch.device) -> Found:
     """The arrays of each cloud, one after the other, as tensors."""
     import numpy as np
 
+    if not found:  # a batch of no cloud
+        none = np.empty((0, 2), np.int64)
+        found = [(none, none[:, 0], none[:, 0], none, none, none)]
     arrays = found[0] if len(found) == 1 else map(np.concatenate, zip(*found, strict=True))
     deaths, births, elders, births_1, deaths_1, essential_1 = (
         torch.from_numpy(array).to(device) for array in arrays

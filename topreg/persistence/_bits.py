@@ -21,12 +21,15 @@ def as_integers(weights: Tensor) -> tuple[NDArray[Any], np.integer[Any]]:
     return on_cpu.numpy().view(integer), integer(np.iinfo(integer).max)
 
 
-def limit_in_bits(longest: float, dtype: torch.dtype) -> Any:
-    """The largest finite weight that is at most ``longest``, through its bits; -1 if none is."""
+def limit_in_bits(longest: float, dtype: torch.dtype, connected: bool) -> Any:
+    """The largest weight of an edge, through its bits: at most ``longest`` and finite.
+
+    Where every edge is promised to exist, a distance that overflowed is one too.
+    """
     import numpy as np
 
     scalar, integer = (np.float32, np.int32) if dtype == torch.float32 else (np.float64, np.int64)
-    if longest < 0:
-        return integer(-1)
-    with np.errstate(over="ignore"):
-        return np.minimum(scalar(longest), np.finfo(scalar).max).view(integer)
+    if connected:
+        return integer(np.iinfo(integer).max - 1)
+    with np.errstate(over="ignore"):  # abs: the bits of -0.0 are negative
+        return np.minimum(scalar(abs(longest)), np.finfo(scalar).max).view(integer)

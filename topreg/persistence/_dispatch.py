@@ -55,20 +55,21 @@ def find_pairs(
     """
     sizes, highest = list(sizes), max(dimensions)
     by_records = highest > 0 or engine in ("annotations", "gudhi")
-    if by_records and max(sizes) >= MOST_VERTICES:
+    if by_records and max(sizes, default=0) >= MOST_VERTICES:
         raise ValueError(
             f"`points` should have fewer than {MOST_VERTICES:,} vertices in dimension 1 and above. "
             f"Got {max(sizes):,}. Filter a graph of nearest neighbours with `FlagFiltration`."
         )
-    if engine == "gudhi":
-        low = {}
-    elif engine == "annotations" or (engine == "auto" and 1 in dimensions):
-        low = _both(annotate(weights, sizes, longest), sizes, dimensions)
-    else:
+    low = {}
+    if engine == "annotations" or (engine == "auto" and 1 in dimensions):
+        low = _both(annotate(weights, sizes, longest, connected), sizes, dimensions)
+    elif engine != "gudhi" and 0 in dimensions:
         low = {0: _dimension_0(prim(weights, sizes, longest, connected), sizes)}
     if highest < 2 and engine != "gudhi":
         return [low[p] for p in dimensions]
-    found = homology_by_library(weights, sizes, longest, highest, gudhi_only=engine == "gudhi")
+    found = homology_by_library(
+        weights, sizes, longest, highest, connected=connected, gudhi_only=engine == "gudhi"
+    )
     higher = {
         p: _dimension(p, [torch.from_numpy(edges).to(weights.device) for edges in found[p]], sizes)
         for p in dimensions
@@ -84,7 +85,7 @@ def pairs_of_edges(
 
     At a merge the component whose smallest vertex is larger dies.
     """
-    found = _both(annotate_edges(edges, num_vertices), [num_vertices], dimensions)
+    found = _both(annotate_edges(edges, num_vertices, 1 in dimensions), [num_vertices], dimensions)
     return [found[p] for p in dimensions]
 
 

@@ -79,7 +79,9 @@ def sorted_records(records):
     for record in records:
         lowest, highest = min(lowest, record), max(highest, record)
     lowest, bits = (lowest >> HALF) << HALF, 0
-    while (highest - lowest) >> (HALF + np.uint64(bits)) != 0:
+    span = (highest - lowest) >> HALF
+    while span != 0:
+        span >>= np.uint64(1)
         bits += 1
     passes = max(1, (bits + WIDEST - 1) // WIDEST)
     width = (bits + passes - 1) // passes

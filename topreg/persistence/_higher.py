@@ -25,7 +25,13 @@ def available(library: str) -> bool:
 
 
 def homology_by_library(
-    weights: Tensor, sizes: list[int], longest: float, dimension: int, *, gudhi_only: bool
+    weights: Tensor,
+    sizes: list[int],
+    longest: float,
+    dimension: int,
+    *,
+    connected: bool,
+    gudhi_only: bool,
 ) -> list[list[NDArray[np.int64]]]:
     """Birth, death and essential edges in the dimensions 0 to ``dimension``, for all clouds.
 
@@ -37,7 +43,7 @@ def homology_by_library(
     from topreg.persistence._edge_kernels import records_of_matrix, sorted_records
 
     bits, top = as_integers(weights)
-    limit = limit_in_bits(longest, weights.dtype)
+    limit = limit_in_bits(longest, weights.dtype, connected)
     found, entry, vertex = [], 0, 0
     for n in sizes:
         matrix = bits[entry : entry + n * n].reshape(n, n)
@@ -47,6 +53,8 @@ def homology_by_library(
         diagrams = (_gudhi if by_gudhi else _giotto)(edges, n, dimension) if n else []
         found.append([vertex + part for part in _as_edges(diagrams, edges, n, dimension)])
         entry, vertex = entry + n * n, vertex + n
+    if not found:  # a batch of no cloud
+        found = [[np.empty((0, 2), np.int64)] * (3 * dimension + 3)]
     joined = [np.concatenate(parts) for parts in zip(*found, strict=True)]
     return [joined[3 * p : 3 * p + 3] for p in range(dimension + 1)]
 

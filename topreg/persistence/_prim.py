@@ -49,7 +49,7 @@ def prim(
     from topreg.persistence._prim_kernels import forests
 
     bits, top = as_integers(weights)
-    limit = top - top.dtype.type(1) if connected else limit_in_bits(longest, weights.dtype)
+    limit = limit_in_bits(longest, weights.dtype, connected)
     vertices, clouds = sum(sizes), np.asarray(sizes, dtype=np.int64)
     deaths = np.empty((vertices, 2), dtype=np.int64)
     births = np.empty(vertices, dtype=np.int64)

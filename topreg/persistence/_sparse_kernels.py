@@ -1,7 +1,8 @@
 """First homology of a flag filtration by annotations over lists of neighbours, compiled.
 
 The same as over bitsets, for graphs with so few edges that a square of their vertices is too much:
-common neighbours come from merging two sorted lists, and time and memory follow the edges.
+common neighbours come from merging two sorted lists, and memory follows the edges and the square of
+the number of classes that live at once and that some triangle may fill.
 """
 
 from __future__ import annotations
@@ -64,16 +65,39 @@ def _adjacency(low, high, n):
 
 
 @compiled
-def _triangles(edge, u, v, begins, entries, sides):
-    """Write the other two sides of each triangle that an edge completes; count them."""
-    count, one, other = 0, begins[u], begins[v]
-    while one < begins[u + 1] and other < begins[v + 1]:
-        near, far = entries[0, one], entries[0, other]
-        if near == far and max(entries[1, one], entries[1, other]) < edge:
+def _place(neighbours, begin, end, neighbour):
+    """Where a neighbour stands, or would stand, in an ascending part of a list."""
+    while begin < end:
+        middle = (begin + end) >> 1
+        if neighbours[middle] < neighbour:
+            begin = middle + 1
+        else:
+            end = middle
+    return begin
+
+
+@compiled
+def _triangles(before, u, v, begins, entries, sides):
+    """Write the other two sides of each triangle over an edge; count them.
+
+    Only sides with numbers smaller than ``before`` count. The shorter list is walked, the longer
+    one searched: a vertex may be the neighbour of all others.
+    """
+    if begins[u + 1] - begins[u] > begins[v + 1] - begins[v]:
+        u, v = v, u
+    count, other, end = 0, begins[v], begins[v + 1]
+    far = (end - other) > 16 * (begins[u + 1] - begins[u])
+    for one in range(begins[u], begins[u + 1]):
+        neighbour = entries[0, one]
+        if far:
+            other = _place(entries[0], other, end, neighbour)
+        while other < end and entries[0, other] < neighbour:
+            other += 1
+        if other == end:
+            break
+        if entries[0, other] == neighbour and max(entries[1, one], entries[1, other]) < before:
             sides[0, count], sides[1, count] = entries[1, one], entries[1, other]
             count += 1
-        one += near <= far
-        other += far <= near
     return count
 
 
@@ -116,6 +140,7 @@ def reduce_edges(low, high, n):
     label, following = np.zeros(low.size, np.int32), np.empty(low.size, np.int32)
     counts, of_rows, of_slots, words, boundary, pairs = empty_table(low.size)
     merges, merged = np.empty((2, n), np.int64), 0
+    unfilled, never = np.empty(low.size, np.int64), 0
 
     for edge in range(low.size):
         u, v = low[edge], high[edge]
@@ -125,6 +150,9 @@ def reduce_edges(low, high, n):
             if younger >= 0:
                 merges[0, merged], merges[1, merged] = edge, younger
                 merged += 1
+            elif _triangles(low.size, u, v, begins, entries, sides) == 0:
+                unfilled[never] = edge  # in no triangle ever: nothing will ask for its annotation
+                never += 1
             else:
                 slot = give_birth(edge, counts, of_slots)
                 row, words = add_row(0, 0, slot, counts, of_rows, words)
@@ -152,5 +180,21 @@ def reduce_edges(low, high, n):
                     drop_row(row, counts, of_rows)
 
     sort_births(pairs[0], pairs[1], counts[DIED])
-    pairs, born = pairs[:, : counts[DIED]], of_slots[BORN, : counts[SLOTS]]
-    return low, high, merges[:, :merged], pairs, born, parent
+    for slot in range(counts[SLOTS]):
+        if of_slots[BORN, slot] >= 0:
+            unfilled[never] = of_slots[BORN, slot]
+            never += 1
+    return low, high, merges[:, :merged], pairs[:, : counts[DIED]], unfilled[:never], parent
+
+
+@compiled
+def join_edges(low, high, n):
+    """Dimension 0 alone, in the same form."""
+    parent, merges, merged = np.arange(n), np.empty((2, n), np.int64), 0
+    for edge in range(low.size):
+        younger = join(parent, low[edge], high[edge])
+        if younger >= 0:
+            merges[0, merged], merges[1, merged] = edge, younger
+            merged += 1
+    nothing = np.empty((2, 0), np.int64)
+    return low, high, merges[:, :merged], nothing, nothing[0], parent
