@@ -1,9 +1,10 @@
 """topreg beside giotto-ph, ripser.py, gudhi, torch-topological and scipy; prints Markdown.
 
-Run ``python benchmarks/peers.py`` on a quiet machine, with the ``tda`` extra, ripser and matplotlib
-installed; a library that is missing leaves its column empty. Every cell is first tried in a child
-process, with a limit on time and memory; what is fast enough is then timed in one process for a
-whole row, the columns taking turns. Taking turns call by call, each call finds the caches as
+Run ``python benchmarks/peers.py`` on a quiet machine, with the ``bench`` extra installed; what is
+missing is named in its column. All of it takes an hour, most of that in the other libraries' large
+clouds; ``--dimensions``, ``--sources`` and ``--sizes`` choose parts. Every cell is first tried in a
+child process, with a limit on time and memory; what is fast enough is then timed in one process for
+a whole row, the columns taking turns. Taking turns call by call, each call finds the caches as
 another library left them; in blocks, as it left them itself.
 """
 
