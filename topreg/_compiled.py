@@ -40,7 +40,7 @@ def in_runs(work: Callable[[int, int], list[Any]], sizes: list[int]) -> list[Any
     threads = min(torch.get_num_threads(), len(sizes))
     if threads < 2 or 30 * sum(n * n for n in sizes) < THREADING_THRESHOLD:
         return work(0, len(sizes))
-    bounds = _equal_shares(sizes, 4 * threads)
+    bounds = _equal_shares(sizes, 8 * threads)
     with ThreadPoolExecutor(threads) as pool:
         return [found for run in pool.map(work, bounds[:-1], bounds[1:]) for found in run]
 
