@@ -13,28 +13,12 @@ import platform
 import statistics
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 
 import torch
+from _timing import medians
 from torch.nn.functional import normalize
 
 from topreg import RipsFiltration, pairwise_distances
-
-
-def medians(calls: list[Callable[[], object]], seconds: float, block: int) -> list[float]:
-    """Median milliseconds of each call; they take turns in blocks of so many calls each."""
-    for call in calls:
-        call()
-    times: list[list[float]] = [[] for _ in calls]
-    end = time.perf_counter() + seconds
-    while time.perf_counter() < end or len(times[0]) < 5:
-        for call, kept in zip(calls, times, strict=True):
-            for _ in range(block):
-                start = time.perf_counter()
-                call()
-                kept.append(1e3 * (time.perf_counter() - start))
-    return [statistics.median(kept) for kept in times]
 
 
 def unit_vectors(n: int, d: int) -> torch.Tensor:

@@ -16,11 +16,9 @@ import importlib.util
 import itertools
 import os
 import platform
-import statistics
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -30,6 +28,7 @@ from _clouds import KINDS, cloud
 from _guard import Guard, peak_gigabytes
 from _libraries import MODULES, PACKAGES, call_on, prepare, unavailable
 from _report import Row, number, plot, table, write
+from _timing import medians
 
 from topreg import RipsFiltration, pairwise_distances
 
@@ -39,21 +38,6 @@ SLOW = 1.0  # seconds from which caches do not matter: three calls, in both tabl
 ONE_CALL = 5.0  # seconds from which the trial's single call is the figure
 BLOCK = 5
 TURNS = {"call by call": 1, f"in blocks of {BLOCK}": BLOCK}
-
-
-def medians(
-    calls: list[Callable[[], object]], seconds: float, block: int, least: int = 5
-) -> list[float]:
-    """Median milliseconds of each call; they take turns in blocks of so many calls each."""
-    times: list[list[float]] = [[] for _ in calls]
-    end = time.perf_counter() + seconds
-    while calls and (time.perf_counter() < end or len(times[0]) < least):
-        for call, kept in zip(calls, times, strict=True):
-            for _ in range(block):
-                start = time.perf_counter()
-                call()
-                kept.append(1e3 * (time.perf_counter() - start))
-    return [statistics.median(kept) for kept in times]
 
 
 def try_cells(guard: Guard, task: tuple[int, str, bool, str], n: int, failed: dict) -> dict:

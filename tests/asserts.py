@@ -27,6 +27,15 @@ def equal_kruskal(pairs, oracle):
     assert pairs.essential_edges.tolist() == [[v, v] for v in elders]
 
 
+def listed(pairs):
+    """Birth and death edges, and essential edges, as the oracles give them."""
+    births, deaths, stays = (
+        [tuple(edge) for edge in edges.tolist()]
+        for edges in (pairs.birth_edges, pairs.death_edges, pairs.essential_edges)
+    )
+    return list(zip(births, deaths, strict=True)), stays
+
+
 def same_edge_sets(edges, expected):
     """Equal as sets, and no edge twice."""
     listed = [tuple(edge) for edge in edges.tolist()]

@@ -5,7 +5,14 @@ import math
 import numpy as np
 import pytest
 import torch
-from asserts import gradients_are_right, refused, repr_round_trips, same_multisets, same_pairs
+from asserts import (
+    gradients_are_right,
+    listed,
+    refused,
+    repr_round_trips,
+    same_multisets,
+    same_pairs,
+)
 from hypothesis import given
 from hypothesis import strategies as st
 from oracles import gudhi_of_edges, kruskal, ordered_edges, reduction
@@ -35,15 +42,6 @@ from topreg.persistence._edge_kernels import sorted_records
 RIPS = RipsFiltration()
 PRECOMPUTED = RipsFiltration(metric="precomputed")
 DTYPES = (torch.float32, torch.float64)
-
-
-def listed(pairs):
-    """Birth and death edges, and essential edges, as the oracles give them."""
-    births, deaths, stays = (
-        [tuple(edge) for edge in edges.tolist()]
-        for edges in (pairs.birth_edges, pairs.death_edges, pairs.essential_edges)
-    )
-    return list(zip(births, deaths, strict=True)), stays
 
 
 @st.composite

@@ -5,7 +5,7 @@ from unittest import mock
 
 import pytest
 import torch
-from asserts import gradients_are_right, refused, same_pairs
+from asserts import gradients_are_right, listed, refused, same_pairs
 from hypothesis import given
 from hypothesis import strategies as st
 from oracles import gudhi_of_edges, reduction
@@ -65,14 +65,6 @@ def components(edges, n, births):
         {min(members, key=age.__getitem__) for members in map(tuple, component.values())}
     )
     return pairs, [(v, v) for v in stays]
-
-
-def listed(pairs):
-    births, deaths, stays = (
-        [tuple(edge) for edge in edges.tolist()]
-        for edges in (pairs.birth_edges, pairs.death_edges, pairs.essential_edges)
-    )
-    return list(zip(births, deaths, strict=True)), stays
 
 
 @pytest.mark.parametrize("sparse", [0, _annotations.SPARSE], ids=["lists", "bitsets"])

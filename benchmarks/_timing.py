@@ -1,0 +1,22 @@
+"""Medians of calls that take turns."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable
+
+
+def medians(
+    calls: list[Callable[[], object]], seconds: float, block: int, least: int = 5
+) -> list[float]:
+    """Median milliseconds of each call; they take turns in blocks of so many calls each."""
+    times: list[list[float]] = [[] for _ in calls]
+    end = time.perf_counter() + seconds
+    while calls and (time.perf_counter() < end or len(times[0]) < least):
+        for call, kept in zip(calls, times, strict=True):
+            for _ in range(block):
+                start = time.perf_counter()
+                call()
+                kept.append(1e3 * (time.perf_counter() - start))
+    return [statistics.median(kept) for kept in times]
