@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -41,8 +42,19 @@ def in_runs(work: Callable[[int, int], list[Any]], sizes: list[int]) -> list[Any
     if threads < 2 or 30 * sum(n * n for n in sizes) < THREADING_THRESHOLD:
         return work(0, len(sizes))
     bounds = _equal_shares(sizes, 8 * threads)
-    with ThreadPoolExecutor(threads) as pool:
-        return [found for run in pool.map(work, bounds[:-1], bounds[1:]) for found in run]
+    runs = iter(list(enumerate(itertools.pairwise(bounds))))
+    found: list[list[Any]] = [[] for _ in bounds[1:]]
+
+    def take_runs() -> None:
+        for place, (first, last) in runs:
+            found[place] = work(first, last)
+
+    with ThreadPoolExecutor(threads - 1) as pool:  # this thread works too: others start late
+        others = [pool.submit(take_runs) for _ in range(threads - 1)]
+        take_runs()
+        for other in others:
+            other.result()
+    return [one for run in found for one in run]
 
 
 def over_clouds(work: Callable[[int, int], object], sizes: list[int]) -> None:
