@@ -31,6 +31,11 @@ def in_threads(work: Callable[[int, int], Any]) -> list[Any]:
         return list(pool.map(work, range(threads), [threads] * threads))
 
 
+def over_rows(rows: int, work: Callable[[int, int], object]) -> None:
+    """Call ``work(begin, end)`` on consecutive rows, on torch's number of threads."""
+    in_threads(lambda thread, of: work(rows * thread // of, rows * (thread + 1) // of))
+
+
 def in_runs(work: Callable[[int, int], list[Any]], sizes: list[int]) -> list[Any]:
     """What ``work(first, last)`` gives for runs of consecutive clouds, one list after the other.
 

@@ -15,7 +15,16 @@ from topreg._pairs import PersistencePairs
 from topreg._repr import constructor_call
 from topreg.filtrations._filtration import Filtration
 from topreg.metrics import METRICS, Metric, at_least_single, selection_weights
-from topreg.persistence import ENGINES, check_dimension, checked_weights, find_pairs
+from topreg.persistence import (
+    ENGINES,
+    MEMORY,
+    Progress,
+    check_dimension,
+    checked_weights,
+    find_pairs,
+    pairs_of_points,
+    uses_tiles,
+)
 
 
 @final
@@ -36,12 +45,19 @@ class RipsFiltration(Filtration):
             edge.
         max_edge_length: Longer edges do not exist, in the units of the metric; compared in the
             dtype in which edges are selected.
-        engine: ``"auto"``, or by algorithm: ``"prim"`` (dimension 0), ``"annotations"``
-            (dimensions 0 and 1), ``"gudhi"`` (any dimension, with the ``tda`` extra). All give the
-            same pairs.
+        engine: ``"auto"``, or by algorithm: ``"prim"`` (dimension 0), ``"boruvka"`` (dimension 0,
+            in torch operations), ``"tiled"`` (dimension 0, from points, without the matrix),
+            ``"annotations"`` (dimensions 0 and 1), ``"gudhi"`` (any dimension, with the ``tda``
+            extra). All give the same pairs for the same weights.
+        memory_budget: Bytes that the tiles of ``"tiled"`` may take.
+        progress: Called by ``"tiled"`` as ``progress(stage, done, total)``: ``stage`` is
+            ``"neighbours"`` (tiles of distances), then ``"tree"`` (edges of the tree). What it
+            raises ends the search.
 
     Raises:
-        ValueError: If an option is unknown or ``max_edge_length`` is negative.
+        ValueError: If an option is unknown, ``max_edge_length`` is negative, ``memory_budget`` is
+            not positive, or ``"tiled"`` is asked for with a metric that is not one of the three
+            named ones.
 
     Note:
         Pairs are constants for autograd: which edges are selected does not change under a small
@@ -52,6 +68,15 @@ class RipsFiltration(Filtration):
         circle and :math:`n^{3.3}` on structureless points of high dimension; memory is
         :math:`O(n^2)` and what the annotations of living classes take.
         Dimensions from 2 on go through giotto-ph or GUDHI and grow much faster.
+
+        ``"auto"`` finds dimension 0 on the device of the points (``"boruvka"``, memory
+        :math:`O(n^2)` there; with ``check_values=False``, a named metric and no
+        ``max_edge_length`` without waiting for the device), on the CPU by ``"prim"``, and of more
+        than 16,384 points of a named metric by ``"tiled"``: exact, with memory :math:`O(n)` beside
+        the points and the tiles. There, and on devices other than the CPU, distances are measured
+        by differences; where two of them are closer than the error of
+        :func:`~topreg.pairwise_distances` on the CPU, other edges may be chosen than from its
+        matrix. Dimension 1 always passes through the CPU.
 
     Source:
         Zhang et al., NeurIPS 2024, equation 1, with the closed condition that software uses.
@@ -75,14 +100,25 @@ class RipsFiltration(Filtration):
         metric: Metric = "euclidean",
         max_edge_length: float = math.inf,
         engine: str = "auto",
+        memory_budget: int = MEMORY,
+        progress: Progress | None = None,
     ) -> None:
         if not callable(metric):
             _checks.is_option("metric", metric, (*METRICS, "precomputed"))
         _checks.is_at_least("max_edge_length", max_edge_length, 0)
         _checks.is_option("engine", engine, ENGINES)
+        _checks.is_at_least("memory_budget", memory_budget, 1)
+        if engine == "tiled" and metric not in METRICS:
+            named = '"euclidean", "cosine" or "manhattan"'
+            raise ValueError(
+                f'`metric` should be {named} with `engine="tiled"`. Got {metric!r}. '
+                'Use `engine="auto"`.'
+            )
         self.metric = metric
         self.max_edge_length = max_edge_length
         self.engine = engine
+        self.memory_budget = memory_budget
+        self.progress = progress
 
     def __repr__(self) -> str:
         """The call that makes an equal filtration."""
@@ -187,33 +223,49 @@ class RipsFiltration(Filtration):
         self, points: Clouds, dimensions: Sequence[int], check_values: bool
     ) -> list[PersistencePairs]:
         """Pairs in some dimensions."""
-        weights, sizes = self._weights(points, check_values)
-        complete = isinstance(self.metric, str) and self.metric != "precomputed"
-        return find_pairs(
-            weights,
-            sizes,
-            self.max_edge_length,
-            dimensions,
-            engine=self.engine,
-            connected=complete and self.max_edge_length == math.inf,
-        )
-
-    def _weights(self, points: Clouds, check_values: bool) -> tuple[Tensor, tuple[int, ...]]:
-        """Dense distance matrices, one after the other, and their sizes."""
         if self.metric == "precomputed":
             entries, sizes = join_matrices(points)
-            return checked_weights(entries, sizes, name="points", check_values=check_values), sizes
+            weights = checked_weights(entries, sizes, name="points", check_values=check_values)
+            return self._from_weights(weights, sizes, dimensions)
         rows, sizes = join(points)
         if check_values:
-            _checks.are_finite("points", rows)
-            if self.metric == "cosine":
-                _checks.have_direction("points", rows)
-        if not callable(self.metric):
-            return selection_weights(rows, sizes, self.metric), sizes
-        matrices = [self._measured(cloud) for cloud in rows.detach().split(list(sizes))]
-        entries, _ = join_matrices(matrices, "metric(points, points)")
-        name = "metric(points, points)"
-        return checked_weights(entries, sizes, name=name, check_values=check_values), sizes
+            self._check_rows(rows)
+        if callable(self.metric):
+            matrices = [self._measured(cloud) for cloud in rows.detach().split(list(sizes))]
+            name = "metric(points, points)"
+            entries, _ = join_matrices(matrices, name)
+            weights = checked_weights(entries, sizes, name=name, check_values=check_values)
+            return self._from_weights(weights, sizes, dimensions)
+        if uses_tiles(sizes, dimensions, self.engine):
+            return [
+                pairs_of_points(
+                    rows, sizes, self.metric, self.max_edge_length,
+                    memory=self.memory_budget, progress=self.progress,
+                )
+            ]  # fmt: skip
+        weights = selection_weights(rows, sizes, self.metric)
+        complete = self.max_edge_length == math.inf
+        return self._from_weights(weights, sizes, dimensions, connected=complete)
+
+    def _from_weights(
+        self,
+        weights: Tensor,
+        sizes: tuple[int, ...],
+        dimensions: Sequence[int],
+        *,
+        connected: bool = False,
+    ) -> list[PersistencePairs]:
+        """Pairs from distance matrices, one after the other."""
+        return find_pairs(
+            weights, sizes, self.max_edge_length, dimensions,
+            engine=self.engine, connected=connected,
+        )  # fmt: skip
+
+    def _check_rows(self, rows: Tensor) -> None:
+        """Refuse rows between which there is no distance."""
+        _checks.are_finite("points", rows)
+        if self.metric == "cosine":
+            _checks.have_direction("points", rows)
 
     def _measured(self, cloud: Tensor) -> Tensor:
         """What a callable metric gives, with autocast off and in the dtype of selection."""

@@ -2,7 +2,13 @@
 
 from topreg.metrics._edges import edge_lengths, safe_norm
 from topreg.metrics._pairwise import pairwise_distances
-from topreg.metrics._selection import METRICS, Metric, at_least_single, selection_weights
+from topreg.metrics._selection import (
+    METRICS,
+    Metric,
+    at_least_single,
+    prepared,
+    selection_weights,
+)
 
 __all__ = [
     "METRICS",
@@ -10,6 +16,7 @@ __all__ = [
     "at_least_single",
     "edge_lengths",
     "pairwise_distances",
+    "prepared",
     "safe_norm",
     "selection_weights",
 ]

@@ -10,7 +10,7 @@ TILE = 16  # one cache line of float32
 
 
 @compiled
-def _squared_difference(x, y):
+def squared_difference(x, y):
     """Sum of squared differences in double precision, in four independent sums."""
     a, b, c, e = 0.0, 0.0, 0.0, 0.0
     stop = x.size - x.size % 4
@@ -45,7 +45,7 @@ def centre(points, first, last):
     mean /= max(n, 1)
     nearest, medoid = np.inf, first
     for i in range(first, last):
-        square = _squared_difference(points[i], mean)
+        square = squared_difference(points[i], mean)
         if square < nearest:
             nearest, medoid = square, i
     offset = np.sum(mean * mean)
@@ -58,7 +58,7 @@ def centre(points, first, last):
 
 
 @compiled
-def _absolute_difference(x, y):
+def absolute_difference(x, y):
     """Sum of absolute differences in double precision."""
     total = 0.0
     for k in range(x.size):
@@ -88,7 +88,7 @@ def euclidean_row(row, x, square_x, y, squares_y, separated, floor):
     if _from_products(row, square_x, squares_y, separated, floor) > 0:
         for j in range(row.size):
             if row[j] < 0:
-                row[j] = np.sqrt(_squared_difference(x, y[j]))
+                row[j] = np.sqrt(squared_difference(x, y[j]))
 
 
 @compiled
@@ -159,7 +159,7 @@ def euclidean_direct(out, x, y):
     """Distances by differences alone, for few coordinates."""
     for i in range(len(x)):
         for j in range(len(y)):
-            out[i, j] = np.sqrt(_squared_difference(x[i], y[j]))
+            out[i, j] = np.sqrt(squared_difference(x[i], y[j]))
 
 
 @compiled
@@ -167,4 +167,4 @@ def manhattan(out, x, y):
     """Sums of absolute differences."""
     for i in range(len(x)):
         for j in range(len(y)):
-            out[i, j] = _absolute_difference(x[i], y[j])
+            out[i, j] = absolute_difference(x[i], y[j])

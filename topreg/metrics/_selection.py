@@ -9,6 +9,7 @@ from torch import Tensor
 
 from topreg._clouds import starts
 from topreg._operators import operator
+from topreg.metrics._on_device import direct_distances, distances_within
 
 Metric = str | Callable[[Tensor, Tensor], Tensor]
 METRICS = ("euclidean", "cosine", "manhattan")
@@ -28,19 +29,19 @@ def selection_weights(points: Tensor, sizes: Sequence[int], metric: str) -> Tens
         - points: (N, d), the rows of all clouds.
         - Output: (sum of n_i^2,), the matrices one after the other, on the device of the points.
     """
-    weights: Tensor = dense_distances(_prepared(points, metric), list(sizes), metric == "manhattan")
+    weights: Tensor = dense_distances(prepared(points, metric), list(sizes), metric == "manhattan")
     return _finished(weights, metric)
 
 
 def cross_weights(x: Tensor, y: Tensor, metric: str) -> Tensor:
     """Distances between two clouds, (n, d) and (m, d) -> (n, m)."""
     weights: Tensor = cross_distances(
-        _prepared(x, metric), _prepared(y, metric), metric == "manhattan"
+        prepared(x, metric), prepared(y, metric), metric == "manhattan"
     )
     return _finished(weights, metric)
 
 
-def _prepared(points: Tensor, metric: str) -> Tensor:
+def prepared(points: Tensor, metric: str) -> Tensor:
     """Rows between which the compiled loops measure: normalised ones for the cosine."""
     points = at_least_single(points.detach())
     return torch.nn.functional.normalize(points, dim=1) if metric == "cosine" else points
@@ -54,16 +55,18 @@ def _finished(distances: Tensor, metric: str) -> Tensor:
 @operator(lambda points, sizes, manhattan: points.new_empty(sum(n * n for n in sizes)))
 def dense_distances(points: Tensor, sizes: list[int], manhattan: bool) -> Tensor:
     """Euclidean or Manhattan distances within each cloud."""
+    if points.device.type != "cpu":
+        return distances_within(points, sizes, manhattan)
     from topreg._compiled import over_clouds
     from topreg.metrics import _kernels
 
-    rows = points.cpu().contiguous()
+    rows = points.contiguous()
     weights = rows.new_empty(sum(n * n for n in sizes))
     x, out, first = rows.numpy(), weights.numpy(), starts(sizes)
     corner = starts([n * n for n in sizes])
     by_products = rows.shape[1] > FEW_COORDINATES and not manhattan
     centred = rows.clone() if by_products else rows
-    separated, floor = _rounding_bound(rows.shape[1], rows.dtype)
+    separated, floor = rounding_bound(rows.shape[1], rows.dtype)
 
     def before(start: int, stop: int) -> None:
         for c in range(start, stop):
@@ -86,40 +89,40 @@ def dense_distances(points: Tensor, sizes: list[int], manhattan: bool) -> Tensor
             matrix = weights[corner[c] : corner[c + 1]].view(n, n)
             _upper_products(centred[first[c] : first[c + 1]], matrix)
     over_clouds(after, sizes)
-    return weights.to(points.device)
+    return weights
 
 
 @operator(lambda x, y, manhattan: x.new_empty(len(x), len(y)))
 def cross_distances(x: Tensor, y: Tensor, manhattan: bool) -> Tensor:
     """Euclidean or Manhattan distances between two clouds."""
+    if x.device.type != "cpu":
+        return direct_distances(x, y, manhattan)
     from topreg.metrics import _kernels
 
-    a, b = x.cpu().contiguous(), y.cpu().contiguous()
+    a, b = x.contiguous(), y.contiguous()
     out = a.new_empty(len(a), len(b))
     if manhattan or x.shape[1] <= FEW_COORDINATES:
         direct = _kernels.manhattan if manhattan else _kernels.euclidean_direct
         direct(out.numpy(), a.numpy(), b.numpy())
-        return out.to(x.device)
+        return out
     centred = torch.cat([a, b])
     _kernels.centre(centred.numpy(), 0, len(centred))
     squares = centred.square().sum(1).numpy()
-    _full_precision_mm(centred[: len(a)], centred[len(a) :].T, out)
+    full_precision_mm(centred[: len(a)], centred[len(a) :].T, out)
     _kernels.euclidean_rectangle(
         out.numpy(), a.numpy(), squares[: len(a)], b.numpy(), squares[len(a) :],
-        *_rounding_bound(x.shape[1], x.dtype),
+        *rounding_bound(x.shape[1], x.dtype),
     )  # fmt: skip
-    return out.to(x.device)
+    return out
 
 
 def _upper_products(x: Tensor, out: Tensor) -> None:
     """Inner products on and above the diagonal blocks; the rest of ``out`` is not written."""
     for start in range(0, len(x), BLOCK):
-        _full_precision_mm(
-            x[start : start + BLOCK], x[start:].T, out[start : start + BLOCK, start:]
-        )
+        full_precision_mm(x[start : start + BLOCK], x[start:].T, out[start : start + BLOCK, start:])
 
 
-def _full_precision_mm(a: Tensor, b: Tensor, out: Tensor) -> None:
+def full_precision_mm(a: Tensor, b: Tensor, out: Tensor) -> None:
     """Matrix product that no global precision setting rounds to bfloat16 or TF32."""
     try:
         precision = torch.get_float32_matmul_precision()
@@ -141,7 +144,7 @@ def _full_precision_mm(a: Tensor, b: Tensor, out: Tensor) -> None:
         torch.set_float32_matmul_precision(precision)
 
 
-def _rounding_bound(coordinates: int, dtype: torch.dtype) -> tuple[object, object]:
+def rounding_bound(coordinates: int, dtype: torch.dtype) -> tuple[object, object]:
     """Which squared distances the Gram matrix gives, as fractions of ``|x|^2 + |y|^2``.
 
     The product of two rows was wrong by at most ``1.5 sqrt(d)`` units of rounding of half that

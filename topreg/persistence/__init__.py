@@ -1,14 +1,26 @@
 """From weights to pairs: the engines, one file each, and the dispatcher that chooses."""
 
-from topreg.persistence._dispatch import ENGINES, check_dimension, find_pairs, pairs_of_edges
+from topreg.persistence._dispatch import (
+    ENGINES,
+    check_dimension,
+    find_pairs,
+    pairs_of_edges,
+    pairs_of_points,
+    uses_tiles,
+)
 from topreg.persistence._spanning_tree import minimum_spanning_tree
+from topreg.persistence._tiled import MEMORY, Progress
 from topreg.persistence._weights import checked_weights
 
 __all__ = [
     "ENGINES",
+    "MEMORY",
+    "Progress",
     "check_dimension",
     "checked_weights",
     "find_pairs",
     "minimum_spanning_tree",
     "pairs_of_edges",
+    "pairs_of_points",
+    "uses_tiles",
 ]

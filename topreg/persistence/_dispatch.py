@@ -8,12 +8,19 @@ import torch
 from torch import Tensor
 
 from topreg._pairs import PersistencePairs
+from topreg.metrics import prepared
 from topreg.persistence._annotations import MOST_VERTICES, annotate, annotate_edges
+from topreg.persistence._boruvka import boruvka
 from topreg.persistence._higher import available, homology_by_library
 from topreg.persistence._prim import prim
+from topreg.persistence._tiled import Progress, forests_of_points, tiled
 
-ENGINES = ("auto", "prim", "annotations", "gudhi")
-HIGHEST = {"prim": 0, "annotations": 1}  # dimensions; GUDHI has no limit, "auto" chooses
+ENGINES = ("auto", "prim", "boruvka", "tiled", "annotations", "gudhi")
+HIGHEST = {"prim": 0, "boruvka": 0, "tiled": 0, "annotations": 1}  # dimensions; GUDHI has no limit
+LARGE = 16_384  # vertices above which "auto" keeps no matrix: in float32 it would take 1 GiB
+# Vertices of the largest cloud up to which a tensor of a device type is faster over the CPU, which
+# waits for the device; none until measured: `python benchmarks/devices.py` finds it.
+OVER_THE_CPU = {"cuda": 0, "mps": 0, "xpu": 0}
 EXTRA = 'Run `pip install "topreg[tda]"`.'
 
 
@@ -48,7 +55,7 @@ def find_pairs(
     """Persistence pairs of complete weighted graphs, one object for each dimension asked for.
 
     A weight that is infinite or exceeds ``longest`` is no edge; ``connected`` promises that there
-    is none. Tensors on other devices pass through the CPU.
+    is none. On devices other than the CPU dimension 0 stays there; others pass through the CPU.
 
     Shape:
         - weights: (sum of n_i^2,), float32 or float64.
@@ -64,7 +71,8 @@ def find_pairs(
     if engine == "annotations" or (engine == "auto" and 1 in dimensions):
         low = _both(annotate(weights, sizes, longest, connected), sizes, dimensions)
     elif engine != "gudhi" and 0 in dimensions:
-        low = {0: _dimension_0(prim(weights, sizes, longest, connected), sizes)}
+        find = boruvka if _by_boruvka(weights.device.type, sizes, engine) else prim
+        low = {0: dimension_0(find(weights, sizes, longest, connected), sizes)}
     if highest < 2 and engine != "gudhi":
         return [low[p] for p in dimensions]
     found = homology_by_library(
@@ -76,6 +84,37 @@ def find_pairs(
         if p not in low
     }
     return [(low | higher)[p] for p in dimensions]
+
+
+def uses_tiles(sizes: Sequence[int], dimensions: Sequence[int], engine: str) -> bool:
+    """Whether clouds of points shall be searched without their matrices."""
+    large = max(sizes, default=0) > LARGE and max(dimensions) == 0
+    return engine == "tiled" or (engine == "auto" and large)
+
+
+def pairs_of_points(
+    points: Tensor,
+    sizes: Sequence[int],
+    metric: str,
+    longest: float,
+    *,
+    memory: int,
+    progress: Progress | None,
+) -> PersistencePairs:
+    """Pairs in dimension 0 of point clouds without their matrices.
+
+    Shape:
+        - points: (N, d), the rows of all clouds.
+    """
+    task = prepared(points, metric), list(sizes), metric, longest, memory
+    return dimension_0(forests_of_points(*task, progress) if progress else tiled(*task), sizes)
+
+
+def _by_boruvka(device: str, sizes: Sequence[int], engine: str) -> bool:
+    """Whether dimension 0 is found on the device of the weights."""
+    if engine != "auto" or device == "cpu":
+        return engine == "boruvka"
+    return max(sizes, default=0) > OVER_THE_CPU.get(device, 0)
 
 
 def pairs_of_edges(
@@ -95,13 +134,13 @@ def _both(
     """Dimensions 0 and 1, as far as they are asked for, from what the annotations give."""
     pairs = {}
     if 0 in dimensions:
-        pairs[0] = _dimension_0(found[:3], sizes)
+        pairs[0] = dimension_0(found[:3], sizes)
     if 1 in dimensions:
         pairs[1] = _dimension(1, found[3:], sizes)
     return pairs
 
 
-def _dimension_0(found: Sequence[Tensor], sizes: Sequence[int]) -> PersistencePairs:
+def dimension_0(found: Sequence[Tensor], sizes: Sequence[int]) -> PersistencePairs:
     """Pairs from death edges, birth vertices and the vertices that stay."""
     deaths, births, elders = found
     return _dimension(0, (_loops(births), deaths, _loops(elders)), sizes)

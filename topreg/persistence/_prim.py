@@ -8,7 +8,7 @@ from torch import Tensor
 from topreg._operators import operator
 
 
-def _fake(
+def fake_forests(
     weights: Tensor, sizes: list[int], longest: float, connected: bool
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Edges, vertices and components, as many as there are if that is known."""
@@ -22,7 +22,7 @@ def _fake(
     return indices.new_empty((edges, 2)), indices.new_empty(edges), indices.new_empty(components)
 
 
-@operator(_fake)
+@operator(fake_forests)
 def prim(
     weights: Tensor, sizes: list[int], longest: float, connected: bool
 ) -> tuple[Tensor, Tensor, Tensor]:

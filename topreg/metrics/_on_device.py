@@ -1,0 +1,40 @@
+"""Distances in torch operations, for tensors that are not on the CPU."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+
+def distances_within(points: Tensor, sizes: Sequence[int], manhattan: bool) -> Tensor:
+    """Distances within each cloud; nothing is read back from the device.
+
+    Shape:
+        - points: (N, d), the rows of all clouds.
+        - Output: (sum of n_i^2,), the matrices one after the other.
+    """
+    if len(set(sizes)) == 1:
+        clouds = points.reshape(len(sizes), sizes[0], points.shape[1])
+        return direct_distances(clouds, clouds, manhattan).reshape(-1)
+    parts = [direct_distances(x, x, manhattan).reshape(-1) for x in points.split(list(sizes))]
+    return torch.cat([points.new_empty(0), *parts])
+
+
+def direct_distances(x: Tensor, y: Tensor, manhattan: bool) -> Tensor:
+    """Distances by differences: exact zeros for equal rows, equal ones for equal differences.
+
+    Squares stay in range because the rows are divided by a power of two first; a distance below
+    about 1e-19 times the largest coordinate counts as 0 in single precision.
+
+    Shape:
+        - x: (..., n, d); y: (..., m, d). Output: (..., n, m).
+    """
+    with torch.autocast(x.device.type, enabled=False):
+        if manhattan:
+            return torch.cdist(x, y, p=1.0)
+        largest = torch.cat([x.flatten(), y.flatten(), x.new_zeros(1)]).abs().amax()
+        scale = torch.ldexp(torch.ones_like(largest), torch.frexp(largest).exponent - 1)
+        by_differences = "donot_use_mm_for_euclid_dist"  # the product cancels
+        return torch.cdist(x / scale, y / scale, compute_mode=by_differences) * scale

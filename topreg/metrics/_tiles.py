@@ -1,0 +1,116 @@
+"""Distances of one cloud a tile at a time, for clouds whose matrix is too large."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from topreg._compiled import over_rows
+from topreg.metrics._on_device import direct_distances
+from topreg.metrics._selection import full_precision_mm, rounding_bound
+
+BLOCK = 4096  # rows held in double precision at a time
+FEW_UNDECIDED = 16  # one entry in so many, from which a whole tile is measured by differences
+
+
+class Tiles:
+    """Distances between rows of one cloud, right up to the error of ``pairwise_distances``.
+
+    On the CPU compiled loops work in one buffer that the next tile overwrites; elsewhere torch
+    works in about five. ``side`` is how many rows and columns fit into ``memory`` bytes.
+
+    Shape:
+        - points: (n, d), float32 or float64; normalised for the cosine.
+    """
+
+    def __init__(self, points: Tensor, *, manhattan: bool, memory: int) -> None:
+        self.points = points
+        self.manhattan = manhattan
+        self.on_cpu = points.device.type == "cpu"
+        self.side = _side(points, memory, buffers=1 if self.on_cpu else 5)
+        self.shift = None if manhattan else _shift(points)
+        self._buffer = points.new_empty(self.side**2 if self.on_cpu else 0)
+
+    def between(self, rows: Tensor | slice, columns: slice) -> Tensor:
+        """Distances from some rows to consecutive others: Euclidean, or Manhattan if asked for."""
+        x, y = self.points[rows], self.points[columns]
+        if not self.on_cpu:
+            return direct_distances(x, y, True) if self.manhattan else self._by_torch(x, y)
+        out = self._buffer[: len(x) * len(y)].view(len(x), len(y))
+        if self.manhattan:
+            from topreg.metrics import _kernels
+
+            a, b, tile = x.numpy(), y.numpy(), out.numpy()
+            over_rows(len(x), lambda i, j: _kernels.manhattan(tile[i:j], a[i:j], b))
+            return out
+        return self._by_kernels(x, y, out)
+
+    def _by_kernels(self, x: Tensor, y: Tensor, out: Tensor) -> Tensor:
+        """The product, then the compiled loops that finish it in place."""
+        from topreg.metrics import _kernels
+
+        squares_x, squares_y = self._products(x, y, out)
+        a, b, tile, first, second = (t.numpy() for t in (x, y, out, squares_x, squares_y))
+        bounds = rounding_bound(x.shape[1], x.dtype)
+        over_rows(
+            len(x),
+            lambda i, j: _kernels.euclidean_rectangle(
+                tile[i:j], a[i:j], first[i:j], b, second, *bounds
+            ),
+        )
+        return out
+
+    def _by_torch(self, x: Tensor, y: Tensor) -> Tensor:
+        """The same in torch operations."""
+        squares = x.new_empty(len(x), len(y))
+        squares_x, squares_y = self._products(x, y, squares)
+        separated, floor = map(float, rounding_bound(x.shape[1], x.dtype))  # type: ignore[arg-type]
+        total = squares_x[:, None] + squares_y
+        squares.mul_(-2).add_(total)
+        undecided = ~((squares > separated * total) & (total > floor))
+        i, j = undecided.nonzero().unbind(1)
+        if FEW_UNDECIDED * len(i) > undecided.numel():
+            return direct_distances(x, y, False)
+        distances = squares.clamp_(min=0).sqrt_()
+        some = max(1, undecided.numel() // x.shape[1])
+        for a, b in zip(i.split(some), j.split(some), strict=True):
+            distances[a, b] = (_widest(x[a]) - _widest(y[b])).square().sum(1).sqrt().to(x.dtype)
+        return distances
+
+    def _products(self, x: Tensor, y: Tensor, out: Tensor) -> tuple[Tensor, Tensor]:
+        """Inner products of the shifted rows into ``out``; their squares."""
+        if self.shift is not None:
+            x, y = x - self.shift, y - self.shift
+        full_precision_mm(x, y.T, out)
+        return x.square().sum(1), y.square().sum(1)
+
+
+def _side(points: Tensor, memory: int, buffers: int) -> int:
+    """Rows and columns of a tile, so that it and two blocks of shifted points fit."""
+    width, size = points.shape[1], points.element_size()
+    entries = memory / size
+    return max(1, int((math.sqrt(width**2 + buffers * entries) - width) / buffers))
+
+
+def _shift(points: Tensor) -> Tensor | None:
+    """The point by which rows are shifted before their products, as in ``_kernels.centre``."""
+    if len(points) == 0:
+        return None
+
+    def blocks() -> Iterator[Tensor]:
+        return (_widest(block) for block in points.split(BLOCK))
+
+    mean = torch.stack([block.sum(0) for block in blocks()]).sum(0) / len(points)
+    squares = torch.cat([(block - mean).square().sum(1) for block in blocks()])
+    nearest = squares.argmin()
+    if not bool(squares[nearest] < mean.square().sum()):
+        return None
+    return points[nearest]
+
+
+def _widest(x: Tensor) -> Tensor:
+    """In double precision where the device has it."""
+    return x if x.device.type == "mps" else x.double()

@@ -1,0 +1,189 @@
+"""Dimension 0 on any torch device: Boruvka's algorithm on batches of dense matrices.
+
+All steps are torch operations of known shapes in a fixed number of rounds, so that nothing is read
+back from the device unless edges may be missing.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from topreg._clouds import starts
+from topreg._operators import operator
+from topreg.persistence._prim import fake_forests
+
+
+@operator(fake_forests)
+def boruvka(
+    weights: Tensor, sizes: list[int], longest: float, connected: bool
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Minimum spanning forests with the elder rule; arguments and results are those of ``prim``."""
+    return forests(weights, sizes, longest, connected)
+
+
+def forests(
+    weights: Tensor, sizes: Sequence[int], longest: float, connected: bool
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The operator's body, which can be traced."""
+    if connected:  # a distance that overflowed is an edge too
+        weights = weights.clamp(max=torch.finfo(weights.dtype).max)
+    else:
+        weights = weights.masked_fill(weights > longest, torch.inf)
+    none = torch.empty(0, dtype=torch.int64, device=weights.device)
+    parts = [(none.view(0, 2), none, none)] * (len(sizes) + 1)  # one more: there may be no cloud
+    first = starts(sizes)
+    for clouds in _alike(sizes):
+        grown = _grow(_stacked(weights, sizes, clouds))
+        shift = _numbers([first[c] for c in clouds], weights.device)
+        rank, edges = _in_order(grown)
+        edges, vertices = edges + shift[:, None], _by_death(rank, grown) + shift
+        counts = [sizes[c] - 1 for c in clouds] if connected else _counts(grown)
+        for row, (c, m) in enumerate(zip(clouds, counts, strict=True)):
+            parts[c] = edges[row, :m], vertices[row, :m], vertices[row, m : sizes[c]]
+    deaths, births, elders = (torch.cat(same) for same in zip(*parts, strict=True))
+    return deaths, births, elders
+
+
+class _Grown(NamedTuple):
+    """Forests of equally many vertices, one a row, as the rounds left them.
+
+    A label names a component by one of its vertices. Of two components that join one label ends;
+    the edge (i, j) is kept with it as the key i * n + j, which is n^2 where the label stays.
+    """
+
+    keys: Tensor  # (b, n)
+    weights: Tensor  # (b, n), infinite where the label stays
+    labels: list[Tensor]  # (b, n) after each round
+    chosen: list[Tensor]  # (b, n): the label that ended with the edge of each vertex's component
+
+
+def _grow(matrices: Tensor) -> _Grown:
+    """In each round every component joins another along its first edge in the total order.
+
+    Shape:
+        - matrices: (b, n, n), infinite where there is no edge.
+    """
+    b, n, _ = matrices.shape
+    vertex = torch.arange(n, device=matrices.device).expand(b, n)
+    keys, weights = torch.full_like(vertex, n * n), matrices.new_full((b, n), torch.inf)
+    grown, label = _Grown(keys, weights, [], []), vertex
+    rounds = (n - 1).bit_length()  # components at least halve
+    for _ in range(rounds):
+        weight, key = _first_edges(matrices, label)
+        i, j = key.clamp(max=n * n - 1) // n, key % n
+        partner = label.gather(1, i) + label.gather(1, j) - vertex
+        partner = torch.where(key < n * n, partner, vertex)
+        mutual = partner.gather(1, partner) == vertex  # both chose the same edge: one label stays
+        parent = torch.where(mutual & (vertex < partner), vertex, partner)
+        ends = parent != vertex
+        grown = grown._replace(
+            keys=torch.where(ends, key, grown.keys),
+            weights=torch.where(ends, weight, grown.weights),
+        )
+        grown.chosen.append(torch.where(ends, vertex, partner).gather(1, label))
+        for _ in range(rounds):
+            parent = parent.gather(1, parent)
+        label = parent.gather(1, label)
+        grown.labels.append(label)
+    return grown
+
+
+def _first_edges(matrices: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
+    """Weight and key of the first edge that leaves each component, by label.
+
+    Of the edges of one vertex that weigh the same the first is the one to the smallest other end,
+    which ``argmin`` gives.
+    """
+    n = label.shape[1]
+    vertex = torch.arange(n, device=label.device)
+    outside = label[:, :, None] != label[:, None, :]
+    matrices = torch.where(outside, matrices, torch.inf)
+    near = matrices.argmin(2)
+    weight = matrices.gather(2, near[:, :, None]).squeeze(2)
+    least = torch.full_like(weight, torch.inf).scatter_reduce(1, label, weight, "amin")
+    key = torch.minimum(vertex, near) * n + torch.maximum(vertex, near)
+    first = (weight == least.gather(1, label)) & (weight < torch.inf)
+    key = torch.where(first, key, n * n)
+    return least, torch.full_like(key, n * n).scatter_reduce(1, label, key, "amin")
+
+
+def _in_order(grown: _Grown) -> tuple[Tensor, Tensor]:
+    """Place of each label's edge in the total order, -1 if it stays; and the edges in that order.
+
+    Shape:
+        - Output: (b, n) and (b, n, 2), of which the first rows are edges.
+    """
+    n = grown.keys.shape[1]
+    order = grown.keys.argsort(dim=1)
+    order = order.gather(1, grown.weights.gather(1, order).argsort(dim=1, stable=True))
+    rank = torch.where(grown.keys < n * n, order.argsort(dim=1), -1)
+    keys = grown.keys.gather(1, order)
+    return rank, torch.stack([keys // n, keys % n], dim=2)
+
+
+def _by_death(rank: Tensor, grown: _Grown) -> Tensor:
+    """Vertices in the order in which they die by the elder rule; those that stay come last.
+
+    A vertex dies where it meets a smaller one. The heaviest edge on the way between two vertices
+    of a tree is the heaviest of the edges that their components chose before they became one
+    (King, A simpler minimum spanning tree verification algorithm, 1997).
+
+    Shape:
+        - rank: (b, n), place of the edge with which each label ended. Output: (b, n).
+    """
+    n = rank.shape[1]
+    heaviest, death = torch.full_like(rank, -1), torch.full_like(rank, n)
+    for chosen, label in zip(grown.chosen, grown.labels, strict=True):
+        heaviest = torch.maximum(heaviest, rank.gather(1, chosen))
+        by_label = label.argsort(
+            dim=1, stable=True
+        )  # component after component, vertices ascending
+        own, way = label.gather(1, by_label), heaviest.gather(1, by_label)
+        offset = (n - own) * (n + 2)  # falls so far that no component's minimum reaches the next
+        lowest = (way + offset).cummin(1).values - offset
+        met = torch.where(own[:, 1:] == own[:, :-1], torch.maximum(lowest[:, :-1], way[:, 1:]), n)
+        met = torch.nn.functional.pad(met, (1, 0), value=n)
+        death = torch.minimum(death, torch.empty_like(death).scatter(1, by_label, met))
+    return death.argsort(dim=1, stable=True)
+
+
+def _counts(grown: _Grown) -> list[int]:
+    """Number of edges of each forest. Reads values: synchronises the device."""
+    counts: list[int] = (grown.weights < torch.inf).sum(1).tolist()
+    return counts
+
+
+def _alike(sizes: Sequence[int]) -> list[list[int]]:
+    """Clouds that are worked on together: those whose sizes have one power of two above them."""
+    groups: dict[int, list[int]] = {}
+    for c, n in enumerate(sizes):
+        if n:
+            groups.setdefault((n - 1).bit_length(), []).append(c)
+    return list(groups.values())
+
+
+def _stacked(weights: Tensor, sizes: Sequence[int], clouds: list[int]) -> Tensor:
+    """The matrices of some clouds as one batch, filled up with vertices that have no edge."""
+    if len(set(sizes)) == 1:
+        return weights.view(len(sizes), sizes[0], sizes[0])
+    corner, side = starts([n * n for n in sizes]), max(sizes[c] for c in clouds)
+    matrices = weights.new_full((len(clouds), side, side), torch.inf)
+    for matrix, c in zip(matrices, clouds, strict=True):
+        n = sizes[c]
+        matrix[:n, :n] = weights[corner[c] : corner[c + 1]].view(n, n)
+    return matrices
+
+
+def _numbers(values: list[int], device: torch.device) -> Tensor:
+    """Integers as a column (b, 1), written on the device: a copy would wait for it."""
+    steps = {b - a for a, b in itertools.pairwise(values)} or {1}
+    if len(steps) == 1 and (step := steps.pop()) > 0:
+        numbers = torch.arange(values[0], values[-1] + 1, step, device=device)
+    else:
+        numbers = torch.cat([torch.full((1,), value, device=device) for value in values])
+    return numbers[:, None]

@@ -1,0 +1,122 @@
+"""Dimension 0 of large clouds: Boruvka's rounds on lists of neighbours, exact by certificates.
+
+One pass over tiles of distances lists the nearest neighbours of every vertex. A component whose
+cheapest listed edge is lighter than the bound on all edges that its vertices do not list is joined
+along that edge. Where no component is certain, the used-up lists of some are found anew.
+Imported on first use, since numba is heavy.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from topreg.persistence import _certificate_kernels as kernels
+from topreg.persistence._duplicate_kernels import first_copies
+from topreg.persistence._neighbours import WIDTH, Lists, Neighbours
+from topreg.persistence._prim_kernels import elder_rule
+from topreg.persistence._ranks import Alone, Ranks
+from topreg.persistence._tiled import Progress
+
+Edges = tuple[NDArray[Any], NDArray[Any]]  # (m, 2) end points i < j, and (m,) weights
+
+
+def forest_of_cloud(
+    points: Tensor,
+    metric: str,
+    longest: float,
+    *,
+    memory: int,
+    progress: Progress | None = None,
+    ranks: Ranks | None = None,
+    width: int = WIDTH,
+) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
+    """Death edges, birth vertices and smallest vertices of the components of one cloud.
+
+    Coincident points are joined first: in the total order each hangs on the first of its copies.
+
+    Shape:
+        - points: (n, d), float32 or float64; normalised for the cosine.
+        - Output: (m, 2), (m,) and (e,), int64, in the total order.
+    """
+    on_cpu = points.cpu().numpy()
+    vertices, first = np.arange(len(points)), first_copies(on_cpu)
+    different, copies = vertices[first == vertices], vertices[first != vertices]
+    if len(copies):
+        points = points[torch.from_numpy(different).to(points.device)]
+    neighbours = Neighbours(
+        points, metric, memory=memory, ranks=Alone() if ranks is None else ranks, width=width
+    )
+    found, weights = spanning_forest(
+        neighbours, on_cpu.dtype.type(longest), progress or (lambda *_: None)
+    )
+    edges = np.concatenate([np.stack([first[copies], copies], axis=1), different[found]])
+    weights = np.concatenate([np.zeros_like(weights, shape=len(copies)), weights])
+    low, high = np.ascontiguousarray(edges[np.lexsort((edges[:, 1], edges[:, 0], weights))].T)
+    parent, births = vertices.copy(), np.empty(len(edges), np.int64)
+    elder_rule(low, high, parent, births)
+    return np.stack([low, high], axis=1), births, vertices[parent == vertices]
+
+
+def spanning_forest(neighbours: Neighbours, longest: Any, progress: Progress) -> Edges:
+    """Edges of the minimum spanning forest without those that exceed ``longest``, in no order."""
+    forest = _Forest(neighbours.of_all(progress), longest)
+    while not forest.is_tree():
+        if not forest.join_certain():
+            rows = forest.to_search()
+            if not len(rows):
+                break
+            forest.replace(rows, neighbours.outside(rows, forest.label))
+        progress("tree", forest.found, len(forest.edges))
+    return forest.edges[: forest.found], forest.weights[: forest.found]
+
+
+class _Forest:
+    """Components, and what their vertices know about the edges that leave them."""
+
+    def __init__(self, lists: Lists, longest: Any) -> None:
+        n, dtype = len(lists.near), lists.weights.dtype
+        self.label = np.arange(n)  # the smallest vertex of each vertex's component
+        self.edges = np.empty((max(n - 1, 0), 2), np.int64)
+        self.weights = np.empty(max(n - 1, 0), dtype)
+        self.found = 0
+        self._lists = lists
+        self._longest = min(longest, np.finfo(dtype).max)
+        self._passed = np.zeros(n, np.int32)  # entries that lead into the vertex's own component
+        self._best, self._lowest = np.empty(n, np.int64), np.empty(n)
+
+    def is_tree(self) -> bool:
+        """Whether nothing is left to join."""
+        return self.found == len(self.edges)
+
+    def join_certain(self) -> bool:
+        """Join every component whose cheapest edge is certain; whether there was one."""
+        before = self.found
+        kernels.best_edges(self.label, *self._lists, self._passed, self._best, self._lowest)
+        self.found = kernels.join_certain(
+            self.label, *self._lists, self._passed, self._best, self._lowest, self._longest,
+            self.edges, self.weights, before,
+        )  # fmt: skip
+        return self.found > before
+
+    def to_search(self) -> NDArray[np.int64]:
+        """Vertices whose lists are to be found anew, after a round in which nothing was certain.
+
+        Those of one half of the components, rounded up: of the ones that need the fewest.
+        """
+        rows = kernels.used_up(self.label, *self._lists, self._passed, self._best, self._longest)
+        _, component, needed = np.unique(self.label[rows], return_inverse=True, return_counts=True)
+        cheap = np.zeros(len(needed), np.bool_)
+        cheap[np.argsort(needed, kind="stable")[: (len(needed) + 1) // 2]] = True
+        kept: NDArray[np.int64] = rows[cheap[component]]
+        return kept
+
+    def replace(self, rows: NDArray[np.int64], lists: Lists) -> None:
+        """Take the new lists of some vertices."""
+        for kept, new in zip(self._lists, lists, strict=True):
+            kept[rows] = new
+        self._passed[rows] = 0

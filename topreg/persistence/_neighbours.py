@@ -1,0 +1,146 @@
+"""The first edges of vertices in the total order, and a bound on all their other edges."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from topreg._compiled import over_rows
+from topreg.metrics._tiles import Tiles
+from topreg.persistence import _neighbour_kernels as kernels
+from topreg.persistence._certificate_kernels import count_certain
+from topreg.persistence._lists import CompiledLists, Keeper, Raw, TorchLists, no_lists
+from topreg.persistence._ranks import Ranks, share
+from topreg.persistence._tiled import Progress
+
+WIDTH = 32  # neighbours listed for each vertex
+TOLERANCE = {"float32": 3e-5, "float64": 3e-12}  # three times what distances of a tile may be off
+
+
+class Lists(NamedTuple):
+    """Lists in the order (weight, neighbour), of which some first entries are certain.
+
+    The others, and all that is not listed, weigh at least ``bound``.
+    """
+
+    weights: NDArray[Any]  # (n, k)
+    near: NDArray[Any]  # (n, k), -1 where there is no neighbour
+    certain: NDArray[Any]  # (n,)
+    bound: NDArray[Any]  # (n,), infinite where all neighbours are listed
+
+
+class Neighbours:
+    """Finds lists from tiles of distances; weights are then measured by differences.
+
+    The weight of an edge depends on its two points alone, so that lists that were found in other
+    tiles, or by another process, agree to the bit.
+
+    Shape:
+        - points: (n, d), float32 or float64; normalised for the cosine.
+    """
+
+    def __init__(
+        self, points: Tensor, metric: str, *, memory: int, ranks: Ranks, width: int = WIDTH
+    ) -> None:
+        self._tiles = Tiles(points, manhattan=metric == "manhattan", memory=memory)
+        self._points = points.cpu().numpy()
+        self._metric = (metric == "manhattan", metric == "cosine", np.finfo(self._points.dtype).max)
+        self._ranks = ranks
+        self._width = width
+
+    def of_all(self, progress: Progress) -> Lists:
+        """Lists of all vertices, from one pass over half of the matrix."""
+        n, ranks = len(self._points), self._ranks
+        keeper, vertices = self._keeper(n), self._vertices(n)
+        tiles = _upper_tiles(n, self._tiles.side)[ranks.rank :: ranks.size]
+        for done, (rows, columns) in enumerate(tiles):
+            tile = self._tiles.between(rows, columns)
+            keeper.offer_rows(tile, vertices[rows], vertices[rows], columns, vertices)
+            if rows != columns:
+                keeper.offer_columns(tile, rows, columns)
+            progress("neighbours", done + 1, len(tiles))
+        mine = share(ranks, n)
+        raw = ranks.merged(keeper.raw(), mine)
+        return Lists(*ranks.joined(*self._measured(raw, np.arange(mine.start, mine.stop))))
+
+    def outside(self, rows: NDArray[Any], label: NDArray[Any]) -> Lists:
+        """Lists of some vertices among those of other labels; no list is empty without need."""
+        mine = rows[share(self._ranks, len(rows))]
+        lists = self._measured(self._raw_outside(mine, label), mine)
+        ties = (lists.certain == 0) & (lists.bound < np.inf)
+        if ties.any():  # more than a list holds that a tile cannot tell from the nearest
+            for kept, found in zip(
+                lists, self._measured_everywhere(mine[ties], label), strict=True
+            ):
+                kept[ties] = found
+        return Lists(*self._ranks.joined(*lists))
+
+    def _raw_outside(self, rows: NDArray[Any], label: NDArray[Any]) -> Raw:
+        """What tiles say about some vertices."""
+        keeper, side = self._keeper(len(rows)), self._tiles.side
+        device = self._tiles.points.device
+        vertices, labels = (torch.from_numpy(a).to(device) for a in (rows, label))
+        places = self._vertices(len(rows))
+        for part, at in zip(vertices.split(side), places.split(side), strict=True):
+            for columns in _blocks(len(label), side):
+                tile = self._tiles.between(part, columns)
+                keeper.offer_rows(tile, part, at, columns, labels)
+        return keeper.raw()
+
+    def _measured(self, raw: Raw, rows: NDArray[Any]) -> Lists:
+        """Lists of the vertices ``rows`` in the total order, with what is certain about them."""
+        near, dtype = raw.near.copy(), self._points.dtype
+        farthest = raw.keys.view(dtype).max(1, initial=0).astype(np.float64)
+        bound = farthest * (1 - TOLERANCE[dtype.name])
+        _, cosine, _ = self._metric
+        bound = np.where((near < 0).any(1), np.inf, bound * bound / 2 if cosine else bound)
+        lists = Lists(np.empty(near.shape, dtype), near, np.empty(len(near), np.int32), bound)
+        over_rows(
+            len(rows),
+            lambda i, j: kernels.measure_lists(
+                self._points, rows, near, lists.weights, i, j, *self._metric
+            ),
+        )
+        count_certain(*lists)
+        return lists
+
+    def _measured_everywhere(self, rows: NDArray[Any], label: NDArray[Any]) -> Lists:
+        """The same from all vertices of other labels, whatever ties there are."""
+        shape = len(rows), self._width
+        weights, near = np.empty(shape, self._points.dtype), np.empty(shape, np.int32)
+        over_rows(
+            len(rows),
+            lambda i, j: kernels.measure_all(
+                self._points, rows, label, weights, near, i, j, *self._metric
+            ),
+        )
+        certain = (near >= 0).sum(1, dtype=np.int32)
+        return Lists(
+            weights, near, certain, np.where(certain < self._width, np.inf, weights[:, -1])
+        )
+
+    def _keeper(self, rows: int) -> Keeper:
+        """Empty lists where the tiles are."""
+        points = self._tiles.points
+        if self._tiles.on_cpu:
+            return CompiledLists(no_lists(rows, self._width, points.dtype))
+        return TorchLists(rows, self._width, points)
+
+    def _vertices(self, n: int) -> Tensor:
+        return torch.arange(n, device=self._tiles.points.device)
+
+
+def _blocks(n: int, side: int) -> list[slice]:
+    """Consecutive rows, ``side`` at the most, in equal blocks."""
+    count = -(-n // side)
+    return [slice(n * i // count, n * (i + 1) // count) for i in range(count)]
+
+
+def _upper_tiles(n: int, side: int) -> list[tuple[slice, slice]]:
+    """The tiles on and above the diagonal."""
+    blocks = _blocks(n, side)
+    return [(rows, columns) for i, rows in enumerate(blocks) for columns in blocks[i:]]

@@ -1,0 +1,59 @@
+"""Dimension 0 of clouds whose matrix is too large: from points, without the matrix."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+from topreg._clouds import starts
+from topreg._operators import operator
+from topreg.persistence._prim import fake_forests
+
+MEMORY = 1 << 25  # bytes for a tile
+Progress = Callable[[str, int, int], None]
+
+
+def _fake(
+    points: Tensor, sizes: list[int], metric: str, longest: float, memory: int
+) -> tuple[Tensor, Tensor, Tensor]:
+    """As many edges as vertices less one if none can be missing."""
+    return fake_forests(points, sizes, longest, longest == math.inf)
+
+
+@operator(_fake)
+def tiled(
+    points: Tensor, sizes: list[int], metric: str, longest: float, memory: int
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Minimum spanning forests with the elder rule; the results are those of ``prim``.
+
+    Shape:
+        - points: (N, d), float32 or float64; normalised for the cosine.
+    """
+    return forests_of_points(points, sizes, metric, longest, memory, None)
+
+
+def forests_of_points(
+    points: Tensor,
+    sizes: Sequence[int],
+    metric: str,
+    longest: float,
+    memory: int,
+    progress: Progress | None,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The operator's body, which may also tell how far it is."""
+    from topreg.persistence._certificates import forest_of_cloud
+
+    parts = [torch.empty((0, 2), dtype=torch.int64), *[torch.empty(0, dtype=torch.int64)] * 2]
+    found = [parts]
+    for first, cloud in zip(starts(sizes)[:-1], points.split(list(sizes)), strict=True):
+        arrays = forest_of_cloud(
+            cloud.contiguous(), metric, longest, memory=memory, progress=progress
+        )
+        found.append([torch.from_numpy(array) + first for array in arrays])
+    deaths, births, elders = (
+        torch.cat(same).to(points.device) for same in zip(*found, strict=True)
+    )
+    return deaths, births, elders
