@@ -1,6 +1,8 @@
 """Topological regularisation for PyTorch: persistence pairs, tracks, and losses on them."""
 
+from topreg import distributed as distributed
 from topreg._gradients import balanced_backward
+from topreg._landmarks import Landmarks, farthest_point_sampling
 from topreg._pairs import PersistencePairs
 from topreg._proxies import (
     ExponentialAffinity,
@@ -28,6 +30,7 @@ __all__ = [
     "FlagFiltration",
     "HomologyConsistency",
     "LabelIndicators",
+    "Landmarks",
     "PersistencePairs",
     "RipsFiltration",
     "TrackCoincidence",
@@ -35,6 +38,7 @@ __all__ = [
     "deviating_perturbation",
     "edge_vectors",
     "exponential_affinity",
+    "farthest_point_sampling",
     "homology_consistency",
     "label_indicators",
     "minimum_spanning_tree",

@@ -177,6 +177,53 @@ class PersistencePairs:
         ends = labels[self.death_edges]
         return self.select(ends[:, 0] != ends[:, 1])
 
+    def renumber(self, vertices: Tensor, cloud_sizes: Sequence[int]) -> PersistencePairs:
+        """The pairs of a subsample on the vertices of the whole.
+
+        Args:
+            vertices: For each vertex of these pairs its number in the whole, numbered cloud after
+                cloud; different numbers.
+            cloud_sizes: Vertices of each cloud of the whole.
+
+        Returns:
+            The same classes; their order stays, end points of edges are put in order.
+
+        Raises:
+            TypeError: If ``vertices`` are not integers.
+            ValueError: If there is not one for each vertex, one is out of range, or the numbers of
+                clouds differ.
+
+        Shape:
+            - vertices: :math:`(N,)`, int64, N vertices in all clouds of these pairs.
+
+        Example:
+            >>> import torch
+            >>> from topreg import RipsFiltration
+            >>> points = torch.tensor([[0.0], [9.0], [1.0], [3.0]])
+            >>> some = torch.tensor([0, 2, 3])
+            >>> RipsFiltration().pairs(points[some]).renumber(some, (4,)).death_edges
+            tensor([[0, 2],
+                    [2, 3]])
+        """
+        sizes = tuple(cloud_sizes)
+        _checks.is_integer("vertices", vertices)
+        if vertices.shape != (sum(self.cloud_sizes),):
+            raise ValueError(
+                "`vertices` should have one entry per vertex of the pairs, shape "
+                f"({sum(self.cloud_sizes)},). Got {_checks.shape(vertices)}."
+            )
+        if len(sizes) != len(self.cloud_sizes):
+            raise ValueError(
+                f"`cloud_sizes` should name {len(self.cloud_sizes)} clouds. Got {len(sizes)}."
+            )
+        _checks.on_one_device("death_edges", self.death_edges, "vertices", vertices.device)
+        vertices = vertices.long()
+        _in_range("vertices", vertices, sizes)
+        births, deaths, essential = (
+            vertices[getattr(self, name)].sort(dim=1).values for name in _EDGES
+        )
+        return PersistencePairs(self.dimension, births, deaths, essential, sizes)
+
     def vertices(self) -> Tensor:
         """End points of the death edges and of the birth edges that are not (v, v).
 

@@ -1,0 +1,148 @@
+"""Landmarks: a few points that stand for a large cloud, and how far the others are from them."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from topreg import _checks
+from topreg._clouds import Clouds, join
+from topreg.metrics import METRICS, Metric, at_least_single, prepared
+
+
+class Landmarks(NamedTuple):
+    """Some points of each cloud.
+
+    Args:
+        indices: Their vertices, ascending, numbered cloud after cloud.
+        cover_radius: For each cloud the largest distance of a point to its nearest landmark.
+
+    Shape:
+        - indices: :math:`(b k,)`, int64; cover_radius: :math:`(b,)`.
+
+    Example:
+        >>> import torch
+        >>> from topreg import farthest_point_sampling
+        >>> landmarks = farthest_point_sampling(torch.tensor([[0.0], [1.0], [5.0], [6.0]]), 2)
+        >>> landmarks.indices
+        tensor([0, 3])
+    """
+
+    indices: Tensor
+    cover_radius: Tensor
+
+
+@torch.no_grad()
+def farthest_point_sampling(
+    points: Clouds, count: int, *, metric: Metric = "euclidean", start: int = 0
+) -> Landmarks:
+    r"""Landmarks chosen one after the other, each the point farthest from those before it.
+
+    .. math::
+
+        l_{k+1} = \arg\max_i \min_{j \le k} d(x_i, x_{l_j}), \qquad
+        r = \max_i \min_{j} d(x_i, x_{l_j})
+
+    The diagram of the landmarks lies within :math:`2 r` of that of the whole cloud, in bottleneck
+    distance, in every dimension, if d is a metric (the cosine distance is none).
+
+    Args:
+        points: Point clouds.
+        count: Landmarks of each cloud, k.
+        metric: As in :func:`~topreg.pairwise_distances`.
+        start: Vertex of each cloud that is the first landmark.
+
+    Returns:
+        The landmarks and the cover radius r of each cloud, in the units of the metric. Of points
+        that are equally far the one with the smallest number is chosen.
+
+    Raises:
+        TypeError: If ``points`` are not floating point.
+        ValueError: If shapes do not fit, the metric is unknown, or a cloud has fewer than ``count``
+            points or no vertex ``start``.
+
+    Shape:
+        - points: :math:`(n, d)`, :math:`(b, n, d)` or a sequence of :math:`(n_i, d)`.
+        - indices: :math:`(b k,)`, int64; cover_radius: :math:`(b,)`.
+
+    Note:
+        Constant: no gradient. Time :math:`O(k n d)`, memory :math:`O(n d)`, on the device of the
+        points; values are not checked and nothing is read back. Clouds of one size take their steps
+        together. :meth:`PersistencePairs.renumber` takes pairs of the landmarks to the whole cloud.
+
+    Source:
+        Gonzalez, Clustering to minimize the maximum intercluster distance, 1985. The bound: Chazal,
+        de Silva and Oudot, Persistence stability for geometric complexes, 2014, theorem 5.2.
+
+    Example:
+        >>> import torch
+        >>> from topreg import RipsFiltration, farthest_point_sampling
+        >>> angles = torch.arange(1000) * (2 * torch.pi / 1000)
+        >>> circle = torch.stack([angles.cos(), angles.sin()], dim=1)
+        >>> indices, cover_radius = farthest_point_sampling(circle, 64)
+        >>> loops = RipsFiltration().pairs(circle[indices], 1).renumber(indices, (1000,))
+        >>> loops
+        PersistencePairs(dimension=1, pairs=1, essential=0, cloud_sizes=(1000,))
+    """
+    rows, sizes = join(points)
+    if not callable(metric):
+        _checks.is_option("metric", metric, METRICS)
+    _check_numbers(count, start, sizes)
+    rows = at_least_single(rows) if callable(metric) else prepared(rows, metric)
+    if len(set(sizes)) == 1:
+        clouds = rows.view(len(sizes), sizes[0], rows.shape[1])
+        indices, radius = _sample(clouds, count, metric, start)
+        first = torch.arange(len(sizes), device=rows.device) * sizes[0]
+        return Landmarks((indices + first[:, None]).flatten(), radius)
+    parts, vertex = [(rows.new_empty(0, dtype=torch.int64), rows.new_empty(0))], 0
+    for cloud in rows.split(list(sizes)):
+        indices, radius = _sample(cloud[None], count, metric, start)
+        parts.append((indices[0] + vertex, radius))
+        vertex += len(cloud)
+    return Landmarks(*(torch.cat(same) for same in zip(*parts, strict=True)))
+
+
+def _sample(clouds: Tensor, count: int, metric: Metric, start: int) -> tuple[Tensor, Tensor]:
+    """Landmarks (b, k), ascending, and cover radii (b,) of clouds (b, n, d)."""
+    newest = torch.full((len(clouds), 1), start, device=clouds.device)
+    chosen, gaps = [newest], clouds.new_full(clouds.shape[:2], torch.inf)
+    for _ in range(count - 1):
+        gaps = _shrunk(gaps, clouds, newest, metric)
+        newest = gaps.argmax(1, keepdim=True)
+        chosen.append(newest)
+    radius = _shrunk(gaps, clouds, newest, metric).amax(1).clamp(min=0)
+    return torch.cat(chosen, dim=1).sort(dim=1).values, radius
+
+
+def _shrunk(gaps: Tensor, clouds: Tensor, newest: Tensor, metric: Metric) -> Tensor:
+    """Distances to the nearest landmark, -1 for landmarks: a duplicate is never chosen before."""
+    landmark = clouds.gather(1, newest[:, :, None].expand(-1, 1, clouds.shape[2]))
+    return torch.minimum(gaps, _distances(clouds, landmark, metric)).scatter(1, newest, -1.0)
+
+
+def _distances(clouds: Tensor, landmark: Tensor, metric: Metric) -> Tensor:
+    """Distances (b, n) of the points of each cloud to one, by differences."""
+    if callable(metric):
+        pairs = zip(clouds, landmark, strict=True)
+        return torch.stack([metric(cloud, one)[:, 0] for cloud, one in pairs])
+    gaps = clouds - landmark
+    if metric == "manhattan":
+        return gaps.abs().sum(2)
+    lengths: Tensor = torch.linalg.vector_norm(gaps, dim=2)
+    return lengths.square() / 2 if metric == "cosine" else lengths
+
+
+def _check_numbers(count: int, start: int, sizes: tuple[int, ...]) -> None:
+    """Refuse numbers that some cloud cannot fulfil."""
+    smallest = min(sizes, default=0)
+    if type(count) is not int or not 1 <= count <= smallest:
+        raise ValueError(
+            f"`count` should be between 1 and the {smallest} points of the smallest cloud. "
+            f"Got {count!r}."
+        )
+    if type(start) is not int or not 0 <= start < smallest:
+        raise ValueError(
+            f"`start` should be a vertex of every cloud, 0 to {smallest - 1}. Got {start!r}."
+        )

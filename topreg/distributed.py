@@ -1,0 +1,256 @@
+"""Several processes: gathering with gradient, and trees whose distances are shared out.
+
+Works on the process group that the program already has (``torch.distributed``, any backend); in a
+program without one everything is done by this process alone.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+from torch.autograd.function import FunctionCtx
+
+from topreg import _checks
+from topreg._clouds import starts
+from topreg.metrics import METRICS, at_least_single, prepared
+from topreg.persistence import MEMORY, Progress
+
+__all__ = ["all_gather", "minimum_spanning_tree"]
+
+Group = Any  # torch's type of process groups is not there on every build
+_DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+
+
+def all_gather(x: Tensor, group: Group = None) -> Tensor:
+    r"""The rows of all ranks, one rank after the other, with gradient to every rank's rows.
+
+    .. math::
+
+        \frac{\partial}{\partial x_r} \sum_{s} L_s
+
+    is the gradient that rank r receives, :math:`L_s` being the loss of which rank s calls
+    ``backward``. DistributedDataParallel takes the mean of the parameters' gradients over the W
+    ranks: it gives them that of :math:`\frac{1}{W} \sum_s L_s`. If all ranks compute one loss from
+    the gathered rows, that is the gradient of one process on the joined batch. Without it, sum
+    the parameters' gradients over the ranks and divide by W.
+
+    Args:
+        x: Rows of this rank; ranks may have different numbers of rows, none too.
+        group: Process group; the default one if left out.
+
+    Returns:
+        All rows; ``x`` itself where there is no process group.
+
+    Raises:
+        TypeError: If ``x`` is not a floating-point tensor.
+        ValueError: On all ranks, if it is no matrix on one of them, or width, dtype or
+            ``requires_grad`` differ.
+
+    Shape:
+        - x: :math:`(n_r, d)`. Output: :math:`(\sum_r n_r, d)`.
+
+    Note:
+        Collective, forward and backward: every rank must call it, and ``backward`` of something
+        that depends on the result. Differentiable twice. A rank that dies ends in an error of the
+        backend on the others. Rows travel in at least single precision.
+
+    Source:
+        The convention is that of ``torch.distributed.nn.functional.all_gather``, which demands
+        equal shapes.
+
+    Example:
+        >>> import torch
+        >>> from topreg.distributed import all_gather
+        >>> all_gather(torch.eye(2))
+        tensor([[1., 0.],
+                [0., 1.]])
+    """
+    sizes = _agreed_sizes("x", x, group, _problem("x", x))
+    if not _is_grouped():
+        return x
+    gathered: Tensor = _Gathered.apply(at_least_single(x), sizes, group)
+    return gathered.to(x.dtype)
+
+
+def minimum_spanning_tree(
+    points: Tensor,
+    *,
+    metric: str = "euclidean",
+    max_edge_length: float = math.inf,
+    group: Group = None,
+    memory_budget: int = MEMORY,
+    progress: Progress | None = None,
+    check_values: bool = True,
+) -> Tensor:
+    r"""Minimum spanning tree of the joined rows of all ranks, its distances shared out over them.
+
+    .. math::
+
+        \arg\min_{T \text{ spans } V} \sum_{(i, j) \in T} d(x_i, x_j)
+
+    Every rank gets the same edges, those that one process finds on the joined rows with
+    ``engine="tiled"``.
+
+    Args:
+        points: Rows of this rank; ranks may have different numbers of rows.
+        metric: ``"euclidean"``, ``"cosine"`` or ``"manhattan"``.
+        max_edge_length: Longer edges do not exist.
+        group: Process group; the default one if left out.
+        memory_budget: Bytes that the tiles of each rank may take.
+        progress: As in :class:`~topreg.RipsFiltration`, called on each rank that gives it.
+        check_values: Whether to look for NaN, infinity and, for the cosine, zero rows.
+
+    Returns:
+        Edges (i, j), i < j, in the total order, vertices numbered rank after rank.
+
+    Raises:
+        TypeError: If ``points`` are not a floating-point tensor.
+        ValueError: On all ranks, if shapes, dtypes or values are wrong on one of them.
+
+    Shape:
+        - points: :math:`(n_r, d)`. Output: :math:`(n - 1, 2)` int64, :math:`n = \sum_r n_r`.
+
+    Note:
+        Collective. Every rank keeps all points: memory :math:`O(n d)`. Each does its share of half
+        of the :math:`n^2` distances; the lists of neighbours are exchanged once,
+        :math:`O(n)` bytes from each rank. The tree grows on the CPU of every rank alike. Edges are
+        constant: no gradient. A rank that dies ends in an error of the backend on the others.
+
+    Source:
+        Boruvka 1926, with certificates; :class:`~topreg.RipsFiltration` has more.
+
+    Example:
+        >>> import torch
+        >>> from topreg.distributed import minimum_spanning_tree
+        >>> minimum_spanning_tree(torch.tensor([[0.0], [3.0], [1.0]]))
+        tensor([[0, 2],
+                [1, 2]])
+    """
+    _checks.is_option("metric", metric, METRICS)
+    _checks.is_at_least("max_edge_length", max_edge_length, 0)
+    _checks.is_at_least("memory_budget", memory_budget, 1)
+    with torch.no_grad():
+        problem = _problem("points", points) or _bad_values(points, metric, check_values)
+        sizes = _agreed_sizes("points", points.detach(), group, problem)
+        rows = _gathered(at_least_single(points.detach()), sizes, group)
+        from topreg.persistence._certificates import forest_of_cloud
+        from topreg.persistence._group import GroupRanks
+        from topreg.persistence._ranks import Alone
+
+        edges, _, _ = forest_of_cloud(
+            prepared(rows, metric).contiguous(), metric, max_edge_length, memory=memory_budget,
+            progress=progress,
+            ranks=GroupRanks(group, rows.device) if _is_grouped() else Alone(),
+        )  # fmt: skip
+        return torch.from_numpy(edges).to(points.device)
+
+
+class _Gathered(torch.autograd.Function):
+    """All ranks' rows; backward gives each rank its rows of the summed gradients."""
+
+    @staticmethod
+    def forward(ctx: FunctionCtx, x: Tensor, sizes: list[int], group: Group) -> Tensor:
+        ctx.task = sizes, group  # type: ignore[attr-defined]
+        return _gathered(x, sizes, group)
+
+    @staticmethod
+    def backward(ctx: FunctionCtx, *grads: Tensor) -> tuple[Tensor, None, None]:
+        return _Summed.apply(grads[0], *ctx.task), None, None  # type: ignore[attr-defined]
+
+
+class _Summed(torch.autograd.Function):
+    """This rank's rows of the sum over ranks: the transpose of gathering."""
+
+    @staticmethod
+    def forward(ctx: FunctionCtx, x: Tensor, sizes: list[int], group: Group) -> Tensor:
+        ctx.task = sizes, group  # type: ignore[attr-defined]
+        total = x.clone(memory_format=torch.contiguous_format)
+        dist.all_reduce(total, group=group)
+        first = starts(sizes)[dist.get_rank(group)]
+        return total[first : first + sizes[dist.get_rank(group)]].clone()
+
+    @staticmethod
+    def backward(ctx: FunctionCtx, *grads: Tensor) -> tuple[Tensor, None, None]:
+        return _Gathered.apply(grads[0], *ctx.task), None, None  # type: ignore[attr-defined]
+
+
+def _is_grouped() -> bool:
+    """Whether there are other processes to talk to."""
+    return dist.is_available() and dist.is_initialized()
+
+
+def _gathered(x: Tensor, sizes: list[int], group: Group) -> Tensor:
+    """Rows of all ranks; they travel filled up to one length."""
+    if not _is_grouped():
+        return x
+    padded = x.new_zeros(max(sizes), x.shape[1])
+    padded[: len(x)] = x
+    parts = [torch.empty_like(padded) for _ in sizes]
+    dist.all_gather(parts, padded, group=group)
+    return torch.cat([part[:n] for part, n in zip(parts, sizes, strict=True)])
+
+
+def _problem(name: str, x: Tensor) -> Exception | None:
+    """What is wrong with the shape or type of this rank's rows."""
+    try:
+        _checks.is_point_cloud(name, x)
+    except (TypeError, ValueError) as error:
+        return error
+    return None
+
+
+def _bad_values(points: Tensor, metric: str, check_values: bool) -> Exception | None:
+    """What is wrong with the values of this rank's rows."""
+    try:
+        if check_values:
+            _checks.are_finite("points", points)
+        if check_values and metric == "cosine":
+            _checks.have_direction("points", points)
+    except ValueError as error:
+        return error
+    return None
+
+
+def _agreed_sizes(name: str, x: Tensor, group: Group, problem: Exception | None) -> list[int]:
+    """Numbers of rows of all ranks; raises on all of them if one has a problem or differs."""
+    if not _is_grouped():
+        if problem is not None:
+            raise problem
+        return [len(x)]
+    fits = problem is None
+    own = [
+        fits,
+        *((len(x), x.shape[1], _DTYPES.index(x.dtype), x.requires_grad) if fits else [0] * 4),
+    ]
+    device = x.device if dist.get_backend(group) == "nccl" else torch.device("cpu")
+    message = torch.tensor(own, dtype=torch.int64, device=device)
+    answers = [torch.empty_like(message) for _ in range(dist.get_world_size(group))]
+    dist.all_gather(answers, message, group=group)
+    if problem is not None:
+        raise problem
+    listed = [answer.tolist() for answer in answers]
+    for rank, (fitting, *_) in enumerate(listed):
+        if not fitting:
+            raise ValueError(
+                f"`{name}` should be valid on every rank. Got invalid rows on rank {rank}, whose "
+                "error says more."
+            )
+    _, sizes, widths, dtypes, wanted = zip(*listed, strict=True)
+    _are_equal(name, "have as many coordinates", widths)
+    _are_equal(name, "have one dtype", [_DTYPES[code] for code in dtypes])
+    _are_equal(name, "require a gradient, or none,", [bool(flag) for flag in wanted])
+    return list(sizes)
+
+
+def _are_equal(name: str, what: str, values: Any) -> None:
+    """Refuse ranks that differ, on all of them."""
+    for rank, value in enumerate(values):
+        if value != values[0]:
+            raise ValueError(
+                f"`{name}` should {what} on every rank. "
+                f"Got {values[0]} on rank 0 and {value} on rank {rank}."
+            )
