@@ -50,6 +50,19 @@ def integer_clouds(draw, min_size=1, max_size=12, max_width=3, top=3, dtype=torc
 
 
 @st.composite
+def tied_matrices(draw, max_size=10, top=3, missing=False):
+    """Symmetric matrices of few values; with ``missing`` some entries are infinite."""
+    n = draw(st.integers(0, max_size))
+    values = [0.0, *map(float, range(1, top + 1)), *([math.inf] if missing else [])]
+    size = n * (n - 1) // 2
+    entries = draw(st.lists(st.sampled_from(values), min_size=size, max_size=size))
+    matrix = torch.zeros(n, n, dtype=draw(st.sampled_from((torch.float32, torch.float64))))
+    i, j = torch.triu_indices(n, n, 1)
+    matrix[i, j] = torch.tensor(entries, dtype=matrix.dtype)
+    return matrix + matrix.T
+
+
+@st.composite
 def wide_integer_clouds(draw, dtype=torch.float32):
     """Grid points with so many coordinates that distances come from products, off the origin."""
     points = draw(integer_clouds(min_size=2, dtype=dtype))

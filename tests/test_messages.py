@@ -336,7 +336,7 @@ OPTIONS = {
     ),
     f"`metric` should be {NAMED}. Got 'l2'.": lambda: pairs.diagram(three, "l2"),
     f"`metric` should be {NAMED}. Got 2.": lambda: pairwise_distances(three, metric=2),
-    '`engine` should be "auto", "prim", "annotations" or "gudhi". Got \'ripser\'.': (
+    '`engine` should be "auto", "prim", "boruvka", "tiled", "annotations" or "gudhi". Got \'ripser\'.': (
         lambda: RipsFiltration(engine="ripser")
     ),
     "`max_edge_length` should be at least 0. Got -1.": lambda: RipsFiltration(max_edge_length=-1),

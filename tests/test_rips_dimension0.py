@@ -29,6 +29,7 @@ from strategies import (
     regular_polygon,
     repeated_clouds,
     rotation,
+    tied_matrices,
     wide_integer_clouds,
 )
 from torch.testing import assert_close
@@ -41,19 +42,6 @@ DTYPES = (torch.float32, torch.float64)
 METRICS = ("euclidean", "cosine", "manhattan")
 
 any_dtype = st.sampled_from(DTYPES)
-
-
-@st.composite
-def tied_matrices(draw, max_size=10, top=3, missing=False):
-    """Symmetric matrices of few values; with ``missing`` some entries are infinite."""
-    n = draw(st.integers(0, max_size))
-    values = [0.0, *map(float, range(1, top + 1)), *([math.inf] if missing else [])]
-    size = n * (n - 1) // 2
-    entries = draw(st.lists(st.sampled_from(values), min_size=size, max_size=size))
-    matrix = torch.zeros(n, n, dtype=draw(any_dtype))
-    i, j = torch.triu_indices(n, n, 1)
-    matrix[i, j] = torch.tensor(entries, dtype=matrix.dtype)
-    return matrix + matrix.T
 
 
 # Against GUDHI

@@ -1,4 +1,8 @@
-"""Argument guards: the one place that words what is wrong with an argument and how to mend it."""
+"""Argument guards: the one place that words what is wrong with an argument and how to mend it.
+
+Compiled programs cannot stop to look at values: there the two checks of points are assertions in
+the graph, which cannot say which row is bad.
+"""
 
 from __future__ import annotations
 
@@ -141,6 +145,9 @@ def are_labels(labels: Tensor, vertices: int) -> None:
 
 def are_finite(name: str, points: Tensor) -> None:
     """Refuse rows with NaN or infinity. Reads values: synchronises the device."""
+    if torch.compiler.is_compiling():
+        torch._assert_async(points.isfinite().all(), f"`{name}` should be finite.")
+        return
     if bool(points.sum().isfinite()):  # one pass, no temporary; the sum of finite rows may overflow
         return
     bad = ~points.isfinite().all(dim=1)
@@ -153,6 +160,10 @@ def are_finite(name: str, points: Tensor) -> None:
 def have_direction(name: str, points: Tensor) -> None:
     """Refuse zero rows, whose cosine is undefined. Reads values: synchronises the device."""
     zero = (points == 0).all(dim=1)
+    if torch.compiler.is_compiling():
+        # no quotation marks: the compiler writes the text into C++
+        torch._assert_async(~zero.any(), f"`{name}` should have no zero row for the cosine.")
+        return
     if bool(zero.any()):
         raise ValueError(
             f'`{name}` should have no zero row under `metric="cosine"`. '

@@ -6,6 +6,7 @@ sizes of the clouds; vertices are numbered cloud after cloud.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 
 import torch
@@ -67,8 +68,19 @@ def starts(sizes: Sequence[int]) -> list[int]:
 
 def cloud_of(vertices: Tensor, sizes: Sequence[int]) -> Tensor:
     """Number of the cloud to which each vertex belongs."""
-    ends = torch.tensor(starts(sizes)[1:], dtype=torch.int64, device=vertices.device)
-    return torch.bucketize(vertices.contiguous(), ends, right=True)
+    if len(set(sizes)) == 1 and sizes[0]:
+        return vertices // sizes[0]
+    return torch.bucketize(vertices.contiguous(), numbers(starts(sizes)[1:], vertices), right=True)
+
+
+def numbers(values: Sequence[int], like: Tensor) -> Tensor:
+    """Integers on the device of a tensor, written there: a copy would wait for the device."""
+    steps = {b - a for a, b in itertools.pairwise(values)} or {1}
+    if len(values) and len(steps) == 1 and (step := steps.pop()) > 0:
+        return torch.arange(values[0], values[-1] + 1, step, device=like.device)
+    if like.device.type == "cpu" or not len(values):
+        return torch.tensor(values, dtype=torch.int64, device=like.device)
+    return torch.cat([torch.full((1,), value, device=like.device) for value in values])
 
 
 def _as_list(points: Sequence[Tensor], name: str) -> list[Tensor]:

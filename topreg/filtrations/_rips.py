@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from topreg import _checks
-from topreg._clouds import Clouds, cloud_of, join, join_matrices, starts
+from topreg._clouds import Clouds, cloud_of, join, join_matrices, numbers, starts
 from topreg._pairs import PersistencePairs
 from topreg._repr import constructor_call
 from topreg.filtrations._filtration import Filtration
@@ -285,8 +285,8 @@ def _entries_at(entries: Tensor, sizes: tuple[int, ...], edges: Tensor) -> Tenso
     """Mean of D[i, j] and D[j, i] for each edge; 0 for an edge (v, v)."""
     cloud = cloud_of(edges[:, 0], sizes)
     size, first, corner = (
-        torch.tensor(values, dtype=torch.int64, device=edges.device)[cloud]
-        for values in (list(sizes), starts(sizes)[:-1], starts([n * n for n in sizes])[:-1])
+        numbers(values, edges)[cloud]
+        for values in (sizes, starts(sizes)[:-1], starts([n * n for n in sizes])[:-1])
     )
     local = edges - first[:, None]
     above = entries[corner + local[:, 0] * size + local[:, 1]]

@@ -13,6 +13,7 @@ from topreg._pairs import PersistencePairs
 from topreg.filtrations import Filtration, FlagFiltration, RipsFiltration
 
 REDUCTIONS = ("mean", "none")
+RIPS = RipsFiltration()  # what modules use that were given no filtration
 
 
 def views(source: Clouds, target: Clouds) -> tuple[Tensor, Tensor]:
@@ -40,7 +41,7 @@ def given_or_found(
                 "Got an empty sequence."
             )
         return given
-    filtration = RipsFiltration() if filtration is None else filtration
+    filtration = RIPS if filtration is None else filtration
     all_pairs = getattr(filtration, "all_pairs", None)  # a filtration of one's own need not have it
     with torch.no_grad():
         if all_pairs is not None and len(dimensions) > 1:

@@ -95,7 +95,7 @@ def deviating_perturbation(
     if match_norms:
         source = _with_norms_of(source, target, eps)
     endpoints = torch.zeros(len(source), dtype=torch.bool, device=source.device)
-    endpoints[pairs.death_edges.flatten()] = True
+    endpoints = endpoints.index_fill(0, pairs.death_edges.flatten(), True)  # copies no constant
     relatives = torch.ones_like(endpoints) if related == "all" else endpoints
     sizes = list(pairs.cloud_sizes)
     parts = zip(

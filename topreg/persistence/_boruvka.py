@@ -6,14 +6,13 @@ back from the device unless edges may be missing.
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from topreg._clouds import starts
+from topreg._clouds import numbers, starts
 from topreg._operators import operator
 from topreg.persistence._prim import fake_forests
 
@@ -39,7 +38,7 @@ def forests(
     first = starts(sizes)
     for clouds in _alike(sizes):
         grown = _grow(_stacked(weights, sizes, clouds))
-        shift = _numbers([first[c] for c in clouds], weights.device)
+        shift = numbers([first[c] for c in clouds], weights)[:, None]
         rank, edges = _in_order(grown)
         edges, vertices = edges + shift[:, None], _by_death(rank, grown) + shift
         counts = [sizes[c] - 1 for c in clouds] if connected else _counts(grown)
@@ -177,13 +176,3 @@ def _stacked(weights: Tensor, sizes: Sequence[int], clouds: list[int]) -> Tensor
         n = sizes[c]
         matrix[:n, :n] = weights[corner[c] : corner[c + 1]].view(n, n)
     return matrices
-
-
-def _numbers(values: list[int], device: torch.device) -> Tensor:
-    """Integers as a column (b, 1), written on the device: a copy would wait for it."""
-    steps = {b - a for a, b in itertools.pairwise(values)} or {1}
-    if len(steps) == 1 and (step := steps.pop()) > 0:
-        numbers = torch.arange(values[0], values[-1] + 1, step, device=device)
-    else:
-        numbers = torch.cat([torch.full((1,), value, device=device) for value in values])
-    return numbers[:, None]

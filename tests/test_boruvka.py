@@ -1,0 +1,114 @@
+"""Boruvka in torch operations: edge for edge the forests of the compiled Prim and of Kruskal."""
+
+import math
+
+import pytest
+import torch
+from asserts import equal_kruskal, same_pairs
+from hypothesis import given
+from hypothesis import strategies as st
+from oracles import kruskal
+from strategies import (
+    distances_by_differences,
+    distinct_clouds,
+    gaussian,
+    integer_clouds,
+    ragged,
+    repeated_clouds,
+    tied_matrices,
+)
+
+from topreg import PersistencePairs, RipsFiltration
+from topreg.persistence._boruvka import forests
+
+BORUVKA = RipsFiltration(engine="boruvka")
+PRIM = RipsFiltration(engine="prim")
+OF_MATRICES = RipsFiltration(metric="precomputed", engine="boruvka")
+any_dtype = st.sampled_from([torch.float32, torch.float64])
+any_cloud = st.one_of(
+    distinct_clouds(), integer_clouds(min_size=0), repeated_clouds().map(lambda drawn: drawn[0])
+)
+
+
+@given(tied_matrices(missing=True), st.sampled_from([0.0, 1.0, 2.0, math.inf]))
+def test_forests_of_tied_matrices_equal_kruskal(matrix, longest):
+    filtration = RipsFiltration(metric="precomputed", max_edge_length=longest, engine="boruvka")
+    equal_kruskal(filtration.pairs(matrix), kruskal(matrix, longest))
+
+
+@given(any_cloud, any_dtype)
+def test_pairs_of_points_equal_prim(points, dtype):
+    points = points.to(dtype)
+    same_pairs(BORUVKA.pairs(points), PRIM.pairs(points))
+    same_pairs(BORUVKA.pairs(points, check_values=False), PRIM.pairs(points))
+
+
+@given(ragged(integer_clouds(min_size=0, max_size=20, dtype=torch.float32), max_clouds=6))
+def test_ragged_batches_equal_prim(clouds):
+    same_pairs(BORUVKA.pairs(clouds), PRIM.pairs(clouds))
+
+
+@given(st.lists(tied_matrices(missing=True), max_size=5, min_size=1))
+def test_ragged_matrices_with_missing_edges_equal_kruskal(matrices):
+    matrices = [matrix.double() for matrix in matrices]
+    for part, matrix in zip(OF_MATRICES.pairs(matrices).split(), matrices, strict=True):
+        equal_kruskal(part, kruskal(matrix))
+
+
+@pytest.mark.parametrize("sizes", [[], [0], [1], [0, 0], [1, 0, 1], [16, 17, 33, 2, 64, 5, 65, 0]])
+@pytest.mark.parametrize("connected", [True, False])
+def test_sizes_on_both_sides_of_powers_of_two(sizes, connected):
+    clouds = [gaussian(n, n, 3) for n in sizes]
+    weights = [distances_by_differences(cloud).flatten() for cloud in clouds]
+    found = forests(torch.cat([gaussian(0, 0), *weights]), sizes, math.inf, connected)
+    deaths, births, elders = (
+        [*map(tuple, found[0].tolist())],
+        *map(torch.Tensor.tolist, found[1:]),
+    )
+    first = 0
+    for cloud in clouds:
+        expected = kruskal(distances_by_differences(cloud))
+        for edge, vertex in zip(*expected[:2], strict=True):
+            assert deaths.pop(0) == (first + edge[0], first + edge[1])
+            assert births.pop(0) == first + vertex
+        for vertex in expected[2]:
+            assert elders.pop(0) == first + vertex
+        first += len(cloud)
+    assert (deaths, births, elders) == ([], [], [])
+
+
+@pytest.mark.parametrize("n", [100, 257, 300])
+@pytest.mark.parametrize("top", [2, 40, 10**6])
+def test_many_vertices_equal_prim(n, top):
+    upper = torch.randint(0, top, (n, n), generator=torch.Generator().manual_seed(n)).triu(1)
+    matrix = (upper + upper.T).float()
+    expected = RipsFiltration(metric="precomputed").pairs(matrix)
+    same_pairs(OF_MATRICES.pairs(matrix), expected)
+
+
+def test_a_path_whose_weights_fall_needs_the_pointers_to_be_followed_far():
+    n = 200
+    matrix = torch.full((n, n), math.inf).fill_diagonal_(0)
+    i = torch.arange(n - 1)
+    matrix[i, i + 1] = matrix[i + 1, i] = torch.arange(n - 1, 0, -1.0)
+    equal_kruskal(OF_MATRICES.pairs(matrix), kruskal(matrix))
+
+
+def test_negative_zero_is_zero():
+    matrix = torch.tensor([[0.0, -0.0, 0.0], [-0.0, 0.0, 1.0], [0.0, 1.0, 0.0]])
+    weights = matrix.flatten()
+    deaths, births, elders = forests(weights, [3], math.inf, False)
+    assert deaths.tolist() == [[0, 1], [0, 2]]
+    assert (births.tolist(), elders.tolist()) == ([1, 2], [0])
+
+
+def test_distances_that_overflow_are_edges():
+    points = torch.tensor([[0.0], [3e38], [-3e38]])
+    same_pairs(BORUVKA.pairs(points), PRIM.pairs(points))
+
+
+def test_half_precision_is_selected_in_single():
+    points = gaussian(0, 2, 30, 8).bfloat16()
+    found = BORUVKA.pairs(points)
+    assert isinstance(found, PersistencePairs)
+    same_pairs(found, PRIM.pairs(points))

@@ -1,0 +1,197 @@
+"""What happens on other devices: on fake ones everywhere, on real ones where there is one."""
+
+import math
+
+import pytest
+import torch
+from asserts import same_pairs
+from strategies import gaussian, two_clusters
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.testing import assert_close
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+from topreg import (
+    DeviatingPerturbation,
+    HomologyConsistency,
+    PersistencePairs,
+    RipsFiltration,
+    TrackCoincidence,
+    farthest_point_sampling,
+    minimum_spanning_tree,
+)
+from topreg.metrics import _selection
+from topreg.metrics._on_device import direct_distances, distances_within
+from topreg.persistence import _dispatch
+from topreg.persistence._boruvka import forests
+
+RIPS = RipsFiltration()
+
+
+class OnDevice(TorchDispatchMode):
+    """Refuses every operation that touches or makes a tensor on the CPU, or reads a value back.
+
+    Fake tensors refuse reading by themselves: no value, no shape that depends on values.
+    """
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        result = function(*args, **(kwargs or {}))
+        for tensor in tree_leaves((args, kwargs, result)):
+            if isinstance(tensor, torch.Tensor):
+                assert tensor.device.type == "cuda", function
+        return result
+
+
+@pytest.fixture
+def traced(monkeypatch):
+    """Operators replaced by their bodies, fake tensors on a device that need not exist."""
+    monkeypatch.setattr(_dispatch, "boruvka", forests)
+    monkeypatch.setattr(_selection, "dense_distances", distances_within)
+    monkeypatch.setattr(_selection, "cross_distances", direct_distances)
+    with FakeTensorMode(), OnDevice():
+        yield
+
+
+def fake(*shape, dtype=torch.float32):
+    return torch.empty(shape, dtype=dtype, device="cuda", requires_grad=dtype.is_floating_point)
+
+
+@pytest.mark.usefixtures("traced")
+@pytest.mark.parametrize("metric", ["euclidean", "cosine", "manhattan"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
+@pytest.mark.parametrize(
+    "clouds",
+    [
+        lambda dtype: fake(33, 16, dtype=dtype),
+        lambda dtype: fake(4, 9, 16, dtype=dtype),
+        lambda dtype: [fake(n, 16, dtype=dtype) for n in (3, 40, 0, 1, 17)],
+    ],
+    ids=["one", "batch", "ragged"],
+)
+def test_selection_and_loss_never_leave_the_device(clouds, metric, dtype):
+    points = clouds(dtype)
+    filtration = RipsFiltration(metric=metric)
+    pairs = filtration.pairs(points, check_values=False)
+    sizes = pairs.cloud_sizes
+    assert len(pairs) == sum(sizes) - sum(n > 0 for n in sizes)
+    assert len(pairs.essential_edges) == sum(n > 0 for n in sizes)
+    assert pairs.death_edges.device.type == pairs.birth_edges.device.type == "cuda"
+    labels = torch.zeros(sum(sizes), dtype=torch.int64, device="cuda")
+    target = fake(sum(sizes), 16, dtype=dtype)
+    terms = [
+        TrackCoincidence(orientation="aligned")(points, target, pairs=pairs),
+        DeviatingPerturbation(match_norms=True)(points, target, labels, pairs=pairs),
+        HomologyConsistency(perturbation_weight=0.5)(points, target, labels, pairs=pairs),
+        filtration.diagram(pairs, points).sum(),
+    ]
+    assert all(term.requires_grad and term.device.type == "cuda" for term in terms)
+
+
+@pytest.mark.usefixtures("traced")
+def test_landmarks_never_leave_the_device():
+    for points in (fake(30, 4), fake(3, 30, 4), [fake(8, 4), fake(9, 4)]):
+        indices, radius = farthest_point_sampling(points, 5)
+        assert len(indices) == 5 * len(radius)
+
+
+@pytest.mark.usefixtures("traced")
+def test_reading_back_would_be_noticed():
+    with pytest.raises(torch._subclasses.fake_tensor.DataDependentOutputException):
+        RIPS.pairs(fake(9, 3))  # looks for NaN
+    with pytest.raises(torch._subclasses.fake_tensor.DataDependentOutputException):
+        RipsFiltration(max_edge_length=1.0).pairs(fake(9, 3), check_values=False)
+    with pytest.raises(AssertionError, match="copy"):
+        fake(3).cpu()
+
+
+def test_a_small_cloud_may_go_over_the_cpu(monkeypatch):
+    monkeypatch.setitem(_dispatch.OVER_THE_CPU, "cuda", 8)
+    with FakeTensorMode():
+        calls = []
+        for name in ("prim", "boruvka"):
+            engine = getattr(_dispatch, name)
+            monkeypatch.setattr(
+                _dispatch, name, lambda *a, e=engine, n=name: calls.append(n) or e(*a)
+            )
+        RIPS.pairs(fake(8, 3), check_values=False)
+        RIPS.pairs(fake(9, 3), check_values=False)
+        RIPS.pairs([fake(9, 3), fake(2, 3)], check_values=False)
+    assert calls == ["prim", "boruvka", "boruvka"]
+    assert set(_dispatch.OVER_THE_CPU.values()) <= {0, 8}
+
+
+def test_the_distances_of_other_devices_are_those_of_the_cpu():
+    for points in (gaussian(0, 60, 20).float(), two_clusters(0, 20, 64), gaussian(1, 9, 3) + 100):
+        points = torch.cat([points, points[:3]])
+        for manhattan in (False, True):
+            sizes = [10, 0, len(points) - 10]
+            actual = distances_within(points, sizes, manhattan)
+            expected = _selection.dense_distances(points, sizes, manhattan)
+            tolerance = 2e-5 if points.dtype == torch.float32 else 2e-12
+            assert_close(actual, expected, rtol=tolerance, atol=0)
+            assert_close(actual[:100].view(10, 10), actual[:100].view(10, 10).T, rtol=0, atol=0)
+
+
+def test_a_half_precision_product_does_not_reach_the_distances():
+    points = gaussian(0, 40, 30).float()
+    expected = distances_within(points, [40], False)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert_close(distances_within(points, [40], False), expected, rtol=0, atol=0)
+        found = forests(expected, [40], math.inf, True)
+    same = forests(expected, [40], math.inf, True)
+    assert all(torch.equal(a, b) for a, b in zip(found, same, strict=True))
+
+
+# On a machine with an accelerator
+
+needs_gpu = pytest.mark.skipif(
+    not torch.cuda.is_available(), reason="needs an accelerator: torch.cuda.is_available() is false"
+)
+
+
+def moved(pairs):
+    assert isinstance(pairs, PersistencePairs)
+    assert pairs.death_edges.is_cuda
+    return pairs.to("cpu")
+
+
+@pytest.mark.gpu
+@needs_gpu
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("engine", ["auto", "boruvka", "tiled", "annotations"])
+def test_an_accelerator_gives_the_pairs_of_the_cpu(engine, dtype):
+    for points in (
+        torch.randint(0, 3, (80, 3), generator=torch.Generator().manual_seed(0)).to(dtype),
+        gaussian(0, 200, 12).to(dtype),
+        gaussian(0, 3, 20, 5).to(dtype),
+    ):
+        on_device = RipsFiltration(engine=engine).pairs(points.cuda())
+        if dtype == torch.float64 or (points.ndim == 2 and points.shape[1] == 3):
+            same_pairs(moved(on_device), RIPS.pairs(points))
+        lengths = RIPS.diagram(moved(on_device), points)
+        assert_close(lengths, RIPS.diagram(RIPS.pairs(points), points))
+
+
+@pytest.mark.gpu
+@needs_gpu
+def test_matrices_on_an_accelerator():
+    upper = torch.randint(0, 9, (100, 100), generator=torch.Generator().manual_seed(0)).triu(1)
+    matrix = (upper + upper.T).float()
+    assert_close(minimum_spanning_tree(matrix.cuda()).cpu(), minimum_spanning_tree(matrix))
+    matrix = matrix.masked_fill(matrix > 5, math.inf).fill_diagonal_(0)
+    of_matrices = RipsFiltration(metric="precomputed")
+    same_pairs(moved(of_matrices.pairs(matrix.cuda())), of_matrices.pairs(matrix))
+
+
+@pytest.mark.gpu
+@needs_gpu
+def test_nothing_waits_for_the_accelerator():
+    points = torch.randn(4, 50, 8, device="cuda", requires_grad=True)
+    target = torch.randn(4, 50, 8, device="cuda")
+    RIPS.pairs(points, check_values=False)  # kernels load, streams open
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        pairs = RIPS.pairs(points, check_values=False)
+        TrackCoincidence()(points, target, pairs=pairs).backward()
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
