@@ -23,6 +23,7 @@ from topreg import (
     deviating_perturbation,
     edge_vectors,
     exponential_affinity,
+    farthest_point_sampling,
     homology_consistency,
     label_indicators,
     minimum_spanning_tree,
@@ -76,6 +77,20 @@ def several(count):
 
 
 SHAPES = {
+    "`count` should be between 1 and the 3 points of the smallest cloud. Got 4.": (
+        lambda: farthest_point_sampling(three, 4)
+    ),
+    "`start` should be a vertex of every cloud, 0 to 2. Got 3.": (
+        lambda: farthest_point_sampling(three, 1, start=3)
+    ),
+    "`vertices` should have one entry per vertex of the pairs, shape (3,). Got (2,).": (
+        lambda: pairs.renumber(torch.arange(2), (9,))
+    ),
+    "`cloud_sizes` should name 1 clouds. Got 2.": lambda: pairs.renumber(torch.arange(3), (9, 9)),
+    '`metric` should be "euclidean", "cosine" or "manhattan" with `engine="tiled"`. '
+    "Got 'precomputed'. Use `engine=\"auto\"`.": (
+        lambda: RipsFiltration(metric="precomputed", engine="tiled")
+    ),
     "`points` should have shape (n, d). Got (5,).": lambda: RIPS.pairs(torch.ones(5)),
     "`points` should have shape (n, d). Got (1, 2, 3, 4).": lambda: RIPS.pairs(
         torch.ones(1, 2, 3, 4)
@@ -336,9 +351,8 @@ OPTIONS = {
     ),
     f"`metric` should be {NAMED}. Got 'l2'.": lambda: pairs.diagram(three, "l2"),
     f"`metric` should be {NAMED}. Got 2.": lambda: pairwise_distances(three, metric=2),
-    '`engine` should be "auto", "prim", "boruvka", "tiled", "annotations" or "gudhi". Got \'ripser\'.': (
-        lambda: RipsFiltration(engine="ripser")
-    ),
+    '`engine` should be "auto", "prim", "boruvka", "tiled", "annotations" or "gudhi". '
+    "Got 'ripser'.": (lambda: RipsFiltration(engine="ripser")),
     "`max_edge_length` should be at least 0. Got -1.": lambda: RipsFiltration(max_edge_length=-1),
     "`max_edge_length` should be at least 0. Got nan.": lambda: RipsFiltration(max_edge_length=NAN),
     "`dimension` should be a non-negative integer. Got -1.": lambda: RIPS.all_pairs(three, -1),
@@ -525,13 +539,14 @@ def test_shapes_are_checked_without_values():
 def raises_in(path):
     """Line ranges of the ``raise`` statements of a file, re-raised errors apart."""
     tree = ast.parse(path.read_text())
-    found = [node for node in ast.walk(tree) if isinstance(node, ast.Raise) and node.exc]
+    found = [n for n in ast.walk(tree) if isinstance(n, ast.Raise) and isinstance(n.exc, ast.Call)]
     return {(path.name, node.lineno, node.end_lineno) for node in found}
 
 
 def test_every_raise_of_the_library_has_a_case():
     package = pathlib.Path(topreg.__file__).parent
-    stated = set().union(*(raises_in(path) for path in package.rglob("*.py")))
+    alone = [path for path in package.rglob("*.py") if path.name != "distributed.py"]
+    stated = set().union(*map(raises_in, alone))  # several ranks: tests/test_distributed.py
     assert len(stated) > 20
     seen = set()
     for kind, _, call in CASES:
@@ -552,7 +567,7 @@ def test_only_built_in_classes_are_raised_and_nothing_is_asserted():
     for path in package.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
             assert not isinstance(node, ast.Assert), path
-            if isinstance(node, ast.Raise) and node.exc:
+            if isinstance(node, ast.Raise) and isinstance(node.exc, ast.Call):
                 assert node.exc.func.id in {"ValueError", "TypeError"}, path
 
 

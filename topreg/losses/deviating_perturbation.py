@@ -102,7 +102,7 @@ def deviating_perturbation(
         source.split(sizes), target.split(sizes), labels.split(sizes),
         endpoints.split(sizes), relatives.split(sizes), strict=True,
     )  # fmt: skip
-    terms = [_terms(*part, eps) for part in parts]
+    terms = [_terms(*part, eps) for part in parts if len(part[0])]
     none = (source[:0] + target[:0]).sum(1)  # attaches the loss of no cloud to the graph
     values = torch.cat([none, *(value for value, _ in terms)])
     counted = torch.cat([endpoints[:0], *(has for _, has in terms)])
