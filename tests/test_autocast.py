@@ -58,8 +58,13 @@ def test_pairs_are_the_same(setting, metric, dtype):
     points = torch.nn.functional.normalize(gaussian(0, 120, 64), dim=1).to(dtype)
     filtration = RipsFiltration(metric=metric)
     expected = filtration.pairs(points)
+    others = [] if callable(metric) else ["boruvka", "tiled"]
+    others = [RipsFiltration(metric=metric, engine=engine) for engine in others]
+    chosen = [other.pairs(points) for other in others]
     with setting():
         same_pairs(filtration.pairs(points), expected)
+        for other, pairs in zip(others, chosen, strict=True):
+            same_pairs(other.pairs(points), pairs)
         same_pairs(filtration.pairs([points, points[:9]]).split()[0], expected)
 
 

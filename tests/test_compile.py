@@ -14,7 +14,9 @@ from topreg import (
 )
 from topreg.metrics._selection import cross_distances, dense_distances
 from topreg.persistence._annotations import annotate, annotate_edges
+from topreg.persistence._boruvka import boruvka
 from topreg.persistence._prim import prim
+from topreg.persistence._tiled import tiled
 
 LABELS = torch.arange(9) % 2
 
@@ -50,6 +52,62 @@ def test_losses_given_pairs_compile_without_a_graph_break(module, labels):
         value.backward()
         results.append((value.detach(), leaf.grad))
     assert_close(results[1], results[0])
+
+
+SELECTIONS = {
+    "prim": RipsFiltration(),
+    "boruvka": RipsFiltration(engine="boruvka"),
+    "tiled": RipsFiltration(engine="tiled"),
+    "threshold": RipsFiltration(max_edge_length=1.5),
+    "cosine": RipsFiltration(metric="cosine"),
+}
+
+
+@pytest.mark.parametrize("filtration", SELECTIONS.values(), ids=SELECTIONS)
+@pytest.mark.parametrize("dimensions", [(0,), (0, 1)])
+def test_selection_and_loss_compile_without_a_graph_break(filtration, dimensions):
+    if max(dimensions) and filtration.engine != "auto":
+        filtration = RipsFiltration(engine="annotations")
+    module = TrackCoincidence(filtration, dimensions)
+    source, target = gaussian(0, 2, 9, 3, dtype=torch.float32)
+    compiled = torch.compile(module, backend="aot_eager", fullgraph=True)
+    results = []
+    for function in (module, compiled):
+        leaf = source.clone().requires_grad_()
+        value = function(leaf, target)
+        value.backward()
+        results.append((value.detach(), leaf.grad))
+    assert_close(results[1], results[0])
+
+
+def test_the_default_module_and_batches_compile():
+    clouds = gaussian(0, 2, 3, 9, 4, dtype=torch.float32)
+    module = TrackCoincidence()
+    compiled = torch.compile(module, backend="aot_eager", fullgraph=True)
+    assert_close(compiled(*clouds), module(*clouds))
+
+
+@pytest.mark.parametrize("metric", ["euclidean", "cosine"])
+def test_a_compiled_program_refuses_bad_points(metric):
+    compiled = torch.compile(
+        TrackCoincidence(RipsFiltration(metric=metric)), backend="aot_eager", fullgraph=True
+    )
+    good = gaussian(0, 9, 4, dtype=torch.float32)
+    bad = good.clone()
+    bad[2] = torch.nan if metric == "euclidean" else 0
+    text = "be finite" if metric == "euclidean" else "have no zero row for the cosine"
+    with pytest.raises(RuntimeError, match=f"`points` should {text}"):
+        compiled(bad, good)
+
+
+@pytest.mark.parametrize("connected", [False, True])
+def test_boruvka_and_tiles_have_sound_fakes(connected):
+    points = gaussian(0, 5, 3)
+    weights = pairwise_distances(points).flatten()
+    checks = ("test_schema", "test_faketensor")
+    longest = float("inf") if connected else 2.0
+    torch.library.opcheck(boruvka, (weights, [5], longest, connected), test_utils=checks)
+    torch.library.opcheck(tiled, (points, [3, 0, 2], "euclidean", longest, 99), test_utils=checks)
 
 
 @pytest.mark.parametrize("connected", [False, True])
