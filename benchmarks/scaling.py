@@ -31,7 +31,7 @@ from topreg.distributed import minimum_spanning_tree
 OUT = Path(__file__).parent / "results" / "scaling.json"
 SIZES = [(1_000, 512), (2_000, 512), (5_000, 512), (10_000, 512), (20_000, 512), (50_000, 512)]
 SIZES += [(100_000, 128)]
-RANKED = 20_000  # points of the comparison of processes
+RANKED = 50_000  # points of the comparison of processes
 ROWS, NEAREST = 2048, 16  # the measure: tiles of so many rows, so many nearest of each
 
 

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 
-import torch
 from torch import Tensor
 
 from topreg._compiled import over_rows
 from topreg.metrics._on_device import direct_distances
 from topreg.metrics._selection import full_precision_mm, rounding_bound
 
-BLOCK = 4096  # rows held in double precision at a time
+SOME = 4096  # rows, about, among which the shift is chosen
 FEW_UNDECIDED = 16  # one entry in so many, from which a whole tile is measured by differences
 
 
@@ -96,19 +94,18 @@ def _side(points: Tensor, memory: int, buffers: int) -> int:
 
 
 def _shift(points: Tensor) -> Tensor | None:
-    """The point by which rows are shifted before their products, as in ``_kernels.centre``."""
-    if len(points) == 0:
-        return None
+    """The row by which rows are shifted before their products, if that is better than none.
 
-    def blocks() -> Iterator[Tensor]:
-        return (_widest(block) for block in points.split(BLOCK))
-
-    mean = torch.stack([block.sum(0) for block in blocks()]).sum(0) / len(points)
-    squares = torch.cat([(block - mean).square().sum(1) for block in blocks()])
-    nearest = squares.argmin()
-    if not bool(squares[nearest] < mean.square().sum()):
+    As in ``_kernels.centre`` it is a data value near the middle, here of some rows: where it lies
+    changes rounding alone.
+    """
+    some = points[:: max(1, len(points) // SOME)]
+    if len(some) == 0:
         return None
-    return points[nearest]
+    wide = _widest(some)
+    mean = wide.mean(0)
+    squares = (wide - mean).square().sum(1)
+    return some[squares.argmin()] if bool(squares.min() < mean.square().sum()) else None
 
 
 def _widest(x: Tensor) -> Tensor:
