@@ -27,8 +27,11 @@ from topreg import (
     homology_consistency,
     label_indicators,
     minimum_spanning_tree,
+    most_persistent,
     pairwise_distances,
+    persistence_between,
     persistence_tracks,
+    total_persistence,
     track_coincidence,
 )
 from topreg.persistence import find_pairs
@@ -77,6 +80,13 @@ def several(count):
 
 
 SHAPES = {
+    "`power` should be positive. Got 0.": lambda: total_persistence(three, power=0),
+    "`diagram` should have shape (m, 2). Got (3, 3).": lambda: persistence_between(three, 1),
+    "`count` should be a non-negative integer. Got -1.": lambda: most_persistent(three[:, :2], -1),
+    "`clouds` should have one entry per pair, shape (3,). Got (2,).": (
+        lambda: most_persistent(three[:, :2], 1, torch.arange(2))
+    ),
+    "`low` should be at most `high`. Got 2 and 1.": lambda: persistence_between(three[:, :2], 2, 1),
     "`count` should be between 1 and the 3 points of the smallest cloud. Got 4.": (
         lambda: farthest_point_sampling(three, 4)
     ),

@@ -1,6 +1,7 @@
 """Topological regularisation for PyTorch: persistence pairs, tracks, and losses on them."""
 
 from topreg import distributed as distributed
+from topreg._filters import most_persistent, persistence_between
 from topreg._gradients import balanced_backward
 from topreg._landmarks import Landmarks, farthest_point_sampling
 from topreg._pairs import PersistencePairs
@@ -13,17 +14,24 @@ from topreg._proxies import (
 from topreg._tracks import edge_vectors, persistence_tracks
 from topreg.filtrations import Filtration, FlagFiltration, RipsFiltration
 from topreg.losses import (
+    ConnectivityLoss,
     DeviatingPerturbation,
     HomologyConsistency,
+    PersistenceEntropy,
+    TotalPersistence,
     TrackCoincidence,
+    connectivity_loss,
     deviating_perturbation,
     homology_consistency,
+    persistence_entropy,
+    total_persistence,
     track_coincidence,
 )
 from topreg.metrics import pairwise_distances
 from topreg.persistence import minimum_spanning_tree
 
 __all__ = [
+    "ConnectivityLoss",
     "DeviatingPerturbation",
     "ExponentialAffinity",
     "Filtration",
@@ -31,10 +39,13 @@ __all__ = [
     "HomologyConsistency",
     "LabelIndicators",
     "Landmarks",
+    "PersistenceEntropy",
     "PersistencePairs",
     "RipsFiltration",
+    "TotalPersistence",
     "TrackCoincidence",
     "balanced_backward",
+    "connectivity_loss",
     "deviating_perturbation",
     "edge_vectors",
     "exponential_affinity",
@@ -42,8 +53,12 @@ __all__ = [
     "homology_consistency",
     "label_indicators",
     "minimum_spanning_tree",
+    "most_persistent",
     "pairwise_distances",
+    "persistence_between",
+    "persistence_entropy",
     "persistence_tracks",
+    "total_persistence",
     "track_coincidence",
 ]
 

@@ -61,6 +61,14 @@ def is_point_cloud(name: str, points: Tensor) -> None:
     is_floating(name, points)
 
 
+def is_diagram(name: str, diagram: Tensor) -> None:
+    """Refuse what is not floating-point rows of birth and death."""
+    is_tensor(name, diagram)
+    is_floating(name, diagram)
+    if diagram.ndim != 2 or diagram.shape[1] != 2:
+        raise ValueError(f"`{name}` should have shape (m, 2). Got {shape(diagram)}.")
+
+
 def is_square(name: str, matrix: Tensor) -> None:
     """Refuse what is not one floating-point square matrix."""
     is_tensor(name, matrix)
@@ -81,6 +89,12 @@ def is_at_least(name: str, value: float, bound: float) -> None:
     """Refuse a number below its bound, and NaN."""
     if not value >= bound:
         raise ValueError(f"`{name}` should be at least {bound}. Got {value}.")
+
+
+def is_positive(name: str, value: float) -> None:
+    """Refuse a number that is not above 0, and NaN."""
+    if not value > 0:
+        raise ValueError(f"`{name}` should be positive. Got {value}.")
 
 
 def match(source: Tensor, target: Tensor) -> None:

@@ -50,6 +50,38 @@ def given_or_found(
         return [filtration.pairs(geometry, dimension) for dimension in dimensions]
 
 
+def diagrams_of(
+    points: Clouds,
+    pairs: PersistencePairs | Sequence[PersistencePairs] | None,
+    filtration: Filtration | None,
+    dimensions: Sequence[int],
+) -> list[tuple[PersistencePairs, Tensor]]:
+    """Pairs of each dimension, given or found, and their births and deaths with gradient."""
+    filtration = RIPS if filtration is None else filtration
+    found = given_or_found(pairs, filtration, dimensions, points)
+    return [(part, filtration.diagram(part, points)) for part in found]
+
+
+def over_clouds(values: Tensor, pairs: PersistencePairs, reduction: str) -> Tensor:
+    """Sum of the values of each cloud's pairs, or the mean of these sums over the clouds.
+
+    Shape:
+        - values: (m,). Output: (clouds,) for ``"none"``, () for ``"mean"``.
+    """
+    clouds = len(pairs.cloud_sizes)
+    if reduction == "mean":
+        return values.sum() / max(clouds, 1)
+    return values.new_zeros(clouds).index_add(0, pairs.cloud(), values)
+
+
+def safe_power(values: Tensor, exponent: float) -> Tensor:
+    """Powers of non-negative numbers; 0 where they are 0, with zero derivatives."""
+    if exponent == 1:
+        return values
+    positive = values > 0
+    return torch.where(positive, torch.where(positive, values, 1.0).pow(exponent), 0.0)
+
+
 def flips_from(filtration: Filtration | None, source: Clouds, geometry: Clouds | None) -> Clouds:
     """Points in which the modules decide flips; the geometry of a graph is its weights."""
     return source if geometry is None or isinstance(filtration, FlagFiltration) else geometry
@@ -63,6 +95,12 @@ def one_object(pairs: object) -> PersistencePairs:
             "The modules and `homology_consistency` take several."
         )
     return pairs
+
+
+def are_of_dimension_0(pairs: PersistencePairs) -> None:
+    """Refuse pairs of another dimension."""
+    if pairs.dimension != 0:
+        raise ValueError(f"`pairs` should be of dimension 0. Got {pairs.dimension}.")
 
 
 def check_dimensions(dimensions: Sequence[int]) -> tuple[int, ...]:

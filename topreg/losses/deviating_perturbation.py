@@ -90,8 +90,7 @@ def deviating_perturbation(
     labels = join_labels(labels)
     _checks.are_labels(labels, len(source))
     check_rows(_common.one_object(pairs), source, "source")
-    if pairs.dimension != 0:
-        raise ValueError(f"`pairs` should be of dimension 0. Got {pairs.dimension}.")
+    _common.are_of_dimension_0(pairs)
     if match_norms:
         source = _with_norms_of(source, target, eps)
     endpoints = torch.zeros(len(source), dtype=torch.bool, device=source.device)

@@ -1,0 +1,111 @@
+"""Which pairs to keep, by their persistence: masks for :meth:`PersistencePairs.select`."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from topreg import _checks
+
+
+def most_persistent(diagram: Tensor, count: int, clouds: Tensor | None = None) -> Tensor:
+    r"""The pairs of largest persistence.
+
+    .. math::
+
+        |\{\nu : l_\nu > l_\mu\}| < k, \qquad l = a_d - a_b
+
+    Args:
+        diagram: Births and deaths.
+        count: k, how many to keep, of each cloud.
+        clouds: Which cloud each pair belongs to, :meth:`PersistencePairs.cloud`; one if left out.
+
+    Returns:
+        A mask, true for the ``count`` most persistent pairs of each cloud; of equal ones the
+        earlier pairs.
+
+    Raises:
+        TypeError: If ``diagram`` is not floating point or ``clouds`` are not integers.
+        ValueError: If ``diagram`` is no diagram, ``clouds`` have another length, or ``count`` is
+            negative.
+
+    Shape:
+        - diagram: :math:`(m, 2)`; clouds: :math:`(m,)`. Output: :math:`(m,)`, bool.
+
+    Note:
+        Constant. Time :math:`O(m \log m)`.
+
+    Source:
+        The :math:`i_0` of Gabrielsson et al., A topology layer for machine learning, AISTATS 2020,
+        keeps the others: invert the mask.
+
+    Example:
+        >>> import torch
+        >>> from topreg import RipsFiltration, most_persistent, total_persistence
+        >>> points, rips = torch.tensor([[0.0], [1.0], [3.0], [9.0]]), RipsFiltration()
+        >>> pairs = rips.pairs(points)
+        >>> small = ~most_persistent(rips.diagram(pairs, points), 1)
+        >>> total_persistence(points, pairs=pairs.select(small))  # all but the longest
+        tensor(3.)
+    """
+    _checks.is_diagram("diagram", diagram)
+    if type(count) is not int or count < 0:
+        raise ValueError(f"`count` should be a non-negative integer. Got {count!r}.")
+    if clouds is None:
+        clouds = torch.zeros(len(diagram), dtype=torch.int64, device=diagram.device)
+    _checks.is_integer("clouds", clouds)
+    if clouds.shape != diagram.shape[:1]:
+        raise ValueError(
+            f"`clouds` should have one entry per pair, shape ({len(diagram)},). "
+            f"Got {_checks.shape(clouds)}."
+        )
+    lengths = (diagram[:, 1] - diagram[:, 0]).detach()
+    order = lengths.argsort(dim=0, descending=True, stable=True)
+    order = order[clouds[order].argsort(dim=0, stable=True)]
+    own = clouds[order]
+    place = torch.arange(len(order), device=order.device) - torch.searchsorted(own, own)
+    return torch.zeros_like(lengths, dtype=torch.bool).scatter(0, order, place < count)
+
+
+def persistence_between(diagram: Tensor, low: float, high: float = math.inf) -> Tensor:
+    r"""The pairs whose persistence lies in a band.
+
+    .. math::
+
+        l_{low} \le a_d - a_b \le l_{high}
+
+    Args:
+        diagram: Births and deaths.
+        low: Smallest persistence to keep, in the units of the filtration.
+        high: Largest persistence to keep.
+
+    Returns:
+        A mask, true for the pairs in the band, its ends included.
+
+    Raises:
+        TypeError: If ``diagram`` is not floating point.
+        ValueError: If ``diagram`` is no diagram, or the band is empty.
+
+    Shape:
+        - diagram: :math:`(m, 2)`. Output: :math:`(m,)`, bool.
+
+    Note:
+        Constant. Time :math:`O(m)`.
+
+    Source:
+        Common practice; a threshold on persistence removes what noise of half its size may cause
+        (Cohen-Steiner et al., Stability of persistence diagrams, 2007).
+
+    Example:
+        >>> import torch
+        >>> from topreg import persistence_between
+        >>> persistence_between(torch.tensor([[0.0, 0.1], [0.0, 1.0], [0.5, 3.0]]), 0.2, 2.0)
+        tensor([False,  True, False])
+    """
+    _checks.is_diagram("diagram", diagram)
+    if not low <= high:
+        raise ValueError(f"`low` should be at most `high`. Got {low} and {high}.")
+    lengths = diagram[:, 1] - diagram[:, 0]
+    return (lengths >= low) & (lengths <= high)
