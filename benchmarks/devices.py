@@ -24,9 +24,9 @@ def default_device() -> str:
     return "cpu" if accelerator is None else accelerator.type
 
 
-def waited(filtration: RipsFiltration, points: torch.Tensor, device: str) -> None:
+def waited(filtration: RipsFiltration, points: torch.Tensor) -> None:
     """One call, and the end of its work on the device of the points."""
-    filtration.pairs(points.to(device), check_values=False).to(points.device)
+    filtration.pairs(points, check_values=False)
     if points.device.type != "cpu":
         torch.accelerator.synchronize()
 
@@ -46,8 +46,8 @@ def main() -> None:
         points = torch.stack(clouds).to(options.device)
         there, over = medians(
             [
-                lambda p=points: waited(RipsFiltration(engine="boruvka"), p, options.device),
-                lambda p=points: waited(RipsFiltration(engine="prim"), p, "cpu"),
+                lambda p=points: waited(RipsFiltration(engine="boruvka"), p),
+                lambda p=points: waited(RipsFiltration(engine="prim"), p),
             ],
             options.seconds,
             block=5,

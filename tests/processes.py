@@ -12,6 +12,7 @@ from strategies import gaussian
 
 from topreg import RipsFiltration, TrackCoincidence
 from topreg.distributed import all_gather, minimum_spanning_tree
+from topreg.metrics import _tiles
 
 PATIENCE = 60  # seconds after which silence is a hang
 
@@ -54,6 +55,7 @@ class Ranks:
 
 def _serve(rank, size, store, pipe):
     torch.set_num_threads(1)
+    _tiles.LEAST = 1  # so that a few points fill many tiles
     dist.init_process_group(
         "gloo", init_method=f"file://{store}", rank=rank, world_size=size,
         timeout=datetime.timedelta(seconds=PATIENCE / 2),
@@ -137,6 +139,17 @@ def different(rank, function, inputs):
 def frozen(rank, points):
     """Only one rank wants a gradient."""
     return all_gather(points.requires_grad_(rank == 0))
+
+
+def without_grad(rank, points):
+    """Only one rank records a graph."""
+    with torch.set_grad_enabled(rank == 0):
+        return all_gather(points.requires_grad_())
+
+
+def with_options(rank, points, options):
+    """Each rank has options of its own."""
+    return minimum_spanning_tree(points, **options[rank])
 
 
 def in_a_group_of_one(rank, points):

@@ -128,6 +128,17 @@ MISMATCHES = {
         all_gather, (TWO, TWO[0]),
         ELSEWHERE.format("x", 1), "`x` should have shape (n, d). Got (3,).",
     ),
+    "list": (
+        distributed_tree, (TWO, TWO.tolist()),
+        ELSEWHERE.format("points", 1),
+        "`points` should be a torch.Tensor. Got list. Convert it with `torch.as_tensor`.",
+    ),
+    "float8": (
+        all_gather, (TWO, TWO.to(torch.float8_e4m3fn)),
+        ELSEWHERE.format("x", 1),
+        "`x` should be one of torch.float16, torch.bfloat16, torch.float32, torch.float64. "
+        "Got torch.float8_e4m3fn.",
+    ),
     "points": (
         distributed_tree, (TWO, TWO[:, :1]),
         "`points` should have as many coordinates on every rank. "
@@ -144,7 +155,9 @@ MISMATCHES = {
 @pytest.mark.parametrize(("function", "inputs", "text", "own"), MISMATCHES.values(), ids=MISMATCHES)
 def test_a_mismatch_is_an_error_on_every_rank(ranks, function, inputs, text, own):
     errors = ranks.run(processes.different, function, inputs)
-    assert errors == [(ValueError, text), (ValueError, own or text)]
+    assert errors[0] == (ValueError, text)
+    assert errors[1][0] in (ValueError, TypeError)
+    assert errors[1][1] == (own or text)
     assert len(ranks.run(processes.tree, cloud(0, 9), 4, {})[0]) == 8  # the group goes on
 
 
@@ -153,7 +166,35 @@ def test_a_gradient_wanted_on_one_rank_only_is_an_error_on_both(ranks):
         "`x` should require a gradient, or none, on every rank. "
         "Got True on rank 0 and False on rank 1."
     )
-    assert ranks.run(processes.frozen, torch.zeros(2, 3)) == [(ValueError, text)] * 2
+    for function in (processes.frozen, processes.without_grad):
+        assert ranks.run(function, torch.zeros(2, 3)) == [(ValueError, text)] * 2
+
+
+@pytest.mark.parametrize("budgets", [(3000, 2000), (1, 10**7)])
+def test_the_smallest_budget_counts(ranks, budgets):
+    points = cloud(0, 60, 5)
+    options = [{"memory_budget": budget} for budget in budgets]
+    expected = pairs_of(torch.cat([points, points])).death_edges
+    for edges in ranks.run(processes.with_options, points, options):
+        assert_close(edges, expected)
+
+
+OPTIONS = {
+    "`metric` should be the same on every rank. Got euclidean on rank 0 and cosine on rank 1.": (
+        {},
+        {"metric": "cosine"},
+    ),
+    "`max_edge_length` should be the same on every rank. Got inf on rank 0 and 1.0 on rank 1.": (
+        {},
+        {"max_edge_length": 1.0},
+    ),
+}
+
+
+@pytest.mark.parametrize(("text", "options"), OPTIONS.items(), ids=["metric", "threshold"])
+def test_options_that_differ_are_an_error_on_both(ranks, text, options):
+    found = ranks.run(processes.with_options, torch.ones(3, 2), options)
+    assert found == [(ValueError, text)] * 2
 
 
 def test_a_rank_that_dies_is_an_error_on_the_other():

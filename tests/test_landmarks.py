@@ -1,6 +1,5 @@
 """Landmarks: the greedy choice, its radius, and the bound on diagrams."""
 
-import math
 import warnings
 
 import pytest
@@ -105,7 +104,8 @@ def test_renumbering_back_and_forth_and_several_clouds():
         expected = rips.pairs(cloud).renumber(own % 8, (8,))
         assert listed(part) == listed(expected)
     same_pairs(pairs.renumber(torch.arange(15), (5, 5, 5)), pairs)
-    backwards = pairs.renumber(torch.arange(14, -1, -1), (5, 5, 5))
+    reversed_clouds = torch.arange(15).view(3, 5).flip(1).flatten()
+    backwards = pairs.renumber(reversed_clouds, (5, 5, 5))
     assert isinstance(backwards, PersistencePairs)
     assert bool((backwards.death_edges[:, 0] < backwards.death_edges[:, 1]).all())
 
@@ -135,6 +135,31 @@ def test_messages():
         pairs.renumber(torch.arange(3), (9, 9))
     with refused(ValueError, "`vertices` should index 2 vertices. Got vertex 2."):
         pairs.renumber(torch.arange(3), (2,))
-    with refused(TypeError, "`vertices` should be integers. Got torch.float32."):
+    with refused(TypeError, "`vertices` should be torch.int64. Got torch.float32."):
         pairs.renumber(torch.zeros(3), (9,))
-    assert math.isinf(RipsFiltration().max_edge_length)
+    with refused(ValueError, "`vertices` should be different. Got vertex 0 more than once."):
+        pairs.renumber(torch.zeros(3, dtype=torch.int64), (9,))
+    both = RipsFiltration().pairs([torch.zeros(3, 2), torch.zeros(2, 2)])
+    with refused(
+        ValueError,
+        "`vertices` should lie in the clouds that they had. "
+        "Got vertex 3 of another cloud. Number them cloud after cloud.",
+    ):
+        both.renumber(torch.arange(5), (9, 9))
+
+
+@pytest.mark.parametrize("scale", [1e-150, 1e-30, 1e30, 1e150])
+@pytest.mark.parametrize("metric", ["euclidean", "manhattan"])
+def test_any_scale(scale, metric):
+    points = gaussian(0, 30, 3)
+    indices, radius = farthest_point_sampling(points, 5, metric=metric)
+    scaled = farthest_point_sampling(scale * points, 5, metric=metric)
+    assert_close(scaled.indices, indices)
+    assert_close(scaled.cover_radius / scale, radius)
+
+
+def test_a_callable_of_another_shape():
+    with refused(
+        ValueError, "`metric(x, y)` should have shape (len(x), len(y)) = (3, 1). Got (3,)."
+    ):
+        farthest_point_sampling(torch.eye(3), 2, metric=lambda x, y: x[:, 0])

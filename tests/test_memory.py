@@ -35,7 +35,6 @@ def test_a_loss_keeps_memory_linear_in_the_points(d):
     whole, quarter = (saved_bytes(lambda n=n: loss(n)) for n in (4096, 1024))
     assert 3.5 < whole / quarter < 4.5
     assert whole < 4096 * (d + 8) * 4 * 16  # a matrix of distances alone would be 67 MB
-    assert whole < 4096 * 4096 * 4 or d > 32
 
 
 def test_a_matrix_would_be_noticed():

@@ -31,6 +31,7 @@ from topreg import (
     pairwise_distances,
     persistence_between,
     persistence_tracks,
+    rtd,
     total_persistence,
     track_coincidence,
 )
@@ -86,6 +87,17 @@ SHAPES = {
     "`clouds` should have one entry per pair, shape (3,). Got (2,).": (
         lambda: most_persistent(three[:, :2], 1, torch.arange(2))
     ),
+    "`vertices` should be different. Got vertex 0 more than once.": (
+        lambda: pairs.renumber(torch.zeros(3, dtype=torch.int64), (9,))
+    ),
+    "`vertices` should lie in the clouds that they had. "
+    "Got vertex 1 of another cloud. Number them cloud after cloud.": (
+        lambda: RIPS.pairs([three[:1], three[:2]]).renumber(torch.arange(3), (9, 9))
+    ),
+    "`memory_budget` should be a positive integer. Got 0.": lambda: RipsFiltration(memory_budget=0),
+    "`dimensions` should be 1 or above. Got (0, 1).": lambda: rtd(three, three, dimensions=(0, 1)),
+    "`source` and `target` should have one row per vertex, in the same order. "
+    "Got clouds of 3 and 2 rows.": lambda: rtd(three, three[:2]),
     "`low` should be at most `high`. Got 2 and 1.": lambda: persistence_between(three[:, :2], 2, 1),
     "`count` should be between 1 and the 3 points of the smallest cloud. Got 4.": (
         lambda: farthest_point_sampling(three, 4)
@@ -188,6 +200,7 @@ SHAPES = {
 }
 
 TYPES = {
+    "`vertices` should be torch.int64. Got torch.float32.": lambda: pairs.renumber(three[0], (9,)),
     "`edge_index` should be torch.int64. Got torch.float32.": lambda: FlagFiltration(
         path.float(), 3
     ),

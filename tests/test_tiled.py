@@ -2,6 +2,7 @@
 every path is taken.
 """
 
+import itertools
 import math
 
 import numpy as np
@@ -52,7 +53,10 @@ def expected(points, metric="euclidean", longest=math.inf):
         weights = (rows.double()[:, None] - rows.double()[None]).abs().sum(2).to(rows.dtype)
     else:
         weights = distances_by_differences(rows).to(rows.dtype)
-    return kruskal(weights * weights / 2 if metric == "cosine" else weights, longest)
+    weights = weights * weights / 2 if metric == "cosine" else weights
+    if longest == math.inf:  # distances that overflow are edges
+        weights = weights.clamp(max=torch.finfo(weights.dtype).max)
+    return kruskal(weights, longest)
 
 
 @pytest.fixture(params=["compiled", "torch"])
@@ -66,6 +70,12 @@ def tiles(request, monkeypatch):
             self.on_cpu = False
 
         monkeypatch.setattr(_tiles.Tiles, "__init__", elsewhere)
+
+
+@pytest.fixture(autouse=True)
+def tiny_tiles(monkeypatch):
+    """So that a few points fill many tiles."""
+    monkeypatch.setattr(_tiles, "LEAST", 1)
 
 
 some = settings(max_examples=max(10, settings().max_examples // 2))
@@ -146,11 +156,28 @@ def test_chains_of_growing_gaps():
     assert forest(points, memory=900, width=2) == tuple(expected(points))
 
 
-def test_distances_that_overflow_are_edges():
-    points = torch.tensor([[0.0] * 9, [3e38] * 9, [-3e38] * 9, [1.0] * 9])
-    deaths, _, elders = forest(points, memory=10**6, width=2)
-    assert len(deaths) == 3
-    assert elders == [0]
+@pytest.mark.usefixtures("tiles")
+@pytest.mark.parametrize(("dtype", "far"), [(torch.float32, 3e38), (torch.float64, 1e200)])
+@pytest.mark.parametrize("width", [2, 32])
+def test_distances_that_overflow_are_edges_unless_there_is_a_threshold(dtype, far, width):
+    pairs = torch.linspace(-1, 1, 80, dtype=torch.float64)[:, None] * far
+    points = torch.cat([pairs, pairs + 1e-9 * far, pairs * 0 + 1]).to(dtype)
+    same = forest(points, memory=900, width=width)
+    assert same == tuple(expected(points))
+    assert len(same[0]) == len(points) - 1
+    limited = RipsFiltration(engine="tiled", max_edge_length=1e308)
+    same_pairs(limited.pairs(points), RipsFiltration(max_edge_length=1e308).pairs(points))
+
+
+@pytest.mark.usefixtures("tiles")
+@pytest.mark.parametrize("width", [2, 32])
+def test_weights_that_underflow(width):
+    points = torch.cat([torch.ones(60, 1), 1e-23 * gaussian(0, 60, 3)], dim=1).float()
+    assert forest(points, "cosine", memory=900, width=width) == tuple(expected(points, "cosine"))
+    line = torch.tensor([[0.0], [1e-200], [1e-200], [0.0], [2e-200], [1.0]], dtype=torch.float64)
+    for order in itertools.permutations(range(6)):
+        shuffled = line[list(order)]
+        assert forest(shuffled, memory=900, width=width) == tuple(expected(shuffled))
 
 
 def test_unchecked_nan_ends():
@@ -240,8 +267,9 @@ def test_messages():
     text = '`metric` should be "euclidean", "cosine" or "manhattan" with `engine="tiled"`. '
     with refused(ValueError, text + "Got 'precomputed'. Use `engine=\"auto\"`."):
         RipsFiltration(metric="precomputed", engine="tiled")
-    with refused(ValueError, "`memory_budget` should be at least 1. Got 0."):
-        RipsFiltration(memory_budget=0)
+    for budget in (0, 1e6, True):
+        with refused(ValueError, f"`memory_budget` should be a positive integer. Got {budget!r}."):
+            RipsFiltration(memory_budget=budget)
 
 
 # The parts
@@ -302,7 +330,7 @@ def test_the_tile_side_follows_the_memory():
     points = torch.zeros(10, 100)
     for memory in (1, 10**4, 10**6, 10**8):
         side = _tiles.Tiles(points, manhattan=False, memory=memory).side
-        assert side == 1 or 4 * (side**2 + 2 * 100 * side) <= memory
+        assert side == 1 or 4 * (side**2 + 2 * 100 * side) <= memory  # bytes
         assert 4 * ((side + 1) ** 2 + 2 * 100 * (side + 1)) > memory
 
 

@@ -14,23 +14,29 @@ from topreg._proxies import (
 from topreg._tracks import edge_vectors, persistence_tracks
 from topreg.filtrations import Filtration, FlagFiltration, RipsFiltration
 from topreg.losses import (
+    RTD,
     ConnectivityLoss,
     DeviatingPerturbation,
     HomologyConsistency,
     PersistenceEntropy,
+    RTDLite,
+    SignatureLoss,
     TotalPersistence,
     TrackCoincidence,
     connectivity_loss,
     deviating_perturbation,
     homology_consistency,
     persistence_entropy,
+    rtd,
+    rtd_lite,
+    signature_loss,
     total_persistence,
     track_coincidence,
 )
 from topreg.metrics import pairwise_distances
 from topreg.persistence import minimum_spanning_tree
 
-__all__ = [
+__all__ = [  # noqa: RUF022 - sorted as sorted() does
     "ConnectivityLoss",
     "DeviatingPerturbation",
     "ExponentialAffinity",
@@ -41,7 +47,10 @@ __all__ = [
     "Landmarks",
     "PersistenceEntropy",
     "PersistencePairs",
+    "RTD",
+    "RTDLite",
     "RipsFiltration",
+    "SignatureLoss",
     "TotalPersistence",
     "TrackCoincidence",
     "balanced_backward",
@@ -58,6 +67,9 @@ __all__ = [
     "persistence_between",
     "persistence_entropy",
     "persistence_tracks",
+    "rtd",
+    "rtd_lite",
+    "signature_loss",
     "total_persistence",
     "track_coincidence",
 ]

@@ -91,6 +91,12 @@ def is_at_least(name: str, value: float, bound: float) -> None:
         raise ValueError(f"`{name}` should be at least {bound}. Got {value}.")
 
 
+def is_count(name: str, value: object) -> None:
+    """Refuse anything but a positive integer."""
+    if type(value) is not int or value < 1:
+        raise ValueError(f"`{name}` should be a positive integer. Got {value!r}.")
+
+
 def is_positive(name: str, value: float) -> None:
     """Refuse a number that is not above 0, and NaN."""
     if not value > 0:

@@ -9,7 +9,8 @@ from torch import Tensor
 
 from topreg import _checks
 from topreg._clouds import Clouds, join
-from topreg.metrics import METRICS, Metric, at_least_single, prepared
+from topreg.metrics import METRICS, Metric, at_least_single, by_callable, prepared
+from topreg.metrics._on_device import power_of_two
 
 
 class Landmarks(NamedTuple):
@@ -108,11 +109,15 @@ def _sample(clouds: Tensor, count: int, metric: Metric, start: int) -> tuple[Ten
     """Landmarks (b, k), ascending, and cover radii (b,) of clouds (b, n, d)."""
     newest = torch.full((len(clouds), 1), start, device=clouds.device)
     chosen, gaps = [newest], clouds.new_full(clouds.shape[:2], torch.inf)
+    scale = clouds.new_ones(1) if callable(metric) else power_of_two(clouds)
+    clouds = clouds / scale  # squares stay in range
     for _ in range(count - 1):
         gaps = _shrunk(gaps, clouds, newest, metric)
         newest = gaps.argmax(1, keepdim=True)
         chosen.append(newest)
-    radius = _shrunk(gaps, clouds, newest, metric).amax(1).clamp(min=0)
+    radius = _shrunk(gaps, clouds, newest, metric).amax(1).clamp(min=0) * scale.flatten()
+    if metric == "cosine":  # of unit vectors: half of the squared distance
+        radius = radius.square() / 2
     return torch.cat(chosen, dim=1).sort(dim=1).values, radius
 
 
@@ -126,12 +131,12 @@ def _distances(clouds: Tensor, landmark: Tensor, metric: Metric) -> Tensor:
     """Distances (b, n) of the points of each cloud to one, by differences."""
     if callable(metric):
         pairs = zip(clouds, landmark, strict=True)
-        return torch.stack([metric(cloud, one)[:, 0] for cloud, one in pairs])
+        return torch.stack([by_callable(metric, cloud, one)[:, 0] for cloud, one in pairs])
     gaps = clouds - landmark
     if metric == "manhattan":
         return gaps.abs().sum(2)
     lengths: Tensor = torch.linalg.vector_norm(gaps, dim=2)
-    return lengths.square() / 2 if metric == "cosine" else lengths
+    return lengths
 
 
 def _check_numbers(count: int, start: int, sizes: tuple[int, ...]) -> None:

@@ -182,16 +182,17 @@ class PersistencePairs:
 
         Args:
             vertices: For each vertex of these pairs its number in the whole, numbered cloud after
-                cloud; different numbers.
+                cloud; different numbers, those of a cloud in the same cloud of the whole.
             cloud_sizes: Vertices of each cloud of the whole.
 
         Returns:
-            The same classes; their order stays, end points of edges are put in order.
+            The same classes in the same order; end points of edges are put in order. Where
+            ``vertices`` ascend, pairs of equal weight stay in the total order, too.
 
         Raises:
-            TypeError: If ``vertices`` are not integers.
-            ValueError: If there is not one for each vertex, one is out of range, or the numbers of
-                clouds differ.
+            TypeError: If ``vertices`` are not int64.
+            ValueError: If there is not one for each vertex, one is named twice or lies in another
+                cloud, or the numbers of clouds differ.
 
         Shape:
             - vertices: :math:`(N,)`, int64, N vertices in all clouds of these pairs.
@@ -206,7 +207,9 @@ class PersistencePairs:
                     [2, 3]])
         """
         sizes = tuple(cloud_sizes)
-        _checks.is_integer("vertices", vertices)
+        _checks.is_tensor("vertices", vertices)
+        if vertices.dtype != torch.int64:
+            raise TypeError(f"`vertices` should be torch.int64. Got {vertices.dtype}.")
         if vertices.shape != (sum(self.cloud_sizes),):
             raise ValueError(
                 "`vertices` should have one entry per vertex of the pairs, shape "
@@ -217,8 +220,8 @@ class PersistencePairs:
                 f"`cloud_sizes` should name {len(self.cloud_sizes)} clouds. Got {len(sizes)}."
             )
         _checks.on_one_device("death_edges", self.death_edges, "vertices", vertices.device)
-        vertices = vertices.long()
         _in_range("vertices", vertices, sizes)
+        _are_apart(vertices, self.cloud_sizes, sizes)
         births, deaths, essential = (
             vertices[getattr(self, name)].sort(dim=1).values for name in _EDGES
         )
@@ -317,3 +320,20 @@ def _in_range(name: str, edges: Tensor, sizes: Sequence[int]) -> None:
     bad = edges[(edges < 0) | (edges >= sum(sizes))]
     if len(bad):
         raise ValueError(f"`{name}` should index {sum(sizes)} vertices. Got vertex {int(bad[0])}.")
+
+
+def _are_apart(vertices: Tensor, cloud_sizes: Sequence[int], whole: Sequence[int]) -> None:
+    """Refuse vertices that are named twice, or that lie in another cloud of the whole."""
+    ordered = vertices.sort().values
+    twice = ordered[1:][ordered[1:] == ordered[:-1]]
+    if len(twice):
+        raise ValueError(
+            f"`vertices` should be different. Got vertex {int(twice[0])} more than once."
+        )
+    own = cloud_of(torch.arange(len(vertices), device=vertices.device), cloud_sizes)
+    moved = vertices[cloud_of(vertices, whole) != own]
+    if len(moved):
+        raise ValueError(
+            "`vertices` should lie in the clouds that they had. "
+            f"Got vertex {int(moved[0])} of another cloud. Number them cloud after cloud."
+        )

@@ -7,7 +7,8 @@ program without one everything is done by this process alone.
 from __future__ import annotations
 
 import math
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import torch
 import torch.distributed as dist
@@ -69,7 +70,7 @@ def all_gather(x: Tensor, group: Group = None) -> Tensor:
         tensor([[1., 0.],
                 [0., 1.]])
     """
-    sizes = _agreed_sizes("x", x, group, _problem("x", x))
+    sizes, _ = _agreed("x", x, group, _first_error(lambda: _can_travel("x", x)))
     if not _is_grouped():
         return x
     gathered: Tensor = _Gathered.apply(at_least_single(x), sizes, group)
@@ -100,8 +101,10 @@ def minimum_spanning_tree(
         metric: ``"euclidean"``, ``"cosine"`` or ``"manhattan"``.
         max_edge_length: Longer edges do not exist.
         group: Process group; the default one if left out.
-        memory_budget: Bytes that the tiles of each rank may take.
-        progress: As in :class:`~topreg.RipsFiltration`, called on each rank that gives it.
+        memory_budget: Bytes that the tiles of each rank may take; the smallest of all ranks counts.
+        progress: As in :class:`~topreg.RipsFiltration`, called on each rank that gives it. If it
+            raises on one rank, the others wait for that rank until it ends or the backend's timeout
+            runs out.
         check_values: Whether to look for NaN, infinity and, for the cosine, zero rows.
 
     Returns:
@@ -109,7 +112,8 @@ def minimum_spanning_tree(
 
     Raises:
         TypeError: If ``points`` are not a floating-point tensor.
-        ValueError: On all ranks, if shapes, dtypes or values are wrong on one of them.
+        ValueError: On all ranks, if shapes, dtypes or values are wrong on one of them, or metrics
+            or thresholds differ.
 
     Shape:
         - points: :math:`(n_r, d)`. Output: :math:`(n - 1, 2)` int64, :math:`n = \sum_r n_r`.
@@ -117,8 +121,9 @@ def minimum_spanning_tree(
     Note:
         Collective. Every rank keeps all points: memory :math:`O(n d)`. Each does its share of half
         of the :math:`n^2` distances; the lists of neighbours are exchanged once,
-        :math:`O(n)` bytes from each rank. The tree grows on the CPU of every rank alike. Edges are
-        constant: no gradient. A rank that dies ends in an error of the backend on the others.
+        :math:`O(n)` bytes from each rank and to each. The tree grows on the CPU of every rank
+        alike. Edges are constant: no gradient. A rank that dies ends in an error of the backend on
+        the others.
 
     Source:
         Boruvka 1926, with certificates; :class:`~topreg.RipsFiltration` has more.
@@ -130,21 +135,26 @@ def minimum_spanning_tree(
         tensor([[0, 2],
                 [1, 2]])
     """
-    _checks.is_option("metric", metric, METRICS)
-    _checks.is_at_least("max_edge_length", max_edge_length, 0)
-    _checks.is_at_least("memory_budget", memory_budget, 1)
-    with torch.no_grad():
-        problem = _problem("points", points) or _bad_values(points, metric, check_values)
-        sizes = _agreed_sizes("points", points.detach(), group, problem)
-        rows = _gathered(at_least_single(points.detach()), sizes, group)
-        from topreg.persistence._certificates import forest_of_cloud
-        from topreg.persistence._group import GroupRanks
-        from topreg.persistence._ranks import Alone
+    from topreg.persistence._certificates import forest_of_cloud  # these load numba
+    from topreg.persistence._group import GroupRanks
+    from topreg.persistence._ranks import Alone
 
+    problem = _first_error(
+        lambda: _checks.is_option("metric", metric, METRICS),
+        lambda: _checks.is_at_least("max_edge_length", max_edge_length, 0),
+        lambda: _checks.is_count("memory_budget", memory_budget),
+        lambda: _can_travel("points", points),
+        *_checks_of_values(points, metric, check_values),
+    )
+    with torch.no_grad():
+        sizes, memory = _agreed(
+            "points", points, group, problem, metric, max_edge_length, memory_budget
+        )
+        rows = _gathered(at_least_single(points.detach()), sizes, group)
+        ranks = GroupRanks(group, talking_device(group)) if _is_grouped() else Alone()
         edges, _, _ = forest_of_cloud(
-            prepared(rows, metric).contiguous(), metric, max_edge_length, memory=memory_budget,
-            progress=progress,
-            ranks=GroupRanks(group, rows.device) if _is_grouped() else Alone(),
+            prepared(rows, metric).contiguous(), metric, max_edge_length,
+            memory=memory, progress=progress, ranks=ranks,
         )  # fmt: skip
         return torch.from_numpy(edges).to(points.device)
 
@@ -178,6 +188,14 @@ class _Summed(torch.autograd.Function):
         return _Gathered.apply(grads[0], *ctx.task), None, None  # type: ignore[attr-defined]
 
 
+def talking_device(group: Group) -> torch.device:
+    """Where tensors must be that the backend shall send."""
+    accelerator = torch.accelerator.current_accelerator()
+    if accelerator is None or "cpu" in dist.get_backend_config(group):
+        return torch.device("cpu")
+    return torch.device(accelerator.type)
+
+
 def _is_grouped() -> bool:
     """Whether there are other processes to talk to."""
     return dist.is_available() and dist.is_initialized()
@@ -194,63 +212,107 @@ def _gathered(x: Tensor, sizes: list[int], group: Group) -> Tensor:
     return torch.cat([part[:n] for part, n in zip(parts, sizes, strict=True)])
 
 
-def _problem(name: str, x: Tensor) -> Exception | None:
-    """What is wrong with the shape or type of this rank's rows."""
+def _first_error(*checks: Callable[[], object]) -> Exception | None:
+    """What is wrong with this rank's arguments; it is raised when all ranks know of it."""
     try:
-        _checks.is_point_cloud(name, x)
+        for check in checks:
+            check()
     except (TypeError, ValueError) as error:
         return error
     return None
 
 
-def _bad_values(points: Tensor, metric: str, check_values: bool) -> Exception | None:
-    """What is wrong with the values of this rank's rows."""
-    try:
-        if check_values:
-            _checks.are_finite("points", points)
-        if check_values and metric == "cosine":
-            _checks.have_direction("points", points)
-    except ValueError as error:
-        return error
-    return None
+def _checks_of_values(
+    points: Tensor, metric: str, check_values: bool
+) -> list[Callable[[], object]]:
+    """What is asked of the values of this rank's points."""
+    checks: list[Callable[[], object]] = [lambda: _checks.are_finite("points", points)]
+    if metric == "cosine":
+        checks.append(lambda: _checks.have_direction("points", points))
+    return checks if check_values else []
 
 
-def _agreed_sizes(name: str, x: Tensor, group: Group, problem: Exception | None) -> list[int]:
-    """Numbers of rows of all ranks; raises on all of them if one has a problem or differs."""
+def _can_travel(name: str, x: Tensor) -> None:
+    """Refuse what is no matrix of a common floating-point type."""
+    _checks.is_point_cloud(name, x)
+    if x.dtype not in _DTYPES:
+        listed = ", ".join(map(str, _DTYPES))
+        raise TypeError(f"`{name}` should be one of {listed}. Got {x.dtype}.")
+
+
+class _Statement(NamedTuple):
+    """What a rank says of its argument before anything else is exchanged."""
+
+    fits: float
+    rows: float = 0.0
+    width: float = 0.0
+    dtype: float = 0.0
+    on_cpu: float = 0.0
+    wants_gradient: float = 0.0
+    metric: float = 0.0
+    longest: float = 0.0
+    memory: float = 0.0
+
+
+def _stated(x: Tensor, metric: str, longest: float, memory: int) -> _Statement:
+    """The statement of a rank whose argument is right."""
+    wanted = x.requires_grad and torch.is_grad_enabled()
+    return _Statement(
+        1.0, len(x), x.shape[1], _DTYPES.index(x.dtype), x.device.type == "cpu", wanted,
+        METRICS.index(metric), longest, memory,
+    )  # fmt: skip
+
+
+def _agreed(
+    name: str,
+    x: Tensor,
+    group: Group,
+    problem: Exception | None,
+    metric: str = METRICS[0],
+    longest: float = math.inf,
+    memory: int = MEMORY,
+) -> tuple[list[int], int]:
+    """Numbers of rows of all ranks, and the smallest budget of memory.
+
+    Raises on all ranks if one has a problem or differs from the others.
+    """
     if not _is_grouped():
         if problem is not None:
             raise problem
-        return [len(x)]
-    fits = problem is None
-    own = [
-        fits,
-        *((len(x), x.shape[1], _DTYPES.index(x.dtype), x.requires_grad) if fits else [0] * 4),
-    ]
-    device = x.device if dist.get_backend(group) == "nccl" else torch.device("cpu")
-    message = torch.tensor(own, dtype=torch.int64, device=device)
+        return [len(x)], memory
+    own = _Statement(0.0) if problem else _stated(x, metric, longest, memory)
+    message = torch.tensor(own, dtype=torch.float64, device=talking_device(group))
     answers = [torch.empty_like(message) for _ in range(dist.get_world_size(group))]
     dist.all_gather(answers, message, group=group)
     if problem is not None:
         raise problem
-    listed = [answer.tolist() for answer in answers]
-    for rank, (fitting, *_) in enumerate(listed):
-        if not fitting:
+    said = [_Statement(*answer.tolist()) for answer in answers]
+    for rank, statement in enumerate(said):
+        if not statement.fits:
             raise ValueError(
                 f"`{name}` should be valid on every rank. Got invalid rows on rank {rank}, whose "
                 "error says more."
             )
-    _, sizes, widths, dtypes, wanted = zip(*listed, strict=True)
-    _are_equal(name, "have as many coordinates", widths)
-    _are_equal(name, "have one dtype", [_DTYPES[code] for code in dtypes])
-    _are_equal(name, "require a gradient, or none,", [bool(flag) for flag in wanted])
-    return list(sizes)
+    for what, values in (
+        (f"`{name}` should have as many coordinates", [int(s.width) for s in said]),
+        (f"`{name}` should have one dtype", [_DTYPES[int(s.dtype)] for s in said]),
+        (f"`{name}` should be on one type of device", [_place(s.on_cpu) for s in said]),
+        (f"`{name}` should require a gradient, or none,", [bool(s.wants_gradient) for s in said]),
+        ("`metric` should be the same", [METRICS[int(s.metric)] for s in said]),
+        ("`max_edge_length` should be the same", [s.longest for s in said]),
+    ):
+        _are_equal(what, values)
+    return [int(s.rows) for s in said], int(min(s.memory for s in said))
 
 
-def _are_equal(name: str, what: str, values: Any) -> None:
+def _place(on_cpu: float) -> str:
+    return "the CPU" if on_cpu else "an accelerator"
+
+
+def _are_equal(what: str, values: Sequence[object]) -> None:
     """Refuse ranks that differ, on all of them."""
     for rank, value in enumerate(values):
         if value != values[0]:
             raise ValueError(
-                f"`{name}` should {what} on every rank. "
-                f"Got {values[0]} on rank 0 and {value} on rank {rank}."
+                f"{what} on every rank. Got {values[0]} on rank 0 and {value} on rank {rank}."
             )

@@ -14,7 +14,7 @@ from topreg._clouds import Clouds, cloud_of, join, join_matrices, numbers, start
 from topreg._pairs import PersistencePairs
 from topreg._repr import constructor_call
 from topreg.filtrations._filtration import Filtration
-from topreg.metrics import METRICS, Metric, at_least_single, selection_weights
+from topreg.metrics import METRICS, Metric, at_least_single, by_callable, selection_weights
 from topreg.persistence import (
     ENGINES,
     MEMORY,
@@ -49,15 +49,15 @@ class RipsFiltration(Filtration):
             in torch operations), ``"tiled"`` (dimension 0, from points, without the matrix),
             ``"annotations"`` (dimensions 0 and 1), ``"gudhi"`` (any dimension, with the ``tda``
             extra). All give the same pairs for the same weights.
-        memory_budget: Bytes that the tiles of ``"tiled"`` may take.
+        memory_budget: Bytes that the tiles of ``"tiled"`` may take; a tile has 64 rows and columns
+            at least.
         progress: Called by ``"tiled"`` as ``progress(stage, done, total)``: ``stage`` is
             ``"neighbours"`` (tiles of distances), then ``"tree"`` (edges of the tree). What it
             raises ends the search.
 
     Raises:
         ValueError: If an option is unknown, ``max_edge_length`` is negative, ``memory_budget`` is
-            not positive, or ``"tiled"`` is asked for with a metric that is not one of the three
-            named ones.
+            no positive integer, or ``"tiled"`` is asked for with a metric that has no name.
 
     Note:
         Pairs are constants for autograd: which edges are selected does not change under a small
@@ -76,7 +76,8 @@ class RipsFiltration(Filtration):
         the points and the tiles. There, and on devices other than the CPU, distances are measured
         by differences; where two of them are closer than the error of
         :func:`~topreg.pairwise_distances` on the CPU, other edges may be chosen than from its
-        matrix. Dimension 1 always passes through the CPU.
+        matrix. On those devices distances below 1e-19 times the largest coordinate of their cloud
+        count as 0 in single precision. Dimension 1 always passes through the CPU.
 
     Source:
         Zhang et al., NeurIPS 2024, equation 1, with the closed condition that software uses.
@@ -107,7 +108,7 @@ class RipsFiltration(Filtration):
             _checks.is_option("metric", metric, (*METRICS, "precomputed"))
         _checks.is_at_least("max_edge_length", max_edge_length, 0)
         _checks.is_option("engine", engine, ENGINES)
-        _checks.is_at_least("memory_budget", memory_budget, 1)
+        _checks.is_count("memory_budget", memory_budget)
         if engine == "tiled" and metric not in METRICS:
             named = '"euclidean", "cosine" or "manhattan"'
             raise ValueError(
@@ -231,7 +232,8 @@ class RipsFiltration(Filtration):
         if check_values:
             self._check_rows(rows)
         if callable(self.metric):
-            matrices = [self._measured(cloud) for cloud in rows.detach().split(list(sizes))]
+            clouds = at_least_single(rows.detach()).split(list(sizes))
+            matrices = [by_callable(self.metric, cloud, cloud) for cloud in clouds]
             name = "metric(points, points)"
             entries, _ = join_matrices(matrices, name)
             weights = checked_weights(entries, sizes, name=name, check_values=check_values)
@@ -266,19 +268,6 @@ class RipsFiltration(Filtration):
         _checks.are_finite("points", rows)
         if self.metric == "cosine":
             _checks.have_direction("points", rows)
-
-    def _measured(self, cloud: Tensor) -> Tensor:
-        """What a callable metric gives, with autocast off and in the dtype of selection."""
-        cloud = at_least_single(cloud)
-        with torch.autocast(cloud.device.type, enabled=False):
-            matrix = self.metric(cloud, cloud)  # type: ignore[operator]
-        if not isinstance(matrix, Tensor) or matrix.shape != (len(cloud), len(cloud)):
-            got = tuple(matrix.shape) if isinstance(matrix, Tensor) else type(matrix).__name__
-            raise ValueError(
-                f"`metric(x, y)` should have shape (len(x), len(y)) = ({len(cloud)}, "
-                f"{len(cloud)}). Got {got}."
-            )
-        return matrix
 
 
 def _entries_at(entries: Tensor, sizes: tuple[int, ...], edges: Tensor) -> Tensor:

@@ -4,20 +4,29 @@ from topreg.losses.connectivity_loss import ConnectivityLoss, connectivity_loss
 from topreg.losses.deviating_perturbation import DeviatingPerturbation, deviating_perturbation
 from topreg.losses.homology_consistency import HomologyConsistency, homology_consistency
 from topreg.losses.persistence_entropy import PersistenceEntropy, persistence_entropy
+from topreg.losses.rtd import RTD, rtd
+from topreg.losses.rtd_lite import RTDLite, rtd_lite
+from topreg.losses.signature_loss import SignatureLoss, signature_loss
 from topreg.losses.total_persistence import TotalPersistence, total_persistence
 from topreg.losses.track_coincidence import TrackCoincidence, track_coincidence
 
 __all__ = [
+    "RTD",
     "ConnectivityLoss",
     "DeviatingPerturbation",
     "HomologyConsistency",
     "PersistenceEntropy",
+    "RTDLite",
+    "SignatureLoss",
     "TotalPersistence",
     "TrackCoincidence",
     "connectivity_loss",
     "deviating_perturbation",
     "homology_consistency",
     "persistence_entropy",
+    "rtd",
+    "rtd_lite",
+    "signature_loss",
     "total_persistence",
     "track_coincidence",
 ]

@@ -6,6 +6,7 @@ from topreg.metrics._selection import (
     METRICS,
     Metric,
     at_least_single,
+    by_callable,
     prepared,
     selection_weights,
 )
@@ -14,6 +15,7 @@ __all__ = [
     "METRICS",
     "Metric",
     "at_least_single",
+    "by_callable",
     "edge_lengths",
     "pairwise_distances",
     "prepared",

@@ -25,8 +25,8 @@ def distances_within(points: Tensor, sizes: Sequence[int], manhattan: bool) -> T
 def direct_distances(x: Tensor, y: Tensor, manhattan: bool) -> Tensor:
     """Distances by differences: exact zeros for equal rows, equal ones for equal differences.
 
-    Squares stay in range because the rows are divided by a power of two first; a distance below
-    about 1e-19 times the largest coordinate counts as 0 in single precision.
+    Squares stay in range because the rows of each cloud are divided by a power of two first; a
+    distance below about 1e-19 times the largest coordinate counts as 0 in single precision.
 
     Shape:
         - x: (..., n, d); y: (..., m, d). Output: (..., n, m).
@@ -34,7 +34,18 @@ def direct_distances(x: Tensor, y: Tensor, manhattan: bool) -> Tensor:
     with torch.autocast(x.device.type, enabled=False):
         if manhattan:
             return torch.cdist(x, y, p=1.0)
-        largest = torch.cat([x.flatten(), y.flatten(), x.new_zeros(1)]).abs().amax()
-        scale = torch.ldexp(torch.ones_like(largest), torch.frexp(largest).exponent - 1)
+        scale = torch.maximum(power_of_two(x), power_of_two(y))
         by_differences = "donot_use_mm_for_euclid_dist"  # the product cancels
         return torch.cdist(x / scale, y / scale, compute_mode=by_differences) * scale
+
+
+def power_of_two(x: Tensor) -> Tensor:
+    """A power of two within a factor of 2 of the largest coordinate of each cloud; 1 if that is 0.
+
+    Shape:
+        - x: (..., n, d). Output: (..., 1, 1).
+    """
+    zero = x.new_zeros((*x.shape[:-2], 1))
+    largest = torch.cat([x.flatten(-2), zero], dim=-1).abs().amax(-1)[..., None, None]
+    scale = largest / (2 * torch.frexp(largest).mantissa)  # exact; ldexp was not in torch 2.7
+    return torch.where(largest > 0, scale, 1.0)

@@ -127,12 +127,15 @@ def full_precision_mm(a: Tensor, b: Tensor, out: Tensor) -> None:
     try:
         precision = torch.get_float32_matmul_precision()
     except RuntimeError:  # settings of torch 2.9, one for each backend, are in use
-        settings = torch.backends.mkldnn.matmul  # type: ignore[attr-defined]
-        precision, settings.fp32_precision = settings.fp32_precision, "ieee"
+        settings = [torch.backends.mkldnn.matmul, torch.backends.cuda.matmul]  # type: ignore[attr-defined]
+        before = [setting.fp32_precision for setting in settings]
         try:
+            for setting in settings:
+                setting.fp32_precision = "ieee"
             torch.mm(a, b, out=out)
         finally:
-            settings.fp32_precision = precision
+            for setting, value in zip(settings, before, strict=True):
+                setting.fp32_precision = value
         return
     if precision == "highest":
         torch.mm(a, b, out=out)
@@ -142,6 +145,18 @@ def full_precision_mm(a: Tensor, b: Tensor, out: Tensor) -> None:
         torch.mm(a, b, out=out)
     finally:
         torch.set_float32_matmul_precision(precision)
+
+
+def by_callable(metric: Callable[[Tensor, Tensor], Tensor], x: Tensor, y: Tensor) -> Tensor:
+    """What a metric of the user's gives, with autocast off; its shape is checked."""
+    with torch.autocast(x.device.type, enabled=False):
+        matrix = metric(x, y)
+    if not isinstance(matrix, Tensor) or matrix.shape != (len(x), len(y)):
+        got = tuple(matrix.shape) if isinstance(matrix, Tensor) else type(matrix).__name__
+        raise ValueError(
+            f"`metric(x, y)` should have shape (len(x), len(y)) = ({len(x)}, {len(y)}). Got {got}."
+        )
+    return matrix
 
 
 def rounding_bound(coordinates: int, dtype: torch.dtype) -> tuple[object, object]:

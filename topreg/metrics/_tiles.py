@@ -10,7 +10,8 @@ from topreg._compiled import over_rows
 from topreg.metrics._on_device import direct_distances
 from topreg.metrics._selection import full_precision_mm, rounding_bound
 
-SOME = 4096  # rows, about, among which the shift is chosen
+SOME = 1024  # rows among which the shift is chosen
+LEAST = 64  # rows and columns of the smallest tile
 FEW_UNDECIDED = 16  # one entry in so many, from which a whole tile is measured by differences
 
 
@@ -18,7 +19,7 @@ class Tiles:
     """Distances between rows of one cloud, right up to the error of ``pairwise_distances``.
 
     On the CPU compiled loops work in one buffer that the next tile overwrites; elsewhere torch
-    works in about five. ``side`` is how many rows and columns fit into ``memory`` bytes.
+    works in about nine. ``side`` is how many rows and columns fit into ``memory`` bytes.
 
     Shape:
         - points: (n, d), float32 or float64; normalised for the cosine.
@@ -28,9 +29,9 @@ class Tiles:
         self.points = points
         self.manhattan = manhattan
         self.on_cpu = points.device.type == "cpu"
-        self.side = _side(points, memory, buffers=1 if self.on_cpu else 5)
+        self.side = _side(points, memory, buffers=1 if self.on_cpu else 9)
         self.shift = None if manhattan else _shift(points)
-        self._buffer = points.new_empty(self.side**2 if self.on_cpu else 0)
+        self._buffer = points.new_empty(min(self.side, len(points)) ** 2 if self.on_cpu else 0)
 
     def between(self, rows: Tensor | slice, columns: slice) -> Tensor:
         """Distances from some rows to consecutive others: Euclidean, or Manhattan if asked for."""
@@ -90,7 +91,7 @@ def _side(points: Tensor, memory: int, buffers: int) -> int:
     """Rows and columns of a tile, so that it and two blocks of shifted points fit."""
     width, size = points.shape[1], points.element_size()
     entries = memory / size
-    return max(1, int((math.sqrt(width**2 + buffers * entries) - width) / buffers))
+    return max(LEAST, int((math.sqrt(width**2 + buffers * entries) - width) / buffers))
 
 
 def _shift(points: Tensor) -> Tensor | None:
@@ -99,7 +100,7 @@ def _shift(points: Tensor) -> Tensor | None:
     As in ``_kernels.centre`` it is a data value near the middle, here of some rows: where it lies
     changes rounding alone.
     """
-    some = points[:: max(1, len(points) // SOME)]
+    some = points[:: max(1, -(-len(points) // SOME))]
     if len(some) == 0:
         return None
     wide = _widest(some)

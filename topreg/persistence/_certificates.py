@@ -37,7 +37,9 @@ def forest_of_cloud(
 ) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
     """Death edges, birth vertices and smallest vertices of the components of one cloud.
 
-    Coincident points are joined first: in the total order each hangs on the first of its copies.
+    Of coincident points only the first takes part in the search. In the total order every vertex
+    hangs on the smallest one at weight 0, if that is smaller than itself: a copy does on that of
+    its first, or on its first.
 
     Shape:
         - points: (n, d), float32 or float64; normalised for the cosine.
@@ -52,14 +54,25 @@ def forest_of_cloud(
         points, metric, memory=memory, ranks=Alone() if ranks is None else ranks, width=width
     )
     found, weights = spanning_forest(
-        neighbours, on_cpu.dtype.type(longest), progress or (lambda *_: None)
+        neighbours, _limit(longest, on_cpu.dtype), progress or (lambda *_: None)
     )
-    edges = np.concatenate([np.stack([first[copies], copies], axis=1), different[found]])
+    found, hooks = different[found], vertices.copy()
+    weightless = found[weights == 0]  # different points may have weight 0 too, by underflow
+    np.minimum.at(hooks, weightless[:, 1], weightless[:, 0])
+    edges = np.concatenate([np.stack([hooks[first[copies]], copies], axis=1), found])
     weights = np.concatenate([np.zeros_like(weights, shape=len(copies)), weights])
     low, high = np.ascontiguousarray(edges[np.lexsort((edges[:, 1], edges[:, 0], weights))].T)
     parent, births = vertices.copy(), np.empty(len(edges), np.int64)
     elder_rule(low, high, parent, births)
     return np.stack([low, high], axis=1), births, vertices[parent == vertices]
+
+
+def _limit(longest: float, dtype: np.dtype[Any]) -> Any:
+    """Largest weight of an edge: a weight that was clipped is an edge only without a threshold."""
+    largest = np.finfo(dtype).max
+    if longest == np.inf:
+        return largest
+    return dtype.type(min(longest, float(np.nextafter(largest, dtype.type(0)))))
 
 
 def spanning_forest(neighbours: Neighbours, longest: Any, progress: Progress) -> Edges:
@@ -85,7 +98,7 @@ class _Forest:
         self.weights = np.empty(max(n - 1, 0), dtype)
         self.found = 0
         self._lists = lists
-        self._longest = min(longest, np.finfo(dtype).max)
+        self._longest = longest
         self._passed = np.zeros(n, np.int32)  # entries that lead into the vertex's own component
         self._best, self._lowest = np.empty(n, np.int64), np.empty(n)
 

@@ -11,25 +11,28 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from topreg.persistence._lists import CompiledLists, Raw
+from topreg.persistence._ranks import share
 
 
 class GroupRanks:
-    """Processes that exchange their lists; ``device`` is used where the backend needs one."""
+    """Processes that exchange their lists."""
 
     def __init__(self, group: Any, device: torch.device) -> None:
         self.rank, self.size = dist.get_rank(group), dist.get_world_size(group)
-        self._group = group
-        self._device = device if dist.get_backend(group) == "nccl" else torch.device("cpu")
+        self._group, self._device = group, device
 
     def merged(self, raw: Raw, rows: slice) -> Raw:
-        """The nearest of all ranks' lists of some rows."""
-        lists = CompiledLists(raw)
-        for source in range(self.size):
-            # the others read none of the rows in which these lists have changed by then
-            other = Raw(*(self._broadcast(array, source) for array in raw))
-            if source != self.rank:
-                lists.offer_lists(other, rows)
-        return Raw(*(array[rows] for array in raw))
+        """The nearest of all ranks' lists of some rows; every rank is sent its own rows."""
+        own = Raw(*(array[rows] for array in raw))
+        lists = CompiledLists(own)
+        for owner in range(self.size):
+            part = share(owner, self.size, len(raw.near))
+            sent = [self._gathered(array[part], owner) for array in raw]
+            if owner == self.rank:
+                for source, other in enumerate(zip(*sent, strict=True)):
+                    if source != self.rank:
+                        lists.offer_lists(Raw(*other))
+        return own
 
     def joined(self, *arrays: NDArray[Any]) -> tuple[NDArray[Any], ...]:
         """The rows of all ranks, one rank after the other."""
@@ -50,10 +53,11 @@ class GroupRanks:
         dist.all_gather(parts, tensor, group=self._group)
         return parts
 
-    def _broadcast(self, array: NDArray[Any], source: int) -> NDArray[Any]:
-        tensor = torch.from_numpy(array if source == self.rank else np.empty_like(array))
-        tensor = tensor.to(self._device)
-        first = source if self._group is None else dist.get_global_rank(self._group, source)
-        dist.broadcast(tensor, first, group=self._group)
-        received: NDArray[Any] = tensor.cpu().numpy()
-        return received
+    def _gathered(self, array: NDArray[Any], owner: int) -> list[NDArray[Any]]:
+        """The arrays of all ranks, on the rank that owns them; elsewhere none."""
+        tensor = torch.from_numpy(np.ascontiguousarray(array)).to(self._device)
+        parts = [torch.empty_like(tensor) for _ in range(self.size)]
+        first = owner if self._group is None else dist.get_global_rank(self._group, owner)
+        mine = owner == self.rank
+        dist.gather(tensor, parts if mine else None, dst=first, group=self._group)
+        return [part.cpu().numpy() for part in parts] if mine else []

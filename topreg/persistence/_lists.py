@@ -59,10 +59,8 @@ class CompiledLists:
         self, tile: Tensor, rows: Tensor, places: Tensor, columns: slice, label: Tensor
     ) -> None:
         """As in :class:`Keeper`."""
-        bits, vertices, lists, labels = (
-            self._bits(tile),
-            *(t.numpy() for t in (rows, places, label)),
-        )
+        bits, labels = self._bits(tile), label.numpy()
+        vertices, lists = rows.numpy(), places.numpy()
         over_rows(
             len(vertices),
             lambda i, j: kernels.offer_rows(
@@ -77,12 +75,9 @@ class CompiledLists:
             tile.shape[1], lambda i, j: kernels.offer_columns(bits, *first, i, j, *self._state)
         )
 
-    def offer_lists(self, other: Raw, rows: slice) -> None:
-        """Offer to some lists what others hold of the same vertices."""
-        over_rows(
-            rows.stop - rows.start,
-            lambda i, j: kernels.offer_lists(*other, rows.start + i, rows.start + j, *self._state),
-        )
+    def offer_lists(self, other: Raw) -> None:
+        """Offer what other lists hold of the same vertices."""
+        over_rows(len(other.near), lambda i, j: kernels.offer_lists(*other, i, j, *self._state))
 
     def raw(self) -> Raw:
         """As in :class:`Keeper`."""

@@ -63,13 +63,13 @@ class Neighbours:
             if rows != columns:
                 keeper.offer_columns(tile, rows, columns)
             progress("neighbours", done + 1, len(tiles))
-        mine = share(ranks, n)
+        mine = share(ranks.rank, ranks.size, n)
         raw = ranks.merged(keeper.raw(), mine)
         return Lists(*ranks.joined(*self._measured(raw, np.arange(mine.start, mine.stop))))
 
     def outside(self, rows: NDArray[Any], label: NDArray[Any]) -> Lists:
         """Lists of some vertices among those of other labels; no list is empty without need."""
-        mine = rows[share(self._ranks, len(rows))]
+        mine = rows[share(self._ranks.rank, self._ranks.size, len(rows))]
         lists = self._measured(self._raw_outside(mine, label), mine)
         ties = (lists.certain == 0) & (lists.bound < np.inf)
         if ties.any():  # more than a list holds that a tile cannot tell from the nearest
@@ -94,10 +94,8 @@ class Neighbours:
     def _measured(self, raw: Raw, rows: NDArray[Any]) -> Lists:
         """Lists of the vertices ``rows`` in the total order, with what is certain about them."""
         near, dtype = raw.near.copy(), self._points.dtype
-        farthest = raw.keys.view(dtype).max(1, initial=0).astype(np.float64)
-        bound = farthest * (1 - TOLERANCE[dtype.name])
-        _, cosine, _ = self._metric
-        bound = np.where((near < 0).any(1), np.inf, bound * bound / 2 if cosine else bound)
+        bound = self._lowest(raw.keys.view(dtype).max(1, initial=0))
+        bound = np.where((near < 0).any(1), dtype.type(np.inf), bound)
         lists = Lists(np.empty(near.shape, dtype), near, np.empty(len(near), np.int32), bound)
         over_rows(
             len(rows),
@@ -107,6 +105,18 @@ class Neighbours:
         )
         count_certain(*lists)
         return lists
+
+    def _lowest(self, distances: NDArray[Any]) -> NDArray[Any]:
+        """The least that edges may weigh whose tiles say at least ``distances``.
+
+        Rounded as the weights are, which is monotone, and clipped where they are.
+        """
+        dtype, (_, cosine, largest) = self._points.dtype, self._metric
+        with np.errstate(over="ignore", invalid="ignore"):  # lists that are not full: NaN
+            low = (distances * (1 - TOLERANCE[dtype.name])).astype(dtype)
+            weights: NDArray[Any] = low * low * dtype.type(0.5) if cosine else low
+            bound: NDArray[Any] = np.minimum(weights, largest)
+        return bound
 
     def _measured_everywhere(self, rows: NDArray[Any], label: NDArray[Any]) -> Lists:
         """The same from all vertices of other labels, whatever ties there are."""
@@ -120,7 +130,10 @@ class Neighbours:
         )
         certain = (near >= 0).sum(1, dtype=np.int32)
         return Lists(
-            weights, near, certain, np.where(certain < self._width, np.inf, weights[:, -1])
+            weights,
+            near,
+            certain,
+            np.where(certain < self._width, weights.dtype.type(np.inf), weights[:, -1]),
         )
 
     def _keeper(self, rows: int) -> Keeper:

@@ -36,6 +36,6 @@ class Alone:
         return arrays
 
 
-def share(ranks: Ranks, rows: int) -> slice:
-    """The rows of which this process takes care."""
-    return slice(rows * ranks.rank // ranks.size, rows * (ranks.rank + 1) // ranks.size)
+def share(rank: int, ranks: int, rows: int) -> slice:
+    """The rows of which one of the processes takes care."""
+    return slice(rows * rank // ranks, rows * (rank + 1) // ranks)
