@@ -1,6 +1,6 @@
 """Exact trees of large clouds: time and memory over n, and two processes beside one.
 
-Run ``python benchmarks/scaling.py`` on a quiet machine with 4 GB; it takes about ten minutes and
+Run ``python benchmarks/scaling.py`` on a quiet machine with 4 GB; it takes a quarter of an hour and
 writes ``results/scaling.json``, from which ``python benchmarks/scaling_page.py`` makes the page.
 Each pass over tiles that serves as a measure is timed in the process of the tree beside it.
 """
@@ -16,7 +16,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable
-from contextlib import nullcontext
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -63,23 +63,31 @@ def forget_peak() -> None:
         file.write("5")
 
 
-def measured(kind: str, n: int, d: int, repeats: int, shown: bool) -> dict[str, Any]:
-    """Medians of the tree and of the pass, which take turns; extra memory of the tree."""
-    points, passes, trees, extra = points_of(kind, n, d), [], [], 0.0
-    with progress_bar(f"{kind} {n:,} x {d}") if shown else nullcontext() as told:
+def measured(kind: str, n: int, d: int, repeats: int) -> dict[str, Any]:
+    """Medians of the tree and of the pass, which take turns; extra memory of the first tree."""
+    RipsFiltration(engine="tiled").pairs(points_of("sphere", 500, d))  # compiles
+    points, passes, trees = points_of(kind, n, d), [], []
+    forget_peak()
+    before = peak_gigabytes()
+    with progress_bar(f"{kind} {n:,} x {d}") as told:
         filtration = RipsFiltration(engine="tiled", progress=told)
+        filtration.pairs(points)
+        extra = peak_gigabytes() - before
         for _ in range(repeats):
             passes.append(seconds(lambda: one_pass(points)))
-            forget_peak()
-            before = peak_gigabytes()
             trees.append(seconds(lambda: filtration.pairs(points)))
-            extra = max(extra, peak_gigabytes() - before)
     tree, measure = statistics.median(trees), statistics.median(passes)
     return {
         "kind": kind, "n": n, "d": d, "repeats": repeats, "tree": tree, "pass": measure,
         "ratio": statistics.median(t / p for t, p in zip(trees, passes, strict=True)),
         "gigabytes": extra,
     }  # fmt: skip
+
+
+def in_a_fresh_process(call: Callable[..., Any], *arguments: object) -> Any:
+    """What a call returns in a process of its own, whose memory nothing has touched."""
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+        return pool.submit(call, *arguments).result()
 
 
 class progress_bar:
@@ -159,14 +167,14 @@ def main() -> None:
     parser.add_argument("--most", type=int, default=100_000, help="largest number of points")
     parser.add_argument("--out", type=Path, default=OUT)
     options = parser.parse_args()
-    RipsFiltration(engine="tiled").pairs(points_of("sphere", 500, 512))  # compiles
     record: dict[str, Any] = {
         "machine": f"{platform.machine()}, {torch.get_num_threads()} threads",
         "torch": torch.__version__, "rows": [], "processes": [],
     }  # fmt: skip
     for n, d in [size for size in SIZES if size[0] <= options.most]:
         for kind in ("clusters", "sphere"):
-            record["rows"].append(measured(kind, n, d, options.repeats, shown=True))
+            row = in_a_fresh_process(measured, kind, n, d, options.repeats)
+            record["rows"].append(row)
             print(json.dumps(record["rows"][-1]), flush=True)
     for kind in ("clusters", "sphere"):
         record["processes"].append(by_processes(kind, options.repeats))

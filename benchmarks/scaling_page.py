@@ -61,11 +61,11 @@ above, in which no list is searched again.
 - On this CPU: {number(largest["tree"])} s at n = {largest["n"]:,}, and the work grows as n^2:
   {number(largest["tree"])} s x {growth:,.0f} = {largest["tree"] * growth / 3600:.1f} h.
 - One accelerator of {FLOPS / 1e12:.0f} TFLOP/s in single precision and {BANDWIDTH / 1e12:.2f} TB/s (an H100 SXM by its data
-  sheet), of which {REACHED:.0%} is assumed to be reached. Products: half of the matrix, n^2 d = {flops:.2e} operations,
+  sheet), of which {REACHED:.0%} are assumed to be reached. Products: half of the matrix, n^2 d = {flops:.2e} operations,
   {product:.1f} s. Tiles: n^2 / 2 = {entries:.1e} entries, each moved about {BYTES} bytes by the torch operations
   that turn products into distances and search rows and columns, {traffic:.1f} s. Together {product + traffic:.0f} s.
-- Eight of them: ({product:.1f} + {traffic:.1f}) / 8 = {(product + traffic) / 8:.1f} s, and the exchange of the lists, which each
-  rank sends once: {NEAREST} neighbours of 8 bytes, {lists / 1e9:.2f} GB from each of the eight.
+- Eight of them: ({product:.1f} + {traffic:.1f}) / 8 = {(product + traffic) / 8:.1f} s, and the exchange of the lists: each
+  rank sends {NEAREST} neighbours of 8 bytes for every point, {lists / 1e9:.2f} GB, and gets as much, eighth by eighth.
 - Beside that the CPUs of the ranks measure the listed edges, shared out, n x {NEAREST} x d = {POINTS * NEAREST * WIDTH:.1e}
   differences in double precision, and every one of them grows the tree. This is not in the figures above.
 - Memory on each rank: the points, {POINTS * WIDTH * 4 / 1e9:.1f} GB there and again on the CPU; the lists,
@@ -88,7 +88,7 @@ along edges that these lists prove to be right, and search again where they do n
 ```python
 from topreg import RipsFiltration
 
-filtration = RipsFiltration(memory_budget=2**26, progress=print)  # bytes for a tile; stage, done, total
+filtration = RipsFiltration(memory_budget=2**26, progress=print)  # bytes for a tile
 ```
 
 ## Measured
@@ -96,12 +96,14 @@ filtration = RipsFiltration(memory_budget=2**26, progress=print)  # bytes for a 
 Printed by `python benchmarks/scaling.py` on {record["machine"]}, torch {record["torch"]}; medians of {repeats}
 {"call" if repeats == 1 else "calls"}. "Pass" is one plain pass over the whole matrix in the same process: tiles of 2,048 rows by `addmm`,
 the 16 nearest of each row by `topk`, nothing kept. "Clusters" are n/16 clusters of 16 points each, "sphere" has
-no structure. Extra memory is the peak of the process above what it held before, the points apart.
+no structure. Extra memory is the peak of a fresh process above what it held before its first tree, the points
+among it.
 
 {measurements(record)}
 
-Clusters that are larger than the lists need second searches. A cloud of equal distances is the worst case: each
-second search is exact, row by row.
+Clusters that are larger than the lists need second searches, about 1.5 passes more. The worst case is clusters of more
+than {NEAREST} points whose diameters are below 3e-5 of the gaps between them, or many equal distances: then second searches
+measure row by row in double precision.
 
 Two gloo processes of one thread each beside one process of two threads, `topreg.distributed.minimum_spanning_tree`:
 

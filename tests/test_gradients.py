@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from strategies import SEEDS, gaussian
 from torch.testing import assert_close
 
-from topreg import balanced_backward
+from topreg import TrackCoincidence, aggregated_backward, balanced_backward
 
 NORMS = ("global", "per_parameter", "rowwise")
 
@@ -203,3 +203,57 @@ def test_only_the_listed_parameters_get_gradients():
     balanced_backward((x * y).sum(), (x + y).sum(), [x], weight=1.0)
     assert y.grad is None
     assert_close(x.grad, torch.full((2,), 2.0))
+
+
+def linear(*coefficients):
+    """Two parameters, and losses of given gradients in them; None where a loss misses one."""
+    parameters = [torch.zeros(2, 2, requires_grad=True), torch.zeros(3, requires_grad=True)]
+    losses = [
+        sum((p * c).sum() for p, c in zip(parameters, parts, strict=True) if c is not None)
+        for parts in coefficients
+    ]
+    return parameters, losses
+
+
+def test_aggregated_gradients_are_the_aggregators():
+    first = gaussian(0, 2, 2).float(), gaussian(1, 3).float()
+    second = gaussian(2, 2, 2).float(), None
+    parameters, losses = linear(first, second)
+    parameters[0].grad = torch.ones(2, 2)
+    seen = []
+
+    def aggregator(jacobian):
+        seen.append(jacobian)
+        return 2 * jacobian[0] - jacobian[1]
+
+    aggregated_backward(losses, parameters, aggregator)
+    assert_close(seen[0][0], torch.cat([part.flatten() for part in first]))
+    assert_close(seen[0][1], torch.cat([second[0].flatten(), torch.zeros(3)]))
+    assert_close(parameters[0].grad, 1 + 2 * first[0] - second[0])
+    assert_close(parameters[1].grad, 2 * first[1])
+
+
+def test_the_sum_of_the_rows_is_the_gradient_of_the_sum():
+    points, target = gaussian(0, 2, 9, 3).float()
+    model = torch.nn.Linear(3, 3)
+
+    def losses():
+        rows = model(points)
+        return [(rows - target).square().mean(), TrackCoincidence()(points, rows)]
+
+    aggregated_backward(losses(), model.parameters(), lambda jacobian: jacobian.sum(0))
+    found = [p.grad.clone() for p in model.parameters()]
+    model.zero_grad()
+    sum(losses()).backward()
+    assert_close(found, [p.grad for p in model.parameters()])
+
+
+def test_aggregators_of_torchjd():
+    aggregation = pytest.importorskip("torchjd.aggregation")
+    conflict = (torch.tensor([[1.0, 0.0], [0.0, 0.0]]), torch.zeros(3)), (
+        torch.tensor([[-0.5, 1.0], [0.0, 0.0]]), torch.zeros(3),
+    )  # fmt: skip
+    parameters, losses = linear(*conflict)
+    aggregated_backward(losses, parameters, aggregation.MGDA())
+    for row, _ in conflict:  # no loss rises along the step
+        assert float((parameters[0].grad * row).sum()) >= -1e-6

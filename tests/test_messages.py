@@ -5,6 +5,7 @@ import itertools
 import math
 import pathlib
 import traceback
+from types import SimpleNamespace
 from unittest import mock
 
 import pytest
@@ -13,12 +14,14 @@ from asserts import refused
 
 import topreg
 from topreg import (
+    CrossBatchMemory,
     DeviatingPerturbation,
     FlagFiltration,
     HomologyConsistency,
     PersistencePairs,
     RipsFiltration,
     TrackCoincidence,
+    aggregated_backward,
     balanced_backward,
     deviating_perturbation,
     edge_vectors,
@@ -30,11 +33,14 @@ from topreg import (
     most_persistent,
     pairwise_distances,
     persistence_between,
+    persistence_landscape,
     persistence_tracks,
     rtd,
     total_persistence,
     track_coincidence,
+    wasserstein_distance,
 )
+from topreg.interop import from_persistence_information, to_persistence_information
 from topreg.persistence import find_pairs
 
 RIPS = RipsFiltration()
@@ -80,6 +86,75 @@ def several(count):
     return lambda x, y: x.new_zeros(count)
 
 
+row = torch.zeros(1, 2)
+
+
+def filled_memory():
+    """A memory that holds one batch."""
+    memory = CrossBatchMemory()
+    memory.join(labels, images=three)
+    return memory
+
+
+def without(module, call):
+    """A call on a machine where some module is not installed."""
+    with mock.patch("importlib.util.find_spec", return_value=None):
+        call()
+
+
+def information(**fields):
+    """What torch_topological gives, with some fields replaced."""
+    return SimpleNamespace(**({"pairing": torch.zeros(0, 3), "dimension": 0} | fields))
+
+
+OTHERS = {
+    "`first` should be free of NaN. Got 1 row with NaN, first at row 0.": (
+        lambda: wasserstein_distance(row * NAN, row)
+    ),
+    "`diagram` should hold at least one diagram. Got an empty sequence.": (
+        lambda: persistence_landscape([], sample_range=(0, 1))
+    ),
+    "`sample_range` should be (low, high) with low <= high. Got (1, 0).": (
+        lambda: persistence_landscape(row, sample_range=(1, 0))
+    ),
+    "`ground` should be 1, 2 or math.inf. Got 3.": lambda: wasserstein_distance(row, row, ground=3),
+    '`wasserstein_distance` needs SciPy. Run `pip install "topreg[tda]"`.': lambda: without(
+        "scipy", lambda: wasserstein_distance(row, row)
+    ),
+    "`to_persistence_information` needs torch_topological. "
+    'Run `pip install "topreg[tda]"`.': lambda: without(
+        "torch_topological", lambda: to_persistence_information(pairs, three)
+    ),
+    "`pairs` should be of one cloud. Got 2. Use `pairs.split()`.": (
+        lambda: to_persistence_information(RIPS.pairs([three, three]), [three, three])
+    ),
+    "`information` should have a dimension. Got None.": (
+        lambda: from_persistence_information(information(dimension=None), 3)
+    ),
+    "`information.pairing` should have shape (m, 3) in dimension 0. Got (1, 4).": (
+        lambda: from_persistence_information(information(pairing=torch.zeros(1, 4)), 3)
+    ),
+    "`losses` should hold at least one loss. Got none.": (
+        lambda: aggregated_backward([], [leaf], lambda jacobian: jacobian.sum(0))
+    ),
+    "`aggregator(jacobian)` should have shape (2,). Got ().": (
+        lambda: aggregated_backward([leaf.sum()], [leaf], lambda jacobian: jacobian.sum())
+    ),
+    "`images` should have one row per label, 3. Got (2, 3).": (
+        lambda: CrossBatchMemory().join(labels, images=three[:2])
+    ),
+    "`tensors` should have the names images. Got texts.": (
+        lambda: filled_memory().join(labels, texts=three)
+    ),
+    "`images` should have rows of shape (3,), like those stored. Got (2,). "
+    "Use `clear()` to begin anew.": lambda: filled_memory().join(labels, images=three[:, :2]),
+    "`tensors` should be what `to_tensors` gave. Got the name 'images'.": (
+        lambda: CrossBatchMemory().load_tensors({"images": three})
+    ),
+    '`tensors` should hold labels. Got no "0.labels".': (
+        lambda: CrossBatchMemory().load_tensors({"0.images": three})
+    ),
+}
 SHAPES = {
     "`power` should be positive. Got 0.": lambda: total_persistence(three, power=0),
     "`diagram` should have shape (m, 2). Got (3, 3).": lambda: persistence_between(three, 1),
@@ -472,7 +547,8 @@ GRAPHS = {
 
 CASES = [
     *((ValueError, text, call) for text, call in itertools.chain(
-        SHAPES.items(), VALUES.items(), DEVICES.items(), OPTIONS.items(), GRAPHS.items()
+        SHAPES.items(), VALUES.items(), DEVICES.items(), OPTIONS.items(), GRAPHS.items(),
+        OTHERS.items(),
     )),
     *((TypeError, text, call) for text, call in TYPES.items()),
 ]  # fmt: skip

@@ -2,8 +2,9 @@
 
 from topreg import distributed as distributed
 from topreg._filters import most_persistent, persistence_between
-from topreg._gradients import balanced_backward
+from topreg._gradients import aggregated_backward, balanced_backward
 from topreg._landmarks import Landmarks, farthest_point_sampling
+from topreg._memory import CrossBatchMemory
 from topreg._pairs import PersistencePairs
 from topreg._proxies import (
     ExponentialAffinity,
@@ -12,6 +13,12 @@ from topreg._proxies import (
     label_indicators,
 )
 from topreg._tracks import edge_vectors, persistence_tracks
+from topreg.features import (
+    PersistenceImage,
+    PersistenceLandscape,
+    persistence_image,
+    persistence_landscape,
+)
 from topreg.filtrations import Filtration, FlagFiltration, RipsFiltration
 from topreg.losses import (
     RTD,
@@ -21,8 +28,10 @@ from topreg.losses import (
     PersistenceEntropy,
     RTDLite,
     SignatureLoss,
+    SlicedWassersteinDistance,
     TotalPersistence,
     TrackCoincidence,
+    WassersteinDistance,
     connectivity_loss,
     deviating_perturbation,
     homology_consistency,
@@ -30,14 +39,17 @@ from topreg.losses import (
     rtd,
     rtd_lite,
     signature_loss,
+    sliced_wasserstein_distance,
     total_persistence,
     track_coincidence,
+    wasserstein_distance,
 )
 from topreg.metrics import pairwise_distances
 from topreg.persistence import minimum_spanning_tree
 
 __all__ = [  # noqa: RUF022 - sorted as sorted() does
     "ConnectivityLoss",
+    "CrossBatchMemory",
     "DeviatingPerturbation",
     "ExponentialAffinity",
     "Filtration",
@@ -46,13 +58,18 @@ __all__ = [  # noqa: RUF022 - sorted as sorted() does
     "LabelIndicators",
     "Landmarks",
     "PersistenceEntropy",
+    "PersistenceImage",
+    "PersistenceLandscape",
     "PersistencePairs",
     "RTD",
     "RTDLite",
     "RipsFiltration",
     "SignatureLoss",
+    "SlicedWassersteinDistance",
     "TotalPersistence",
     "TrackCoincidence",
+    "WassersteinDistance",
+    "aggregated_backward",
     "balanced_backward",
     "connectivity_loss",
     "deviating_perturbation",
@@ -66,12 +83,16 @@ __all__ = [  # noqa: RUF022 - sorted as sorted() does
     "pairwise_distances",
     "persistence_between",
     "persistence_entropy",
+    "persistence_image",
+    "persistence_landscape",
     "persistence_tracks",
     "rtd",
     "rtd_lite",
     "signature_loss",
+    "sliced_wasserstein_distance",
     "total_persistence",
     "track_coincidence",
+    "wasserstein_distance",
 ]
 
 __version__ = "0.1.0"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 import torch
 from torch import Tensor
@@ -62,9 +62,7 @@ def balanced_backward(
     for name, loss in (("main", main), ("regularizer", regularizer)):
         _checks.is_tensor(name, loss)
         _checks.has_rank(name, loss, "()")
-    leaves = [p for p in parameters if p.requires_grad]
-    if not leaves:
-        raise ValueError("`parameters` should hold a tensor that requires a gradient. Got none.")
+    leaves = _leaves(parameters)
     g = _gradients(main, leaves, retain_graph=True)
     h = _gradients(regularizer, leaves, retain_graph=False)
     with torch.no_grad():
@@ -74,7 +72,92 @@ def balanced_backward(
             added = None if h_leaf is None else _rescaled(h_leaf, weight, *sizes)
             for part in (g_leaf, added):
                 if part is not None:
-                    leaf.grad = part.clone() if leaf.grad is None else leaf.grad + part
+                    _add_to_gradient(leaf, part)
+
+
+def aggregated_backward(
+    losses: Sequence[Tensor],
+    parameters: Iterable[Tensor],
+    aggregator: Callable[[Tensor], Tensor],
+) -> None:
+    r"""Backward pass of several losses whose gradients an aggregator combines.
+
+    .. math::
+
+        \nabla_\theta \mathrel{+}= \mathcal{A}(J), \qquad
+        J_k = \nabla_\theta L_k
+
+    Args:
+        losses: The losses :math:`L_k`; one that does not reach a parameter has a zero there.
+        parameters: Leaves whose ``.grad`` is added to; together they are :math:`\theta`.
+        aggregator: :math:`\mathcal{A}`: from the matrix of gradients, a row a loss, to one vector.
+            torchjd's aggregators are such, for instance ``torchjd.aggregation.MGDA()``.
+
+    Raises:
+        TypeError: If a loss is not a tensor.
+        ValueError: If a loss is not a scalar, there is none, there is no parameter, or the
+            aggregator's result has another shape.
+
+    Shape:
+        - losses: :math:`()` each. J: (number of losses, number of parameters' entries).
+
+    Note:
+        One backward pass a loss through what they share. ``backward()`` is not needed beside it.
+        torchjd's own ``backward`` is cheaper for many losses.
+
+    Source:
+        Quinton and Rey, Jacobian descent for multi-objective optimization, 2024 (torchjd).
+
+    Example:
+        >>> import torch
+        >>> from topreg import aggregated_backward
+        >>> x = torch.tensor([1.0, 1.0], requires_grad=True)
+        >>> aggregated_backward([x[0] ** 2, 3 * x[1]], [x], lambda jacobian: jacobian.mean(0))
+        >>> x.grad
+        tensor([1.0000, 1.5000])
+    """
+    losses = list(losses)
+    if not losses:
+        raise ValueError("`losses` should hold at least one loss. Got none.")
+    for loss in losses:
+        _checks.is_tensor("losses", loss)
+        _checks.has_rank("losses", loss, "()")
+    leaves = _leaves(parameters)
+    rows = [
+        _gradients(loss, leaves, retain_graph=k + 1 < len(losses)) for k, loss in enumerate(losses)
+    ]
+    with torch.no_grad():
+        jacobian = torch.stack(
+            [
+                torch.cat(
+                    [
+                        (torch.zeros_like(leaf) if part is None else part).flatten()
+                        for part, leaf in zip(row, leaves, strict=True)
+                    ]
+                )
+                for row in rows
+            ]
+        )
+        combined = aggregator(jacobian)
+        if not isinstance(combined, Tensor) or combined.shape != jacobian.shape[1:]:
+            got = tuple(combined.shape) if isinstance(combined, Tensor) else type(combined).__name__
+            raise ValueError(
+                f"`aggregator(jacobian)` should have shape {tuple(jacobian.shape[1:])}. Got {got}."
+            )
+        for leaf, part in zip(leaves, combined.split([p.numel() for p in leaves]), strict=True):
+            _add_to_gradient(leaf, part.view_as(leaf))
+
+
+def _leaves(parameters: Iterable[Tensor]) -> list[Tensor]:
+    """Those parameters that require a gradient."""
+    leaves = [p for p in parameters if p.requires_grad]
+    if not leaves:
+        raise ValueError("`parameters` should hold a tensor that requires a gradient. Got none.")
+    return leaves
+
+
+def _add_to_gradient(leaf: Tensor, part: Tensor) -> None:
+    leaf.grad = part.clone() if leaf.grad is None else leaf.grad + part
 
 
 def _gradients(

@@ -7,8 +7,13 @@ from topreg.losses.persistence_entropy import PersistenceEntropy, persistence_en
 from topreg.losses.rtd import RTD, rtd
 from topreg.losses.rtd_lite import RTDLite, rtd_lite
 from topreg.losses.signature_loss import SignatureLoss, signature_loss
+from topreg.losses.sliced_wasserstein_distance import (
+    SlicedWassersteinDistance,
+    sliced_wasserstein_distance,
+)
 from topreg.losses.total_persistence import TotalPersistence, total_persistence
 from topreg.losses.track_coincidence import TrackCoincidence, track_coincidence
+from topreg.losses.wasserstein_distance import WassersteinDistance, wasserstein_distance
 
 __all__ = [
     "RTD",
@@ -18,8 +23,10 @@ __all__ = [
     "PersistenceEntropy",
     "RTDLite",
     "SignatureLoss",
+    "SlicedWassersteinDistance",
     "TotalPersistence",
     "TrackCoincidence",
+    "WassersteinDistance",
     "connectivity_loss",
     "deviating_perturbation",
     "homology_consistency",
@@ -27,6 +34,8 @@ __all__ = [
     "rtd",
     "rtd_lite",
     "signature_loss",
+    "sliced_wasserstein_distance",
     "total_persistence",
     "track_coincidence",
+    "wasserstein_distance",
 ]

@@ -74,14 +74,6 @@ def over_clouds(values: Tensor, pairs: PersistencePairs, reduction: str) -> Tens
     return values.new_zeros(clouds).index_add(0, pairs.cloud(), values)
 
 
-def safe_power(values: Tensor, exponent: float) -> Tensor:
-    """Powers of non-negative numbers; 0 where they are 0, with zero derivatives."""
-    if exponent == 1:
-        return values
-    positive = values > 0
-    return torch.where(positive, torch.where(positive, values, 1.0).pow(exponent), 0.0)
-
-
 def flips_from(filtration: Filtration | None, source: Clouds, geometry: Clouds | None) -> Clouds:
     """Points in which the modules decide flips; the geometry of a graph is its weights."""
     return source if geometry is None or isinstance(filtration, FlagFiltration) else geometry

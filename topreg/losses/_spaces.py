@@ -50,12 +50,12 @@ def diameters(rows: Tensor, distances: Sequence[Tensor], metric: Metric) -> Tens
     first = starts([len(matrix) for matrix in distances])
     edges = [_farthest(matrix) + start for matrix, start in zip(distances, first, strict=False)]
     none = torch.empty((0, 2), dtype=torch.int64, device=rows.device)
-    many = torch.tensor([len(matrix) > 1 for matrix in distances], device=rows.device)
+    sizes = torch.tensor([len(m) for m in distances], dtype=torch.int64, device=rows.device)
     lengths = rows.new_zeros(len(distances))
     if len(rows):
         some = torch.stack(edges) if edges else none
         lengths = edge_lengths(rows, some.clamp(max=len(rows) - 1), metric)
-    return torch.where(many & (lengths > 0), lengths, 1.0)
+    return torch.where((sizes > 1) & (lengths > 0), lengths, 1.0)
 
 
 def compared(

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from topreg import _checks
 from topreg._clouds import Clouds, cloud_of, numbers, starts
+from topreg._diagrams import safe_power
 from topreg._repr import constructor_call
 from topreg.losses import _common, _spaces
 from topreg.metrics import Metric, edge_lengths
@@ -103,7 +104,7 @@ def rtd(
                 a, b = lengths(x, vertices, scale), lengths(y, vertices, other_scale)
                 own = b if swapped else a
                 columns.append(_entries(own, torch.minimum(a, b), copies))
-            values = _common.safe_power(columns[1] - columns[0], power)
+            values = safe_power(columns[1] - columns[0], power)
             terms.append(_common.over_clouds(values, pairs, reduction))
         return torch.stack(terms).sum(0)
 

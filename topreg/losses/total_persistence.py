@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from topreg import _checks
 from topreg._clouds import Clouds
+from topreg._diagrams import safe_power
 from topreg._pairs import PersistencePairs
 from topreg._repr import constructor_call
 from topreg.filtrations import Filtration
@@ -76,9 +77,9 @@ def total_persistence(
     terms = []
     for part, diagram in _common.diagrams_of(points, pairs, filtration, dimensions):
         birth, death = diagram.unbind(1)
-        values = _common.safe_power(death - birth, power)
+        values = safe_power(death - birth, power)
         if midpoint_power:
-            values = values * _common.safe_power((birth + death) / 2, midpoint_power)
+            values = values * safe_power((birth + death) / 2, midpoint_power)
         terms.append(_common.over_clouds(values, part, reduction))
     return torch.stack(terms).sum(0)
 

@@ -1,0 +1,118 @@
+"""Losses beside torch-topological's, and RTD-Lite beside its spanning trees; prints Markdown.
+
+Run ``python benchmarks/losses.py`` on a quiet machine, with the ``tda`` extra installed. Columns of
+a table take turns in one process, call by call; figures are medians with quartiles.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.metadata
+import platform
+import statistics
+import time
+import warnings
+from collections.abc import Callable
+
+import torch
+from _clouds import cloud
+
+from topreg import RipsFiltration, pairwise_distances, rtd_lite, signature_loss
+
+
+def turns(calls: list[Callable[[], object]], seconds: float) -> list[list[float]]:
+    """Milliseconds of calls that take turns; the first round compiles and is left out."""
+    times: list[list[float]] = [[] for _ in calls]
+    for call in calls:
+        call()
+    end = time.perf_counter() + seconds
+    while time.perf_counter() < end or len(times[0]) < 5:
+        for call, kept in zip(calls, times, strict=True):
+            start = time.perf_counter()
+            call()
+            kept.append(1e3 * (time.perf_counter() - start))
+    return times
+
+
+def spread(times: list[float]) -> str:
+    """Median and quartiles."""
+    low, middle, high = statistics.quantiles(times, n=4)
+    return f"{middle:.2f} ({low:.2f} to {high:.2f})"
+
+
+def signature(seconds: float) -> None:
+    """Forward and backward of the signature loss at n = 256."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        from torch_topological.nn import SignatureLoss, VietorisRipsComplex
+    print(
+        "Signature loss, n = 256, forward and backward, target of 32 coordinates, milliseconds\n\n"
+        "| cloud | dimensions | topreg | torch-topological | times faster |\n"
+        "| --- | --- | ---: | ---: | ---: |"
+    )
+    for kind in ("clusters", "circle"):
+        source = cloud(kind, 256)
+        target = source @ torch.randn(
+            source.shape[1], 32, generator=torch.Generator().manual_seed(0)
+        )
+        for dimensions in ((0,), (0, 1)):
+            rips = VietorisRipsComplex(dim=max(dimensions))
+            peer = SignatureLoss(p=2, normalise=True, dimensions=dimensions)
+            leaf = target.clone().requires_grad_()
+
+            own, other = turns(
+                [
+                    lambda x=source, z=leaf, d=dimensions: signature_loss(
+                        x, z, dimensions=d, normalize=True
+                    ).backward(),
+                    lambda x=source, z=leaf, rips=rips, peer=peer: peer(
+                        [x, rips(x)], [z, rips(z)]
+                    ).backward(),
+                ],
+                seconds,
+            )
+            ratio = statistics.median(other) / statistics.median(own)
+            listed = ", ".join(map(str, dimensions))
+            print(f"| {kind} | {listed} | {spread(own)} | {spread(other)} | {ratio:.1f} |")
+
+
+def trees(seconds: float) -> None:
+    """RTD-Lite beside one tree and the distances it needs."""
+    print(
+        "\nRTD-Lite, n = 1,024, without gradient, milliseconds\n\n"
+        "| cloud | RTD-Lite | one tree from distances | distances of both | "
+        "(RTD-Lite - distances) / tree |\n| --- | ---: | ---: | ---: | ---: |"
+    )
+    rips = RipsFiltration(metric="precomputed")
+    for kind in ("clusters", "sphere"):
+        x, y = cloud(kind, 1024), cloud(kind, 1024, seed=1)
+        distances = pairwise_distances(x)
+        loss, tree, both = turns(
+            [
+                lambda x=x, y=y: rtd_lite(x, y),
+                lambda d=distances: rips.pairs(d),
+                lambda x=x, y=y: (pairwise_distances(x), pairwise_distances(y)),
+            ],
+            seconds,
+        )
+        medians = [statistics.median(kept) for kept in (loss, tree, both)]
+        ratio = (medians[0] - medians[2]) / medians[1]
+        print(f"| {kind} | {spread(loss)} | {spread(tree)} | {spread(both)} | {ratio:.1f} |")
+
+
+def main() -> None:
+    """Print both tables."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seconds", type=float, default=10.0, help="time for each row")
+    seconds = parser.parse_args().seconds
+    versions = ", ".join(
+        f"{name} {importlib.metadata.version(name)}"
+        for name in ("topreg", "torch", "torch-topological", "giotto-ph")
+    )
+    print(f"{platform.machine()}, {torch.get_num_threads()} threads; {versions}\n")
+    signature(seconds)
+    trees(seconds)
+
+
+if __name__ == "__main__":
+    main()

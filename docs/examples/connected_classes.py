@@ -1,0 +1,94 @@
+"""A classifier on few digits whose classes are kept together by the connectivity loss.
+
+A small network learns from a few images of each digit. With the term, the features of each class in
+a batch are drawn to merge at one scale (Hofer et al., Topologically densified distributions, ICML
+2020). The weight is chosen on validation images of other seeds, 0 among the choices. Run
+``python docs/examples/connected_classes.py``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+
+import torch
+from _data import difference, digits, mean_and_spread, table
+from torch import Tensor, nn
+
+from topreg import ConnectivityLoss
+
+WEIGHTS = (0.0, 0.01, 0.03, 0.1, 0.3)
+PER_CLASS = 10
+
+
+def few_of_each(labels: Tensor, count: int, seed: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Indices of ``count`` images of each class to train on, as many to validate, the rest."""
+    generator = torch.Generator().manual_seed(seed)
+    parts = []
+    for label in range(10):
+        members = (labels == label).nonzero()[:, 0]
+        order = members[torch.randperm(len(members), generator=generator)]
+        parts.append((order[:count], order[count : 2 * count], order[2 * count :]))
+    training, validation, test = (torch.cat(part) for part in zip(*parts, strict=True))
+    return training, validation, test
+
+
+def accuracy(
+    images: Tensor, labels: Tensor, training: Tensor, held_out: Tensor, weight: float, seed: int,
+    steps: int,
+) -> float:  # fmt: skip
+    """Accuracy on held-out images, in percent, after training with a weight of the term."""
+    torch.manual_seed(seed)
+    features = nn.Sequential(nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 16))
+    head = nn.Linear(16, 10)
+    parameters = [*features.parameters(), *head.parameters()]
+    optimizer = torch.optim.AdamW(parameters, lr=3e-3, weight_decay=1e-2)
+    connected = ConnectivityLoss(scale=1.0)
+    for _ in range(steps):
+        batch = training[torch.randperm(len(training))[:80]]
+        points = features(images[batch])
+        loss = nn.functional.cross_entropy(head(points), labels[batch])
+        if weight:
+            clouds = [points[labels[batch] == label] for label in labels[batch].unique()]
+            loss = loss + weight * connected(clouds)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    with torch.no_grad():
+        guesses = head(features(images[held_out])).argmax(1)
+    return 100 * float((guesses == labels[held_out]).double().mean())
+
+
+def main() -> None:
+    """Choose the weight, then print a table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seeds", type=int, default=10)
+    parser.add_argument("--steps", type=int, default=300)
+    options = parser.parse_args()
+    torch.set_flush_denormal(True)
+    images, labels = digits()
+    chosen = {}
+    for weight in WEIGHTS:
+        found = []
+        for seed in range(100, 100 + max(1, options.seeds // 2)):
+            training, validation, _ = few_of_each(labels, PER_CLASS, seed)
+            found.append(
+                accuracy(images, labels, training, validation, weight, seed, options.steps)
+            )
+        chosen[weight] = statistics.mean(found)
+    best = max(WEIGHTS, key=lambda weight: chosen[weight])
+    listed = ", ".join(f"{weight:g}: {value:.1f}" for weight, value in chosen.items())
+    print(f"Validation accuracy by weight: {listed}. Chosen: {best:g}.\n")
+    runs: dict[float, list[float]] = {0.0: [], best or WEIGHTS[1]: []}
+    for seed in range(options.seeds):
+        training, _, test = few_of_each(labels, PER_CLASS, seed)
+        for weight, found in runs.items():
+            found.append(accuracy(images, labels, training, test, weight, seed, options.steps))
+    rows = [[f"weight {w:g}", mean_and_spread(found, 2)] for w, found in runs.items()]
+    plain, term = runs.values()
+    rows.append(["difference by seed", difference(term, plain, 2)])
+    print(table([f"{PER_CLASS} images a digit", "test accuracy, %"], rows))
+
+
+if __name__ == "__main__":
+    main()

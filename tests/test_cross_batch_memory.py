@@ -1,0 +1,114 @@
+"""Rows of earlier batches: which are taken, in which order, with which gradient."""
+
+import pytest
+import torch
+from asserts import refused, repr_round_trips
+from hypothesis import given
+from hypothesis import strategies as st
+from torch.testing import assert_close
+
+from topreg import CrossBatchMemory, DeviatingPerturbation, TrackCoincidence
+
+
+def rows_of(labels, start):
+    """A row for each label that says when it came."""
+    return start + torch.arange(float(len(labels)))[:, None] / 100
+
+
+batches_of_labels = st.lists(st.lists(st.integers(0, 3), max_size=5), min_size=1, max_size=6)
+
+
+@given(batches_of_labels, st.integers(1, 4), st.sampled_from(["current", "all"]))
+def test_the_rows_that_are_taken(history, kept, classes):
+    memory, past = CrossBatchMemory(kept, classes=classes), []
+    for step, labels in enumerate(history):
+        images = rows_of(labels, step)
+        found, joined = memory.join(torch.tensor(labels, dtype=torch.int64), images=images)
+        expected = list(zip(labels, images[:, 0].tolist(), strict=True))
+        for old_labels, old_images in past[: -kept - 1 : -1]:
+            expected += [
+                (label, value)
+                for label, value in zip(old_labels, old_images[:, 0].tolist(), strict=True)
+                if classes == "all" or label in labels
+            ]
+        assert list(zip(found.tolist(), joined[:, 0].tolist(), strict=True)) == expected
+        past.append((labels, images))
+        assert len(memory) == sum(len(old) for old, _ in past[-kept:])
+
+
+def test_gradient_reaches_the_new_rows_alone():
+    memory = CrossBatchMemory()
+    old = torch.ones(2, 3, requires_grad=True)
+    labels = torch.tensor([0, 1])
+    memory.join(labels, images=2 * old)
+    new = torch.ones(2, 3, requires_grad=True)
+    _, joined = memory.join(labels, images=2 * new)
+    joined.sum().backward()
+    assert old.grad is None
+    assert_close(new.grad, torch.full((2, 3), 2.0))
+    new.data.zero_()
+    assert_close(memory.join(labels, images=new)[1][2:], torch.full((2, 3), 2.0))
+
+
+def test_it_composes_with_losses():
+    memory = CrossBatchMemory(2)
+    generator = torch.Generator().manual_seed(0)
+    prototypes = torch.randn(3, 4, generator=generator, requires_grad=True)
+    for step in range(4):
+        labels = torch.randint(0, 3, (6,), generator=generator)
+        images = torch.randn(6, 4, generator=generator, requires_grad=True)
+        joined, x, t = memory.join(labels, images=images, texts=prototypes[labels])
+        loss = TrackCoincidence()(x, t) + DeviatingPerturbation(related="all")(x, t, joined)
+        loss.backward()
+        assert len(joined) == len(x) == len(t) >= 6 + (step > 0)
+        assert bool(images.grad.isfinite().all())
+
+
+def test_tensors_can_be_stored_and_loaded():
+    memory = CrossBatchMemory(2, classes="all")
+    for step in range(3):
+        memory.join(torch.tensor([step]), images=torch.full((1, 2), float(step)))
+    other = CrossBatchMemory(2, classes="all")
+    other.load_tensors(memory.to_tensors())
+    for one, two in zip(
+        *(m.join(torch.tensor([9]), images=torch.zeros(1, 2)) for m in (memory, other)), strict=True
+    ):
+        assert_close(one, two)
+    other.clear()
+    assert len(other) == 0
+    assert other.to_tensors() == {}
+    repr_round_trips(CrossBatchMemory(3, classes="all"))
+
+
+MESSAGES = {
+    "`images` should have one row per label, 2. Got (3, 1).": {"images": torch.zeros(3, 1)},
+    "`images` should have one row per label, 2. Got ().": {"images": torch.tensor(0.0)},
+    "`tensors` should have the names images. Got images, texts.": {
+        "images": torch.zeros(2, 1), "texts": torch.zeros(2, 1),
+    },
+    "`images` should have rows of shape (1,), like those stored. Got (2,). "
+    "Use `clear()` to begin anew.": {"images": torch.zeros(2, 2)},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("text", "tensors"), MESSAGES.items())
+def test_a_batch_that_does_not_fit_is_refused_and_not_stored(text, tensors):
+    memory = CrossBatchMemory()
+    labels = torch.tensor([0, 1])
+    memory.join(labels, images=torch.ones(2, 1))
+    with refused(ValueError, text):
+        memory.join(labels, **tensors)
+    assert_close(memory.join(labels, images=torch.zeros(2, 1))[1][2:], torch.ones(2, 1))
+
+
+def test_other_messages():
+    with refused(ValueError, "`batches` should be a positive integer. Got 0."):
+        CrossBatchMemory(0)
+    with refused(ValueError, '`classes` should be "current" or "all". Got \'every\'.'):
+        CrossBatchMemory(classes="every")
+    with refused(TypeError, "`labels` should be integers. Got torch.float32."):
+        CrossBatchMemory().join(torch.zeros(2))
+    with refused(ValueError, "`tensors` should be what `to_tensors` gave. Got the name 'images'."):
+        CrossBatchMemory().load_tensors({"images": torch.zeros(2)})
+    with refused(ValueError, '`tensors` should hold labels. Got no "0.labels".'):
+        CrossBatchMemory().load_tensors({"0.images": torch.zeros(2)})

@@ -1,0 +1,264 @@
+"""Losses across two spaces of different widths, each against its formula written out."""
+
+import math
+import warnings
+
+import pytest
+import torch
+from asserts import gradients_are_right, harmless, refused, repr_round_trips
+from hypothesis import given
+from hypothesis import strategies as st
+from oracles import kruskal, ordered_edges, reduction
+from strategies import distances_by_differences, distinct_clouds, gaussian, rotation
+from torch.testing import assert_close
+
+from topreg import (
+    RTD,
+    RipsFiltration,
+    RTDLite,
+    SignatureLoss,
+    rtd,
+    rtd_lite,
+    signature_loss,
+)
+
+RIPS = RipsFiltration()
+
+
+def scaled(points, normalize):
+    """Distances, divided by the largest if that is not 0."""
+    distances = distances_by_differences(points)
+    largest = float(distances.max()) if distances.numel() else 0.0
+    return distances / (largest if normalize and largest else 1.0)
+
+
+def slow_signature(x, z, *, dimensions=(0,), symmetric=True, normalize=False):
+    a, b = scaled(x, normalize), scaled(z, normalize)
+    total = 0.0
+    for dimension in dimensions:
+        for points in (x, z) if symmetric else (x,):
+            pairs = RIPS.pairs(points, dimension)
+            for edges in (pairs.birth_edges, pairs.death_edges):
+                for i, j in edges.tolist():
+                    total += float(a[i, j] - b[i, j]) ** 2 / 2
+    return total
+
+
+def slow_rtd_lite(x, y, *, symmetric=True, normalize=False):
+    a, b = scaled(x, normalize), scaled(y, normalize)
+
+    def weight(matrix):
+        return math.fsum(float(matrix[i, j]) for i, j in kruskal(matrix)[0])
+
+    both = weight(torch.minimum(a, b))
+    one, other = weight(a) - both, weight(b) - both
+    return (one + other) / 2 if symmetric else one
+
+
+def slow_rtd(x, y, *, dimensions=(1,), symmetric=True, normalize=False, power=1.0):
+    a, b = scaled(x, normalize), scaled(y, normalize)
+    n = len(a)
+
+    def divergence(first):
+        doubled = torch.zeros(2 * n, 2 * n, dtype=torch.float64)
+        doubled[:n, n:] = doubled[n:, :n] = first
+        doubled[n:, n:] = torch.minimum(a, b)
+        total = 0.0
+        for dimension in dimensions:
+            found, _ = reduction(ordered_edges(doubled), 2 * n, dimension)
+            total += math.fsum(
+                float(doubled[death] - doubled[birth]) ** power
+                for birth, death in found
+                if doubled[death] > doubled[birth]
+            )
+        return total
+
+    return (divergence(a) + divergence(b)) / 2 if symmetric else divergence(a)
+
+
+LOSSES = {
+    "signature": (signature_loss, SignatureLoss, slow_signature, {}),
+    "loops": (signature_loss, SignatureLoss, slow_signature, {"dimensions": (0, 1)}),
+    "rtd_lite": (rtd_lite, RTDLite, slow_rtd_lite, {}),
+    "rtd": (rtd, RTD, slow_rtd, {}),
+    "squares": (rtd, RTD, slow_rtd, {"power": 2.0}),
+}
+every = pytest.mark.parametrize(
+    ("function", "module", "slow", "options"), LOSSES.values(), ids=LOSSES
+)
+choices = pytest.mark.parametrize("symmetric", [True, False])
+normalized = pytest.mark.parametrize("normalize", [True, False])
+
+
+@st.composite
+def two_views(draw, max_size=6):
+    """Two clouds of different widths on the same vertices, generic or tied."""
+    n, seed = draw(st.integers(1, max_size)), draw(st.integers(0, 10**6))
+    x, y = gaussian(seed, n, draw(st.integers(1, 4))), gaussian(seed + 1, n, 3)
+    return (x, y) if draw(st.booleans()) else (x.round(), (2 * y).round())
+
+
+@every
+@choices
+@normalized
+@given(views=two_views())
+def test_the_formula(function, module, slow, options, symmetric, normalize, views):
+    choice = {"symmetric": symmetric, "normalize": normalize, **options}
+    expected = torch.tensor(slow(*views, **choice), dtype=torch.float64)
+    assert_close(function(*views, **choice), expected, rtol=1e-9, atol=1e-9)
+
+
+@given(two_views(max_size=5))
+def test_rtd_in_dimension_2(views):
+    pytest.importorskip("gudhi")
+    options = {"dimensions": (1, 2)}
+    expected = torch.tensor(slow_rtd(*views, **options), dtype=torch.float64)
+    assert_close(rtd(*views, **options), expected, rtol=1e-9, atol=1e-9)
+
+
+@every
+@normalized
+def test_module_and_function_agree(function, module, slow, options, normalize):
+    x, y = gaussian(0, 12, 3), gaussian(1, 12, 5)
+    made = module(normalize=normalize, **options)
+    repr_round_trips(made)
+    assert_close(made(x, y), function(x, y, normalize=normalize, **options))
+
+
+@every
+@normalized
+def test_batches(function, module, slow, options, normalize):
+    choice = {"normalize": normalize, **options}
+    xs, ys = ([gaussian(d + k, n, d) for k, n in enumerate((7, 1, 9, 0))] for d in (2, 4))
+    alone = torch.stack([function(x, y, **choice) for x, y in zip(xs, ys, strict=True)])
+    assert_close(function(xs, ys, reduction="none", **choice), alone)
+    assert_close(function(xs, ys, **choice), alone.mean())
+    x, y = gaussian(0, 3, 6, 2), gaussian(1, 3, 6, 4)
+    assert_close(function(x, y, **choice), function(list(x), list(y), **choice))
+    none = function(x[:0], y[:0], reduction="none", **choice)
+    assert none.shape == (0,)
+
+
+@every
+@normalized
+@choices
+def test_gradients(function, module, slow, options, normalize, symmetric):
+    x, y = gaussian(0, 6, 2), gaussian(1, 6, 3)
+    choice = {"normalize": normalize, "symmetric": symmetric, **options}
+    gradients_are_right(lambda a, b: function(a, b, **choice), x, y)
+
+
+@every
+@normalized
+@pytest.mark.parametrize("n", [0, 1, 2, 5])
+def test_degenerate_clouds(function, module, slow, options, normalize, n):
+    choice = {"normalize": normalize, **options}
+    harmless(lambda a, b: function(a, b, **choice), torch.ones(n, 2), torch.ones(n, 3))
+
+
+@every
+@normalized
+@given(views=two_views(), seed=st.integers(0, 99))
+def test_motions_of_either_space_change_nothing(
+    function, module, slow, options, normalize, views, seed
+):
+    x, y = views
+    moved = x @ rotation(seed, x.shape[1]) + 1, y @ rotation(seed + 1, y.shape[1]) - 2
+    choice = {"normalize": normalize, **options}
+    if float((x - x.round()).abs().max()) > 0:  # motions break ties
+        assert_close(function(*moved, **choice), function(x, y, **choice), rtol=1e-6, atol=1e-8)
+
+
+@every
+@given(views=two_views())
+def test_equal_spaces_have_no_loss_and_normalized_ones_no_scale(
+    function, module, slow, options, views
+):
+    x, y = views
+    assert_close(function(x, x, **options), torch.zeros((), dtype=torch.float64))
+    choice = {"normalize": True, **options}
+    assert_close(function(4 * x, y / 2, **choice), function(x, y, **choice), rtol=1e-9, atol=1e-9)
+
+
+@given(two_views())
+def test_divergences_are_not_negative_and_symmetric(views):
+    x, y = views
+    for function in (rtd_lite, rtd, signature_loss):
+        assert float(function(x, y)) >= -1e-12
+        assert_close(function(x, y), function(y, x), rtol=1e-9, atol=1e-9)
+
+
+@given(two_views(max_size=3))
+def test_rtd_of_three_points_is_rtd_lite(views):
+    """Three vertices have no loop: dimension 1 of the cone is what joins in the union alone."""
+    assert_close(
+        rtd(*views, symmetric=False), rtd_lite(*views, symmetric=False), rtol=1e-9, atol=1e-9
+    )
+
+
+@given(distinct_clouds(min_size=3), st.booleans())
+def test_signature_loss_equals_torch_topological(points, normalize):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        from torch_topological.nn import SignatureLoss as Peer
+        from torch_topological.nn import VietorisRipsComplex
+    other = gaussian(len(points), len(points), 2)
+    rips = VietorisRipsComplex(dim=0)
+    x, z = points.float(), other.float()
+    theirs = Peer(normalise=normalize)([x, rips(x)], [z, rips(z)])
+    ways = [
+        signature_loss(*views, symmetric=False, normalize=normalize) for views in ((x, z), (z, x))
+    ]
+    # they add 1/2 |.| of both ways, we 1/2 |.|^2
+    assert_close(sum((2 * way).sqrt() for way in ways) / 2, theirs, rtol=1e-4, atol=1e-5)
+
+
+def test_given_pairs_are_used():
+    x, z = gaussian(0, 9, 2), gaussian(1, 9, 3)
+    own, other = RIPS.all_pairs(x, 1), RIPS.all_pairs(z, 1)
+    loss = SignatureLoss(dimensions=(0, 1))
+    assert_close(loss(x, z, pairs=own, target_pairs=other), loss(x, z))
+    swapped = signature_loss(x, z, pairs=other[0], symmetric=False)
+    assert_close(swapped, signature_loss(z, x, symmetric=False))
+
+
+@pytest.mark.parametrize("metric", ["manhattan", "cosine", torch.cdist])
+@pytest.mark.parametrize("function", [signature_loss, rtd_lite, rtd])
+def test_metrics(function, metric):
+    x, y = gaussian(0, 8, 3), gaussian(1, 8, 4)
+    assert float(function(x, y, metric=metric)) > 0
+    assert float(function(x, y, metric=metric, normalize=True)) > 0
+
+
+def test_half_precision_is_computed_in_single():
+    x, y = gaussian(0, 8, 3).bfloat16(), gaussian(1, 8, 4).bfloat16()
+    for function in (signature_loss, rtd_lite, rtd):
+        assert function(x, y).dtype == torch.float32
+
+
+def test_messages():
+    x = torch.eye(3)
+    text = "`source` and `target` should have one row per vertex, in the same order. "
+    with refused(ValueError, text + "Got clouds of 3 and 2 rows."):
+        signature_loss(x, x[:2])
+    with refused(ValueError, text + "Got clouds of 3 and 1, 2 rows."):
+        rtd_lite(x, [x[:1], x[:2]])
+    with refused(ValueError, "`dimensions` should be 1 or above. Got (0,)."):
+        RTD(dimensions=(0,))
+    with refused(ValueError, "`power` should be positive. Got 0."):
+        rtd(x, x, power=0)
+    with refused(
+        TypeError,
+        "`source` and `target` should have one dtype. "
+        "Got torch.float32 and torch.float64. Use `target.to(source.dtype)`.",
+    ):
+        rtd(x, x.double())
+    with refused(
+        ValueError, '`metric` should be "euclidean", "cosine" or "manhattan". Got \'l2\'.'
+    ):
+        RTDLite(metric="l2")
+    with refused(
+        ValueError,
+        "`pairs` should index 3 vertices. Got vertex 3. Were the pairs found on another batch?",
+    ):
+        signature_loss(x, x, pairs=RIPS.pairs(torch.eye(4)))

@@ -1,0 +1,59 @@
+"""Diagrams as given by the user: distances between them and features made of them share this."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from topreg import _checks
+from topreg.metrics import at_least_single
+
+
+def check_two(first: Tensor, second: Tensor) -> None:
+    """Refuse what are not two diagrams of one dtype on one device."""
+    _checks.is_diagram("first", first)
+    _checks.is_diagram("second", second)
+    _checks.alike("first", first, "second", second)
+
+
+def finite_part(name: str, diagram: Tensor) -> tuple[Tensor, Tensor]:
+    """Points (m, 2) of the classes that die, and births (e,) of those that do not.
+
+    Reads values: synchronises the device.
+    """
+    undefined = diagram.isnan().any(dim=1)
+    if bool(undefined.any()):
+        got = _checks.rows(undefined, "row", " with NaN")
+        raise ValueError(f"`{name}` should be free of NaN. Got {got}.")
+    diagram = at_least_single(diagram)
+    stays = diagram[:, 1] == torch.inf
+    return diagram[~stays], diagram[stays, 0]
+
+
+def safe_power(values: Tensor, exponent: float) -> Tensor:
+    """Powers of non-negative numbers; 0 where they are 0, with zero derivatives."""
+    if exponent == 1:
+        return values
+    positive = values > 0
+    return torch.where(positive, torch.where(positive, values, 1.0).pow(exponent), 0.0)
+
+
+def as_batch(diagram: Tensor | Sequence[Tensor]) -> tuple[list[Tensor], bool]:
+    """The diagrams, essential classes left out, and whether there are several."""
+    single = isinstance(diagram, Tensor)
+    diagrams = [diagram] if isinstance(diagram, Tensor) else list(diagram)
+    if not diagrams:
+        raise ValueError("`diagram` should hold at least one diagram. Got an empty sequence.")
+    for one in diagrams:
+        _checks.is_diagram("diagram", one)
+    return [finite_part("diagram", one)[0] for one in diagrams], not single
+
+
+def grid(name: str, ends: tuple[float, float], steps: int, like: Tensor) -> Tensor:
+    """Evenly spaced numbers, both ends among them."""
+    low, high = ends
+    if not low <= high:
+        raise ValueError(f"`{name}` should be (low, high) with low <= high. Got {ends}.")
+    return torch.linspace(low, high, steps, dtype=like.dtype, device=like.device)

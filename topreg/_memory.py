@@ -1,0 +1,166 @@
+"""Rows of earlier batches, so that a loss on few samples sees more of their classes."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from topreg import _checks
+from topreg._repr import constructor_call
+
+CLASSES = ("current", "all")
+
+
+class CrossBatchMemory:
+    r"""Appends the rows of the last batches, without gradient, to those of this one.
+
+    .. math::
+
+        X \leftarrow [X;\; \mathrm{sg}(X_{t-1})_{\mathcal{C}};\; \dots;\;
+        \mathrm{sg}(X_{t-B})_{\mathcal{C}}]
+
+    with :math:`\mathcal{C}` the classes whose stored rows are taken and sg the stop of gradients.
+    Features, proxies and labels of one sample stay together. It works with any loss that takes one
+    row a sample.
+
+    Args:
+        batches: How many batches are kept, B.
+        classes: ``"current"`` takes the stored rows whose label occurs in the batch, ``"all"``
+            every stored row.
+
+    Raises:
+        ValueError: If ``batches`` is no positive integer or ``classes`` is unknown.
+
+    Note:
+        Stored rows are copies on the device of their batch: memory :math:`O(B n d)`. They are as
+        old as the parameters that made them.
+
+    Source:
+        Wang et al., Cross-batch memory for embedding learning, CVPR 2020; one batch of the current
+        classes is what the code of Zhang et al., NeurIPS 2024, keeps.
+
+    Example:
+        >>> import torch
+        >>> from topreg import CrossBatchMemory
+        >>> memory = CrossBatchMemory()
+        >>> labels, images = memory.join(torch.tensor([0, 1]), images=torch.tensor([[1.0], [2.0]]))
+        >>> labels, images = memory.join(torch.tensor([1, 2]), images=torch.tensor([[3.0], [4.0]]))
+        >>> labels, images
+        (tensor([1, 2, 1]), tensor([[3.],
+                [4.],
+                [2.]]))
+    """
+
+    def __init__(self, batches: int = 1, *, classes: str = "current") -> None:
+        _checks.is_count("batches", batches)
+        _checks.is_option("classes", classes, CLASSES)
+        self.batches = batches
+        self.classes = classes
+        self._stored: deque[dict[str, Tensor]] = deque(maxlen=batches)
+
+    def __len__(self) -> int:
+        """Number of stored rows."""
+        return sum(len(batch["labels"]) for batch in self._stored)
+
+    def __repr__(self) -> str:
+        """The call that makes an equal, empty memory."""
+        return constructor_call(self)
+
+    def join(self, labels: Tensor, **tensors: Tensor) -> tuple[Tensor, ...]:
+        """This batch with stored rows behind it; then this batch is stored.
+
+        Args:
+            labels: Label of each sample.
+            tensors: What belongs to the samples, under the same names at every call.
+
+        Returns:
+            The labels and the tensors in the order in which they were given. The rows of this batch
+            come first and keep their gradient, then those of the newest stored batch.
+
+        Raises:
+            TypeError: If ``labels`` are not integers or something is no tensor.
+            ValueError: If there is not one row for each label, or names, widths or dtypes differ
+                from those that are stored. Nothing is stored then.
+
+        Shape:
+            - labels: :math:`(n,)`; tensors: :math:`(n, ...)`.
+        """
+        _checks.is_integer("labels", labels)
+        _checks.has_rank("labels", labels, "(n,)")
+        batch = {"labels": labels, **tensors}
+        for name, tensor in tensors.items():
+            _checks.is_tensor(name, tensor)
+            if tensor.ndim == 0 or len(tensor) != len(labels):
+                raise ValueError(
+                    f"`{name}` should have one row per label, {len(labels)}. "
+                    f"Got {_checks.shape(tensor)}."
+                )
+        self._check_alike(batch)
+        stored = [self._chosen(old, labels) for old in reversed(self._stored)]
+        joined = [torch.cat([batch[name], *(old[name] for old in stored)]) for name in batch]
+        self._stored.append({name: tensor.detach().clone() for name, tensor in batch.items()})
+        return tuple(joined)
+
+    def clear(self) -> None:
+        """Forget everything, for instance at the start of an epoch."""
+        self._stored.clear()
+
+    def to_tensors(self) -> dict[str, Tensor]:
+        """Plain tensors, for instance for ``safetensors.torch.save_file``.
+
+        Returns:
+            What is stored, under ``"0.labels"`` and so on, the oldest batch first.
+        """
+        return {
+            f"{age}.{name}": tensor
+            for age, batch in enumerate(self._stored)
+            for name, tensor in batch.items()
+        }
+
+    def load_tensors(self, tensors: Mapping[str, Tensor]) -> None:
+        """Store what :meth:`to_tensors` gave, in place of what is stored.
+
+        Args:
+            tensors: The tensors, by name.
+
+        Raises:
+            ValueError: If a name is none that :meth:`to_tensors` gives.
+        """
+        batches: dict[int, dict[str, Tensor]] = {}
+        for key, tensor in tensors.items():
+            age, dot, name = key.partition(".")
+            if not (dot and name and age.isdecimal()):
+                raise ValueError(
+                    f"`tensors` should be what `to_tensors` gave. Got the name {key!r}."
+                )
+            batches.setdefault(int(age), {})[name] = tensor
+        for number, batch in batches.items():
+            if "labels" not in batch:
+                raise ValueError(f'`tensors` should hold labels. Got no "{number}.labels".')
+        self._stored = deque((batches[k] for k in sorted(batches)), maxlen=self.batches)
+
+    def _chosen(self, old: dict[str, Tensor], labels: Tensor) -> dict[str, Tensor]:
+        """The stored rows of one batch that are taken."""
+        if self.classes == "all":
+            return old
+        mask = torch.isin(old["labels"], labels)
+        return {name: tensor[mask] for name, tensor in old.items()}
+
+    def _check_alike(self, batch: dict[str, Tensor]) -> None:
+        """Refuse a batch that cannot be joined to the newest one that is stored."""
+        if not self._stored:
+            return
+        old = self._stored[-1]
+        if set(old) != set(batch):
+            stored, given = (", ".join(sorted(set(b) - {"labels"})) for b in (old, batch))
+            raise ValueError(f"`tensors` should have the names {stored}. Got {given}.")
+        for name, tensor in batch.items():
+            if old[name].shape[1:] != tensor.shape[1:]:
+                raise ValueError(
+                    f"`{name}` should have rows of shape {tuple(old[name].shape[1:])}, like those "
+                    f"stored. Got {tuple(tensor.shape[1:])}. Use `clear()` to begin anew."
+                )
+            _checks.on_one_device(name, tensor, "what is stored", old[name].device)

@@ -1,0 +1,196 @@
+"""Pairs and diagrams in the forms of other libraries.
+
+torch_topological's layers and losses take lists of its ``PersistenceInformation``; GUDHI, persim
+and giotto-tda take diagrams as NumPy arrays.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from topreg import _checks
+from topreg._clouds import Clouds
+from topreg._pairs import PersistencePairs
+from topreg.filtrations import Filtration, RipsFiltration
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+__all__ = ["from_persistence_information", "numpy_diagram", "to_persistence_information"]
+
+
+def to_persistence_information(
+    pairs: PersistencePairs, points: Clouds, filtration: Filtration | None = None
+) -> Any:
+    """Pairs of one cloud as torch_topological's ``PersistenceInformation``.
+
+    Args:
+        pairs: Persistence pairs of one cloud.
+        points: The point cloud, or what the filtration filters.
+        filtration: Measures births and deaths; :class:`~topreg.RipsFiltration` if left out.
+
+    Returns:
+        ``PersistenceInformation(pairing, diagram, dimension)``: in dimension 0 rows (v, i, j) of
+        birth vertex and death edge, above rows (i, j, k, l) of birth and death edge; the diagram is
+        differentiable. Essential classes are left out, as its ``VietorisRipsComplex`` does.
+
+    Raises:
+        ValueError: If the pairs are of several clouds, or torch_topological is not installed.
+
+    Shape:
+        - points: :math:`(n, d)`. pairing: :math:`(m, 3)` or :math:`(m, 4)`; diagram:
+          :math:`(m, 2)`.
+
+    Note:
+        Time and memory :math:`O(m d)`.
+
+    Source:
+        torch_topological 0.1.9, ``torch_topological.nn.data``.
+
+    Example:
+        >>> import torch
+        >>> from topreg import RipsFiltration
+        >>> from topreg.interop import to_persistence_information
+        >>> points = torch.tensor([[0.0], [1.0], [3.0]])
+        >>> to_persistence_information(RipsFiltration().pairs(points), points).pairing
+        tensor([[1, 0, 1],
+                [2, 1, 2]])
+    """
+    if importlib.util.find_spec("torch_topological") is None:
+        raise ValueError(
+            '`to_persistence_information` needs torch_topological. Run `pip install "topreg[tda]"`.'
+        )
+    from torch_topological.nn import PersistenceInformation
+
+    if len(pairs.cloud_sizes) != 1:
+        raise ValueError(
+            f"`pairs` should be of one cloud. Got {len(pairs.cloud_sizes)}. Use `pairs.split()`."
+        )
+    filtration = RipsFiltration() if filtration is None else filtration
+    births = pairs.birth_edges[:, :1] if pairs.dimension == 0 else pairs.birth_edges
+    pairing = torch.cat([births, pairs.death_edges], dim=1)
+    return PersistenceInformation(pairing, filtration.diagram(pairs, points), pairs.dimension)
+
+
+def from_persistence_information(information: Any, vertices: int) -> PersistencePairs:
+    """Pairs of one cloud from torch_topological's ``PersistenceInformation``.
+
+    Args:
+        information: What its ``VietorisRipsComplex`` gives for one cloud and dimension.
+        vertices: Number of points of the cloud.
+
+    Returns:
+        The pairs, end points in order, in the order in which they were given. There are no
+        essential classes: torch_topological does not say which edges create them.
+
+    Raises:
+        ValueError: If ``information`` has no dimension, its pairing has another shape, or a vertex
+            is out of range.
+
+    Shape:
+        - information.pairing: :math:`(m, 3)` in dimension 0, else :math:`(m, 4)`.
+
+    Note:
+        Its birth vertices in dimension 0 may be others than ours, and pairs of zero persistence are
+        missing: giotto-ph leaves them out.
+
+    Source:
+        torch_topological 0.1.9, ``torch_topological.nn.data``.
+
+    Example:
+        >>> from types import SimpleNamespace
+        >>> import torch
+        >>> from topreg.interop import from_persistence_information
+        >>> pairing = torch.tensor([[1, 1, 0], [2, 2, 1]])
+        >>> given = SimpleNamespace(pairing=pairing, diagram=None, dimension=0)
+        >>> from_persistence_information(given, 3).death_edges
+        tensor([[0, 1],
+                [1, 2]])
+    """
+    dimension = information.dimension
+    if type(dimension) is not int or dimension < 0:
+        raise ValueError(f"`information` should have a dimension. Got {dimension!r}.")
+    pairing = torch.as_tensor(information.pairing).long()
+    width = 3 if dimension == 0 else 4
+    if pairing.ndim != 2 or (len(pairing) and pairing.shape[1] != width):
+        raise ValueError(
+            f"`information.pairing` should have shape (m, {width}) in dimension {dimension}. "
+            f"Got {_checks.shape(pairing)}."
+        )
+    pairing = pairing.reshape(-1, width)
+    births = pairing[:, [0, 0]] if dimension == 0 else pairing[:, :2]
+    tensors = {
+        "dimension": torch.tensor(dimension),
+        "cloud_sizes": torch.tensor([vertices]),
+        "birth_edges": births.sort(dim=1).values,
+        "death_edges": pairing[:, -2:].sort(dim=1).values,
+        "essential_edges": pairing.new_empty((0, 2)),
+    }
+    return PersistencePairs.from_tensors(tensors)
+
+
+def numpy_diagram(
+    pairs: PersistencePairs,
+    points: Clouds,
+    filtration: Filtration | None = None,
+    *,
+    essential: bool = True,
+) -> NDArray[np.float64]:
+    """A diagram as GUDHI, persim and giotto-tda take it.
+
+    Args:
+        pairs: Persistence pairs.
+        points: The point clouds, or what the filtration filters.
+        filtration: Measures births and deaths; :class:`~topreg.RipsFiltration` if left out.
+        essential: Whether the essential classes follow, with infinite deaths.
+
+    Returns:
+        Births and deaths in double precision, without gradient.
+
+    Raises:
+        ValueError: If the pairs belong to another number of vertices.
+
+    Shape:
+        - Output: :math:`(m, 2)`, or :math:`(m + e, 2)` with the essential classes.
+
+    Note:
+        Pairs of zero persistence are among them; GUDHI leaves them out unless it is called with
+        ``min_persistence=-1``, persim and giotto-tda do.
+
+    Source:
+        The convention of GUDHI's ``persistence_intervals_in_dimension``.
+
+    Example:
+        >>> import torch
+        >>> from topreg import RipsFiltration
+        >>> from topreg.interop import numpy_diagram
+        >>> points = torch.tensor([[0.0], [1.0], [3.0]])
+        >>> numpy_diagram(RipsFiltration().pairs(points), points)
+        array([[ 0.,  1.],
+               [ 0.,  2.],
+               [ 0., inf]])
+    """
+    filtration = RipsFiltration() if filtration is None else filtration
+    with torch.no_grad():
+        diagram = filtration.diagram(pairs, points).double()
+        if essential:
+            diagram = torch.cat([diagram, _essential(pairs, points, filtration, diagram)])
+    array: NDArray[np.float64] = diagram.cpu().numpy()
+    return array
+
+
+def _essential(
+    pairs: PersistencePairs, points: Clouds, filtration: Filtration, like: Tensor
+) -> Tensor:
+    """Births of the essential classes beside infinite deaths."""
+    stays = PersistencePairs(
+        pairs.dimension, pairs.essential_edges, pairs.essential_edges,
+        pairs.essential_edges[:0], pairs.cloud_sizes,
+    )  # fmt: skip
+    births = filtration.diagram(stays, points)[:, :1].to(like)
+    return torch.cat([births, torch.full_like(births, torch.inf)], dim=1)

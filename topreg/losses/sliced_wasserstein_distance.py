@@ -1,0 +1,100 @@
+"""Sliced Wasserstein distance between two diagrams."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from topreg import _checks, _diagrams
+from topreg._repr import constructor_call
+
+
+def sliced_wasserstein_distance(first: Tensor, second: Tensor, *, directions: int = 50) -> Tensor:
+    r"""Mean distance between the projections of two diagrams onto lines.
+
+    .. math::
+
+        \frac{1}{M} \sum_{k=0}^{M-1} \bigl| \mathrm{sort}\langle D \cup \pi(D'), \theta_k \rangle -
+        \mathrm{sort}\langle D' \cup \pi(D), \theta_k \rangle \bigr|_1
+
+    :math:`\theta_k` are unit vectors at the angles :math:`-\pi/2 + k \pi / M`, and :math:`\pi`
+    takes a point to the nearest one on the diagonal. Essential classes (death infinite) are left
+    out.
+
+    Args:
+        first: Births and deaths D.
+        second: Births and deaths D'.
+        directions: M.
+
+    Returns:
+        The distance, in the units of the diagrams, in at least single precision.
+
+    Raises:
+        TypeError: If the diagrams are not floating point or of two dtypes.
+        ValueError: If they are no diagrams or have NaN, or ``directions`` is no positive integer.
+
+    Shape:
+        - first: :math:`(m, 2)`; second: :math:`(k, 2)`. Output: :math:`()`.
+
+    Note:
+        Differentiable in both diagrams, with finite gradients; 0 where the diagrams are equal. Time
+        :math:`O(M (m + k) \log (m + k))`.
+
+    Source:
+        Carriere et al., Sliced Wasserstein kernel for persistence diagrams, ICML 2017: their
+        mean over the circle, sampled evenly. persim's
+        ``sliced_wasserstein(M=)`` is the same; GUDHI's ``SlicedWassersteinDistance`` leaves out the
+        last direction and divides by :math:`M - 1`.
+
+    Example:
+        >>> import torch
+        >>> from topreg import sliced_wasserstein_distance
+        >>> first, second = torch.tensor([[0.0, 4.0]]), torch.tensor([[0.0, 5.0]])
+        >>> sliced_wasserstein_distance(first, second, directions=2)  # along birth and death
+        tensor(1.)
+    """
+    _checks.is_count("directions", directions)
+    _diagrams.check_two(first, second)
+    x, _ = _diagrams.finite_part("first", first)
+    y, _ = _diagrams.finite_part("second", second)
+    angles = torch.arange(directions, dtype=torch.float64) * (math.pi / directions) - math.pi / 2
+    lines = torch.stack([angles.cos(), angles.sin()]).to(x)
+    with torch.autocast(x.device.type, enabled=False):
+        one = torch.cat([x, _on_diagonal(y)]) @ lines
+        other = torch.cat([y, _on_diagonal(x)]) @ lines
+    return (one.sort(dim=0).values - other.sort(dim=0).values).abs().sum() / directions
+
+
+def _on_diagonal(points: Tensor) -> Tensor:
+    """The nearest point of the diagonal to each point."""
+    return points.mean(1, keepdim=True).expand(-1, 2)
+
+
+class SlicedWassersteinDistance(nn.Module):
+    """Module form of :func:`sliced_wasserstein_distance`.
+
+    Args:
+        directions: As in the function.
+
+    Example:
+        >>> import torch
+        >>> from topreg import SlicedWassersteinDistance
+        >>> distance = SlicedWassersteinDistance(directions=2)
+        >>> distance(torch.tensor([[0.0, 4.0]]), torch.tensor([[0.0, 5.0]]))
+        tensor(1.)
+    """
+
+    def __init__(self, *, directions: int = 50) -> None:
+        super().__init__()
+        _checks.is_count("directions", directions)
+        self.directions = directions
+
+    def forward(self, first: Tensor, second: Tensor) -> Tensor:
+        """The distance between two diagrams, (m, 2) and (k, 2)."""
+        return sliced_wasserstein_distance(first, second, directions=self.directions)
+
+    def __repr__(self) -> str:
+        """The call that makes an equal module."""
+        return constructor_call(self)
