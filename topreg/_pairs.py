@@ -265,8 +265,10 @@ class PersistencePairs:
         if not callable(metric):
             _checks.is_option("metric", metric, METRICS)
         check_rows(self, rows, "points")
-        births = edge_lengths(rows, self.birth_edges, metric)
-        return torch.stack([births, edge_lengths(rows, self.death_edges, metric)], dim=1)
+        deaths = edge_lengths(rows, self.death_edges, metric)
+        if self.dimension == 0:  # edges (v, v)
+            return torch.stack([torch.zeros_like(deaths), deaths], dim=1)
+        return torch.stack([edge_lengths(rows, self.birth_edges, metric), deaths], dim=1)
 
     def to_tensors(self) -> dict[str, Tensor]:
         """Plain tensors, for instance for ``safetensors.torch.save_file``.

@@ -34,13 +34,7 @@ def given_or_found(
 ) -> list[PersistencePairs]:
     """The pairs of each dimension: those given, else found in one pass over ``geometry``."""
     if pairs is not None:
-        given = [pairs] if isinstance(pairs, PersistencePairs) else list(pairs)
-        if not given:
-            raise ValueError(
-                "`pairs` should hold one PersistencePairs for each dimension. "
-                "Got an empty sequence."
-            )
-        return given
+        return listed(pairs)
     filtration = RIPS if filtration is None else filtration
     all_pairs = getattr(filtration, "all_pairs", None)  # a filtration of one's own need not have it
     with torch.no_grad():
@@ -48,6 +42,16 @@ def given_or_found(
             every = all_pairs(geometry, max(dimensions))
             return [every[dimension] for dimension in dimensions]
         return [filtration.pairs(geometry, dimension) for dimension in dimensions]
+
+
+def listed(pairs: PersistencePairs | Sequence[PersistencePairs]) -> list[PersistencePairs]:
+    """One object or several as a list that is not empty."""
+    given = [pairs] if isinstance(pairs, PersistencePairs) else list(pairs)
+    if not given:
+        raise ValueError(
+            "`pairs` should hold one PersistencePairs for each dimension. Got an empty sequence."
+        )
+    return given
 
 
 def diagrams_of(

@@ -3,21 +3,90 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 
 import torch
 from torch import Tensor
 
 from topreg import _checks
-from topreg._clouds import Clouds, join, starts
+from topreg._clouds import Clouds, cloud_of, join, starts
 from topreg._pairs import PersistencePairs
 from topreg.filtrations import RipsFiltration
 from topreg.metrics import METRICS, Metric, at_least_single, edge_lengths, pairwise_distances
 
-Views = tuple[Tensor, Tensor, tuple[int, ...]]
+PRECOMPUTED = RipsFiltration(metric="precomputed")
 
 
-def two_spaces(source: Clouds, target: Clouds) -> Views:
-    """Rows of two clouds or batches on the same vertices, in at least single precision."""
+class Space:
+    """A cloud, or a batch of clouds, and the lengths of edges in it.
+
+    Distance matrices are made when they are first asked for. Points without gradient are then
+    measured by looking there.
+
+    Args:
+        rows: The points (N, d) of all clouds.
+        sizes: How many points each cloud has.
+        metric: The metric.
+        normalize: Whether lengths are divided by the largest of their cloud.
+    """
+
+    def __init__(
+        self, rows: Tensor, sizes: tuple[int, ...], metric: Metric, normalize: bool
+    ) -> None:
+        self.rows = rows
+        self.sizes = sizes
+        self.metric = metric
+        self.normalize = normalize
+
+    @cached_property
+    def distances(self) -> list[Tensor]:
+        """Distance matrix of each cloud, not divided, without gradient."""
+        with torch.no_grad():
+            clouds = self.rows.split(list(self.sizes))
+            return [pairwise_distances(cloud, metric=self.metric) for cloud in clouds]
+
+    @cached_property
+    def scale(self) -> Tensor:
+        """Largest distance (b,) of each cloud, with gradient; 1 where all are 0."""
+        lengths = self.rows.new_zeros(len(self.sizes))
+        if len(self.rows):
+            first = starts(self.sizes)
+            ends = [_farthest(d) + start for d, start in zip(self.distances, first, strict=False)]
+            edges = torch.stack(ends).clamp(max=len(self.rows) - 1)  # an empty cloud may be last
+            lengths = self._measured(edges)
+        several = torch.tensor([n > 1 for n in self.sizes], device=lengths.device).bool()
+        return torch.where(several & (lengths > 0), lengths, 1.0)
+
+    def weights(self) -> list[Tensor]:
+        """Distance matrices, divided if they shall be, without gradient."""
+        if not self.normalize:
+            return self.distances
+        scales = self.scale.detach()
+        return [matrix / scale for matrix, scale in zip(self.distances, scales, strict=True)]
+
+    def pairs(self, dimensions: Sequence[int]) -> list[PersistencePairs]:
+        """Pairs of each dimension."""
+        return pairs_of(self.distances, dimensions)
+
+    def lengths(self, edges: Tensor) -> Tensor:
+        """Length (m,) of each edge, divided if it shall be."""
+        lengths = self._measured(edges)
+        if not self.normalize:
+            return lengths
+        return lengths / self.scale.index_select(0, cloud_of(edges[:, 0], self.sizes))
+
+    def _measured(self, edges: Tensor) -> Tensor:
+        if "distances" not in vars(self) or len(self.sizes) != 1 or self.rows.requires_grad:
+            return edge_lengths(self.rows, edges, self.metric)
+        return self.distances[0][edges[:, 0], edges[:, 1]]
+
+
+def two_spaces(
+    source: Clouds, target: Clouds, metric: Metric, normalize: bool = False
+) -> tuple[Space, Space]:
+    """Two clouds or batches on the same vertices, in at least single precision."""
+    if not callable(metric):
+        _checks.is_option("metric", metric, METRICS)
     x, sizes = join(source, "source")
     y, others = join(target, "target")
     if sizes != others:
@@ -26,7 +95,8 @@ def two_spaces(source: Clouds, target: Clouds) -> Views:
             f"Got clouds of {_listed(sizes)} and {_listed(others)} rows."
         )
     _checks.alike("source", x, "target", y)
-    return at_least_single(x), at_least_single(y), sizes
+    x, y = at_least_single(x), at_least_single(y)
+    return Space(x, sizes, metric, normalize), Space(y, sizes, metric, normalize)
 
 
 def check_metric(metric: Metric) -> None:
@@ -35,52 +105,15 @@ def check_metric(metric: Metric) -> None:
         _checks.is_option("metric", metric, METRICS)
 
 
-@torch.no_grad()
-def matrices(rows: Tensor, sizes: Sequence[int], metric: Metric) -> list[Tensor]:
-    """Distance matrix of each cloud, without gradient."""
-    return [pairwise_distances(cloud, metric=metric) for cloud in rows.split(list(sizes))]
-
-
-def diameters(rows: Tensor, distances: Sequence[Tensor], metric: Metric) -> Tensor:
-    """Largest distance of each cloud, differentiable through its edge; 1 where all are 0.
-
-    Shape:
-        - rows: (N, d); distances: (n_i, n_i) each. Output: (b,).
-    """
-    first = starts([len(matrix) for matrix in distances])
-    edges = [_farthest(matrix) + start for matrix, start in zip(distances, first, strict=False)]
-    none = torch.empty((0, 2), dtype=torch.int64, device=rows.device)
-    sizes = torch.tensor([len(m) for m in distances], dtype=torch.int64, device=rows.device)
-    lengths = rows.new_zeros(len(distances))
-    if len(rows):
-        some = torch.stack(edges) if edges else none
-        lengths = edge_lengths(rows, some.clamp(max=len(rows) - 1), metric)
-    return torch.where((sizes > 1) & (lengths > 0), lengths, 1.0)
-
-
-def compared(
-    x: Tensor, y: Tensor, sizes: Sequence[int], metric: Metric, normalize: bool
-) -> tuple[tuple[list[Tensor], list[Tensor]], tuple[Tensor, Tensor]]:
-    """Distance matrices of two spaces, and the scales by which they are divided.
-
-    The scales (b,), 1 unless ``normalize``, are differentiable; the matrices are constant.
-    """
-    one, other = matrices(x, sizes, metric), matrices(y, sizes, metric)
-    if not normalize:
-        return (one, other), (x.new_ones(len(sizes)), y.new_ones(len(sizes)))
-    scales = diameters(x, one, metric), diameters(y, other, metric)
-    divided = [
-        [matrix / scale for matrix, scale in zip(some, of.detach(), strict=True)]
-        for some, of in zip((one, other), scales, strict=True)
-    ]
-    return (divided[0], divided[1]), scales
-
-
-def pairs_of(distances: list[Tensor], dimension: int) -> PersistencePairs:
-    """Pairs of clouds whose distance matrices are known to be right."""
-    rips = RipsFiltration(metric="precomputed")
-    clouds = distances if distances else torch.zeros(0, 0, 0)
-    return rips.pairs(clouds, dimension, check_values=False)
+def pairs_of(distances: Sequence[Tensor], dimensions: Sequence[int]) -> list[PersistencePairs]:
+    """Pairs of clouds whose distance matrices are known to be right, found in one pass."""
+    clouds = torch.zeros(0, 0, 0)
+    if len(distances):
+        clouds = distances[0] if len(distances) == 1 else list(distances)  # type: ignore[assignment]
+    if len(dimensions) == 1:
+        return [PRECOMPUTED.pairs(clouds, dimensions[0], check_values=False)]
+    every = PRECOMPUTED.all_pairs(clouds, max(dimensions), check_values=False)
+    return [every[dimension] for dimension in dimensions]
 
 
 def _farthest(matrix: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ from topreg._clouds import Clouds, cloud_of, numbers, starts
 from topreg._diagrams import safe_power
 from topreg._repr import constructor_call
 from topreg.losses import _common, _spaces
-from topreg.metrics import Metric, edge_lengths
+from topreg.metrics import Metric
 
 
 def rtd(
@@ -85,31 +85,22 @@ def rtd(
         tensor(1.)
     """
     check_options(dimensions, power, reduction)
-    _spaces.check_metric(metric)
-    x, y, sizes = _spaces.two_spaces(source, target)
-    (one, other), (scale, other_scale) = _spaces.compared(x, y, sizes, metric, normalize)
-    both = list(map(torch.minimum, one, other))
+    x, y = _spaces.two_spaces(source, target, metric, normalize)
+    one, other = x.weights(), y.weights()
+    union = list(map(torch.minimum, one, other))
 
-    def lengths(points: Tensor, edges: Tensor, of: Tensor) -> Tensor:
-        return edge_lengths(points, edges, metric) / of[cloud_of(edges[:, 0], sizes)]
-
-    def divergence(first: list[Tensor], swapped: bool) -> Tensor:
-        doubled = [_doubled(a, union) for a, union in zip(first, both, strict=True)]
+    def divergence(own: list[Tensor], space: _spaces.Space) -> Tensor:
+        doubled = [_doubled(a, both) for a, both in zip(own, union, strict=True)]
         terms = []
-        for dimension in dimensions:
-            pairs = _spaces.pairs_of(doubled, dimension)
-            columns = []
-            for edges in (pairs.birth_edges, pairs.death_edges):
-                vertices, copies = _vertices(edges, sizes)
-                a, b = lengths(x, vertices, scale), lengths(y, vertices, other_scale)
-                own = b if swapped else a
-                columns.append(_entries(own, torch.minimum(a, b), copies))
-            values = safe_power(columns[1] - columns[0], power)
-            terms.append(_common.over_clouds(values, pairs, reduction))
+        for pairs in _spaces.pairs_of(doubled, dimensions):
+            birth, death = (
+                _entries(edges, space, x, y) for edges in (pairs.birth_edges, pairs.death_edges)
+            )
+            terms.append(_common.over_clouds(safe_power(death - birth, power), pairs, reduction))
         return torch.stack(terms).sum(0)
 
-    total = divergence(one, False)
-    return (total + divergence(other, True)) / 2 if symmetric else total
+    total = divergence(one, x)
+    return (total + divergence(other, y)) / 2 if symmetric else total
 
 
 def _doubled(a: Tensor, union: Tensor) -> Tensor:
@@ -128,10 +119,11 @@ def _vertices(edges: Tensor, sizes: Sequence[int]) -> tuple[Tensor, Tensor]:
     return vertices, second.sum(1)
 
 
-def _entries(own: Tensor, shorter: Tensor, copies: Tensor) -> Tensor:
+def _entries(edges: Tensor, own: _spaces.Space, x: _spaces.Space, y: _spaces.Space) -> Tensor:
     """Entries of M: 0 among the copies, A between the two parts, the smaller one in the union."""
-    zero = torch.zeros_like(own)
-    return torch.where(copies == 0, zero, torch.where(copies == 1, own, shorter))
+    vertices, copies = _vertices(edges, x.sizes)
+    between, both = own.lengths(vertices), torch.minimum(x.lengths(vertices), y.lengths(vertices))
+    return torch.where(copies == 0, 0.0, torch.where(copies == 1, between, both))
 
 
 def check_options(dimensions: Sequence[int], power: float, reduction: str) -> None:

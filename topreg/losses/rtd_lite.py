@@ -10,7 +10,7 @@ from topreg._clouds import Clouds
 from topreg._pairs import PersistencePairs
 from topreg._repr import constructor_call
 from topreg.losses import _common, _spaces
-from topreg.metrics import Metric, edge_lengths
+from topreg.metrics import Metric
 
 
 def rtd_lite(
@@ -71,21 +71,21 @@ def rtd_lite(
         >>> rtd_lite(source, target)  # trees of length 3, 3 and 1 + 1
         tensor(1.)
     """
-    _spaces.check_metric(metric)
     _checks.is_option("reduction", reduction, _common.REDUCTIONS)
-    x, y, sizes = _spaces.two_spaces(source, target)
-    (one, other), scales = _spaces.compared(x, y, sizes, metric, normalize)
+    x, y = _spaces.two_spaces(source, target, metric, normalize)
+    one, other = x.weights(), y.weights()
 
-    def lengths(points: Tensor, tree: PersistencePairs, scale: Tensor) -> Tensor:
-        return edge_lengths(points, tree.death_edges, metric) / scale[tree.cloud()]
+    def tree_of(matrices: list[Tensor]) -> PersistencePairs:
+        return _spaces.pairs_of(matrices, [0])[0]
 
-    tree = _spaces.pairs_of(one, 0)
-    total = _common.over_clouds(lengths(x, tree, scales[0]), tree, reduction)
+    tree = tree_of(one)
+    total = _common.over_clouds(x.lengths(tree.death_edges), tree, reduction)
     if symmetric:
-        tree = _spaces.pairs_of(other, 0)
-        total = (total + _common.over_clouds(lengths(y, tree, scales[1]), tree, reduction)) / 2
-    tree = _spaces.pairs_of(list(map(torch.minimum, one, other)), 0)
-    shorter = torch.minimum(lengths(x, tree, scales[0]), lengths(y, tree, scales[1]))
+        tree = tree_of(other)
+        length = _common.over_clouds(y.lengths(tree.death_edges), tree, reduction)
+        total = (total + length) / 2
+    tree = tree_of(list(map(torch.minimum, one, other)))
+    shorter = torch.minimum(x.lengths(tree.death_edges), y.lengths(tree.death_edges))
     return total - _common.over_clouds(shorter, tree, reduction)
 
 

@@ -11,7 +11,6 @@ from topreg import _checks
 from topreg._clouds import Clouds
 from topreg._pairs import PersistencePairs, check_rows
 from topreg._repr import constructor_call
-from topreg.filtrations import RipsFiltration
 from topreg.losses import _common, _spaces
 from topreg.metrics import Metric
 
@@ -82,34 +81,32 @@ def signature_loss(
         >>> signature_loss(points, 2 * points)  # (1 + 4) / 2 from each side
         tensor(5.)
     """
-    _spaces.check_metric(metric)
     _checks.is_option("reduction", reduction, _common.REDUCTIONS)
-    x, z, sizes = _spaces.two_spaces(source, target)
-    rips, scales = RipsFiltration(metric=metric), None
-    if normalize:
-        scales = [_spaces.diameters(p, _spaces.matrices(p, sizes, metric), metric) for p in (x, z)]
-    every = _common.given_or_found(pairs, rips, dimensions, source)
+    x, z = _spaces.two_spaces(source, target, metric, normalize)
+    every = x.pairs(dimensions) if pairs is None else _common.listed(pairs)
     if symmetric:
-        every = every + _common.given_or_found(target_pairs, rips, dimensions, target)
+        every = every + (
+            z.pairs(dimensions) if target_pairs is None else _common.listed(target_pairs)
+        )
+    for part in every:
+        check_rows(part, x.rows, "source")
+    edges = [ends for part in every for ends in _compared(part)]
+    joined = torch.cat(edges)  # measured together: many short calls take longer
+    squares = (x.lengths(joined) - z.lengths(joined)).square() / 2
+    of_edges = iter(squares.split([len(ends) for ends in edges]))
     terms = [
-        _common.over_clouds(_halved_squares(part, x, z, scales, metric), part, reduction)
+        _common.over_clouds(next(of_edges), part, reduction)
         for part in every
+        for _ in _compared(part)
     ]
     return torch.stack(terms).sum(0)
 
 
-def _halved_squares(
-    pairs: PersistencePairs, x: Tensor, z: Tensor, scales: list[Tensor] | None, metric: Metric
-) -> Tensor:
-    """Half of the squared differences of births and deaths, summed for each pair."""
-    check_rows(pairs, x, "source")
-    one, other = pairs.diagram(x, metric), pairs.diagram(z, metric)
-    if scales is not None:
-        one, other = (
-            lengths / scale.index_select(0, pairs.cloud())[:, None]
-            for lengths, scale in zip((one, other), scales, strict=True)
-        )
-    return (one - other).square().sum(1) / 2
+def _compared(pairs: PersistencePairs) -> list[Tensor]:
+    """Edges whose lengths are compared; vertices have none."""
+    if pairs.dimension == 0:
+        return [pairs.death_edges]
+    return [pairs.birth_edges, pairs.death_edges]
 
 
 class SignatureLoss(nn.Module):
