@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from topreg import ConnectivityLoss
 
-WEIGHTS = (0.0, 0.01, 0.03, 0.1, 0.3)
+WEIGHTS = (0.0, 0.03, 0.1, 0.3, 1.0, 3.0)
 PER_CLASS = 10
 
 

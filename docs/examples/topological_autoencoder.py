@@ -1,7 +1,8 @@
 """A topological autoencoder on digits: does the signature loss keep the shape of the data?
 
 An autoencoder with a code of two numbers, with and without the signature loss between inputs and
-codes, beside PCA. Run ``python docs/examples/topological_autoencoder.py``; 5 seeds.
+codes, beside PCA. Trustworthiness and continuity (10 neighbours) are better when larger, the error
+of distances when smaller. Run ``python docs/examples/topological_autoencoder.py``; 5 seeds.
 """
 
 from __future__ import annotations
@@ -63,25 +64,27 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--epochs", type=int, default=40)
-    parser.add_argument("--weight", type=float, default=1.0)
+    parser.add_argument("--weights", type=float, nargs="+", default=[0.1, 1.0])
     options = parser.parse_args()
     torch.set_flush_denormal(True)
     images, _ = digits()
     pca = quality(images, torch.from_numpy(PCA(2).fit_transform(images.numpy())).float())
     runs = {
-        name: [
+        weight: [
             quality(images, train(images, weight, seed, options.epochs))
             for seed in range(options.seeds)
         ]
-        for name, weight in (("autoencoder", 0.0), ("with signature loss", options.weight))
+        for weight in (0.0, *options.weights)
     }
     measures = list(pca)
     rows = [["PCA", *(f"{pca[measure]:.3f}" for measure in measures)]]
-    for name, found in runs.items():
-        rows.append([name, *(mean_and_spread([r[m] for r in found]) for m in measures)])
-    plain, topological = runs.values()
-    changes = [difference([r[m] for r in topological], [r[m] for r in plain]) for m in measures]
-    rows.append(["difference by seed", *changes])
+    for weight, found in runs.items():
+        values = [[run[measure] for run in found] for measure in measures]
+        rows.append([f"autoencoder, weight {weight:g}", *map(mean_and_spread, values)])
+        if weight:
+            plain = [[run[measure] for run in runs[0.0]] for measure in measures]
+            changes = [difference(*both) for both in zip(values, plain, strict=True)]
+            rows.append(["difference by seed", *changes])
     print(table(["codes", *measures], rows))
 
 
