@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 import torch
 from sklearn.datasets import load_digits
@@ -43,3 +43,28 @@ def table(head: list[str], rows: list[list[str]]) -> str:
     """A Markdown table."""
     lines = [head, ["---"] * len(head), *rows]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def chosen_and_compared(
+    score: Callable[[float, int, bool], float], weights: Sequence[float], seeds: int, choosing: int,
+    head: list[str],
+) -> str:  # fmt: skip
+    """The weight that is best on validation data, then with and without the term on test data.
+
+    ``score(weight, seed, on_test)`` is a percentage. The weight is chosen on other seeds than those
+    of the table.
+    """
+    validation = {
+        weight: statistics.mean(score(weight, 100 + seed, False) for seed in range(choosing))
+        for weight in weights
+    }
+    best = max(weights, key=lambda weight: validation[weight])
+    listed = ", ".join(f"{weight:g}: {value:.1f}" for weight, value in validation.items())
+    compared = (0.0, best or weights[1])
+    plain, term = ([score(weight, seed, True) for seed in range(seeds)] for weight in compared)
+    rows = [
+        [f"weight {weight:g}", mean_and_spread(found, 2)]
+        for weight, found in zip(compared, (plain, term), strict=True)
+    ]
+    rows.append(["difference by seed", difference(term, plain, 2)])
+    return f"On validation data, by weight: {listed}. Chosen: {best:g}.\n\n{table(head, rows)}"

@@ -9,10 +9,9 @@ a batch are drawn to merge at one scale (Hofer et al., Topologically densified d
 from __future__ import annotations
 
 import argparse
-import statistics
 
 import torch
-from _data import difference, digits, mean_and_spread, table
+from _data import chosen_and_compared, digits
 from torch import Tensor, nn
 
 from topreg import ConnectivityLoss
@@ -67,27 +66,15 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_flush_denormal(True)
     images, labels = digits()
-    chosen = {}
-    for weight in WEIGHTS:
-        found = []
-        for seed in range(100, 100 + max(1, options.seeds // 2)):
-            training, validation, _ = few_of_each(labels, PER_CLASS, seed)
-            found.append(
-                accuracy(images, labels, training, validation, weight, seed, options.steps)
-            )
-        chosen[weight] = statistics.mean(found)
-    best = max(WEIGHTS, key=lambda weight: chosen[weight])
-    listed = ", ".join(f"{weight:g}: {value:.1f}" for weight, value in chosen.items())
-    print(f"Validation accuracy by weight: {listed}. Chosen: {best:g}.\n")
-    runs: dict[float, list[float]] = {0.0: [], best or WEIGHTS[1]: []}
-    for seed in range(options.seeds):
-        training, _, test = few_of_each(labels, PER_CLASS, seed)
-        for weight, found in runs.items():
-            found.append(accuracy(images, labels, training, test, weight, seed, options.steps))
-    rows = [[f"weight {w:g}", mean_and_spread(found, 2)] for w, found in runs.items()]
-    plain, term = runs.values()
-    rows.append(["difference by seed", difference(term, plain, 2)])
-    print(table([f"{PER_CLASS} images a digit", "test accuracy, %"], rows))
+
+    def score(weight: float, seed: int, on_test: bool) -> float:
+        training, validation, test = few_of_each(labels, PER_CLASS, seed)
+        held_out = test if on_test else validation
+        return accuracy(images, labels, training, held_out, weight, seed, options.steps)
+
+    head = [f"{PER_CLASS} images a digit", "test accuracy, %"]
+    choosing = max(1, options.seeds // 2)
+    print(chosen_and_compared(score, WEIGHTS, options.seeds, choosing, head))
 
 
 if __name__ == "__main__":

@@ -9,10 +9,9 @@ right halves. The weight is chosen on validation pairs of other seeds, 0 among t
 from __future__ import annotations
 
 import argparse
-import statistics
 
 import torch
-from _data import difference, digits, mean_and_spread, split, table
+from _data import chosen_and_compared, digits, split
 from torch import Tensor, nn
 
 from topreg import RipsFiltration, TrackCoincidence
@@ -71,25 +70,15 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_flush_denormal(True)
     left, right = halves()
-    chosen = {}
-    for weight in WEIGHTS:
-        found = []
-        for seed in range(100, 100 + max(1, options.seeds // 3)):
-            training, validation, _ = split(len(left), (PAIRS, PAIRS), seed)
-            found.append(retrieval(left, right, training, validation, weight, seed, options.steps))
-        chosen[weight] = statistics.mean(found)
-    best = max(WEIGHTS, key=lambda weight: chosen[weight])
-    listed = ", ".join(f"{weight:g}: {value:.1f}" for weight, value in chosen.items())
-    print(f"Validation recall by weight: {listed}. Chosen: {best:g}.\n")
-    runs: dict[float, list[float]] = {0.0: [], best or WEIGHTS[1]: []}
-    for seed in range(options.seeds):
-        training, _, test = split(len(left), (PAIRS, PAIRS), seed)
-        for weight, found in runs.items():
-            found.append(retrieval(left, right, training, test, weight, seed, options.steps))
-    rows = [[f"weight {w:g}", mean_and_spread(found, 2)] for w, found in runs.items()]
-    plain, term = runs.values()
-    rows.append(["difference by seed", difference(term, plain, 2)])
-    print(table([f"{PAIRS} training pairs", "test recall at 10, %"], rows))
+
+    def score(weight: float, seed: int, on_test: bool) -> float:
+        training, validation, test = split(len(left), (PAIRS, PAIRS), seed)
+        held_out = test if on_test else validation
+        return retrieval(left, right, training, held_out, weight, seed, options.steps)
+
+    head = [f"{PAIRS} training pairs", "test recall at 10, %"]
+    choosing = max(1, options.seeds // 3)
+    print(chosen_and_compared(score, WEIGHTS, options.seeds, choosing, head))
 
 
 if __name__ == "__main__":
