@@ -86,6 +86,8 @@ MESSAGES = {
     "`tensors` should have the names images. Got images, texts.": {
         "images": torch.zeros(2, 1), "texts": torch.zeros(2, 1),
     },
+    "`images` should be torch.float32, like what is stored. Got torch.float64. "
+    "Use `clear()` to begin anew.": {"images": torch.zeros(2, 1, dtype=torch.float64)},
     "`images` should have rows of shape (1,), like those stored. Got (2,). "
     "Use `clear()` to begin anew.": {"images": torch.zeros(2, 2)},
 }  # fmt: skip
@@ -112,3 +114,12 @@ def test_other_messages():
         CrossBatchMemory().load_tensors({"images": torch.zeros(2)})
     with refused(ValueError, '`tensors` should hold labels. Got no "0.labels".'):
         CrossBatchMemory().load_tensors({"0.images": torch.zeros(2)})
+    memory, ones = CrossBatchMemory(), torch.ones(2, dtype=torch.int64)
+    memory.join(ones)
+    with refused(ValueError, "`x` should have one row per label, 2. Got (5,)."):
+        memory.load_tensors({"0.labels": ones, "0.x": torch.zeros(5)})
+    with refused(ValueError, "`tensors` should have the names x. Got y."):
+        CrossBatchMemory(2).load_tensors(
+            {"0.labels": ones, "0.x": ones, "1.labels": ones, "1.y": ones}
+        )
+    assert len(memory) == 2

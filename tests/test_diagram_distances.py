@@ -338,3 +338,23 @@ def test_messages(monkeypatch):
         ValueError, '`wasserstein_distance` needs SciPy. Run `pip install "topreg[tda]"`.'
     ):
         wasserstein_distance(one, one)
+
+
+@pytest.mark.parametrize("scale", [1e-8, 1.0, 1e8])
+@pytest.mark.parametrize("order", [2.0, 10.0, 50.0])
+def test_large_orders_neither_overflow_nor_vanish(scale, order):
+    first = torch.tensor([[0.0, 1.0], [0.0, 0.5]], requires_grad=True)
+    distance = wasserstein_distance(scale * first, torch.zeros(0, 2), order=order)
+    expected = scale * (0.5**order + 0.25**order) ** (1 / order)
+    assert float(distance.detach()) == pytest.approx(expected, rel=1e-5)
+    distance.backward()
+    assert bool(first.grad.isfinite().all())
+
+
+def test_points_that_are_far_apart_go_to_the_diagonal():
+    first, second = torch.tensor([[0.0, 1.0]]), torch.tensor([[1e6, 1e6 + 1]])
+    for order in (1.0, 8.0):
+        expected = 0.5 * 2 ** (1 / order)
+        assert float(wasserstein_distance(first, second, order=order)) == pytest.approx(expected)
+    on_it = torch.tensor([[2.0, 2.0], [3.0, 3.0]])
+    assert float(wasserstein_distance(on_it, on_it + 5, order=2.0)) == 0

@@ -19,10 +19,12 @@ from topreg import (
     RipsFiltration,
     TotalPersistence,
     connectivity_loss,
+    deviating_perturbation,
     most_persistent,
     persistence_between,
     persistence_entropy,
     total_persistence,
+    track_coincidence,
 )
 
 RIPS = RipsFiltration()
@@ -261,3 +263,37 @@ def test_messages():
         persistence_between(diagram, 2, 1)
     with refused(ValueError, "`diagram` should have shape (m, 2). Got (2,)."):
         persistence_between(diagram[0], 1)
+
+
+@every
+def test_nan_is_never_hidden(function, module, slow, options):
+    pairs = RIPS.pairs(torch.tensor([[0.0], [1.0], [3.0]]))
+    points = torch.tensor([[0.0], [math.nan], [3.0]])
+    assert math.isnan(function(points, pairs=pairs, **options))
+
+
+def test_nan_is_not_hidden_by_the_losses_of_the_paper():
+    points = torch.tensor([[0.0, 0.0], [1.0, 0.0], [1.0, 2.0]])
+    pairs, spoilt = RIPS.pairs(points), points.clone()
+    spoilt[1] = math.nan
+    assert math.isnan(track_coincidence(spoilt, points, pairs))
+    labels = torch.tensor([0, 0, 1])
+    assert math.isnan(deviating_perturbation(spoilt, points + 1, labels, pairs))
+
+
+def test_entropy_of_shares_that_underflow():
+    points = torch.tensor([[0.0], [1e-30], [1e20]], requires_grad=True)
+    loss = persistence_entropy(points, filtration=RipsFiltration(metric="manhattan"))
+    loss.backward()
+    assert float(loss.detach()) == 0
+    assert bool(points.grad.isfinite().all())
+
+
+def test_pairs_measured_in_other_points_count_by_size():
+    """A death may be shorter than its birth there; no power of it is NaN."""
+    points = regular_polygon(8)
+    (loop,) = RIPS.diagram(RIPS.pairs(points, 1), points).tolist()
+    other = points.flip(0)[torch.randperm(8, generator=torch.Generator().manual_seed(0))]
+    found = total_persistence(other, pairs=RIPS.pairs(points, 1), power=1.5)
+    assert 0 <= float(found) < 2**1.5
+    assert loop[0] < loop[1]

@@ -112,7 +112,7 @@ def test_groups_of_one(ranks):
 TWO = torch.zeros(2, 3)
 NAN = torch.full((2, 3), torch.nan)
 ELSEWHERE = (
-    "`{}` should be valid on every rank. Got invalid rows on rank {}, whose error says more."
+    "`{}` should be valid on every rank. Got something invalid on rank {}, whose error says more."
 )
 MISMATCHES = {
     "width": (

@@ -257,3 +257,15 @@ def test_aggregators_of_torchjd():
     aggregated_backward(losses, parameters, aggregation.MGDA())
     for row, _ in conflict:  # no loss rises along the step
         assert float((parameters[0].grad * row).sum()) >= -1e-6
+
+
+def test_parameters_of_several_dtypes_and_those_that_nothing_reaches():
+    single, double = torch.zeros(2, requires_grad=True), torch.zeros(2, requires_grad=True)
+    double.data = double.data.double()
+    alone = torch.zeros(2, requires_grad=True)
+    aggregated_backward(
+        [single.sum(), 2 * double.sum()], [single, alone, double], lambda jacobian: jacobian.sum(0)
+    )
+    assert alone.grad is None
+    assert (single.grad.dtype, double.grad.dtype) == (torch.float32, torch.float64)
+    assert_close(double.grad, torch.full((2,), 2.0, dtype=torch.float64))

@@ -33,9 +33,11 @@ from topreg import (
     most_persistent,
     pairwise_distances,
     persistence_between,
+    persistence_image,
     persistence_landscape,
     persistence_tracks,
     rtd,
+    signature_loss,
     total_persistence,
     track_coincidence,
     wasserstein_distance,
@@ -108,6 +110,22 @@ def information(**fields):
 
 
 OTHERS = {
+    "`pairs` should be of clouds of the sizes (3,). Got (1, 2). "
+    "Were they found on another batch?": lambda: signature_loss(
+        three, three, pairs=RIPS.pairs([three[:1], three[:2]])
+    ),
+    "`images` should be torch.float32, like what is stored. Got torch.float64. "
+    "Use `clear()` to begin anew.": lambda: filled_memory().join(labels, images=three.double()),
+    "`order` should be finite. Got inf.": lambda: wasserstein_distance(row, row, order=INF),
+    "`first` should have no death before its birth. Got 1 such row, first at row 0.": (
+        lambda: wasserstein_distance(torch.tensor([[3.0, 1.0]]), row)
+    ),
+    "`resolution` should be (columns, rows). Got 5.": lambda: persistence_image(
+        row, bandwidth=1.0, birth_range=(0, 1), persistence_range=(0, 1), resolution=5
+    ),
+    "`first` should have finite births. Got 1 infinite birth, first at row 0.": (
+        lambda: wasserstein_distance(row - INF, row)
+    ),
     "`first` should be free of NaN. Got 1 row with NaN, first at row 0.": (
         lambda: wasserstein_distance(row * NAN, row)
     ),

@@ -262,3 +262,66 @@ def test_messages():
         "`pairs` should index 3 vertices. Got vertex 3. Were the pairs found on another batch?",
     ):
         signature_loss(x, x, pairs=RIPS.pairs(torch.eye(4)))
+
+
+@pytest.mark.parametrize("function", [signature_loss, rtd_lite, rtd])
+def test_a_learned_metric_gets_its_gradient(function):
+    weight = gaussian(0, 3, 3).requires_grad_()
+
+    def learned(a, b):
+        return torch.cdist(a @ weight, b @ weight)
+
+    x, y = gaussian(1, 6, 3), gaussian(2, 6, 3)
+    found = []
+    for wanted in (False, True):
+        leaf = x.clone().requires_grad_(wanted)
+        (gradient,) = torch.autograd.grad(function(leaf, y, metric=learned), weight)
+        found.append(gradient)
+    assert_close(found[0], found[1])
+    assert bool(found[0].any())
+
+
+@pytest.mark.parametrize("function", [signature_loss, rtd_lite, rtd])
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_bad_values_are_refused_where_pairs_are_found(function, value):
+    x, y = gaussian(0, 6, 3), gaussian(1, 6, 3)
+    x[2, 1] = value
+    with refused(
+        ValueError,
+        "`source` should be finite. Got 1 row with NaN or infinity, first at row 2.",
+    ):
+        function(x, y)
+    with refused(
+        ValueError,
+        '`target` should have no zero row under `metric="cosine"`. Got 1 zero row, first at row 0.',
+    ):
+        function(y, y * (torch.arange(6) > 0)[:, None], metric="cosine")
+    with refused(
+        ValueError,
+        "`metric(x, y)` should have shape (len(x), len(y)) = (6, 6). Got (6,).",
+    ):
+        function(y, y, metric=lambda a, b: a[:, 0])
+
+
+@pytest.mark.parametrize("function", [signature_loss, rtd_lite, rtd])
+@normalized
+def test_they_compile_without_a_graph_break(function, normalize):
+    torch._dynamo.reset()
+    x, y = gaussian(0, 8, 3), gaussian(1, 8, 4)
+
+    def loss(a, b):
+        return function(a, b, normalize=normalize)
+
+    compiled = torch.compile(loss, backend="aot_eager", fullgraph=True)
+    assert_close(compiled(x, y), loss(x, y))
+    torch._dynamo.reset()
+
+
+def test_dimensions_are_checked_by_the_functions_too():
+    x = torch.eye(3)
+    for dimensions in ((), (0, 0), (True,), 0):
+        with refused(
+            ValueError,
+            f"`dimensions` should be distinct non-negative integers. Got {dimensions!r}.",
+        ):
+            signature_loss(x, x, dimensions=dimensions)

@@ -27,6 +27,11 @@ def finite_part(name: str, diagram: Tensor) -> tuple[Tensor, Tensor]:
     if bool(undefined.any()):
         got = _checks.rows(undefined, "row", " with NaN")
         raise ValueError(f"`{name}` should be free of NaN. Got {got}.")
+    unborn = diagram[:, 0].isinf()
+    if bool(unborn.any()):
+        raise ValueError(
+            f"`{name}` should have finite births. Got {_checks.rows(unborn, 'infinite birth')}."
+        )
     diagram = at_least_single(diagram)
     stays = diagram[:, 1] == torch.inf
     return diagram[~stays], diagram[stays, 0]
@@ -36,8 +41,8 @@ def safe_power(values: Tensor, exponent: float) -> Tensor:
     """Powers of non-negative numbers; 0 where they are 0, with zero derivatives."""
     if exponent == 1:
         return values
-    positive = values > 0
-    return torch.where(positive, torch.where(positive, values, 1.0).pow(exponent), 0.0)
+    zero = values == 0  # not `> 0`, which would hide NaN
+    return torch.where(zero, 0.0, torch.where(zero, 1.0, values).pow(exponent))
 
 
 def as_batch(diagram: Tensor | Sequence[Tensor]) -> tuple[list[Tensor], bool]:
@@ -51,9 +56,13 @@ def as_batch(diagram: Tensor | Sequence[Tensor]) -> tuple[list[Tensor], bool]:
     return [finite_part("diagram", one)[0] for one in diagrams], not single
 
 
+def check_range(name: str, ends: tuple[float, float]) -> None:
+    """Refuse what are not two numbers in order."""
+    if len(ends) != 2 or not ends[0] <= ends[1]:
+        raise ValueError(f"`{name}` should be (low, high) with low <= high. Got {ends}.")
+
+
 def grid(name: str, ends: tuple[float, float], steps: int, like: Tensor) -> Tensor:
     """Evenly spaced numbers, both ends among them."""
-    low, high = ends
-    if not low <= high:
-        raise ValueError(f"`{name}` should be (low, high) with low <= high. Got {ends}.")
-    return torch.linspace(low, high, steps, dtype=like.dtype, device=like.device)
+    check_range(name, ends)
+    return torch.linspace(*ends, steps, dtype=like.dtype, device=like.device)

@@ -56,6 +56,7 @@ def most_persistent(diagram: Tensor, count: int, clouds: Tensor | None = None) -
     if clouds is None:
         clouds = torch.zeros(len(diagram), dtype=torch.int64, device=diagram.device)
     _checks.is_integer("clouds", clouds)
+    clouds = clouds.long()
     if clouds.shape != diagram.shape[:1]:
         raise ValueError(
             f"`clouds` should have one entry per pair, shape ({len(diagram)},). "

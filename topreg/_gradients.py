@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterable, Sequence
 
 import torch
@@ -89,7 +90,8 @@ def aggregated_backward(
 
     Args:
         losses: The losses :math:`L_k`; one that does not reach a parameter has a zero there.
-        parameters: Leaves whose ``.grad`` is added to; together they are :math:`\theta`.
+        parameters: Leaves whose ``.grad`` is added to; together they are :math:`\theta`. Those that
+            no loss reaches are left alone.
         aggregator: :math:`\mathcal{A}`: from the matrix of gradients, a row a loss, to one vector.
             torchjd's aggregators are such, for instance ``torchjd.aggregation.MGDA()``.
 
@@ -126,6 +128,9 @@ def aggregated_backward(
     rows = [
         _gradients(loss, leaves, retain_graph=k + 1 < len(losses)) for k, loss in enumerate(losses)
     ]
+    reached = [any(part is not None for part in parts) for parts in zip(*rows, strict=True)]
+    rows = [tuple(itertools.compress(row, reached)) for row in rows]
+    leaves = list(itertools.compress(leaves, reached))
     with torch.no_grad():
         jacobian = torch.stack(
             [
@@ -145,7 +150,7 @@ def aggregated_backward(
                 f"`aggregator(jacobian)` should have shape {tuple(jacobian.shape[1:])}. Got {got}."
             )
         for leaf, part in zip(leaves, combined.split([p.numel() for p in leaves]), strict=True):
-            _add_to_gradient(leaf, part.view_as(leaf))
+            _add_to_gradient(leaf, part.view_as(leaf).to(leaf.dtype))
 
 
 def _leaves(parameters: Iterable[Tensor]) -> list[Tensor]:

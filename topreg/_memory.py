@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import deque
 from collections.abc import Mapping
 
@@ -88,17 +89,10 @@ class CrossBatchMemory:
         Shape:
             - labels: :math:`(n,)`; tensors: :math:`(n, ...)`.
         """
-        _checks.is_integer("labels", labels)
-        _checks.has_rank("labels", labels, "(n,)")
         batch = {"labels": labels, **tensors}
-        for name, tensor in tensors.items():
-            _checks.is_tensor(name, tensor)
-            if tensor.ndim == 0 or len(tensor) != len(labels):
-                raise ValueError(
-                    f"`{name}` should have one row per label, {len(labels)}. "
-                    f"Got {_checks.shape(tensor)}."
-                )
-        self._check_alike(batch)
+        _check_rows(batch)
+        if self._stored:
+            _check_alike(self._stored[-1], batch)
         stored = [self._chosen(old, labels) for old in reversed(self._stored)]
         joined = [torch.cat([batch[name], *(old[name] for old in stored)]) for name in batch]
         self._stored.append({name: tensor.detach().clone() for name, tensor in batch.items()})
@@ -127,7 +121,8 @@ class CrossBatchMemory:
             tensors: The tensors, by name.
 
         Raises:
-            ValueError: If a name is none that :meth:`to_tensors` gives.
+            ValueError: If a name is none that :meth:`to_tensors` gives, or the tensors of a batch
+                do not have one row for each of its labels.
         """
         batches: dict[int, dict[str, Tensor]] = {}
         for key, tensor in tensors.items():
@@ -140,7 +135,11 @@ class CrossBatchMemory:
         for number, batch in batches.items():
             if "labels" not in batch:
                 raise ValueError(f'`tensors` should hold labels. Got no "{number}.labels".')
-        self._stored = deque((batches[k] for k in sorted(batches)), maxlen=self.batches)
+            _check_rows(batch)
+        stored = deque((batches[k] for k in sorted(batches)), maxlen=self.batches)
+        for old, new in itertools.pairwise(stored):
+            _check_alike(old, new)
+        self._stored = stored
 
     def _chosen(self, old: dict[str, Tensor], labels: Tensor) -> dict[str, Tensor]:
         """The stored rows of one batch that are taken."""
@@ -149,18 +148,35 @@ class CrossBatchMemory:
         mask = torch.isin(old["labels"], labels)
         return {name: tensor[mask] for name, tensor in old.items()}
 
-    def _check_alike(self, batch: dict[str, Tensor]) -> None:
-        """Refuse a batch that cannot be joined to the newest one that is stored."""
-        if not self._stored:
-            return
-        old = self._stored[-1]
-        if set(old) != set(batch):
-            stored, given = (", ".join(sorted(set(b) - {"labels"})) for b in (old, batch))
-            raise ValueError(f"`tensors` should have the names {stored}. Got {given}.")
-        for name, tensor in batch.items():
-            if old[name].shape[1:] != tensor.shape[1:]:
-                raise ValueError(
-                    f"`{name}` should have rows of shape {tuple(old[name].shape[1:])}, like those "
-                    f"stored. Got {tuple(tensor.shape[1:])}. Use `clear()` to begin anew."
-                )
-            _checks.on_one_device(name, tensor, "what is stored", old[name].device)
+
+def _check_rows(batch: Mapping[str, Tensor]) -> None:
+    """Refuse tensors that do not have one row for each label."""
+    labels = batch["labels"]
+    _checks.is_integer("labels", labels)
+    _checks.has_rank("labels", labels, "(n,)")
+    for name, tensor in batch.items():
+        _checks.is_tensor(name, tensor)
+        if tensor.ndim == 0 or len(tensor) != len(labels):
+            raise ValueError(
+                f"`{name}` should have one row per label, {len(labels)}. "
+                f"Got {_checks.shape(tensor)}."
+            )
+
+
+def _check_alike(old: Mapping[str, Tensor], batch: Mapping[str, Tensor]) -> None:
+    """Refuse a batch that cannot be joined to one that is stored."""
+    if set(old) != set(batch):
+        stored, given = (", ".join(sorted(set(b) - {"labels"})) for b in (old, batch))
+        raise ValueError(f"`tensors` should have the names {stored}. Got {given}.")
+    for name, tensor in batch.items():
+        if old[name].shape[1:] != tensor.shape[1:]:
+            raise ValueError(
+                f"`{name}` should have rows of shape {tuple(old[name].shape[1:])}, like those "
+                f"stored. Got {tuple(tensor.shape[1:])}. Use `clear()` to begin anew."
+            )
+        if old[name].dtype != tensor.dtype:
+            raise ValueError(
+                f"`{name}` should be {old[name].dtype}, like what is stored. Got {tensor.dtype}. "
+                "Use `clear()` to begin anew."
+            )
+        _checks.on_one_device(name, tensor, "what is stored", old[name].device)

@@ -141,7 +141,7 @@ def minimum_spanning_tree(
 
     problem = _first_error(
         lambda: _checks.is_option("metric", metric, METRICS),
-        lambda: _checks.is_at_least("max_edge_length", max_edge_length, 0),
+        lambda: _checks.is_at_least("max_edge_length", float(max_edge_length), 0),
         lambda: _checks.is_count("memory_budget", memory_budget),
         lambda: _can_travel("points", points),
         *_checks_of_values(points, metric, check_values),
@@ -217,7 +217,7 @@ def _first_error(*checks: Callable[[], object]) -> Exception | None:
     try:
         for check in checks:
             check()
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         return error
     return None
 
@@ -290,8 +290,8 @@ def _agreed(
     for rank, statement in enumerate(said):
         if not statement.fits:
             raise ValueError(
-                f"`{name}` should be valid on every rank. Got invalid rows on rank {rank}, whose "
-                "error says more."
+                f"`{name}` should be valid on every rank. Got something invalid on rank {rank}, "
+                "whose error says more."
             )
     for what, values in (
         (f"`{name}` should have as many coordinates", [int(s.width) for s in said]),

@@ -7,6 +7,7 @@ and giotto-tda take diagrams as NumPy arrays.
 from __future__ import annotations
 
 import importlib.util
+from numbers import Integral
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -113,7 +114,7 @@ def from_persistence_information(information: Any, vertices: int) -> Persistence
                 [1, 2]])
     """
     dimension = information.dimension
-    if type(dimension) is not int or dimension < 0:
+    if not isinstance(dimension, Integral) or dimension < 0:
         raise ValueError(f"`information` should have a dimension. Got {dimension!r}.")
     pairing = torch.as_tensor(information.pairing).long()
     width = 3 if dimension == 0 else 4
@@ -125,7 +126,7 @@ def from_persistence_information(information: Any, vertices: int) -> Persistence
     pairing = pairing.reshape(-1, width)
     births = pairing[:, [0, 0]] if dimension == 0 else pairing[:, :2]
     tensors = {
-        "dimension": torch.tensor(dimension),
+        "dimension": torch.tensor(int(dimension)),
         "cloud_sizes": torch.tensor([vertices]),
         "birth_edges": births.sort(dim=1).values,
         "death_edges": pairing[:, -2:].sort(dim=1).values,
@@ -159,8 +160,8 @@ def numpy_diagram(
         - Output: :math:`(m, 2)`, or :math:`(m + e, 2)` with the essential classes.
 
     Note:
-        Pairs of zero persistence are among them; GUDHI leaves them out unless it is called with
-        ``min_persistence=-1``, persim and giotto-tda do.
+        Pairs of zero persistence are among them. GUDHI gives them only with
+        ``min_persistence=-1``; ripser and giotto-tda do not give them.
 
     Source:
         The convention of GUDHI's ``persistence_intervals_in_dimension``.

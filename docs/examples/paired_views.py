@@ -2,7 +2,8 @@
 
 A contrastive loss on a few pairs teaches two encoders which halves belong together. With the term,
 the edges of the left halves' minimum spanning tree shall point the same way in the space of the
-right halves. The weight is chosen on validation pairs of other seeds, 0 among the choices. Run
+right halves. The weight is chosen on validation pairs of other seeds, 0 among the choices. There
+are 256 validation pairs and 1,285 test pairs, among which the right one is harder to find. Run
 ``python docs/examples/paired_views.py``.
 """
 
@@ -14,7 +15,7 @@ import torch
 from _data import chosen_and_compared, digits, split
 from torch import Tensor, nn
 
-from topreg import RipsFiltration, TrackCoincidence
+from topreg import TrackCoincidence
 
 WEIGHTS = (0.0, 0.1, 0.3, 1.0, 3.0)
 PAIRS = 256
@@ -41,7 +42,7 @@ def retrieval(
     encode_left, encode_right = encoder(), encoder()
     parameters = [*encode_left.parameters(), *encode_right.parameters()]
     optimizer = torch.optim.AdamW(parameters, lr=3e-3, weight_decay=1e-2)
-    coincidence, rips = TrackCoincidence(), RipsFiltration()
+    coincidence = TrackCoincidence()
     for _ in range(steps):
         batch = training[torch.randperm(len(training))[:128]]
         a = nn.functional.normalize(encode_left(left[batch]), dim=1)
@@ -50,7 +51,7 @@ def retrieval(
         loss = nn.functional.cross_entropy(similarity, target)
         loss = (loss + nn.functional.cross_entropy(similarity.T, target)) / 2
         if weight:
-            loss = loss + weight * coincidence(a, b, pairs=rips.pairs(a))
+            loss = loss + weight * coincidence(a, b)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

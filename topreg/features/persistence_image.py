@@ -97,6 +97,8 @@ def check_options(bandwidth: float, resolution: tuple[int, int], weight_power: f
     """Refuse options that are out of range."""
     _checks.is_positive("bandwidth", bandwidth)
     _checks.is_at_least("weight_power", weight_power, 0)
+    if not isinstance(resolution, Sequence) or len(resolution) != 2:
+        raise ValueError(f"`resolution` should be (columns, rows). Got {resolution!r}.")
     for steps in resolution:
         _checks.is_count("resolution", steps)
 
@@ -130,6 +132,8 @@ class PersistenceImage(nn.Module):
     ) -> None:
         super().__init__()
         check_options(bandwidth, resolution, weight_power)
+        _diagrams.check_range("birth_range", birth_range)
+        _diagrams.check_range("persistence_range", persistence_range)
         self.bandwidth = bandwidth
         self.birth_range = birth_range
         self.persistence_range = persistence_range

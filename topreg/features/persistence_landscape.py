@@ -103,6 +103,7 @@ class PersistenceLandscape(nn.Module):
     ) -> None:
         super().__init__()
         check_options(count, resolution)
+        _diagrams.check_range("sample_range", sample_range)
         self.sample_range = sample_range
         self.count = count
         self.resolution = resolution

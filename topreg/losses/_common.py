@@ -63,7 +63,18 @@ def diagrams_of(
     """Pairs of each dimension, given or found, and their births and deaths with gradient."""
     filtration = RIPS if filtration is None else filtration
     found = given_or_found(pairs, filtration, dimensions, points)
+    are_of_clouds(found, found[0].cloud_sizes)
     return [(part, filtration.diagram(part, points)) for part in found]
+
+
+def are_of_clouds(pairs: Sequence[PersistencePairs], sizes: Sequence[int]) -> None:
+    """Refuse pairs of other clouds, of which a sum over clouds would make no sense."""
+    for part in pairs:
+        if tuple(part.cloud_sizes) != tuple(sizes):
+            raise ValueError(
+                f"`pairs` should be of clouds of the sizes {tuple(sizes)}. "
+                f"Got {tuple(part.cloud_sizes)}. Were they found on another batch?"
+            )
 
 
 def over_clouds(values: Tensor, pairs: PersistencePairs, reduction: str) -> Tensor:
@@ -101,8 +112,8 @@ def are_of_dimension_0(pairs: PersistencePairs) -> None:
 
 def check_dimensions(dimensions: Sequence[int]) -> tuple[int, ...]:
     """Refuse dimensions that are not distinct non-negative integers."""
-    listed = tuple(dimensions)
-    valid = all(isinstance(p, int) and p >= 0 for p in listed)
+    listed = tuple(dimensions) if isinstance(dimensions, Sequence) else ()
+    valid = all(type(p) is int and p >= 0 for p in listed)
     if not valid or not listed or len(set(listed)) < len(listed):
         raise ValueError(
             f"`dimensions` should be distinct non-negative integers. Got {dimensions!r}."

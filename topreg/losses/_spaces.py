@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cached_property
 
 import torch
 from torch import Tensor
 
 from topreg import _checks
-from topreg._clouds import Clouds, cloud_of, join, starts
+from topreg._clouds import Clouds, cloud_of, join, numbers, starts
 from topreg._pairs import PersistencePairs
 from topreg.filtrations import RipsFiltration
-from topreg.metrics import METRICS, Metric, at_least_single, edge_lengths, pairwise_distances
+from topreg.metrics import (
+    METRICS,
+    Metric,
+    at_least_single,
+    by_callable,
+    edge_lengths,
+    pairwise_distances,
+)
+from topreg.persistence import checked_weights
 
 PRECOMPUTED = RipsFiltration(metric="precomputed")
 
@@ -20,10 +27,11 @@ PRECOMPUTED = RipsFiltration(metric="precomputed")
 class Space:
     """A cloud, or a batch of clouds, and the lengths of edges in it.
 
-    Distance matrices are made when they are first asked for. Points without gradient are then
-    measured by looking there.
+    Distance matrices are made, and values looked at, when they are first asked for. Points without
+    gradient are then measured by looking there.
 
     Args:
+        name: What messages call it.
         rows: The points (N, d) of all clouds.
         sizes: How many points each cloud has.
         metric: The metric.
@@ -31,62 +39,73 @@ class Space:
     """
 
     def __init__(
-        self, rows: Tensor, sizes: tuple[int, ...], metric: Metric, normalize: bool
+        self, name: str, rows: Tensor, sizes: tuple[int, ...], metric: Metric, normalize: bool
     ) -> None:
+        self.name = name
         self.rows = rows
         self.sizes = sizes
         self.metric = metric
         self.normalize = normalize
+        self._distances: list[Tensor] | None = None  # a cached_property takes a lock, which
+        self._scale: Tensor | None = None  # torch.compile does not trace
 
-    @cached_property
     def distances(self) -> list[Tensor]:
         """Distance matrix of each cloud, not divided, without gradient."""
-        with torch.no_grad():
-            clouds = self.rows.split(list(self.sizes))
-            return [pairwise_distances(cloud, metric=self.metric) for cloud in clouds]
+        if self._distances is None:
+            _checks.are_finite(self.name, self.rows)
+            if self.metric == "cosine":
+                _checks.have_direction(self.name, self.rows)
+            clouds = self.rows.detach().split(list(self.sizes))
+            with torch.no_grad():
+                self._distances = [self._matrix(cloud) for cloud in clouds]
+        return self._distances
 
-    @cached_property
+    def _matrix(self, cloud: Tensor) -> Tensor:
+        if not callable(self.metric):
+            return pairwise_distances(cloud, metric=self.metric)
+        matrix, name = by_callable(self.metric, cloud, cloud), f"metric({self.name}, {self.name})"
+        entries = checked_weights(matrix.flatten(), [len(cloud)], name=name, check_values=True)
+        return entries.view_as(matrix)
+
     def scale(self) -> Tensor:
         """Largest distance (b,) of each cloud, with gradient; 1 where all are 0."""
-        lengths = self.rows.new_zeros(len(self.sizes))
-        if len(self.rows):
-            first = starts(self.sizes)
-            ends = [_farthest(d) + start for d, start in zip(self.distances, first, strict=False)]
-            edges = torch.stack(ends).clamp(max=len(self.rows) - 1)  # an empty cloud may be last
-            lengths = self._measured(edges)
-        several = torch.tensor([n > 1 for n in self.sizes], device=lengths.device).bool()
-        return torch.where(several & (lengths > 0), lengths, 1.0)
+        if self._scale is None:
+            lengths = self.rows.new_zeros(len(self.sizes))
+            if len(self.rows):
+                first = starts(self.sizes)[:-1]
+                ends = [_farthest(d) + f for d, f in zip(self.distances(), first, strict=True)]
+                edges = torch.stack(ends).clamp(max=len(self.rows) - 1)  # of an empty last cloud
+                lengths = self._measured(edges)
+            several = numbers(self.sizes, lengths) > 1
+            self._scale = torch.where(several & (lengths != 0), lengths, 1.0)
+        return self._scale
 
     def weights(self) -> list[Tensor]:
         """Distance matrices, divided if they shall be, without gradient."""
         if not self.normalize:
-            return self.distances
-        scales = self.scale.detach()
-        return [matrix / scale for matrix, scale in zip(self.distances, scales, strict=True)]
-
-    def pairs(self, dimensions: Sequence[int]) -> list[PersistencePairs]:
-        """Pairs of each dimension."""
-        return pairs_of(self.distances, dimensions)
+            return self.distances()
+        scales = self.scale().detach()
+        return [matrix / scale for matrix, scale in zip(self.distances(), scales, strict=True)]
 
     def lengths(self, edges: Tensor) -> Tensor:
         """Length (m,) of each edge, divided if it shall be."""
         lengths = self._measured(edges)
         if not self.normalize:
             return lengths
-        return lengths / self.scale.index_select(0, cloud_of(edges[:, 0], self.sizes))
+        return lengths / self.scale().index_select(0, cloud_of(edges[:, 0], self.sizes))
 
     def _measured(self, edges: Tensor) -> Tensor:
-        if "distances" not in vars(self) or len(self.sizes) != 1 or self.rows.requires_grad:
+        constant = not self.rows.requires_grad and not callable(self.metric)
+        if self._distances is None or len(self.sizes) != 1 or not constant:
             return edge_lengths(self.rows, edges, self.metric)
-        return self.distances[0][edges[:, 0], edges[:, 1]]
+        return self._distances[0][edges[:, 0], edges[:, 1]]
 
 
 def two_spaces(
     source: Clouds, target: Clouds, metric: Metric, normalize: bool = False
 ) -> tuple[Space, Space]:
     """Two clouds or batches on the same vertices, in at least single precision."""
-    if not callable(metric):
-        _checks.is_option("metric", metric, METRICS)
+    check_metric(metric)
     x, sizes = join(source, "source")
     y, others = join(target, "target")
     if sizes != others:
@@ -96,7 +115,10 @@ def two_spaces(
         )
     _checks.alike("source", x, "target", y)
     x, y = at_least_single(x), at_least_single(y)
-    return Space(x, sizes, metric, normalize), Space(y, sizes, metric, normalize)
+    return (
+        Space("source", x, sizes, metric, normalize),
+        Space("target", y, sizes, metric, normalize),
+    )
 
 
 def check_metric(metric: Metric) -> None:
@@ -105,11 +127,13 @@ def check_metric(metric: Metric) -> None:
         _checks.is_option("metric", metric, METRICS)
 
 
-def pairs_of(distances: Sequence[Tensor], dimensions: Sequence[int]) -> list[PersistencePairs]:
+def pairs_of(
+    distances: Sequence[Tensor], dimensions: Sequence[int], like: Tensor
+) -> list[PersistencePairs]:
     """Pairs of clouds whose distance matrices are known to be right, found in one pass."""
-    clouds = torch.zeros(0, 0, 0)
+    clouds: Clouds = like.new_zeros(0, 0, 0)
     if len(distances):
-        clouds = distances[0] if len(distances) == 1 else list(distances)  # type: ignore[assignment]
+        clouds = distances[0] if len(distances) == 1 else list(distances)
     if len(dimensions) == 1:
         return [PRECOMPUTED.pairs(clouds, dimensions[0], check_values=False)]
     every = PRECOMPUTED.all_pairs(clouds, max(dimensions), check_values=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 
 from topreg import _checks
@@ -71,8 +72,8 @@ def connectivity_loss(
     )
     _common.are_of_dimension_0(part)
     gaps = (diagram[:, 1] - scale).abs()
-    clouds = len(part.cloud_sizes)
-    return _common.mean_of_counted(gaps, gaps >= 0, part.cloud(), clouds, reduction)[0]
+    every, clouds = torch.ones_like(gaps, dtype=torch.bool), len(part.cloud_sizes)
+    return _common.mean_of_counted(gaps, every, part.cloud(), clouds, reduction)[0]
 
 
 class ConnectivityLoss(nn.Module):

@@ -146,7 +146,7 @@ def _listed_cosines(source: Tensor, target: Tensor, i: Tensor, k: Tensor, eps: f
     centres = target.index_select(0, i)
     own, other = source.index_select(0, i) - centres, source.index_select(0, k) - centres
     squares, others = own.square().sum(1), other.square().sum(1)
-    directed = (squares > eps * eps) & (others > eps * eps)
+    directed = ~((squares <= eps * eps) | (others <= eps * eps))  # NaN stays NaN
     return _common.safe_cosines((own * other).sum(1), squares, others, directed)
 
 
@@ -168,7 +168,7 @@ def _dense_cosines(source: Tensor, target: Tensor, related: Tensor, eps: float) 
     dots = gram + cross - shifts[:, None]
     moved = lengths[None, :] + lengths[:, None] - 2 * inner
     others = squares[None, :] + 2 * (shifts[None, :] - cross.T) + moved
-    directed = (squares[:, None] > eps * eps) & (others > eps * eps)
+    directed = ~((squares[:, None] <= eps * eps) | (others <= eps * eps))
     return _common.safe_cosines(dots, squares[:, None], others, directed)
 
 

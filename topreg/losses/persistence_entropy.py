@@ -66,6 +66,7 @@ def persistence_entropy(
         tensor(0.6931)
     """
     _checks.is_option("reduction", reduction, _common.REDUCTIONS)
+    dimensions = _common.check_dimensions(dimensions)
     terms = [
         _entropy(part, diagram[:, 1] - diagram[:, 0], reduction)
         for part, diagram in _common.diagrams_of(points, pairs, filtration, dimensions)
@@ -77,8 +78,8 @@ def _entropy(pairs: PersistencePairs, lengths: Tensor, reduction: str) -> Tensor
     """Entropy of one dimension."""
     totals = _common.over_clouds(lengths, pairs, "none")
     total = totals.index_select(0, pairs.cloud())
-    positive = lengths > 0
-    shares = torch.where(positive, lengths / torch.where(positive, total, 1.0), 1.0)
+    shares = lengths / torch.where(total == 0, 1.0, total)
+    shares = torch.where(shares == 0, 1.0, shares)  # so that they count 0
     return _common.over_clouds(-shares * shares.log(), pairs, reduction)
 
 

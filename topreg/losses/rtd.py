@@ -34,16 +34,17 @@ def rtd(
         R(A, B) = \sum_{\mu \in \Gamma_1(M)} (a_d - a_b)^q, \qquad
         M = \begin{pmatrix} 0 & A \\ A & \min(A, B) \end{pmatrix}
 
-    The flag complex of M has every vertex twice; at every scale it is the mapping cone of the
-    inclusion of the complex of A into that of :math:`\min(A, B)`. It is 0 where both spaces have
-    the same classes at every scale. Row i of ``source`` and row i of ``target`` are the same
-    vertex; widths may differ, scales should not: see ``normalize``.
+    The flag complex of M has every vertex twice. In dimension 1 it has the homology of the mapping
+    cone of the inclusion of the complex of A into that of :math:`\min(A, B)`: R is 0 where that
+    joins no components of A and brings no loop that A does not have. Row i of ``source`` and row i
+    of ``target`` are the same vertex; widths may differ, scales should not: see ``normalize``.
 
     Args:
         source: Point cloud with the distances A.
         target: Point cloud with the distances B.
         dimensions: Homology dimensions of the doubled complex whose sums are added, from 1 on:
-            dimension 1 compares components, and loops of the union that A does not have.
+            dimension 1 compares components, and loops of the union that A does not have. From 2 on
+            M follows the authors' code and is no mapping cone: it may miss classes.
         symmetric: The mean of both directions as above; else R(A, B).
         normalize: Divide the distances of each cloud by the largest, which takes part in the
             gradient; a cloud of coincident points is divided by 1.
@@ -92,7 +93,7 @@ def rtd(
     def divergence(own: list[Tensor], space: _spaces.Space) -> Tensor:
         doubled = [_doubled(a, both) for a, both in zip(own, union, strict=True)]
         terms = []
-        for pairs in _spaces.pairs_of(doubled, dimensions):
+        for pairs in _spaces.pairs_of(doubled, dimensions, x.rows):
             birth, death = (
                 _entries(edges, space, x, y) for edges in (pairs.birth_edges, pairs.death_edges)
             )

@@ -76,7 +76,7 @@ def rtd_lite(
     one, other = x.weights(), y.weights()
 
     def tree_of(matrices: list[Tensor]) -> PersistencePairs:
-        return _spaces.pairs_of(matrices, [0])[0]
+        return _spaces.pairs_of(matrices, [0], x.rows)[0]
 
     tree = tree_of(one)
     total = _common.over_clouds(x.lengths(tree.death_edges), tree, reduction)

@@ -72,7 +72,8 @@ def signature_loss(
     Source:
         Moor et al., Topological autoencoders, ICML 2020, equations 2 to 4. Their code divides by
         the number of points and normalises X as here, Z by a learned constant. Beyond dimension 0
-        both edges of each pair are compared, as in the paper's section 4.
+        both edges of each pair are compared, as the equations say; the code takes the difference of
+        their lengths.
 
     Example:
         >>> import torch
@@ -82,22 +83,26 @@ def signature_loss(
         tensor(5.)
     """
     _checks.is_option("reduction", reduction, _common.REDUCTIONS)
+    dimensions = _common.check_dimensions(dimensions)
     x, z = _spaces.two_spaces(source, target, metric, normalize)
-    every = x.pairs(dimensions) if pairs is None else _common.listed(pairs)
-    if symmetric:
-        every = every + (
-            z.pairs(dimensions) if target_pairs is None else _common.listed(target_pairs)
-        )
+
+    def of(space: _spaces.Space, given: Pairs | None) -> list[PersistencePairs]:
+        if given is not None:
+            return _common.listed(given)
+        return _spaces.pairs_of(space.distances(), dimensions, space.rows)
+
+    every = of(x, pairs) + (of(z, target_pairs) if symmetric else [])
     for part in every:
         check_rows(part, x.rows, "source")
-    edges = [ends for part in every for ends in _compared(part)]
-    joined = torch.cat(edges)  # measured together: many short calls take longer
+    _common.are_of_clouds(every, x.sizes)
+    compared = [(part, edges) for part in every for edges in _compared(part)]
+    joined = torch.cat([edges for _, edges in compared])  # many short calls take longer
     squares = (x.lengths(joined) - z.lengths(joined)).square() / 2
-    of_edges = iter(squares.split([len(ends) for ends in edges]))
     terms = [
-        _common.over_clouds(next(of_edges), part, reduction)
-        for part in every
-        for _ in _compared(part)
+        _common.over_clouds(values, part, reduction)
+        for (part, _), values in zip(
+            compared, squares.split([len(edges) for _, edges in compared]), strict=True
+        )
     ]
     return torch.stack(terms).sum(0)
 

@@ -59,8 +59,9 @@ def sliced_wasserstein_distance(first: Tensor, second: Tensor, *, directions: in
     _diagrams.check_two(first, second)
     x, _ = _diagrams.finite_part("first", first)
     y, _ = _diagrams.finite_part("second", second)
-    angles = torch.arange(directions, dtype=torch.float64) * (math.pi / directions) - math.pi / 2
-    lines = torch.stack([angles.cos(), angles.sin()]).to(x)
+    steps = torch.arange(directions, dtype=x.dtype, device=x.device)
+    angles = steps * (math.pi / directions) - math.pi / 2
+    lines = torch.stack([angles.cos(), angles.sin()])
     with torch.autocast(x.device.type, enabled=False):
         one = torch.cat([x, _on_diagonal(y)]) @ lines
         other = torch.cat([y, _on_diagonal(x)]) @ lines

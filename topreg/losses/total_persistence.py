@@ -30,7 +30,7 @@ def total_persistence(
 
     .. math::
 
-        \sum_\mu (a_d - a_b)^p \left(\frac{a_b + a_d}{2}\right)^q
+        \sum_\mu |a_d - a_b|^p \left(\frac{a_b + a_d}{2}\right)^q
 
     Minimise it to remove classes, subtract it to keep them. To leave the most persistent ones out,
     or to take only those of a band, ``select`` pairs first by
@@ -59,9 +59,9 @@ def total_persistence(
         - Output: :math:`()`, or :math:`(b,)` with ``reduction="none"``.
 
     Note:
-        Differentiable in ``points``; a class of persistence 0 has the subgradient 0 unless
-        :math:`p = 1`. Essential classes are left out. Time and memory :math:`O(m d)` beside finding
-        the pairs.
+        Differentiable in ``points``; a class of persistence 0 has the subgradient 0. Midpoints
+        should not be negative, as they may be where vertices are born below 0. Essential classes
+        are left out. Time and memory :math:`O(m d)` beside finding the pairs.
 
     Source:
         Gabrielsson et al., A topology layer for machine learning, AISTATS 2020, equation 2 with
@@ -74,10 +74,11 @@ def total_persistence(
         tensor(3.)
     """
     check_options(power, midpoint_power, reduction)
+    dimensions = _common.check_dimensions(dimensions)
     terms = []
     for part, diagram in _common.diagrams_of(points, pairs, filtration, dimensions):
         birth, death = diagram.unbind(1)
-        values = safe_power(death - birth, power)
+        values = safe_power((death - birth).abs(), power)
         if midpoint_power:
             values = values * safe_power((birth + death) / 2, midpoint_power)
         terms.append(_common.over_clouds(values, part, reduction))

@@ -124,7 +124,7 @@ def _coincidence(
     a = oriented_tracks(source, pairs, flips)
     b = oriented_tracks(target, pairs, flips)
     squares_a, squares_b = a.square().sum(1), b.square().sum(1)
-    directed = (squares_a > eps * eps) & (squares_b > eps * eps)
+    directed = ~((squares_a <= eps * eps) | (squares_b <= eps * eps))  # NaN stays NaN
     cosines = _common.safe_cosines((a * b).sum(1), squares_a, squares_b, directed)
     counted = directed if undirected == "skip" else torch.ones_like(directed)
     mean, some = _common.mean_of_counted(

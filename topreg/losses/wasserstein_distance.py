@@ -29,12 +29,12 @@ def wasserstein_distance(
     :math:`\gamma` matches the points of both diagrams with each other or with the nearest point of
     the diagonal :math:`\Delta`. Essential classes (death infinite) are matched among themselves, in
     the order of their births, at :math:`|b - b'|^q`; if their numbers differ, the distance is
-    infinite.
+    infinite, with the gradient 0.
 
     Args:
         first: Births and deaths D.
         second: Births and deaths D'.
-        order: q, at least 1.
+        order: q, at least 1 and finite.
         ground: p, the norm in the plane: 1, 2 or infinity.
 
     Returns:
@@ -42,7 +42,8 @@ def wasserstein_distance(
 
     Raises:
         TypeError: If the diagrams are not floating point or of two dtypes.
-        ValueError: If they are no diagrams or have NaN, an option is out of range, or SciPy is not
+        ValueError: If they are no diagrams, have NaN, an infinite birth or a death before its
+            birth, an option is out of range, or SciPy is not
             installed.
 
     Shape:
@@ -68,22 +69,34 @@ def wasserstein_distance(
     check_options(order, ground)
     check_two(first, second)
     (x, x_stays), (y, y_stays) = (
-        finite_part(name, diagram) for name, diagram in (("first", first), ("second", second))
+        _points(name, diagram) for name, diagram in (("first", first), ("second", second))
     )
     i, j = _matching(x.detach(), y.detach(), order, ground)
-    alone_x, alone_y = _unmatched(x, i), _unmatched(y, j)
-    costs = torch.cat(
-        [
-            _norm(x[i] - y[j], ground),
-            _to_diagonal(alone_x, ground),
-            _to_diagonal(alone_y, ground),
-        ]
-    )
+    to_diagonal = torch.cat([_unmatched(x, i), _unmatched(y, j)])
+    costs = torch.cat([_norm(x[i] - y[j], ground), _to_diagonal(to_diagonal, ground)])
     if len(x_stays) != len(y_stays):
-        return costs.sum() + x_stays.sum() + y_stays.sum() + torch.inf
+        return 0 * (costs.sum() + x_stays.sum() + y_stays.sum()) + torch.inf
     gaps = (x_stays.sort().values - y_stays.sort().values).abs()
-    total = safe_power(torch.cat([costs, gaps]), order).sum()
-    return safe_power(total, 1 / order)
+    return _root_of_powers(torch.cat([costs, gaps]), order)
+
+
+def _points(name: str, diagram: Tensor) -> tuple[Tensor, Tensor]:
+    """Points of the classes that die, births of those that do not; deaths come after births."""
+    points, stays = finite_part(name, diagram)
+    early = points[:, 1] < points[:, 0]
+    if bool(early.any()):
+        got = _checks.rows(early, "such row")
+        raise ValueError(f"`{name}` should have no death before its birth. Got {got}.")
+    return points, stays
+
+
+def _root_of_powers(lengths: Tensor, order: float) -> Tensor:
+    """The norm of some lengths; they are divided by the largest, so that no power overflows."""
+    if order == 1:
+        return lengths.sum()
+    largest = lengths.detach().amax() if len(lengths) else lengths.new_zeros(())
+    scale = torch.where(largest > 0, largest, 1.0)
+    return scale * safe_power(safe_power(lengths / scale, order).sum(), 1 / order)
 
 
 def _matching(x: Tensor, y: Tensor, order: float, ground: float) -> tuple[Tensor, Tensor]:
@@ -96,12 +109,13 @@ def _matching(x: Tensor, y: Tensor, order: float, ground: float) -> tuple[Tensor
         raise ValueError('`wasserstein_distance` needs SciPy. Run `pip install "topreg[tda]"`.')
     from scipy.optimize import linear_sum_assignment
 
-    def cost(lengths: Tensor) -> Tensor:
-        return lengths.double().pow(order)
-
-    between = cost(_norm((x[:, None] - y[None]).flatten(0, 1), ground)).view(len(x), len(y))
-    saved = between - cost(_to_diagonal(y, ground))
-    own = cost(_to_diagonal(x, ground))[:, None].expand(-1, len(x))
+    between = _norm((x[:, None] - y[None]).flatten(0, 1), ground).view(len(x), len(y)).double()
+    own, others = _to_diagonal(x, ground).double(), _to_diagonal(y, ground).double()
+    # the longest way to the diagonal is the scale; a longer length than both ways is never taken
+    scale = torch.cat([own, others, own.new_full((1,), torch.finfo(own.dtype).tiny)]).amax()
+    between, own, others = ((cost / scale).pow(order) for cost in (between, own, others))
+    saved = between.clamp(max=4.0) - others
+    own = own[:, None].expand(-1, len(x))
     rows, columns = linear_sum_assignment(torch.cat([saved, own], dim=1).cpu().numpy())
     i, j = (torch.from_numpy(ends).to(x.device) for ends in (rows, columns))
     return i[j < len(y)], j[j < len(y)]
@@ -130,6 +144,8 @@ def _to_diagonal(points: Tensor, ground: float) -> Tensor:
 def check_options(order: float, ground: float) -> None:
     """Refuse orders below 1 and unknown norms."""
     _checks.is_at_least("order", order, 1)
+    if order == math.inf:
+        raise ValueError("`order` should be finite. Got inf.")
     if ground not in GROUND:
         raise ValueError(f"`ground` should be 1, 2 or math.inf. Got {ground!r}.")
 

@@ -32,8 +32,8 @@ def edge_lengths(points: Tensor, edges: Tensor, metric: Metric) -> Tensor:
 def safe_norm(vectors: Tensor) -> Tensor:
     """Euclidean length of each row; its derivatives of every order are 0 at a zero row."""
     squares = vectors.square().sum(1)
-    positive = squares > 0
-    return torch.where(positive, torch.where(positive, squares, 1.0).sqrt(), 0.0)
+    zero = squares == 0  # not `> 0`, which would hide NaN
+    return torch.where(zero, 0.0, torch.where(zero, 1.0, squares).sqrt())
 
 
 def _by_callable(first: Tensor, second: Tensor, edges: Tensor, metric: Metric) -> Tensor:
