@@ -80,7 +80,15 @@ def track_coincidence(source, target, pairs, *, undirected="skip", eps=1e-8):
 
 
 def deviating_perturbation(
-    source, target, labels, pairs, *, related="endpoints", match_norms=False, eps=1e-8
+    source,
+    target,
+    labels,
+    pairs,
+    *,
+    related="endpoints",
+    match_norms=False,
+    unrelated="skip",
+    eps=1e-8,
 ):
     """Equation 6 on one cloud, one sample and one relative at a time; 0 without a relative."""
     x, t, labels = source.tolist(), target.tolist(), labels.tolist()
@@ -94,6 +102,7 @@ def deviating_perturbation(
     for i in endpoints:
         relatives = [k for k in candidates if k != i and labels[k] == labels[i]]
         if not relatives:
+            terms += [0.0] if unrelated == "zero" else []
             continue
         own = [a - b for a, b in zip(x[i], t[i], strict=True)]
         total = 0.0

@@ -30,7 +30,7 @@ from torch.testing import assert_close
 from topreg import DeviatingPerturbation, RipsFiltration, deviating_perturbation
 
 RIPS = RipsFiltration()
-MODULE = importlib.import_module("topreg.losses.deviating_perturbation")
+MODULE = importlib.import_module("topreg.losses._offsets")
 OPTIONS = [
     {"related": related, "match_norms": match_norms}
     for related, match_norms in itertools.product(("endpoints", "all"), (False, True))
@@ -177,6 +177,52 @@ def test_match_norms_with_zero_targets_is_finite():
     )
 
 
+@every_option
+@fewer_examples
+@given(labelled_views(min_size=1, classes=6), st.data())
+def test_unrelated_zero_equals_the_literal_loop(options, drawn, data):
+    source, target, labels = drawn
+    pairs = RIPS.pairs(source)
+    kept = data.draw(st.lists(st.booleans(), min_size=len(pairs), max_size=len(pairs)))
+    pairs = pairs.select(torch.tensor(kept, dtype=torch.bool))
+    options = options | {"unrelated": "zero"}
+    expected = oracles.deviating_perturbation(source, target, labels, pairs, **options)
+    for loss in both_ways(source, target, labels, pairs, **options):
+        close(loss, expected)
+    close(DeviatingPerturbation(**options)(source, target, labels, pairs=pairs), expected)
+
+
+def test_unrelated_zero_counts_every_end_point():
+    source, target = gaussian(0, 2, 6, 3)
+    labels = torch.tensor([0, 0, 0, 1, 2, 3])
+    pairs = RIPS.pairs(source)
+    skip = deviating_perturbation(source, target, labels, pairs)
+    zero = deviating_perturbation(source, target, labels, pairs, unrelated="zero")
+    assert_close(6 * zero, 3 * skip)
+    lonely = torch.arange(6)
+    harmless(
+        lambda s, t: deviating_perturbation(s, t, lonely, pairs, unrelated="zero"), source, target
+    )
+
+
+def test_unrelated_zero_over_clouds():
+    sizes = (5, 0, 1, 4)
+    source, target = ([gaussian(n + k, n, 3) for n in sizes] for k in (0, 50))
+    labels = [torch.arange(n) // 2 for n in sizes]
+    pairs = RIPS.pairs(source)
+    options = {"unrelated": "zero", "related": "all"}
+    parts = list(zip(source, target, labels, pairs.split(), strict=True))
+    each = torch.tensor(
+        [oracles.deviating_perturbation(*part, **options) for part in parts], dtype=torch.float64
+    )
+    none = deviating_perturbation(source, target, labels, pairs, reduction="none", **options)
+    assert_close(none, each, **TIGHT)
+    close(
+        deviating_perturbation(source, target, labels, pairs, **options),
+        float((each * torch.tensor([5, 0, 0, 4])).sum() / 9),
+    )
+
+
 # Theorems
 
 
@@ -299,24 +345,23 @@ def test_gradients_where_offsets_vanish_are_finite(options, cost):
     assert all(bool(g.isfinite().all()) for g in (*first, *second))
 
 
-def test_many_classes_list_their_relatives_and_few_do_not():
-    source, target = gaussian(0, 2, 40, 3)
-    pairs = RIPS.pairs(source)
+@pytest.mark.parametrize(
+    ("width", "k", "way"),
+    [(300, 2, "dense"), (300, 20, "listed"), (3, 2, "listed"), (30, 1, "dense")],
+)
+def test_few_relatives_or_narrow_rows_are_listed(width, k, way, monkeypatch):
     called = []
-    for name in ("_listed_cosines", "_dense_cosines"):
-        own = getattr(MODULE, name)
+    for name in ("listed", "dense"):
+        own = getattr(MODULE, f"_{name}_cosines")
 
         def spy(*args, own=own, name=name):
             called.append(name)
             return own(*args)
 
-        setattr(MODULE, name, spy)
-        try:
-            for k in (2, 20):
-                deviating_perturbation(source, target, classes(40, k), pairs)
-        finally:
-            setattr(MODULE, name, own)
-    assert called == ["_listed_cosines", "_dense_cosines"]
+        monkeypatch.setattr(MODULE, f"_{name}_cosines", spy)
+    source, target = gaussian(0, 2, 40, width)
+    deviating_perturbation(source, target, classes(40, k), RIPS.pairs(source))
+    assert called == [way]
 
 
 # Degenerate clouds
@@ -457,6 +502,7 @@ def test_geometry_and_filtration_give_the_pairs():
             RipsFiltration(metric="manhattan"),
             related="all",
             match_norms=True,
+            unrelated="zero",
             reduction="none",
             eps=1e-3,
         ),
@@ -469,10 +515,10 @@ def test_repr_round_trips(module):
 @pytest.mark.parametrize("offset", [1e-2, 1e-3, 1e-4])
 @pytest.mark.parametrize("width", [2, 8, 256])
 def test_single_precision_close_to_common_prototypes(offset, width):
-    labels = classes(64, 2)  # half of all pairs are related: the dense path
+    labels = classes(64, 2)
     prototypes = (3 * gaussian(0, 2, width)).float()[labels]
     source = prototypes + (offset * gaussian(1, 64, width)).float()
     pairs = RIPS.pairs(source)
-    loss = deviating_perturbation(source, prototypes, labels, pairs)
     expected = deviating_perturbation(source.double(), prototypes.double(), labels, pairs)
-    assert_close(loss.double(), expected, rtol=0, atol=1e-5)
+    for loss in both_ways(source, prototypes, labels, pairs):
+        assert_close(loss.double(), expected, rtol=0, atol=1e-5)

@@ -17,12 +17,14 @@ from topreg import (
     CrossBatchMemory,
     DeviatingPerturbation,
     FlagFiltration,
+    GramMatrices,
     HomologyConsistency,
     PersistencePairs,
     RipsFiltration,
     TrackCoincidence,
     aggregated_backward,
     balanced_backward,
+    balanced_linear_backward,
     deviating_perturbation,
     edge_vectors,
     exponential_affinity,
@@ -55,6 +57,7 @@ pairs = RIPS.pairs(three)
 one_loop, one_edge = torch.tensor([[1, 1]]), torch.tensor([[0, 1]])
 of_dimension_1 = PersistencePairs(1, one_edge, torch.tensor([[1, 2]]), one_loop, (3,))
 leaf = torch.ones(2, requires_grad=True)
+GRAMS = GramMatrices.of(three, three)
 
 
 def points_with(*rows):
@@ -109,7 +112,47 @@ def information(**fields):
     return SimpleNamespace(**({"pairing": torch.zeros(0, 3), "dimension": 0} | fields))
 
 
+def linear(main=None, **replaced):
+    """A balanced backward pass through a linear map, some of its parts replaced."""
+    w = torch.ones(2, 3, requires_grad=True)
+    parts = {"inputs": three, "parameter": w, "outputs": three @ w.T} | replaced
+    y = parts["outputs"]
+    main = y.sum() if main is None else main
+    return balanced_linear_backward(main, main.detach(), **parts, weight=1.0)
+
+
 OTHERS = {
+    "`pairs` or `geometry` should be given with Gram matrices. Got neither. Pass the points in "
+    "which pairs are to be found as `geometry`.": lambda: TrackCoincidence().of_grams(GRAMS),
+    "`source`, `cross` and `target` should be of one size. Got 3 and 2 vertices.": (
+        lambda: GramMatrices(three, three[:2, :2], three)
+    ),
+    "`cross` should be a square matrix (n, n). Got (2, 3).": (
+        lambda: GramMatrices(three, three[:2], three)
+    ),
+    "`labels` should have one entry per vertex, shape (3,). Got (1,).": (
+        lambda: DeviatingPerturbation().of_grams(GRAMS, labels[:1], pairs=pairs)
+    ),
+    "`grams.source` and `pairs` should be on one device. Got cpu and meta. Use "
+    "`pairs.to(grams.source.device)`.": (
+        lambda: TrackCoincidence().of_grams(GRAMS, pairs=pairs.to("meta"))
+    ),
+    "`pairs` should index 3 vertices. Got vertex 3. Were the pairs found on another batch?": (
+        lambda: TrackCoincidence().of_grams(GRAMS, pairs=RIPS.pairs(torch.eye(4)))
+    ),
+    "`outputs` should be `inputs @ parameter.T`. Got shapes (3, 4), (3, 3) and (2, 3).": (
+        lambda: linear(outputs=torch.ones(3, 4, requires_grad=True))
+    ),
+    "`inputs` should have shape (n, d). Got (3,).": lambda: linear(inputs=three[0]),
+    "`parameter` should be a leaf that requires a gradient.": (
+        lambda: linear(parameter=torch.ones(2, 3))
+    ),
+    "`outputs` should have a graph. Were they computed under `no_grad`?": (
+        lambda: linear(outputs=torch.ones(3, 2))
+    ),
+    "`main` should be computed from `outputs`. Got a loss that is not.": (
+        lambda: linear(main=leaf.sum())
+    ),
     "`pairs` should be of clouds of the sizes (3,). Got (1, 2). "
     "Were they found on another batch?": lambda: signature_loss(
         three, three, pairs=RIPS.pairs([three[:1], three[:2]])
@@ -293,6 +336,10 @@ SHAPES = {
 }
 
 TYPES = {
+    "`source` should be torch.float32 or torch.float64. Got torch.bfloat16, in which differences "
+    "of inner products keep no digit.": (lambda: GramMatrices(*[three.bfloat16()] * 3)),
+    "`source` and `target` should have one dtype. Got torch.float64 and torch.float32. Use "
+    "`target.to(source.dtype)`.": (lambda: GramMatrices(three.double(), three.double(), three)),
     "`vertices` should be torch.int64. Got torch.float32.": lambda: pairs.renumber(three[0], (9,)),
     "`edge_index` should be torch.int64. Got torch.float32.": lambda: FlagFiltration(
         path.float(), 3
@@ -582,12 +629,14 @@ CHOICES = {
     "orientation": ('"index" or "aligned"', "upwards"),
     "undirected": ('"skip" or "zero"', "drop"),
     "related": ('"endpoints" or "all"', "none"),
+    "unrelated": ('"skip" or "zero"', "drop"),
     "reduction": ('"mean" or "none"', "sum"),
 }
 LOSSES = {
     "orientation": (track_coincidence, TrackCoincidence, HomologyConsistency),
     "undirected": (track_coincidence, TrackCoincidence, HomologyConsistency),
     "related": (deviating_perturbation, DeviatingPerturbation, HomologyConsistency),
+    "unrelated": (deviating_perturbation, DeviatingPerturbation, HomologyConsistency),
     "reduction": (
         track_coincidence, TrackCoincidence, deviating_perturbation, DeviatingPerturbation,
         homology_consistency, HomologyConsistency,

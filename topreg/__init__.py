@@ -2,7 +2,7 @@
 
 from topreg import distributed as distributed
 from topreg._filters import most_persistent, persistence_between
-from topreg._gradients import aggregated_backward, balanced_backward
+from topreg._gradients import aggregated_backward, balanced_backward, balanced_linear_backward
 from topreg._landmarks import Landmarks, farthest_point_sampling
 from topreg._memory import CrossBatchMemory
 from topreg._pairs import PersistencePairs
@@ -24,6 +24,7 @@ from topreg.losses import (
     RTD,
     ConnectivityLoss,
     DeviatingPerturbation,
+    GramMatrices,
     HomologyConsistency,
     PersistenceEntropy,
     RTDLite,
@@ -34,6 +35,7 @@ from topreg.losses import (
     WassersteinDistance,
     connectivity_loss,
     deviating_perturbation,
+    gram_matrix,
     homology_consistency,
     persistence_entropy,
     rtd,
@@ -54,6 +56,7 @@ __all__ = [  # noqa: RUF022 - sorted as sorted() does
     "ExponentialAffinity",
     "Filtration",
     "FlagFiltration",
+    "GramMatrices",
     "HomologyConsistency",
     "LabelIndicators",
     "Landmarks",
@@ -71,11 +74,13 @@ __all__ = [  # noqa: RUF022 - sorted as sorted() does
     "WassersteinDistance",
     "aggregated_backward",
     "balanced_backward",
+    "balanced_linear_backward",
     "connectivity_loss",
     "deviating_perturbation",
     "edge_vectors",
     "exponential_affinity",
     "farthest_point_sampling",
+    "gram_matrix",
     "homology_consistency",
     "label_indicators",
     "minimum_spanning_tree",

@@ -1,5 +1,6 @@
 """Losses within one space or across two, each a function and a module in one file."""
 
+from topreg.losses._grams import GramMatrices, gram_matrix
 from topreg.losses.connectivity_loss import ConnectivityLoss, connectivity_loss
 from topreg.losses.deviating_perturbation import DeviatingPerturbation, deviating_perturbation
 from topreg.losses.homology_consistency import HomologyConsistency, homology_consistency
@@ -19,6 +20,7 @@ __all__ = [
     "RTD",
     "ConnectivityLoss",
     "DeviatingPerturbation",
+    "GramMatrices",
     "HomologyConsistency",
     "PersistenceEntropy",
     "RTDLite",
@@ -29,6 +31,7 @@ __all__ = [
     "WassersteinDistance",
     "connectivity_loss",
     "deviating_perturbation",
+    "gram_matrix",
     "homology_consistency",
     "persistence_entropy",
     "rtd",

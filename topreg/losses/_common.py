@@ -30,11 +30,16 @@ def given_or_found(
     pairs: PersistencePairs | Sequence[PersistencePairs] | None,
     filtration: Filtration | None,
     dimensions: Sequence[int],
-    geometry: Clouds,
+    geometry: Clouds | None,
 ) -> list[PersistencePairs]:
     """The pairs of each dimension: those given, else found in one pass over ``geometry``."""
     if pairs is not None:
         return listed(pairs)
+    if geometry is None:
+        raise ValueError(
+            "`pairs` or `geometry` should be given with Gram matrices. Got neither. "
+            "Pass the points in which pairs are to be found as `geometry`."
+        )
     filtration = RIPS if filtration is None else filtration
     all_pairs = getattr(filtration, "all_pairs", None)  # a filtration of one's own need not have it
     with torch.no_grad():

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -13,10 +14,16 @@ from topreg._pairs import PersistencePairs, check_rows
 from topreg._repr import constructor_call
 from topreg.filtrations import Filtration
 from topreg.losses import _common
-from topreg.metrics import safe_norm
+from topreg.losses._grams import GramMatrices
+from topreg.losses._offsets import (
+    grams_with_norms_of_target,
+    sums_from_grams,
+    sums_of_cosines,
+    with_norms_of,
+)
 
 RELATED = ("endpoints", "all")
-LISTED_COST = 8  # a listed pair costs about as much as so many entries of the matrix products
+UNRELATED = ("skip", "zero")
 
 
 def deviating_perturbation(
@@ -27,6 +34,7 @@ def deviating_perturbation(
     *,
     related: str = "endpoints",
     match_norms: bool = False,
+    unrelated: str = "skip",
     reduction: str = "mean",
     eps: float = 1e-8,
 ) -> Tensor:
@@ -39,7 +47,7 @@ def deviating_perturbation(
         \cos\bigl(x_i - t_i,\; x'_i - t_i\bigr)\Bigr)
 
     :math:`X_{\Gamma_0}` are the end points of the pairs, :math:`X'_i` the relatives of i: other
-    samples of its label in its cloud. Samples without a relative are left out of the mean.
+    samples of its label in its cloud.
 
     Args:
         source: Point cloud in the first space.
@@ -50,7 +58,9 @@ def deviating_perturbation(
             all samples of the cloud.
         match_norms: Rescale each source row to the length of its target row first; a source row no
             longer than ``eps`` stays.
-        reduction: ``"mean"`` over all samples with a relative, ``"none"`` one value a cloud.
+        unrelated: What becomes of an end point without a relative: ``"skip"`` leaves it out of the
+            mean, ``"zero"`` counts it with 0.
+        reduction: ``"mean"`` over all counted samples, ``"none"`` one value a cloud.
         eps: An offset no longer than this has no direction; its cosines count as 0.
 
     Returns:
@@ -74,7 +84,7 @@ def deviating_perturbation(
 
     Source:
         Zhang et al., NeurIPS 2024, equation 6. ``related="all"`` and ``match_norms=True`` follow
-        the authors' code, as does leaving out samples without a relative.
+        the authors' code, as does ``unrelated="skip"``; ``"zero"`` is the equation read literally.
 
     Example:
         >>> import torch
@@ -85,106 +95,88 @@ def deviating_perturbation(
         >>> deviating_perturbation(images, texts, torch.tensor([0, 0, 1]), pairs)
         tensor(1.)
     """
-    check_options(related, reduction, eps)
+    check_options(related, unrelated, reduction, eps)
     source, target = _common.views(source, target)
     labels = join_labels(labels)
     _checks.are_labels(labels, len(source))
     check_rows(_common.one_object(pairs), source, "source")
     _common.are_of_dimension_0(pairs)
     if match_norms:
-        source = _with_norms_of(source, target, eps)
-    endpoints = torch.zeros(len(source), dtype=torch.bool, device=source.device)
+        source = with_norms_of(source, target, eps)
+    parts = zip(source.split(pairs.cloud_sizes), target.split(pairs.cloud_sizes), strict=True)
+    sums = [partial(sums_of_cosines, *part, eps=eps) for part in parts]
+    none = (source[:0] + target[:0]).sum(1)  # attaches the loss of no cloud to the graph
+    return _mean_over_samples(sums, none, labels, pairs, related, unrelated, reduction)
+
+
+def perturbation_of_grams(
+    grams: GramMatrices,
+    labels: Clouds,
+    pairs: PersistencePairs,
+    *,
+    related: str,
+    match_norms: bool,
+    unrelated: str,
+    reduction: str,
+    eps: float,
+) -> Tensor:
+    """Equation 6 from Gram matrices."""
+    labels = join_labels(labels)
+    _checks.are_labels(labels, len(grams))
+    check_rows(_common.one_object(pairs), grams.source, "grams.source")
+    _common.are_of_dimension_0(pairs)
+    if match_norms:
+        grams = grams_with_norms_of_target(grams, eps)
+    parts = grams.split(pairs.cloud_sizes)
+    sums = [partial(sums_from_grams, part, eps=eps) for part in parts]
+    none = (grams.source[:0] + grams.cross[:0] + grams.target[:0]).sum(1)
+    return _mean_over_samples(sums, none, labels, pairs, related, unrelated, reduction)
+
+
+def _mean_over_samples(
+    sums: Sequence[Callable[[Tensor], Tensor]],
+    none: Tensor,
+    labels: Tensor,
+    pairs: PersistencePairs,
+    related: str,
+    unrelated: str,
+    reduction: str,
+) -> Tensor:
+    """Equation 6 from the sums of cosines that each cloud gives for its relatives."""
+    sizes = list(pairs.cloud_sizes)
+    endpoints = torch.zeros(len(labels), dtype=torch.bool, device=pairs.death_edges.device)
     endpoints = endpoints.index_fill(0, pairs.death_edges.flatten(), True)  # copies no constant
     relatives = torch.ones_like(endpoints) if related == "all" else endpoints
-    sizes = list(pairs.cloud_sizes)
     parts = zip(
-        source.split(sizes), target.split(sizes), labels.split(sizes),
-        endpoints.split(sizes), relatives.split(sizes), strict=True,
-    )  # fmt: skip
-    terms = [_terms(*part, eps) for part in parts if len(part[0])]
-    none = (source[:0] + target[:0]).sum(1)  # attaches the loss of no cloud to the graph
+        sums, labels.split(sizes), endpoints.split(sizes), relatives.split(sizes), strict=True
+    )
+    terms = [_terms(*part, unrelated) for part in parts if len(part[1])]
     values = torch.cat([none, *(value for value, _ in terms)])
-    counted = torch.cat([endpoints[:0], *(has for _, has in terms)])
-    cloud = cloud_of(torch.arange(len(source), device=source.device), sizes)
+    counted = torch.cat([endpoints[:0], *(counts for _, counts in terms)])
+    cloud = cloud_of(torch.arange(len(labels), device=endpoints.device), sizes)
     return _common.mean_of_counted(values, counted, cloud, len(sizes), reduction)[0]
 
 
 def _terms(
-    source: Tensor,
-    target: Tensor,
+    sums: Callable[[Tensor], Tensor],
     labels: Tensor,
     endpoints: Tensor,
     relatives: Tensor,
-    eps: float,
+    unrelated: str,
 ) -> tuple[Tensor, Tensor]:
-    """Summand of each sample of one cloud, and whether it is an end point with a relative."""
+    """Summand of each sample of one cloud, and whether it is counted."""
     related = (labels[:, None] == labels[None, :]) & relatives[None, :]
     related = related & ~torch.eye(len(labels), dtype=torch.bool, device=labels.device)
     count = related.sum(1)
-    cosines = _sums_of_cosines(source, target, related, count, eps)
-    return 1 - cosines / count.clamp(min=1), endpoints & (count > 0)
+    has = count > 0
+    values = torch.where(has, 1 - sums(related) / count.clamp(min=1), 0.0)
+    return values, endpoints & has if unrelated == "skip" else endpoints
 
 
-def _sums_of_cosines(
-    source: Tensor, target: Tensor, related: Tensor, count: Tensor, eps: float
-) -> Tensor:
-    """Sum over the relatives k of i of the cosine between their offsets from ``target_i``.
-
-    Few relatives are cheaper listed than multiplied; only the CPU may look how many there are
-    without waiting for the device.
-    """
-    may_look = source.device.type == "cpu" and not torch.compiler.is_compiling()
-    if may_look and LISTED_COST * int(count.sum()) <= related.numel():
-        i, k = related.nonzero().unbind(1)
-        cosines = _listed_cosines(source, target, i, k, eps)
-        return cosines.new_zeros(len(source)).index_add(0, i, cosines)
-    return torch.where(related, _dense_cosines(source, target, related, eps), 0.0).sum(1)
-
-
-def _listed_cosines(source: Tensor, target: Tensor, i: Tensor, k: Tensor, eps: float) -> Tensor:
-    """Cosine between ``source_i - target_i`` and ``source_k - target_i`` for each listed pair."""
-    centres = target.index_select(0, i)
-    own, other = source.index_select(0, i) - centres, source.index_select(0, k) - centres
-    squares, others = own.square().sum(1), other.square().sum(1)
-    directed = ~((squares <= eps * eps) | (others <= eps * eps))  # NaN stays NaN
-    return _common.safe_cosines((own * other).sum(1), squares, others, directed)
-
-
-def _dense_cosines(source: Tensor, target: Tensor, related: Tensor, eps: float) -> Tensor:
-    """For each relative k of i the cosine of ``source_i - target_i`` and ``source_k - target_i``.
-
-    With the offsets ``a_k = source_k - target_k`` the second vector is ``a_k + target_k -
-    target_i``, so that inner products and squares follow from three products of matrices. Only
-    differences of relatives' targets occur: each is taken from the first of its relatives, so that
-    nothing cancels where relatives share a target.
-    """
-    offsets = source - target
-    rows = torch.arange(len(target), device=target.device)
-    first = torch.minimum(rows, torch.where(related, rows, len(rows)).amin(1))
-    target = target - target.detach().index_select(0, first)
-    with torch.autocast(source.device.type, enabled=False):  # squares cancel in half precision
-        gram, cross, inner = offsets @ offsets.T, offsets @ target.T, target @ target.T
-    squares, shifts, lengths = gram.diagonal(), cross.diagonal(), inner.diagonal()
-    dots = gram + cross - shifts[:, None]
-    moved = lengths[None, :] + lengths[:, None] - 2 * inner
-    others = squares[None, :] + 2 * (shifts[None, :] - cross.T) + moved
-    directed = ~((squares[:, None] <= eps * eps) | (others <= eps * eps))
-    return _common.safe_cosines(dots, squares[:, None], others, directed)
-
-
-def _with_norms_of(source: Tensor, target: Tensor, eps: float) -> Tensor:
-    """Source rows at the lengths of the target rows."""
-    squares = source.square().sum(1, keepdim=True)
-    directed = squares > eps * eps
-    length = safe_norm(target)[:, None]
-    return torch.where(
-        directed, source * length / torch.where(directed, squares, 1.0).sqrt(), source
-    )
-
-
-def check_options(related: str, reduction: str, eps: float) -> None:
+def check_options(related: str, unrelated: str, reduction: str, eps: float) -> None:
     """Refuse unknown options."""
     _checks.is_option("related", related, RELATED)
+    _checks.is_option("unrelated", unrelated, UNRELATED)
     _checks.is_option("reduction", reduction, _common.REDUCTIONS)
     _checks.is_at_least("eps", eps, 0)
 
@@ -196,6 +188,7 @@ class DeviatingPerturbation(nn.Module):
         filtration: Orders the edges; :class:`~topreg.RipsFiltration` if left out.
         related: As in the function.
         match_norms: As in the function.
+        unrelated: As in the function.
         reduction: As in the function.
         eps: As in the function.
 
@@ -213,14 +206,16 @@ class DeviatingPerturbation(nn.Module):
         *,
         related: str = "endpoints",
         match_norms: bool = False,
+        unrelated: str = "skip",
         reduction: str = "mean",
         eps: float = 1e-8,
     ) -> None:
         super().__init__()
-        check_options(related, reduction, eps)
+        check_options(related, unrelated, reduction, eps)
         self.filtration = filtration
         self.related = related
         self.match_norms = match_norms
+        self.unrelated = unrelated
         self.reduction = reduction
         self.eps = eps
 
@@ -249,8 +244,38 @@ class DeviatingPerturbation(nn.Module):
         return deviating_perturbation(
             source, target, labels,
             _common.given_or_found(pairs, self.filtration, (0,), geometry)[0],
-            related=self.related, match_norms=self.match_norms,
+            related=self.related, match_norms=self.match_norms, unrelated=self.unrelated,
             reduction=self.reduction, eps=self.eps,
+        )  # fmt: skip
+
+    def of_grams(
+        self,
+        grams: GramMatrices,
+        labels: Clouds,
+        *,
+        pairs: PersistencePairs | Sequence[PersistencePairs] | None = None,
+        geometry: Clouds | None = None,
+    ) -> Tensor:
+        """The loss of two views of which inner products are known.
+
+        Args:
+            grams: Gram matrices of the views.
+            labels: Label of each vertex.
+            pairs: Pairs found before; of several the first is used.
+            geometry: Points in which pairs are found where none are given.
+
+        Returns:
+            The loss, :math:`()` or one value for each cloud.
+
+        Raises:
+            TypeError: If ``labels`` are not integers.
+            ValueError: If there are neither pairs nor geometry, or labels or pairs belong to
+                another number of vertices.
+        """
+        found = _common.given_or_found(pairs, self.filtration, (0,), geometry)
+        return perturbation_of_grams(
+            grams, labels, found[0], related=self.related, match_norms=self.match_norms,
+            unrelated=self.unrelated, reduction=self.reduction, eps=self.eps,
         )  # fmt: skip
 
     def __repr__(self) -> str:

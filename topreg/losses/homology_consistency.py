@@ -10,12 +10,13 @@ from torch import Tensor, nn
 from topreg._clouds import Clouds
 from topreg._pairs import PersistencePairs
 from topreg._repr import constructor_call
-from topreg.filtrations import Filtration
+from topreg.filtrations import Filtration, FlagFiltration
 from topreg.losses import _common
+from topreg.losses._grams import GramMatrices
 from topreg.losses.deviating_perturbation import check_options as check_perturbation
-from topreg.losses.deviating_perturbation import deviating_perturbation
+from topreg.losses.deviating_perturbation import deviating_perturbation, perturbation_of_grams
 from topreg.losses.track_coincidence import check_options as check_coincidence
-from topreg.losses.track_coincidence import coincidence_over
+from topreg.losses.track_coincidence import coincidence_of_grams, coincidence_over
 
 
 class HomologyTerms(NamedTuple):
@@ -36,6 +37,7 @@ def homology_consistency(
     undirected: str = "skip",
     related: str = "endpoints",
     match_norms: bool = False,
+    unrelated: str = "skip",
     reduction: str = "mean",
     eps: float = 1e-8,
 ) -> Tensor:
@@ -56,6 +58,7 @@ def homology_consistency(
         undirected: As in :func:`~topreg.track_coincidence`.
         related: As in :func:`~topreg.deviating_perturbation`.
         match_norms: As in :func:`~topreg.deviating_perturbation`.
+        unrelated: As in :func:`~topreg.deviating_perturbation`.
         reduction: ``"mean"`` or ``"none"``, for both terms.
         eps: For both terms.
 
@@ -88,7 +91,8 @@ def homology_consistency(
     """
     module = HomologyConsistency(
         perturbation_weight=perturbation_weight, orientation=orientation, undirected=undirected,
-        related=related, match_norms=match_norms, reduction=reduction, eps=eps,
+        related=related, match_norms=match_norms, unrelated=unrelated, reduction=reduction,
+        eps=eps,
     )  # fmt: skip
     loss: Tensor = module(source, target, labels, pairs=pairs)
     return loss
@@ -105,6 +109,7 @@ class HomologyConsistency(nn.Module):
         undirected: As in the function.
         related: As in the function.
         match_norms: As in the function.
+        unrelated: As in the function.
         reduction: As in the function.
         eps: As in the function.
 
@@ -127,6 +132,7 @@ class HomologyConsistency(nn.Module):
         undirected: str = "skip",
         related: str = "endpoints",
         match_norms: bool = False,
+        unrelated: str = "skip",
         reduction: str = "mean",
         eps: float = 1e-8,
     ) -> None:
@@ -140,10 +146,11 @@ class HomologyConsistency(nn.Module):
         self.undirected = undirected
         self.related = related
         self.match_norms = match_norms
+        self.unrelated = unrelated
         self.reduction = reduction
         self.eps = eps
         check_coincidence(orientation, undirected, reduction, eps)
-        check_perturbation(related, reduction, eps)
+        check_perturbation(related, unrelated, reduction, eps)
 
     def terms(
         self,
@@ -174,10 +181,7 @@ class HomologyConsistency(nn.Module):
         points = _common.flips_from(self.filtration, source, geometry)
         within = source if geometry is None else geometry
         pairs = _common.given_or_found(pairs, self.filtration, self.dimensions, within)
-        if pairs[0].dimension != 0:
-            raise ValueError(
-                f"`pairs` should begin with those of dimension 0. Got {pairs[0].dimension}."
-            )
+        _begin_with_dimension_0(pairs)
         return HomologyTerms(
             coincidence_over(
                 pairs, source, target, points, orientation=self.orientation,
@@ -185,7 +189,8 @@ class HomologyConsistency(nn.Module):
             ),
             deviating_perturbation(
                 source, target, labels, pairs[0], related=self.related,
-                match_norms=self.match_norms, reduction=self.reduction, eps=self.eps,
+                match_norms=self.match_norms, unrelated=self.unrelated,
+                reduction=self.reduction, eps=self.eps,
             ),
         )  # fmt: skip
 
@@ -199,9 +204,71 @@ class HomologyConsistency(nn.Module):
         geometry: Clouds | None = None,
     ) -> Tensor:
         """The loss; arguments as in :meth:`terms`."""
-        terms = self.terms(source, target, labels, pairs=pairs, geometry=geometry)
+        return self._weighted(self.terms(source, target, labels, pairs=pairs, geometry=geometry))
+
+    def terms_of_grams(
+        self,
+        grams: GramMatrices,
+        labels: Clouds,
+        *,
+        pairs: PersistencePairs | Sequence[PersistencePairs] | None = None,
+        geometry: Clouds | None = None,
+    ) -> HomologyTerms:
+        """The two terms of two views of which inner products are known.
+
+        Args:
+            grams: Gram matrices of the views.
+            labels: Label of each vertex.
+            pairs: Pairs found before, dimension 0 first.
+            geometry: Points in which flips are found, and pairs where none are given. For a
+                :class:`~topreg.FlagFiltration` the edge weights. If left out, flips are found in
+                the source.
+
+        Returns:
+            ``track_coincidence`` and ``deviating_perturbation``.
+
+        Raises:
+            TypeError: If ``labels`` are not integers.
+            ValueError: If there are neither pairs nor geometry, labels or pairs belong to another
+                number of vertices, or ``pairs`` does not begin with dimension 0.
+        """
+        points = None if isinstance(self.filtration, FlagFiltration) else geometry
+        pairs = _common.given_or_found(pairs, self.filtration, self.dimensions, geometry)
+        _begin_with_dimension_0(pairs)
+        return HomologyTerms(
+            coincidence_of_grams(
+                pairs, grams, points, orientation=self.orientation,
+                undirected=self.undirected, reduction=self.reduction, eps=self.eps,
+            ),
+            perturbation_of_grams(
+                grams, labels, pairs[0], related=self.related, match_norms=self.match_norms,
+                unrelated=self.unrelated, reduction=self.reduction, eps=self.eps,
+            ),
+        )  # fmt: skip
+
+    def of_grams(
+        self,
+        grams: GramMatrices,
+        labels: Clouds,
+        *,
+        pairs: PersistencePairs | Sequence[PersistencePairs] | None = None,
+        geometry: Clouds | None = None,
+    ) -> Tensor:
+        """The loss from Gram matrices; arguments as in :meth:`terms_of_grams`."""
+        return self._weighted(self.terms_of_grams(grams, labels, pairs=pairs, geometry=geometry))
+
+    def _weighted(self, terms: HomologyTerms) -> Tensor:
+        """Equation 7."""
         return terms.track_coincidence + self.perturbation_weight * terms.deviating_perturbation
 
     def __repr__(self) -> str:
         """The call that makes an equal module."""
         return constructor_call(self)
+
+
+def _begin_with_dimension_0(pairs: Sequence[PersistencePairs]) -> None:
+    """Refuse pairs whose first dimension is not that of the perturbation."""
+    if pairs[0].dimension != 0:
+        raise ValueError(
+            f"`pairs` should begin with those of dimension 0. Got {pairs[0].dimension}."
+        )

@@ -12,8 +12,9 @@ from topreg._clouds import Clouds, join
 from topreg._pairs import PersistencePairs, check_rows
 from topreg._repr import constructor_call
 from topreg._tracks import ORIENTATIONS, death_flips, oriented_tracks
-from topreg.filtrations import Filtration
+from topreg.filtrations import Filtration, FlagFiltration
 from topreg.losses import _common
+from topreg.losses._grams import GramMatrices, flips_in, track_products
 
 UNDIRECTED = ("skip", "zero")
 
@@ -102,12 +103,29 @@ def coincidence_over(
     terms = []
     for part in pairs:
         check_rows(part, source, "source")
+        flips = _flips(geometry, part) if orientation == "aligned" else None
+        terms.append(_coincidence(source, target, part, flips, undirected, reduction, eps))
+    return torch.stack(terms).sum(0)
+
+
+def coincidence_of_grams(
+    pairs: Sequence[PersistencePairs],
+    grams: GramMatrices,
+    geometry: Clouds | None,
+    *,
+    orientation: str,
+    undirected: str,
+    reduction: str,
+    eps: float,
+) -> Tensor:
+    """The same from Gram matrices; without ``geometry`` flips are decided in the source."""
+    terms = []
+    for part in pairs:
+        check_rows(part, grams.source, "grams.source")
         flips = None
         if orientation == "aligned":
-            points, _ = join(geometry, "geometry")
-            check_rows(part, points, "geometry")
-            flips = death_flips(points, part)
-        terms.append(_coincidence(source, target, part, flips, undirected, reduction, eps))
+            flips = flips_in(grams.source, part) if geometry is None else _flips(geometry, part)
+        terms.append(_coincidence_of_grams(grams, part, flips, undirected, reduction, eps))
     return torch.stack(terms).sum(0)
 
 
@@ -126,11 +144,43 @@ def _coincidence(
     squares_a, squares_b = a.square().sum(1), b.square().sum(1)
     directed = ~((squares_a <= eps * eps) | (squares_b <= eps * eps))  # NaN stays NaN
     cosines = _common.safe_cosines((a * b).sum(1), squares_a, squares_b, directed)
+    return _one_minus_mean(cosines, directed, pairs, undirected, reduction)
+
+
+def _coincidence_of_grams(
+    grams: GramMatrices,
+    pairs: PersistencePairs,
+    flips: Tensor | None,
+    undirected: str,
+    reduction: str,
+    eps: float,
+) -> Tensor:
+    """The same from Gram matrices: a square as small as its rounding has no direction."""
+    dots, _ = track_products(grams.cross, pairs, flips)
+    squares_a, least_a = track_products(grams.source, pairs, flips)
+    squares_b, least_b = track_products(grams.target, pairs, flips)
+    least_a, least_b = (least.clamp(min=eps * eps) for least in (least_a, least_b))
+    directed = ~((squares_a <= least_a) | (squares_b <= least_b))
+    cosines = _common.safe_cosines(dots, squares_a, squares_b, directed)
+    return _one_minus_mean(cosines, directed, pairs, undirected, reduction)
+
+
+def _one_minus_mean(
+    cosines: Tensor, directed: Tensor, pairs: PersistencePairs, undirected: str, reduction: str
+) -> Tensor:
+    """One minus the mean of the counted cosines; 0 where none is counted."""
     counted = directed if undirected == "skip" else torch.ones_like(directed)
     mean, some = _common.mean_of_counted(
         cosines, counted, pairs.cloud(), len(pairs.cloud_sizes), reduction
     )
     return torch.where(some, 1 - mean, mean)
+
+
+def _flips(geometry: Clouds, pairs: PersistencePairs) -> Tensor:
+    """Flips of death edges, decided in points."""
+    points, _ = join(geometry, "geometry")
+    check_rows(pairs, points, "geometry")
+    return death_flips(points, pairs)
 
 
 def check_options(orientation: str, undirected: str, reduction: str, eps: float) -> None:
@@ -204,6 +254,36 @@ class TrackCoincidence(nn.Module):
         pairs = _common.given_or_found(pairs, self.filtration, self.dimensions, geometry)
         return coincidence_over(
             pairs, source, target, points, orientation=self.orientation,
+            undirected=self.undirected, reduction=self.reduction, eps=self.eps,
+        )  # fmt: skip
+
+    def of_grams(
+        self,
+        grams: GramMatrices,
+        *,
+        pairs: PersistencePairs | Sequence[PersistencePairs] | None = None,
+        geometry: Clouds | None = None,
+    ) -> Tensor:
+        """Sum of the losses over the dimensions, of two views of which inner products are known.
+
+        Args:
+            grams: Gram matrices of the views.
+            pairs: Pairs of one or several dimensions, found before.
+            geometry: Points in which flips are found, and pairs where none are given. For a
+                :class:`~topreg.FlagFiltration` the edge weights. If left out, flips are found in
+                the source.
+
+        Returns:
+            The loss, :math:`()` or one value for each cloud.
+
+        Raises:
+            ValueError: If there are neither pairs nor geometry, or the pairs belong to another
+                number of vertices.
+        """
+        points = None if isinstance(self.filtration, FlagFiltration) else geometry
+        return coincidence_of_grams(
+            _common.given_or_found(pairs, self.filtration, self.dimensions, geometry),
+            grams, points, orientation=self.orientation,
             undirected=self.undirected, reduction=self.reduction, eps=self.eps,
         )  # fmt: skip
 

@@ -1,0 +1,108 @@
+"""Offsets of equation 6: how far the samples of a class lie from a common counterpart."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from topreg.losses import _common
+from topreg.losses._grams import GramMatrices, rounding
+from topreg.metrics import safe_norm
+
+# a listed pair of wide rows costs about as much as so many entries of the matrix products; what is
+# done with each entry besides costs about as much as products of so many coordinates
+LISTED_COST, NARROW = 100, 1000
+
+
+def sums_of_cosines(source: Tensor, target: Tensor, related: Tensor, *, eps: float) -> Tensor:
+    """Sum over the relatives k of i of the cosine between their offsets from ``target_i``.
+
+    Few relatives are cheaper listed than multiplied; only the CPU may look how many there are
+    without waiting for the device.
+    """
+    width = source.shape[1]
+    may_look = source.device.type == "cpu" and not torch.compiler.is_compiling()
+    listed = LISTED_COST * width * int(related.sum()) if may_look else math.inf
+    if listed <= (width + NARROW) * related.numel():
+        i, k = related.nonzero().unbind(1)
+        cosines = _listed_cosines(source, target, i, k, eps)
+        return cosines.new_zeros(len(source)).index_add(0, i, cosines)
+    return torch.where(related, _dense_cosines(source, target, related, eps), 0.0).sum(1)
+
+
+def sums_from_grams(grams: GramMatrices, related: Tensor, *, eps: float) -> Tensor:
+    """The same from Gram matrices."""
+    return torch.where(related, _gram_cosines(grams, eps), 0.0).sum(1)
+
+
+def _listed_cosines(source: Tensor, target: Tensor, i: Tensor, k: Tensor, eps: float) -> Tensor:
+    """Cosine between ``source_i - target_i`` and ``source_k - target_i`` for each listed pair."""
+    centres = target.index_select(0, i)
+    own, other = source.index_select(0, i) - centres, source.index_select(0, k) - centres
+    squares, others = own.square().sum(1), other.square().sum(1)
+    return _cosines((own * other).sum(1), squares, others, eps * eps, eps * eps)
+
+
+def _dense_cosines(source: Tensor, target: Tensor, related: Tensor, eps: float) -> Tensor:
+    """For each relative k of i the cosine of ``source_i - target_i`` and ``source_k - target_i``.
+
+    With the offsets ``a_k = source_k - target_k`` the second vector is ``a_k + target_k -
+    target_i``, so that inner products and squares follow from three products of matrices. Only
+    differences of relatives' targets occur: each is taken from the first of its relatives, so that
+    nothing cancels where relatives share a target.
+    """
+    offsets = source - target
+    rows = torch.arange(len(target), device=target.device)
+    first = torch.minimum(rows, torch.where(related, rows, len(rows)).amin(1))
+    grams = GramMatrices.of(offsets, target - target.detach().index_select(0, first))
+    squares, shifts = grams.source.diagonal(), grams.cross.diagonal()
+    lengths = grams.target.diagonal()
+    dots = grams.source + grams.cross - shifts[:, None]
+    moved = lengths[None, :] + lengths[:, None] - 2 * grams.target
+    others = squares[None, :] + 2 * (shifts[None, :] - grams.cross.T) + moved
+    return _cosines(dots, squares[:, None], others, eps * eps, eps * eps)
+
+
+def _gram_cosines(grams: GramMatrices, eps: float) -> Tensor:
+    """The same without the rows: what is as small as the rounding of its terms has no direction."""
+    squares, shifts = grams.source.diagonal(), grams.cross.diagonal()[:, None]
+    lengths, inner = grams.target.diagonal()[:, None], grams.cross.T
+    dots = grams.source - shifts - inner + lengths
+    own, others = squares[:, None] - 2 * shifts + lengths, squares - 2 * inner + lengths
+    with torch.no_grad():
+        least = rounding(squares[:, None].abs() + 2 * shifts.abs() + lengths.abs())
+        least_others = rounding(squares.abs() + 2 * inner.abs() + lengths.abs())
+    return _cosines(
+        dots, own, others, least.clamp(min=eps * eps), least_others.clamp(min=eps * eps)
+    )
+
+
+def _cosines(
+    dots: Tensor, squares: Tensor, others: Tensor, least: Tensor | float, other: Tensor | float
+) -> Tensor:
+    """Cosines where both squares are above what counts as no direction, else 0."""
+    directed = ~((squares <= least) | (others <= other))  # NaN stays NaN
+    return _common.safe_cosines(dots, squares, others, directed)
+
+
+def with_norms_of(source: Tensor, target: Tensor, eps: float) -> Tensor:
+    """Source rows at the lengths of the target rows."""
+    squares = source.square().sum(1, keepdim=True)
+    directed = squares > eps * eps
+    length = safe_norm(target)[:, None]
+    return torch.where(
+        directed, source * length / torch.where(directed, squares, 1.0).sqrt(), source
+    )
+
+
+def grams_with_norms_of_target(grams: GramMatrices, eps: float) -> GramMatrices:
+    """The same from Gram matrices."""
+    squares, lengths = grams.source.diagonal(), grams.target.diagonal()
+    directed, zero = squares > eps * eps, lengths <= 0
+    length = torch.where(zero, 0.0, torch.where(zero, 1.0, lengths).sqrt())
+    scale = torch.where(directed, length / torch.where(directed, squares, 1.0).sqrt(), 1.0)
+    return GramMatrices(
+        scale[:, None] * grams.source * scale, scale[:, None] * grams.cross, grams.target
+    )
