@@ -7,7 +7,13 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-__all__ = ["TASKRES_IMAGENET_TEMPLATE", "TEMPLATES", "normalized_mean", "raw_mean"]
+__all__ = [
+    "TASKRES_IMAGENET_TEMPLATE",
+    "TEMPLATES",
+    "check_templates",
+    "normalized_mean",
+    "raw_mean",
+]
 
 EncodeText = Callable[[list[str]], Tensor]
 
@@ -36,6 +42,24 @@ TEMPLATES: dict[str, tuple[str, ...]] = {
 
 TASKRES_IMAGENET_TEMPLATE = "a photo of a {}."
 """The template that TaskRes adds to the seven of ImageNet."""
+
+
+def check_templates(templates: Sequence[str]) -> None:
+    """Refuse templates that have no one place for the class name.
+
+    Args:
+        templates: Sentences with one ``{}`` each.
+
+    Raises:
+        ValueError: If there is no template, or one has no place or several for the name.
+    """
+    _check_texts("templates", templates)
+    for template in templates:
+        if template.count("{}") != 1:
+            raise ValueError(
+                "`templates` should have one `{}` each, where the class name goes. "
+                f"Got {template!r}."
+            )
 
 
 def raw_mean(
@@ -73,8 +97,8 @@ def raw_mean(
         tensor([[ 7.],
                 [13.]])
     """
-    prompts = _prompts(class_names, templates, replace_underscores)
-    return torch.stack([encode_text(sentences) for sentences in prompts]).mean(dim=0)
+    lists = prompts(class_names, templates, replace_underscores)
+    return torch.stack([encode_text(sentences) for sentences in lists]).mean(dim=0)
 
 
 def normalized_mean(
@@ -111,25 +135,24 @@ def normalized_mean(
         tensor([[1.],
                 [1.]])
     """
-    prompts = _prompts(class_names, templates, replace_underscores)
-    units = [torch.nn.functional.normalize(encode_text(sentences), dim=1) for sentences in prompts]
+    lists = prompts(class_names, templates, replace_underscores)
+    units = [torch.nn.functional.normalize(encode_text(sentences), dim=1) for sentences in lists]
     return torch.nn.functional.normalize(torch.stack(units).mean(dim=0), dim=1)
 
 
-def _prompts(
+def prompts(
     class_names: Sequence[str], templates: Sequence[str], replace_underscores: bool
 ) -> list[list[str]]:
     """One list of sentences per template."""
-    for argument, texts in (("class_names", class_names), ("templates", templates)):
-        if isinstance(texts, str) or len(texts) == 0:
-            raise ValueError(
-                f"`{argument}` should be a sequence of one or more strings. Got {texts!r}."
-            )
-    for template in templates:
-        if template.count("{}") != 1:
-            raise ValueError(
-                "`templates` should have one `{}` each, where the class name goes. "
-                f"Got {template!r}."
-            )
+    _check_texts("class_names", class_names)
+    check_templates(templates)
     names = [name.replace("_", " ") if replace_underscores else name for name in class_names]
     return [[template.replace("{}", name) for name in names] for template in templates]
+
+
+def _check_texts(argument: str, texts: Sequence[str]) -> None:
+    """Refuse an empty sequence, and one string in place of a sequence."""
+    if isinstance(texts, str) or len(texts) == 0:
+        raise ValueError(
+            f"`{argument}` should be a sequence of one or more strings. Got {texts!r}."
+        )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import pickle
 from pathlib import Path
 
 import pytest
@@ -32,6 +33,12 @@ def test_reads_samples_in_order_and_names_by_label(file: Path) -> None:
 def test_hash_is_that_of_the_file(file: Path) -> None:
     file.write_text(json.dumps(GOOD, indent=2))
     assert read_split(file).sha256 == hashlib.sha256(file.read_bytes()).hexdigest()
+
+
+def test_split_can_be_sent_to_another_process(file: Path) -> None:
+    file.write_text(json.dumps(GOOD))
+    split = read_split(file)
+    assert pickle.loads(pickle.dumps(split)) == split
 
 
 def test_two_classes_may_share_a_name(file: Path) -> None:

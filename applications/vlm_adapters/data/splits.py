@@ -14,7 +14,7 @@ __all__ = ["SUBSETS", "Sample", "Split", "read_split"]
 SUBSETS = ("train", "val", "test")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)  # slots: ImageNet has more than a million
 class Sample:
     """One image: its path below the image folder and its class."""
 
@@ -27,11 +27,11 @@ class Split:
     """The images of a data set, in three subsets.
 
     Attributes:
-        train: Images to draw few-shot samples from.
-        val: Images for choosing hyper-parameters.
+        train: Images to draw few-shot samples from; none where a data set is only a test set.
+        val: Images for choosing hyper-parameters; may be none.
         test: Images for the reported accuracy.
         class_names: Name of each class, by label.
-        sha256: Hash of the file that the split was read from.
+        sha256: Hash of the file that the split was read from, or of the listing of its folders.
     """
 
     train: tuple[Sample, ...]
