@@ -9,7 +9,7 @@ import pytest
 import torch
 from PIL import Image
 from torch import Tensor
-from vlm_adapters.backbones import Backbone, Devise, ProjectedBackbone
+from vlm_adapters.backbones import Backbone, Devise, ProjectedBackbone, load_backbone
 from vlm_adapters.backbones.devise import RIDGE_STRENGTH
 from vlm_adapters.backbones.ridge import best_strength, fit_ridge, leave_one_out_predictions
 
@@ -131,6 +131,26 @@ def test_text_features(devise: Devise) -> None:
     torch.testing.assert_close(devise.encode_text(texts), features, rtol=0, atol=0)
 
 
+def test_pixels_are_those_of_the_preprocessing(devise: Devise) -> None:
+    pixels = devise.pixels
+    image = devise.preprocess(Image.new("RGB", (300, 200), (255, 127, 0)))
+    assert image.shape[1:] == (pixels.size, pixels.size)
+    expected = (torch.tensor([1.0, 127 / 255, 0.0]) - torch.tensor(pixels.mean)) / torch.tensor(
+        pixels.std
+    )
+    torch.testing.assert_close(image.mean(dim=(1, 2)), expected, rtol=0, atol=1e-6)
+    assert pixels.interpolation == "bicubic"
+
+
+def test_text_features_are_the_projection_of_hidden_ones(devise: Devise) -> None:
+    texts = ["a photo of a tabby cat.", "a bicycle"]
+    hidden = devise.encode_text_hidden(texts)
+    assert hidden.shape == (2, 384)
+    features = devise.encode_text(texts)
+    torch.testing.assert_close(devise.text_projection(hidden), features)
+    torch.testing.assert_close(devise._map(devise._embed(texts)), features)
+
+
 def test_text_of_an_imagenet_class_lies_near_its_classifier_row(devise: Devise) -> None:
     names = ["tench", "goldfish", "zebra", "volcano"]
     rows = devise.classifier_rows[[0, 1, 340, 980]]
@@ -169,6 +189,32 @@ def test_projected_backbone(devise: Devise, images: Tensor) -> None:
     torch.testing.assert_close(projected.encode_image(images), expected)
     torch.testing.assert_close(projected.encode_text(["x"]), devise.encode_text(["x"]) @ directions)
     assert projected.fingerprint() == {**devise.fingerprint(), "coordinates": "4"}
+
+
+def test_projected_text_features_are_the_projection_of_hidden_ones(devise: Devise) -> None:
+    projected: Backbone = ProjectedBackbone(devise, devise.principal_directions(4))
+    hidden = projected.encode_text_hidden(["x", "a bicycle"])
+    torch.testing.assert_close(
+        projected.text_projection(hidden),
+        projected.encode_text(["x", "a bicycle"]),
+        rtol=1e-4,
+        atol=1e-5,
+    )
+    assert projected.text_projection.weight.shape == (384, 4)
+    assert projected.pixels == devise.pixels
+    image = Image.radial_gradient("L")
+    torch.testing.assert_close(projected.preprocess(image), devise.preprocess(image))
+
+
+def test_by_name(devise: Devise, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("vlm_adapters.backbones.loading.Devise", lambda **_: devise)
+    assert load_backbone("devise") is devise
+    projected = load_backbone("devise-4")
+    assert (projected.name, projected.dimension) == ("devise-4", 4)
+    directions = devise.principal_directions(4)
+    torch.testing.assert_close(projected.encode_text(["x"]), devise.encode_text(["x"]) @ directions)
+    with pytest.raises(ValueError, match=r"`count` should lie from 1 to 1000\. Got 0\."):
+        load_backbone("devise-0")
 
 
 def test_projected_backbone_needs_fitting_directions(devise: Devise) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from torch import Tensor
@@ -9,7 +10,44 @@ from torch import Tensor
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-__all__ = ["Backbone"]
+__all__ = ["Backbone", "Pixels", "TextProjection"]
+
+
+@dataclass(frozen=True)
+class Pixels:
+    """What an augmentation needs to make tensors that an encoder takes.
+
+    Attributes:
+        size: Height and width.
+        mean: Mean of each channel, subtracted from pixels in [0, 1].
+        std: What each channel is divided by afterwards.
+        interpolation: Name of torchvision's interpolation mode.
+    """
+
+    size: int
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    interpolation: str = "bicubic"
+
+
+@dataclass(frozen=True, eq=False)
+class TextProjection:
+    """The last map of a text tower, ``hidden -> hidden @ weight + bias``.
+
+    Attributes:
+        weight: The linear part.
+        bias: The constant part, zeros where the tower has none.
+
+    Shape:
+        - weight: :math:`(w, d)`. bias: :math:`(d)`.
+    """
+
+    weight: Tensor
+    bias: Tensor
+
+    def __call__(self, hidden: Tensor) -> Tensor:
+        """Map hidden features of shape (..., w) to text features of shape (..., d)."""
+        return hidden @ self.weight + self.bias
 
 
 class Backbone(Protocol):
@@ -21,7 +59,7 @@ class Backbone(Protocol):
 
     @property
     def name(self) -> str:
-        """Short name, as on the command line."""
+        """Short name, much as on the command line."""
         ...
 
     @property
@@ -32,6 +70,20 @@ class Backbone(Protocol):
     @property
     def logit_scale(self) -> float:
         """Factor that turns cosines into logits; 100 for CLIP."""
+        ...
+
+    @property
+    def pixels(self) -> Pixels:
+        """Size and scaling of the images that the encoder takes."""
+        ...
+
+    @property
+    def text_projection(self) -> TextProjection:
+        """The text tower's last map.
+
+        Raises:
+            ValueError: If the text tower does not end in a linear map.
+        """
         ...
 
     def fingerprint(self) -> dict[str, str]:
@@ -47,5 +99,9 @@ class Backbone(Protocol):
         ...
 
     def encode_text(self, texts: list[str]) -> Tensor:
-        """Features of shape (k, d) of k sentences."""
+        """Features of shape (k, d) of k sentences: the projection of their hidden features."""
+        ...
+
+    def encode_text_hidden(self, texts: list[str]) -> Tensor:
+        """Features of shape (k, w) of k sentences, before the text tower's last map."""
         ...

@@ -9,12 +9,16 @@ from torch import Tensor
 
 from .._optional import require
 from ._devise_parts import (
+    CROP,
+    MEAN,
+    SCALE,
     load_cnn,
     load_preprocessing,
     load_sentence_encoder,
     package_versions,
     weight_hashes,
 )
+from .base import Pixels, TextProjection
 from .ridge import RidgeMap, fit_ridge
 
 if TYPE_CHECKING:
@@ -53,6 +57,7 @@ class Devise:
     """
 
     name = "devise"
+    pixels = Pixels(CROP, (MEAN, MEAN, MEAN), (SCALE, SCALE, SCALE))
 
     def __init__(
         self, *, device: torch.device | str = "cpu", logit_scale: float = LOGIT_SCALE
@@ -76,6 +81,11 @@ class Devise:
         """The CNN's classifier without its bias, one row per ImageNet class, (1000, 1280)."""
         rows: Tensor = self._cnn._fc.weight.detach()
         return rows
+
+    @property
+    def text_projection(self) -> TextProjection:
+        """The ridge regression, whose inputs are the centred sentence embeddings."""
+        return TextProjection(self._map.weight, self._map.output_mean)
 
     @staticmethod
     def imagenet_prompts() -> list[str]:
@@ -134,7 +144,11 @@ class Devise:
 
     def encode_text(self, texts: list[str]) -> Tensor:
         """Features of shape (k, 1280) of k sentences, not normalised."""
-        return self._map(self._embed(texts))
+        return self.text_projection(self.encode_text_hidden(texts))
+
+    def encode_text_hidden(self, texts: list[str]) -> Tensor:
+        """Centred sentence embeddings of shape (k, 384) of k sentences."""
+        return self._embed(texts) - self._map.input_mean
 
     def _embed(self, texts: list[str]) -> Tensor:
         """Sentence embeddings of unit length, shape (k, 384)."""

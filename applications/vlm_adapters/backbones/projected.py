@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor
 
-from .base import Backbone
+from .base import Backbone, Pixels, TextProjection
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -43,6 +43,21 @@ class ProjectedBackbone:
         self.name = f"{backbone.name}-{self.dimension}"
         self.logit_scale = backbone.logit_scale if logit_scale is None else logit_scale
 
+    @property
+    def pixels(self) -> Pixels:
+        """Those of the backbone."""
+        return self.backbone.pixels
+
+    @property
+    def text_projection(self) -> TextProjection:
+        """The backbone's, followed by the projection.
+
+        Raises:
+            ValueError: If the backbone's text tower does not end in a linear map.
+        """
+        inner = self.backbone.text_projection
+        return TextProjection(inner.weight @ self.directions, inner.bias @ self.directions)
+
     def fingerprint(self) -> dict[str, str]:
         """That of the backbone, with the number of coordinates kept."""
         return {**self.backbone.fingerprint(), "coordinates": str(self.dimension)}
@@ -58,3 +73,7 @@ class ProjectedBackbone:
     def encode_text(self, texts: list[str]) -> Tensor:
         """Features of shape (k, e) of k sentences."""
         return self.backbone.encode_text(texts) @ self.directions
+
+    def encode_text_hidden(self, texts: list[str]) -> Tensor:
+        """Features of shape (k, w) of k sentences, before the backbone's last map."""
+        return self.backbone.encode_text_hidden(texts)

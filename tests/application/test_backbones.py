@@ -1,0 +1,588 @@
+"""Backbones of open_clip, and backbones named on the command line; no test uses the network."""
+
+import json
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import huggingface_hub.constants
+import open_clip
+import pytest
+import torch
+from application.tiny_clip import (
+    CONFIG,
+    MODEL,
+    PREPROCESSING,
+    register,
+    tensors,
+    write_local_dir,
+    write_tiny_clip,
+)
+from PIL import Image
+from safetensors.torch import save_file
+from torch import nn
+from torch.testing import assert_close
+from vlm_adapters.backbones import OpenClip, Pixels, TextProjection, load_backbone
+from vlm_adapters.backbones._open_clip_model import resolve_config, take_text_projection
+from vlm_adapters.backbones._open_clip_weights import find_weights
+from vlm_adapters.weights import convert_weights
+
+TEXTS = ["a photo of a cat.", "a photo of a sea horse.", "a dog"]
+CUSTOM = {**CONFIG, "custom_text": True}
+HUGE = "a " * 500
+
+
+@pytest.fixture(autouse=True)
+def _no_network(monkeypatch):
+    def refuse(*_):
+        raise RuntimeError("a test wanted the network")
+
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread():
+    """Threads wait for each other on a busy machine."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    return write_tiny_clip(tmp_path_factory.mktemp("tiny"))
+
+
+@pytest.fixture(scope="module")
+def clip(files):
+    return OpenClip(MODEL, files["safetensors"])
+
+
+@pytest.fixture(scope="module")
+def reference(files):
+    """The same model as open_clip itself loads it."""
+    model, _, transform = open_clip.create_model_and_transforms(
+        MODEL, pretrained=str(files["safetensors"])
+    )
+    return model.eval(), transform
+
+
+@pytest.fixture(scope="module")
+def images(clip):
+    parts = [Image.radial_gradient("L"), Image.linear_gradient("L").resize((50, 90))]
+    return torch.stack([clip.preprocess(part) for part in parts])
+
+
+def variant(folder, **text):
+    """A folder with another text tower, and its backbone."""
+    config = {**CUSTOM, "text_cfg": {**CONFIG["text_cfg"], **text}}
+    return OpenClip(f"local-dir:{write_local_dir(folder, config)}")
+
+
+class TestEncoders:
+    def test_agree_with_open_clip(self, clip, reference, images):
+        model, transform = reference
+        noise = torch.randint(256, (40, 60, 3), dtype=torch.uint8).numpy()
+        image = Image.fromarray(noise)
+        assert_close(clip.preprocess(image), transform(image), rtol=0, atol=0)
+        tokens = open_clip.get_tokenizer(MODEL)(TEXTS)
+        with torch.no_grad():
+            expected = model.encode_image(images), model.encode_text(tokens)
+        assert_close(clip.encode_image(images), expected[0], rtol=0, atol=0)
+        assert_close(clip.encode_text(TEXTS), expected[1])
+
+    def test_are_frozen_and_in_single_precision(self, clip, images):
+        assert not clip._model.training
+        for features in (clip.encode_image(images), clip.encode_text(TEXTS)):
+            assert features.dtype == torch.float32
+            assert not features.requires_grad
+        assert not any(part.requires_grad for part in clip._model.parameters())
+        assert not clip.text_projection.weight.requires_grad
+
+    def test_shapes_and_scale(self, clip, images):
+        assert clip.name == f"open_clip/{MODEL}/{MODEL}.safetensors"
+        assert clip.dimension == 32
+        assert clip.logit_scale == pytest.approx(1 / 0.07)
+        assert clip.encode_image(images).shape == (2, 32)
+        assert clip.encode_text_hidden(TEXTS).shape == (3, 32)
+        assert clip.encode_text([]).shape == (0, 32)
+
+    def test_images_differ(self, clip, images):
+        first, second = nn.functional.normalize(clip.encode_image(images), dim=1)
+        assert float(first @ second) < 0.98
+
+    def test_many_texts_are_encoded_in_parts(self, clip, monkeypatch):
+        expected = clip.encode_text(TEXTS)
+        monkeypatch.setattr("vlm_adapters.backbones.open_clip.TEXTS_AT_ONCE", 2)
+        assert_close(clip.encode_text(TEXTS), expected)
+
+    def test_images_of_any_mode(self, clip):
+        image = Image.radial_gradient("L")
+        for mode in ("RGB", "RGBA", "P"):
+            assert clip.preprocess(image.convert(mode)).shape == (3, 32, 32)
+
+
+class TestTextProjection:
+    def test_is_what_open_clip_has(self, clip, reference):
+        assert_close(clip.text_projection.weight, reference[0].text_projection.detach())
+        assert_close(clip.text_projection.bias, torch.zeros(32))
+
+    def test_maps_hidden_features_to_text_features(self, clip):
+        hidden = clip.encode_text_hidden(TEXTS)
+        assert_close(clip.text_projection(hidden), clip.encode_text(TEXTS))
+        assert not torch.equal(hidden, clip.encode_text(TEXTS))
+
+    def test_any_leading_shape(self):
+        projection = TextProjection(torch.ones(3, 2), torch.tensor([0.0, 1.0]))
+        assert_close(projection(torch.ones(4, 5, 3))[3, 4], torch.tensor([3.0, 4.0]))
+
+    @pytest.mark.parametrize("bias", [False, True])
+    def test_of_a_custom_text_tower(self, tmp_path, bias):
+        backbone = variant(tmp_path, width=48, proj_bias=bias)
+        with torch.no_grad():
+            backbone.text_projection.bias.add_(0.0 if not bias else 0.5)
+        hidden = backbone.encode_text_hidden(TEXTS)
+        assert hidden.shape == (3, 48)
+        assert_close(backbone.text_projection(hidden), backbone.encode_text(TEXTS))
+        model, _ = open_clip.create_model_from_pretrained(f"local-dir:{tmp_path}")
+        expected = model.encode_text(open_clip.get_tokenizer(MODEL)(TEXTS)).detach()
+        assert_close(backbone.encode_text(TEXTS) - (0.5 if bias else 0.0), expected)
+
+    def test_of_a_transformers_tower(self):
+        model = nn.Module()
+        model.text = nn.Module()
+        model.text.proj = linear = nn.Linear(4, 3, bias=False)
+        projection = take_text_projection(model)
+        hidden = torch.randn(2, 4)
+        assert_close(projection(hidden), linear(hidden).detach())
+        assert_close(model.text.proj(hidden), hidden)
+
+    def test_missing(self, tmp_path, images):
+        backbone = variant(tmp_path, proj_type="none")
+        message = r"should have a linear map at the end of its text tower\. Got none\. Use another"
+        with pytest.raises(ValueError, match=message):
+            _ = backbone.text_projection
+        hidden = backbone.encode_text_hidden(TEXTS)
+        assert_close(backbone.encode_text(TEXTS), hidden)
+        assert backbone.encode_image(images).shape == (2, 32)
+
+
+class TestPixels:
+    def test_openais_by_default(self, clip):
+        mean, std = (tuple(PREPROCESSING[key]) for key in ("mean", "std"))
+        assert clip.pixels == Pixels(32, mean, std, "bicubic")
+
+    def test_of_a_folder(self, tmp_path):
+        own = {"mean": [0.5] * 3, "std": [0.25] * 3, "interpolation": "bilinear"}
+        folder = write_local_dir(tmp_path, CONFIG, {**own, "resize_mode": "squash"})
+        backbone = OpenClip(f"local-dir:{folder}")
+        assert backbone.pixels == Pixels(32, (0.5,) * 3, (0.25,) * 3, "bilinear")
+        white = backbone.preprocess(Image.new("RGB", (20, 80), "white"))
+        assert_close(white, torch.full((3, 32, 32), 2.0))
+
+    def test_random_interpolation_is_bicubic_in_evaluation(self, tmp_path):
+        folder = write_local_dir(tmp_path, CONFIG, {"interpolation": "random"})
+        assert OpenClip(f"local-dir:{folder}").pixels.interpolation == "bicubic"
+
+    def test_not_square(self, tmp_path):
+        tower = {"image_size": [32, 64], "layers": 1, "width": 32, "patch_size": 16}
+        folder = write_local_dir(tmp_path, {**CONFIG, "vision_cfg": {**tower, "head_width": 32}})
+        backbone = OpenClip(f"local-dir:{folder}")
+        with pytest.raises(ValueError, match=r"should take square images\. Got \(32, 64\)\."):
+            _ = backbone.pixels
+
+
+class TestFiles:
+    @pytest.mark.parametrize("kind", ["safetensors", "pt"])
+    def test_by_name(self, files, clip, kind):
+        backbone = load_backbone(f"open_clip/{MODEL}/{files[kind]}")
+        assert_close(backbone.encode_text(TEXTS), clip.encode_text(TEXTS))
+
+    def test_folder(self, files, clip, images):
+        backbone = load_backbone(f"open_clip/local-dir:{files['local_dir']}")
+        assert backbone.name == "open_clip/local-dir:local_dir"
+        assert_close(backbone.encode_image(images), clip.encode_image(images))
+
+    def test_half_precision_becomes_single(self, tmp_path, images):
+        half = {name: part.half() for name, part in tensors(CONFIG).items()}
+        save_file(half, tmp_path / "half.safetensors")
+        backbone = OpenClip(MODEL, tmp_path / "half.safetensors")
+        assert backbone.encode_image(images).dtype == torch.float32
+
+    @pytest.mark.parametrize("suffix", [".pt", ".safetensors"])
+    def test_damaged(self, files, tmp_path, suffix):
+        file = tmp_path / f"short{suffix}"
+        file.write_bytes(files[suffix[1:]].read_bytes()[:1000])
+        message = (
+            rf"should hold the tensors of '{MODEL}'\. Got 'short{suffix}': .*copy the file aga"
+        )
+        with pytest.raises(ValueError, match=message):
+            OpenClip(MODEL, file)
+
+    @pytest.mark.parametrize("content", [b"", b"hello world"])
+    def test_not_weights(self, tmp_path, content):
+        (tmp_path / "note.pt").write_bytes(content)
+        with pytest.raises(ValueError, match=r"'note\.pt': it is damaged, empty or holds more"):
+            OpenClip(MODEL, tmp_path / "note.pt")
+
+    def test_no_pickle_is_run(self, tmp_path):
+        torch.save({"weights": Bomb()}, tmp_path / "bomb.pt")
+        with pytest.raises(ValueError, match="it is damaged, empty or holds more than tensors"):
+            OpenClip(MODEL, tmp_path / "bomb.pt")
+
+    def test_weights_of_another_model(self, tmp_path):
+        torch.save({"a": torch.ones(2)}, tmp_path / "other.pt")
+        message = (
+            r"'other\.pt': RuntimeError: .*Missing key.*\[\.\.\.\]\. "
+            "Name the model that they belong to"
+        )
+        with pytest.raises(ValueError, match=message):
+            OpenClip(MODEL, tmp_path / "other.pt")
+
+    def test_openais_state_dict_should_be_converted(self, tmp_path):
+        entries = {"input_resolution": torch.tensor(32)}
+        torch.save({**tensors(CONFIG), **entries}, tmp_path / "openai.pt")
+        message = r"Unexpected key.* Run `vlm-adapters weights convert FILE OUT` on it first\."
+        with pytest.raises(ValueError, match=message):
+            OpenClip(MODEL, tmp_path / "openai.pt")
+
+    def test_missing_file(self):
+        message = r"`weights` should be a tag or a file\. Got no file 'nowhere/clip\.pt'\."
+        with pytest.raises(FileNotFoundError, match=message):
+            load_backbone("open_clip/RN50/nowhere/clip.pt")
+        with pytest.raises(FileNotFoundError, match=r"Got no file 'clip\.safetensors'"):
+            OpenClip("RN50", "clip.safetensors")
+
+    def test_home_folder(self, files, clip, monkeypatch):
+        monkeypatch.setenv("HOME", str(files["pt"].parent))
+        assert OpenClip(MODEL, f"~/{files['pt'].name}").name.endswith("tiny-clip.pt")
+        assert OpenClip("local-dir:~/local_dir").dimension == 32
+
+
+class TestFolders:
+    def test_no_configuration(self, tmp_path):
+        message = (
+            r"should be `local-dir:` and a folder with `open_clip_config\.json`\. Got '.*' wit"
+        )
+        with pytest.raises(FileNotFoundError, match=message):
+            OpenClip(f"local-dir:{tmp_path}")
+
+    @pytest.mark.parametrize("text", ["{", "[]", '{"model_cfg": 1}'])
+    def test_another_configuration(self, tmp_path, text):
+        (tmp_path / "open_clip_config.json").write_text(text)
+        with pytest.raises(
+            ValueError, match=r"should be JSON with an object `model_cfg`\. Got ano"
+        ):
+            OpenClip(f"local-dir:{tmp_path}")
+
+    def test_no_weights(self, tmp_path):
+        (tmp_path / "open_clip_config.json").write_text(json.dumps({"model_cfg": CONFIG}))
+        message = r"should hold weights as `\.safetensors`, `\.bin` or `\.pth`\. Got none\. Copy"
+        with pytest.raises(FileNotFoundError, match=message):
+            OpenClip(f"local-dir:{tmp_path}")
+
+    def test_weights_beside(self, files):
+        message = (
+            r"`weights` should be None for 'local-dir:.*', which brings its own\. Got 'openai'"
+        )
+        with pytest.raises(ValueError, match=message):
+            OpenClip(f"local-dir:{files['local_dir']}", "openai")
+
+    def test_quick_gelu_can_be_forced(self, files):
+        backbone = OpenClip(f"local-dir:{files['local_dir']}", quick_gelu=True)
+        assert backbone.fingerprint()["quick_gelu"] == "True"
+
+
+class TestHub:
+    UNREACHABLE = (
+        r"`weights` should be on this machine or on a hub that it can reach\. Got '{}' and no file "
+        r"of it: .* Copy the weights here and name their file, or their folder as `local-dir:FOLD"
+    )
+
+    @pytest.mark.parametrize(
+        ("spec", "named"),
+        [("RN50/openai", "RN50/openai"), ("hf-hub:owner/name", "hf-hub:owner/name")],
+    )
+    def test_out_of_reach(self, tmp_path, monkeypatch, spec, named):
+        monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
+        with pytest.raises(FileNotFoundError, match=self.UNREACHABLE.format(named)) as caught:
+            load_backbone(f"open_clip/{spec}")
+        assert "\n" not in str(caught.value)
+
+    def test_within_reach(self, files, clip, monkeypatch):
+        def download(repo_id, filename, **_):
+            assert repo_id == "owner/name"
+            return str(files["local_dir"] / filename)
+
+        monkeypatch.setattr(open_clip.pretrained, "hf_hub_download", download)
+        backbone = load_backbone("open_clip/hf-hub:owner/name")
+        assert backbone.name == "open_clip/hf-hub:owner/name"
+        assert_close(backbone.encode_text(TEXTS), clip.encode_text(TEXTS))
+        assert len(backbone.fingerprint()["file sha256"]) == 64
+
+    def test_long_errors_are_cut(self, monkeypatch):
+        def fail(*_, **__):
+            raise OSError(HUGE)
+
+        monkeypatch.setattr(open_clip, "download_pretrained", fail)
+        with pytest.raises(FileNotFoundError, match=r"OSError: (a )+\[\.\.\.\]\. Copy") as caught:
+            OpenClip("RN50", "openai")
+        assert len(str(caught.value)) < 500
+
+    def test_a_tag_has_its_own_preprocessing(self, files, monkeypatch):
+        tag = {"file": str(files["pt"]), "mean": (0.5,) * 3, "std": (0.5,) * 3, "quick_gelu": True}
+        monkeypatch.setitem(open_clip.pretrained._PRETRAINED, MODEL, {"my_tag": tag})
+        backbone = OpenClip(MODEL, "My-Tag")
+        assert backbone.name == f"open_clip/{MODEL}/my_tag"
+        assert backbone.pixels.mean == (0.5,) * 3
+        fingerprint = backbone.fingerprint()
+        assert fingerprint["quick_gelu"] == "True"
+        assert (
+            fingerprint["file sha256"] == OpenClip(MODEL, files["pt"]).fingerprint()["file sha256"]
+        )
+
+    def test_tokenizer_out_of_reach(self, tmp_path):
+        config = {**CONFIG, "text_cfg": {**CONFIG["text_cfg"], "hf_tokenizer_name": "owner/name"}}
+        message = (
+            r"`model` should have a tokenizer that this machine can reach\. Got 'local-dir:.*'"
+        )
+        with pytest.raises(FileNotFoundError, match=message):
+            OpenClip(f"local-dir:{write_local_dir(tmp_path, config)}")
+
+
+class TestNames:
+    def test_unknown_model(self):
+        message = r"`model` should be a model of open_clip.* Got 'ViT-B/32'\. Did you mean ViT-B-32"
+        with pytest.raises(ValueError, match=message):
+            OpenClip("ViT-B/32", "openai")
+        with pytest.raises(ValueError, match=r"Got 'zzzz'\. See its README\."):
+            OpenClip("zzzz", "openai")
+
+    def test_unknown_tag(self):
+        message = r"should be a file or a tag of 'RN50': openai, .*\. Got 'opnai'\."
+        with pytest.raises(ValueError, match=message):
+            OpenClip("RN50", "opnai")
+        with pytest.raises(ValueError, match=rf"a tag of '{MODEL}': it has none\. Got 'openai'\."):
+            OpenClip(MODEL, "openai")
+
+    def test_no_weights(self):
+        message = r"`weights` should be a tag or a file for 'RN50'\. Got None\."
+        with pytest.raises(ValueError, match=message):
+            OpenClip("RN50")
+
+
+@pytest.fixture(scope="module")
+def twin(tmp_path_factory):
+    """A model with a QuickGELU twin, and a file that fits both."""
+    folder = tmp_path_factory.mktemp("twin")
+    register(folder, "twin", CONFIG)
+    register(folder, "twin-quickgelu", {**CONFIG, "quick_gelu": True})
+    torch.save(tensors(CONFIG), folder / "plain.pt")
+    return folder / "plain.pt"
+
+
+class TestQuickGelu:
+    @pytest.mark.parametrize(
+        "model",
+        ["RN50", "RN101", "RN50x4", "RN50x16", "RN50x64", "ViT-B-32", "ViT-B-16", "ViT-L-14",
+         "ViT-L-14-336"],
+    )  # fmt: skip
+    def test_openai_tags(self, model):
+        for name in (model, f"{model}-quickgelu"):
+            found = find_weights(name, "openai")
+            assert resolve_config(found, None) == (f"{model}-quickgelu", False)
+            assert resolve_config(found, True) == (f"{model}-quickgelu", False)
+
+    def test_every_tag_gets_its_activation(self):
+        for model, tag in open_clip.list_pretrained():
+            config, forced = resolve_config(find_weights(model, tag), None)
+            if open_clip.get_pretrained_cfg(model, tag).get("quick_gelu", False):
+                assert open_clip.get_model_config(config)["quick_gelu"]
+            else:
+                assert config == model
+            assert not forced
+
+    def test_a_tag_knows_better(self):
+        message = r"should be True or None for 'openai', which was trained so\. Got False\."
+        with pytest.raises(ValueError, match=message):
+            OpenClip("RN50", "openai", quick_gelu=False)
+        message = r"should be False or None for 'laion2b_e16', which was trained so\. Got True\."
+        with pytest.raises(ValueError, match=message):
+            OpenClip("ViT-B-32", "laion2b_e16", quick_gelu=True)
+
+    def test_a_file_has_to_be_told(self, twin):
+        message = (
+            r"should be given for 'twin' with 'plain\.pt', which does not tell how it was trained"
+            r"\. Got None\. Name the model 'twin-quickgelu' if .* `\?quick_gelu=false` after the fi"
+        )
+        with pytest.raises(ValueError, match=message):
+            OpenClip("twin", twin)
+
+    @pytest.mark.parametrize(
+        ("spec", "config", "quick"),
+        [
+            ("twin/{}?quick_gelu=true", "twin-quickgelu", "True"),
+            ("twin/{}?quick_gelu=false", "twin", "False"),
+            ("twin-quickgelu/{}", "twin-quickgelu", "True"),
+            ("twin-quickgelu/{}?quick_gelu=true", "twin-quickgelu", "True"),
+            (MODEL + "/{}?quick_gelu=true", MODEL, "True"),
+        ],
+    )
+    def test_a_file_that_was_told(self, files, twin, spec, config, quick):
+        backbone = load_backbone(f"open_clip/{spec.format(twin)}")
+        assert backbone.config == config
+        assert backbone.fingerprint()["quick_gelu"] == quick
+
+    def test_it_changes_the_features(self, twin):
+        plain = OpenClip("twin", twin, quick_gelu=False).encode_text(TEXTS)
+        assert not torch.allclose(OpenClip("twin-quickgelu", twin).encode_text(TEXTS), plain)
+
+    def test_a_name_that_says_otherwise(self, twin):
+        message = r"`quick_gelu` should be True or None for 'twin-quickgelu'\. Got False\."
+        with pytest.raises(ValueError, match=message):
+            OpenClip("twin-quickgelu", twin, quick_gelu=False)
+
+    def test_a_converted_file_of_openai_tells(self, twin, tmp_path):
+        entries = {"context_length": torch.tensor(77)}
+        torch.save({**tensors(CONFIG), **entries}, tmp_path / "openai.pt")
+        convert_weights(tmp_path / "openai.pt", tmp_path / "openai.safetensors")
+        assert OpenClip("twin", tmp_path / "openai.safetensors").config == "twin-quickgelu"
+        with pytest.raises(ValueError, match=r"True or None for 'openai\.safetensors'"):
+            OpenClip("twin", tmp_path / "openai.safetensors", quick_gelu=False)
+
+
+class TestFingerprint:
+    def test_names_everything(self, clip):
+        fingerprint = clip.fingerprint()
+        assert fingerprint["config"] == MODEL
+        assert json.loads(fingerprint["preprocessing"])["size"] == 32
+        assert {"open_clip_torch", "torch", "torchvision"} <= fingerprint.keys()
+        assert all(isinstance(value, str) for value in fingerprint.values())
+
+    def test_cannot_be_changed_from_outside(self, clip):
+        clip.fingerprint().clear()
+        assert clip.fingerprint()["config"] == MODEL
+
+    @pytest.mark.parametrize("kind", ["file", "folder"])
+    def test_depends_on_the_weights_only(self, files, tmp_path, kind):
+        def load(seed, folder):
+            path = write_local_dir(folder / "same", CONFIG, seed=seed)
+            if kind == "folder":
+                return OpenClip(f"local-dir:{path}").fingerprint()
+            return OpenClip(MODEL, path / "open_clip_model.safetensors").fingerprint()
+
+        first, again, other = (load(seed, tmp_path / name) for seed, name in
+                               [(0, "a"), (0, "b"), (1, "c")])  # fmt: skip
+        assert first == again
+        hashes = "file sha256" if kind == "file" else "tensors sha256"
+        assert {name for name in first if first[name] != other[name]} == {hashes}
+
+    def test_depends_on_configuration_and_preprocessing(self, files, tmp_path):
+        first = OpenClip(f"local-dir:{files['local_dir']}").fingerprint()
+        config = {**CONFIG, "quick_gelu": True}
+        folder = write_local_dir(tmp_path / "local_dir", config, {"mean": [0.1] * 3})
+        other = OpenClip(f"local-dir:{folder}").fingerprint()
+        changed = {name for name in first if first[name] != other[name]}
+        assert changed == {"config sha256", "preprocessing", "quick_gelu"}
+
+
+MODULE = """
+class Mine:
+    name, dimension, logit_scale, pixels = "mine", 3, 1.0, None
+    def fingerprint(self): return {}
+    preprocess = encode_image = encode_text = encode_text_hidden = fingerprint
+    @property
+    def text_projection(self): raise ValueError("it has none")
+
+class Half:
+    name = dimension = logit_scale = preprocess = encode_image = encode_text = fingerprint = None
+
+class Needy(Mine):
+    def __init__(self, needed): pass
+
+number = 3
+"""
+
+
+class TestFactories:
+    @pytest.fixture(autouse=True)
+    def _here(self, tmp_path, monkeypatch):
+        monkeypatch.chdir(tmp_path)
+        (tmp_path / "users_backbone.py").write_text(MODULE)
+        (tmp_path / "broken_backbone.py").write_text("import no_such_package")
+        path = list(sys.path)
+        yield
+        assert sys.path == path
+        sys.modules.pop("users_backbone", None)
+
+    def test_in_the_current_folder(self):
+        assert load_backbone("users_backbone:Mine").name == "mine"
+
+    def test_incomplete(self):
+        message = (
+            r"`users_backbone:Half` should return a backbone\. Got Half without `pixels`, "
+            r"`text_projection`, `encode_text_hidden`\. See `vlm_adapters\.backbones\.Backbone`\."
+        )
+        with pytest.raises(TypeError, match=message):
+            load_backbone("users_backbone:Half")
+
+    @pytest.mark.parametrize("module", ["no_such_module", "broken_backbone", "json.no_such_part"])
+    def test_no_module(self, module):
+        message = (
+            rf"module that Python can import\. Got '{module}:f': No module named .* PYTHONPATH"
+        )
+        with pytest.raises(ValueError, match=message):
+            load_backbone(f"{module}:f")
+
+    @pytest.mark.parametrize("name", ["nothing", "number"])
+    def test_no_function(self, name):
+        message = rf"should name a function of the module\. Got 'users_backbone:{name}', which is n"
+        with pytest.raises(ValueError, match=message):
+            load_backbone(f"users_backbone:{name}")
+
+    def test_an_error_of_the_factory_is_its_own(self):
+        with pytest.raises(TypeError, match="needed"):
+            load_backbone("users_backbone:Needy")
+
+
+class TestSpecifications:
+    @pytest.mark.parametrize(
+        "spec",
+        ["", "clip", "devise-", "devise-x", "open_clip/", "open_clip/RN50", "a:b:c", "a/b:c"],
+    )
+    def test_unknown(self, spec):
+        message = r"`spec` should be `devise`, `devise-N`, .* or `MODULE:FACTORY`\. Got '"
+        with pytest.raises(ValueError, match=message):
+            load_backbone(spec)
+
+    def test_option(self):
+        with pytest.raises(
+            ValueError, match=r"`\?quick_gelu=` should be followed by true or false"
+        ):
+            load_backbone("open_clip/RN50/openai?quick_gelu=yes")
+
+    def test_device(self, files):
+        backbone = load_backbone(f"open_clip/{MODEL}/{files['pt']}", device="cpu")
+        assert backbone.device == torch.device("cpu")
+
+
+class Bomb:
+    """Says so if a pickle of it is run."""
+
+    def __reduce__(self):
+        return (pytest.fail, ("a pickle was run",))
+
+
+def test_importing_is_light():
+    code = (
+        "import sys, vlm_adapters.backbones\n"
+        "print({'open_clip', 'torchvision', 'transformers', 'timm', 'PIL'} & set(sys.modules))"
+    )
+    root = Path(__file__).parents[2] / "applications"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=root, check=True
+    )
+    assert done.stdout == "set()\n"

@@ -1,0 +1,182 @@
+"""Weights from OpenAI's archives and from state dicts."""
+
+import warnings
+
+import open_clip
+import pytest
+import torch
+from application.tiny_clip import CONFIG, MODEL, register, tensors
+from safetensors.torch import load_file
+from torch import nn
+from torch.testing import assert_close
+from vlm_adapters.backbones import OpenClip
+from vlm_adapters.weights import convert_weights, is_torchscript, was_trained_with_quick_gelu
+
+ENTRIES = {"input_resolution": 32, "context_length": 77, "vocab_size": 49408}
+
+
+class Archive(nn.Module):
+    """A tiny CLIP with the numbers that OpenAI's archives hold; only its tensors matter."""
+
+    def __init__(self):
+        super().__init__()
+        model = open_clip.CLIP(**CONFIG)
+        model.load_state_dict(tensors(CONFIG))
+        for name, part in model.named_children():
+            self.add_module(name, part)
+        for name, part in model.named_parameters(recurse=False):
+            self.register_parameter(name, part)
+        for name, number in ENTRIES.items():
+            self.register_buffer(name, torch.tensor(number))
+
+    def forward(self, x):
+        return x + self.logit_scale
+
+
+@pytest.fixture(scope="module")
+def archive(tmp_path_factory):
+    """In half precision, as OpenAI's are."""
+    file = tmp_path_factory.mktemp("archive") / "RN50.pt"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch would rather have nobody use TorchScript
+        traced = torch.jit.trace(Archive().half().eval(), torch.ones(1).half(), check_trace=False)
+        torch.jit.save(traced, file)
+    return file
+
+
+@pytest.fixture(scope="module")
+def quick(tmp_path_factory):
+    """Names of a plain model and of its QuickGELU twin."""
+    folder = tmp_path_factory.mktemp("configs")
+    register(folder, MODEL, CONFIG)
+    register(folder, "tiny", CONFIG)
+    register(folder, "tiny-quickgelu", {**CONFIG, "quick_gelu": True})
+    return "tiny", "tiny-quickgelu"
+
+
+def halved():
+    return {
+        name: part.half().float() if part.is_floating_point() else part
+        for name, part in tensors(CONFIG).items()
+    }
+
+
+def test_archive(archive, quick, tmp_path):
+    file = tmp_path / "made" / "RN50.safetensors"
+    convert_weights(archive, file)
+    assert_close(load_file(file), halved(), rtol=0, atol=0)
+    plain, twin = quick
+    backbone = OpenClip(plain, file)
+    assert backbone.config == twin
+    state = backbone._model.state_dict() | {"text_projection": backbone.text_projection.weight}
+    assert_close(state, halved(), rtol=0, atol=0)
+    assert list(file.parent.iterdir()) == [file]
+
+
+def test_archive_is_known_without_running_it(archive, tmp_path):
+    assert is_torchscript(archive)
+    torch.save({"a": torch.ones(1)}, tmp_path / "a.pt")
+    assert not is_torchscript(tmp_path / "a.pt")
+    (tmp_path / "b.pt").write_bytes(b"text")
+    assert not is_torchscript(tmp_path / "b.pt")
+
+
+def test_open_clip_is_not_given_an_archive(archive, quick):
+    message = (
+        r"should hold tensors only\. Got the TorchScript archive '.*RN50\.pt', which holds code"
+        r"\. If you trust it, run `vlm-adapters weights convert .*RN50\.pt RN50\.safetensors`\."
+    )
+    with pytest.raises(ValueError, match=message):
+        OpenClip(MODEL, archive)
+
+
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        lambda state: state,
+        lambda state: {"epoch": 3, "state_dict": state},
+        lambda state: {f"module.{name}": part for name, part in state.items()},
+    ],
+)
+def test_state_dict(tmp_path, wrap):
+    torch.save(wrap(tensors(CONFIG)), tmp_path / "clip.pt")
+    convert_weights(tmp_path / "clip.pt", str(tmp_path / "clip.safetensors"))
+    assert_close(load_file(tmp_path / "clip.safetensors"), tensors(CONFIG), rtol=0, atol=0)
+
+
+def test_tensors_that_share_memory(tmp_path):
+    shared = torch.arange(6.0).view(2, 3)
+    torch.save({"a": shared, "b": shared.T}, tmp_path / "clip.pt")
+    convert_weights(tmp_path / "clip.pt", tmp_path / "clip.safetensors")
+    assert_close(load_file(tmp_path / "clip.safetensors"), {"a": shared, "b": shared.T})
+
+
+@pytest.mark.parametrize(("entries", "quick_gelu"), [({}, False), (ENTRIES, True)])
+def test_the_file_says_how_openais_weights_were_trained(tmp_path, entries, quick_gelu):
+    numbers = {name: torch.tensor(number) for name, number in entries.items()}
+    torch.save({"a": torch.ones(2), **numbers}, tmp_path / "clip.pt")
+    convert_weights(tmp_path / "clip.pt", tmp_path / "clip.safetensors")
+    assert load_file(tmp_path / "clip.safetensors").keys() == {"a"}
+    assert was_trained_with_quick_gelu(tmp_path / "clip.safetensors") == quick_gelu
+    assert not was_trained_with_quick_gelu(tmp_path / "clip.pt")
+
+
+def test_an_old_file_stays_whole(tmp_path, monkeypatch):
+    torch.save({"a": torch.ones(2)}, tmp_path / "clip.pt")
+    target = tmp_path / "clip.safetensors"
+    target.write_text("old")
+
+    def fail(*_):
+        raise OSError("disk full")
+
+    monkeypatch.setattr("pathlib.Path.write_bytes", fail)
+    with pytest.raises(OSError, match="disk full"):
+        convert_weights(tmp_path / "clip.pt", target)
+    assert target.read_text() == "old"
+
+
+def test_no_source(tmp_path):
+    with pytest.raises(
+        FileNotFoundError, match=r"`source` should be a file of weights\. Got no fil"
+    ):
+        convert_weights(tmp_path / "clip.pt", tmp_path / "clip.safetensors")
+
+
+def test_another_target(archive, tmp_path):
+    with pytest.raises(
+        ValueError, match=r"`target` should end in `\.safetensors`\. Got '.*clip\.pt'"
+    ):
+        convert_weights(archive, tmp_path / "clip.pt")
+
+
+@pytest.mark.parametrize(
+    ("content", "got"),
+    [
+        (b"", "a damaged file, or one that holds other things"),
+        (b"hello world", "a damaged file, or one that holds other things"),
+        ({}, "a dict without tensors"),
+        ([torch.ones(1)], "a list without tensors"),
+        ({"a": 1}, "a int under 'a'"),
+        ({3: torch.ones(1)}, "a Tensor under 3"),
+        ({"a": pytest.Mark}, "a damaged file, or one that holds other things"),
+    ],
+)
+def test_neither(tmp_path, content, got):
+    file = tmp_path / "clip.pt"
+    if isinstance(content, bytes):
+        file.write_bytes(content)
+    else:
+        torch.save(content, file)
+    message = (
+        rf"`source` should be a TorchScript archive or a state dict of tensors\. Got '.*': {got}\. "
+        "Download it again"
+    )
+    with pytest.raises(ValueError, match=message):
+        convert_weights(file, tmp_path / "clip.safetensors")
+
+
+def test_damaged_archive(archive, tmp_path):
+    file = tmp_path / "RN50.pt"
+    file.write_bytes(archive.read_bytes()[:-5000])
+    with pytest.raises(ValueError, match="should be a TorchScript archive or a state dict"):
+        convert_weights(file, tmp_path / "clip.safetensors")
