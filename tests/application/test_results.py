@@ -1,82 +1,393 @@
-"""Files, tables and the figure."""
+"""Long table, tables over seeds, differences, protocols, ablations, transfers and reports."""
 
+import csv
 import json
+import statistics
+from dataclasses import replace
 
 import pytest
-from vlm_adapters.experiments import Run
+from application.synthetic_runs import method, run, seeds
+from scipy import stats
+from vlm_adapters._files import write_json
+from vlm_adapters.config import BASELINES, PRESETS
 from vlm_adapters.results import (
+    ablation_table,
     accuracy_table,
+    by_setting,
     difference_table,
     markdown,
-    save_accuracy_figure,
+    oracle_table,
+    protocol_table,
+    read_transfers,
+    transfer_table,
     write_csv,
-    write_json,
-    write_text,
+    write_report,
+    write_run_report,
 )
+from vlm_adapters.results.spread import interval, t_quantile
 
-
-def run(preset, shots, seed, value):
-    titles = {"taskres": "TaskRes", "hc_tr": "HC-TR"}
-    return Run(
-        titles[preset], preset, shots, seed, "last", {"last": value, "other": 1.0}, {}, [], 0.1
-    )
+PAIRS = {"hc_tr": "taskres"}
 
 
 @pytest.fixture
 def runs():
     values = {("taskres", 1): (70, 72), ("hc_tr", 1): (71, 71), ("taskres", 16): (90, 92),
               ("hc_tr", 16): (91, 95)}  # fmt: skip
-    return [
-        run(preset, shots, seed, float(value))
-        for (preset, shots), pair in values.items()
-        for seed, value in zip((1, 2), pair, strict=True)
-    ]
+    return [r for (preset, shots), pair in values.items() for r in seeds(preset, pair, shots=shots)]
 
 
-def test_csv(runs, tmp_path):
-    write_csv(tmp_path / "r.csv", runs[:1])
-    assert (tmp_path / "r.csv").read_text() == (
-        "method,shots,seed,protocol,accuracy\nTaskRes,1,1,last,70.0000\nTaskRes,1,1,other,1.0000\n"
+class TestLongTable:
+    def test_one_row_a_protocol(self, tmp_path):
+        one = run("taskres", 70, shots=2, seed=3, best_val=71, **{"oracle:best_test": 72})
+        write_csv(tmp_path / "r.csv", [one])
+        assert (tmp_path / "r.csv").read_text() == (
+            "method,preset,dataset,backbone,data,shots,seed,protocol,oracle,accuracy\n"
+            "TaskRes,taskres,imagenet,open_clip/RN50/openai,online,2,3,last,0,70.0000\n"
+            "TaskRes,taskres,imagenet,open_clip/RN50/openai,online,2,3,best_val,0,71.0000\n"
+            "TaskRes,taskres,imagenet,open_clip/RN50/openai,online,2,3,oracle:best_test,1,"
+            "72.0000\n"
+        )
+
+
+class TestStudent:
+    @pytest.mark.parametrize("degrees", [*range(1, 31), 100, 1001])
+    def test_quantile_is_scipys(self, degrees):
+        assert t_quantile(degrees) == pytest.approx(stats.t.ppf(0.975, degrees), rel=1e-12)
+
+    def test_interval_is_scipys(self):
+        values = [0.3, -0.1, 0.9, 0.4]
+        ends = stats.t.interval(0.95, 3, statistics.fmean(values), stats.sem(values))
+        assert interval(values)[1:] == pytest.approx(ends)
+
+    def test_no_degrees(self):
+        with pytest.raises(ValueError, match=r"`degrees` should be 1 or more\. Got 0\."):
+            t_quantile(0)
+
+
+class TestAccuracyTable:
+    def test_mean_and_deviation(self, runs):
+        assert accuracy_table(runs) == [
+            ["accuracy, %, 2 seeds", "1-shot", "16-shot"],
+            ["TaskRes", "71.00 ± 1.41", "91.00 ± 1.41"],
+            ["HC-TR", "71.00 ± 0.00", "93.00 ± 2.83"],
+        ]
+
+    def test_shots_ascend_whatever_the_order(self, runs):
+        assert accuracy_table(runs[::-1])[0] == accuracy_table(runs)[0]
+
+    def test_one_seed_has_no_deviation(self, runs):
+        assert accuracy_table(runs[::2])[:2] == [
+            ["accuracy, %, 1 seed", "1-shot", "16-shot"],
+            ["TaskRes", "70.00", "90.00"],
+        ]
+
+    def test_missing_runs_are_said(self, runs):
+        assert accuracy_table(runs[:-2] + runs[-1:])[2] == [
+            "HC-TR", "71.00 ± 0.00", "95.00 (1 seed)",
+        ]  # fmt: skip
+        assert accuracy_table(runs[:-2])[2] == ["HC-TR", "71.00 ± 0.00", "-"]
+
+    def test_average_over_data_sets_by_seed(self):
+        runs = seeds("taskres", (60, 70)) + seeds("taskres", (90, 96, 99), dataset="dtd")
+        assert accuracy_table(runs) == [
+            ["average accuracy on 2 data sets, %, 2 seeds", "16-shot"],
+            ["TaskRes", "79.00 ± 5.66"],  # 75 and 83; the third seed lacks ImageNet
+        ]
+
+    def test_a_method_without_one_data_set_has_no_average(self):
+        runs = seeds("taskres", (60,)) + seeds("taskres", (90,), dataset="dtd")
+        assert accuracy_table(runs + seeds("hc_tr", (61,)))[2] == ["HC-TR", "-"]
+
+    def test_variants_have_titles_of_their_own(self):
+        runs = seeds("hc_tr", (1, 3), "constraint.weight=0.1") + seeds("hc_tr", (2, 4))
+        titles = [row[0] for row in accuracy_table(runs)[1:]]
+        assert titles == ["HC-TR (weight=0.1)", "HC-TR (weight=0.15)"]
+
+    def test_variants_are_told_apart_without_a_common_seed(self):
+        runs = [run("hc_tr", 1, 'protocol="best_val"'), run("hc_tr", 3, seed=2)]
+        titles = [row[0] for row in accuracy_table(runs)[1:]]
+        assert titles == ["HC-TR (protocol=best_val)", "HC-TR (protocol=last)"]
+
+    def test_options_that_differ_by_data_set_make_no_variants(self):
+        runs = [run("taskres", 1, "training.learning_rate=1e-4"), run("taskres", 3, dataset="dtd")]
+        assert [row[0] for row in accuracy_table(runs)[1:]] == ["TaskRes"]
+
+    def test_options_read_from_json_make_no_variants(self, runs):
+        record = json.loads(json.dumps(runs[0].config))
+        assert accuracy_table([replace(runs[0], config=record), *runs[1:]]) == accuracy_table(runs)
+
+
+class TestRefusals:
+    def test_no_runs(self, tmp_path):
+        for call in (accuracy_table, lambda runs: write_run_report(tmp_path, runs, {})):
+            with pytest.raises(ValueError, match=r"`runs` should hold a run\. Got none\."):
+                call([])
+        assert list(tmp_path.iterdir()) == []
+
+    @pytest.mark.parametrize(
+        "table",
+        [
+            accuracy_table,
+            protocol_table,
+            oracle_table,
+            ablation_table,
+            lambda runs: difference_table(runs, PAIRS),
+        ],
     )
+    def test_mixed_settings(self, table):
+        mixed = [run("taskres", 1), run("taskres", 2, data="cached")]
+        text = (
+            r"`runs` should share one backbone and one kind of training data\. Got "
+            r"open_clip/RN50/openai \(online\), open_clip/RN50/openai \(cached\)\. "
+            r"Make one table for each\."
+        )
+        with pytest.raises(ValueError, match=text):
+            table(mixed)
+        assert [len(part) for part in by_setting(mixed).values()] == [1, 1]
+
+    def test_a_run_twice(self, runs):
+        text = (
+            r"`runs` should hold each run once\. Got TaskRes on imagenet at 1 shots with seed 1 "
+            r"twice\. Give one of them another `title`\."
+        )
+        with pytest.raises(ValueError, match=text):
+            accuracy_table([*runs, runs[0]])
 
 
-def test_accuracy_table(runs):
-    assert accuracy_table(runs) == [
-        ["accuracy, %, 2 seeds", "1-shot", "16-shot"],
-        ["TaskRes", "71.00 ± 1.41", "91.00 ± 1.41"],
-        ["HC-TR", "71.00 ± 0.00", "93.00 ± 2.83"],
-    ]
+class TestDifferences:
+    def test_paired_by_seed_with_interval(self, runs):
+        header, row = difference_table(runs, PAIRS)
+        assert header == [
+            "difference, points [95 % interval]", "1-shot", "16-shot", "all", "seeds",
+            "better/equal/worse",
+        ]  # fmt: skip
+        assert row == [
+            "HC-TR - TaskRes", "+0.00 [-12.71, +12.71]", "+2.00 [-10.71, +14.71]",
+            "+1.00 [+1.00, +1.00]", "2", "3/0/1",
+        ]  # fmt: skip
+
+    def test_the_unit_of_all_is_the_seed(self):
+        gains = {1: (0, 1, 2), 2: (2, 3, 4), 4: (4, 5, 6)}
+        runs = []
+        for shots, values in gains.items():
+            runs += seeds("taskres", [50] * 3, shots=shots)
+            runs += seeds("hc_tr", [50 + value for value in values], shots=shots)
+        low, high = stats.t.interval(0.95, 2, 3, stats.sem([2, 3, 4]))
+        row = difference_table(runs, PAIRS)[1]
+        assert row[-3:] == [f"+3.00 [{low:+.2f}, {high:+.2f}]", "3", "8/1/0"]
+
+    def test_all_leaves_out_incomplete_seeds(self, runs):
+        row = difference_table(runs[:-1], PAIRS)[1]
+        assert row[1:] == ["+0.00 [-12.71, +12.71]", "+1.00", "+1.00", "1", "2/0/1"]
+
+    def test_data_sets_are_averaged_within_a_seed(self):
+        runs = [r for dataset, gain in (("dtd", 1), ("imagenet", 3))
+                for preset, more in (("taskres", 0), ("hc_tr", gain))
+                for r in seeds(preset, (50 + more, 60 + more), dataset=dataset)]  # fmt: skip
+        assert difference_table(runs, PAIRS)[1][1:] == [
+            "+2.00 [+2.00, +2.00]", "+2.00 [+2.00, +2.00]", "2", "4/0/0",
+        ]  # fmt: skip
+
+    def test_rounding_gives_no_negative_zero(self):
+        runs = [run("taskres", 50.0), run("hc_tr", 49.999)]
+        assert difference_table(runs, PAIRS)[1][1] == "+0.00"
+
+    def test_pairs_without_runs_are_left_out(self, runs):
+        assert len(difference_table(runs, BASELINES)) == 2
+        assert len(difference_table(runs[:2], PAIRS)) == 1
+
+    def test_each_variant_has_a_row(self, runs):
+        other = seeds("hc_tr", (75, 77), "constraint.weight=0.1", shots=1)
+        rows = difference_table(runs + other, PAIRS)[1:]
+        assert [row[0] for row in rows] == [
+            "HC-TR (weight=0.15) - TaskRes", "HC-TR (weight=0.1) - TaskRes",
+        ]  # fmt: skip
+        assert rows[1][2:] == ["-", "+5.00 [+5.00, +5.00]", "2", "2/0/0"]
 
 
-def test_differences_are_paired_by_seed(runs):
-    assert difference_table(runs, {"hc_tr": "taskres"})[1] == [
-        "HC-TR - TaskRes", "+0.00 ± 1.41", "+2.00 ± 1.41", "+1.00 ± 1.63", "3 of 4",
-    ]  # fmt: skip
+class TestProtocols:
+    @pytest.fixture
+    def several(self):
+        oracle = {"oracle:best_test": 82.0}
+        return [
+            run("taskres", 70, best_val=71, **oracle),
+            run("tip_adapter_f", 75, last=74, best_val=73),
+        ]
+
+    def test_side_by_side_without_oracles(self, several):
+        assert protocol_table(several) == [
+            ["accuracy, %, 1 seed", "headline protocol", "headline", "last", "best_val",
+             "last+val_search"],
+            ["TaskRes, 16-shot", "last", "70.00", "70.00", "71.00", "-"],
+            ["Tip-Adapter-F, 16-shot", "last+val_search", "75.00", "74.00", "73.00", "75.00"],
+        ]  # fmt: skip
+
+    def test_oracles_stand_apart_under_a_warning(self, several):
+        assert oracle_table(several) == [
+            ["NOT RESULTS: selected on test labels; accuracy, %, 1 seed", "headline protocol",
+             "headline", "oracle:best_test"],
+            ["TaskRes, 16-shot", "last", "70.00", "82.00"],
+        ]  # fmt: skip
+        assert len(oracle_table(several[1:])) == 1
 
 
-def test_one_seed_has_no_deviation(runs):
-    assert accuracy_table(runs[::2])[1] == ["TaskRes", "70.00", "90.00"]
+class TestAblations:
+    def test_terms(self):
+        runs = (
+            seeds("zero_shot", (10,)) + seeds("hc_tr", (4,)) + seeds("taskres", (1,))
+            + seeds("hc_tr_tc", (2,)) + seeds("hc_tr_dp", (3,)) + seeds("clip_adapter", (9,))
+        )  # fmt: skip
+        assert ablation_table(runs) == [
+            ["accuracy, %, 1 seed", "track coincidence", "deviating perturbation", "16-shot"],
+            ["TaskRes", "no", "no", "1.00"],
+            [method("hc_tr_dp").title, "no", "yes", "3.00"],
+            [method("hc_tr_tc").title, "yes", "no", "2.00"],
+            ["HC-TR", "yes", "yes", "4.00"],
+        ]
+
+    def test_no_terms(self):
+        assert len(ablation_table(seeds("zero_shot", (10,)))) == 1
+
+    def test_factor(self):
+        runs = seeds("hc_tr", (60, 62), "constraint.weight=0.05") + seeds("hc_tr", (65, 65))
+        runs += seeds("hc_tr", (1, 1), "constraint.perturbation_weight=1.5") + seeds(
+            "taskres", (2,)
+        )
+        assert ablation_table(runs, "weight") == [
+            ["accuracy, %, by weight", "0.05", "0.15"],
+            ["HC-TR (perturbation_weight=2.5), 16-shot", "61.00 ± 1.41", "65.00 ± 0.00"],
+        ]
+        assert ablation_table(runs, "perturbation_weight")[1][0] == "HC-TR (weight=0.15), 16-shot"
+        assert ablation_table(runs[:4], "weight")[1][0] == (
+            "HC-TR, 16-shot (perturbation_weight=2.5)"
+        )
+        assert len(ablation_table(runs, "coincidence_weight")) == 1
+
+    def test_other_options_make_other_series(self):
+        runs = [
+            run(
+                "hc_tr", value, f"constraint.weight={weight}", f"constraint.memory_batches={memory}"
+            )
+            for value, weight, memory in ((1, 0.1, 0), (2, 0.2, 0), (3, 0.1, 1))
+        ]
+        assert ablation_table(runs, "weight")[1:] == [
+            ["HC-TR (memory_batches=0), 16-shot (perturbation_weight=2.5)", "1.00", "2.00"]
+        ]
+
+    def test_refusals(self):
+        with pytest.raises(ValueError, match=r'`factor` should be one of "weight", .* Got .eta.'):
+            ablation_table([run("hc_tr", 1)], "eta")
+        two = [run("hc_tr", 1), run("hc_tr", 1, dataset="dtd")]
+        with pytest.raises(
+            ValueError, match=r"`runs` should be of one data set\. Got imagenet, dtd"
+        ):
+            ablation_table(two, "weight")
+
+
+class TestTransfers:
+    @pytest.fixture
+    def folder(self, tmp_path):
+        for one in seeds("taskres", (60, 62)):
+            folder = tmp_path / f"seed{one.seed}"
+            (folder / "transfer").mkdir(parents=True)
+            write_json(folder / "result.json", {"schema": 2, "run": one.as_record()})
+            for target, value in (("imagenet_a", 20), ("imagenet_r", 50)):
+                self.transfer(folder, one, target, value + one.seed)
+        return tmp_path
+
+    @staticmethod
+    def transfer(folder, one, target, value, **other):
+        record = {"preset": one.preset, "source": one.dataset, "shots": one.shots,
+                  "seed": one.seed, "target": target, "accuracy": value, **other}  # fmt: skip
+        write_json(folder / "transfer" / f"{target}.json", record)
+
+    def test_a_run_for_each_target(self, folder):
+        found = read_transfers(folder)
+        assert [(r.seed, r.dataset, r.accuracies) for r in found] == [
+            (1, "imagenet_a", {"last": 21.0}), (1, "imagenet_r", {"last": 51.0}),
+            (2, "imagenet_a", {"last": 22.0}), (2, "imagenet_r", {"last": 52.0}),
+        ]  # fmt: skip
+        assert transfer_table(seeds("taskres", (60, 62)), found) == [
+            ["accuracy, %, trained on imagenet", "imagenet", "imagenet_a", "imagenet_r",
+             "average of targets"],
+            ["TaskRes, 16-shot", "61.00 ± 1.41", "21.50 ± 0.71", "51.50 ± 0.71", "36.50 ± 0.71"],
+        ]  # fmt: skip
+
+    def test_damaged_and_foreign_files(self, folder):
+        one = run("taskres", 60)
+        self.transfer(folder / "seed1", one, "imagenet_a", None)
+        with pytest.raises(
+            ValueError, match=r"should hold the accuracy on a target\. Got TypeError"
+        ):
+            read_transfers(folder)
+        self.transfer(folder / "seed1", one, "imagenet_a", 1, preset="hc_tr")
+        text = r"should belong to the run in its folder\. Got that of hc_tr on imagenet\. Make it"
+        with pytest.raises(ValueError, match=text):
+            read_transfers(folder)
+
+
+class TestReports:
+    def test_demo_report(self, runs, tmp_path):
+        methods = {preset: method(preset) for preset in ("taskres", "hc_tr")}
+        write_report(tmp_path, runs, methods, PAIRS, {"sha256": "0"}, "title")
+        assert sorted(path.name for path in tmp_path.iterdir()) == [
+            "accuracy.png", "results.csv", "results.json", "results.md",
+        ]  # fmt: skip
+        content = json.loads((tmp_path / "results.json").read_text())
+        assert content["runs"][0]["accuracies"] == {"last": 70.0}
+        assert {"topreg", "torch", "python", "threads"} <= content["environment"].keys()
+        text = (tmp_path / "results.md").read_text()
+        assert "| TaskRes | 71.00 ± 1.41 | 91.00 ± 1.41 |" in text
+        assert "| HC-TR - TaskRes |" in text
+
+    def test_run_report(self, tmp_path):
+        runs = [
+            *seeds("hc_tr", (66, 65), "constraint.weight=0.1", epochs=2),
+            *seeds("hc_tr", (65.8, 66.2), epochs=2, **{"oracle:best_test": 77.0}),
+            *seeds("taskres", (65, 66), epochs=2), *seeds("hc_tr_tc", (65.5, 65.9), epochs=2),
+            run("taskres", 88.5, dataset="oxford_pets", backbone="devise", data="cached"),
+        ]  # fmt: skip
+        moved = [replace(runs[4], dataset="imagenet_a")]
+        names = write_run_report(tmp_path, runs, BASELINES, transfers=moved)
+        assert names == [
+            "results.csv", "results.md",
+            "accuracy-open_clip_RN50_openai-online.png", "terms-open_clip_RN50_openai-online.png",
+            "weight-open_clip_RN50_openai-online.png", "training-open_clip_RN50_openai-online.png",
+            "accuracy-devise-cached.png",
+        ]  # fmt: skip
+        assert sorted(names) == sorted(path.name for path in tmp_path.iterdir())
+        with (tmp_path / "results.csv").open() as file:
+            rows = list(csv.DictReader(file))
+        assert {row["oracle"] for row in rows} == {"0", "1"}
+        assert rows[0]["preset"] == "taskres"  # as the presets are ordered
+        text = (tmp_path / "results.md").read_text()
+        for part in (
+            "## open_clip/RN50/openai, online views", "## devise, cached views",
+            "accuracy, %, by weight", "### Other data sets", "NOT RESULTS", "track coincidence",
+            "![devise, cached views](accuracy-devise-cached.png)",
+        ):  # fmt: skip
+            assert part in text
+        assert text.index("NOT RESULTS") > text.index("accuracy, %, by weight")
+
+    def test_a_folder_of_one_setting_has_short_names(self, tmp_path):
+        runs = seeds("taskres", (65, 66)) + seeds("taskres", (80,), dataset="dtd", epochs=2)
+        names = write_run_report(tmp_path, runs, {}, compare_paper=5)
+        assert names == ["results.csv", "results.md", "accuracy.png", "training-dtd.png"]
+        text = (tmp_path / "results.md").read_text()
+        assert "### Average over 2 data sets" in text
+        assert "## Beside table 5 of the paper" in text
+        assert r"| HC\*-TR, 16-shot (quoted from the paper) |" in text
+
+    def test_a_refused_comparison_writes_nothing(self, tmp_path):
+        with pytest.raises(ValueError, match="do not compare with the paper's"):
+            write_run_report(tmp_path, [run("taskres", 1, backbone="devise")], {}, compare_paper=1)
+        assert list(tmp_path.iterdir()) == []
+
+    def test_every_preset_can_stand_in_one_report(self, tmp_path):
+        runs = [run(preset, 50 + place) for place, preset in enumerate(PRESETS)]
+        assert "results.md" in write_run_report(tmp_path, runs, BASELINES, compare_paper=1)
 
 
 def test_markdown():
     assert markdown([["a", "b"], ["c", "d"]]) == "| a | b |\n| --- | ---: |\n| c | d |\n"
-
-
-def test_figure_is_a_png_and_leaves_nothing_else(runs, tmp_path):
-    save_accuracy_figure(tmp_path / "a.png", runs, "title")
-    assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
-    assert [path.name for path in tmp_path.iterdir()] == ["a.png"]
-
-
-def test_json_round_trip(runs, tmp_path):
-    write_json(tmp_path / "r.json", [run.as_record() for run in runs])
-    assert json.loads((tmp_path / "r.json").read_text())[0]["accuracies"]["last"] == 70.0
-
-
-def test_a_failed_write_keeps_the_old_file(tmp_path):
-    path = tmp_path / "r.txt"
-    write_text(path, "old")
-    with pytest.raises(UnicodeEncodeError, match="surrogates not allowed"):
-        write_text(path, "\ud800")
-    assert path.read_text() == "old"
-    assert [p.name for p in tmp_path.iterdir()] == ["r.txt"]
+    assert markdown([["HC*-TR | x"]]) == "| HC\\*-TR \\| x |\n| --- |\n"

@@ -1,20 +1,48 @@
-"""What runs leave behind: files, tables, figures."""
+"""What runs leave behind: files, tables, figures, reports."""
 
 from __future__ import annotations
 
+from .ablations import ablation_table
+from .comparison import paper_comparison
+from .differences import difference_table
+from .factor_figure import save_factor_figure
 from .figures import save_accuracy_figure
+from .grouping import by_setting
+from .long_table import write_csv
+from .paper_tables import PaperValue, paper_values
 from .report import write_report
-from .store import whole_file, write_csv, write_json, write_text
-from .tables import accuracy_table, difference_table, markdown
+from .run_files import read_run, read_runs, read_saved_run, write_run
+from .run_report import write_run_report
+from .tables import Table, accuracy_table, markdown, oracle_table, protocol_table
+from .terms_figure import save_terms_figure
+from .training_figure import save_training_figure
+from .transfers import read_transfers, transfer_table
+from .tree_figure import save_tree_figure
 
 __all__ = [
+    "PaperValue",
+    "Table",
+    "ablation_table",
     "accuracy_table",
+    "by_setting",
     "difference_table",
     "markdown",
+    "oracle_table",
+    "paper_comparison",
+    "paper_values",
+    "protocol_table",
+    "read_run",
+    "read_runs",
+    "read_saved_run",
+    "read_transfers",
     "save_accuracy_figure",
-    "whole_file",
+    "save_factor_figure",
+    "save_terms_figure",
+    "save_training_figure",
+    "save_tree_figure",
+    "transfer_table",
     "write_csv",
-    "write_json",
     "write_report",
-    "write_text",
+    "write_run",
+    "write_run_report",
 ]

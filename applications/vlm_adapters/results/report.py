@@ -1,9 +1,7 @@
-"""Everything that a sweep over shots and seeds leaves in its folder."""
+"""Everything that the demo's sweep leaves in its folder."""
 
 from __future__ import annotations
 
-import importlib.metadata
-import platform
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
@@ -11,16 +9,18 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from ..config import Method
+from .._files import whole_file, write_json, write_text
 from ..experiments import Run
+from ..options import Method
+from .differences import difference_table
 from .figures import save_accuracy_figure
-from .store import whole_file, write_csv, write_json, write_text
-from .tables import accuracy_table, difference_table, markdown
+from .long_table import write_csv
+from .run_files import environment
+from .tables import accuracy_table, markdown
+
+__all__ = ["write_report"]
 
 SCHEMA = 1
-PACKAGES = ("topreg", "torch", "numpy", "numba", "safetensors", "matplotlib")
 
 
 def write_report(
@@ -46,7 +46,7 @@ def write_report(
         "command": ["vlm-adapters", *sys.argv[1:]],
         "methods": {name: asdict(method) for name, method in methods.items()},
         "features": dict(provenance),
-        "environment": _environment(),
+        "environment": environment(),
         "runs": [run.as_record() for run in runs],
     }
     tables = markdown(accuracy_table(runs)) + "\n" + markdown(difference_table(runs, pairs))
@@ -59,13 +59,3 @@ def write_report(
         write_json(json, content)
         write_text(md, tables)
         save_accuracy_figure(png, runs, title)
-
-
-def _environment() -> dict[str, object]:
-    """Versions and machine, as far as they may change a number."""
-    versions = {name: importlib.metadata.version(name) for name in PACKAGES}
-    return versions | {
-        "python": platform.python_version(),
-        "machine": platform.machine(),
-        "threads": torch.get_num_threads(),
-    }

@@ -1,12 +1,17 @@
-"""Tables over shots: accuracies, and what the constraint adds, paired by seed."""
+"""Tables of accuracies over shots, and of every protocol."""
 
 from __future__ import annotations
 
-import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 
+from ..evaluation import ORACLE
 from ..experiments import Run
+from .grouping import distinct_runs, shot_counts, unique
+from .spread import counted, mean_and_deviation, seed_means
 
+__all__ = ["Table", "accuracy_table", "markdown", "oracle_table", "protocol_table"]
+
+ESCAPES = str.maketrans({"*": r"\*", "|": r"\|"})  # names such as HC*-TR are no emphasis
 Table = list[list[str]]
 
 
@@ -14,47 +19,58 @@ def accuracy_table(runs: Sequence[Run]) -> Table:
     """Mean and standard deviation over seeds of the headline accuracy.
 
     Args:
-        runs: Runs of several methods.
+        runs: Runs of several methods. Of several data sets the average is shown, for the seeds
+            that have them all.
 
     Returns:
         A header, then a row for each method.
+
+    Raises:
+        ValueError: If the runs do not belong in one table.
     """
-    shots, seeds = _shots(runs), len({run.seed for run in runs})
-    rows = [[f"accuracy, %, {seeds} seeds", *(f"{count}-shot" for count in shots)]]
-    for method in dict.fromkeys(run.method for run in runs):
-        values = [
-            [run.accuracy for run in runs if run.method == method and run.shots == count]
-            for count in shots
-        ]
-        rows.append([method, *map(_mean_and_deviation, values)])
-    return rows
+    runs = distinct_runs(runs)
+    shots = shot_counts(runs)
+    cells = {
+        method: [seed_accuracies(runs, method, count) for count in shots]
+        for method in unique(run.method for run in runs)
+    }
+    most = max(len(cell) for row in cells.values() for cell in row)
+    table = [[heading(runs, most), *(f"{count}-shot" for count in shots)]]
+    for method, row in cells.items():
+        table.append([method, *(mean_and_deviation(list(cell.values()), most) for cell in row)])
+    return table
 
 
-def difference_table(runs: Sequence[Run], pairs: Mapping[str, str]) -> Table:
-    """Constraint minus baseline, paired by shots and seed, in points.
+def protocol_table(runs: Sequence[Run]) -> Table:
+    """Accuracy under each protocol that a user without test labels can follow.
 
     Args:
-        runs: Runs of several methods.
-        pairs: Preset of the baseline for each preset with the constraint.
+        runs: Runs of several methods. Of several data sets the average is shown.
 
     Returns:
-        A header, then a row for each pair; the last two columns pool all shot counts.
+        A header, then a row for each method and shot count.
+
+    Raises:
+        ValueError: If the runs do not belong in one table.
     """
-    shots = _shots(runs)
-    rows = [["difference, points", *(f"{count}-shot" for count in shots), "all", "better"]]
-    titles = {run.preset: run.method for run in runs}
-    for constrained, baseline in pairs.items():
-        gains = {count: _gains(runs, constrained, baseline, count) for count in shots}
-        pooled = [gain for count in shots for gain in gains[count]]
-        rows.append(
-            [
-                f"{titles[constrained]} - {titles[baseline]}",
-                *(_mean_and_deviation(gains[count], signed=True) for count in shots),
-                _mean_and_deviation(pooled, signed=True),
-                f"{sum(gain > 0 for gain in pooled)} of {len(pooled)}",
-            ]
-        )
-    return rows
+    return _protocols(runs, lambda protocol: not protocol.startswith(ORACLE), "{}")
+
+
+def oracle_table(runs: Sequence[Run]) -> Table:
+    """Accuracy under protocols that read test labels, beside the headline's.
+
+    Args:
+        runs: Runs of several methods. Of several data sets the average is shown.
+
+    Returns:
+        A header, then a row for each method and shot count that has such a protocol; the header
+        alone if none has.
+
+    Raises:
+        ValueError: If the runs do not belong in one table.
+    """
+    title = "NOT RESULTS: selected on test labels; {}"
+    return _protocols(runs, lambda protocol: protocol.startswith(ORACLE), title)
 
 
 def markdown(table: Table) -> str:
@@ -66,22 +82,57 @@ def markdown(table: Table) -> str:
     Returns:
         Lines, each ended.
     """
-    lines = [table[0], ["---"] + ["---:"] * (len(table[0]) - 1), *table[1:]]
+    cells = [[cell.translate(ESCAPES) for cell in line] for line in table]
+    lines = [cells[0], ["---"] + ["---:"] * (len(cells[0]) - 1), *cells[1:]]
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
-def _gains(runs: Sequence[Run], constrained: str, baseline: str, shots: int) -> list[float]:
-    """Differences in accuracy, one for each seed."""
-    found = {(run.preset, run.seed): run.accuracy for run in runs if run.shots == shots}
-    seeds = [run.seed for run in runs if run.shots == shots and run.preset == baseline]
-    return [found[constrained, seed] - found[baseline, seed] for seed in seeds]
+def seed_accuracies(
+    runs: Sequence[Run], method: str, shots: int, protocol: str | None = None
+) -> dict[int, float]:
+    """Accuracy of one method at one shot count by seed, averaged over the data sets of all runs.
+
+    Args:
+        runs: Distinct runs.
+        method: Title.
+        shots: Shot count.
+        protocol: Whose accuracy; the headline's if left out.
+
+    Returns:
+        One value for each seed that has all data sets.
+    """
+    values = {
+        (run.dataset, run.seed): run.accuracies[protocol or run.headline]
+        for run in runs
+        if (run.method, run.shots) == (method, shots)
+        and (protocol or run.headline) in run.accuracies
+    }
+    return seed_means(values, unique(run.dataset for run in runs))
 
 
-def _mean_and_deviation(values: Sequence[float], *, signed: bool = False) -> str:
-    """Mean, and the sample standard deviation where there are two values."""
-    mean = f"{statistics.fmean(values):{'+' if signed else ''}.2f}"
-    return mean if len(values) < 2 else f"{mean} ± {statistics.stdev(values):.2f}"
+def heading(runs: Sequence[Run], seeds: int) -> str:
+    """What the numbers of a table are."""
+    datasets = len({run.dataset for run in runs})
+    what = "accuracy" if datasets == 1 else f"average accuracy on {datasets} data sets"
+    return f"{what}, %, {counted(seeds, 'seed')}"
 
 
-def _shots(runs: Sequence[Run]) -> list[int]:
-    return list(dict.fromkeys(run.shots for run in runs))
+def _protocols(runs: Sequence[Run], wanted: Callable[[str], bool], title: str) -> Table:
+    """Headline beside the protocols that are wanted."""
+    runs = distinct_runs(runs)
+    protocols = [name for name in unique(p for run in runs for p in run.accuracies) if wanted(name)]
+    rows = {}
+    for method in unique(run.method for run in runs):
+        mine = [run for run in runs if run.method == method]
+        for shots in shot_counts(mine):
+            cells = [seed_accuracies(runs, method, shots, p) for p in protocols]
+            if any(cells):
+                headline = seed_accuracies(runs, method, shots)
+                name = ", ".join(unique(run.headline for run in mine))
+                rows[f"{method}, {shots}-shot"] = name, [headline, *cells]
+    most = max((len(cell) for _, cells in rows.values() for cell in cells), default=0)
+    table = [[title.format(heading(runs, most)), "headline protocol", "headline", *protocols]]
+    for label, (name, cells) in rows.items():
+        shown = [mean_and_deviation(list(cell.values()), most) for cell in cells]
+        table.append([label, name, *shown])
+    return table

@@ -1,0 +1,190 @@
+"""What one run leaves in its folder, and reading it again."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.metadata
+import platform
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+
+from .._files import read_json, read_tensors, write_json, write_tensors
+from ..adapters import ADAPTERS, Adapter
+from ..config import PRESETS, build
+from ..experiments import Run
+from ..options import AdapterOptions
+
+SCHEMA = 2
+RESULT, ADAPTER, CHECKPOINT = "result.json", "adapter.safetensors", "checkpoint.safetensors"
+PACKAGES = ("topreg", "torch", "numpy", "numba", "safetensors", "open_clip_torch")
+
+
+class SavedRun(NamedTuple):
+    """A run read from its folder, with its adapter."""
+
+    run: Run
+    adapter: Adapter
+    class_names: tuple[str, ...]
+
+
+def write_run(folder: Path, run: Run, adapter: Adapter, class_names: Sequence[str]) -> None:
+    """Write ``adapter.safetensors`` and ``result.json``, remove the checkpoint.
+
+    Args:
+        folder: Folder of the run; made if need be. The result comes last: it says that the run is
+            done.
+        run: The run.
+        adapter: As the headline protocol evaluates it.
+        class_names: By label.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    write_tensors(folder / ADAPTER, adapter.state_dict())
+    content = {
+        "schema": SCHEMA,
+        "command": ["vlm-adapters", *sys.argv[1:]],
+        "run": run.as_record(),
+        "adapter": {
+            "options": dataclasses.asdict(adapter.options),
+            "logit_scale": adapter.logit_scale,
+            "class_names": list(class_names),
+        },
+        "environment": environment(),
+    }
+    write_json(folder / RESULT, content)
+    (folder / CHECKPOINT).unlink(missing_ok=True)
+
+
+def finished_run(folder: Path, identity: str) -> Run | None:
+    """The run of a folder, if it is done.
+
+    Args:
+        folder: Folder of the run.
+        identity: Hash of everything that the run depends on.
+
+    Returns:
+        The run, or None.
+
+    Raises:
+        ValueError: If its result is damaged or was made with other settings.
+    """
+    if not (folder / RESULT).is_file():
+        return None
+    run = read_run(folder)
+    if run.identity != identity:
+        raise ValueError(
+            f"`{folder}` should hold a run with these settings. Got a result of other settings, "
+            "features or versions. Choose another folder with `--out`, or remove that one."
+        )
+    return run
+
+
+def read_run(folder: Path) -> Run:
+    """The result of a folder.
+
+    Args:
+        folder: Folder of the run.
+
+    Returns:
+        The run.
+
+    Raises:
+        FileNotFoundError: If there is no result.
+        ValueError: If it is damaged or of another schema.
+    """
+    return _run(_content(folder / RESULT), folder / RESULT)
+
+
+def read_runs(folder: Path) -> list[Run]:
+    """The results below a folder.
+
+    Args:
+        folder: A run's folder, or one with many.
+
+    Returns:
+        The runs, by data set, then in the order of the shipped presets.
+
+    Raises:
+        FileNotFoundError: If there is no result.
+        ValueError: If one is damaged or of another schema.
+    """
+    files = sorted(folder.rglob(RESULT))
+    if not files:
+        raise FileNotFoundError(
+            f"`{folder}` should hold runs. Got no {RESULT} below it. "
+            "Make some with `vlm-adapters train` or `vlm-adapters sweep`."
+        )
+    runs = [read_run(file.parent) for file in files]
+    return sorted(runs, key=lambda run: (run.dataset, _place(run.preset), run.shots, run.seed))
+
+
+def read_saved_run(folder: Path) -> SavedRun:
+    """A run with its adapter.
+
+    Args:
+        folder: Folder of the run.
+
+    Returns:
+        Run, adapter and class names.
+
+    Raises:
+        FileNotFoundError: If a file is missing.
+        ValueError: If one is damaged.
+    """
+    content = _content(folder / RESULT)
+    run = _run(content, folder / RESULT)
+    _, tensors = read_tensors(folder / ADAPTER)
+    try:
+        saved = content["adapter"]
+        options = build(AdapterOptions, saved["options"], "adapter")
+        adapter = ADAPTERS[options.kind].from_tensors(tensors, options, saved["logit_scale"])
+        names = tuple(saved["class_names"])
+        return SavedRun(run, adapter, names)
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise ValueError(
+            f"`{folder}` should hold a run with its adapter. Got {type(error).__name__}: {error}. "
+            "Train it again."
+        ) from None
+
+
+def _place(preset: str) -> tuple[int, str]:
+    """Shipped presets in their order, then others by name."""
+    return (PRESETS.index(preset) if preset in PRESETS else len(PRESETS), preset)
+
+
+def environment() -> dict[str, object]:
+    """Versions and machine, as far as they may change a number."""
+    versions = {name: importlib.metadata.version(name) for name in PACKAGES}
+    return versions | {
+        "python": platform.python_version(),
+        "machine": platform.machine(),
+        "threads": torch.get_num_threads(),
+    }
+
+
+def _content(file: Path) -> dict[str, Any]:
+    """A result file with the schema of this version."""
+    content = read_json(file)
+    schema = content.get("schema") if isinstance(content, dict) else None
+    if schema != SCHEMA:
+        raise ValueError(
+            f"`{file}` should be a result of schema {SCHEMA}. Got {schema!r}. "
+            "Run it again with this version, into another folder."
+        )
+    return content  # type: ignore[no-any-return]
+
+
+def _run(content: dict[str, Any], file: Path) -> Run:
+    """The run of a result file."""
+    try:
+        run = Run(**content["run"])
+        factors = {name: (float(low), float(high)) for name, (low, high) in run.factors.items()}
+        float(run.accuracy)  # is there, and a number
+        return dataclasses.replace(run, factors=factors)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise ValueError(
+            f"`{file}` should hold a run. Got {error}. Remove the folder to run it again."
+        ) from None
