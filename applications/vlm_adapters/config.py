@@ -1,14 +1,17 @@
-"""What a run is: frozen dataclasses, read from presets, changed by ``key=value`` overrides."""
+"""Presets in TOML: one extends another, values of a data set and tuned values lie over them."""
 
 from __future__ import annotations
 
 import dataclasses
+import os
 import sys
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
-from typing import Any, TypeVar, get_origin, get_type_hints
+from typing import Any, TypeVar, get_args, get_origin, get_type_hints
+
+from .options import Method, one_of
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -17,171 +20,136 @@ else:
 
 T = TypeVar("T")
 PRESETS = (
-    "zero_shot", "taskres", "taskres_official", "hc_tr",
-    "tip_adapter", "tip_adapter_f", "hc_taf",
+    "zero_shot", "zero_shot_star", "linear_probe", "clip_adapter", "hc_clip_adapter",
+    "taskres", "taskres_official", "hc_tr", "hc_tr_paper", "taskres_star", "hc_tr_star",
+    "tip_adapter", "tip_adapter_f", "hc_taf", "hc_taf_paper", "hc_taf_released",
+    "tip_adapter_f_star", "hc_taf_star",
+    "hc_tr_off", "hc_tr_tc", "hc_tr_dp", "hc_tr_p1",
+    "hc_taf_off", "hc_taf_tc", "hc_taf_dp", "hc_taf_p1",
 )  # fmt: skip
-
-
-def _one_of(where: str, value: str, options: Sequence[str]) -> None:
-    """Refuse a value that is none of the options."""
-    if value not in options:
-        listed = ", ".join(f'"{option}"' for option in options)
-        raise ValueError(f"`{where}` should be one of {listed}. Got {value!r}.")
-
-
-@dataclass(frozen=True)
-class AdapterOptions:
-    """Which adapter, and its fixed factors.
-
-    Attributes:
-        kind: ``"zero_shot"``, ``"taskres"``, ``"tip_adapter"`` or ``"tip_adapter_f"``.
-        residual_scale: TaskRes: factor of the learned residual.
-        cache_weight: Tip-Adapter: weight of the cache's prediction, in units of a hundredth of the
-            logit scale, so that published values (for a scale of 100) keep their meaning.
-        sharpness: Tip-Adapter: sharpness of the affinity.
-        search_sharpness: Tip-Adapter: upper end of the search over the sharpness.
-        search_cache_weight: Tip-Adapter: upper end of the search over the weight, same units.
-    """
-
-    kind: str
-    residual_scale: float = 1.0
-    cache_weight: float = 1.0
-    sharpness: float = 1.0
-    search_sharpness: float = 12.0
-    search_cache_weight: float = 5.0
-
-    def __post_init__(self) -> None:
-        """Refuse an unknown kind."""
-        _one_of("adapter.kind", self.kind, ("zero_shot", "taskres", "tip_adapter", "tip_adapter_f"))
-
-
-@dataclass(frozen=True)
-class TrainingOptions:
-    """How the adapter's parameters are found.
-
-    Attributes:
-        optimizer: ``"adam"`` (L2 penalty in the gradient) or ``"adamw"`` (decoupled decay).
-        learning_rate: Initial learning rate.
-        weight_decay: Penalty or decay factor.
-        eps: The optimiser's denominator constant.
-        epochs: Epochs below eight shots.
-        epochs_from_8_shots: Epochs from eight shots on.
-        batch_size: Images a step.
-        drop_last: Drop the last, smaller batch where there is a full one.
-        schedule: ``"epoch_cosine"``: one warm-up epoch, then a cosine by epochs (TaskRes);
-            ``"step_cosine"``: a cosine by steps (Tip-Adapter).
-        warmup_learning_rate: Learning rate of the warm-up epoch of ``"epoch_cosine"``.
-    """
-
-    optimizer: str = "adam"
-    learning_rate: float = 1e-3
-    weight_decay: float = 0.0
-    eps: float = 1e-8
-    epochs: int = 100
-    epochs_from_8_shots: int = 100
-    batch_size: int = 256
-    drop_last: bool = False
-    schedule: str = "epoch_cosine"
-    warmup_learning_rate: float = 1e-5
-
-    def __post_init__(self) -> None:
-        """Refuse unknown choices and sizes below 1."""
-        _one_of("training.optimizer", self.optimizer, ("adam", "adamw"))
-        _one_of("training.schedule", self.schedule, ("epoch_cosine", "step_cosine"))
-        for name in ("epochs", "epochs_from_8_shots", "batch_size"):
-            if getattr(self, name) < 1:
-                raise ValueError(
-                    f"`training.{name}` should be 1 or more. Got {getattr(self, name)}."
-                )
-
-
-@dataclass(frozen=True)
-class ConstraintOptions:
-    """The homology-consistency constraint.
-
-    Attributes:
-        weight: With ``"constant"`` the factor of the constraint in units of the logit scale (the
-            paper's 0.15); with ``"ratio"`` the ratio of gradient norms (the paper's omega). 0
-            leaves the constraint out.
-        perturbation_weight: Weight of the deviating perturbation within the constraint.
-        combination: ``"constant"`` or ``"ratio"``.
-        norm: Scope of the ratio: ``"global"``, ``"per_parameter"`` or ``"rowwise"``.
-        undirected: As in :func:`topreg.track_coincidence`.
-        related: As in :func:`topreg.deviating_perturbation`.
-        match_norms: As in :func:`topreg.deviating_perturbation`.
-    """
-
-    weight: float = 0.0
-    perturbation_weight: float = 0.0
-    combination: str = "constant"
-    norm: str = "global"
-    undirected: str = "skip"
-    related: str = "all"
-    match_norms: bool = True
-
-    def __post_init__(self) -> None:
-        """Refuse unknown choices."""
-        _one_of("constraint.combination", self.combination, ("constant", "ratio"))
-        _one_of("constraint.norm", self.norm, ("global", "per_parameter", "rowwise"))
-        _one_of("constraint.undirected", self.undirected, ("skip", "zero"))
-        _one_of("constraint.related", self.related, ("endpoints", "all"))
-
-
-@dataclass(frozen=True)
-class Method:
-    """One row of a table: an adapter, its training, its constraint.
-
-    Attributes:
-        title: What tables and figures call it.
-        protocol: Which number is its headline: ``"last"`` or ``"last+val_search"``.
-        adapter: Which adapter.
-        training: How it is trained.
-        constraint: The constraint, left out at weight 0.
-    """
-
-    title: str
-    adapter: AdapterOptions
-    protocol: str = "last"
-    training: TrainingOptions = TrainingOptions()
-    constraint: ConstraintOptions = ConstraintOptions()
-
-    def __post_init__(self) -> None:
-        """Refuse a protocol that the adapter does not have."""
-        searched = self.adapter.kind.startswith("tip_adapter")
-        protocols = ("last", "last+val_search") if searched else ("last",)
-        _one_of("protocol", self.protocol, protocols)
+BASELINES = {
+    "hc_clip_adapter": "clip_adapter",
+    "hc_tr": "taskres", "hc_tr_paper": "taskres", "hc_tr_star": "taskres_star",
+    "hc_tr_off": "hc_tr", "hc_tr_tc": "hc_tr", "hc_tr_dp": "hc_tr", "hc_tr_p1": "hc_tr",
+    "hc_taf": "tip_adapter_f", "hc_taf_paper": "tip_adapter_f", "hc_taf_released": "tip_adapter_f",
+    "hc_taf_star": "tip_adapter_f_star",
+    "hc_taf_off": "hc_taf", "hc_taf_tc": "hc_taf", "hc_taf_dp": "hc_taf", "hc_taf_p1": "hc_taf",
+}  # fmt: skip
+"""What each form is compared with: the method without the constraint; ablations, the whole one."""
+DATASETS = "datasets.toml"
 
 
 def load_methods(
-    names: Sequence[str], *, tuned: str | None = None, overrides: Sequence[str] = ()
+    names: Sequence[str],
+    *,
+    dataset: str | None = None,
+    tuned: str | None = None,
+    overrides: Sequence[str] = (),
 ) -> dict[str, Method]:
-    """Read presets, lay tuned values over them, then overrides.
+    """Read presets, lay the data set's values over them, then tuned values, then overrides.
 
     Args:
-        names: Presets shipped with the package.
-        tuned: File of tuned values, shipped or on disk; it has one table a preset.
-        overrides: ``preset.section.key=value`` each, the value in TOML.
+        names: Shipped presets, or paths of TOML files of one's own, which may extend one.
+        dataset: Data set whose published values are taken, if there are any.
+        tuned: File of tuned values, shipped or on disk; it has one table a preset. What is tuned
+            for a preset holds for those that extend it, unless they say otherwise themselves.
+        overrides: ``preset.section.key=value`` each, the value in TOML; as with tuned values.
 
     Returns:
-        Methods by preset name, in the order of ``names``.
+        Methods by preset name, that of a file without its ending, in the order of ``names``.
 
     Raises:
         FileNotFoundError: If a file does not exist.
-        ValueError: If a file is no TOML, a key is unknown, or a value has the wrong type.
+        ValueError: If a file is no TOML, a key is unknown, a value has the wrong type, or two
+            methods have one name.
     """
     for name in names:
-        _one_of("methods", name, PRESETS)
-    tables = {name: read_toml(f"{name}.toml") for name in names}
-    if tuned is not None:
-        for name, table in read_toml(tuned).items():
-            if name not in PRESETS or not isinstance(table, Mapping):
-                known = ", ".join(PRESETS)
-                raise ValueError(f"`{tuned}` should hold tables of {known}. Got {name!r}.")
-            if name in tables:
-                _overlay(tables[name], table)
-    for override in overrides:
-        _apply(tables, override)
-    return {name: build(Method, table, name) for name, table in tables.items()}
+        if not name.endswith(".toml"):
+            one_of("methods", name, PRESETS)
+    twice = [stem for stem, count in Counter(map(_stem, names)).items() if count > 1]
+    if twice:
+        raise ValueError(f"`methods` should have names of their own. Got {twice[0]!r} twice.")
+    published = _shipped(DATASETS).get(dataset or "", {})
+    layers = [published, _tuned(tuned), *map(override_tables, overrides)]
+    for override, layer in zip(overrides, layers[2:], strict=True):
+        _check_override(override, layer, names)
+    return {_stem(name): build(Method, _table(name, layers), name) for name in names}
+
+
+def lineage(name: str) -> list[str]:
+    """A preset and what it extends, the root first.
+
+    Args:
+        name: Shipped preset, or path of a file, which may extend a file beside it.
+
+    Returns:
+        Shipped presets and paths.
+
+    Raises:
+        ValueError: If something extends itself, or what is no preset.
+    """
+    family = [name]
+    while (parent := _preset(family[-1]).get("extends")) is not None:
+        child = family[-1]
+        if not isinstance(parent, str) or not (parent in PRESETS or parent.endswith(".toml")):
+            raise ValueError(
+                f"`{child}: extends` should be a shipped preset or a TOML file. Got {parent!r}."
+            )
+        if parent.endswith(".toml"):
+            parent = os.path.normpath(Path(child).parent / parent)
+        family.append(parent)
+        if parent in family[:-1]:
+            raise ValueError(
+                f"`{name}` should not extend itself. Got a circle: {' -> '.join(family)}."
+            )
+    return family[::-1]
+
+
+def _stem(name: str) -> str:
+    """What tables, folders and overrides call a preset."""
+    return Path(name).stem
+
+
+def _preset(name: str) -> dict[str, Any]:
+    """The file of a preset, shipped or one's own."""
+    return read_toml(name) if name.endswith(".toml") else _shipped(f"{name}.toml")
+
+
+def _shipped(file: str) -> dict[str, Any]:
+    """A shipped file, whatever lies in the working folder."""
+    text = (resources.files(__package__) / "presets" / file).read_text(encoding="utf-8")
+    return tomllib.loads(text)
+
+
+def _table(name: str, layers: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """All values of a preset: each of its family lays its own, then its layers', over those before.
+
+    So an ablation keeps what it leaves out, whatever was tuned for the method that it extends.
+    """
+    table: dict[str, Any] = {}
+    for member in lineage(name):
+        for values in (_preset(member), *(layer.get(_stem(member), {}) for layer in layers)):
+            _overlay(table, values)
+    table.pop("extends", None)
+    return table
+
+
+def _tuned(name: str | None) -> dict[str, Any]:
+    """The tables of a file of tuned values, each that of a preset."""
+    tables = {} if name is None else read_toml(name)
+    for preset, table in tables.items():
+        if preset not in PRESETS or not isinstance(table, Mapping):
+            known = ", ".join(PRESETS)
+            raise ValueError(f"`{name}` should hold tables of {known}. Got {preset!r}.")
+    return tables
+
+
+def _check_override(override: str, layer: Mapping[str, Any], names: Sequence[str]) -> None:
+    """Refuse an override that no method would read."""
+    family = [_stem(member) for name in names for member in lineage(name)]
+    if not layer.keys() <= set(family):
+        known = ", ".join(dict.fromkeys(family))
+        raise ValueError(f"`--set` should begin with a preset: {known}. Got {override!r}.")
 
 
 def read_toml(name: str) -> dict[str, Any]:
@@ -231,7 +199,7 @@ def build(kind: type[T], table: Mapping[str, Any], where: str) -> T:
                 f"`{where}.{key}` should be a known key. Known are: {', '.join(fields)}."
             )
     for name, field in fields.items():
-        required = field.default is dataclasses.MISSING
+        required = field.default is dataclasses.MISSING is field.default_factory
         if required and name not in table:
             raise ValueError(f"`{where}.{name}` should be given. Got no such key.")
     return kind(
@@ -244,6 +212,8 @@ def _value(hint: Any, value: Any, where: str) -> Any:
     if dataclasses.is_dataclass(hint) and isinstance(value, Mapping):
         return build(hint, value, where)  # type: ignore[arg-type]
     kind = get_origin(hint) or hint
+    if kind is tuple and type(value) is list and all(type(v) is get_args(hint)[0] for v in value):
+        return tuple(value)
     if kind is float and type(value) is int:
         return float(value)
     if type(value) is not kind:
@@ -260,19 +230,27 @@ def _overlay(table: dict[str, Any], values: Mapping[str, Any]) -> None:
             table[key] = value
 
 
-def _apply(tables: dict[str, dict[str, Any]], override: str) -> None:
-    """Lay one ``preset.section.key=value`` over the presets."""
+def override_tables(override: str) -> dict[str, Any]:
+    """One ``preset.section.key=value`` as tables.
+
+    Args:
+        override: As on the command line, the value in TOML.
+
+    Returns:
+        Tables within tables.
+
+    Raises:
+        ValueError: If it has another form.
+    """
     path, found, text = override.partition("=")
     keys = path.strip().split(".")
     if not found or len(keys) < 2 or not all(keys):
         raise ValueError(f"`--set` should be `preset.section.key=value`. Got {override!r}.")
-    if keys[0] not in tables:
-        known = ", ".join(tables)
-        raise ValueError(f"`--set` should begin with a preset: {known}. Got {override!r}.")
     try:
         value = tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
         value = text.strip()
-    for key in reversed(keys[1:]):
+    for key in reversed(keys):
         value = {key: value}
-    _overlay(tables[keys[0]], value)
+    layer: dict[str, Any] = value
+    return layer

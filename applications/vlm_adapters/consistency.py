@@ -2,12 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import torch
 from torch import Tensor
 
-from topreg import HomologyConsistency, balanced_backward
+from topreg import (
+    CrossBatchMemory,
+    HomologyConsistency,
+    PersistencePairs,
+    RipsFiltration,
+    balanced_backward,
+    balanced_linear_backward,
+    pairwise_distances,
+)
 
-from .adapters import Adapter
-from .config import ConstraintOptions
+from .adapters import Adapter, Step
+from .options import ConstraintOptions
+
+
+class Terms(NamedTuple):
+    """The two terms of the constraint, unweighted."""
+
+    track_coincidence: Tensor
+    deviating_perturbation: Tensor
 
 
 class Consistency:
@@ -19,33 +38,70 @@ class Consistency:
 
     Source:
         Zhang et al., NeurIPS 2024, section 3.3: a constant factor for TaskRes, the ratio of
-        gradient norms for Tip-Adapter-F. The defaults for labels, relatives and norms are those
-        of the authors' code.
+        gradient norms for Tip-Adapter-F. The defaults for labels, relatives, norms and the memory
+        are those of the authors' code.
     """
 
     def __init__(self, options: ConstraintOptions, logit_scale: float) -> None:
         self.options = options
-        self.logit_scale = logit_scale
+        self.weight = options.weight * (logit_scale if options.unit == "logit_scale" else 1.0)
+        self.memory = (
+            CrossBatchMemory(options.memory_batches, classes=options.memory_classes)
+            if options.memory_batches
+            else None
+        )
+        self.filtration = RipsFiltration(
+            metric=half_distances if options.distance_dtype == "float16" else "euclidean"
+        )
         self.loss = HomologyConsistency(
+            dimensions=options.dimensions,
             perturbation_weight=options.perturbation_weight,
+            orientation="aligned" if len(options.dimensions) > 1 else "index",
             undirected=options.undirected,
             related=options.related,
+            unrelated=options.unrelated,
             match_norms=options.match_norms,
         )
 
-    def terms(self, adapter: Adapter, features: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """Track coincidence and deviating perturbation of a batch, unweighted."""
-        views = adapter.views(features, labels)
-        return self.loss.terms(views.source, views.target, labels, geometry=views.geometry)
+    def terms(self, adapter: Adapter, step: Step, features: Tensor, labels: Tensor) -> Terms:
+        """Track coincidence and deviating perturbation of a batch, joined with the memory.
+
+        Args:
+            adapter: The adapter that is trained.
+            step: What it computed on the batch.
+            features: Image features (n, d) of the batch.
+            labels: Their classes (n,).
+
+        Returns:
+            The two terms, with gradient in the batch's views.
+        """
+        views = {"geometry": features, "source": step.source}
+        if step.target is not None:
+            views["target"] = step.target
+        joined, views = self._joined(labels, views)
+        pairs = self._pairs(views["geometry"], joined, len(labels))
+        grams = adapter.grams(views["source"], joined)
+        if grams is not None:
+            return Terms(
+                *self.loss.terms_of_grams(grams, joined, pairs=pairs, geometry=views["geometry"])
+            )
+        target = views.get("target")
+        target = adapter.target(joined) if target is None else target
+        return Terms(
+            *self.loss.terms(
+                views["source"], target, joined, pairs=pairs, geometry=views["geometry"]
+            )
+        )
 
     def backward(
-        self, cross_entropy: Tensor, adapter: Adapter, features: Tensor, labels: Tensor
+        self, cross_entropy: Tensor, adapter: Adapter, step: Step, features: Tensor, labels: Tensor
     ) -> tuple[float, float]:
         """Fill the gradients of the adapter's parameters.
 
         Args:
             cross_entropy: Loss of this batch, with its graph.
             adapter: The adapter that is trained.
+            step: What it computed on the batch.
             features: Image features (n, d) of the batch.
             labels: Their classes (n,).
 
@@ -55,17 +111,64 @@ class Consistency:
         if self.options.weight == 0:
             cross_entropy.backward()
             return 0.0, 0.0
-        coincidence, perturbation = self.terms(adapter, features, labels)
-        constraint = coincidence + self.options.perturbation_weight * perturbation
+        terms = self.terms(adapter, step, features, labels)
+        constraint = (
+            self.options.coincidence_weight * terms.track_coincidence
+            + self.options.perturbation_weight * terms.deviating_perturbation
+        )
         if self.options.combination == "constant":
-            weight = self.options.weight * self.logit_scale
-            (cross_entropy + weight * constraint).backward()
+            (cross_entropy + self.weight * constraint).backward()
+        elif step.linear is not None:
+            balanced_linear_backward(
+                cross_entropy, constraint, *step.linear,
+                weight=self.options.weight, norm=self.options.norm,
+            )  # fmt: skip
         else:
             balanced_backward(
-                cross_entropy,
-                constraint,
-                adapter.parameters(),
-                weight=self.options.weight,
-                norm=self.options.norm,
-            )
-        return float(coincidence.detach()), float(perturbation.detach())
+                cross_entropy, constraint, adapter.parameters(),
+                weight=self.options.weight, norm=self.options.norm,
+            )  # fmt: skip
+        return float(terms.track_coincidence.detach()), float(terms.deviating_perturbation.detach())
+
+    def start_epoch(self) -> None:
+        """Forget the batches of the epoch before."""
+        if self.memory is not None:
+            self.memory.clear()
+
+    def _joined(
+        self, labels: Tensor, views: Mapping[str, Tensor]
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Labels and views of the batch, with stored rows of the memory behind them."""
+        if self.memory is None:
+            return labels, dict(views)
+        joined, *tensors = self.memory.join(labels, **views)
+        return joined, dict(zip(views, tensors, strict=True))
+
+    def _pairs(self, geometry: Tensor, labels: Tensor, batch: int) -> tuple[PersistencePairs, ...]:
+        """Pairs of each dimension, without those that the options drop.
+
+        Edges within a class are dropped by label: a stored text is older than that of the batch,
+        so the track between the two is short, not zero, and its direction means nothing.
+        """
+        with torch.no_grad():
+            found = self.filtration.all_pairs(geometry, max(self.options.dimensions))
+        pairs = [found[dimension] for dimension in self.options.dimensions]
+        if self.options.same_label_edges == "drop":
+            pairs[0] = pairs[0].between(labels)
+        if self.options.memory_pairs == "drop":
+            pairs = [part.select((part.death_edges < batch).any(1)) for part in pairs]
+        return tuple(pairs)
+
+
+def half_distances(x: Tensor, y: Tensor) -> Tensor:
+    """Euclidean distances of rows rounded to half precision, themselves rounded to it.
+
+    Args:
+        x: Points (n, d).
+        y: Points (m, d).
+
+    Returns:
+        Distances (n, m) in the dtype of ``x``; equal ones are ordered by index.
+    """
+    distances: Tensor = pairwise_distances(x.half().to(x.dtype), y.half().to(y.dtype))
+    return distances.half().to(x.dtype)

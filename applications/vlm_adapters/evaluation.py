@@ -1,6 +1,8 @@
-"""Accuracy, and the search over sharpness and cache weight on validation data."""
+"""Accuracy, the search over sharpness and cache weight, and the protocols of selection."""
 
 from __future__ import annotations
+
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -8,6 +10,10 @@ from torch import Tensor
 from .adapters import Adapter, TipAdapter
 from .adapters.tip_adapter import PUBLISHED_SCALE
 from .tasks import Task
+from .training_state import Trained
+
+ROWS = 4096  # images evaluated at a time
+ORACLE = "oracle:"  # how the names of protocols that read test labels begin
 
 
 @torch.no_grad()
@@ -22,7 +28,9 @@ def accuracy(adapter: Adapter, features: Tensor, labels: Tensor) -> float:
     Returns:
         Accuracy in [0, 100].
     """
-    return 100 * float((adapter(features).argmax(dim=1) == labels).double().mean())
+    parts = zip(features.split(ROWS), labels.split(ROWS), strict=True)
+    correct = sum(int((adapter(x).argmax(dim=1) == y).sum()) for x, y in parts)
+    return 100 * correct / max(len(labels), 1)
 
 
 @torch.no_grad()
@@ -42,34 +50,69 @@ def search(adapter: TipAdapter, features: Tensor, labels: Tensor) -> tuple[float
         is computed once for each sharpness.
     """
     grid = adapter.search_grid()
-    zero_shot = adapter.logit_scale * features @ adapter.text.T
-    distances, values = 1 - features @ adapter.keys.T, adapter.values(features.dtype)
     weights = torch.tensor(grid.cache_weight) * adapter.logit_scale / PUBLISHED_SCALE
-    best, chosen = -1.0, (adapter.sharpness, adapter.cache_weight)
-    for sharpness in grid.sharpness:
-        cache = torch.exp(-sharpness * distances) @ values
-        predictions = (zero_shot + weights[:, None, None] * cache).argmax(dim=2)
-        correct = (predictions == labels).double().mean(dim=1)
-        if float(correct.max()) > best:
-            best = float(correct.max())
-            chosen = sharpness, grid.cache_weight[int(correct.argmax())]
-    return chosen
+    correct = torch.zeros(len(grid.sharpness), len(weights), dtype=torch.int64)
+    for x, y in zip(features.split(ROWS // 8), labels.split(ROWS // 8), strict=True):
+        zero_shot = adapter.logit_scale * x @ adapter.text.T
+        similarities = x @ adapter.keys.T - 1
+        for row, sharpness in enumerate(grid.sharpness):
+            cache = adapter.class_sums(torch.exp(sharpness * similarities))
+            predictions = (zero_shot + weights[:, None, None] * cache).argmax(dim=2)
+            correct[row] += (predictions == y).sum(dim=1)
+    row, column = divmod(int(correct.argmax()), len(weights))
+    return grid.sharpness[row], grid.cache_weight[column]
 
 
-def evaluate(adapter: Adapter, task: Task) -> dict[str, float]:
-    """Test accuracy under each protocol that selects nothing on test data.
+class Evaluation(NamedTuple):
+    """Test accuracy under each protocol, and the factors that searches chose.
+
+    Attributes:
+        accuracies: In per cent, by protocol.
+        factors: Sharpness and cache weight, by protocol.
+    """
+
+    accuracies: dict[str, float]
+    factors: dict[str, tuple[float, float]]
+
+
+def evaluate(trained: Trained, task: Task, *, every: bool = False) -> Evaluation:
+    """Test accuracy under each protocol.
 
     Args:
-        adapter: Trained adapter; a cache model is left at the searched values.
+        trained: A training on the task.
         task: Its task.
+        every: Also the search on the whole validation split, and, their names marked, the protocols
+            that select on test images, as far as the training followed these.
 
     Returns:
-        ``last``, and for cache models ``last+val_search``, in per cent.
+        ``last``; ``best_val`` where there was training; for cache models ``last+val_search``.
     """
-    protocols = {"last": accuracy(adapter, task.test_features, task.test_labels)}
+    test = task.test_features, task.test_labels
+    last = trained.adapter
+    found = Evaluation({"last": accuracy(last, *test)}, {})
+    if trained.best_val is not None:
+        found.accuracies["best_val"] = accuracy(last.at(trained.best_val.tensors), *test)
+    searched = {"last+val_search": (task.val_features, task.val_labels)}
+    if every and task.all_val is not None:
+        searched["last+all_val_search"] = task.all_val
+    for protocol, images in searched.items():
+        _add_search(found, protocol, last, images, test)
+    if every and trained.best_test is not None:
+        found.accuracies[f"{ORACLE}best_test"] = trained.best_test.accuracy
+        best = last.at(trained.best_test.tensors)
+        _add_search(found, f"{ORACLE}best_test+test_search", best, test, test)
+    return found
+
+
+def _add_search(
+    found: Evaluation,
+    protocol: str,
+    adapter: Adapter,
+    images: tuple[Tensor, Tensor],
+    test: tuple[Tensor, Tensor],
+) -> None:
+    """Search a cache model's factors on some images; accuracy on the test images."""
     if isinstance(adapter, TipAdapter):
-        adapter.sharpness, adapter.cache_weight = search(
-            adapter, task.val_features, task.val_labels
-        )
-        protocols["last+val_search"] = accuracy(adapter, task.test_features, task.test_labels)
-    return protocols
+        factors = search(adapter, *images)
+        found.factors[protocol] = factors
+        found.accuracies[protocol] = accuracy(adapter.with_factors(*factors), *test)

@@ -1,19 +1,22 @@
-"""Runs of methods on few-shot tasks drawn from one bundle."""
+"""Runs of methods on few-shot tasks drawn from one source."""
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
 from typing import Any, NamedTuple
 
-from .adapters import ADAPTERS
-from .config import Method
+from ._files import json_hash
+from .adapters import ADAPTERS, Adapter, TipAdapter
 from .evaluation import evaluate
-from .features import FeatureBundle
-from .parallel import workers
-from .tasks import few_shot_task
+from .options import Method
+from .parallel import run_all
+from .tasks import TaskSource
 from .training import epochs_of, train
+from .training_state import Trained
 
 
 @dataclass(frozen=True)
@@ -23,29 +26,47 @@ class Run:
     Attributes:
         method: Title of the method.
         preset: Name of its preset.
+        dataset: Name of the data set.
+        backbone: Name of the backbone.
+        data: What a step saw of the training images: ``"cached"`` or ``"online"`` views.
         shots: Training images a class.
-        seed: Seed of sample and batches.
+        seed: Seed of sample, batches and views.
         headline: Protocol whose number the tables show.
         accuracies: Test accuracy in per cent under each protocol.
-        hashes: Hashes of the index lists of training and validation images.
+        factors: Sharpness and cache weight that searches chose, by protocol.
+        hashes: Of the split and of the index lists of training and validation images.
+        identity: Hash of everything that the run depends on.
+        config: The method's options.
         log: Means of each epoch.
+        best_epoch: The epoch of ``best_val``.
         seconds: Wall time.
     """
 
     method: str
     preset: str
+    dataset: str
+    backbone: str
+    data: str
     shots: int
     seed: int
     headline: str
     accuracies: dict[str, float]
-    hashes: dict[str, str]
-    log: list[dict[str, float]]
-    seconds: float
+    factors: dict[str, tuple[float, float]] = field(default_factory=dict)
+    hashes: dict[str, str] = field(default_factory=dict)
+    identity: str = ""
+    config: dict[str, Any] = field(default_factory=dict)
+    log: list[dict[str, float]] = field(default_factory=list)
+    best_epoch: int | None = None
+    seconds: float = 0.0
 
     @property
     def accuracy(self) -> float:
         """Test accuracy in per cent under the headline protocol."""
         return self.accuracies[self.headline]
+
+    def under(self, protocol: str) -> Run:
+        """The same run with another headline, where it has that protocol."""
+        return replace(self, headline=protocol) if protocol in self.accuracies else self
 
     def as_record(self) -> dict[str, Any]:
         """Everything, as JSON takes it."""
@@ -53,12 +74,23 @@ class Run:
 
 
 class Job(NamedTuple):
-    """One run to be made."""
+    """One run to be made.
+
+    Attributes:
+        preset: Name of the method's preset.
+        method: The method.
+        shots: Training images a class.
+        seed: Seed.
+        folder: Where result, adapter and checkpoint lie; None keeps nothing.
+        every: Whether to evaluate every protocol, as :func:`vlm_adapters.evaluation.evaluate` does.
+    """
 
     preset: str
     method: Method
     shots: int
     seed: int
+    folder: Path | None = None
+    every: bool = False
 
     @property
     def epochs(self) -> int:
@@ -66,9 +98,21 @@ class Job(NamedTuple):
         frozen = not ADAPTERS[self.method.adapter.kind].trainable
         return 0 if frozen else epochs_of(self.method.training, self.shots)
 
+    def identity(self, source: TaskSource) -> str:
+        """Hash of everything that the run depends on."""
+        return json_hash(
+            [asdict(self.method), source.identity(), self.shots, self.seed, self.every]
+        )
+
 
 def plan_jobs(
-    methods: Mapping[str, Method], shots: Iterable[int], seeds: Sequence[int]
+    methods: Mapping[str, Method],
+    shots: Iterable[int],
+    seeds: Sequence[int],
+    *,
+    folder: Path | None = None,
+    dataset: str = "",
+    every: bool = False,
 ) -> list[Job]:
     """A job for each shot count, seed and method, in this order of nesting.
 
@@ -76,12 +120,19 @@ def plan_jobs(
         methods: Methods by preset name.
         shots: Shot counts.
         seeds: Seeds.
+        folder: Folder of all runs; None keeps nothing.
+        dataset: Name of the data set, which names a folder.
+        every: Whether to evaluate every protocol.
 
     Returns:
         The jobs.
     """
+
+    def run_folder(preset: str, count: int, seed: int) -> Path | None:
+        return folder and folder / preset / dataset / f"{count}shot" / f"seed{seed}"
+
     return [
-        Job(preset, method, count, seed)
+        Job(preset, method, count, seed, run_folder(preset, count, seed), every)
         for count in shots
         for seed in seeds
         for preset, method in methods.items()
@@ -89,46 +140,94 @@ def plan_jobs(
 
 
 def run_jobs(
-    bundle: FeatureBundle,
+    source: TaskSource,
     jobs: Sequence[Job],
     *,
     processes: int = 1,
+    threads: int = 1,
     on_run: Callable[[Job], None] = lambda job: None,
 ) -> list[Run]:
-    """Train and evaluate.
+    """Train and evaluate; a job whose result is there already is not run again.
 
     Args:
-        bundle: Features of a data set.
+        source: What tasks are drawn from.
         jobs: What to run.
         processes: How many runs to make at a time.
+        threads: Of each process.
         on_run: Called after each run.
 
     Returns:
         The runs, in the order of the jobs, whatever the number of processes.
+
+    Raises:
+        ValueError: If a folder holds a result with other settings, or a damaged one.
     """
-    longest_first = sorted(range(len(jobs)), key=lambda place: -jobs[place].epochs)
+    from .results.run_files import finished_run
+
     runs: dict[int, Run] = {}
-    with workers(processes, bundle) as run:
-        results = run(_run, [jobs[place] for place in longest_first])
-        for place, result in zip(longest_first, results, strict=True):
-            runs[place] = result
-            on_run(jobs[place])
+    for place, job in enumerate(jobs):
+        done = job.folder and finished_run(job.folder, job.identity(source))
+        if done:
+            runs[place] = done
+            on_run(job)
+    waiting = [place for place in range(len(jobs)) if place not in runs]
+    waiting.sort(key=lambda place: -jobs[place].epochs)  # the longest first
+    results = run_all(
+        run_job, source, [jobs[place] for place in waiting], jobs=processes, threads=threads
+    )
+    for place, run in zip(waiting, results, strict=True):
+        runs[place] = run
+        on_run(jobs[place])
     return [runs[place] for place in range(len(jobs))]
 
 
-def _run(bundle: FeatureBundle, job: Job) -> Run:
-    """Train one adapter and evaluate it."""
+def run_job(source: TaskSource, job: Job) -> Run:
+    """Train one adapter, evaluate it, and write what its folder keeps.
+
+    Args:
+        source: What the task is drawn from.
+        job: What to run.
+
+    Returns:
+        The run.
+    """
+    from .results.run_files import write_run
+
     start = time.perf_counter()
-    task = few_shot_task(bundle, job.shots, job.seed)
-    adapter, log = train(task, job.method)
-    return Run(
+    task = source.task(job.shots, job.seed)
+    checkpoint = job.folder and job.folder / "checkpoint.safetensors"
+    identity = job.identity(source)
+    trained = train(
+        task, job.method, checkpoint=checkpoint, identity=identity, follow_test=job.every
+    )
+    evaluation = evaluate(trained, task, every=job.every)
+    run = Run(
         method=job.method.title,
         preset=job.preset,
+        dataset=source.dataset,
+        backbone=source.backbone,
+        data=source.data,
         shots=job.shots,
         seed=job.seed,
         headline=job.method.protocol,
-        accuracies=evaluate(adapter, task),
+        accuracies=evaluation.accuracies,
+        factors=evaluation.factors,
         hashes=task.hashes,
-        log=[epoch._asdict() for epoch in log],
+        identity=identity,
+        config=json.loads(json.dumps(asdict(job.method))),  # as it is read back
+        log=[epoch._asdict() for epoch in trained.log],
+        best_epoch=trained.best_val and trained.best_val.epoch,
         seconds=round(time.perf_counter() - start, 3),
     )
+    if job.folder:
+        write_run(job.folder, run, _final(trained, run), source.class_names)
+    return run
+
+
+def _final(trained: Trained, run: Run) -> Adapter:
+    """The adapter as the headline protocol evaluates it."""
+    if run.headline == "best_val" and trained.best_val is not None:
+        return trained.adapter.at(trained.best_val.tensors)
+    if run.headline in run.factors and isinstance(trained.adapter, TipAdapter):
+        return trained.adapter.with_factors(*run.factors[run.headline])
+    return trained.adapter

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
-from multiprocessing import get_context
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 
-Map = Callable[[Callable[[Any, Any], Any], Iterable[Any]], Iterator[Any]]
+from ._optional import require
 
-_shared: list[Any] = []  # what all jobs of this worker read, sent to it once
+T = TypeVar("T")
 
 
 def available_cores() -> int:
@@ -23,43 +21,63 @@ def available_cores() -> int:
     return os.cpu_count() or 1
 
 
-@contextmanager
-def workers(jobs: int, shared: Any) -> Iterator[Map]:
-    """Processes that hold ``shared``; with one job, this process.
-
-    Results do not depend on the number of jobs.
+def run_all(
+    function: Callable[[Any, Any], T],
+    shared: Any,
+    items: Iterable[Any],
+    *,
+    jobs: int = 1,
+    threads: int = 1,
+) -> Iterator[T]:
+    """``function(shared, item)`` for each item, in order; results do not depend on ``jobs``.
 
     Args:
-        jobs: Number of processes.
-        shared: First argument of every call.
+        function: Of a module's top level.
+        shared: First argument of every call; small, since it is sent with each.
+        items: Second arguments.
+        jobs: Number of processes; with one, this process.
+        threads: Of each process.
 
     Yields:
-        ``run(function, items)``, which yields ``function(shared, item)`` in the order of the items.
+        The results, each as soon as those before it are there.
     """
     if jobs == 1:
-        threads = torch.get_num_threads()
-        torch.set_num_threads(1)
-        try:
-            yield lambda function, items: (function(shared, item) for item in items)
-        finally:
-            torch.set_num_threads(threads)
+        with thread_count(threads):
+            yield from (function(shared, item) for item in items)
         return
-    with ProcessPoolExecutor(jobs, get_context("spawn"), _start, (shared,)) as pool:
-        yield lambda function, items: pool.map(_Call(function), items)
+    joblib = require("joblib", extra="vlm")
+    pool = joblib.Parallel(n_jobs=jobs, return_as="generator", batch_size=1)
+    options = threads, _flushes_denormals()
+    yield from pool(joblib.delayed(_call)(function, shared, item, *options) for item in items)
 
 
-class _Call:
-    """A function of the shared value and an item, as a function of the item; picklable."""
+@contextmanager
+def thread_count(threads: int) -> Iterator[None]:
+    """So many threads of torch within the block.
 
-    def __init__(self, function: Callable[[Any, Any], Any]) -> None:
-        self.function = function
+    Args:
+        threads: Of this process.
 
-    def __call__(self, item: Any) -> Any:
-        return self.function(_shared[0], item)
+    Yields:
+        Nothing.
+    """
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
-def _start(shared: Any) -> None:
-    """Begin a worker process."""
-    _shared[:] = [shared]
-    torch.set_num_threads(1)
-    torch.set_flush_denormal(True)
+def _flushes_denormals() -> bool:
+    """Whether this process does, as those that it starts shall."""
+    return float(torch.tensor(1e-40) * 0.5) == 0
+
+
+def _call(
+    function: Callable[[Any, Any], T], shared: Any, item: Any, threads: int, flush: bool
+) -> T:
+    """One call in a worker process."""
+    torch.set_num_threads(threads)
+    torch.set_flush_denormal(flush)
+    return function(shared, item)

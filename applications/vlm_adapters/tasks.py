@@ -2,64 +2,91 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Protocol
 
 from torch import Tensor
-from torch.nn.functional import normalize
 
-from .data import few_shot_split, indices_hash
-from .features import FeatureBundle
+from .features.texts import ClassTexts
+from .features.training_images import TrainingImages
 
 
 @dataclass(frozen=True, eq=False)
 class Task:
     """Features of one few-shot task; image features have unit length.
 
+    Attributes:
+        shots: Training images a class.
+        seed: Seed of the draw, and of what training draws.
+        train: Training images.
+        train_labels: Their classes.
+        val_features: The few-shot validation images, min(shots, 4) a class.
+        val_labels: Their classes.
+        test_features: Test images.
+        test_labels: Their classes.
+        texts: Class texts, underscores replaced by spaces.
+        logit_scale: Factor that turns cosines into logits.
+        hashes: Of the split and of both index lists.
+        texts_kept: Class texts with underscores, as TaskRes's code has them.
+        all_val: Features and labels of the whole validation split, for the protocol that searches
+            on it; None where there is none apart from the training images.
+
     Shape:
-        - train_features: (n, d), val_features: (v, d), test_features: (t, d); labels int64.
-        - text_raw, text_normalized: (k, d).
+        - val_features: (v, d), test_features: (t, d); labels int64.
     """
 
     shots: int
     seed: int
-    train_features: Tensor
+    train: TrainingImages
     train_labels: Tensor
     val_features: Tensor
     val_labels: Tensor
     test_features: Tensor
     test_labels: Tensor
-    text_raw: Tensor
-    text_normalized: Tensor
+    texts: ClassTexts
     logit_scale: float
     hashes: dict[str, str]
+    texts_kept: ClassTexts | None = None
+    all_val: tuple[Tensor, Tensor] | None = None
+
+    def without_test(self) -> Task:
+        """The task without its test images, so that no trial can read them."""
+        return replace(self, test_features=self.test_features[:0], test_labels=self.test_labels[:0])
 
 
-def few_shot_task(bundle: FeatureBundle, shots: int, seed: int) -> Task:
-    """Draw CoOp's few-shot sample from a bundle.
+class TaskSource(Protocol):
+    """What tasks of one data set are drawn from; it can be sent to other processes."""
 
-    Args:
-        bundle: Features of a data set.
-        shots: Training images a class; validation takes at most 4.
-        seed: Seed of the draw.
+    @property
+    def dataset(self) -> str:
+        """Name of the data set."""
+        ...
 
-    Returns:
-        The task, with the hashes of its index lists.
-    """
-    train, train_labels = bundle.subset("train")
-    val, val_labels = bundle.subset("val")
-    test, test_labels = bundle.subset("test")
-    chosen = few_shot_split(train_labels.tolist(), val_labels.tolist(), shots, seed)
-    return Task(
-        shots=shots,
-        seed=seed,
-        train_features=normalize(train[chosen.train], dim=1),
-        train_labels=train_labels[chosen.train],
-        val_features=normalize(val[chosen.val], dim=1),
-        val_labels=val_labels[chosen.val],
-        test_features=normalize(test, dim=1),
-        test_labels=test_labels,
-        text_raw=bundle.text_raw,
-        text_normalized=bundle.text_normalized,
-        logit_scale=bundle.logit_scale,
-        hashes={"train": indices_hash(chosen.train), "val": indices_hash(chosen.val)},
-    )
+    @property
+    def backbone(self) -> str:
+        """Name of the backbone."""
+        ...
+
+    @property
+    def data(self) -> str:
+        """What a step sees of the training images: ``"cached"`` or ``"online"`` views."""
+        ...
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Name of each class, by label."""
+        ...
+
+    def write_index_lists(self, folder: Path, draws: Sequence[tuple[int, int]]) -> None:
+        """Write the rows that some tasks draw, with their hashes."""
+        ...
+
+    def identity(self) -> dict[str, Any]:
+        """Everything that its features depend on, as JSON takes it."""
+        ...
+
+    def task(self, shots: int, seed: int) -> Task:
+        """A few-shot task."""
+        ...

@@ -3,69 +3,141 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Iterator
-from typing import NamedTuple
+from pathlib import Path
 
 import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from .adapters import Adapter, build_adapter
-from .config import Method, TrainingOptions
+from .adapters import ADAPTERS, Adapter, build_adapter
+from .checkpoint import load_checkpoint, save_checkpoint, training_identity
 from .consistency import Consistency
+from .evaluation import accuracy
+from .options import Method, TrainingOptions
 from .tasks import Task
+from .text_projection import with_texts
+from .training_state import Best, Epoch, Trained, Training
 
 MANY_SHOTS = 8
+SECONDS_BETWEEN_CHECKPOINTS = 30.0
 
 
-class Epoch(NamedTuple):
-    """Means over the steps of one epoch."""
-
-    learning_rate: float
-    cross_entropy: float
-    track_coincidence: float
-    deviating_perturbation: float
-
-
-def train(task: Task, method: Method) -> tuple[Adapter, list[Epoch]]:
-    """Train an adapter on a few-shot task; the last epoch counts.
+def train(
+    task: Task,
+    method: Method,
+    *,
+    checkpoint: Path | None = None,
+    identity: str = "",
+    follow_test: bool = False,
+    seconds_between: float = SECONDS_BETWEEN_CHECKPOINTS,
+) -> Trained:
+    """Train an adapter on a few-shot task.
 
     Args:
-        task: Few-shot task; its seed also orders the batches.
+        task: Few-shot task; its seed also orders the batches and draws the views.
+        method: Adapter, class texts, training and constraint.
+        checkpoint: File from which an interrupted training goes on, and which it writes after an
+            epoch; None keeps nothing. Going on gives what an uninterrupted run gives.
+        identity: Hash of the features; a checkpoint made on others is refused.
+        follow_test: Note the best epoch by test accuracy too, for the oracle protocols.
+        seconds_between: Least time between two checkpoints.
+
+    Returns:
+        The adapter with its log.
+
+    Raises:
+        ValueError: If a loss is not finite, or the checkpoint is damaged or of another run.
+    """
+    task = with_texts(task, method.text)
+    if not ADAPTERS[method.adapter.kind].trainable:
+        return Trained(build_adapter(task, method.adapter))
+    training = start_training(task, method)
+    whole = training_identity(task, method, identity, follow_test)
+    trained, options = training.trained, method.training
+    epochs = epochs_of(options, task.shots)
+    if checkpoint is not None and checkpoint.is_file():
+        load_checkpoint(checkpoint, training, whole)
+    saved = time.monotonic()
+    for epoch in range(len(trained.log), epochs):
+        training.constraint.start_epoch()
+        batches = list(_batches(len(task.train_labels), options, training.generator))
+        sums = torch.zeros(4, dtype=torch.float64)
+        for step, rows in enumerate(batches):
+            rate = learning_rate(options, epoch, epochs, step, len(batches))
+            sums += torch.tensor((rate, *one_step(training, task, rows, rate)), dtype=sums.dtype)
+        means = (sums / len(batches)).tolist()
+        watched = _watch(trained, task, epoch, follow_test=follow_test)
+        trained.log.append(Epoch._make([*means, watched]))
+        if not math.isfinite(sum(means)):
+            raise ValueError(f"The loss should be finite. Got {trained.log[-1]} in epoch {epoch}.")
+        if checkpoint is not None and time.monotonic() - saved >= seconds_between:
+            save_checkpoint(checkpoint, training, whole)
+            saved = time.monotonic()
+    return trained
+
+
+def start_training(task: Task, method: Method) -> Training:
+    """A training before its first step.
+
+    Args:
+        task: Few-shot task.
         method: Adapter, training and constraint.
 
     Returns:
-        The adapter and its log.
-
-    Raises:
-        ValueError: If a loss is not finite.
+        Adapter, optimiser, constraint, and what orders batches and draws views.
     """
     adapter = build_adapter(task, method.adapter)
-    if not adapter.trainable:
-        return adapter, []
-    options, epochs = method.training, epochs_of(method.training, task.shots)
-    constraint = Consistency(method.constraint, task.logit_scale)
-    optimizer = _optimizer(adapter, options)
-    generator = torch.Generator().manual_seed(task.seed)
-    log = []
-    for epoch in range(epochs):
-        sums, steps = torch.zeros(4, dtype=torch.float64), 0
-        batches = list(_batches(len(task.train_labels), options, generator))
-        for step, rows in enumerate(batches):
-            rate = learning_rate(options, epoch, epochs, step, len(batches))
-            features, labels = task.train_features[rows], task.train_labels[rows]
-            for group in optimizer.param_groups:
-                group["lr"] = rate
-            optimizer.zero_grad()
-            loss = cross_entropy(adapter(features), labels)
-            terms = constraint.backward(loss, adapter, features, labels)
-            optimizer.step()
-            sums += torch.tensor((rate, float(loss.detach()), *terms), dtype=torch.float64)
-            steps += 1
-        log.append(Epoch(*(sums / steps).tolist()))
-        if not math.isfinite(sum(log[-1])):
-            raise ValueError(f"The loss should be finite. Got {log[-1]} in epoch {epoch}.")
-    return adapter, log
+    return Training(
+        Trained(adapter),
+        _optimizer(adapter, method.training),
+        Consistency(method.constraint, task.logit_scale),
+        torch.Generator().manual_seed(task.seed),
+    )
+
+
+def one_step(
+    training: Training, task: Task, rows: Tensor, rate: float | None = None
+) -> tuple[float, float, float]:
+    """One step on some training images.
+
+    Args:
+        training: It is changed.
+        task: Few-shot task.
+        rows: Which images.
+        rate: Learning rate; that of the optimiser if left out.
+
+    Returns:
+        Cross-entropy, track coincidence and deviating perturbation of the batch.
+    """
+    adapter, optimizer = training.trained.adapter, training.optimizer
+    for group in optimizer.param_groups if rate is not None else ():
+        group["lr"] = rate
+    features, labels = task.train.draw(rows, training.generator), task.train_labels[rows]
+    optimizer.zero_grad()
+    output = adapter.step(features, labels)
+    loss = cross_entropy(output.logits, labels)
+    terms = training.constraint.backward(loss, adapter, output, features, labels)
+    optimizer.step()
+    return float(loss.detach()), *terms
+
+
+def _watch(trained: Trained, task: Task, epoch: int, *, follow_test: bool) -> float:
+    """Note the best epochs; the validation accuracy of this one."""
+    adapter = trained.adapter
+
+    def better(best: Best | None, features: Tensor, labels: Tensor) -> tuple[float, Best | None]:
+        reached = accuracy(adapter, features, labels)
+        if best is not None and reached <= best.accuracy:
+            return reached, best
+        tensors = {name: tensor.clone() for name, tensor in adapter.state_dict().items()}
+        return reached, Best(epoch, reached, tensors)
+
+    reached, trained.best_val = better(trained.best_val, task.val_features, task.val_labels)
+    if follow_test:
+        _, trained.best_test = better(trained.best_test, task.test_features, task.test_labels)
+    return reached
 
 
 def epochs_of(options: TrainingOptions, shots: int) -> int:

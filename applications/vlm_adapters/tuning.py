@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import json
 import statistics
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch.nn.functional import cross_entropy
 
-from .config import Method, build, read_toml
+from ._files import json_hash
+from .config import build, override_tables, read_toml
 from .evaluation import accuracy
-from .features import FeatureBundle
-from .parallel import workers
-from .tasks import Task, few_shot_task
+from .options import Method
+from .parallel import run_all
+from .tasks import Task, TaskSource
 from .training import train
 
 Values = dict[str, float]
@@ -29,25 +31,29 @@ class Plan:
 
     Both take the best of ``shared``, found on the baseline. Then the baseline multiplies what it
     has by the factors of ``refine``, and the constrained form tries ``constrain``: grids of one
-    size, so that neither side is tuned harder.
+    size, so that neither side is tuned harder. A plan without a constrained form stops after
+    ``shared``.
 
     Attributes:
         baseline: Preset without the constraint.
-        constrained: Preset with it.
         shared: Values by ``section.key``.
+        constrained: Preset with it.
         refine: Factors by ``section.key``.
         constrain: Values by ``section.key``.
+        also: Presets that take the baseline's values too.
     """
 
     baseline: str
-    constrained: str
     shared: dict[str, list[float]]
-    refine: dict[str, list[float]]
-    constrain: dict[str, list[float]]
+    constrained: str = ""
+    refine: dict[str, list[float]] = field(default_factory=dict)
+    constrain: dict[str, list[float]] = field(default_factory=dict)
+    also: list[str] = field(default_factory=list)
 
     def trials(self) -> int:
         """Number of settings that the plan tries."""
-        return sum(len(grid(axes)) for axes in (self.shared, self.refine, self.constrain))
+        axes = (self.shared, self.refine, self.constrain) if self.constrained else (self.shared,)
+        return sum(len(grid(part)) for part in axes)
 
 
 @dataclass(frozen=True)
@@ -63,6 +69,15 @@ class Search:
     shots: list[int]
     seeds: list[int]
     plans: list[Plan]
+
+    def presets(self) -> list[str]:
+        """All presets that the plans name, each once."""
+        named = [name for plan in self.plans for name in (plan.baseline, plan.constrained) if name]
+        return list(dict.fromkeys(named))
+
+    def draws(self) -> list[tuple[int, int]]:
+        """Shots and seed of each task."""
+        return [(shots, seed) for shots in self.shots for seed in self.seeds]
 
 
 def read_search(name: str) -> Search:
@@ -108,7 +123,7 @@ def grid(axes: Axes) -> list[Values]:
 
 
 def tune(
-    bundle: FeatureBundle,
+    source: TaskSource,
     methods: Mapping[str, Method],
     plan: Plan,
     shots: Sequence[int],
@@ -120,8 +135,8 @@ def tune(
     """Search one plan on few-shot validation images. Test images are never read.
 
     Args:
-        bundle: Features of a data set.
-        methods: The two methods by preset name.
+        source: What tasks are drawn from.
+        methods: The methods of the plan by preset name.
         plan: What to search.
         shots: Shot counts over which accuracies are averaged.
         seeds: Seeds over which they are averaged; those of the final runs should be others.
@@ -132,37 +147,56 @@ def tune(
         All trials, in order; :func:`best` picks from them.
 
     Raises:
-        ValueError: If the two sides' grids differ in size.
+        ValueError: If the plan names other presets, unknown keys or values of another type, if its
+            two sides' grids differ in size, or if `refine` multiplies 0.
     """
-    for preset in (plan.baseline, plan.constrained):
+    _check_plan(plan, methods)
+    shared = (source, tuple((count, seed) for count in shots for seed in seeds))
+
+    def trials(preset: str, stage: str, points: list[Values]) -> Iterator[Trial]:
+        candidates = [changed(methods[preset], point) for point in points]
+        results = run_all(_validate, shared, candidates, jobs=jobs)
+        for point, result in zip(points, results, strict=True):
+            on_trial()
+            yield Trial(preset, stage, point, *result)
+
+    found = list(trials(plan.baseline, "shared", grid(plan.shared)))
+    if not plan.constrained:
+        return found
+    start = best(found).values
+    refined = [
+        start | {key: start[key] * factor for key, factor in point.items()}
+        for point in grid(plan.refine)
+    ]
+    constrained = [start | point for point in grid(plan.constrain)]
+    found += trials(plan.baseline, "refine", refined)
+    found += trials(plan.constrained, "constrain", constrained)
+    return found
+
+
+def _check_plan(plan: Plan, methods: Mapping[str, Method]) -> None:
+    """Refuse before the first trial what would fail after hours."""
+    for preset in filter(None, (plan.baseline, plan.constrained)):
         if preset not in methods:
             raise ValueError(f"A plan should name presets: {', '.join(methods)}. Got {preset!r}.")
+    for point in grid(plan.shared):
+        changed(methods[plan.baseline], point)
+    if not plan.constrained:
+        return
     refine, constrain = grid(plan.refine), grid(plan.constrain)
     if len(refine) != len(constrain):
         raise ValueError(
             "`refine` and `constrain` should have as many combinations. "
             f"Got {len(refine)} and {len(constrain)}."
         )
-    tasks = [_without_test(few_shot_task(bundle, n, seed)) for n in shots for seed in seeds]
-    with workers(jobs, tasks) as run:
-
-        def trials(preset: str, stage: str, points: list[Values]) -> Iterator[Trial]:
-            candidates = [changed(methods[preset], point) for point in points]
-            for point, result in zip(points, run(_validate, candidates), strict=True):
-                on_trial()
-                yield Trial(preset, stage, point, *result)
-
-        found = list(trials(plan.baseline, "shared", grid(plan.shared)))
-        start = best(found).values
-        zero = [key for key in plan.refine if not start.get(key)]
-        if zero:
-            raise ValueError(f"`refine` should multiply values that are not 0. Got {zero[0]!r}.")
-        refined = [
-            start | {key: start[key] * factor for key, factor in point.items()} for point in refine
-        ]
-        found += trials(plan.baseline, "refine", refined)
-        found += trials(plan.constrained, "constrain", [start | point for point in constrain])
-    return found
+    zero = [key for key in plan.refine if not all(plan.shared.get(key, [0]))]
+    if zero:
+        raise ValueError(f"`refine` should multiply values that are not 0. Got {zero[0]!r}.")
+    whole = [key for key in plan.refine if any(type(v) is int for v in plan.shared[key])]
+    if whole:
+        raise ValueError(f"`refine` should multiply values with a point. Got {whole[0]!r}.")
+    for point in constrain:
+        changed(methods[plan.constrained], point)
 
 
 def best(trials: Sequence[Trial]) -> Trial:
@@ -177,12 +211,19 @@ def best(trials: Sequence[Trial]) -> Trial:
     return max(trials, key=lambda trial: (trial.accuracy, -trial.cross_entropy))
 
 
-def tuned_values(trials: Sequence[Trial], origin: str) -> str:
+def tuned_values(
+    trials: Sequence[Trial],
+    origin: str,
+    also: Mapping[str, Sequence[str]] | None = None,
+    overrides: Sequence[str] = (),
+) -> str:
     """The best values of each preset, as the TOML that ``load_methods`` lays over presets.
 
     Args:
         trials: Trials of several presets.
         origin: What the values were chosen on.
+        also: Presets that take the values of a preset too.
+        overrides: What all trials had, ``preset.section.key=value`` each.
 
     Returns:
         Text of the file.
@@ -191,19 +232,34 @@ def tuned_values(trials: Sequence[Trial], origin: str) -> str:
         "# Written by `vlm-adapters tune`: chosen on few-shot validation images.",
         f"# {origin}",
     ]
+    tables: dict[str, dict[str, Any]] = {}
+    for override in overrides:
+        [(preset, content)] = override_tables(override).items()
+        for name, value in content.items():
+            if isinstance(value, Mapping):
+                tables.setdefault(f"{preset}.{name}", {}).update(value)
+            else:
+                tables.setdefault(preset, {})[name] = value
     for preset in dict.fromkeys(trial.preset for trial in trials):
         mine = [trial for trial in trials if trial.preset == preset]
         winner = best(mine)
-        lines += [
-            "",
-            f"# best of {len(mine)} trials: validation accuracy {winner.accuracy:.2f} %, "
-            f"cross-entropy {winner.cross_entropy:.4f}",
-        ]
-        values = [(*key.split("."), value) for key, value in winner.values.items()]
-        for section in dict.fromkeys(section for section, _, _ in values):
-            lines.append(f"[{preset}.{section}]")
-            lines += [f"{key} = {float(f'{v:.4g}')}" for part, key, v in values if part == section]
+        lines.append(
+            f"# {preset}: best of {len(mine)} trials, validation accuracy "
+            f"{winner.accuracy:.2f} %, cross-entropy {winner.cross_entropy:.4f}"
+        )
+        for name in (preset, *(also or {}).get(preset, ())):
+            for path, value in winner.values.items():
+                section, _, key = path.partition(".")
+                tables.setdefault(f"{name}.{section}", {})[key] = _number(value)
+    for table, values in tables.items():
+        lines += ["", f"[{table}]"]
+        lines += [f"{key} = {json.dumps(value)}" for key, value in values.items()]
     return "\n".join(lines) + "\n"
+
+
+def _number(value: float) -> float | int:
+    """Four digits; whole where it was written so."""
+    return value if isinstance(value, int) else float(f"{value:.4g}")
 
 
 def changed(method: Method, values: Values) -> Method:
@@ -217,29 +273,39 @@ def changed(method: Method, values: Values) -> Method:
         The new method.
 
     Raises:
-        ValueError: If there is no such key.
+        ValueError: If there is no such key, or a value has the wrong type.
     """
     for path, value in values.items():
         section, _, key = path.partition(".")
         if not hasattr(getattr(method, section, None), key):
             raise ValueError(f"`{path}` should be a key of a preset. Got no such key.")
+        kind = type(getattr(getattr(method, section), key))
+        if type(value) is not kind and not (kind is float and type(value) is int):
+            raise ValueError(f"`{path}` should be of type {kind.__name__}. Got {value!r}.")
         options: Any = dataclasses.replace(getattr(method, section), **{key: value})
         method = dataclasses.replace(method, **{section: options})
     return method
 
 
-def _without_test(task: Task) -> Task:
-    """The task without its test images, so that no trial can read them."""
-    return dataclasses.replace(
-        task, test_features=task.test_features[:0], test_labels=task.test_labels[:0]
-    )
+_tasks: dict[str, list[Task]] = {}
 
 
-def _validate(tasks: list[Task], method: Method) -> tuple[float, float]:
+def _tasks_of(source: TaskSource, draws: Sequence[tuple[int, int]]) -> list[Task]:
+    """The tasks without their test images, so that no trial can read them; made once a process."""
+    key = json_hash([source.identity(), draws])
+    if key not in _tasks:
+        _tasks.clear()
+        _tasks[key] = [source.task(*draw).without_test() for draw in draws]
+    return _tasks[key]
+
+
+def _validate(
+    shared: tuple[TaskSource, Sequence[tuple[int, int]]], method: Method
+) -> tuple[float, float]:
     """Validation accuracy and cross-entropy of one method, means over tasks."""
     accuracies, losses = [], []
-    for task in tasks:
-        adapter, _ = train(task, method)
+    for task in _tasks_of(*shared):
+        adapter = train(task, method).adapter
         with torch.no_grad():
             loss = cross_entropy(adapter(task.val_features), task.val_labels)
         accuracies.append(accuracy(adapter, task.val_features, task.val_labels))

@@ -2,8 +2,9 @@
 
 import pytest
 import torch
+from vlm_adapters.adapters import linear_probe
 from vlm_adapters.features import FeatureBundle, save_bundle
-from vlm_adapters.tasks import few_shot_task
+from vlm_adapters.sources import BundleSource, few_shot_task
 
 CLASSES, IMAGES, WIDTH = 5, 24, 12
 
@@ -39,9 +40,29 @@ def bundle_file(bundle, tmp_path_factory):
     return path
 
 
+@pytest.fixture(scope="session")
+def source(bundle_file):
+    return BundleSource(bundle_file)
+
+
 @pytest.fixture
 def task(bundle):
     return few_shot_task(bundle, shots=4, seed=1)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_thread():
+    """The matrices are small: with more threads the tests take twice as long."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(autouse=True)
+def _few_penalties(monkeypatch):
+    """The linear probe's fits with next to no penalty take most of the time, and add nothing."""
+    monkeypatch.setattr(linear_probe, "PENALTIES", (1.0, 30.0))
 
 
 @pytest.fixture(autouse=True)

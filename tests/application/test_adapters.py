@@ -4,9 +4,17 @@ import math
 
 import pytest
 import torch
+from application.helpers import all_images, randomised
 from torch.nn.functional import normalize
-from vlm_adapters.adapters import TaskRes, TipAdapter, TipAdapterF, ZeroShot, build_adapter
-from vlm_adapters.config import AdapterOptions
+from vlm_adapters.adapters import (
+    ADAPTERS,
+    TaskRes,
+    TipAdapter,
+    TipAdapterF,
+    ZeroShot,
+    build_adapter,
+)
+from vlm_adapters.options import AdapterOptions
 
 TIP = AdapterOptions(kind="tip_adapter_f", cache_weight=3.0, sharpness=1.5)
 
@@ -22,8 +30,8 @@ def test_taskres_logits(task):
     torch.nn.init.normal_(adapter.residual, generator=torch.Generator().manual_seed(0))
     logits = adapter(task.test_features)
     for i in (0, 7):
-        for k in range(len(task.text_raw)):
-            text = task.text_raw[k] + 0.5 * adapter.residual[k]
+        for k in range(len(task.texts.raw)):
+            text = task.texts.raw[k] + 0.5 * adapter.residual[k]
             expected = task.logit_scale * torch.dot(task.test_features[i], text / text.norm())
             torch.testing.assert_close(logits[i, k], expected)
 
@@ -42,13 +50,13 @@ def test_tip_adapter_logits(task):
     adapter = TipAdapter.build(task, TIP)
     logits = adapter(task.test_features)
     x = task.test_features[3]
-    for k in range(len(task.text_raw)):
+    for k in range(len(task.texts.raw)):
         cache = sum(
             math.exp(-1.5 * (1 - float(x @ key)))
-            for key, label in zip(task.train_features, task.train_labels, strict=True)
+            for key, label in zip(task.train.keys(), task.train_labels, strict=True)
             if label == k
         )
-        zero_shot = task.logit_scale * float(x @ task.text_normalized[k])
+        zero_shot = task.logit_scale * float(x @ task.texts.normalized[k])
         assert float(logits[3, k]) == pytest.approx(
             zero_shot + 3.0 * task.logit_scale / 100 * cache, rel=1e-5
         )
@@ -56,15 +64,16 @@ def test_tip_adapter_logits(task):
 
 def test_taskres_views(task):
     adapter = TaskRes.build(task, AdapterOptions(kind="taskres"))
-    views = adapter.views(task.train_features, task.train_labels)
-    torch.testing.assert_close(views.geometry, task.train_features)
-    torch.testing.assert_close(views.source, task.train_features)
-    torch.testing.assert_close(views.target, normalize(task.text_raw, dim=1)[task.train_labels])
+    images = all_images(task)
+    views = adapter.views(images, task.train_labels)
+    torch.testing.assert_close(views.geometry, images)
+    torch.testing.assert_close(views.source, images)
+    torch.testing.assert_close(views.target, normalize(task.texts.raw, dim=1)[task.train_labels])
 
 
 def test_tip_adapter_views_are_affinities_and_labels_over_the_keys(task):
     adapter = TipAdapterF.build(task, TIP)
-    features, labels = task.train_features[:6], task.train_labels[:6]
+    features, labels = all_images(task)[:6], task.train_labels[:6]
     geometry, source, target = adapter.views(features, labels)
     torch.testing.assert_close(geometry, features)
     torch.testing.assert_close(source, torch.exp(-1.5 * (1 - features @ adapter.keys.T)))
@@ -73,12 +82,9 @@ def test_tip_adapter_views_are_affinities_and_labels_over_the_keys(task):
     assert not target.requires_grad
 
 
-@pytest.mark.parametrize("kind", ["taskres", "zero_shot", "tip_adapter", "tip_adapter_f"])
+@pytest.mark.parametrize("kind", ADAPTERS)
 def test_restricted_adapters_give_the_columns_of_their_classes(task, kind):
-    adapter = build_adapter(task, AdapterOptions(kind=kind, cache_weight=2.0))
-    with torch.no_grad():
-        for parameter in adapter.parameters():
-            parameter += 0.1
+    adapter = randomised(build_adapter(task, AdapterOptions(kind=kind, cache_weight=2.0)))
     classes = torch.tensor([3, 0])
     torch.testing.assert_close(
         adapter.restrict(classes)(task.test_features), adapter(task.test_features)[:, classes]

@@ -110,6 +110,12 @@ def test_subsets_keep_their_order(bundle: FeatureBundle) -> None:
     torch.testing.assert_close(bundle.subset("test")[1], torch.tensor([1, 0]))
 
 
+def test_a_subset_without_images(bundle: FeatureBundle) -> None:
+    text = r"`subsets` should have images of each of train, val, test\. Got none of val\."
+    with pytest.raises(ValueError, match=text):
+        replace(bundle, subsets=torch.tensor([0, 0, 0, 0, 2, 2]))
+
+
 def test_unknown_subset(bundle: FeatureBundle) -> None:
     with pytest.raises(ValueError, match=r"`name` should be one of train, val, test\. Got 'all'\."):
         bundle.subset("all")

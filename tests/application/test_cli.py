@@ -69,10 +69,13 @@ def test_demo_end_to_end(call, bundle_file, tmp_path):
     }  # fmt: skip
     with (out / "results.csv").open() as file:
         rows = list(csv.DictReader(file))
-    assert list(rows[0]) == ["method", "shots", "seed", "protocol", "accuracy"]
+    assert list(rows[0]) == [
+        "method", "preset", "dataset", "backbone", "data", "shots", "seed", "protocol", "oracle",
+        "accuracy",
+    ]  # fmt: skip
     methods = {"Zero-shot", "TaskRes", "HC-TR", "Tip-Adapter-F", "HC-TAF"}
     assert {row["method"] for row in rows} == methods
-    assert len(rows) == 2 * 2 * (3 + 2 * 2)
+    assert len(rows) == 2 * 2 * (1 + 2 * 2 + 2 * 3)  # protocols of the five methods
     assert all(0 <= float(row["accuracy"]) <= 100 for row in rows)
     content = json.loads((out / "results.json").read_text())
     assert content["methods"]["taskres"]["training"]["epochs"] == 3
@@ -92,11 +95,12 @@ def test_demo_repeats(call, bundle_file, tmp_path):
         )  # fmt: skip
     first = (tmp_path / "a" / "results.csv").read_bytes()
     assert first == (tmp_path / "b" / "results.csv").read_bytes()
-    assert first.count(b"\n") == 8
+    assert first.count(b"\n") == 1 + 11
 
 
 def test_shipped_bundle_and_tuned_values(tmp_path):
-    from vlm_adapters.cli import METHODS, SHIPPED, TUNED
+    from vlm_adapters.cli._options import SHIPPED
+    from vlm_adapters.cli.demo import METHODS, TUNED
     from vlm_adapters.config import load_methods, read_toml
 
     bundle = load_bundle(SHIPPED)
@@ -160,7 +164,7 @@ def test_other_methods(call, bundle_file, tmp_path):
     )  # fmt: skip
     assert result.returncode == 0, result.stderr
     text = (tmp_path / "out" / "results.csv").read_text()
-    assert "Tip-Adapter,1,1,last+val_search," in text
+    assert "Tip-Adapter,tip_adapter,synthetic,unknown,cached,1,1,last+val_search,0," in text
 
 
 def test_missing_bundle(call, tmp_path):

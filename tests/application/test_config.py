@@ -1,9 +1,13 @@
 """Presets: what they hold, what lies over them, and what is refused."""
 
+import dataclasses
 import re
 
 import pytest
-from vlm_adapters.config import PRESETS, Method, build, load_methods, read_toml
+from vlm_adapters.adapters import ADAPTERS
+from vlm_adapters.config import BASELINES, PRESETS, build, lineage, load_methods, read_toml
+from vlm_adapters.data import DATASETS
+from vlm_adapters.options import PROTOCOLS, TRAINED_KINDS, AdapterOptions, Method
 
 NAMES = ("zero_shot", "taskres", "hc_tr", "tip_adapter_f", "hc_taf")
 
@@ -22,11 +26,21 @@ def test_presets_follow_the_specification():
 
 
 @pytest.mark.parametrize(
-    ("plain", "constrained"), [("taskres", "hc_tr"), ("tip_adapter_f", "hc_taf")]
+    ("plain", "constrained", "epochs"),
+    [
+        ("taskres", "hc_tr", (100, 200)),
+        ("taskres_star", "hc_tr_star", (100, 200)),
+        ("clip_adapter", "hc_clip_adapter", (50, 50)),
+        ("tip_adapter_f", "hc_taf", (30, 30)),  # of the authors' log; Tip-Adapter-F has 20
+        ("tip_adapter_f_star", "hc_taf_star", (30, 30)),
+    ],
 )
-def test_constrained_presets_differ_only_in_the_constraint(plain, constrained):
+def test_constrained_presets_differ_only_in_the_constraint(plain, constrained, epochs):
     a, b = load_methods((plain, constrained)).values()
-    assert (a.adapter, a.training, a.protocol) == (b.adapter, b.training, b.protocol)
+    assert (a.adapter, a.text, a.protocol) == (b.adapter, b.text, b.protocol)
+    assert dataclasses.replace(a.training, epochs=epochs[0], epochs_from_8_shots=epochs[1]) == (
+        b.training
+    )
     assert a.constraint.weight == 0
     assert b.constraint.weight > 0
 
@@ -72,7 +86,10 @@ def test_bad_overrides(override, text):
 @pytest.mark.parametrize(
     ("override", "text"),
     [
-        ("taskres.adapter.kind=coop", '`adapter.kind` should be one of "zero_shot", "taskres"'),
+        (
+            "taskres.adapter.kind=coop",
+            '`adapter.kind` should be one of "zero_shot", "linear_probe"',
+        ),
         ("taskres.training.optimizer=sgd", '`training.optimizer` should be one of "adam", "adamw"'),
         ("taskres.training.schedule=step", '`training.schedule` should be one of "epoch_cosine"'),
         ("taskres.training.epochs=0", "`training.epochs` should be 1 or more. Got 0"),
@@ -81,7 +98,37 @@ def test_bad_overrides(override, text):
         ("taskres.constraint.norm=row", '`constraint.norm` should be one of "global"'),
         ("taskres.constraint.related=none", '`constraint.related` should be one of "endpoints"'),
         ("taskres.constraint.undirected=drop", '`constraint.undirected` should be one of "skip"'),
-        ("taskres.protocol=last+val_search", '`protocol` should be one of "last". Got'),
+        (
+            "taskres.constraint.unrelated=drop",
+            '`constraint.unrelated` should be one of "skip", "ze',
+        ),
+        ("taskres.constraint.unit=tau", '`constraint.unit` should be one of "logit_scale", "abs'),
+        (
+            "taskres.constraint.memory_classes=new",
+            '`constraint.memory_classes` should be one of "c',
+        ),
+        (
+            "taskres.constraint.memory_pairs=none",
+            '`constraint.memory_pairs` should be one of "keep',
+        ),
+        (
+            "taskres.constraint.memory_batches=-1",
+            "`constraint.memory_batches` should be 0 or more.",
+        ),
+        ("taskres.constraint.distance_dtype=half", "`constraint.distance_dtype` should be one of"),
+        (
+            "taskres.constraint.dimensions=[1]",
+            "`constraint.dimensions` should begin with 0. Got [1]",
+        ),
+        ("taskres.constraint.dimensions=[]", "`constraint.dimensions` should begin with 0. Got []"),
+        ("taskres.constraint.dimensions=[0.0]", "constraint.dimensions` should be of type tuple."),
+        ("taskres.adapter.normalize=text", '`adapter.normalize` should be one of "both", "image"'),
+        ("taskres.text.projection=trained", '`text.projection` should be one of "frozen", "tuned"'),
+        ("taskres.text.underscores=no", '`text.underscores` should be one of "replaced", "kept"'),
+        ("taskres.text.epochs=0", "`text.epochs` should be 1 or more. Got 0"),
+        ("taskres.text.batch_size=0", "`text.batch_size` should be 1 or more. Got 0"),
+        ("taskres.training.epochs_from_8_shots=0", "`training.epochs_from_8_shots` should be 1 or"),
+        ("taskres.protocol=last+val_search", '`protocol` should be one of "last", "best_val". Got'),
     ],
 )
 def test_unknown_choices(override, text):
@@ -99,7 +146,9 @@ def test_every_preset_loads():
 def test_tuned_files_with_unknown_tables(tmp_path, text):
     tuned = tmp_path / "tuned.toml"
     tuned.write_text(text)
-    with pytest.raises(ValueError, match=r"tuned.toml` should hold tables of zero_shot, taskres"):
+    with pytest.raises(
+        ValueError, match=r"tuned.toml` should hold tables of zero_shot, .*taskres, "
+    ):
         load_methods(["taskres"], tuned=str(tuned))
 
 
@@ -122,3 +171,180 @@ def test_missing_and_broken_files(tmp_path):
     broken.write_text("= 1")
     with pytest.raises(ValueError, match=r"broken.toml` should be TOML. Got: "):
         read_toml(str(broken))
+
+
+@pytest.mark.parametrize(
+    ("kind", "protocols"),
+    [
+        ("zero_shot", ["last"]),
+        ("linear_probe", ["last"]),
+        ("taskres", ["last", "best_val"]),
+        ("clip_adapter", ["last", "best_val"]),
+        ("tip_adapter", ["last", "last+val_search"]),
+        ("tip_adapter_f", ["last", "best_val", "last+val_search"]),
+    ],
+)
+def test_protocols_are_those_that_the_adapter_has(kind, protocols):
+    trained = ADAPTERS[kind].trainable
+    assert (kind in TRAINED_KINDS) == trained
+    for protocol in PROTOCOLS:
+        if protocol in protocols:
+            assert Method("t", AdapterOptions(kind), protocol).protocol == protocol
+        else:
+            with pytest.raises(ValueError, match=r"`protocol` should be one of \"last\""):
+                Method("t", AdapterOptions(kind), protocol)
+
+
+# Presets that extend each other
+
+
+def write(folder, **files):
+    for name, text in files.items():
+        (folder / f"{name}.toml").write_text(text)
+
+
+@pytest.mark.parametrize("dataset", [None, *read_toml("datasets.toml")])
+def test_every_shipped_preset_builds_for_every_data_set(dataset):
+    methods = load_methods(PRESETS, dataset=dataset)
+    assert list(methods) == list(PRESETS)
+    for form, plain in BASELINES.items():
+        a, b = methods[plain], methods[form]
+        assert (a.adapter, a.text) == (b.adapter, b.text)
+
+
+def test_published_values_have_known_data_sets_and_keys():
+    tables = read_toml("datasets.toml")
+    sources = {name for name, spec in DATASETS.items() if spec.sizes.train}
+    assert set(tables) <= sources
+    for table in tables.values():
+        assert set(table) <= set(PRESETS)
+
+
+def test_a_data_sets_values_go_to_those_that_extend_a_preset():
+    names = ["taskres", "taskres_official", "hc_tr", "tip_adapter_f", "hc_taf", "hc_taf_paper"]
+    imagenet, eurosat = (load_methods(names, dataset=name) for name in ("imagenet", "eurosat"))
+    rates = [imagenet[name].training.learning_rate for name in names[:3]]
+    assert rates == [1e-4, 2e-4, 1e-4]
+    assert {imagenet[name].adapter.cache_weight for name in names[3:]} == {1.17}
+    assert {imagenet[name].adapter.search_sharpness for name in names[3:]} == {7.0}
+    assert [imagenet[name].training.epochs for name in names[3:]] == [20, 30, 30]
+    assert {eurosat[name].training.epochs for name in names[3:]} == {100}
+    assert load_methods(names, dataset="my photos") == load_methods(names)
+    flowers = load_methods(["taskres", "taskres_official"], dataset="oxford_flowers")
+    assert [method.adapter.residual_scale for method in flowers.values()] == [1.0, 1.0]
+
+
+def test_layers_go_to_those_that_extend_a_preset_unless_they_have_their_own(tmp_path):
+    write(
+        tmp_path,
+        tuned="""
+        [taskres.training]
+        learning_rate = 0.5
+        weight_decay = 0.25
+        [hc_tr.training]
+        learning_rate = 0.7
+    """,
+    )
+    names = ["taskres", "hc_tr", "hc_tr_paper"]
+
+    def rates(*overrides):
+        methods = load_methods(
+            names, dataset="imagenet", tuned=str(tmp_path / "tuned.toml"), overrides=overrides
+        )
+        assert {method.training.weight_decay for method in methods.values()} == {0.25}
+        return [method.training.learning_rate for method in methods.values()]
+
+    assert rates() == [0.5, 0.7, 0.7]
+    assert rates("hc_tr.training.learning_rate=0.9") == [0.5, 0.9, 0.9]
+    assert rates("taskres.training.learning_rate=0.9") == [0.9, 0.7, 0.7]
+    both = ("taskres.training.learning_rate=0.9", "hc_tr_paper.training.learning_rate=2")
+    assert rates(*both) == [0.9, 0.7, 2.0]
+
+
+@pytest.mark.parametrize("method", ["hc_tr", "hc_taf"])
+def test_an_ablation_keeps_what_it_leaves_out(method):
+    names = [method, f"{method}_tc", f"{method}_dp", f"{method}_p1"]
+    sets = ("weight=0.3", "perturbation_weight=7.0", "coincidence_weight=2.0", "dimensions=[0]")
+    methods = load_methods(names, overrides=[f"{method}.constraint.{text}" for text in sets])
+    whole, coincidence, perturbation, loops = (m.constraint for m in methods.values())
+    assert {c.weight for c in (whole, coincidence, perturbation, loops)} == {0.3}
+    assert (coincidence.coincidence_weight, coincidence.perturbation_weight) == (2.0, 0.0)
+    assert (perturbation.coincidence_weight, perturbation.perturbation_weight) == (0.0, 7.0)
+    assert (loops.perturbation_weight, loops.dimensions) == (7.0, (0, 1))
+
+
+def test_a_preset_of_ones_own_extends_a_shipped_one(tmp_path):
+    write(
+        tmp_path,
+        mine='title = "Mine"\nextends = "hc_tr"\n[constraint]\nweight = 0.3',
+        more='title = "More"\nextends = "mine.toml"\n[training]\nepochs = 7',
+    )
+    names = ["hc_tr", str(tmp_path / "mine.toml"), str(tmp_path / "more.toml")]
+    shipped, mine, more = load_methods(names, dataset="imagenet").values()
+    assert list(load_methods(names)) == ["hc_tr", "mine", "more"]
+    assert lineage(names[2]) == ["taskres", *names]
+    assert mine == dataclasses.replace(
+        shipped, title="Mine", constraint=dataclasses.replace(shipped.constraint, weight=0.3)
+    )
+    assert more == dataclasses.replace(
+        mine, title="More", training=dataclasses.replace(mine.training, epochs=7)
+    )
+    overrides = ["mine.training.batch_size=8", "more.title=Most", "hc_tr.training.eps=1e-3"]
+    changed = load_methods(names, overrides=overrides)
+    assert [method.training.batch_size for method in changed.values()] == [256, 8, 8]
+    assert [method.title for method in changed.values()] == ["HC-TR", "Mine", "Most"]
+    assert {method.training.eps for method in changed.values()} == {1e-3}
+
+
+def test_files_in_the_working_folder_do_not_replace_shipped_presets(tmp_path, monkeypatch):
+    expected = load_methods(["hc_tr"], dataset="imagenet")
+    monkeypatch.chdir(tmp_path)
+    write(tmp_path, taskres='title = "Other"\nextends = "taskres"\n[training]\nepochs = 3',
+          datasets="[imagenet.taskres.training]\nepochs = 4")  # fmt: skip
+    assert load_methods(["hc_tr"], dataset="imagenet") == expected
+    own = load_methods(["taskres.toml"])["taskres"]
+    assert (own.title, own.training.epochs) == ("Other", 3)
+    assert own.training.epochs_from_8_shots == 200
+
+
+@pytest.mark.parametrize(
+    ("files", "text"),
+    [
+        (
+            {"a": 'extends = "a.toml"'},
+            r"should not extend itself\. Got a circle: a.toml -> a.toml\.",
+        ),
+        (
+            {"a": 'extends = "b.toml"', "b": 'extends = "./a.toml"'},
+            r"`a.toml` should not extend itself\. Got a circle: a.toml -> b.toml -> a.toml\.",
+        ),
+        ({"a": 'extends = "coop"'}, r"`a.toml: extends` should be a shipped preset .* Got 'coop'"),
+        ({"a": "extends = 5"}, r"`a.toml: extends` should be a shipped preset .* Got 5\."),
+        ({"a": 'extends = ["taskres"]'}, r"`a.toml: extends` should be a shipped preset or a TOML"),
+        ({"a": 'extends = "b.toml"', "b": "title ="}, r"`b.toml` should be TOML\. Got: "),
+        ({"a": 'extends = "taskres"\nadapter = 5'}, r"`a.toml.adapter` should be of type Adapter"),
+        ({"a": '[adapter]\nkind = "taskres"'}, r"`a.toml.title` should be given"),
+        (
+            {"a": 'extends = "taskres"\n[trainin]\nepochs = 5'},
+            r"`a.toml.trainin` should be a known",
+        ),
+    ],
+)
+def test_presets_that_cannot_be_built(tmp_path, monkeypatch, files, text):
+    monkeypatch.chdir(tmp_path)
+    write(tmp_path, **files)
+    with pytest.raises(ValueError, match=text):
+        load_methods(["a.toml"])
+
+
+def test_a_missing_parent_file(tmp_path):
+    write(tmp_path, a='extends = "b.toml"')
+    with pytest.raises(FileNotFoundError, match=r"b.toml` should be a file or a shipped preset"):
+        load_methods([str(tmp_path / "a.toml")])
+
+
+def test_methods_have_names_of_their_own(tmp_path):
+    write(tmp_path, taskres='extends = "taskres"')
+    for names in (["taskres", "taskres"], ["taskres", str(tmp_path / "taskres.toml")]):
+        with pytest.raises(ValueError, match=r"should have names of their own\. Got 'taskres' twi"):
+            load_methods(names)

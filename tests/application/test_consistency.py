@@ -1,28 +1,22 @@
 """The constraint on the adapters, against literal loops over the paper's equations."""
 
-import dataclasses
-
 import oracles
 import pytest
 import torch
+from application.helpers import all_images, in_double
 from torch.nn.functional import cross_entropy
 from vlm_adapters.adapters import build_adapter
-from vlm_adapters.config import AdapterOptions, ConstraintOptions
 from vlm_adapters.consistency import Consistency
+from vlm_adapters.options import AdapterOptions, ConstraintOptions
+from vlm_adapters.sources import few_shot_task
 
 from topreg import RipsFiltration
 
 KINDS = ("taskres", "tip_adapter_f")
 
 
-def double(task):
-    names = ("train_features", "text_raw", "text_normalized")
-    changed = {name: getattr(task, name).double() for name in names}
-    return dataclasses.replace(task, **changed)
-
-
 def batch(task, rows=slice(None)):
-    return task.train_features[rows], task.train_labels[rows]
+    return all_images(task)[rows], task.train_labels[rows]
 
 
 def gradients(adapter, task, options, rows=slice(None)):
@@ -32,10 +26,12 @@ def gradients(adapter, task, options, rows=slice(None)):
     loss = cross_entropy(adapter(features), labels)
     (g,) = torch.autograd.grad(loss, parameter)
     constraint = Consistency(options, task.logit_scale)
-    coincidence, perturbation = constraint.terms(adapter, features, labels)
+    step = adapter.step(features, labels)
+    coincidence, perturbation = constraint.terms(adapter, step, features, labels)
     (h,) = torch.autograd.grad(coincidence + options.perturbation_weight * perturbation, parameter)
     adapter.zero_grad()
-    constraint.backward(cross_entropy(adapter(features), labels), adapter, features, labels)
+    step = adapter.step(features, labels)
+    constraint.backward(cross_entropy(step.logits, labels), adapter, step, features, labels)
     return g, h, parameter.grad
 
 
@@ -49,12 +45,15 @@ def gradients(adapter, task, options, rows=slice(None)):
     ids=["released", "literal"],
 )
 def test_terms_equal_literal_loops(task, kind, options):
-    task = double(task)
+    task = in_double(task)
     adapter = build_adapter(task, AdapterOptions(kind=kind)).double()
     features, labels = batch(task)
     geometry, source, target = adapter.views(features, labels)
     pairs = RipsFiltration().pairs(geometry)
-    terms = Consistency(options, task.logit_scale).terms(adapter, features, labels)
+    if options.same_label_edges == "drop":
+        pairs = pairs.between(labels)
+    step = adapter.step(features, labels)
+    terms = Consistency(options, task.logit_scale).terms(adapter, step, features, labels)
     expected = (
         oracles.track_coincidence(source, target, pairs, undirected=options.undirected),
         oracles.deviating_perturbation(
@@ -69,7 +68,7 @@ def test_terms_equal_literal_loops(task, kind, options):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_constant_weight_is_in_units_of_the_logit_scale(task, kind):
-    task = double(task)
+    task = in_double(task)
     options = ConstraintOptions(weight=0.15, perturbation_weight=2.5)
     adapter = build_adapter(task, AdapterOptions(kind=kind)).double()
     g, h, result = gradients(adapter, task, options)
@@ -77,7 +76,7 @@ def test_constant_weight_is_in_units_of_the_logit_scale(task, kind):
 
 
 def test_global_ratio(task):
-    task = double(task)
+    task = in_double(task)
     options = ConstraintOptions(weight=0.4, perturbation_weight=10.0, combination="ratio")
     adapter = build_adapter(task, AdapterOptions(kind="tip_adapter_f")).double()
     g, h, result = gradients(adapter, task, options)
@@ -86,7 +85,7 @@ def test_global_ratio(task):
 
 
 def test_rowwise_ratio(task):
-    task = double(task)
+    task = in_double(task)
     options = ConstraintOptions(
         weight=0.4, perturbation_weight=10.0, combination="ratio", norm="rowwise"
     )
@@ -97,13 +96,10 @@ def test_rowwise_ratio(task):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_one_shot_gives_coincidence_only(bundle, kind):
-    from vlm_adapters.tasks import few_shot_task
-
     task = few_shot_task(bundle, shots=1, seed=2)
     adapter = build_adapter(task, AdapterOptions(kind=kind))
-    terms = Consistency(ConstraintOptions(weight=1, perturbation_weight=100), 20.0).terms(
-        adapter, *batch(task)
-    )
+    constraint = Consistency(ConstraintOptions(weight=1, perturbation_weight=100), 20.0)
+    terms = constraint.terms(adapter, adapter.step(*batch(task)), *batch(task))
     assert terms[0].item() > 0
     assert terms[1].item() == 0
 
@@ -121,8 +117,10 @@ def test_a_batch_of_one_class_leaves_finite_gradients(task, kind, combination):
 def test_zero_weight_is_plain_cross_entropy(task):
     adapter = build_adapter(task, AdapterOptions(kind="taskres"))
     features, labels = batch(task)
-    loss = cross_entropy(adapter(features), labels)
+    step = adapter.step(features, labels)
+    loss = cross_entropy(step.logits, labels)
     (g,) = torch.autograd.grad(loss, adapter.residual, retain_graph=True)
-    terms = Consistency(ConstraintOptions(weight=0), 20.0).backward(loss, adapter, features, labels)
+    constraint = Consistency(ConstraintOptions(weight=0), 20.0)
+    terms = constraint.backward(loss, adapter, step, features, labels)
     assert terms == (0.0, 0.0)
     torch.testing.assert_close(adapter.residual.grad, g, rtol=0, atol=0)

@@ -1,10 +1,16 @@
 """Accuracy and the search, against brute force."""
 
+import dataclasses
+
 import pytest
 import torch
+from application.helpers import method
+from vlm_adapters import evaluation, training
 from vlm_adapters.adapters import TipAdapterF, build_adapter, tip_adapter
-from vlm_adapters.config import AdapterOptions
-from vlm_adapters.evaluation import accuracy, evaluate, search
+from vlm_adapters.evaluation import ORACLE, accuracy, evaluate, search
+from vlm_adapters.options import AdapterOptions
+from vlm_adapters.training import train
+from vlm_adapters.training_state import Trained
 
 OPTIONS = AdapterOptions(kind="tip_adapter_f", search_sharpness=7.0, search_cache_weight=200.0)
 
@@ -32,32 +38,134 @@ def test_search_equals_brute_force(task, monkeypatch):
     grid, table = adapter.search_grid(), {}
     for sharpness in grid.sharpness:
         for weight in grid.cache_weight:
-            adapter.sharpness, adapter.cache_weight = sharpness, weight
-            table[sharpness, weight] = accuracy(adapter, task.val_features, task.val_labels)
+            other = adapter.with_factors(sharpness, weight)
+            table[sharpness, weight] = accuracy(other, task.val_features, task.val_labels)
     assert len(set(table.values())) > 2
     assert found == max(table, key=table.__getitem__)  # the first of equals
 
 
 def test_search_leaves_the_adapter_alone(task):
     adapter = TipAdapterF.build(task, OPTIONS)
-    search(adapter, task.val_features, task.val_labels)
-    assert (adapter.sharpness, adapter.cache_weight) == (OPTIONS.sharpness, OPTIONS.cache_weight)
+    before = adapter.keys.detach().clone()
+    factors = search(adapter, task.val_features, task.val_labels)
+    assert factors != (OPTIONS.sharpness, OPTIONS.cache_weight)
+    assert adapter.options == OPTIONS
+    torch.testing.assert_close(adapter.keys.detach(), before, rtol=0, atol=0)
 
 
-def test_protocols(task):
-    plain = evaluate(build_adapter(task, AdapterOptions(kind="taskres")), task)
-    cache = evaluate(build_adapter(task, OPTIONS), task)
-    assert list(plain) == ["last"]
-    assert list(cache) == ["last", "last+val_search"]
-    assert cache["last"] != cache["last+val_search"]
+def test_protocols_of_an_adapter_without_training(task):
+    plain = evaluate(Trained(build_adapter(task, AdapterOptions(kind="taskres"))), task)
+    cache = evaluate(Trained(build_adapter(task, OPTIONS)), task)
+    assert list(plain.accuracies) == ["last"]
+    assert list(cache.accuracies) == ["last", "last+val_search"]
+    assert cache.accuracies["last"] != cache.accuracies["last+val_search"]
 
 
 def test_search_reads_validation_images_only(task):
-    import dataclasses
-
     blind = dataclasses.replace(task, test_labels=torch.zeros_like(task.test_labels))
-    results = [build_adapter(task, OPTIONS) for _ in range(2)]
-    evaluate(results[0], task)
-    evaluate(results[1], blind)
-    assert results[0].sharpness == results[1].sharpness
-    assert results[0].cache_weight == results[1].cache_weight
+    seen = evaluate(Trained(build_adapter(task, OPTIONS)), task)
+    unseen = evaluate(Trained(build_adapter(task, OPTIONS)), blind)
+    assert seen.factors == unseen.factors
+    assert seen.accuracies != unseen.accuracies
+
+
+CHOSEN = {"taskres": 0.05, "tip_adapter_f": 0.05, "clip_adapter": 0.02}
+
+
+@pytest.fixture
+def trained(task, request):
+    """A training that noted every epoch's tensors by the way."""
+    preset, epochs = request.param, []
+
+    def watch(watched, task, epoch, **options):
+        tensors = {name: t.clone() for name, t in watched.adapter.state_dict().items()}
+        epochs.append(tensors)
+        return real(watched, task, epoch, **options)
+
+    real = training._watch
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(training, "_watch", watch)
+        chosen = method(preset, epochs=12, learning_rate=CHOSEN[preset])
+        return train(task, chosen, follow_test=True), epochs
+
+
+@pytest.mark.parametrize("trained", CHOSEN, indirect=True)
+def test_the_best_epochs_are_the_first_of_equals(task, trained):
+    trained, epochs = trained
+    for best, images in (
+        (trained.best_val, (task.val_features, task.val_labels)),
+        (trained.best_test, (task.test_features, task.test_labels)),
+    ):
+        accuracies = [accuracy(trained.adapter.at(tensors), *images) for tensors in epochs]
+        assert best.accuracy == max(accuracies)
+        assert best.epoch == accuracies.index(max(accuracies))
+        for name, tensor in best.tensors.items():
+            torch.testing.assert_close(tensor, epochs[best.epoch][name], rtol=0, atol=0)
+    assert [entry.val_accuracy for entry in trained.log] == [
+        accuracy(trained.adapter.at(tensors), task.val_features, task.val_labels)
+        for tensors in epochs
+    ]
+
+
+@pytest.mark.parametrize("trained", ["tip_adapter_f"], indirect=True)
+def test_every_protocol_of_a_cache_model(task, trained, monkeypatch):
+    monkeypatch.setattr(tip_adapter, "SHARPNESS_STEPS", 20)
+    trained, epochs = trained
+    test, last = (task.test_features, task.test_labels), trained.adapter
+    found = evaluate(trained, task, every=True)
+    val = (task.val_features, task.val_labels)
+    searches = {
+        "last+val_search": (last, val),
+        "last+all_val_search": (last, task.all_val),
+        "oracle:best_test+test_search": (last.at(epochs[trained.best_test.epoch]), test),
+    }
+    expected = {"last": accuracy(last, *test)}
+    expected["best_val"] = accuracy(last.at(epochs[trained.best_val.epoch]), *test)
+    expected["oracle:best_test"] = trained.best_test.accuracy
+    for name, (adapter, images) in searches.items():
+        factors = search(adapter, *images)
+        assert found.factors[name] == factors
+        expected[name] = accuracy(adapter.with_factors(*factors), *test)
+    assert found.accuracies == expected
+    assert expected["oracle:best_test+test_search"] >= max(expected.values())
+    oracles = {name for name in expected if name.startswith(ORACLE)}
+    assert oracles == {"oracle:best_test", "oracle:best_test+test_search"}
+
+
+@pytest.mark.parametrize("trained", ["tip_adapter_f", "taskres"], indirect=True)
+def test_oracles_only_when_asked_for(task, trained, monkeypatch):
+    monkeypatch.setattr(tip_adapter, "SHARPNESS_STEPS", 20)
+    trained, _ = trained
+    cache = trained.best_val.tensors.keys() == {"text", "keys", "cached_labels"}
+    expected = {"last", "best_val"} | ({"last+val_search"} if cache else set())
+    assert set(evaluate(trained, task).accuracies) == expected
+    plain = dataclasses.replace(trained, best_test=None)
+    without_split = dataclasses.replace(task, all_val=None)
+    assert set(evaluate(plain, without_split, every=True).accuracies) == expected
+    every = set(evaluate(trained, task, every=True).accuracies)
+    assert {"oracle:best_test"} < every - expected or not cache
+    assert "oracle:best_test" in every
+
+
+def test_accuracy_in_parts(task, monkeypatch):
+    adapter = build_adapter(task, AdapterOptions(kind="taskres"))
+    whole = accuracy(adapter, task.test_features, task.test_labels)
+    factors = search(TipAdapterF.build(task, OPTIONS), task.val_features, task.val_labels)
+    monkeypatch.setattr(evaluation, "ROWS", 8)
+    assert accuracy(adapter, task.test_features, task.test_labels) == whole
+    assert search(TipAdapterF.build(task, OPTIONS), task.val_features, task.val_labels) == factors
+    assert accuracy(adapter, task.test_features[:0], task.test_labels[:0]) == 0
+
+
+def test_search_of_a_restricted_cache(task, monkeypatch):
+    monkeypatch.setattr(tip_adapter, "SHARPNESS_STEPS", 10)
+    adapter = TipAdapterF.build(task, OPTIONS).restrict(torch.tensor([4, 1, 0]))
+    kept = torch.isin(task.val_labels, torch.tensor([0, 1, 4]))
+    places = torch.tensor([2, 1, -1, -1, 0])
+    images = task.val_features[kept], places[task.val_labels[kept]]
+    grid = adapter.search_grid()
+    table = {
+        (sharpness, weight): accuracy(adapter.with_factors(sharpness, weight), *images)
+        for sharpness in grid.sharpness for weight in grid.cache_weight
+    }  # fmt: skip
+    assert search(adapter, *images) == max(table, key=table.__getitem__)

@@ -3,8 +3,12 @@
 import dataclasses
 
 import pytest
+import torch
+from application.rank_work import shrink
 from vlm_adapters.config import load_methods
 from vlm_adapters.experiments import plan_jobs, run_jobs
+from vlm_adapters.parallel import run_all
+from vlm_adapters.results.run_files import ADAPTER
 
 
 @pytest.fixture
@@ -22,20 +26,34 @@ def test_jobs_are_nested_and_know_their_epochs(jobs):
     assert [job.epochs for job in jobs] == [0, 3, 3, 0, 3, 3]
 
 
-def test_processes_change_nothing(bundle, jobs):
+def test_processes_change_nothing(source, jobs, tmp_path):
     def results(processes):
         finished = []
-        runs = run_jobs(bundle, jobs, processes=processes, on_run=finished.append)
-        assert sorted(map(id, finished)) == sorted(map(id, jobs))
-        return [dataclasses.replace(run, seconds=0.0) for run in runs]
+        mine = [
+            job._replace(folder=tmp_path / str(processes) / job.preset / str(job.shots))
+            for job in jobs
+        ]
+        runs = run_jobs(source, mine, processes=processes, on_run=finished.append)
+        assert sorted(map(id, finished)) == sorted(map(id, mine))
+        adapters = [(job.folder / ADAPTER).read_bytes() for job in mine]
+        return [dataclasses.replace(run, seconds=0.0) for run in runs], adapters
 
-    alone = results(1)
+    alone, adapters = results(1)
     assert [run.preset for run in alone] == [job.preset for job in jobs]
-    assert alone == results(2)
+    assert len(set(adapters)) == 5  # zero-shot is the same with one shot and with two
+    assert (alone, adapters) == results(2)
 
 
-def test_an_error_in_a_process_keeps_its_text(bundle):
+@pytest.mark.parametrize("flush", [False, True])
+def test_denormals_are_kept_or_flushed_in_every_process(flush):
+    torch.set_flush_denormal(flush)
+    results = [list(run_all(shrink, 1e-40, [0.5, 0.25], jobs=jobs)) for jobs in (1, 2)]
+    assert results[0] == results[1]
+    assert (results[0] == [0, 0]) == flush
+
+
+def test_an_error_in_a_process_keeps_its_text(source):  # last: it ends the processes
     overrides = ["tip_adapter_f.training.learning_rate=1e20", "tip_adapter_f.training.epochs=3"]
     methods = load_methods(["tip_adapter_f"], overrides=overrides)
     with pytest.raises(ValueError, match=r"The loss should be finite"):
-        run_jobs(bundle, plan_jobs(methods, [1], [1]), processes=2)
+        run_jobs(source, plan_jobs(methods, [1], [1]), processes=2)

@@ -1,19 +1,14 @@
 """Schedules, batches, optimisers, and one loop for all of them."""
 
-import dataclasses
 import math
 
 import pytest
 import torch
+from application.helpers import all_images, method
 from vlm_adapters.adapters import TaskRes
-from vlm_adapters.config import TrainingOptions, load_methods
 from vlm_adapters.evaluation import accuracy
-from vlm_adapters.training import _batches, epochs_of, learning_rate, train
-
-
-def method(preset, **training):
-    loaded = load_methods([preset])[preset]
-    return dataclasses.replace(loaded, training=dataclasses.replace(loaded.training, **training))
+from vlm_adapters.options import AdapterOptions, TrainingOptions
+from vlm_adapters.training import _batches, _optimizer, epochs_of, learning_rate, train
 
 
 def test_taskres_schedule():
@@ -59,9 +54,7 @@ def test_weight_decay_is_in_the_gradient_for_adam_and_beside_it_for_adamw(task):
     # Without a gradient Adam's L2 penalty moves by the learning rate whatever its size; AdamW
     # shrinks by learning rate times decay.
     for optimizer, expected in (("adam", 1 - 1e-3), ("adamw", 1 - 1e-3 * 0.5)):
-        from vlm_adapters.training import _optimizer
-
-        adapter = TaskRes(torch.eye(3), 1.0, 1.0)
+        adapter = TaskRes(torch.eye(3), 1.0, AdapterOptions(kind="taskres"))
         torch.nn.init.ones_(adapter.residual)
         step = _optimizer(
             adapter, TrainingOptions(optimizer=optimizer, learning_rate=1e-3, weight_decay=0.5)
@@ -74,26 +67,28 @@ def test_weight_decay_is_in_the_gradient_for_adam_and_beside_it_for_adamw(task):
 @pytest.mark.parametrize("preset", ["taskres", "hc_tr", "tip_adapter_f", "hc_taf"])
 def test_training_learns_and_repeats(task, preset):
     chosen = method(preset, epochs=15, learning_rate=0.05)
-    first, log = train(task, chosen)
-    second, _ = train(task, chosen)
-    assert log[-1].cross_entropy < log[0].cross_entropy
-    assert accuracy(first, task.train_features, task.train_labels) > 60
-    for a, b in zip(first.parameters(), second.parameters(), strict=True):
+    first, second = train(task, chosen), train(task, chosen)
+    assert first.log == second.log
+    assert first.log[-1].cross_entropy < first.log[0].cross_entropy
+    assert accuracy(first.adapter, all_images(task), task.train_labels) > 60
+    pairs = zip(first.adapter.parameters(), second.adapter.parameters(), strict=True)
+    for a, b in pairs:
         torch.testing.assert_close(a, b, rtol=0, atol=0)
 
 
 def test_constraint_changes_training_and_is_logged(task):
-    plain, _ = train(task, method("taskres", epochs=3))
-    constrained, log = train(task, method("hc_tr", epochs=3))
-    assert 0 < log[-1].track_coincidence < 2
-    assert 0 < log[-1].deviating_perturbation < 2
-    assert (plain.residual - constrained.residual).abs().max() > 1e-5
+    plain = train(task, method("taskres", epochs=3))
+    constrained = train(task, method("hc_tr", epochs=3))
+    assert plain.log[-1].track_coincidence == plain.log[-1].deviating_perturbation == 0
+    assert 0 < constrained.log[-1].track_coincidence < 2
+    assert 0 < constrained.log[-1].deviating_perturbation < 2
+    assert (plain.adapter.residual - constrained.adapter.residual).abs().max() > 1e-5
 
 
 def test_frozen_adapters_are_not_trained(task):
-    adapter, log = train(task, load_methods(["zero_shot"])["zero_shot"])
-    assert log == []
-    assert adapter.residual.abs().max() == 0
+    trained = train(task, method("zero_shot"))
+    assert (trained.log, trained.best_val, trained.best_test) == ([], None, None)
+    assert trained.adapter.residual.abs().max() == 0
 
 
 def test_a_loss_that_is_not_finite_stops_training(task):

@@ -3,7 +3,10 @@
 import dataclasses
 
 import pytest
+import torch
+from vlm_adapters import tuning
 from vlm_adapters.config import load_methods
+from vlm_adapters.training import train
 from vlm_adapters.tuning import (
     Plan,
     Trial,
@@ -16,6 +19,10 @@ from vlm_adapters.tuning import (
 )
 
 LR, DECAY, WEIGHT = "training.learning_rate", "training.weight_decay", "constraint.weight"
+
+
+def plan_of(shared, refine, constrain, baseline="taskres", constrained="hc_tr"):
+    return Plan(baseline, shared, constrained, refine, constrain)
 
 
 def test_grid():
@@ -42,14 +49,14 @@ def test_changed():
     )
 
 
-def test_both_sides_get_one_budget(bundle):
+def test_both_sides_get_one_budget(source):
     methods = {
         name: changed(method, {"training.epochs": 2})
         for name, method in load_methods(["taskres", "hc_tr"]).items()
     }
-    plan = Plan("taskres", "hc_tr", {LR: [1e-4, 0.1]}, {LR: [0.5, 2.0]}, {WEIGHT: [0.1, 1.0]})
+    plan = plan_of({LR: [1e-4, 0.1]}, {LR: [0.5, 2.0]}, {WEIGHT: [0.1, 1.0]})
     calls = []
-    trials = tune(bundle, methods, plan, [1], [1, 2], on_trial=lambda: calls.append(1))
+    trials = tune(source, methods, plan, [1], [1, 2], on_trial=lambda: calls.append(1))
     assert len(calls) == 6
     assert [trial.stage for trial in trials] == ["shared"] * 2 + ["refine"] * 2 + ["constrain"] * 2
     start = best(trials[:2]).values[LR]
@@ -59,13 +66,13 @@ def test_both_sides_get_one_budget(bundle):
     ]  # fmt: skip
 
 
-def test_uneven_budgets_are_refused(bundle):
+def test_uneven_budgets_are_refused(source):
     methods = load_methods(["taskres", "hc_tr"])
-    plan = Plan("taskres", "hc_tr", {LR: [1e-3]}, {DECAY: [1.0]}, {WEIGHT: [0.1, 1.0]})
+    plan = plan_of({LR: [1e-3]}, {DECAY: [1.0]}, {WEIGHT: [0.1, 1.0]})
     with pytest.raises(
         ValueError, match=r"`refine` and `constrain` should have as many .* 1 and 2"
     ):
-        tune(bundle, methods, plan, [1], [1])
+        tune(source, methods, plan, [1], [1])
 
 
 def test_shipped_search_gives_both_sides_one_budget_and_other_seeds_than_the_demo():
@@ -100,38 +107,114 @@ def test_tuned_values_are_read_back(tmp_path):
     assert methods["taskres"].training.learning_rate == 0.002346
     assert methods["taskres"].training.weight_decay == 0.5
     assert methods["hc_tr"].constraint.weight == 0.015
-    assert "best of 2 trials: validation accuracy 80.00 %" in path.read_text()
+    assert "# taskres: best of 2 trials, validation accuracy 80.00 %" in path.read_text()
+
+
+def test_tuned_values_of_more_presets_and_of_overrides(tmp_path):
+    trials = [Trial("taskres", "shared", {LR: 0.5, "training.epochs": 7}, 70.0, 1.0)]
+    overrides = ["taskres.title=Mine", "taskres.training.batch_size=9",
+                 "hc_tr.constraint.norm=rowwise", "taskres.training.drop_last=false"]  # fmt: skip
+    path = tmp_path / "tuned.toml"
+    path.write_text(tuned_values(trials, "x", {"taskres": ["tip_adapter_f"]}, overrides))
+    names = ["taskres", "tip_adapter_f", "hc_tr"]
+    taskres, tip, constrained = load_methods(names, tuned=str(path)).values()
+    assert (taskres.title, taskres.training.batch_size, taskres.training.epochs) == ("Mine", 9, 7)
+    assert taskres.training.drop_last is False
+    assert (tip.training.learning_rate, tip.training.epochs, tip.training.batch_size) == (
+        0.5,
+        7,
+        256,
+    )
+    assert constrained.constraint.norm == "rowwise"
 
 
 @pytest.mark.parametrize(
     ("plan", "text"),
     [
         (
-            Plan("taskres", "hc", {LR: [1.0]}, {LR: [1.0]}, {LR: [1.0]}),
+            plan_of({LR: [1.0]}, {LR: [1.0]}, {LR: [1.0]}, constrained="hc"),
             "A plan should name presets",
         ),
-        (Plan("taskres", "hc_tr", {DECAY: [0.0]}, {DECAY: [1.0]}, {LR: [1.0]}), "are not 0. Got"),
-        (Plan("taskres", "hc_tr", {LR: [1e-3]}, {DECAY: [1.0]}, {LR: [1.0]}), "are not 0. Got"),
-        (Plan("taskres", "hc_tr", {"training.rate": [1.0]}, {}, {}), "`training.rate` should be"),
-        (Plan("taskres", "hc_tr", {"rate": [1.0]}, {}, {}), "`rate` should be a key of a preset"),
+        (plan_of({DECAY: [0.0]}, {DECAY: [1.0]}, {LR: [1.0]}), "are not 0. Got"),
+        (plan_of({LR: [1e-3]}, {DECAY: [1.0]}, {LR: [1.0]}), "are not 0. Got"),
+        (plan_of({"training.rate": [1.0]}, {}, {}), "`training.rate` should be"),
+        (plan_of({"rate": [1.0]}, {}, {}), "`rate` should be a key of a preset"),
+        (plan_of({DECAY: [0.1, 0.0]}, {DECAY: [1.0]}, {LR: [1.0]}), "are not 0. Got '.*decay'"),
+        (plan_of({LR: [1]}, {LR: [0.5]}, {LR: [1.0]}), "values with a point. Got '.*_rate'"),
+        (plan_of({LR: [1.0]}, {LR: [0.5]}, {"constraint.wait": [1.0]}), "`constraint.wait` should"),
+        (plan_of({LR: ["fast"]}, {}, {}), "`training.learning_rate` should be of type float. Got"),
+        (plan_of({"training.epochs": [1.5]}, {}, {}), "`training.epochs` should be of type int."),
     ],
 )
-def test_plans_that_make_no_sense(bundle, plan, text):
+def test_plans_that_make_no_sense(source, plan, text):
     methods = {
         name: changed(method, {"training.epochs": 1})
         for name, method in load_methods(["taskres", "hc_tr"]).items()
     }
+    trials = []
     with pytest.raises(ValueError, match=text):
-        tune(bundle, methods, plan, [1], [1])
+        tune(source, methods, plan, [1], [1], on_trial=lambda: trials.append(1))
+    assert trials == []  # it is told before any of them
 
 
-def test_trials_cannot_read_test_images(bundle, monkeypatch):
-    from vlm_adapters import tuning
+def test_a_plan_without_a_constrained_form(source):
+    methods = {"taskres": changed(load_methods(["taskres"])["taskres"], {"training.epochs": 1})}
+    plan = Plan("taskres", {LR: [1e-3, 1e-2]})
+    trials = tune(source, methods, plan, [1], [1])
+    assert [(trial.stage, trial.values) for trial in trials] == [
+        ("shared", {LR: 1e-3}), ("shared", {LR: 1e-2}),
+    ]  # fmt: skip
+    assert plan.trials() == 2
 
+
+def test_a_trial_is_the_mean_over_the_tasks(source):
+    methods = {"taskres": changed(load_methods(["taskres"])["taskres"], {"training.epochs": 2})}
+    [trial] = tune(source, methods, Plan("taskres", {LR: [0.05]}), [1, 2], [1])
+    accuracies, losses = [], []
+    for shots in (1, 2):
+        task = source.task(shots, 1)
+        adapter = train(task, changed(methods["taskres"], {LR: 0.05})).adapter
+        logits = adapter(task.val_features).detach()
+        accuracies.append(100 * float((logits.argmax(1) == task.val_labels).double().mean()))
+        losses.append(float(torch.nn.functional.cross_entropy(logits, task.val_labels)))
+    assert trial.accuracy == pytest.approx(sum(accuracies) / 2)
+    assert trial.cross_entropy == pytest.approx(sum(losses) / 2)
+
+
+def test_what_a_search_needs(tmp_path):
+    path = tmp_path / "plan.toml"
+    path.write_text("""
+        shots = [1, 4]
+        seeds = [2, 3]
+        [one]
+        baseline = "taskres"
+        constrained = "hc_tr"
+        also = ["taskres_official"]
+        [one.shared]
+        "training.learning_rate" = [1e-3]
+        [two]
+        baseline = "taskres"
+        [two.shared]
+    """)
+    search = read_search(str(path))
+    assert search.draws() == [(1, 2), (1, 3), (4, 2), (4, 3)]
+    assert search.presets() == ["taskres", "hc_tr"]
+    assert [plan.also for plan in search.plans] == [["taskres_official"], []]
+    path.write_text("shots = [1]\nseeds = [1]\n[one]\nbase = 1")
+    with pytest.raises(ValueError, match=r"`one.base` should be a known key\. Known are: baseline"):
+        read_search(str(path))
+
+
+def test_trials_cannot_read_test_images(source, monkeypatch):
     seen = []
-    monkeypatch.setattr(tuning, "_validate", lambda tasks, method: seen.extend(tasks) or (1.0, 1.0))
+
+    def train_and_look(task, method):
+        seen.append(task)
+        return train(task, changed(method, {"training.epochs": 1}))
+
+    monkeypatch.setattr(tuning, "train", train_and_look)
     methods = load_methods(["taskres", "hc_tr"])
-    plan = Plan("taskres", "hc_tr", {LR: [1e-3]}, {LR: [1.0]}, {LR: [1e-3]})
-    tune(bundle, methods, plan, [1], [1])
+    plan = plan_of({LR: [1e-3]}, {LR: [1.0]}, {LR: [1e-3]})
+    tune(source, methods, plan, [1], [1])
     assert seen
     assert all(len(task.test_features) == len(task.test_labels) == 0 for task in seen)

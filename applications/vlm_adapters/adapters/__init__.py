@@ -1,24 +1,32 @@
-"""Adapters: classifiers on frozen features. None knows anything of topology."""
+"""Adapters: classifiers on frozen features. None decides anything of topology."""
 
 from __future__ import annotations
 
-from ..config import AdapterOptions
+from ..options import AdapterOptions
 from ..tasks import Task
-from .base import Adapter, SearchGrid, Views
+from .base import Adapter, LinearMap, SearchGrid, Step, Views
+from .clip_adapter import CLIPAdapter
+from .linear_probe import LinearProbe
 from .taskres import TaskRes, ZeroShot
 from .tip_adapter import TipAdapter, TipAdapterF
 
 ADAPTERS: dict[str, type[Adapter]] = {
     "zero_shot": ZeroShot,
+    "linear_probe": LinearProbe,
     "taskres": TaskRes,
     "tip_adapter": TipAdapter,
     "tip_adapter_f": TipAdapterF,
+    "clip_adapter": CLIPAdapter,
 }
 
 __all__ = [
     "ADAPTERS",
     "Adapter",
+    "CLIPAdapter",
+    "LinearMap",
+    "LinearProbe",
     "SearchGrid",
+    "Step",
     "TaskRes",
     "TipAdapter",
     "TipAdapterF",

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar, NamedTuple
+from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 from torch import Tensor, nn
 
-from ..config import AdapterOptions
+from topreg import GramMatrices
+
+from ..options import AdapterOptions
 from ..tasks import Task
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 
 class Views(NamedTuple):
@@ -24,6 +30,34 @@ class Views(NamedTuple):
     target: Tensor
 
 
+class LinearMap(NamedTuple):
+    """``outputs = inputs @ parameter.T``, the only way in which losses reach the parameter.
+
+    Shape:
+        - inputs: (n, d), constant. parameter: (c, d). outputs: (n, c).
+    """
+
+    inputs: Tensor
+    parameter: Tensor
+    outputs: Tensor
+
+
+class Step(NamedTuple):
+    """What a training step needs of one batch, computed once.
+
+    Attributes:
+        logits: (n, k).
+        source: The tuned view of each image (n, m).
+        target: Its counterpart (n, m); None where it follows from the label alone.
+        linear: The linear map behind logits and source, where there is just one.
+    """
+
+    logits: Tensor
+    source: Tensor
+    target: Tensor | None
+    linear: LinearMap | None = None
+
+
 @dataclass(frozen=True)
 class SearchGrid:
     """Values of sharpness and cache weight among which validation data choose."""
@@ -36,19 +70,44 @@ class Adapter(nn.Module, ABC):
     """A classifier on frozen image features of unit length."""
 
     trainable: ClassVar[bool] = True
+    options: AdapterOptions
+    logit_scale: float
 
     @classmethod
     @abstractmethod
-    def build(cls, task: Task, options: AdapterOptions) -> Adapter:
+    def build(cls, task: Task, options: AdapterOptions) -> Self:
         """The adapter at its initial parameters."""
+
+    @classmethod
+    @abstractmethod
+    def from_tensors(
+        cls, tensors: Mapping[str, Tensor], options: AdapterOptions, logit_scale: float
+    ) -> Self:
+        """The adapter whose ``state_dict`` the tensors are."""
 
     @abstractmethod
     def forward(self, features: Tensor) -> Tensor:
         """Logits (n, k) of image features (n, d)."""
 
     @abstractmethod
+    def step(self, features: Tensor, labels: Tensor) -> Step:
+        """Logits and the views of a batch."""
+
+    @abstractmethod
+    def target(self, labels: Tensor) -> Tensor:
+        """The counterpart (n, m) of images of some classes."""
+
     def views(self, features: Tensor, labels: Tensor) -> Views:
         """The two views that the constraint compares."""
+        return Views(features, self.step(features, labels).source, self.target(labels))
+
+    def grams(self, source: Tensor, labels: Tensor) -> GramMatrices | None:
+        """Inner products of the views, where they are cheaper than the views; else None."""
+        return None
+
+    def at(self, tensors: Mapping[str, Tensor]) -> Self:
+        """The same adapter with the tensors of another moment."""
+        return self.from_tensors(tensors, self.options, self.logit_scale)
 
     def search_grid(self) -> SearchGrid | None:
         """What may be searched after training; nothing by default."""

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
-from ..config import AdapterOptions
+from ..options import AdapterOptions
 from ..tasks import Task
-from .base import Adapter, Views
+from .base import Adapter, Step
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 
 class TaskRes(Adapter):
@@ -20,35 +26,52 @@ class TaskRes(Adapter):
 
     text: Tensor
 
-    def __init__(self, text: Tensor, logit_scale: float, residual_scale: float) -> None:
+    def __init__(self, text: Tensor, logit_scale: float, options: AdapterOptions) -> None:
         super().__init__()
         self.register_buffer("text", text)
         self.residual = nn.Parameter(torch.zeros_like(text))
         self.logit_scale = logit_scale
-        self.residual_scale = residual_scale
+        self.options = options
 
     @classmethod
-    def build(cls, task: Task, options: AdapterOptions) -> TaskRes:
+    def build(cls, task: Task, options: AdapterOptions) -> Self:
         """TaskRes on a task's raw class texts."""
-        return cls(task.text_raw, task.logit_scale, options.residual_scale)
+        return cls(task.texts.raw, task.logit_scale, options)
 
-    def classifier(self) -> Tensor:
-        """Class texts (k, d) with their residuals, of unit length."""
-        return normalize(self.text + self.residual_scale * self.residual, dim=1)
+    @classmethod
+    def from_tensors(
+        cls, tensors: Mapping[str, Tensor], options: AdapterOptions, logit_scale: float
+    ) -> Self:
+        """The adapter whose ``state_dict`` the tensors are."""
+        adapter = cls(tensors["text"], logit_scale, options)
+        adapter.load_state_dict(dict(tensors))
+        return adapter
+
+    def texts(self) -> Tensor:
+        """Class texts (k, d) with their residuals."""
+        return self.text + self.options.residual_scale * self.residual
 
     def forward(self, features: Tensor) -> Tensor:
         """Logits (n, k) of image features (n, d) of unit length."""
-        return self.logit_scale * features @ self.classifier().T
+        return self.logit_scale * features @ normalize(self.texts(), dim=1).T
 
-    def views(self, features: Tensor, labels: Tensor) -> Views:
-        """Images beside the tuned text of their class."""
-        return Views(features, features, self.classifier().index_select(0, labels))
+    def step(self, features: Tensor, labels: Tensor) -> Step:
+        """Logits; images beside the tuned text of their class."""
+        texts = self.texts()
+        classifier = normalize(texts, dim=1)
+        views = classifier if self.options.normalize == "both" else texts
+        logits = self.logit_scale * features @ classifier.T
+        return Step(logits, features, views.index_select(0, labels))
 
-    def restrict(self, classes: Tensor) -> TaskRes:
+    def target(self, labels: Tensor) -> Tensor:
+        """The tuned text of each class."""
+        texts = self.texts()
+        views = normalize(texts, dim=1) if self.options.normalize == "both" else texts
+        return views.index_select(0, labels)
+
+    def restrict(self, classes: Tensor) -> Self:
         """The same for some of the classes."""
-        smaller = type(self)(self.text[classes], self.logit_scale, self.residual_scale)
-        smaller.residual = nn.Parameter(self.residual.detach()[classes])
-        return smaller
+        return self.at({name: tensor[classes] for name, tensor in self.state_dict().items()})
 
 
 class ZeroShot(TaskRes):
@@ -57,6 +80,6 @@ class ZeroShot(TaskRes):
     trainable = False
 
     @classmethod
-    def build(cls, task: Task, options: AdapterOptions) -> ZeroShot:
+    def build(cls, task: Task, options: AdapterOptions) -> Self:
         """Zero-shot classification by Tip-Adapter's normalised texts."""
-        return cls(task.text_normalized, task.logit_scale, 0.0)
+        return cls(task.texts.normalized, task.logit_scale, options)

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import normalize
 
-from topreg import exponential_affinity, label_indicators
+from topreg import GramMatrices, gram_matrix, label_indicators
 
-from ..config import AdapterOptions
+from ..options import AdapterOptions
 from ..tasks import Task
-from .base import Adapter, SearchGrid, Views
+from .base import Adapter, LinearMap, SearchGrid, Step
+from .class_sums import ClassSums
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -25,7 +27,7 @@ class TipAdapter(Adapter):
     """Logits ``scale * x . w + cache_weight * exp(-sharpness (1 - x . keys)) @ values``.
 
     Shape:
-        - text: (k, d), unit length. keys: (c, d). cached_labels: (c,), int64.
+        - text: (k, d), unit length. keys: (c, d). cached_labels: (c,), int64; -1 votes for none.
     """
 
     trainable = False
@@ -42,34 +44,67 @@ class TipAdapter(Adapter):
         self.keys = nn.Parameter(keys.clone(), requires_grad=self.trainable)
         self.logit_scale = logit_scale
         self.options = options
-        self.sharpness = options.sharpness
-        self.cache_weight = options.cache_weight
+        self.class_sums = ClassSums(cached_labels, len(text))
 
     @classmethod
     def build(cls, task: Task, options: AdapterOptions) -> Self:
-        """A cache whose keys are the normalised training features."""
-        keys = normalize(task.train_features, dim=1)
-        return cls(task.text_normalized, keys, task.train_labels, task.logit_scale, options)
+        """A cache whose keys are the training images, averaged over their views."""
+        return cls(
+            task.texts.normalized, task.train.keys(), task.train_labels, task.logit_scale, options
+        )
 
-    def affinity(self, features: Tensor) -> Tensor:
+    @classmethod
+    def from_tensors(
+        cls, tensors: Mapping[str, Tensor], options: AdapterOptions, logit_scale: float
+    ) -> Self:
+        """The adapter whose ``state_dict`` the tensors are."""
+        return cls(tensors["text"], tensors["keys"], tensors["cached_labels"], logit_scale, options)
+
+    def with_factors(self, sharpness: float, cache_weight: float) -> Self:
+        """The same cache with other factors.
+
+        Args:
+            sharpness: Of the affinity.
+            cache_weight: Of the cache's prediction.
+
+        Returns:
+            A new adapter.
+        """
+        options = replace(self.options, sharpness=sharpness, cache_weight=cache_weight)
+        return self.from_tensors(self.state_dict(), options, self.logit_scale)
+
+    def affinity(self, similarities: Tensor) -> Tensor:
         """Affinity (n, c) of images to the cached keys."""
-        return exponential_affinity(features, self.keys, sharpness=self.sharpness)
+        sharpness = self.options.sharpness
+        return torch.exp(sharpness * similarities - sharpness)
 
-    def values(self, dtype: torch.dtype) -> Tensor:
-        """One-hot labels (c, k) of the cached images."""
-        classes = torch.arange(len(self.text), device=self.text.device)
-        return label_indicators(self.cached_labels, classes, dtype=dtype)
+    def logits(self, features: Tensor, affinity: Tensor) -> Tensor:
+        """Logits (n, k) of images from their affinities."""
+        weight = self.options.cache_weight * self.logit_scale / PUBLISHED_SCALE
+        zero_shot = self.logit_scale * features @ self.text.T
+        return zero_shot + weight * self.class_sums(affinity)
 
     def forward(self, features: Tensor) -> Tensor:
         """Logits (n, k) of image features (n, d) of unit length."""
-        weight = self.cache_weight * self.logit_scale / PUBLISHED_SCALE
-        zero_shot = self.logit_scale * features @ self.text.T
-        return zero_shot + weight * self.affinity(features) @ self.values(features.dtype)
+        return self.logits(features, self.affinity(features @ self.keys.T))
 
-    def views(self, features: Tensor, labels: Tensor) -> Views:
-        """Affinities beside the indicators of the images' labels, both over the cached keys."""
-        indicators = label_indicators(labels, self.cached_labels, dtype=features.dtype)
-        return Views(features, self.affinity(features), indicators)
+    def step(self, features: Tensor, labels: Tensor) -> Step:
+        """Logits; affinities, whose counterpart are the indicators of the images' labels."""
+        similarities = features @ self.keys.T
+        affinity = self.affinity(similarities)
+        linear = LinearMap(features, self.keys, similarities)
+        return Step(self.logits(features, affinity), affinity, None, linear)
+
+    def target(self, labels: Tensor) -> Tensor:
+        """Which cached keys have each label."""
+        return label_indicators(labels, self.cached_labels, dtype=self.keys.dtype)
+
+    def grams(self, source: Tensor, labels: Tensor) -> GramMatrices:
+        """Inner products with indicators are class sums; those of indicators are class counts."""
+        cross = self.class_sums(source).index_select(1, labels)
+        counts = self.class_sums.counts.to(source.dtype)[labels]
+        target = torch.where(labels[:, None] == labels[None, :], counts[:, None], 0.0)
+        return GramMatrices(gram_matrix(source), cross, target)
 
     def search_grid(self) -> SearchGrid:
         """The official grid: equal steps from 0.1, the upper end left out."""
@@ -82,12 +117,11 @@ class TipAdapter(Adapter):
         """All keys stay; labels outside ``classes`` vote for none of them."""
         places = torch.full((len(self.text),), -1, device=classes.device)
         places[classes] = torch.arange(len(classes), device=classes.device)
-        smaller = type(self)(
-            self.text[classes], self.keys.detach(), places[self.cached_labels],
-            self.logit_scale, self.options,
-        )  # fmt: skip
-        smaller.sharpness, smaller.cache_weight = self.sharpness, self.cache_weight
-        return smaller
+        voting = self.cached_labels >= 0
+        labels = torch.where(voting, places[self.cached_labels.clamp(min=0)], -1)
+        return type(self)(
+            self.text[classes], self.keys.detach(), labels, self.logit_scale, self.options
+        )
 
 
 class TipAdapterF(TipAdapter):

@@ -60,8 +60,12 @@ class FeatureBundle:
         _check_tensor("text_normalized", self.text_normalized, (classes, width), torch.float32)
         _check_range("labels", self.labels, classes)
         _check_range("subsets", self.subsets, len(SUBSETS))
-        if self.subsets.unique().numel() < len(SUBSETS):
-            raise ValueError(f"`subsets` should have images of each of {', '.join(SUBSETS)}.")
+        empty = [name for k, name in enumerate(SUBSETS) if not (self.subsets == k).any()]
+        if empty:
+            raise ValueError(
+                f"`subsets` should have images of each of {', '.join(SUBSETS)}. "
+                f"Got none of {empty[0]}."
+            )
         if not (math.isfinite(self.logit_scale) and self.logit_scale > 0):
             raise ValueError(
                 f"`logit_scale` should be positive and finite. Got {self.logit_scale}."

@@ -1,4 +1,4 @@
-"""Features of image files."""
+"""Features of image files, one or more views of each."""
 
 from __future__ import annotations
 
@@ -6,14 +6,18 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import torch
 from torch import Tensor
 
 from ..backbones.base import Backbone
+from .views import CENTRE, View
 
-__all__ = ["Progress", "extract_features"]
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+__all__ = ["Progress", "extract_features", "extract_views", "read_image"]
 
 Progress: TypeAlias = Callable[[int, int], None]
 """Called with the number of images done and the number of all images."""
@@ -28,7 +32,7 @@ def extract_features(
     num_workers: int = 2,
     progress: Progress | None = None,
 ) -> Tensor:
-    """Encode image files.
+    """Encode one centre view of each image file.
 
     Args:
         backbone: Frozen encoder.
@@ -48,16 +52,55 @@ def extract_features(
     Shape:
         - Output: :math:`(n, d)`.
     """
+    views = extract_views(
+        backbone, root, paths, CENTRE,
+        batch_size=batch_size, num_workers=num_workers, progress=progress,
+    )  # fmt: skip
+    return views[:, 0]
+
+
+def extract_views(
+    backbone: Backbone,
+    root: str | os.PathLike[str],
+    paths: Sequence[str],
+    view: View,
+    *,
+    batch_size: int = 64,
+    num_workers: int = 2,
+    progress: Progress | None = None,
+) -> Tensor:
+    """Encode every view of each image file.
+
+    Args:
+        backbone: Frozen encoder.
+        root: Image folder.
+        paths: Files below ``root``.
+        view: Which views.
+        batch_size: Views per call of the encoder, all views of an image together.
+        num_workers: Threads that read and preprocess the next batch meanwhile.
+        progress: Called after every batch with the images done and the images in all.
+
+    Returns:
+        Features, not normalised, float32, on the CPU.
+
+    Raises:
+        FileNotFoundError: If an image is missing.
+        ValueError: If an image cannot be read, or ``batch_size`` or ``num_workers`` is below 1.
+
+    Shape:
+        - Output: :math:`(n, v, d)` for v views.
+    """
     for name, value in (("batch_size", batch_size), ("num_workers", num_workers)):
         if value < 1:
             raise ValueError(f"`{name}` should be 1 or more. Got {value}.")
-    features = torch.empty(len(paths), backbone.dimension)
+    features = torch.empty(len(paths), view.views, backbone.dimension)
+    size = max(1, batch_size // view.views)
     done = 0
     with ThreadPoolExecutor(num_workers) as pool:
-        for images in _batches(pool, backbone, Path(root), paths, batch_size):
+        for images in _batches(pool, backbone, Path(root), paths, view, size):
             with torch.inference_mode():
-                encoded = backbone.encode_image(images)
-            features[done : done + len(images)] = encoded
+                encoded = backbone.encode_image(images.flatten(0, 1))
+            features[done : done + len(images)] = encoded.unflatten(0, images.shape[:2])
             done += len(images)
             if progress is not None:
                 progress(done, len(paths))
@@ -65,13 +108,18 @@ def extract_features(
 
 
 def _batches(
-    pool: ThreadPoolExecutor, backbone: Backbone, root: Path, paths: Sequence[str], size: int
+    pool: ThreadPoolExecutor,
+    backbone: Backbone,
+    root: Path,
+    paths: Sequence[str],
+    view: View,
+    size: int,
 ) -> Iterator[Tensor]:
     """Preprocessed batches; while one is in use the threads read the next, and no further."""
 
     def submit(start: int) -> list[Future[Tensor]]:
         batch = paths[start : start + size]
-        return [pool.submit(_load, backbone, root, path) for path in batch]
+        return [pool.submit(_load, backbone, root, path, view) for path in batch]
 
     ahead = submit(0)
     for start in range(size, len(paths) + size, size):
@@ -79,9 +127,26 @@ def _batches(
         yield torch.stack([future.result() for future in current])
 
 
-def _load(backbone: Backbone, root: Path, path: str) -> Tensor:
-    """Read and preprocess one image."""
-    from PIL import Image
+def _load(backbone: Backbone, root: Path, path: str, view: View) -> Tensor:
+    """Read one image and make its views (v, 3, h, w)."""
+    return view(read_image(root, path), backbone, path)
+
+
+def read_image(root: Path, path: str) -> Image:
+    """Read one image.
+
+    Args:
+        root: Image folder.
+        path: File below it.
+
+    Returns:
+        The image in RGB.
+
+    Raises:
+        FileNotFoundError: If it is missing.
+        ValueError: If it cannot be read.
+    """
+    import PIL.Image
 
     file = root / path
     if not file.is_file():
@@ -90,10 +155,9 @@ def _load(backbone: Backbone, root: Path, path: str) -> Tensor:
             "Is this the image folder, and is the archive unpacked in full?"
         )
     try:
-        with Image.open(file) as image:
-            rgb = image.convert("RGB")
-    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
+        with PIL.Image.open(file) as image:
+            return image.convert("RGB")
+    except (OSError, SyntaxError, PIL.Image.DecompressionBombError) as error:
         raise ValueError(
             f"`paths` should name readable images. Got {path!r}: {error}. Copy the file again."
         ) from error
-    return backbone.preprocess(rgb)

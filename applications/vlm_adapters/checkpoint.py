@@ -1,0 +1,112 @@
+"""The state of a training, as a safetensors file."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ._files import json_hash, read_tensors, write_tensors
+from .options import Method
+from .tasks import Task
+from .training_state import Best, Epoch, Training
+
+KEY = "vlm_adapters.checkpoint"
+BEST = ("best_val", "best_test")
+
+
+def save_checkpoint(
+    file: Path,
+    training: Training,
+    identity: str,
+) -> None:
+    """Write everything that the next epoch depends on.
+
+    Args:
+        file: Where to write; its folder is made.
+        training: After an epoch.
+        identity: From :func:`training_identity`.
+    """
+    trained, optimizer = training.trained, training.optimizer
+    tensors = {"generator": training.generator.get_state()}
+    tensors |= {f"adapter.{name}": t for name, t in trained.adapter.state_dict().items()}
+    for number, state in optimizer.state_dict()["state"].items():
+        tensors |= {f"optimizer.{number}.{name}": value for name, value in state.items()}
+    content: dict[str, Any] = {"identity": identity, "log": trained.log}
+    for name in BEST:
+        best = getattr(trained, name)
+        if best is not None:
+            content[name] = [best.epoch, best.accuracy]
+            tensors |= {f"{name}.{key}": tensor for key, tensor in best.tensors.items()}
+    file.parent.mkdir(parents=True, exist_ok=True)
+    write_tensors(file, tensors, {KEY: json.dumps(content)})
+
+
+def load_checkpoint(
+    file: Path,
+    training: Training,
+    identity: str,
+) -> None:
+    """Put a training into the state of a checkpoint.
+
+    Args:
+        file: What :func:`save_checkpoint` wrote.
+        training: One that has not begun.
+        identity: From :func:`training_identity`.
+
+    Raises:
+        ValueError: If the file is damaged, or of another run.
+    """
+    trained, optimizer = training.trained, training.optimizer
+    metadata, tensors = read_tensors(file)
+    try:
+        content = json.loads(metadata[KEY])
+        same = content["identity"] == identity
+        if same:
+            trained.adapter.load_state_dict(_below(tensors, "adapter"))
+            state: dict[int, dict[str, torch.Tensor]] = {}
+            for name, tensor in _below(tensors, "optimizer").items():
+                number, key = name.split(".", 1)
+                state.setdefault(int(number), {})[key] = tensor
+            if len(state) != sum(len(group["params"]) for group in optimizer.param_groups):
+                raise KeyError("optimizer")
+            optimizer.load_state_dict(optimizer.state_dict() | {"state": state})
+            training.generator.set_state(tensors["generator"])
+            trained.log = [Epoch(*entry) for entry in content["log"]]
+            for name in BEST:
+                if name in content:
+                    epoch, reached = content[name]
+                    setattr(trained, name, Best(epoch, reached, _below(tensors, name)))
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise ValueError(
+            f"`{file}` should be a checkpoint of a training. Got {type(error).__name__}: {error}. "
+            "Remove it to begin anew."
+        ) from None
+    if not same:
+        raise ValueError(
+            f"`{file}` should be of a run with these settings. Got a checkpoint of another. "
+            "Remove it to begin anew, or choose another folder."
+        )
+
+
+def training_identity(task: Task, method: Method, *more: object) -> str:
+    """Hash of what must agree for a training to go on.
+
+    Args:
+        task: Its task, of whose features only the hashes of the draw and the logit scale count.
+        method: Its method.
+        more: What else it depends on, above all its features.
+
+    Returns:
+        64 digits.
+    """
+    return json_hash([asdict(method), task.hashes, task.shots, task.seed, task.logit_scale, more])
+
+
+def _below(tensors: dict[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:
+    """The tensors whose names begin with a prefix, without it."""
+    head = f"{prefix}."
+    return {n.removeprefix(head): t for n, t in tensors.items() if n.startswith(head)}

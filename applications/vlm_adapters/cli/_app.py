@@ -1,0 +1,179 @@
+"""The application: errors in one line, exit codes, progress bars."""
+
+from __future__ import annotations
+
+import functools
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NoReturn, ParamSpec
+
+import torch
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TimeElapsedColumn
+
+app = typer.Typer(
+    add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False,
+    help="Adapters for vision-language models, with and without homology consistency.",
+)  # fmt: skip
+errors = Console(stderr=True, soft_wrap=True, highlight=False, markup=False)
+
+P = ParamSpec("P")
+USAGE, FAILURE, INTERRUPTED = 2, 1, 130
+
+
+class Interrupted(Exception):
+    """Ctrl-C."""
+
+
+class UsageError(Exception):
+    """What the user asked for cannot be done as asked."""
+
+
+def run() -> NoReturn:
+    """Run the command line; errors are one line, exit code 2 for usage and 1 for failure."""
+    _run(functools.partial(app, prog_name="vlm-adapters"))
+
+
+def run_app(function: Callable[..., None]) -> NoReturn:
+    """Run one function as a command line of its own, with the same errors.
+
+    Args:
+        function: Its parameters are the options.
+    """
+    script = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+    command(function.__name__, script)(function)
+    _run(script)
+
+
+def _run(program: Callable[[], None]) -> NoReturn:
+    """Run a program; its errors are one line."""
+    torch.set_flush_denormal(True)  # saturated softmax gradients are denormal, and slow
+    try:
+        program()
+    except UsageError as error:
+        _stop(str(error), USAGE)
+    except Interrupted:
+        _stop("Interrupted. What was done is kept: the same command goes on from there.",
+              INTERRUPTED)  # fmt: skip
+    except (ValueError, TypeError, RuntimeError, OSError, ImportError) as error:
+        _stop(str(error), FAILURE)
+    sys.exit(0)
+
+
+def _stop(message: str, code: int) -> NoReturn:
+    """One line on standard error, and the exit code."""
+    errors.print(f"Error: {' '.join(message.split())}")
+    sys.exit(code)
+
+
+def command(
+    name: str, group: typer.Typer = app
+) -> Callable[[Callable[P, None]], Callable[P, None]]:
+    """Adds a function to the commands; Ctrl-C within it is told in our words, not typer's.
+
+    Args:
+        name: Of the command.
+        group: Application or group of commands.
+
+    Returns:
+        A decorator.
+    """
+
+    def decorate(function: Callable[P, None]) -> Callable[P, None]:
+        @functools.wraps(function)
+        def wrapped(*args: P.args, **kwargs: P.kwargs) -> None:
+            try:
+                function(*args, **kwargs)
+            except KeyboardInterrupt:
+                raise Interrupted from None
+
+        group.command(name)(wrapped)
+        return wrapped
+
+    return decorate
+
+
+@app.callback()
+def _group() -> None:
+    """Keeps the name of a command obligatory."""
+
+
+@contextmanager
+def as_usage() -> Iterator[None]:
+    """Errors in what the user wrote are errors of usage."""
+    try:
+        yield
+    except (ValueError, FileNotFoundError) as error:
+        raise UsageError(str(error)) from error
+
+
+def numbers(option: str, text: str) -> list[int]:
+    """A comma list of positive whole numbers, each once."""
+    try:
+        found = [int(part) for part in text.split(",")]
+    except ValueError:
+        found = []
+    if not found or min(found) < 1 or len(set(found)) < len(found):
+        raise UsageError(
+            f"`{option}` should be a comma list of distinct positive numbers. Got {text!r}."
+        )
+    return found
+
+
+def writable_folder(path: Path, requirement: str = "should be a folder") -> Path:
+    """Make a folder, and try to write into it, before the work begins."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path):
+            return path
+    except OSError as error:
+        raise UsageError(f"`--out` {requirement}. Got {path}: {error.strerror}.") from None
+
+
+def writable_file(path: Path) -> Path:
+    """Refuse a file that cannot be written, before the work begins."""
+    if path.is_dir():
+        raise UsageError(f"`--out` should be a file. Got {path}, a folder.")
+    writable_folder(path.parent, "should lie in a writable folder")
+    return path
+
+
+@contextmanager
+def progress_bar(what: str, total: int | None) -> Iterator[Callable[..., None]]:
+    """A progress bar on standard error; call it with how many steps are done."""
+    bar = Progress(
+        "{task.description}", BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
+        console=Console(stderr=True),
+    )  # fmt: skip
+    with bar:
+        task = bar.add_task(what, total=total)
+
+        def advance(steps: int = 1, total: int | None = None) -> None:
+            bar.update(task, advance=steps, total=total)
+
+        yield advance
+
+
+@contextmanager
+def image_progress() -> Iterator[Callable[[int, int], None]]:
+    """A progress bar for each entry of features; called with images done and images in all."""
+    bar = Progress(
+        "{task.description}", BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
+        console=Console(stderr=True),
+    )  # fmt: skip
+    with bar:
+        tasks: list[TaskID] = []
+        before = left = 0
+
+        def show(done: int, total: int) -> None:
+            nonlocal before, left
+            if left == 0 or done <= before:  # an entry begins
+                tasks.append(bar.add_task("images", total=total))
+            before, left = done, total - done
+            bar.update(tasks[-1], completed=done)
+
+        yield show

@@ -1,0 +1,153 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from ..config import PRESETS
+from ..inputs import FeatureInputs, ImageInputs
+from ..parallel import available_cores
+from ._app import UsageError
+
+SHIPPED = Path(__file__).parent.parent / "assets" / "caltech101_devise.safetensors"
+CORES = min(available_cores(), 8)  # a process takes some 0.8 GB
+
+BundleOption = Annotated[
+    Path,
+    typer.Option("--bundle", help="Feature bundle.", show_default="shipped Caltech-101 features"),
+]
+OtherBundleOption = Annotated[
+    Path | None,
+    typer.Option("--bundle", help="Feature bundle in place of images, or `demo`."),
+]
+JobsOption = Annotated[int, typer.Option(min=1, help="Processes, one thread each.")]
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option("--set", help="Override of a preset: preset.section.key=value. Repeatable."),
+]
+MethodsOption = Annotated[
+    str, typer.Option("--methods", help=f"Comma list of: {', '.join(PRESETS)}.")
+]
+ShotsOption = Annotated[str, typer.Option(help="Comma list of shot counts.")]
+SeedsOption = Annotated[str, typer.Option(help="Comma list of seeds.")]
+TunedOption = Annotated[
+    str | None, typer.Option(help="Tuned values over the published ones: shipped name or path.")
+]
+DatasetOption = Annotated[
+    str | None,
+    typer.Option(help="CoOp's name of a published data set; for --images its name in tables."),
+]
+RootOption = Annotated[
+    Path | None, typer.Option(help="Folder that holds the data sets.", envvar="VLM_DATA")
+]
+ImagesOption = Annotated[
+    Path | None, typer.Option(help="Your own images: one folder a class, or those of --split.")
+]
+SplitOption = Annotated[Path | None, typer.Option(help="Split of --images in CoOp's JSON format.")]
+TemplateOption = Annotated[
+    list[str] | None,
+    typer.Option("--template", help="Prompt for --images, with {} for the class. Repeatable."),
+]
+BackboneOption = Annotated[
+    str,
+    typer.Option(
+        help="open_clip/MODEL/TAG_OR_FILE, open_clip/local-dir:PATH, devise, devise-512, or "
+        "module:factory."
+    ),
+]
+DeviceOption = Annotated[str, typer.Option(help="Where the backbone runs.")]
+StoreOption = Annotated[Path, typer.Option(help="Folder of extracted features.")]
+ViewsOption = Annotated[int, typer.Option(min=1, help="Augmented views of a training image.")]
+ScaleOption = Annotated[str, typer.Option(help="Least and greatest share of the area of a view.")]
+OnlineOption = Annotated[
+    bool, typer.Option("--online", help="Augment and encode training images at every step.")
+]
+BatchOption = Annotated[int, typer.Option(min=1, help="Views per call of the encoder.")]
+WorkersOption = Annotated[int, typer.Option(min=1, help="Threads that read images.")]
+EveryOption = Annotated[
+    bool,
+    typer.Option(
+        "--every-protocol",
+        help="Also search on the whole validation split and, marked as oracles, on test images.",
+    ),
+]
+
+
+def image_inputs(
+    dataset: str | None,
+    root: Path | None,
+    images: Path | None,
+    split: Path | None,
+    template: list[str] | None,
+) -> ImageInputs:
+    """The options that name images."""
+    if split is not None and images is None:
+        raise UsageError("`--split` should come with `--images`. Got no folder of images.")
+    return ImageInputs(dataset, root, images, split, tuple(template or ("a photo of a {}.",)))
+
+
+def scale_range(text: str) -> tuple[float, float]:
+    """Two shares of the area."""
+    try:
+        low, high = (float(part) for part in text.split(","))
+    except ValueError:
+        raise UsageError(f"`--scale` should be two numbers, as in 0.5,1. Got {text!r}.") from None
+    return low, high
+
+
+def feature_inputs(
+    dataset: DatasetOption = None,
+    root: RootOption = None,
+    images: ImagesOption = None,
+    split: SplitOption = None,
+    template: TemplateOption = None,
+    bundle: OtherBundleOption = None,
+    backbone: BackboneOption = "open_clip/RN50/openai",
+    device: DeviceOption = "cpu",
+    store: StoreOption = Path("features"),
+    views: ViewsOption = 10,
+    scale: ScaleOption = "0.5,1",
+    online: OnlineOption = False,
+    batch_size: BatchOption = 64,
+    workers: WorkersOption = 2,
+) -> FeatureInputs:
+    """The options that name features."""
+    return FeatureInputs(
+        images=image_inputs(dataset, root, images, split, template), backbone=backbone,
+        device=device, store=store, views=views, scale=scale_range(scale), online=online,
+        batch_size=batch_size, workers=workers,
+        bundle=SHIPPED if bundle == Path("demo") else bundle,
+    )  # fmt: skip
+
+
+def with_features(function: Callable[..., None]) -> Callable[..., None]:
+    """Gives a command the options of :func:`feature_inputs` in place of its ``inputs``.
+
+    Args:
+        function: Takes ``inputs`` and options of its own.
+
+    Returns:
+        The same with all options, for :func:`._app.command`.
+    """
+    shared = inspect.signature(feature_inputs, eval_str=True).parameters
+    own = dict(inspect.signature(function, eval_str=True).parameters)
+    del own["inputs"]
+
+    @functools.wraps(function)
+    def wrapped(**values: Any) -> None:
+        function(inputs=feature_inputs(**{name: values.pop(name) for name in shared}), **values)
+
+    parameters = [
+        parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY)
+        for parameter in (*shared.values(), *own.values())
+    ]
+    del wrapped.__wrapped__
+    wrapped.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    wrapped.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    return wrapped

@@ -1,0 +1,43 @@
+"""``data check``: what is missing, and what to do about it."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated
+
+import typer
+
+from ..data import check_dataset, check_images
+from ._app import app, as_usage, command, errors
+from ._options import DatasetOption, ImagesOption, RootOption, SplitOption, image_inputs
+
+data = typer.Typer(help="Data sets on disk.", no_args_is_help=True)
+app.add_typer(data, name="data")
+
+
+@command("check", data)
+def check(
+    dataset: DatasetOption = None,
+    root: RootOption = None,
+    images: ImagesOption = None,
+    split: SplitOption = None,
+    verify: Annotated[bool, typer.Option("--verify", help="Decode every image.")] = False,
+    partial: Annotated[
+        bool, typer.Option("--partial", help="Do not compare with the published sizes.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Problems as JSON.")] = False,
+) -> None:
+    """Name each missing or damaged file of a data set and its fix; exit code 1 if there is any."""
+    inputs = image_inputs(dataset, root, images, split, None)
+    with as_usage():
+        if dataset is not None and images is None and root is not None:
+            problems = check_dataset(dataset, root, verify=verify, sizes=not partial)
+        else:
+            problems = check_images(inputs.open(), verify=verify)
+    if as_json:
+        typer.echo(json.dumps([vars(problem) for problem in problems], indent=1))
+    for problem in problems if not as_json else ():
+        errors.print(f"{problem.path}: {problem.what} {problem.fix}")
+    if not problems and not as_json:
+        typer.echo("Everything is there.")
+    raise typer.Exit(1 if problems else 0)

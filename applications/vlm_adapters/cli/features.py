@@ -1,0 +1,76 @@
+"""``extract`` and ``bundle``: features of images."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ..data import read_split
+from ..features import build_bundle, ranks, save_bundle, split_file
+from ..inputs import FeatureInputs
+from ._app import (
+    UsageError,
+    as_usage,
+    command,
+    image_progress,
+    numbers,
+    progress_bar,
+    writable_file,
+)
+from ._options import SeedsOption, ShotsOption, with_features
+
+
+@command("extract")
+@with_features
+def extract(
+    inputs: FeatureInputs,
+    shots: ShotsOption = "1,2,4,8,16",
+    seeds: SeedsOption = "1,2,3",
+) -> None:
+    """Extract what the few-shot tasks of these shots and seeds need; goes on where it stopped.
+
+    Under torchrun the processes share the images.
+    """
+    draws = [(n, seed) for n in numbers("--shots", shots) for seed in numbers("--seeds", seeds)]
+    if inputs.bundle is not None:
+        raise UsageError("`--bundle` holds features already. Got it for `extract`.")
+    ranks.start()
+    with image_progress() as progress:
+        with as_usage():
+            extraction = inputs.extraction(progress)
+        source = extraction.source(draws, None if inputs.online else inputs.augmentation)
+    if ranks.share()[0] == 0:
+        count = 0 if source.train is None else len(source.train.rows)
+        typer.echo(
+            f"{inputs.store} holds {count} training images in {inputs.views} views each, "
+            "validation and test images, and class texts."
+        )
+
+
+@command("bundle")
+def bundle(
+    root: Annotated[Path, typer.Option(help="Folder that holds caltech-101/.", envvar="VLM_DATA")],
+    out: Annotated[Path, typer.Option(help="File to write.")],
+    coordinates: Annotated[
+        int, typer.Option(min=0, help="Coordinates to keep; 0 keeps all.")
+    ] = 512,
+) -> None:
+    """Build the feature bundle of Caltech-101 from its images, with the DeViSE backbone."""
+    from ..backbones import Devise
+
+    read_split(split_file(root))
+    writable_file(out)
+    with progress_bar("images", None) as advance:
+        done = 0
+
+        def count(images: int, total: int) -> None:
+            nonlocal done
+            advance(images - done, total)
+            done = images
+
+        features = build_bundle(Devise(), root, coordinates=coordinates or None, progress=count)
+    save_bundle(features, out)
+    typer.echo(f"Wrote {out}: {len(features.features)} images, logit scale "
+               f"{features.logit_scale:.2f}.")  # fmt: skip

@@ -1,0 +1,86 @@
+"""``evaluate`` and ``predict``: what a trained adapter is for."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .._files import write_json
+from ..backbones import load_backbone
+from ..data import ImageDataset
+from ..features.store import FeatureStore
+from ..prediction import predict
+from ..results import read_saved_run
+from ..sources import Extraction
+from ..transfer import accuracy_on
+from ._app import as_usage, command, image_progress
+from ._options import (
+    BatchOption,
+    DatasetOption,
+    DeviceOption,
+    ImagesOption,
+    RootOption,
+    SplitOption,
+    StoreOption,
+    WorkersOption,
+    image_inputs,
+)
+
+RunArgument = Annotated[Path, typer.Argument(help="Folder of a run.")]
+
+
+@command("evaluate")
+def evaluate(
+    run: RunArgument,
+    dataset: DatasetOption = None,
+    root: RootOption = None,
+    images: ImagesOption = None,
+    split: SplitOption = None,
+    device: DeviceOption = "cpu",
+    store: StoreOption = Path("features"),
+    batch_size: BatchOption = 64,
+    workers: WorkersOption = 2,
+) -> None:
+    """Accuracy of a trained adapter on the test images of another data set with its classes.
+
+    For ImageNet-A and -R the adapter is restricted to their classes, by WordNet number.
+    """
+    inputs = image_inputs(dataset, root, images, split, None)
+    with as_usage():
+        saved = read_saved_run(run)
+        target: ImageDataset = inputs.open()
+        backbone = load_backbone(saved.run.backbone, device=device)
+    with image_progress() as progress:
+        extraction = Extraction(
+            backbone, saved.run.backbone, target, FeatureStore(store), batch_size, workers, progress
+        )
+        found = accuracy_on(saved, extraction)
+    file = run / "transfer" / f"{target.name}.json"
+    file.parent.mkdir(exist_ok=True)
+    write_json(file, found)
+    typer.echo(f"{found['method']} from {found['source']} on {target.name}: "
+               f"{found['accuracy']:.2f} % of {found['images']} images.")  # fmt: skip
+
+
+@command("predict")
+def predict_command(
+    run: RunArgument,
+    images: Annotated[list[Path], typer.Argument(help="Image files.")],
+    device: DeviceOption = "cpu",
+    top: Annotated[int, typer.Option(min=1, help="Classes to show for each image.")] = 3,
+    as_json: Annotated[bool, typer.Option("--json", help="Probabilities as JSON.")] = False,
+) -> None:
+    """Name the classes of image files, with probabilities."""
+    with as_usage():
+        saved = read_saved_run(run)
+        backbone = load_backbone(saved.run.backbone, device=device)
+    found = predict(saved, backbone, images, top)
+    if as_json:
+        typer.echo(json.dumps([item.as_record() for item in found], indent=1))
+        return
+    for item in found:
+        classes = ", ".join(f"{name} {100 * share:.1f} %" for name, share in item.classes)
+        typer.echo(f"{item.path}: {classes}")

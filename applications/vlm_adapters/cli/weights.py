@@ -1,0 +1,24 @@
+"""``weights convert``: OpenAI's archives to safetensors."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ..weights import convert_weights
+from ._app import app, command, writable_file
+
+weights = typer.Typer(help="Files of weights.", no_args_is_help=True)
+app.add_typer(weights, name="weights")
+
+
+@command("convert", weights)
+def convert(
+    source: Annotated[Path, typer.Argument(help="OpenAI's TorchScript archive or a .pt file.")],
+    target: Annotated[Path, typer.Argument(help="safetensors file to write.")],
+) -> None:
+    """Convert a TorchScript archive, which holds code: only one that you trust."""
+    convert_weights(source, writable_file(target))
+    typer.echo(f"Wrote {target}. Use it as open_clip/MODEL/{target}.")

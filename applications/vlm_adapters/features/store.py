@@ -1,0 +1,274 @@
+"""A folder of extracted features, each entry named by the fingerprint of all that it depends on."""
+
+from __future__ import annotations
+
+import glob
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .._files import json_hash, read_json, read_tensors, write_json, write_tensors
+
+__all__ = ["SCHEMA", "FeatureStore", "Recipe"]
+
+SCHEMA = 1
+FEATURES, META, PARTS = "features.safetensors", "meta.json", "parts"
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Everything that some image features depend on.
+
+    Attributes:
+        dataset: Name of the data set.
+        split: Hash of its split.
+        view: Preprocessing or augmentation, with its seeds.
+        backbone: The backbone's fingerprint: weights, preprocessing, package versions.
+        libraries: Versions of the packages that decode and compute.
+        paths: Images below the image folder, in order.
+        sizes: Their sizes in bytes, so that an exchanged file is noticed.
+        labels: Their classes.
+    """
+
+    dataset: str
+    split: str
+    view: Mapping[str, Any]
+    backbone: Mapping[str, str]
+    libraries: Mapping[str, str]
+    paths: tuple[str, ...]
+    sizes: tuple[int, ...]
+    labels: tuple[int, ...]
+
+    def base(self) -> dict[str, Any]:
+        """All but the images: entries with one base may stand for each other's images."""
+        return {
+            "schema": SCHEMA,
+            "dtype": "float32",
+            "dataset": self.dataset,
+            "split": self.split,
+            "view": dict(self.view),
+            "backbone": dict(self.backbone),
+            "libraries": dict(self.libraries),
+        }
+
+    def fingerprint(self) -> str:
+        """SHA-256 over everything."""
+        return json_hash([self.base(), self.paths, self.sizes, self.labels])
+
+    @property
+    def folder(self) -> str:
+        """Name of the entry's folder."""
+        return f"{self.dataset}-{self.view['kind']}-{self.fingerprint()[:16]}"
+
+
+@dataclass(frozen=True)
+class FeatureStore:
+    """Entries of features under one folder.
+
+    An entry is complete when its ``meta.json`` is there. Until then its parts, one for each block
+    of images, lie in ``parts/``; what is killed goes on from them.
+
+    Attributes:
+        root: The folder.
+    """
+
+    root: Path
+
+    def find(self, recipe: Recipe) -> Path | None:
+        """The features of a recipe's images, from its own entry or from one that covers it.
+
+        Args:
+            recipe: What is wanted.
+
+        Returns:
+            The entry's folder, or None.
+
+        Raises:
+            ValueError: If an entry is damaged.
+        """
+        own = self.root / recipe.folder
+        if (own / META).is_file():
+            return own
+        wanted = set(zip(recipe.paths, recipe.sizes, recipe.labels, strict=True))
+        for meta in sorted(
+            self.root.glob(f"{glob.escape(recipe.dataset)}-{recipe.view['kind']}-*/{META}")
+        ):
+            content = _meta(meta)
+            if content["base"] == recipe.base() and wanted <= set(_images(content)):
+                return meta.parent
+        return None
+
+    def read(self, recipe: Recipe, entry: Path) -> Tensor:
+        """Features of a recipe's images from an entry that :meth:`find` gave.
+
+        Args:
+            recipe: What is wanted.
+            entry: The entry.
+
+        Returns:
+            Features (n, v, d), not normalised, in the recipe's order.
+
+        Raises:
+            ValueError: If the entry is damaged or of another recipe.
+        """
+        content = _meta(entry / META)
+        images = _images(content)
+        row = {image: place for place, image in enumerate(images)}
+        wanted = list(zip(recipe.paths, recipe.sizes, recipe.labels, strict=True))
+        if content["base"] != recipe.base() or any(image not in row for image in wanted):
+            raise ValueError(
+                f"`{entry}` should hold the features asked for. Got those of another recipe. "
+                "Remove the folder to have it made anew."
+            )
+        _, tensors = read_tensors(entry / FEATURES)
+        features = tensors.get("features", torch.empty(0))
+        if features.ndim != 3 or len(features) != len(images):
+            raise ValueError(
+                f"`{entry / FEATURES}` should hold features of {len(images)} images. "
+                f"Got shape {tuple(features.shape)}. Remove the folder to have it made anew."
+            )
+        bad = _not_finite(features)
+        if bad:
+            raise ValueError(
+                f"`{entry / FEATURES}` should be finite. Got {len(bad)} images with NaN or "
+                "infinity. Remove the folder to have it made anew."
+            )
+        return features[[row[image] for image in wanted]]
+
+    def make(
+        self,
+        recipe: Recipe,
+        block: int,
+        encode: Callable[[slice], Tensor],
+        *,
+        share: tuple[int, int] = (0, 1),
+        progress: Callable[[int, int], None] = lambda done, total: None,
+    ) -> None:
+        """Extract the parts that are not there yet.
+
+        Args:
+            recipe: What to extract.
+            block: Images a part; it must not change between calls, so that batches do not.
+            encode: Features (m, v, d) of the images of a slice of the recipe.
+            share: Rank and number of the processes that divide the parts among them.
+            progress: Called with the images done and the images in all.
+
+        Raises:
+            ValueError: If a feature is not finite; its part is not kept.
+        """
+        parts = self.root / recipe.folder / PARTS
+        parts.mkdir(parents=True, exist_ok=True)
+        rank, ranks = share
+        slices = list(_slices(len(recipe.paths), block))
+        mine = slices[rank::ranks]
+        total, done = sum(s.stop - s.start for s in mine), 0
+        for part in mine:
+            file = parts / _part(part)
+            if not _readable(file, part.stop - part.start):
+                features = encode(part)
+                _refuse_not_finite(features, recipe.paths[part])
+                write_tensors(file, {"features": features})
+            done += part.stop - part.start
+            progress(done, total)
+
+    def finish(self, recipe: Recipe, block: int) -> Path:
+        """Join the parts of a recipe; the entry is complete then.
+
+        Args:
+            recipe: What was extracted.
+            block: As in :meth:`make`.
+
+        Returns:
+            The entry's folder.
+
+        Raises:
+            ValueError: If a part is damaged.
+        """
+        entry = self.root / recipe.folder
+        names = [_part(part) for part in _slices(len(recipe.paths), block)]
+        parts = [read_tensors(entry / PARTS / name)[1]["features"] for name in names]
+        tensors = {"features": torch.cat(parts), "labels": torch.tensor(recipe.labels)}
+        write_tensors(entry / FEATURES, tensors)
+        images = list(zip(recipe.paths, recipe.sizes, recipe.labels, strict=True))
+        write_json(
+            entry / META,
+            {"fingerprint": recipe.fingerprint(), "base": recipe.base(), "images": images},
+        )
+        shutil.rmtree(entry / PARTS, ignore_errors=True)
+        return entry
+
+    def texts(
+        self, dataset: str, recipe: Mapping[str, Any], encode: Callable[[Path], None]
+    ) -> Path:
+        """The file of the class texts of a recipe.
+
+        Args:
+            dataset: Name of the data set.
+            recipe: What the texts depend on.
+            encode: Writes the file if it is not there.
+
+        Returns:
+            The file.
+        """
+        file = self.root / f"{dataset}-texts-{json_hash([SCHEMA, recipe])[:16]}.safetensors"
+        if not file.is_file():
+            self.root.mkdir(parents=True, exist_ok=True)
+            encode(file)
+        return file
+
+
+def _slices(images: int, block: int) -> Iterator[slice]:
+    """Consecutive blocks."""
+    return (slice(start, min(start + block, images)) for start in range(0, images, block))
+
+
+def _part(part: slice) -> str:
+    """File name of a block."""
+    return f"{part.start:08d}.safetensors"
+
+
+def _not_finite(features: Tensor) -> list[int]:
+    """Rows with NaN or infinity."""
+    rows: list[int] = (~features.flatten(1).isfinite().all(1)).nonzero().flatten().tolist()
+    return rows
+
+
+def _refuse_not_finite(features: Tensor, paths: Sequence[str]) -> None:
+    """Refuse what no later step could use."""
+    bad = _not_finite(features)
+    if bad:
+        raise ValueError(
+            f"`features` should be finite. Got infinity or NaN for {paths[bad[0]]!r}. "
+            "Look at the image and at the precision of the encoder."
+        )
+
+
+def _readable(file: Path, images: int) -> bool:
+    """Whether a part is there and whole."""
+    try:
+        return len(read_tensors(file)[1]["features"]) == images
+    except (OSError, ValueError, KeyError):
+        return False
+
+
+def _meta(file: Path) -> dict[str, Any]:
+    """The content of a ``meta.json``, checked."""
+    content = read_json(file)
+    match content:
+        case {"fingerprint": _, "base": dict(), "images": [*images]}:
+            if all(isinstance(image, list) and len(image) == 3 for image in images):
+                return dict(content)
+    raise ValueError(
+        f"`{file}` should describe features. Got another document. "
+        "Remove the folder to have it made anew."
+    )
+
+
+def _images(content: Mapping[str, Any]) -> Sequence[tuple[str, int, int]]:
+    """Path, size and label of each image of an entry."""
+    return [(path, size, label) for path, size, label in content["images"]]

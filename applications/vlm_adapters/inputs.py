@@ -1,0 +1,222 @@
+"""What the commands' options mean: from names and paths to data sets, features and tasks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ._files import read_json
+from ._optional import require
+from .backbones import load_backbone
+from .data import DATASETS, ImageDataset, image_folder, open_dataset, split_dataset
+from .features.extract import Progress
+from .features.store import FeatureStore
+from .features.views import Augmentation
+from .sources import BundleSource, Extraction, OnlineSource
+from .tasks import TaskSource
+
+__all__ = ["FeatureInputs", "ImageInputs"]
+
+
+OpenSource = Callable[[Sequence[tuple[int, int]]], TaskSource]
+"""Extracts what some tasks need, given by shots and seed, and returns their source."""
+
+DEFAULT_WIDTH = 1024  # of ResNet-50, the paper's backbone
+
+
+def backbone_width(spec: str) -> int:
+    """Coordinates of a backbone's space, as far as its specification tells.
+
+    Args:
+        spec: As :func:`vlm_adapters.backbones.load_backbone` takes it.
+
+    Returns:
+        The number; that of ResNet-50 where it cannot be told.
+    """
+    kind, _, rest = spec.partition("/")
+    if spec.startswith("devise-"):
+        return int(spec.removeprefix("devise-"))
+    if kind != "open_clip" or rest.startswith("hf-hub:"):
+        return DEFAULT_WIDTH
+    if rest.startswith("local-dir:"):
+        file = Path(rest.removeprefix("local-dir:")) / "open_clip_config.json"
+        return int(read_json(file)["model_cfg"]["embed_dim"])
+    config = require("open_clip", extra="vlm").get_model_config(rest.split("/")[0])
+    return int(config["embed_dim"]) if config else DEFAULT_WIDTH
+
+
+@dataclass(frozen=True)
+class ImageInputs:
+    """Which images.
+
+    Attributes:
+        dataset: CoOp's name of a published data set; its name in tables for one's own images.
+        root: Folder that holds the published data sets.
+        images: Folder of one's own images: a folder a class, or what ``split`` names.
+        split: Split in CoOp's format for ``images``.
+        templates: Sentences with one ``{}`` each, for one's own images.
+    """
+
+    dataset: str | None = None
+    root: Path | None = None
+    images: Path | None = None
+    split: Path | None = None
+    templates: tuple[str, ...] = ("a photo of a {}.",)
+
+    @property
+    def name(self) -> str:
+        """Name of the data set in tables and files."""
+        if self.dataset is not None or self.images is None:
+            return self.dataset or ""
+        return self.split.stem if self.split is not None else self.images.resolve().name
+
+    def arguments(self) -> list[str]:
+        """The options of the command line that say the same."""
+        given = {"dataset": self.dataset, "root": self.root, "images": self.images,
+                 "split": self.split}  # fmt: skip
+        options = [f"--{name}={value}" for name, value in given.items() if value is not None]
+        templates = () if self.images is None else self.templates
+        return options + [f"--template={template}" for template in templates]
+
+    def open(self) -> ImageDataset:
+        """The data set.
+
+        Raises:
+            FileNotFoundError: If it is not there.
+            ValueError: If neither a published data set nor images are named, or both.
+        """
+        if self.images is not None:
+            options = {"name": self.dataset, "templates": self.templates}
+            if self.split is not None:
+                return split_dataset(self.split, self.images, **options)  # type: ignore[arg-type]
+            return image_folder(self.images, **options)  # type: ignore[arg-type]
+        if self.dataset is None:
+            raise ValueError(
+                "`--dataset` should name a published data set, or `--images` a folder of your own. "
+                "Got neither."
+            )
+        if self.root is None:
+            raise ValueError(
+                f"`--root` should name the folder that holds the data sets, to find "
+                f"{self.dataset}. Got none. Give `--root` or set VLM_DATA."
+            )
+        return open_dataset(self.dataset, self.root)
+
+
+@dataclass(frozen=True)
+class FeatureInputs:
+    """Which features of which images.
+
+    Attributes:
+        images: The images.
+        backbone: As :func:`vlm_adapters.backbones.load_backbone` takes it.
+        device: Where the backbone runs.
+        store: Folder of the feature store.
+        views: Augmented views of each training image.
+        scale: Least and greatest share of the area that a view keeps.
+        view_seed: Seed of the views.
+        online: Whether training images are read, augmented and encoded at every step.
+        batch_size: Views per call of the encoder.
+        workers: Threads that read images.
+        bundle: A feature bundle to use instead of all that.
+    """
+
+    images: ImageInputs = ImageInputs()
+    backbone: str = "open_clip/RN50/openai"
+    device: str = "cpu"
+    store: Path = Path("features")
+    views: int = 10
+    scale: tuple[float, float] = (0.5, 1.0)
+    view_seed: int = 1
+    online: bool = False
+    batch_size: int = 64
+    workers: int = 2
+    bundle: Path | None = None
+
+    @property
+    def augmentation(self) -> Augmentation:
+        """Views of the training images."""
+        return Augmentation(self.views, self.scale, self.view_seed)
+
+    @property
+    def name(self) -> str:
+        """Name of the data set in tables and files."""
+        return self.images.name if self.bundle is None else BundleSource(self.bundle).dataset
+
+    def describe(self) -> str:
+        """The features in words."""
+        if self.bundle is not None:
+            return f"bundle sha256 {BundleSource(self.bundle).identity()['bundle']}"
+        low, high = self.scale
+        views = f"{self.views} views of scale {low:g} to {high:g}"
+        return f"{self.name}, {self.backbone}, {views}"
+
+    def size(self) -> tuple[int, int] | None:
+        """Number of classes and of coordinates, as far as known without weights or images."""
+        if self.bundle is not None:
+            bundle = BundleSource(self.bundle).bundle
+            return len(bundle.class_names), bundle.features.shape[1]
+        try:
+            width = backbone_width(self.backbone)
+            if self.images.images is None and self.images.name in DATASETS:
+                return DATASETS[self.images.name].sizes.classes, width
+            return len(self.images.open().split.class_names), width
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+
+    def arguments(self) -> list[str]:
+        """The options of the command line that say the same."""
+        if self.bundle is not None:
+            return [f"--bundle={self.bundle}"]
+        low, high = self.scale
+        return [
+            *self.images.arguments(),
+            f"--backbone={self.backbone}", f"--device={self.device}", f"--store={self.store}",
+            f"--views={self.views}", f"--scale={low},{high}", *["--online"] * self.online,
+        ]  # fmt: skip
+
+    def extraction(self, progress: Progress = lambda done, total: None) -> Extraction:
+        """The data set and the backbone, ready to extract.
+
+        Args:
+            progress: Called with the images done and the images in all, for each entry.
+
+        Returns:
+            The extraction.
+        """
+        dataset = self.images.open()  # before the backbone, which takes longer
+        backbone = load_backbone(self.backbone, device=self.device)
+        return Extraction(
+            backbone, self.backbone, dataset, FeatureStore(self.store),
+            self.batch_size, self.workers, progress,
+        )  # fmt: skip
+
+    def opened(self, progress: Progress = lambda done, total: None) -> OpenSource:
+        """Open what the options name: data set and backbone, or a bundle.
+
+        Args:
+            progress: As in :meth:`extraction`.
+
+        Returns:
+            What extracts and gives the source of some tasks.
+
+        Raises:
+            FileNotFoundError: If the data set, weights or a bundle are missing.
+            ValueError: If something of them is damaged or does not fit.
+        """
+        if self.bundle is not None:
+            source = BundleSource(self.bundle)
+            _ = source.bundle  # refuses a bad file here, not in a worker
+            return lambda draws: source
+        extraction = self.extraction(progress)
+        return lambda draws: self._extracted(extraction, draws)
+
+    def _extracted(self, extraction: Extraction, draws: Sequence[tuple[int, int]]) -> TaskSource:
+        """What tasks are drawn from; extracts what is not there."""
+        stored = extraction.source(draws, None if self.online else self.augmentation)
+        if not self.online:
+            return stored
+        return OnlineSource(
+            stored, extraction.dataset, self.backbone, self.augmentation, self.device, self.workers
+        )

@@ -1,0 +1,32 @@
+"""Taking the adapters of a sweep to other data sets."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from .._files import write_json
+from ..cli._app import image_progress
+from ..results import read_saved_run
+from ..sweep import Sweep
+from ..transfer import accuracy_on
+
+
+def evaluate_on(sweep: Sweep, targets: tuple[str, ...]) -> None:
+    """Evaluate every adapter of a sweep on the targets; what is there is not made again.
+
+    Args:
+        sweep: Its runs are done.
+        targets: Names of data sets.
+    """
+    folders = [job.folder for job in sweep.jobs() if job.folder is not None]
+    for target in targets:
+        files = {folder: folder / "transfer" / f"{target}.json" for folder in folders}
+        waiting = [folder for folder, file in files.items() if not file.is_file()]
+        if not waiting:
+            continue
+        inputs = replace(sweep.inputs, images=replace(sweep.inputs.images, dataset=target))
+        with image_progress() as progress:
+            extraction = inputs.extraction(progress)
+            for folder in waiting:
+                files[folder].parent.mkdir(parents=True, exist_ok=True)
+                write_json(files[folder], accuracy_on(read_saved_run(folder), extraction))

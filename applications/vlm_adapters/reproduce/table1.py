@@ -1,0 +1,19 @@
+"""Table 1: ImageNet, ResNet-50. Run ``python -m vlm_adapters.reproduce.table1 --help``."""
+
+from ._plan import Plan, Variant, main
+
+PLAN = Plan(
+    table=1,
+    variants=(
+        Variant(
+            ".",
+            (
+                "zero_shot", "clip_adapter", "taskres", "hc_tr", "hc_tr_star",
+                "tip_adapter", "tip_adapter_f", "hc_taf", "hc_taf_star",
+            ),
+        ),
+    ),
+)  # fmt: skip
+
+if __name__ == "__main__":
+    main(PLAN)

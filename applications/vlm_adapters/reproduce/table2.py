@@ -1,0 +1,17 @@
+"""Table 2: from 16-shot ImageNet to four variants, four backbones."""
+
+from ._plan import Plan, Variant, main
+
+BACKBONES = ("RN50", "RN101", "ViT-B-32", "ViT-B-16")
+METHODS = ("zero_shot", "linear_probe", "taskres", "hc_tr", "tip_adapter_f", "hc_taf")
+PLAN = Plan(
+    table=2,
+    variants=tuple(
+        Variant(name, METHODS, backbone=f"open_clip/{name}/openai") for name in BACKBONES
+    ),
+    shots=(16,),
+    targets=("imagenetv2", "imagenet_sketch", "imagenet_a", "imagenet_r"),
+)
+
+if __name__ == "__main__":
+    main(PLAN)

@@ -1,0 +1,124 @@
+"""Tasks drawn from a feature bundle."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from torch.nn.functional import normalize
+
+from ..data.few_shot import FewShot, few_shot_split, indices_hash
+from ..data.index_lists import write_index_list
+from ..features.bundle import FeatureBundle
+from ..features.bundle_file import bundle_sha256, load_bundle
+from ..features.texts import ClassTexts
+from ..features.training_images import CachedViews
+from ..tasks import Task
+
+__all__ = ["BundleSource", "few_shot_task"]
+
+
+@dataclass(frozen=True)
+class BundleSource:
+    """Tasks drawn from a feature bundle's file: one centre view an image.
+
+    Attributes:
+        path: The file.
+    """
+
+    path: Path
+    data: str = "cached"
+
+    @property
+    def bundle(self) -> FeatureBundle:
+        """The bundle, read once a process."""
+        return _load(self.path)
+
+    @property
+    def dataset(self) -> str:
+        """Name of the data set, from the bundle's provenance."""
+        return self._data("name")
+
+    @property
+    def backbone(self) -> str:
+        """Name of the backbone, from the bundle's provenance."""
+        backbone = self.bundle.provenance.get("backbone", {})
+        return str(backbone.get("name", "unknown")) if isinstance(backbone, Mapping) else "unknown"
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Name of each class, by label."""
+        return self.bundle.class_names
+
+    def write_index_lists(self, folder: Path, draws: Sequence[tuple[int, int]]) -> None:
+        """Write the rows that some tasks draw; arguments as in :class:`StoredSource`."""
+        for shots, seed in draws:
+            write_index_list(
+                folder / f"{self.dataset}-{shots}shot-seed{seed}.json",
+                _draw(self.bundle, shots, seed), dataset=self.dataset, shots=shots, seed=seed,
+                split_sha256=self._data("split_sha256"),
+            )  # fmt: skip
+
+    def identity(self) -> dict[str, Any]:
+        """Everything that its features depend on."""
+        return {"bundle": _sha256(self.path)}
+
+    def _data(self, key: str) -> str:
+        """What the bundle's provenance says of its data."""
+        data = self.bundle.provenance.get("data", {})
+        return str(data.get(key, "unknown")) if isinstance(data, Mapping) else "unknown"
+
+    def task(self, shots: int, seed: int) -> Task:
+        """A few-shot task; arguments as in :func:`few_shot_task`."""
+        return few_shot_task(self.bundle, shots, seed)
+
+
+def _draw(bundle: FeatureBundle, shots: int, seed: int) -> FewShot:
+    """CoOp's few-shot sample."""
+    train, val = (bundle.subset(name)[1].tolist() for name in ("train", "val"))
+    return few_shot_split(train, val, shots, seed)
+
+
+def few_shot_task(bundle: FeatureBundle, shots: int, seed: int) -> Task:
+    """Draw CoOp's few-shot sample from a bundle.
+
+    Args:
+        bundle: Features of a data set.
+        shots: Training images a class; validation takes at most 4.
+        seed: Seed of the draw.
+
+    Returns:
+        The task, with the hashes of its index lists.
+    """
+    train, train_labels = bundle.subset("train")
+    val, val_labels = bundle.subset("val")
+    test, test_labels = bundle.subset("test")
+    chosen = _draw(bundle, shots, seed)
+    val = normalize(val, dim=1)
+    return Task(
+        shots=shots,
+        seed=seed,
+        train=CachedViews(train[chosen.train][:, None]),
+        train_labels=train_labels[chosen.train],
+        val_features=val[chosen.val],
+        val_labels=val_labels[chosen.val],
+        test_features=normalize(test, dim=1),
+        test_labels=test_labels,
+        texts=ClassTexts(bundle.text_raw, bundle.text_normalized),
+        logit_scale=bundle.logit_scale,
+        hashes={"train": indices_hash(chosen.train), "val": indices_hash(chosen.val)},
+        all_val=(val, val_labels),
+    )
+
+
+@lru_cache(maxsize=4)
+def _sha256(path: Path) -> str:
+    return bundle_sha256(path)
+
+
+@lru_cache(maxsize=4)
+def _load(path: Path) -> FeatureBundle:
+    return load_bundle(path)

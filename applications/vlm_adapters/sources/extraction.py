@@ -1,0 +1,202 @@
+"""From data set and backbone to what tasks are drawn from: extract, resume, share over ranks."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import NamedTuple
+
+from torch import Tensor
+
+from ..backbones.base import Backbone
+from ..data.base import ImageDataset
+from ..data.splits import Sample
+from ..features import ranks
+from ..features.extract import Progress, extract_views
+from ..features.store import FeatureStore, Recipe
+from ..features.texts import encode_classes
+from ..features.texts_file import save_texts
+from ..features.views import CENTRE, Augmentation, View
+from .stored import Part, StoredSource
+
+__all__ = ["Extraction"]
+
+LIBRARIES = ("pillow", "torch", "torchvision")
+BLOCK = 256  # views a part: a minute of a slow machine
+
+
+class _Wanted(NamedTuple):
+    """Features that are to be had, extracted or not."""
+
+    recipe: Recipe
+    rows: tuple[int, ...]
+    view: View
+
+
+@dataclass(frozen=True)
+class Extraction:
+    """Features of one data set by one backbone, into a store.
+
+    Attributes:
+        backbone: Frozen encoder.
+        spec: How :func:`vlm_adapters.backbones.load_backbone` finds it.
+        dataset: Images and their split.
+        store: Where features are kept.
+        batch_size: Views per call of the encoder.
+        num_workers: Threads that read images.
+        progress: Called with the images done and the images in all, for each entry.
+    """
+
+    backbone: Backbone
+    spec: str
+    dataset: ImageDataset
+    store: FeatureStore
+    batch_size: int = 64
+    num_workers: int = 2
+    progress: Progress = lambda done, total: None
+
+    def source(
+        self, draws: Sequence[tuple[int, int]], augmentation: Augmentation | None
+    ) -> StoredSource:
+        """Extract what some few-shot tasks need.
+
+        Args:
+            draws: Shots and seed of each task.
+            augmentation: Views of the training images; None extracts none, for online training.
+
+        Returns:
+            The source of the tasks; it can be sent to other processes.
+
+        Raises:
+            FileNotFoundError: If an image is missing.
+            ValueError: If an image cannot be read, an entry of the store is damaged, or the data
+                set has no training images.
+        """
+        dataset, split = self.dataset, self.dataset.split
+        drawn = [dataset.few_shot(shots, seed) for shots, seed in draws]
+        train = sorted({row for task in drawn for row in task.train})
+        val = sorted({row for task in drawn for row in task.val})
+        from_train = dataset.val_from_train
+        # Every image is looked for before the first is encoded.
+        wanted_train = self._wanted(split.train, train, augmentation or CENTRE)
+        wanted_val = self._wanted(split.train, val) if from_train else self._wanted(split.val)
+        wanted_test = self._wanted(split.test)
+        texts = [self.texts(replace_underscores=replace) for replace in (True, False)]
+        return StoredSource(
+            dataset=dataset.name,
+            backbone=self.spec,
+            logit_scale=self.backbone.logit_scale,
+            class_names=split.class_names,
+            split=split.sha256,
+            train_labels=tuple(sample.label for sample in split.train),
+            val_labels=tuple(sample.label for sample in split.val),
+            val_from_train=from_train,
+            train=self._part(wanted_train) if augmentation else None,
+            val=self._part(wanted_val),
+            test=self._part(wanted_test),
+            texts=texts[0],
+            texts_kept=texts[1],
+        )
+
+    def part(
+        self, samples: Sequence[Sample], rows: Sequence[int] | None = None, view: View = CENTRE
+    ) -> Part:
+        """Extract some images of a subset.
+
+        Args:
+            samples: The subset.
+            rows: Which of them; all if left out.
+            view: Which views.
+
+        Returns:
+            Where the features are.
+        """
+        return self._part(self._wanted(samples, rows, view))
+
+    def _wanted(
+        self, samples: Sequence[Sample], rows: Sequence[int] | None = None, view: View = CENTRE
+    ) -> _Wanted:
+        """Some images of a subset, once it is known that they are there."""
+        rows = range(len(samples)) if rows is None else rows
+        return _Wanted(self._recipe([samples[row] for row in rows], view), tuple(rows), view)
+
+    def _part(self, wanted: _Wanted) -> Part:
+        """Find or extract the features."""
+        entry = self.store.find(wanted.recipe)
+        if entry is None:
+            entry = self._extract(wanted.recipe, wanted.view)
+        return Part(self.store, wanted.recipe, entry, wanted.rows)
+
+    def texts(self, *, replace_underscores: bool) -> Path:
+        """Encode the class texts, unless they are there.
+
+        Args:
+            replace_underscores: As in :func:`vlm_adapters.prompts.raw_mean`.
+
+        Returns:
+            Their file.
+        """
+        dataset = self.dataset
+        prompts = (dataset.split.class_names, dataset.templates, dataset.taskres_templates)
+        recipe = {
+            "dataset": dataset.name,
+            "backbone": self.backbone.fingerprint(),
+            "prompts": [list(part) for part in prompts],
+            "replace_underscores": replace_underscores,
+            "torch": version("torch"),
+        }
+
+        def encode(file: Path) -> None:
+            texts = encode_classes(self.backbone, *prompts, replace_underscores=replace_underscores)
+            save_texts(texts, file, recipe)
+
+        return self.store.texts(dataset.name, recipe, encode)
+
+    def _recipe(self, samples: Sequence[Sample], view: View) -> Recipe:
+        """Everything that the features of some images depend on."""
+        root = self.dataset.images
+        with _missing_images(root):
+            sizes = tuple(os.stat(root / sample.path).st_size for sample in samples)
+        return Recipe(
+            dataset=self.dataset.name,
+            split=self.dataset.split.sha256,
+            view=view.describe(),
+            backbone=self.backbone.fingerprint(),
+            libraries={name: version(name) for name in LIBRARIES},
+            paths=tuple(sample.path for sample in samples),
+            sizes=sizes,
+            labels=tuple(sample.label for sample in samples),
+        )
+
+    def _extract(self, recipe: Recipe, view: View) -> Path:
+        """Extract an entry; under ``torchrun`` each rank takes its share, rank 0 joins them."""
+        block = max(1, BLOCK // view.views)
+
+        def encode(part: slice) -> Tensor:
+            return extract_views(
+                self.backbone, self.dataset.images, recipe.paths[part], view,
+                batch_size=self.batch_size, num_workers=self.num_workers,
+            )  # fmt: skip
+
+        with ranks.together():
+            self.store.make(recipe, block, encode, share=ranks.share(), progress=self.progress)
+        with ranks.together():
+            if ranks.share()[0] == 0:
+                self.store.finish(recipe, block)
+        return self.store.root / recipe.folder
+
+
+@contextmanager
+def _missing_images(root: Path) -> Iterator[None]:
+    """A missing image as an error that says what to do."""
+    try:
+        yield
+    except OSError as error:
+        raise FileNotFoundError(
+            f"`{root}` should hold every image of the split. Got {error.strerror} for "
+            f"{error.filename}. Run `vlm-adapters data check` to see all that is missing."
+        ) from None

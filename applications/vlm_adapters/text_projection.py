@@ -1,0 +1,101 @@
+"""The first stage of HC*: the backbone's text projection, tuned on the few-shot images."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from torch.nn.functional import cross_entropy, normalize
+
+from .options import TextOptions
+from .tasks import Task
+
+STREAM = 1_000_003  # keeps this stage's draws apart from those of the adapter's training
+
+
+def with_texts(task: Task, options: TextOptions) -> Task:
+    """A task whose class texts are those that the options ask for.
+
+    Args:
+        task: Few-shot task.
+        options: Underscores, and whether the projection is tuned.
+
+    Returns:
+        The task; nothing in it is changed in place.
+
+    Raises:
+        ValueError: If the features lack what is asked for.
+    """
+    if options.underscores == "kept":
+        if task.texts_kept is None:
+            raise ValueError(
+                '`text.underscores = "kept"` should have class texts with underscores. Got '
+                "features without them. Use features that `vlm-adapters extract` made."
+            )
+        task = replace(task, texts=task.texts_kept)
+    if options.projection == "frozen":
+        return task
+    weight = read_weight(options.checkpoint) if options.checkpoint else tune(task, options)
+    return replace(task, texts=task.texts.projected(weight))
+
+
+def tune(task: Task, options: TextOptions) -> Tensor:
+    """Train the weight of the text projection by cross-entropy; everything else is frozen.
+
+    Args:
+        task: Few-shot task on a backbone whose text tower ends in a linear map.
+        options: Learning rate, epochs, batch size.
+
+    Returns:
+        The weight (w, d).
+
+    Source:
+        The enhanced bases of TaskRes and HC* of Zhang et al., NeurIPS 2024. Neither published a
+        recipe; this one is ours: Adam, a cosine over the epochs, on TaskRes's raw texts.
+    """
+    hidden = task.texts.require_hidden()
+    weight = torch.nn.Parameter(hidden.projection.weight.clone())
+    optimizer = torch.optim.Adam([weight], lr=options.learning_rate)
+    generator = torch.Generator().manual_seed(task.seed + STREAM)
+    for epoch in range(options.epochs):
+        for group in optimizer.param_groups:
+            group["lr"] = (
+                options.learning_rate * (1 + math.cos(math.pi * epoch / options.epochs)) / 2
+            )
+        order = torch.randperm(len(task.train_labels), generator=generator)
+        for rows in order.split(options.batch_size):
+            features = task.train.draw(rows, generator)
+            classifier = normalize(hidden.raw(weight), dim=1)
+            optimizer.zero_grad()
+            logits = task.logit_scale * features @ classifier.T
+            cross_entropy(logits, task.train_labels[rows]).backward()
+            optimizer.step()
+    return weight.detach()
+
+
+def read_weight(file: str) -> Tensor:
+    """The weight of one of TaskRes's enhanced bases.
+
+    Args:
+        file: ``model.pth.tar`` with ``state_dict`` of a linear layer from width w to d.
+
+    Returns:
+        The weight (w, d).
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If it holds something else.
+    """
+    if not Path(file).is_file():
+        raise FileNotFoundError(f"`text.checkpoint` should be a file. Got {file!r}.")
+    try:
+        content = torch.load(file, map_location="cpu", weights_only=True)
+        return content["state_dict"]["weight"].float().t().contiguous()  # type: ignore[no-any-return]
+    except Exception as error:  # a pickle may fail in any way
+        raise ValueError(
+            "`text.checkpoint` should be a checkpoint with a `state_dict` that holds `weight`. "
+            f"Got {file!r}: {type(error).__name__}."
+        ) from None

@@ -1,0 +1,76 @@
+"""A backbone of a few means: quick, exact, and with everything that the protocol asks for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import torch
+from PIL import Image
+from torch import Tensor
+from torchvision.transforms import functional
+from vlm_adapters.backbones.base import Pixels, TextProjection
+
+SPEC = "application.fake_backbone:make"
+LETTERS = "abcdefghijklmnopqrstuvwxyz_"
+DIMENSION = 6
+PIXELS = Pixels(8, (0.5, 0.4, 0.3), (0.2, 0.3, 0.4), "bilinear")
+
+
+def _projection() -> TextProjection:
+    generator = torch.Generator().manual_seed(5)
+    weight = torch.randn(len(LETTERS), DIMENSION, generator=generator)
+    return TextProjection(weight, torch.randn(DIMENSION, generator=generator))
+
+
+@dataclass(frozen=True)
+class FakeBackbone:
+    """Mean colours of the left and of the right half; a text's hidden features count letters."""
+
+    name: str = "fake"
+    dimension: int = DIMENSION
+    logit_scale: float = 10.0
+    pixels: Pixels = PIXELS
+    text_projection: TextProjection = field(default_factory=_projection)
+
+    def fingerprint(self) -> dict[str, str]:
+        """Nothing that could change."""
+        return {"name": self.name}
+
+    def preprocess(self, image: Image.Image) -> Tensor:
+        """The whole image, made small."""
+        small = functional.resize(image, [self.pixels.size, self.pixels.size])
+        return functional.normalize(functional.to_tensor(small), self.pixels.mean, self.pixels.std)
+
+    def encode_image(self, images: Tensor) -> Tensor:
+        """The two mean colours."""
+        return torch.cat([half.mean((2, 3)) for half in images.chunk(2, dim=3)], dim=1)
+
+    def encode_text(self, texts: list[str]) -> Tensor:
+        """The projection of the counts."""
+        return self.text_projection(self.encode_text_hidden(texts))
+
+    def encode_text_hidden(self, texts: list[str]) -> Tensor:
+        """The counts."""
+        return torch.tensor([[float(text.count(letter)) for letter in LETTERS] for text in texts])
+
+
+class Unprojected(FakeBackbone):
+    """One whose text tower ends in something else."""
+
+    @property
+    def text_projection(self) -> TextProjection:
+        """None."""
+        raise ValueError("`text_projection` should be linear.")
+
+    @text_projection.setter
+    def text_projection(self, value: TextProjection) -> None:
+        pass
+
+    def encode_text(self, texts: list[str]) -> Tensor:
+        """As above."""
+        return _projection()(self.encode_text_hidden(texts))
+
+
+def make() -> FakeBackbone:
+    """What `SPEC` names."""
+    return FakeBackbone()

@@ -1,0 +1,45 @@
+"""Tasks and methods as several tests need them."""
+
+import dataclasses
+
+import torch
+from vlm_adapters.config import load_methods
+from vlm_adapters.features.texts import ClassTexts
+from vlm_adapters.features.training_images import CachedViews
+
+
+def all_images(task):
+    """The first view of every training image."""
+    return task.train.draw(torch.arange(len(task.train)), torch.Generator().manual_seed(0))
+
+
+def in_double(task):
+    """The same task in double precision, one view an image."""
+    images = all_images(task).double()
+    texts = ClassTexts(task.texts.raw.double(), task.texts.normalized.double())
+    return dataclasses.replace(
+        task, train=CachedViews(images[:, None]), texts=texts,
+        val_features=task.val_features.double(), test_features=task.test_features.double(),
+    )  # fmt: skip
+
+
+def method(preset, dataset=None, **training):
+    """A shipped preset with other values of its training."""
+    loaded = load_methods([preset], dataset=dataset)[preset]
+    return dataclasses.replace(loaded, training=dataclasses.replace(loaded.training, **training))
+
+
+def constrained(method, **options):
+    """A method with other values of its constraint."""
+    return dataclasses.replace(method, constraint=dataclasses.replace(method.constraint, **options))
+
+
+def randomised(adapter, size=0.1):
+    """The adapter away from its initial parameters."""
+    generator = torch.Generator().manual_seed(3)
+    with torch.no_grad():
+        for parameter in adapter.parameters():
+            parameter += size * torch.randn(
+                parameter.shape, generator=generator, dtype=parameter.dtype
+            )
+    return adapter

@@ -1,0 +1,74 @@
+"""What two ranks of a group do with one feature store, and the sources that tests make."""
+
+import pathlib
+
+import torch
+from application.fake_backbone import SPEC, FakeBackbone
+from vlm_adapters.data import open_dataset
+from vlm_adapters.features.store import FeatureStore
+from vlm_adapters.features.views import Augmentation
+from vlm_adapters.sources import Extraction
+from vlm_adapters.sources import extraction as extraction_module
+
+DRAWS = [(1, 1), (2, 1)]
+AUGMENTATION = Augmentation(views=3)
+
+
+class Counting(FakeBackbone):
+    """Counts views, and breaks off before a call of the encoder."""
+
+    breaks_at = -1
+    views = calls = 0
+
+    def encode_image(self, images):
+        if self.calls == self.breaks_at:
+            raise RuntimeError("the encoder broke")
+        type(self).calls += 1
+        type(self).views += len(images)
+        return super().encode_image(images)
+
+
+def counting(breaks_at=-1):
+    """A backbone with counters of its own."""
+    return type("Counting", (Counting,), {"breaks_at": breaks_at})()
+
+
+def extraction(root, store, name="dtd", backbone=None, **options):
+    """A synthetic data set and a small backbone, ready to extract."""
+    backbone = FakeBackbone() if backbone is None else backbone
+    return Extraction(
+        backbone, SPEC, open_dataset(name, root), FeatureStore(pathlib.Path(store)), **options
+    )
+
+
+def content(store):
+    """Every file below a folder."""
+    return {
+        str(path.relative_to(store)): path.read_bytes()
+        for path in sorted(pathlib.Path(store).rglob("*"))
+        if path.is_file()
+    }
+
+
+def share_extraction(rank, root, store, breaking):
+    """Both ranks extract into one store; one of them may break."""
+    extraction_module.BLOCK = 6  # so that a few images make many parts
+    backbone = counting(breaks_at=1 if rank == breaking else -1)
+    source = extraction(root, store, backbone=backbone).source(DRAWS, AUGMENTATION)
+    return backbone.views, source.task(2, 1).train.keys()
+
+
+def alone(root, store):
+    """The same by one process."""
+    source = extraction(root, store).source(DRAWS, AUGMENTATION)
+    return source.task(2, 1).train.keys()
+
+
+def equal(a, b):
+    """Every bit."""
+    torch.testing.assert_close(a, b, rtol=0, atol=0)
+
+
+def shrink(shared, item):
+    """A number that is denormal where such numbers are kept."""
+    return float(torch.tensor(shared) * item)

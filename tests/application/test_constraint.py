@@ -1,0 +1,378 @@
+"""The constraint with memory, dimension 1 and half distances: loops over equations 4 to 7."""
+
+import dataclasses
+
+import oracles
+import pytest
+import torch
+from application.helpers import all_images, constrained, in_double, method, randomised
+from torch.nn.functional import cross_entropy, normalize
+from vlm_adapters import training
+from vlm_adapters.adapters import build_adapter
+from vlm_adapters.consistency import Consistency
+from vlm_adapters.options import AdapterOptions, ConstraintOptions
+from vlm_adapters.training import train
+
+from topreg import HomologyConsistency, RipsFiltration, balanced_backward
+
+PRESETS = ("hc_tr", "hc_tr_paper", "hc_taf", "hc_taf_paper")
+FIRST, SECOND = torch.arange(0, 20, 2), torch.tensor([1, 3, 5, 7, 13, 15])
+
+
+@pytest.fixture
+def task(task):
+    return in_double(task)
+
+
+def equal(a, b):
+    torch.testing.assert_close(a, b, rtol=0, atol=0)
+
+
+def adapter_of(task, preset, size=0.05):
+    """The adapter of a preset, in the middle of a training."""
+    return randomised(build_adapter(task, method(preset).adapter), size)
+
+
+def batch(task, rows):
+    return all_images(task)[rows], task.train_labels[rows]
+
+
+def terms(constraint, adapter, features, labels):
+    return constraint.terms(adapter, adapter.step(features, labels), features, labels)
+
+
+def literal_views(preset, adapter, task, features, labels):
+    """Source and target written out; the adapter's own code is not used."""
+    if preset.startswith("hc_tr"):
+        texts = adapter.text + adapter.options.residual_scale * adapter.residual
+        return features, torch.stack([texts[k] / texts[k].norm() for k in labels.tolist()])
+    cosines = torch.stack([torch.stack([x @ key for key in adapter.keys]) for x in features])
+    target = [[float(label == other) for other in task.train_labels] for label in labels]
+    return torch.exp(-adapter.options.sharpness * (1 - cosines)), torch.tensor(target).double()
+
+
+def joins(edge, labels, options):
+    """Whether an edge is kept for its labels."""
+    return options.same_label_edges == "keep" or labels[edge[0]] != labels[edge[1]]
+
+
+def kept_pairs(features, labels, options):
+    """The pairs that the options keep of a batch without memory."""
+    pairs = RipsFiltration().pairs(features)
+    return pairs if options.same_label_edges == "keep" else pairs.between(labels)
+
+
+def literal_terms(views, labels, options, kept=lambda edge: True):
+    """Equations 4 to 6 on views (geometry, source, target)."""
+    geometry, source, target = views
+    pairs = RipsFiltration().pairs(geometry)
+    chosen = [kept(edge) and joins(edge, labels, options) for edge in pairs.death_edges.tolist()]
+    pairs = pairs.select(torch.tensor(chosen))
+    return (
+        oracles.track_coincidence(source, target, pairs, undirected=options.undirected),
+        oracles.deviating_perturbation(
+            source, target, labels, pairs, related=options.related,
+            match_norms=options.match_norms, unrelated=options.unrelated,
+        ),
+    )  # fmt: skip
+
+
+def close(found, expected):
+    for term, value in zip(found, expected, strict=True):
+        assert value > 1e-3
+        assert term.item() == pytest.approx(value, rel=1e-6)
+
+
+def gradient_of(loss, parameter):
+    (gradient,) = torch.autograd.grad(loss, parameter, retain_graph=True)
+    return gradient
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_presets_equal_the_equations_on_joined_batches(task, preset):
+    options, adapter = method(preset).constraint, adapter_of(task, preset)
+    constraint = Consistency(options, task.logit_scale)
+    old, old_labels = batch(task, FIRST)
+    old_views = literal_views(preset, adapter, task, old, old_labels)
+    close(terms(constraint, adapter, old, old_labels),
+          literal_terms((old, *old_views), old_labels, options))  # fmt: skip
+    randomised(adapter)  # stored rows are older than the parameters
+    features, labels = batch(task, SECOND)
+    views = literal_views(preset, adapter, task, features, labels)
+    if options.memory_batches:
+        rows = [row for row, label in enumerate(old_labels.tolist()) if label in labels.tolist()]
+        assert 0 < len(rows) < len(old)
+        views = [torch.cat([now, then[rows]]) for now, then in zip(views, old_views, strict=True)]
+        features, labels = (torch.cat([features, old[rows]]), torch.cat([labels, old_labels[rows]]))
+    expected = literal_terms((features, *views), labels, options)
+    close(terms(constraint, adapter, *batch(task, SECOND)), expected)
+    assert (options.memory_batches == 0) == preset.endswith("_paper")
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_the_whole_gradient_is_that_of_the_literal_graph(task, preset):
+    """Cross-entropy and equation 7 through dense views, combined by topreg."""
+    options, adapter = method(preset).constraint, adapter_of(task, preset)
+    (parameter,) = adapter.parameters()
+    features, labels = batch(task, slice(None))
+    step, constraint = adapter.step(features, labels), Consistency(options, task.logit_scale)
+    constraint.backward(cross_entropy(step.logits, labels), adapter, step, features, labels)
+    found, parameter.grad = parameter.grad, None
+
+    source, target = literal_views(preset, adapter, task, features, labels)
+    if preset.startswith("hc_tr"):
+        texts = normalize(adapter.text + adapter.options.residual_scale * adapter.residual, dim=1)
+        logits = task.logit_scale * features @ texts.T
+    else:
+        one_hot = torch.eye(5).double()[task.train_labels]
+        weight = adapter.options.cache_weight * task.logit_scale / 100
+        logits = task.logit_scale * features @ adapter.text.T + weight * source @ one_hot
+    loss = HomologyConsistency(
+        perturbation_weight=options.perturbation_weight, undirected=options.undirected,
+        related=options.related, unrelated=options.unrelated, match_norms=options.match_norms,
+    )(source, target, labels, pairs=kept_pairs(features, labels, options))  # fmt: skip
+    main = cross_entropy(logits, labels)
+    if options.combination == "ratio":
+        balanced_backward(main, loss, [parameter], weight=options.weight, norm=options.norm)
+    else:
+        (main + options.weight * task.logit_scale * loss).backward()
+    torch.testing.assert_close(found, parameter.grad, rtol=1e-9, atol=1e-12)
+    assert (options.norm == "rowwise") == (preset == "hc_taf")
+
+
+@pytest.mark.parametrize("norm", ["global", "per_parameter", "rowwise"])
+def test_ratios_of_an_adapter_with_two_parameters(task, norm):
+    adapter = build_adapter(task, AdapterOptions(kind="clip_adapter", residual_scale=0.5)).double()
+    options = ConstraintOptions(
+        weight=0.3, perturbation_weight=2.0, combination="ratio", norm=norm, match_norms=False
+    )
+    features, labels = batch(task, slice(None))
+    step = adapter.step(features, labels)
+    Consistency(options, 1.0).backward(
+        cross_entropy(step.logits, labels), adapter, step, features, labels
+    )
+    found = [parameter.grad for parameter in adapter.parameters()]
+    adapter.zero_grad()
+    views = adapter.views(features, labels)
+    loss = HomologyConsistency(perturbation_weight=2.0, related="all")(
+        views.source, views.target, labels, pairs=kept_pairs(features, labels, options)
+    )
+    main = cross_entropy(adapter(features), labels)
+    balanced_backward(main, loss, adapter.parameters(), weight=0.3, norm=norm)
+    for a, b in zip(found, adapter.parameters(), strict=True):
+        torch.testing.assert_close(a, b.grad, rtol=1e-9, atol=1e-12)
+
+
+# The memory
+
+
+def joined(task, options, preset="hc_taf", batches=(FIRST, SECOND)):
+    """The terms of the last of several batches."""
+    adapter, constraint = adapter_of(task, preset), Consistency(options, task.logit_scale)
+    for rows in batches:
+        found = terms(constraint, adapter, *batch(task, rows))
+    return found
+
+
+def joined_rows(task, batches, classes="current"):
+    """Rows of the last batch, then those of the others, the newest first."""
+    *older, last = batches
+    labels, rows = set(task.train_labels[last].tolist()), last.tolist()
+    for stored in reversed(older):
+        rows += [row for row in stored.tolist()
+                 if classes == "all" or int(task.train_labels[row]) in labels]  # fmt: skip
+    return torch.tensor(rows)
+
+
+MEMORY = ConstraintOptions(weight=1.0, memory_batches=1)
+
+
+@pytest.mark.parametrize(
+    ("changes", "batches"),
+    [
+        ({}, (FIRST, SECOND)),
+        ({"memory_classes": "all"}, (FIRST, SECOND)),
+        ({}, (SECOND + 2, FIRST, SECOND)),  # the oldest is forgotten
+        ({"memory_batches": 2}, (SECOND + 2, FIRST, SECOND)),
+        ({"unrelated": "zero", "related": "endpoints"}, (FIRST, SECOND)),
+        ({"memory_pairs": "drop"}, (FIRST, SECOND)),
+        ({"memory_pairs": "drop", "memory_classes": "all"}, (FIRST, SECOND)),
+    ],
+)
+def test_memory(task, changes, batches):
+    options = dataclasses.replace(MEMORY, **changes)
+    kept = batches[-options.memory_batches - 1 :]
+    rows = joined_rows(task, kept, options.memory_classes)
+    features, labels = batch(task, rows)
+    adapter = adapter_of(task, "hc_taf")
+    views = literal_views("hc_taf", adapter, task, features, labels)
+    size = len(batches[-1])
+
+    def counted(edge):
+        return options.memory_pairs == "keep" or min(edge) < size
+
+    expected = literal_terms((features, *views), labels, options, counted)
+    close(joined(task, options, batches=batches), expected)
+    alone = joined(task, dataclasses.replace(options, memory_batches=0), batches=batches)
+    assert abs(alone[0].item() - expected[0]) > 1e-6  # the memory matters here
+
+
+def test_pairs_within_the_memory_can_be_dropped(task):
+    """The two options differ: there are such pairs."""
+    kept, dropped = (
+        joined(task, dataclasses.replace(MEMORY, memory_classes="all", memory_pairs=pairs))
+        for pairs in ("keep", "drop")
+    )
+    assert abs(kept[0].item() - dropped[0].item()) > 1e-6
+
+
+@pytest.mark.parametrize("preset", ["hc_tr", "hc_taf", "hc_clip_adapter"])
+def test_stored_rows_get_no_gradient(task, preset):
+    adapter = randomised(build_adapter(task, method(preset).adapter).double(), 0.05)
+    constraint = Consistency(method(preset).constraint, task.logit_scale)
+    old = adapter.step(*batch(task, FIRST))
+    constraint.terms(adapter, old, *batch(task, FIRST))
+    new = adapter.step(*batch(task, SECOND))
+    found = constraint.terms(adapter, new, *batch(task, SECOND))
+    loss = found.track_coincidence + found.deviating_perturbation
+    stored = [part for part in (old.source, old.target) if part is not None and part.requires_grad]
+    own = [part for part in (new.source, new.target) if part is not None and part.requires_grad]
+    assert stored
+    assert torch.autograd.grad(loss, stored, allow_unused=True, retain_graph=True) == (None,) * (
+        len(stored)
+    )
+    assert all(part.abs().max() > 0 for part in torch.autograd.grad(loss, own, retain_graph=True))
+    loss.backward()  # no step of the graph before is needed
+    del old
+    assert all(parameter.grad.isfinite().all() for parameter in adapter.parameters())
+
+
+def test_an_epoch_begins_without_memory(task):
+    adapter, constraint = adapter_of(task, "hc_taf"), Consistency(MEMORY, task.logit_scale)
+    alone = terms(constraint, adapter, *batch(task, SECOND))
+    terms(constraint, adapter, *batch(task, FIRST))
+    after = terms(constraint, adapter, *batch(task, SECOND))
+    constraint.start_epoch()
+    again = terms(constraint, adapter, *batch(task, SECOND))
+    for a, b, c in zip(alone, again, after, strict=True):
+        equal(a, b)
+        assert abs(a.item() - c.item()) > 1e-6
+    Consistency(ConstraintOptions(weight=1.0), 1.0).start_epoch()  # nothing to forget
+
+
+def test_training_forgets_at_each_epoch(task, monkeypatch):
+    sizes, real = [], training.one_step
+
+    def one_step(state, *arguments):
+        sizes.append(len(state.constraint.memory))
+        return real(state, *arguments)
+
+    monkeypatch.setattr(training, "one_step", one_step)
+    train(task, method("hc_taf", epochs=2, batch_size=8))
+    assert sizes == [0, 8, 8, 0, 8, 8]  # 20 images: the last batch has 4
+
+
+# Pairs
+
+
+def aligned_coincidence(geometry, source, target, pairs):
+    """Equation 5 with death edges turned so that they do not oppose the birth edge."""
+    cosines = []
+    for birth, death in zip(pairs.birth_edges.tolist(), pairs.death_edges.tolist(), strict=True):
+        b, d = (geometry[e[1]] - geometry[e[0]] for e in (birth, death))
+        sign = -1.0 if float(b @ d) < 0 else 1.0
+        x, y = (
+            sign * (view[death[1]] - view[death[0]]) - (view[birth[1]] - view[birth[0]])
+            for view in (source, target)
+        )
+        if min(x.norm(), y.norm()) > 1e-8:
+            cosines.append((x @ y / (x.norm() * y.norm())).item())
+    return 1 - sum(cosines) / len(cosines)
+
+
+@pytest.mark.parametrize("preset", ["hc_tr_p1", "hc_taf_p1"])
+def test_dimension_1(task, preset):
+    options = dataclasses.replace(method(preset).constraint, memory_batches=0)
+    adapter = adapter_of(task, preset)
+    features, labels = batch(task, slice(None))
+    views = literal_views(preset, adapter, task, features, labels)
+    zero, one = RipsFiltration(engine="gudhi").all_pairs(features, 1)
+    assert len(one) > 2
+    expected = [aligned_coincidence(features, *views, part) for part in (zero, one)]
+    found = terms(Consistency(options, task.logit_scale), adapter, features, labels)
+    assert found.track_coincidence.item() == pytest.approx(sum(expected), rel=1e-6)
+    _, perturbation = literal_terms((features, *views), labels, options)
+    assert found.deviating_perturbation.item() == pytest.approx(perturbation, rel=1e-6)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_half_distances_are_ordered_as_a_stable_sort_does(dtype):
+    points = normalize(torch.randn(60, 8, generator=torch.Generator().manual_seed(1)), dim=1)
+    rounded = points.half().double()
+    distances = (rounded[:, None] - rounded[None]).norm(dim=2).half().double()
+    upper = distances[torch.triu(torch.ones(60, 60), 1).bool()]
+    assert len(upper.unique()) < len(upper) / 2  # many ties
+    expected, _, _ = oracles.kruskal(distances)
+    options, labels = ConstraintOptions(weight=1.0, distance_dtype="float16"), torch.arange(60)
+    (pairs,) = Consistency(options, 1.0)._pairs(points.to(dtype), labels, 60)
+    assert [tuple(edge) for edge in pairs.death_edges.tolist()] == expected
+    exactly = Consistency(ConstraintOptions(weight=1.0), 1.0)
+    (exact,) = exactly._pairs(points.to(dtype), labels, 60)
+    assert pairs.death_edges.tolist() != exact.death_edges.tolist()
+
+
+# Weights
+
+
+def added(task, options):
+    """What the constraint adds to the gradient of cross-entropy, and the terms' own gradients."""
+    adapter = adapter_of(task, "hc_tr")
+    features, labels = batch(task, slice(None))
+    step = adapter.step(features, labels)
+    loss = cross_entropy(step.logits, labels)
+    plain = gradient_of(loss, adapter.residual)
+    found = Consistency(options, task.logit_scale).terms(adapter, step, features, labels)
+    parts = [gradient_of(term, adapter.residual) for term in found]
+    logged = Consistency(options, task.logit_scale).backward(loss, adapter, step, features, labels)
+    assert logged == tuple(float(term.detach()) for term in found)
+    return adapter.residual.grad - plain, parts
+
+
+def test_units_of_a_constant_weight(task):
+    options = ConstraintOptions(weight=0.15, perturbation_weight=2.5)
+    found, (coincidence, perturbation) = added(task, options)
+    expected = coincidence + 2.5 * perturbation
+    torch.testing.assert_close(found, 0.15 * task.logit_scale * expected)
+    found, _ = added(task, dataclasses.replace(options, unit="absolute", weight=15.0))
+    torch.testing.assert_close(found, 15.0 * expected)
+
+
+@pytest.mark.parametrize(("coincidence", "perturbation"), [(0.0, 2.5), (1.0, 0.0), (0.3, 0.7)])
+def test_weights_of_the_terms(task, coincidence, perturbation):
+    options = ConstraintOptions(
+        weight=1.0, unit="absolute", coincidence_weight=coincidence,
+        perturbation_weight=perturbation,
+    )  # fmt: skip
+    found, parts = added(task, options)
+    torch.testing.assert_close(found, coincidence * parts[0] + perturbation * parts[1])
+
+
+@pytest.mark.parametrize("preset", ["hc_tr", "hc_taf"])
+def test_ablations_train_with_one_term(task, preset):
+    whole, without = (
+        train(task, constrained(method(name, epochs=2), weight=0.5)).adapter
+        for name in (preset, f"{preset}_tc")
+    )
+    only = train(task, constrained(method(f"{preset}_dp", epochs=2), weight=0.5)).adapter
+    for a, b in ((whole, without), (whole, only), (without, only)):
+        (p,), (q,) = a.parameters(), b.parameters()
+        assert (p - q).abs().max() > 1e-7
+
+
+@pytest.mark.parametrize(("normalize_option", "lengths"), [("both", 1.0), ("image", 3.0)])
+def test_lengths_of_the_views_of_taskres(task, normalize_option, lengths):
+    adapter = build_adapter(task, AdapterOptions(kind="taskres", normalize=normalize_option))
+    views = adapter.views(*batch(task, slice(None)))
+    expected = adapter.text.norm(dim=1)[task.train_labels] if lengths > 1 else torch.ones(20)
+    torch.testing.assert_close(views.target.norm(dim=1), expected.double())
+    torch.testing.assert_close(views.source.norm(dim=1), torch.ones(20).double())

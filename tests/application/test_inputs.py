@@ -1,0 +1,148 @@
+"""What the commands' options mean."""
+
+import json
+from pathlib import Path
+
+import pytest
+from application.fake_backbone import SPEC
+from application.synthetic_data import write_dataset
+from vlm_adapters.data import open_dataset
+from vlm_adapters.features.views import Augmentation
+from vlm_adapters.inputs import FeatureInputs, ImageInputs, backbone_width
+from vlm_adapters.sources import BundleSource, OnlineSource, StoredSource
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("data")
+    write_dataset(folder, "dtd")
+    return folder
+
+
+def images_of(root):
+    dataset = open_dataset("dtd", root)
+    return dataset.images, root / "dtd" / "split_zhou_DescribableTextures.json"
+
+
+def test_names_are_those_of_the_data_sets(root, bundle_file):
+    images, split = images_of(root)
+    for inputs in (
+        ImageInputs("dtd", root),
+        ImageInputs(images=images),
+        ImageInputs("mine", images=images),
+        ImageInputs(images=images, split=split),
+        ImageInputs("mine", images=images, split=split),
+    ):
+        assert inputs.open().name == inputs.name
+        assert FeatureInputs(inputs).name == inputs.name
+    assert ImageInputs().name == ""
+    assert FeatureInputs(bundle=bundle_file).name == "synthetic"
+
+
+def test_a_folder_is_named_after_itself_wherever_one_stands(root, monkeypatch):
+    images, _ = images_of(root)
+    monkeypatch.chdir(images)
+    assert ImageInputs(images=Path()).name == images.name
+
+
+def test_what_is_opened(root):
+    images, split = images_of(root)
+    published = ImageInputs("dtd", root).open()
+    own = ImageInputs(images=images, split=split, templates=("the {}.",)).open()
+    assert own.split == published.split
+    assert own.templates == own.taskres_templates == ("the {}.",)
+    assert published.templates == ("{} texture.",)
+    folders = ImageInputs(images=images, templates=("one {}.",)).open()
+    assert folders.split.class_names == ("class_0", "class_1", "class_2")
+
+
+@pytest.mark.parametrize(
+    ("inputs", "text"),
+    [
+        (ImageInputs(), r"`--dataset` should name a published data set, or `--images` .* Got neit"),
+        (ImageInputs("dtd"), r"`--root` should name the folder .* to find dtd\. Got none\. Give"),
+        (ImageInputs("coop", Path()), r"`name` should be one of .* Got 'coop'"),
+    ],
+)
+def test_inputs_that_name_nothing(inputs, text):
+    with pytest.raises(ValueError, match=text):
+        inputs.open()
+
+
+def inputs(root, store, **options):
+    return FeatureInputs(
+        ImageInputs("dtd", root), SPEC, store=store, views=2, workers=1, **options
+    )  # fmt: skip
+
+
+def test_sources(root, tmp_path, bundle_file):
+    stored = inputs(root, tmp_path).opened()([(1, 1)])
+    assert isinstance(stored, StoredSource)
+    assert stored.backbone == SPEC
+    assert stored.task(1, 1).train.units.shape == (3, 2, 6)
+    online = inputs(root, tmp_path, online=True, scale=(0.1, 1.0)).opened()([(1, 1)])
+    assert isinstance(online, OnlineSource)
+    assert online.augmentation == Augmentation(2, (0.1, 1.0), 1)
+    assert online.stored.train is None
+    assert len(online.task(1, 1).train) == 3
+    bundle = FeatureInputs(bundle=bundle_file).opened()([(1, 1)])
+    assert bundle == BundleSource(bundle_file)
+
+
+def test_progress_is_told(root, tmp_path):
+    told = []
+    inputs(root, tmp_path).opened(lambda *numbers: told.append(numbers))([(1, 1)])
+    assert told[-1] == (9, 9)
+    assert {total for _, total in told} == {3, 6, 9}  # training, validation and test images
+
+
+def test_missing_things_are_told_when_the_inputs_are_opened(root, tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"`path` should be a feature bundle"):
+        FeatureInputs(bundle=tmp_path / "none").opened()
+    with pytest.raises(FileNotFoundError, match=r"`root` should hold dtd in CoOp's layout"):
+        inputs(tmp_path, tmp_path).opened()
+    with pytest.raises(ValueError, match=r"`spec` should be "):
+        FeatureInputs(ImageInputs("dtd", root), "coop").opened()
+
+
+def test_views_that_make_no_sense():
+    with pytest.raises(ValueError, match=r"`scale` should be two shares"):
+        _ = FeatureInputs(scale=(0.9, 0.1)).augmentation
+
+
+def test_descriptions(root, bundle_file):
+    text = inputs(root, Path("s"), scale=(0.25, 1.0)).describe()
+    assert text == f"dtd, {SPEC}, 2 views of scale 0.25 to 1"
+    digest = BundleSource(bundle_file).identity()["bundle"]
+    assert FeatureInputs(bundle=bundle_file).describe() == f"bundle sha256 {digest}"
+
+
+@pytest.mark.parametrize(
+    ("spec", "width"),
+    [
+        ("open_clip/RN50/openai", 1024),
+        ("open_clip/RN50-quickgelu/a/b.pt", 1024),
+        ("open_clip/ViT-B-32/openai", 512),
+        ("open_clip/hf-hub:a/b", 1024),
+        ("open_clip/unknown/x", 1024),
+        ("devise", 1024),
+        ("devise-300", 300),
+        ("module:factory", 1024),
+    ],
+)
+def test_widths_of_backbones(spec, width):
+    assert backbone_width(spec) == width
+
+
+def test_width_of_a_local_model(tmp_path):
+    (tmp_path / "open_clip_config.json").write_text(json.dumps({"model_cfg": {"embed_dim": 77}}))
+    assert backbone_width(f"open_clip/local-dir:{tmp_path}") == 77
+
+
+def test_sizes(root, bundle_file, tmp_path):
+    images, _ = images_of(root)
+    assert FeatureInputs(bundle=bundle_file).size() == (5, 12)
+    assert FeatureInputs(ImageInputs("dtd")).size() == (47, 1024)  # published, wherever it lies
+    assert FeatureInputs(ImageInputs(images=images), "devise-9").size() == (3, 9)
+    assert FeatureInputs(ImageInputs(images=tmp_path / "none")).size() is None
+    assert FeatureInputs(ImageInputs("dtd"), f"open_clip/local-dir:{tmp_path}").size() is None

@@ -1,0 +1,356 @@
+"""Tasks from a feature store, from images at every step, and from a bundle."""
+
+import dataclasses
+import pickle
+
+import pytest
+import torch
+from application.fake_backbone import SPEC, FakeBackbone, Unprojected
+from application.rank_work import (
+    AUGMENTATION,
+    DRAWS,
+    alone,
+    content,
+    counting,
+    equal,
+    extraction,
+    share_extraction,
+)
+from application.synthetic_data import write_dataset
+from processes import Ranks
+from torch.nn.functional import normalize
+from vlm_adapters.data import open_dataset, read_index_list
+from vlm_adapters.features.extract import extract_features, extract_views
+from vlm_adapters.features.texts import encode_classes
+from vlm_adapters.features.training_images import CachedViews
+from vlm_adapters.sources import BundleSource, OnlineSource
+from vlm_adapters.sources import extraction as extraction_module
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("data")
+    write_dataset(folder, "dtd")
+    write_dataset(folder, "imagenet", images=6)
+    write_dataset(folder, "imagenet_a", images=3)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def source(root, tmp_path_factory):
+    store = tmp_path_factory.mktemp("store")
+    return extraction(root, store).source(DRAWS, AUGMENTATION)
+
+
+def paths_of(samples, rows=None):
+    return [samples[row].path for row in (range(len(samples)) if rows is None else rows)]
+
+
+def centre(data, samples, rows=None):
+    return normalize(extract_features(FakeBackbone(), data.images, paths_of(samples, rows)), dim=1)
+
+
+@pytest.mark.parametrize(("shots", "seed"), DRAWS)
+def test_a_task_is_what_one_computes_directly(root, source, shots, seed):
+    data = open_dataset("dtd", root)
+    drawn, split, task = data.few_shot(shots, seed), data.split, source.task(shots, seed)
+    views = extract_views(FakeBackbone(), data.images, paths_of(split.train, drawn.train),
+                          AUGMENTATION)  # fmt: skip
+    equal(task.train.keys(), CachedViews(views).keys())
+    equal(task.train.units, normalize(views, dim=2))
+    equal(task.val_features, centre(data, split.val, drawn.val))
+    equal(task.test_features, centre(data, split.test))
+    equal(task.all_val[0], centre(data, split.val))
+    for labels, samples, rows in (
+        (task.train_labels, split.train, drawn.train),
+        (task.val_labels, split.val, drawn.val),
+        (task.test_labels, split.test, range(len(split.test))),
+        (task.all_val[1], split.val, range(len(split.val))),
+    ):
+        assert labels.tolist() == [samples[row].label for row in rows]
+    assert (task.shots, task.seed, task.logit_scale) == (shots, seed, 10.0)
+    assert task.hashes["split"] == split.sha256
+    assert len({*task.hashes.values()}) == 3
+
+
+def test_texts_with_underscores_replaced_and_kept(root, source):
+    data, task = open_dataset("dtd", root), source.task(1, 1)
+    assert any("_" in name for name in data.split.class_names)
+    for texts, replaced in ((task.texts, True), (task.texts_kept, False)):
+        expected = encode_classes(
+            FakeBackbone(), data.split.class_names, data.templates, data.taskres_templates,
+            replace_underscores=replaced,
+        )  # fmt: skip
+        equal(texts.raw, expected.raw)
+        equal(texts.normalized, expected.normalized)
+        equal(texts.hidden.features, expected.hidden.features)
+    assert (task.texts.raw - task.texts_kept.raw).abs().max() > 0.1
+
+
+def test_texts_of_a_backbone_without_a_linear_projection(root, tmp_path):
+    task = (
+        extraction(root, tmp_path, backbone=Unprojected())
+        .source([(1, 1)], None)
+        .task_on(lambda rows: None, 1, 1)
+    )
+    assert task.texts.hidden is None
+    with pytest.raises(ValueError, match=r"should have text features before a linear projection"):
+        task.texts.projected(torch.eye(3))
+
+
+@pytest.mark.parametrize("content_of", [b"", b"short", "foreign"])
+def test_damaged_texts(root, tmp_path, content_of):
+    source = extraction(root, tmp_path).source([(1, 1)], AUGMENTATION)
+    if content_of == "foreign":
+        entry = source.test.entry / "features.safetensors"
+        source.texts.write_bytes(entry.read_bytes())
+        text = r"should hold class texts\. Got no 'vlm_adapters\.class_texts'\. Remove it"
+    else:
+        source.texts.write_bytes(content_of)
+        text = r"-texts-.* should be a complete safetensors file\. Got an error from safetensors"
+    with pytest.raises(ValueError, match=text):
+        source.task(1, 1)
+
+
+def test_validation_images_from_the_training_images(root, tmp_path):
+    source = extraction(root, tmp_path, "imagenet").source([(2, 1)], AUGMENTATION)
+    data, task = open_dataset("imagenet", root), source.task(2, 1)
+    drawn = data.few_shot(2, 1)
+    assert drawn.val_from_train
+    assert task.all_val is None
+    equal(task.val_features, centre(data, data.split.train, drawn.val))
+    assert task.val_labels.tolist() == [data.split.train[row].label for row in drawn.val]
+    assert len(source.val.rows) == len(drawn.val)  # and not a million
+    assert not set(drawn.val) & set(drawn.train)
+
+
+def test_what_is_there_is_not_extracted_again(root, tmp_path):
+    first = extraction(root, tmp_path).source(DRAWS, AUGMENTATION)
+    backbone = counting()
+    again = extraction(root, tmp_path, backbone=backbone).source(DRAWS, AUGMENTATION)
+    assert backbone.views == 0
+    assert again == first
+    fewer = extraction(root, tmp_path, backbone=backbone).source(DRAWS[1:], AUGMENTATION)
+    assert backbone.views == 0
+    equal(fewer.task(2, 1).train.keys(), first.task(2, 1).train.keys())
+    more = extraction(root, tmp_path, backbone=backbone).source([(4, 1)], AUGMENTATION)
+    assert backbone.views == 3 * 12  # three views of 12 images
+    assert len(more.task(4, 1).train) == 12
+
+
+@pytest.mark.parametrize("breaks_at", [0, 2, 5])
+def test_an_interrupted_extraction_goes_on_to_the_same_bytes(
+    root, tmp_path, monkeypatch, breaks_at
+):
+    monkeypatch.setattr(extraction_module, "BLOCK", 6)
+    expected = extraction(root, tmp_path / "whole").source(DRAWS, AUGMENTATION)
+    with pytest.raises(RuntimeError, match="the encoder broke"):
+        extraction(root, tmp_path / "cut", backbone=counting(breaks_at)).source(DRAWS, AUGMENTATION)
+    assert content(tmp_path / "cut") != content(tmp_path / "whole")
+    source = extraction(root, tmp_path / "cut").source(DRAWS, AUGMENTATION)
+    assert content(tmp_path / "cut") == content(tmp_path / "whole")
+    assert source.identity() == expected.identity()
+
+
+@pytest.mark.parametrize("subset", ["train", "val", "test"])
+def test_a_missing_image_is_told_before_any_is_encoded(tmp_path, subset):
+    write_dataset(tmp_path, "dtd")
+    data = open_dataset("dtd", tmp_path)
+    drawn = data.few_shot(1, 1)
+    row = {"train": drawn.train[-1], "val": 0, "test": -1}[subset]
+    missing = data.images / data.split.subset(subset)[row].path
+    missing.unlink()
+    backbone = counting()
+    text = rf"should hold every image .* Got No such file or directory for {missing}\. Run `vlm-"
+    with pytest.raises(FileNotFoundError, match=text):
+        extraction(tmp_path, tmp_path / "store", backbone=backbone).source([(1, 1)], AUGMENTATION)
+    assert backbone.views == 0
+    with pytest.raises(FileNotFoundError, match=text):  # where training images are read online
+        extraction(tmp_path, tmp_path / "store", backbone=backbone).source([(1, 1)], None)
+
+
+def test_an_image_that_no_task_draws_may_be_missing(tmp_path):
+    write_dataset(tmp_path, "dtd")
+    data = open_dataset("dtd", tmp_path)
+    spare = set(range(len(data.split.train))) - set(data.few_shot(1, 1).train)
+    (data.images / data.split.train[min(spare)].path).unlink()
+    extraction(tmp_path, tmp_path / "store").source([(1, 1)], AUGMENTATION).task(1, 1)
+
+
+def test_an_exchanged_image_is_extracted_again(tmp_path):
+    write_dataset(tmp_path, "dtd")
+    first = extraction(tmp_path, tmp_path / "store").source([(1, 1)], AUGMENTATION)
+    data = open_dataset("dtd", tmp_path)
+    image = data.images / data.split.test[0].path
+    (data.images / data.split.test[-1].path).replace(image)
+    write_dataset(tmp_path, "dtd", seed=1)
+    second = extraction(tmp_path, tmp_path / "store").source([(1, 1)], AUGMENTATION)
+    assert first.test.entry != second.test.entry
+    assert (first.task(1, 1).test_features - second.task(1, 1).test_features).abs().max() > 0.01
+
+
+def test_a_data_set_that_is_only_a_test_set(root, tmp_path):
+    with pytest.raises(ValueError, match=r"`imagenet_a` should have training images\. Got a data"):
+        extraction(root, tmp_path, "imagenet_a").source([(1, 1)], AUGMENTATION)
+    assert not list(tmp_path.iterdir())
+
+
+def test_views_that_are_not_there(root, tmp_path):
+    source = extraction(root, tmp_path).source([(1, 1)], None)
+    with pytest.raises(ValueError, match=r"`train` should hold cached views\. Got none: they are"):
+        source.task(1, 1)
+    cached = extraction(root, tmp_path).source([(1, 1)], AUGMENTATION)
+    with pytest.raises(ValueError, match=r"should be one of the draws .*\. Got an image that was"):
+        cached.task(4, 1)
+
+
+def test_a_source_can_be_sent_to_another_process(source):
+    sent = pickle.loads(pickle.dumps(source))
+    assert sent == source
+    equal(sent.task(2, 1).test_features, source.task(2, 1).test_features)
+
+
+def test_identity_names_what_the_features_depend_on(root, tmp_path, source):
+    def identity(augmentation=AUGMENTATION, backbone=None):
+        made = extraction(root, tmp_path, backbone=backbone)
+        return made.source(DRAWS, augmentation).identity()
+
+    assert identity() == source.identity()  # not where they lie
+    others = [
+        identity(dataclasses.replace(AUGMENTATION, seed=2)),
+        identity(None),
+        identity(backbone=FakeBackbone(name="other")),
+        identity(backbone=FakeBackbone(logit_scale=11.0)),
+    ]
+    assert all(other != source.identity() for other in others)
+
+
+def test_index_lists(source, tmp_path):
+    source.write_index_lists(tmp_path, DRAWS)
+    for shots, seed in DRAWS:
+        found = read_index_list(tmp_path / f"dtd-{shots}shot-seed{seed}.json",
+                                split_sha256=source.split)  # fmt: skip
+        assert found.few_shot == source.draw(shots, seed)
+        assert (found.dataset, found.shots, found.seed) == ("dtd", shots, seed)
+
+
+# Online
+
+
+@pytest.fixture(scope="module")
+def online(root, source):
+    stored = dataclasses.replace(source, train=None)
+    return OnlineSource(stored, open_dataset("dtd", root), SPEC, AUGMENTATION, "cpu", 1)
+
+
+def test_online_keys_are_those_of_the_cache(online, source):
+    task = online.task(2, 1)
+    equal(task.train.keys(), source.task(2, 1).train.keys())
+    assert task.train.keys() is task.train.keys()  # computed once
+    assert len(task.train) == 6
+
+
+def test_online_draws_follow_the_generator(online):
+    train, rows = online.task(2, 1).train, torch.tensor([4, 0, 3])
+
+    def draws(seed):
+        generator = torch.Generator().manual_seed(seed)
+        return [train.draw(rows, generator) for _ in range(2)]
+
+    first, second = draws(1)
+    for drawn, again in zip((first, second), draws(1), strict=True):
+        equal(drawn, again)
+    equal(first.norm(dim=1), torch.ones(3))
+    assert (first - second).abs().amax(1).min() > 1e-4  # each image has a new view
+    assert (first - draws(2)[0]).abs().amax(1).min() > 1e-4
+
+
+def test_online_rows_are_those_asked_for(online):
+    train = online.task(2, 1).train
+    whole = train.draw(torch.arange(6), torch.Generator().manual_seed(1))
+    some = train.draw(torch.tensor([5, 1]), torch.Generator().manual_seed(1))
+    equal(some, whole[[5, 1]])
+
+
+def test_online_draws_are_no_views_of_the_keys(online, source):
+    train, cached = online.task(2, 1).train, source.task(2, 1).train.units
+    drawn = train.draw(torch.arange(6), torch.Generator().manual_seed(1))
+    assert (drawn[:, None] - cached).abs().amax(2).min() > 1e-4
+
+
+def test_an_online_source_is_that_of_its_store_but_for_the_training_images(
+    online, source, tmp_path
+):
+    assert (online.dataset, online.backbone, online.class_names) == (
+        source.dataset, source.backbone, source.class_names,
+    )  # fmt: skip
+    assert (online.data, source.data) == ("online", "cached")
+    assert online.identity() != source.identity()
+    assert online.identity()["online"] == AUGMENTATION.describe()
+    online.write_index_lists(tmp_path, [(1, 1)])
+    assert (tmp_path / "dtd-1shot-seed1.json").is_file()
+    equal(pickle.loads(pickle.dumps(online)).task(1, 1).test_features,
+          source.task(1, 1).test_features)  # fmt: skip
+
+
+# Bundles
+
+
+def test_a_bundle_source(bundle, bundle_file, tmp_path):
+    source = BundleSource(bundle_file)
+    assert (source.dataset, source.backbone, source.data) == ("synthetic", "unknown", "cached")
+    assert source.class_names == bundle.class_names
+    assert pickle.loads(pickle.dumps(source)) == source
+    source.write_index_lists(tmp_path, [(2, 1)])
+    task = source.task(2, 1)
+    found = read_index_list(tmp_path / "synthetic-2shot-seed1.json").few_shot
+    equal(task.train.keys(), normalize(bundle.subset("train")[0][found.train], dim=1))
+    equal(task.val_features, normalize(bundle.subset("val")[0][found.val], dim=1))
+    equal(task.all_val[0], normalize(bundle.subset("val")[0], dim=1))
+    equal(task.test_features, normalize(bundle.subset("test")[0], dim=1))
+
+
+def test_a_task_without_its_test_images(task):
+    blind = task.without_test()
+    assert len(blind.test_features) == len(blind.test_labels) == 0
+    assert blind.train is task.train
+    assert len(task.test_features) == len(task.test_labels) > 0
+
+
+# Processes
+
+
+@pytest.fixture(scope="module")
+def ranks():
+    both = Ranks()
+    yield both
+    both.stop()
+
+
+def test_two_processes_write_the_bytes_of_one(ranks, root, tmp_path, monkeypatch):
+    monkeypatch.setattr(extraction_module, "BLOCK", 6)
+    expected = alone(root, tmp_path / "one")
+    answers = ranks.run(share_extraction, root, str(tmp_path / "two"), None)
+    assert content(tmp_path / "two") == content(tmp_path / "one")
+    for _, keys in answers:
+        equal(keys, expected)
+    views = [count for count, _ in answers]
+    assert min(views) > 0
+    assert sum(views) == counted(root, tmp_path / "three")
+
+
+def counted(root, store):
+    backbone = counting()
+    extraction(root, store, backbone=backbone).source(DRAWS, AUGMENTATION)
+    return backbone.views
+
+
+def test_a_failing_process_ends_the_other_with_its_message(ranks, root, tmp_path):
+    answers = ranks.run(share_extraction, root, str(tmp_path), 1)
+    assert answers == [
+        (RuntimeError, "Rank 1 failed: the encoder broke"),
+        (RuntimeError, "the encoder broke"),
+    ]
+    expected = alone(root, tmp_path / "one")
+    for _, keys in ranks.run(share_extraction, root, str(tmp_path), None):
+        equal(keys, expected)

@@ -1,0 +1,163 @@
+"""Sweeps: their runs, their commands, and how long they take."""
+
+import inspect
+import shlex
+from pathlib import Path
+
+import pytest
+import torch
+import typer
+from vlm_adapters import cli, estimate
+from vlm_adapters.cli._options import feature_inputs
+from vlm_adapters.config import BASELINES, PRESETS, load_methods
+from vlm_adapters.data import read_index_list
+from vlm_adapters.estimate import estimated_seconds
+from vlm_adapters.experiments import plan_jobs
+from vlm_adapters.inputs import FeatureInputs, ImageInputs
+from vlm_adapters.sweep import Sweep, pairs_of
+
+IMAGES = {
+    "published": ImageInputs("dtd", Path("/data with space")),
+    "folder": ImageInputs(images=Path("my photos"), templates=("a {}.", 'it\'s a {}, "b"')),
+    "split": ImageInputs("named", images=Path("i"), split=Path("s.json"), templates=("the {}",)),
+}
+INPUTS = {
+    "cached": {"backbone": "open_clip/RN50/openai", "views": 7, "scale": (1 / 3, 0.9)},
+    "online": {"backbone": "m:f", "device": "cuda", "store": Path("a b"), "online": True},
+}
+
+
+FROZEN = ("zero_shot", "zero_shot_star", "linear_probe", "tip_adapter")
+TRAINED = [name for name in PRESETS if name not in FROZEN]
+
+
+def sweep(inputs, **options):
+    options = {"presets": ("taskres", "hc_tr", "tip_adapter_f"), "shots": (1, 16), "seeds": (1, 3),
+               "out": Path("runs here")} | options  # fmt: skip
+    return Sweep(inputs, **options)
+
+
+def parsed(command):
+    """What `train` makes of a command."""
+    program, name, *arguments = shlex.split(command)
+    assert (program, name) == ("vlm-adapters", "train")
+    train = typer.main.get_command(cli.app).commands["train"]
+    values = train.make_context("train", arguments).params
+    wanted = inspect.signature(feature_inputs).parameters
+    return feature_inputs(**{name: values[name] for name in wanted}), values
+
+
+@pytest.mark.parametrize("images", IMAGES.values(), ids=IMAGES)
+@pytest.mark.parametrize("options", INPUTS.values(), ids=INPUTS)
+def test_commands_mean_what_the_sweep_runs(images, options):
+    inputs = FeatureInputs(images, **options)
+    overrides = ("taskres.training.epochs=3", 'tip_adapter_f.title="A title"',
+                 "tip_adapter.adapter.sharpness=2")  # fmt: skip
+    plan = sweep(inputs, overrides=overrides, tuned="caltech101_devise.toml", every=True)
+    commands, jobs = plan.commands(), plan.jobs()
+    assert len(commands) == len(jobs) == 12
+    for command, job in zip(commands, jobs, strict=True):
+        found, values = parsed(command)
+        assert found == inputs
+        assert (values["shots"], values["seed"], values["out"]) == (job.shots, job.seed, job.folder)
+        assert values["every"] is True
+        alone = Sweep(
+            found, (values["method"],), (values["shots"],), (values["seed"],), values["out"],
+            values["tuned"], tuple(values["overrides"] or ()), values["every"],
+        )  # fmt: skip
+        assert alone.methods() == {job.preset: job.method}
+
+
+def test_commands_of_a_bundle_and_of_ones_own_preset(bundle_file, tmp_path):
+    mine = tmp_path / "mine.toml"
+    mine.write_text('title = "Mine"\nextends = "taskres"')
+    plan = sweep(FeatureInputs(bundle=bundle_file), presets=("taskres", str(mine)),
+                 overrides=("mine.training.epochs=2",))  # fmt: skip
+    for command, job in zip(plan.commands(), plan.jobs(), strict=True):
+        found, values = parsed(command)
+        assert found == plan.inputs
+        assert values["method"] == {"taskres": "taskres", "mine": str(mine)}[job.preset]
+        mine_only = ["mine.training.epochs=2"] if job.preset == "mine" else []
+        assert list(values["overrides"] or ()) == mine_only
+        assert not values["every"]
+
+
+def test_a_sweep_runs_what_is_not_there(bundle_file, tmp_path):
+    overrides = ("taskres.training.epochs=2",)
+    plan = sweep(FeatureInputs(bundle=bundle_file), presets=("zero_shot", "taskres"), shots=(1, 2),
+                 out=tmp_path, overrides=overrides)  # fmt: skip
+    assert plan.draws == [(1, 1), (1, 3), (2, 1), (2, 3)]
+    source = plan.source(plan.inputs.opened())
+    runs = plan.run(source)
+    assert [(run.preset, run.shots, run.seed) for run in runs] == [
+        (job.preset, job.shots, job.seed) for job in plan.jobs()
+    ]
+    assert {run.config["training"]["epochs"] for run in runs if run.preset == "taskres"} == {2}
+    for shots, seed in plan.draws:
+        file = tmp_path / "few_shot" / f"synthetic-{shots}shot-seed{seed}.json"
+        assert read_index_list(file).shots == shots
+    told = []
+    assert plan.run(source, on_run=told.append) == runs
+    assert len(told) == 8
+
+
+def test_the_data_sets_values_are_taken():
+    plan = sweep(FeatureInputs(ImageInputs("eurosat", Path("d"))))
+    assert plan.methods()["tip_adapter_f"].training.epochs == 100
+    assert plan.jobs()[0].folder == Path("runs here/taskres/eurosat/1shot/seed1")
+
+
+def test_pairs_are_those_that_are_there():
+    assert pairs_of(["taskres", "hc_taf", "hc_tr"]) == {"hc_tr": "taskres"}
+    assert pairs_of([]) == {}
+    assert pairs_of(PRESETS) == BASELINES
+
+
+# How long it takes
+
+
+def estimated(presets, shots=(2,), seeds=(1,), overrides=()):
+    methods = load_methods(presets, overrides=overrides)
+    return estimated_seconds(plan_jobs(methods, shots, seeds), 5, 12)
+
+
+@pytest.fixture
+def second(monkeypatch):
+    """Each step takes a second."""
+    calls = []
+    monkeypatch.setattr(estimate, "_seconds_a_step", lambda *a: calls.append(a) or 1.0)
+    return calls
+
+
+def test_an_estimate_counts_steps_and_epochs(second):
+    assert estimated(["taskres"]) == 100
+    assert estimated(["taskres"], overrides=["taskres.training.epochs=7"]) == 7
+    assert estimated(["taskres"], shots=(2, 8)) == 100 + 200
+    assert estimated(["taskres"], seeds=(1, 2, 3)) == 300
+    small = ["tip_adapter_f.training.batch_size=4"]  # 10 images: 3 steps
+    assert estimated(["tip_adapter_f"], overrides=small) == 20 * 3
+    drop = [*small, "tip_adapter_f.training.drop_last=true"]
+    assert estimated(["tip_adapter_f"], overrides=drop) == 20 * 2
+    large = [*drop, "tip_adapter_f.training.batch_size=11"]  # one batch that is not full
+    assert estimated(["tip_adapter_f"], overrides=large) == 20
+    assert estimated(["zero_shot", "linear_probe", "tip_adapter"]) == 0
+
+
+def test_steps_are_measured_once_for_each_preset_and_shot_count(second):
+    estimated(["taskres", "hc_tr", "zero_shot"], shots=(1, 2), seeds=(1, 2, 3))
+    assert len(second) == 4
+
+
+@pytest.mark.parametrize("preset", TRAINED)
+def test_a_step_of_every_method_can_be_measured(preset):
+    assert estimated([preset]) > 0
+
+
+def test_steps_are_measured_on_one_core(monkeypatch):
+    threads = []
+    monkeypatch.setattr(estimate, "one_step", lambda *a: threads.append(torch.get_num_threads()))
+    torch.set_num_threads(2)
+    estimated(["taskres"])
+    assert set(threads) == {1}
+    assert torch.get_num_threads() == 2
+    torch.set_num_threads(1)

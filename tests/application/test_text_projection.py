@@ -1,0 +1,238 @@
+"""The tuned text projection, and which class texts a task has."""
+
+import dataclasses
+import math
+import pickle
+import re
+
+import pytest
+import torch
+from application.helpers import all_images, method
+from torch.nn.functional import cross_entropy, normalize
+from vlm_adapters.backbones.base import TextProjection
+from vlm_adapters.features.texts import ClassTexts, HiddenTexts
+from vlm_adapters.options import TextOptions
+from vlm_adapters.text_projection import read_weight, tune, with_texts
+from vlm_adapters.training import train
+
+TEMPLATES, TIP_TEMPLATES, HIDDEN = 3, 2, 8
+TUNED = TextOptions(projection="tuned", learning_rate=0.01, epochs=5, batch_size=8)
+
+
+def equal(a, b):
+    torch.testing.assert_close(a, b, rtol=0, atol=0)
+
+
+@pytest.fixture
+def task(task):
+    """The task with texts of three templates, from before a linear map with a bias."""
+    generator = torch.Generator().manual_seed(2)
+    classes, width = task.texts.raw.shape
+
+    def randn(*shape):
+        return torch.randn(*shape, generator=generator)
+
+    projection = TextProjection(randn(HIDDEN, width), randn(width))
+    wanted = task.texts.raw @ torch.linalg.pinv(projection.weight)
+    hidden = HiddenTexts(
+        wanted + 0.1 * randn(TEMPLATES, classes, HIDDEN), projection, TIP_TEMPLATES
+    )
+    texts = ClassTexts(hidden.raw(projection.weight), hidden.normalized(projection.weight), hidden)
+    return dataclasses.replace(task, texts=texts)
+
+
+def test_the_means_are_those_over_templates_of_each_kind(task):
+    hidden = task.texts.hidden
+    weight = torch.randn(HIDDEN, 12, generator=torch.Generator().manual_seed(4))
+    each = [features @ weight + hidden.projection.bias for features in hidden.features]
+    texts = task.texts.projected(weight)
+    torch.testing.assert_close(texts.raw, (each[0] + each[1] + each[2]) / 3)
+    units = [normalize(part, dim=1) for part in each[:TIP_TEMPLATES]]
+    torch.testing.assert_close(texts.normalized, normalize((units[0] + units[1]) / 2, dim=1))
+    assert texts.hidden is hidden
+
+
+def test_the_original_weight_changes_nothing(task):
+    texts = task.texts.projected(task.texts.hidden.projection.weight)
+    equal(texts.raw, task.texts.raw)
+    equal(texts.normalized, task.texts.normalized)
+
+
+def loss(task, texts):
+    logits = task.logit_scale * all_images(task) @ normalize(texts.raw, dim=1).T
+    return float(cross_entropy(logits, task.train_labels))
+
+
+def test_tuning_lowers_the_cross_entropy_and_repeats(task):
+    first, second = (with_texts(task, TUNED) for _ in range(2))
+    assert loss(task, first.texts) < loss(task, task.texts) - 0.1
+    equal(first.texts.raw, second.texts.raw)
+    equal(first.texts.normalized, second.texts.normalized)
+    other = with_texts(dataclasses.replace(task, seed=2), TUNED)
+    assert (other.texts.raw - first.texts.raw).abs().max() > 1e-5
+
+
+def test_tuning_leaves_the_task_alone(task):
+    before = [tensor.clone() for tensor in (
+        task.texts.raw, task.texts.normalized, task.texts.hidden.features,
+        task.texts.hidden.projection.weight, all_images(task),
+    )]  # fmt: skip
+    tuned = with_texts(task, TUNED)
+    after = (task.texts.raw, task.texts.normalized, task.texts.hidden.features,
+             task.texts.hidden.projection.weight, all_images(task))  # fmt: skip
+    for a, b in zip(before, after, strict=True):
+        equal(a, b)
+    assert tuned.train is task.train
+    assert not tuned.texts.raw.requires_grad
+
+
+def test_one_step_is_adams(task):
+    options = dataclasses.replace(TUNED, epochs=1, batch_size=256)
+    hidden = task.texts.hidden
+    weight = hidden.projection.weight.clone().requires_grad_()
+    logits = task.logit_scale * all_images(task) @ normalize(hidden.raw(weight), dim=1).T
+    (gradient,) = torch.autograd.grad(cross_entropy(logits, task.train_labels), weight)
+    expected = weight.detach() - 0.01 * gradient / (gradient.abs() + 1e-8)
+    torch.testing.assert_close(tune(task, options), expected, rtol=1e-4, atol=1e-6)
+
+
+def test_the_rate_is_a_cosine_over_the_epochs(task, monkeypatch):
+    rates, step = [], torch.optim.Adam.step
+
+    def watched(self, *arguments):
+        rates.append(self.param_groups[0]["lr"])
+        return step(self, *arguments)
+
+    monkeypatch.setattr(torch.optim.Adam, "step", watched)
+    tune(task, dataclasses.replace(TUNED, epochs=4, batch_size=10))
+    expected = [
+        0.01 * (1 + math.cos(math.pi * epoch / 4)) / 2 for epoch in (0, 0, 1, 1, 2, 2, 3, 3)
+    ]
+    assert rates == pytest.approx(expected)
+
+
+def test_its_draws_are_not_those_of_the_adapters_training(task):
+    orders = []
+
+    class Watched:
+        def __init__(self, images):
+            self.images = images
+
+        def draw(self, rows, generator):
+            orders.append(rows.tolist())
+            return self.images.draw(rows, generator)
+
+        def keys(self):
+            return self.images.keys()
+
+    watched = dataclasses.replace(task, train=Watched(task.train))
+    chosen = dataclasses.replace(
+        method("taskres", epochs=1, batch_size=8), text=dataclasses.replace(TUNED, epochs=1)
+    )
+    train(watched, chosen)
+    assert len(orders) == 5  # three batches of 20 images, then two that are full
+    assert orders[:2] != orders[3:]
+
+
+@pytest.mark.parametrize("preset", ["taskres_star", "tip_adapter_f_star", "zero_shot_star"])
+def test_adapters_start_from_the_tuned_texts(task, preset):
+    tuned = with_texts(task, method(preset).text).texts
+    adapter = train(task, method(preset, epochs=1)).adapter
+    equal(adapter.text, tuned.raw if preset == "taskres_star" else tuned.normalized)
+
+
+def test_underscores(task):
+    kept = ClassTexts(task.texts.raw + 1, task.texts.normalized)
+    both = dataclasses.replace(task, texts_kept=kept)
+    assert with_texts(both, TextOptions()) is both
+    assert with_texts(both, TextOptions(underscores="kept")).texts is kept
+    text = r"\"kept\"` should have class texts with underscores\. Got features without them"
+    with pytest.raises(ValueError, match=text):
+        with_texts(task, TextOptions(underscores="kept"))
+
+
+def test_tuned_texts_with_underscores(task):
+    kept = ClassTexts(task.texts.raw, task.texts.normalized,
+                      dataclasses.replace(task.texts.hidden,
+                                          features=task.texts.hidden.features + 0.5))  # fmt: skip
+    both = dataclasses.replace(task, texts_kept=kept)
+    options = dataclasses.replace(TUNED, underscores="kept")
+    assert with_texts(both, options).texts.hidden is kept.hidden
+
+
+def test_features_without_hidden_ones(task):
+    without = dataclasses.replace(task, texts=dataclasses.replace(task.texts, hidden=None))
+    with pytest.raises(ValueError, match=r"\"tuned\"` should have text features before a linear"):
+        with_texts(without, TUNED)
+
+
+# Checkpoints of TaskRes's enhanced bases
+
+
+def checkpoint(folder, content):
+    file = folder / "model.pth.tar"
+    torch.save(content, file)
+    return dataclasses.replace(TUNED, checkpoint=str(file))
+
+
+def test_a_checkpoint_of_taskres(task, tmp_path):
+    weight = torch.randn(12, HIDDEN, generator=torch.Generator().manual_seed(6))
+    options = checkpoint(tmp_path, {"state_dict": {"weight": weight.half()}, "epoch": 50})
+    expected = task.texts.projected(weight.half().float().T)
+    equal(with_texts(task, options).texts.raw, expected.raw)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        {"state_dict": {"bias": torch.zeros(3)}},
+        {"weight": torch.zeros(3, 3)},
+        torch.zeros(3, 3),
+        {"state_dict": {"weight": "text"}},
+    ],
+    ids=["no weight", "no state_dict", "tensor", "text"],
+)
+def test_bad_checkpoints(tmp_path, content):
+    options = checkpoint(tmp_path, content)
+    text = r"`text\.checkpoint` should be a checkpoint with a `state_dict` that holds `weight`\. G"
+    with pytest.raises(ValueError, match=text):
+        read_weight(options.checkpoint)
+
+
+class Code:
+    """Writes a file when it is unpickled."""
+
+    def __init__(self, file):
+        self.file = str(file)
+
+    def __reduce__(self):
+        return (open, (self.file, "w"))
+
+
+def test_a_checkpoint_with_code_is_refused_and_not_run(tmp_path):
+    weight = {"weight": torch.zeros(12, HIDDEN)}
+    options = checkpoint(tmp_path, {"state_dict": weight, "code": Code(tmp_path / "written")})
+    with pytest.raises(ValueError, match=r"that holds `weight`\. Got '.*': UnpicklingError\."):
+        read_weight(options.checkpoint)
+    assert not (tmp_path / "written").exists()
+
+
+def test_files_that_are_no_checkpoints(tmp_path):
+    text = r"`text\.checkpoint` should be a checkpoint"
+    whole = tmp_path / "whole"
+    torch.save({"state_dict": {"weight": torch.zeros(3, 3)}}, whole)
+    for content in (b"", b"text", whole.read_bytes()[:-200], pickle.dumps({"state_dict": {}})):
+        (tmp_path / "file").write_bytes(content)
+        with pytest.raises(ValueError, match=text):
+            read_weight(str(tmp_path / "file"))
+    with pytest.raises(FileNotFoundError, match=r"`text\.checkpoint` should be a file\. Got '.*no"):
+        read_weight(str(tmp_path / "no"))
+
+
+@pytest.mark.parametrize("shape", [(12, 9), (11, HIDDEN), (HIDDEN, 12), (12,)])
+def test_a_checkpoint_of_another_backbone(task, tmp_path, shape):
+    options = checkpoint(tmp_path, {"state_dict": {"weight": torch.zeros(shape)}})
+    got = re.escape(str(tuple(reversed(shape))))
+    text = rf"`weight` should have the shape of the text projection, \(8, 12\)\. Got {got}\."
+    with pytest.raises(ValueError, match=text):
+        with_texts(task, options)
