@@ -61,9 +61,9 @@ def dense_one_hot(training: Training) -> None:
 class FromRows(TipAdapterF):
     """Hides what makes the constraint cheap: losses from rows, one gradient of the keys each."""
 
-    def step(self, features: Tensor, labels: Tensor) -> Step:
+    def step(self, features: Tensor) -> Step:
         """Without its linear map."""
-        return super().step(features, labels)._replace(linear=None)
+        return super().step(features)._replace(linear=None)
 
     def grams(self, source: Tensor, labels: Tensor) -> None:  # type: ignore[override]
         """None."""

@@ -20,13 +20,16 @@ PATIENCE = 60  # seconds after which silence is a hang
 class Ranks:
     """Processes that run one function each time, with their rank as its first argument."""
 
-    def __init__(self, size=2):
+    def __init__(self, size=2, patience=PATIENCE):
+        self.patience = patience
         context = multiprocessing.get_context("spawn")
         self.store = pathlib.Path(tempfile.mkdtemp()) / "store"
         ends = [context.Pipe() for _ in range(size)]
         self.pipes = [own for own, _ in ends]
         self.processes = [
-            context.Process(target=_serve, args=(rank, size, str(self.store), end), daemon=True)
+            context.Process(
+                target=_serve, args=(rank, size, str(self.store), end, patience), daemon=True
+            )
             for rank, (_, end) in enumerate(ends)
         ]
         for process, (_, end) in zip(self.processes, ends, strict=True):
@@ -39,7 +42,7 @@ class Ranks:
             pipe.send((function, arguments))
         answers = []
         for rank, pipe in enumerate(self.pipes):
-            assert pipe.poll(PATIENCE), f"rank {rank} hangs"
+            assert pipe.poll(self.patience), f"rank {rank} hangs"
             try:
                 answers.append(pipe.recv())
             except EOFError:
@@ -53,12 +56,12 @@ class Ranks:
             process.join()
 
 
-def _serve(rank, size, store, pipe):
+def _serve(rank, size, store, pipe, patience):
     torch.set_num_threads(1)
     _tiles.LEAST = 1  # so that a few points fill many tiles
     dist.init_process_group(
         "gloo", init_method=f"file://{store}", rank=rank, world_size=size,
-        timeout=datetime.timedelta(seconds=PATIENCE / 2),
+        timeout=datetime.timedelta(seconds=patience / 2),
     )  # fmt: skip
     while True:
         function, arguments = pipe.recv()

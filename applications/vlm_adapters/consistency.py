@@ -75,18 +75,15 @@ class Consistency:
         Returns:
             The two terms, with gradient in the batch's views.
         """
-        views = {"geometry": features, "source": step.source}
-        if step.target is not None:
-            views["target"] = step.target
-        joined, views = self._joined(labels, views)
+        joined, views = self._joined(labels, {"geometry": features, "source": step.source})
         pairs = self._pairs(views["geometry"], joined, len(labels))
         grams = adapter.grams(views["source"], joined)
         if grams is not None:
             return Terms(
                 *self.loss.terms_of_grams(grams, joined, pairs=pairs, geometry=views["geometry"])
             )
-        target = views.get("target")
-        target = adapter.target(joined) if target is None else target
+        stored = joined[len(labels) :]  # their counterparts are today's, constant
+        target = torch.cat([step.target(labels), step.target(stored).detach()])
         return Terms(
             *self.loss.terms(
                 views["source"], target, joined, pairs=pairs, geometry=views["geometry"]
@@ -145,11 +142,7 @@ class Consistency:
         return joined, dict(zip(views, tensors, strict=True))
 
     def _pairs(self, geometry: Tensor, labels: Tensor, batch: int) -> tuple[PersistencePairs, ...]:
-        """Pairs of each dimension, without those that the options drop.
-
-        Edges within a class are dropped by label: a stored text is older than that of the batch,
-        so the track between the two is short, not zero, and its direction means nothing.
-        """
+        """Pairs of each dimension, without those that the options drop."""
         with torch.no_grad():
             found = self.filtration.all_pairs(geometry, max(self.options.dimensions))
         pairs = [found[dimension] for dimension in self.options.dimensions]

@@ -116,7 +116,7 @@ def one_step(
         group["lr"] = rate
     features, labels = task.train.draw(rows, training.generator), task.train_labels[rows]
     optimizer.zero_grad()
-    output = adapter.step(features, labels)
+    output = adapter.step(features)
     loss = cross_entropy(output.logits, labels)
     terms = training.constraint.backward(loss, adapter, output, features, labels)
     optimizer.step()

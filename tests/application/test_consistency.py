@@ -26,11 +26,11 @@ def gradients(adapter, task, options, rows=slice(None)):
     loss = cross_entropy(adapter(features), labels)
     (g,) = torch.autograd.grad(loss, parameter)
     constraint = Consistency(options, task.logit_scale)
-    step = adapter.step(features, labels)
+    step = adapter.step(features)
     coincidence, perturbation = constraint.terms(adapter, step, features, labels)
     (h,) = torch.autograd.grad(coincidence + options.perturbation_weight * perturbation, parameter)
     adapter.zero_grad()
-    step = adapter.step(features, labels)
+    step = adapter.step(features)
     constraint.backward(cross_entropy(step.logits, labels), adapter, step, features, labels)
     return g, h, parameter.grad
 
@@ -52,7 +52,7 @@ def test_terms_equal_literal_loops(task, kind, options):
     pairs = RipsFiltration().pairs(geometry)
     if options.same_label_edges == "drop":
         pairs = pairs.between(labels)
-    step = adapter.step(features, labels)
+    step = adapter.step(features)
     terms = Consistency(options, task.logit_scale).terms(adapter, step, features, labels)
     expected = (
         oracles.track_coincidence(source, target, pairs, undirected=options.undirected),
@@ -99,7 +99,7 @@ def test_one_shot_gives_coincidence_only(bundle, kind):
     task = few_shot_task(bundle, shots=1, seed=2)
     adapter = build_adapter(task, AdapterOptions(kind=kind))
     constraint = Consistency(ConstraintOptions(weight=1, perturbation_weight=100), 20.0)
-    terms = constraint.terms(adapter, adapter.step(*batch(task)), *batch(task))
+    terms = constraint.terms(adapter, adapter.step(batch(task)[0]), *batch(task))
     assert terms[0].item() > 0
     assert terms[1].item() == 0
 
@@ -117,7 +117,7 @@ def test_a_batch_of_one_class_leaves_finite_gradients(task, kind, combination):
 def test_zero_weight_is_plain_cross_entropy(task):
     adapter = build_adapter(task, AdapterOptions(kind="taskres"))
     features, labels = batch(task)
-    step = adapter.step(features, labels)
+    step = adapter.step(features)
     loss = cross_entropy(step.logits, labels)
     (g,) = torch.autograd.grad(loss, adapter.residual, retain_graph=True)
     constraint = Consistency(ConstraintOptions(weight=0), 20.0)

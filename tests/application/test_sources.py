@@ -211,8 +211,9 @@ def test_a_source_can_be_sent_to_another_process(source):
 
 
 def test_identity_names_what_the_features_depend_on(root, tmp_path, source):
-    def identity(augmentation=AUGMENTATION, backbone=None):
+    def identity(augmentation=AUGMENTATION, backbone=None, **changes):
         made = extraction(root, tmp_path, backbone=backbone)
+        made = dataclasses.replace(made, dataset=dataclasses.replace(made.dataset, **changes))
         return made.source(DRAWS, augmentation).identity()
 
     assert identity() == source.identity()  # not where they lie
@@ -221,6 +222,8 @@ def test_identity_names_what_the_features_depend_on(root, tmp_path, source):
         identity(None),
         identity(backbone=FakeBackbone(name="other")),
         identity(backbone=FakeBackbone(logit_scale=11.0)),
+        identity(templates=("another {}.",)),
+        identity(taskres_templates=("{} texture.", "another {}.")),
     ]
     assert all(other != source.identity() for other in others)
 
@@ -322,7 +325,7 @@ def test_a_task_without_its_test_images(task):
 
 @pytest.fixture(scope="module")
 def ranks():
-    both = Ranks()
+    both = Ranks(patience=300)  # beside other work two imports of torch may take long
     yield both
     both.stop()
 

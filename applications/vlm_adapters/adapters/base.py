@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
@@ -48,13 +48,13 @@ class Step(NamedTuple):
     Attributes:
         logits: (n, k).
         source: The tuned view of each image (n, m).
-        target: Its counterpart (n, m); None where it follows from the label alone.
+        target: From classes (n,) to the counterparts (n, m) of their images.
         linear: The linear map behind logits and source, where there is just one.
     """
 
     logits: Tensor
     source: Tensor
-    target: Tensor | None
+    target: Callable[[Tensor], Tensor]
     linear: LinearMap | None = None
 
 
@@ -90,7 +90,7 @@ class Adapter(nn.Module, ABC):
         """Logits (n, k) of image features (n, d)."""
 
     @abstractmethod
-    def step(self, features: Tensor, labels: Tensor) -> Step:
+    def step(self, features: Tensor) -> Step:
         """Logits and the views of a batch."""
 
     @abstractmethod
@@ -99,7 +99,7 @@ class Adapter(nn.Module, ABC):
 
     def views(self, features: Tensor, labels: Tensor) -> Views:
         """The two views that the constraint compares."""
-        return Views(features, self.step(features, labels).source, self.target(labels))
+        return Views(features, self.step(features).source, self.target(labels))
 
     def grams(self, source: Tensor, labels: Tensor) -> GramMatrices | None:
         """Inner products of the views, where they are cheaper than the views; else None."""

@@ -66,10 +66,10 @@ class CLIPAdapter(Adapter):
         """Logits (n, k) of image features (n, d) of unit length."""
         return self.logit_scale * self.adapted(features) @ self.text.T
 
-    def step(self, features: Tensor, labels: Tensor) -> Step:
+    def step(self, features: Tensor) -> Step:
         """Logits; adapted images beside the text of their class."""
         adapted = self.adapted(features)
-        return Step(self.logit_scale * adapted @ self.text.T, adapted, self.target(labels))
+        return Step(self.logit_scale * adapted @ self.text.T, adapted, self.target)
 
     def target(self, labels: Tensor) -> Tensor:
         """The text of each class."""

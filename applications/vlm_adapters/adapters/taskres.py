@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import TYPE_CHECKING
 
 import torch
@@ -55,13 +56,13 @@ class TaskRes(Adapter):
         """Logits (n, k) of image features (n, d) of unit length."""
         return self.logit_scale * features @ normalize(self.texts(), dim=1).T
 
-    def step(self, features: Tensor, labels: Tensor) -> Step:
+    def step(self, features: Tensor) -> Step:
         """Logits; images beside the tuned text of their class."""
         texts = self.texts()
         classifier = normalize(texts, dim=1)
         views = classifier if self.options.normalize == "both" else texts
         logits = self.logit_scale * features @ classifier.T
-        return Step(logits, features, views.index_select(0, labels))
+        return Step(logits, features, partial(views.index_select, 0))
 
     def target(self, labels: Tensor) -> Tensor:
         """The tuned text of each class."""

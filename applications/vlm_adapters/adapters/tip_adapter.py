@@ -88,12 +88,12 @@ class TipAdapter(Adapter):
         """Logits (n, k) of image features (n, d) of unit length."""
         return self.logits(features, self.affinity(features @ self.keys.T))
 
-    def step(self, features: Tensor, labels: Tensor) -> Step:
+    def step(self, features: Tensor) -> Step:
         """Logits; affinities, whose counterpart are the indicators of the images' labels."""
         similarities = features @ self.keys.T
         affinity = self.affinity(similarities)
         linear = LinearMap(features, self.keys, similarities)
-        return Step(self.logits(features, affinity), affinity, None, linear)
+        return Step(self.logits(features, affinity), affinity, self.target, linear)
 
     def target(self, labels: Tensor) -> Tensor:
         """Which cached keys have each label."""
