@@ -48,7 +48,7 @@ def _steps(job: Job, images: int) -> int:
     """Steps of an epoch."""
     size = job.method.training.batch_size
     whole, rest = divmod(images, size)
-    return max(1, whole + (rest > 0 and not (job.method.training.drop_last and whole > 0)))
+    return max(1, whole + (rest > 0 and not job.method.training.drop_last))
 
 
 def _seconds_a_step(method: Method, classes: int, shots: int, width: int) -> float:

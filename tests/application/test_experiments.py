@@ -5,10 +5,12 @@ import dataclasses
 import pytest
 import torch
 from application.rank_work import shrink
+from vlm_adapters import experiments
 from vlm_adapters.config import load_methods
 from vlm_adapters.experiments import plan_jobs, run_jobs
 from vlm_adapters.parallel import run_all
 from vlm_adapters.results.run_files import ADAPTER
+from vlm_adapters.training import train
 
 
 @pytest.fixture
@@ -42,6 +44,20 @@ def test_processes_change_nothing(source, jobs, tmp_path):
     assert [run.preset for run in alone] == [job.preset for job in jobs]
     assert len(set(adapters)) == 5  # zero-shot is the same with one shot and with two
     assert (alone, adapters) == results(2)
+
+
+def test_the_longest_runs_come_first(source, jobs, monkeypatch):
+    """So that processes end together; the results keep the order of the jobs."""
+    made = []
+
+    def watched(task, method, **options):
+        made.append(method.title)
+        return train(task, method, **options)
+
+    monkeypatch.setattr(experiments, "train", watched)
+    runs = run_jobs(source, jobs)
+    assert [run.preset for run in runs] == [job.preset for job in jobs]
+    assert made == ["TaskRes", "HC-TR", "TaskRes", "HC-TR", "Zero-shot", "Zero-shot"]
 
 
 @pytest.mark.parametrize("flush", [False, True])
