@@ -27,6 +27,7 @@ OtherBundleOption = Annotated[
     typer.Option("--bundle", help="Feature bundle in place of images, or `demo`."),
 ]
 JobsOption = Annotated[int, typer.Option(min=1, help="Processes, one thread each.")]
+ThreadsOption = Annotated[int, typer.Option(min=1, help="Threads of each process.")]
 SetOption = Annotated[
     list[str] | None,
     typer.Option("--set", help="Override of a preset: preset.section.key=value. Repeatable."),

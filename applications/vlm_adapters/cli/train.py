@@ -29,13 +29,13 @@ from ._options import (
     SeedsOption,
     SetOption,
     ShotsOption,
+    ThreadsOption,
     TunedOption,
     with_features,
 )
 from ._tables import print_table
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Results as JSON on standard output.")]
-ThreadsOption = Annotated[int, typer.Option(min=1, help="Threads of each process.")]
 
 
 @command("train")

@@ -2,28 +2,54 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+import itertools
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from ..cli._app import UsageError, numbers, run_app, writable_folder
-from ..cli._options import CORES, JobsOption, RootOption, StoreOption, TunedOption
+from ..cli._options import (
+    CORES,
+    DeviceOption,
+    EveryOption,
+    JobsOption,
+    OnlineOption,
+    RootOption,
+    ScaleOption,
+    SeedsOption,
+    SetOption,
+    ShotsOption,
+    StoreOption,
+    ThreadsOption,
+    ViewsOption,
+    scale_range,
+)
 from ..cli._tables import print_table
 from ..cli.train import make_runs, print_plan
+from ..config import lineage
 from ..data import DATASETS
+from ..experiments import Run
 from ..inputs import FeatureInputs, ImageInputs
-from ..results import accuracy_table, by_setting, read_runs, read_transfers, write_run_report
+from ..results import (
+    accuracy_table,
+    by_setting,
+    paper_comparison,
+    read_runs,
+    read_transfers,
+    write_run_report,
+)
 from ..sweep import Sweep, pairs_of
+from ._targets import evaluate_on, print_transfers
 
 ELEVEN = (
     "imagenet", "caltech101", "dtd", "eurosat", "fgvc_aircraft", "oxford_flowers", "food101",
     "oxford_pets", "stanford_cars", "sun397", "ucf101",
 )  # fmt: skip
 SHOTS = (1, 2, 4, 8, 16)
-RN50 = "open_clip/RN50/openai"
+CLIP = "open_clip/{model}/openai"
 
 
 @dataclass(frozen=True)
@@ -34,13 +60,13 @@ class Variant:
         folder: Below the output folder.
         presets: Methods.
         overrides: ``preset.section.key=value`` each.
-        backbone: Backbone; that of the command line if left out.
+        model: CLIP's model, which stands for ``{model}`` in ``--backbone``.
     """
 
     folder: str
     presets: tuple[str, ...]
     overrides: tuple[str, ...] = ()
-    backbone: str | None = None
+    model: str = "RN50"
 
 
 @dataclass(frozen=True)
@@ -64,30 +90,59 @@ class Plan:
 
 @dataclass(frozen=True)
 class Choice:
-    """What the command line chose."""
+    """What the command line chose.
 
+    Attributes:
+        inputs: Features, but for the data set and the backbone.
+        root: Folder that holds the data sets.
+        out: Folder of runs and report.
+        backbone: With ``{model}`` where a plan's models stand.
+        seeds: Seeds.
+        tuned: Tuned values, with ``{dataset}`` where names of data sets stand.
+        overrides: ``preset.section.key=value`` each.
+        every: Whether to evaluate every protocol.
+    """
+
+    inputs: FeatureInputs
     root: Path | None
-    store: Path
     out: Path
-    backbone: str
-    seeds: tuple[int, ...]
-    tuned: str | None
-    device: str
+    backbone: str = CLIP
+    seeds: tuple[int, ...] = (1, 2, 3)
+    tuned: str | None = None
+    overrides: tuple[str, ...] = ()
+    every: bool = False
 
     def sweeps(self, plan: Plan) -> Iterator[Sweep]:
-        """The sweeps of a plan."""
-        for variant in plan.variants:
-            for dataset in plan.datasets:
-                inputs = FeatureInputs(
-                    images=ImageInputs(dataset, self.root),
-                    backbone=variant.backbone or self.backbone,
-                    device=self.device,
-                    store=self.store,
-                )
-                yield Sweep(
-                    inputs, variant.presets, plan.shots, self.seeds, self.out / variant.folder,
-                    self.tuned, variant.overrides,
-                )  # fmt: skip
+        """The sweeps of a plan.
+
+        Raises:
+            UsageError: If one backbone or one file of tuned values would serve for several.
+        """
+        models = {variant.model for variant in plan.variants}
+        _one_each("--backbone", self.backbone, "{model}", models)
+        _one_each("--tuned", self.tuned or "{dataset}", "{dataset}", plan.datasets)
+        for variant, dataset in itertools.product(plan.variants, plan.datasets):
+            inputs = replace(
+                self.inputs,
+                images=ImageInputs(dataset, self.root),
+                backbone=self.backbone.replace("{model}", variant.model),
+            )
+            families = {name for preset in variant.presets for name in lineage(preset)}
+            mine = [text for text in self.overrides if text.split(".")[0] in families]
+            yield Sweep(
+                inputs, variant.presets, plan.shots, self.seeds, self.out / variant.folder,
+                self.tuned and self.tuned.replace("{dataset}", dataset),
+                (*variant.overrides, *mine), self.every,
+            )  # fmt: skip
+
+
+def _one_each(option: str, text: str, place: str, names: Collection[str]) -> None:
+    """Refuse one value for several models or data sets."""
+    if len(names) > 1 and place not in text:
+        raise UsageError(
+            f"`{option}` should hold {place}, which stands for each of {', '.join(names)}. "
+            f"Got {text!r}."
+        )
 
 
 def main(plan: Plan) -> None:
@@ -101,31 +156,43 @@ def main(plan: Plan) -> None:
         root: RootOption = None,
         out: Annotated[Path | None, typer.Option(help="Folder of runs and report.")] = None,
         store: StoreOption = Path("features"),
-        backbone: Annotated[str, typer.Option(help="In place of the paper's ResNet-50.")] = RN50,
-        device: Annotated[str, typer.Option(help="Where the backbone runs.")] = "cpu",
-        seeds: Annotated[str, typer.Option(help="Comma list of seeds.")] = "1,2,3",
+        backbone: Annotated[
+            str, typer.Option(help="As elsewhere; {model} stands for RN50 and so on.")
+        ] = CLIP,
+        device: DeviceOption = "cpu",
+        views: ViewsOption = 10,
+        scale: ScaleOption = "0.5,1",
+        online: OnlineOption = False,
+        seeds: SeedsOption = "1,2,3",
         datasets: Annotated[str, typer.Option(help="Comma list of data sets.")] = ",".join(
             plan.datasets
         ),
-        shots: Annotated[str, typer.Option(help="Comma list of shot counts.")] = ",".join(
-            map(str, plan.shots)
-        ),
-        tuned: TunedOption = None,
+        shots: ShotsOption = ",".join(map(str, plan.shots)),
+        tuned: Annotated[
+            str | None, typer.Option(help="Tuned values; {dataset} stands for each name.")
+        ] = None,
+        overrides: SetOption = None,
+        every: EveryOption = False,
         jobs: JobsOption = CORES,
+        threads: ThreadsOption = 1,
         dry_run: Annotated[
             bool, typer.Option("--dry-run", help="Print one command a run, and run nothing.")
         ] = False,
     ) -> None:
-        folder = out or Path("runs") / f"table{plan.table}"
         chosen = _narrowed(plan, datasets, shots)
-        choice = Choice(
-            root, store, folder, backbone, tuple(numbers("--seeds", seeds)), tuned, device
+        inputs = FeatureInputs(
+            device=device, store=store, views=views, scale=scale_range(scale), online=online
         )
+        choice = Choice(
+            inputs, root, out or Path("runs") / f"table{plan.table}", backbone,
+            tuple(numbers("--seeds", seeds)), tuned, tuple(overrides or ()), every,
+        )  # fmt: skip
         if dry_run:
             for sweep in choice.sweeps(chosen):
                 print_plan(sweep)
+                print_transfers(sweep, chosen.targets)
             return
-        _run(chosen, choice, jobs)
+        _run(chosen, choice, jobs, threads)
 
     script.__doc__ = f"Repeat table {plan.table} of the paper, and set its values beside ours."
     run_app(script)
@@ -142,23 +209,39 @@ def _narrowed(plan: Plan, datasets: str, shots: str) -> Plan:
     return Plan(plan.table, plan.variants, names, tuple(numbers("--shots", shots)), plan.targets)
 
 
-def _run(plan: Plan, choice: Choice, jobs: int) -> None:
+def _run(plan: Plan, choice: Choice, jobs: int, threads: int) -> None:
     """Make the runs, take them to the targets, and report."""
-    from ._targets import evaluate_on
-
     writable_folder(choice.out)
-    for sweep in choice.sweeps(plan):
-        made = make_runs(sweep, jobs)
+    for sweep in list(choice.sweeps(plan)):
+        made = make_runs(sweep, jobs, threads)
         typer.echo(f"{sweep.out}: {len(made)} runs on {sweep.inputs.name}.")
         evaluate_on(sweep, plan.targets)
-    runs = read_runs(choice.out)
-    paper = all(run.backbone.startswith("open_clip/") for run in runs)
+    runs, transfers = read_runs(choice.out), read_transfers(choice.out)
+    obstacle = incomparable([*runs, *transfers], plan.table)
     write_run_report(
         choice.out, runs, pairs_of(run.preset for run in runs),
-        compare_paper=plan.table if paper else None, transfers=read_transfers(choice.out),
+        compare_paper=None if obstacle else plan.table, transfers=transfers,
     )  # fmt: skip
     for group in by_setting(runs).values():
         print_table(accuracy_table(group))
-    if not paper:
-        typer.echo("The backbone is not CLIP: the paper's values are not set beside these.")
+    if obstacle:
+        typer.echo(f"The paper's values are not set beside these. {obstacle}")
     typer.echo(f"Wrote tables and figures into {choice.out}.")
+
+
+def incomparable(runs: Sequence[Run], table: int) -> str:
+    """Why runs cannot be compared with a table of the paper.
+
+    Args:
+        runs: Runs, and runs on targets.
+        table: The table.
+
+    Returns:
+        The reason; empty if they can.
+    """
+    try:
+        for group in by_setting(runs).values():
+            paper_comparison(group, table)
+    except ValueError as error:
+        return str(error)
+    return ""

@@ -2,13 +2,31 @@
 
 from __future__ import annotations
 
+import itertools
+import shlex
 from dataclasses import replace
+
+import typer
 
 from .._files import write_json
 from ..cli._app import image_progress
 from ..results import read_saved_run
 from ..sweep import Sweep
 from ..transfer import accuracy_on
+
+
+def print_transfers(sweep: Sweep, targets: tuple[str, ...]) -> None:
+    """One ``vlm-adapters evaluate`` for each run and target.
+
+    Args:
+        sweep: Its runs would be evaluated.
+        targets: Names of data sets.
+    """
+    inputs = sweep.inputs
+    root = [f"--root={inputs.images.root}"] if inputs.images.root else []
+    for job, target in itertools.product(sweep.jobs(), targets):
+        words = ["vlm-adapters", "evaluate", str(job.folder), f"--dataset={target}", *root]
+        typer.echo(shlex.join([*words, f"--store={inputs.store}", f"--device={inputs.device}"]))
 
 
 def evaluate_on(sweep: Sweep, targets: tuple[str, ...]) -> None:

@@ -8,8 +8,9 @@ PLAN = Plan(
         Variant(
             ".",
             (
-                "zero_shot", "clip_adapter", "taskres", "hc_tr", "hc_tr_star",
-                "tip_adapter", "tip_adapter_f", "hc_taf", "hc_taf_star",
+                "zero_shot", "clip_adapter", "taskres", "hc_tr", "taskres_star", "hc_tr_star",
+                "tip_adapter", "tip_adapter_f", "hc_taf", "hc_taf_off", "tip_adapter_f_star",
+                "hc_taf_star",
             ),
         ),
     ),

@@ -6,7 +6,7 @@ PLAN = Plan(
     table=3,
     variants=(
         Variant(".", ("taskres", "hc_tr_tc", "hc_tr_dp", "hc_tr")),
-        Variant(".", ("tip_adapter_f", "hc_taf_tc", "hc_taf_dp", "hc_taf")),
+        Variant(".", ("tip_adapter_f", "hc_taf_off", "hc_taf_tc", "hc_taf_dp", "hc_taf")),
     ),
 )
 

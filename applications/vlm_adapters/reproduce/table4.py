@@ -7,9 +7,9 @@ from ._plan import Plan, Variant, main
 
 GRIDS = {
     ("hc_tr", "weight"): (0.05, 0.10, 0.15, 0.20, 0.25),  # of the logit scale: 5 to 25
-    ("hc_tr", "perturbation_weight"): (1.5, 2.0, 2.5, 3.0, 3.5),
+    ("hc_tr", "perturbation_weight"): (1.5, 2.0, 3.0, 3.5),  # 2.5 is a point of the first grid
     ("hc_taf", "weight"): (0.1, 0.2, 0.3, 0.4, 0.5),
-    ("hc_taf", "perturbation_weight"): (50.0, 100.0, 150.0, 200.0, 250.0),
+    ("hc_taf", "perturbation_weight"): (50.0, 150.0, 200.0, 250.0),  # 100 likewise
 }
 PLAN = Plan(
     table=4,

@@ -31,8 +31,8 @@ NAMES = {
 BASELINES = {"taskres": "TaskRes", "tip_adapter_f": "Tip-Adapter-F"}
 CLIP_SCALE = 100.0  # in its units the paper's eta of 15 is a weight of 0.15
 ZERO_SHOT_NOTE = (
-    "Zero-shot CLIP is the paper's number for one template; ours is that of the templates from "
-    "which tuning starts. "
+    "Zero-shot CLIP is the paper's number for one template; ours is that of "
+    "Tip-Adapter's templates, seven for ImageNet. "
 )
 SELECTION_NOTE = (
     "The paper has one run a number and does not say whether it selected on test images; the "

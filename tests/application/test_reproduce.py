@@ -1,0 +1,132 @@
+"""The scripts' own plans: jobs, commands, and their way through the report, without training."""
+
+import dataclasses
+import importlib
+import json
+from pathlib import Path
+
+import pytest
+from vlm_adapters.cli._app import UsageError
+from vlm_adapters.experiments import Run
+from vlm_adapters.inputs import FeatureInputs
+from vlm_adapters.reproduce._plan import Choice, incomparable
+from vlm_adapters.reproduce._targets import print_transfers
+from vlm_adapters.results import write_run_report
+from vlm_adapters.sweep import pairs_of
+
+TABLES = (1, 2, 3, 4, 5)
+
+
+def plan_of(table):
+    return importlib.import_module(f"vlm_adapters.reproduce.table{table}").PLAN
+
+
+def choice(folder=Path("out"), **changes):
+    return Choice(FeatureInputs(), Path("data"), folder, **{"seeds": (1, 2), **changes})
+
+
+def runs_of(plan, folder):
+    """A run with an invented accuracy for each job of a plan."""
+    return [
+        Run(
+            method=job.method.title, preset=job.preset, dataset=sweep.inputs.name,
+            backbone=sweep.inputs.backbone, data="cached", shots=job.shots, seed=job.seed,
+            headline=job.method.protocol,
+            accuracies={job.method.protocol: 60.0 + number % 7},
+            config=json.loads(json.dumps(dataclasses.asdict(job.method))),
+            log=[{"cross_entropy": 1.0, "track_coincidence": 0.5, "deviating_perturbation": 0.1,
+                  "learning_rate": 1e-3, "val_accuracy": 60.0}] * 2,
+        )
+        for sweep in choice(folder).sweeps(plan)
+        for number, job in enumerate(sweep.jobs())
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("table", TABLES)
+def test_a_plan_goes_through_the_report(table, tmp_path):
+    plan = plan_of(table)
+    if table == 5:  # drawing eleven data sets takes long
+        plan = dataclasses.replace(plan, datasets=("imagenet", "dtd"), shots=(1, 16))
+    runs = runs_of(plan, tmp_path)
+    moved = [
+        dataclasses.replace(run, dataset=target, log=[]) for run in runs for target in plan.targets
+    ]
+    assert incomparable([*runs, *moved], table) == ""
+    pairs = pairs_of(run.preset for run in runs)
+    write_run_report(tmp_path, runs, pairs, compare_paper=table, transfers=moved)
+    text = (tmp_path / "results.md").read_text()
+    assert f"table {table}, accuracy" in text
+    assert "HC-TR (paper)" in text or table in (3, 4) or "HC-TR" in text
+
+
+@pytest.mark.parametrize("table", TABLES)
+def test_no_run_is_made_twice(table):
+    jobs = [
+        (sweep.inputs.backbone, sweep.inputs.name, repr(job.method), job.shots, job.seed)
+        for sweep in choice().sweeps(plan_of(table))
+        for job in sweep.jobs()
+    ]
+    assert len(jobs) == len(set(jobs))
+
+
+def test_factors_of_table_4_are_the_papers():
+    weights = {}
+    for sweep in choice().sweeps(plan_of(4)):
+        for job in sweep.jobs():
+            constraint = job.method.constraint
+            weights.setdefault(job.preset, set()).add(
+                (round(constraint.weight, 6), constraint.perturbation_weight)
+            )
+    assert weights["hc_tr"] == (
+        {(eta / 100, 2.5) for eta in (5, 10, 15, 20, 25)}
+        | {(0.15, lam) for lam in (1.5, 2.0, 2.5, 3.0, 3.5)}
+    )
+    assert weights["hc_taf"] == (
+        {(omega / 10, 100.0) for omega in (1, 2, 3, 4, 5)}
+        | {(0.4, lam) for lam in (50.0, 100.0, 150.0, 200.0, 250.0)}
+    )
+
+
+@pytest.mark.parametrize("table", [1, 2, 3, 5])
+def test_the_constraint_is_compared_at_equal_epochs(table):
+    for sweep in choice().sweeps(plan_of(table)):
+        methods = sweep.methods()
+        if "hc_taf" in methods:
+            assert dataclasses.replace(
+                methods["hc_taf"], title="", constraint=methods["hc_taf_off"].constraint
+            ) == dataclasses.replace(methods["hc_taf_off"], title="")
+        for form, plain in (("hc_tr", "taskres"), ("hc_tr_star", "taskres_star"),
+                            ("hc_taf_star", "tip_adapter_f_star")):  # fmt: skip
+            if form in methods:
+                assert methods[form].training == methods[plain].training
+                assert methods[form].text == methods[plain].text
+
+
+def test_one_value_does_not_serve_for_several():
+    with pytest.raises(UsageError, match=r"`--backbone` should hold \{model\}.*Got 'devise'"):
+        list(choice(backbone="devise").sweeps(plan_of(2)))
+    with pytest.raises(UsageError, match=r"`--tuned` should hold \{dataset\}.*Got 'dtd.toml'"):
+        list(choice(tuned="dtd.toml").sweeps(plan_of(5)))
+    sweeps = list(choice(tuned="t/{dataset}.toml", backbone="devise").sweeps(plan_of(5)))
+    assert [sweep.tuned for sweep in sweeps][:2] == ["t/imagenet.toml", "t/caltech101.toml"]
+    assert {sweep.inputs.backbone for sweep in sweeps} == {"devise"}
+    backbones = [s.inputs.backbone for s in choice(backbone="open_clip/{model}/w/{model}.pt")
+                 .sweeps(plan_of(2))]  # fmt: skip
+    assert backbones[-1] == "open_clip/ViT-B-16/w/ViT-B-16.pt"
+
+
+def test_other_backbones_and_data_are_reported_without_the_paper(tmp_path):
+    plan = plan_of(3)
+    foreign = [dataclasses.replace(run, backbone="devise-512") for run in runs_of(plan, tmp_path)]
+    assert "should have a backbone of the paper's" in incomparable(foreign, 3)
+    elsewhere = [dataclasses.replace(run, dataset="dtd") for run in runs_of(plan, tmp_path)]
+    assert "should share a number" in incomparable(elsewhere, 3)
+
+
+def test_commands_of_table_2_name_the_targets(capsys):
+    sweep = next(choice().sweeps(plan_of(2)))
+    print_transfers(sweep, plan_of(2).targets)
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 4 * len(sweep.jobs())
+    assert lines[0].startswith("vlm-adapters evaluate out/RN50/zero_shot/imagenet/16shot/seed1")
+    assert "--dataset=imagenetv2 --root=data" in lines[0]
