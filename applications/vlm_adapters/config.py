@@ -60,8 +60,8 @@ def load_methods(
 
     Raises:
         FileNotFoundError: If a file does not exist.
-        ValueError: If a file is no TOML, a key is unknown, a value has the wrong type, or two
-            methods have one name.
+        ValueError: If a file is no TOML, a key is unknown, a value has the wrong type, two methods
+            have one name, or values were tuned on another data set.
     """
     for name in names:
         if not name.endswith(".toml"):
@@ -70,7 +70,7 @@ def load_methods(
     if twice:
         raise ValueError(f"`methods` should have names of their own. Got {twice[0]!r} twice.")
     published = _shipped(DATASETS).get(dataset or "", {})
-    layers = [published, _tuned(tuned), *map(override_tables, overrides)]
+    layers = [published, _tuned(tuned, dataset), *map(override_tables, overrides)]
     for override, layer in zip(overrides, layers[2:], strict=True):
         _check_override(override, layer, names)
     return {_stem(name): build(Method, _table(name, layers), name) for name in names}
@@ -134,9 +134,15 @@ def _table(name: str, layers: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     return table
 
 
-def _tuned(name: str | None) -> dict[str, Any]:
+def _tuned(name: str | None, dataset: str | None) -> dict[str, Any]:
     """The tables of a file of tuned values, each that of a preset."""
     tables = {} if name is None else read_toml(name)
+    origin = tables.pop("dataset", None)
+    if origin is not None and dataset is not None and origin != dataset:
+        raise ValueError(
+            f"`{name}` should hold values tuned on {dataset}. Got those of {origin}. Tune on "
+            f"{dataset}, or take the line `dataset` out of the file to use them all the same."
+        )
     for preset, table in tables.items():
         if preset not in PRESETS or not isinstance(table, Mapping):
             known = ", ".join(PRESETS)

@@ -6,6 +6,7 @@ import json
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,6 +16,7 @@ from .evaluation import evaluate
 from .options import Method
 from .parallel import run_all
 from .tasks import TaskSource
+from .text_projection import SHOTS, checkpoint_sha256
 from .training import epochs_of, train
 from .training_state import Trained
 
@@ -35,6 +37,7 @@ class Run:
         accuracies: Test accuracy in per cent under each protocol.
         factors: Sharpness and cache weight that searches chose, by protocol.
         hashes: Of the split and of the index lists of training and validation images.
+        weights: Hashes of the backbone's weights.
         identity: Hash of everything that the run depends on.
         config: The method's options.
         log: Means of each epoch.
@@ -53,6 +56,7 @@ class Run:
     accuracies: dict[str, float]
     factors: dict[str, tuple[float, float]] = field(default_factory=dict)
     hashes: dict[str, str] = field(default_factory=dict)
+    weights: dict[str, str] = field(default_factory=dict)
     identity: str = ""
     config: dict[str, Any] = field(default_factory=dict)
     log: list[dict[str, float]] = field(default_factory=list)
@@ -93,6 +97,11 @@ class Job(NamedTuple):
     every: bool = False
 
     @property
+    def name(self) -> str:
+        """What messages call it."""
+        return f"{self.preset} at {self.shots} shots with seed {self.seed}"
+
+    @property
     def epochs(self) -> int:
         """Length of its training."""
         frozen = not ADAPTERS[self.method.adapter.kind].trainable
@@ -101,7 +110,13 @@ class Job(NamedTuple):
     def identity(self, source: TaskSource) -> str:
         """Hash of everything that the run depends on."""
         return json_hash(
-            [asdict(self.method), source.identity(), self.shots, self.seed, self.every]
+            {
+                "method": asdict(self.method),
+                "features": source.identity(self.shots, self.seed),
+                "text_checkpoint": checkpoint_sha256(self.method.text, self.shots),
+                "task": [self.shots, self.seed, self.every],
+                "packages": {name: version(name) for name in ("topreg", "torch")},
+            }
         )
 
 
@@ -126,7 +141,18 @@ def plan_jobs(
 
     Returns:
         The jobs.
+
+    Raises:
+        ValueError: If one checkpoint of texts would serve for several shot counts.
     """
+    shots = list(shots)
+    for preset, method in methods.items():
+        file = method.text.checkpoint
+        if file and len(shots) > 1 and SHOTS not in file:
+            raise ValueError(
+                f"`{preset}.text.checkpoint` should hold {SHOTS}, which stands for each of "
+                f"{len(shots)} shot counts. Got {file!r}."
+            )
 
     def run_folder(preset: str, count: int, seed: int) -> Path | None:
         return folder and folder / preset / dataset / f"{count}shot" / f"seed{seed}"
@@ -161,6 +187,7 @@ def run_jobs(
 
     Raises:
         ValueError: If a folder holds a result with other settings, or a damaged one.
+        RuntimeError: If some of several runs failed; the others are done all the same.
     """
     from .results.run_files import finished_run
 
@@ -172,13 +199,32 @@ def run_jobs(
             on_run(job)
     waiting = [place for place in range(len(jobs)) if place not in runs]
     waiting.sort(key=lambda place: -jobs[place].epochs)  # the longest first
+    function = run_job if len(jobs) == 1 else _try_job
     results = run_all(
-        run_job, source, [jobs[place] for place in waiting], jobs=processes, threads=threads
+        function, source, [jobs[place] for place in waiting], jobs=processes, threads=threads
     )
+    failed = {}
     for place, run in zip(waiting, results, strict=True):
-        runs[place] = run
+        if isinstance(run, str):
+            failed[place] = run
+        else:
+            runs[place] = run
         on_run(jobs[place])
+    if failed:
+        place, message = next(iter(failed.items()))
+        raise RuntimeError(
+            f"{len(failed)} of {len(jobs)} runs failed, the others are done. {jobs[place].name}: "
+            f"{message}"
+        )
     return [runs[place] for place in range(len(jobs))]
+
+
+def _try_job(source: TaskSource, job: Job) -> Run | str:
+    """The run, or what went wrong: one that fails shall not end the others."""
+    try:
+        return run_job(source, job)
+    except Exception as error:  # whatever it is, it is told at the end
+        return f"{error}" or type(error).__name__
 
 
 def run_job(source: TaskSource, job: Job) -> Run:
@@ -213,6 +259,7 @@ def run_job(source: TaskSource, job: Job) -> Run:
         accuracies=evaluation.accuracies,
         factors=evaluation.factors,
         hashes=task.hashes,
+        weights=source.weights,
         identity=identity,
         config=json.loads(json.dumps(asdict(job.method))),  # as it is read back
         log=[epoch._asdict() for epoch in trained.log],

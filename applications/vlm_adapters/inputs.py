@@ -10,6 +10,7 @@ from ._files import read_json
 from ._optional import require
 from .backbones import load_backbone
 from .data import DATASETS, ImageDataset, image_folder, open_dataset, split_dataset
+from .features import ranks
 from .features.extract import Progress
 from .features.store import FeatureStore
 from .features.views import Augmentation
@@ -147,7 +148,7 @@ class FeatureInputs:
     def describe(self) -> str:
         """The features in words."""
         if self.bundle is not None:
-            return f"bundle sha256 {BundleSource(self.bundle).identity()['bundle']}"
+            return f"bundle sha256 {BundleSource(self.bundle).sha256}"
         low, high = self.scale
         views = f"{self.views} views of scale {low:g} to {high:g}"
         return f"{self.name}, {self.backbone}, {views}"
@@ -174,6 +175,7 @@ class FeatureInputs:
             *self.images.arguments(),
             f"--backbone={self.backbone}", f"--device={self.device}", f"--store={self.store}",
             f"--views={self.views}", f"--scale={low},{high}", *["--online"] * self.online,
+            f"--batch-size={self.batch_size}", f"--workers={self.workers}",
         ]  # fmt: skip
 
     def extraction(self, progress: Progress = lambda done, total: None) -> Extraction:
@@ -186,7 +188,7 @@ class FeatureInputs:
             The extraction.
         """
         dataset = self.images.open()  # before the backbone, which takes longer
-        backbone = load_backbone(self.backbone, device=self.device)
+        backbone = load_backbone(self.backbone, device=ranks.device(self.device))
         return Extraction(
             backbone, self.backbone, dataset, FeatureStore(self.store),
             self.batch_size, self.workers, progress,
@@ -218,5 +220,6 @@ class FeatureInputs:
         if not self.online:
             return stored
         return OnlineSource(
-            stored, extraction.dataset, self.backbone, self.augmentation, self.device, self.workers
-        )
+            stored, extraction.dataset.images, self.backbone, self.augmentation,
+            self.device, self.batch_size, self.workers,
+        )  # fmt: skip

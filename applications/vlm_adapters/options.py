@@ -51,8 +51,8 @@ class AdapterOptions:
         sharpness: Tip-Adapter: sharpness of the affinity.
         search_sharpness: Tip-Adapter: upper end of the search over the sharpness.
         search_cache_weight: Tip-Adapter: upper end of the search over the weight, same units.
-        normalize: TaskRes: which views of the constraint have unit length: ``"both"``, ``"image"``
-            or ``"none"``.
+        normalize: TaskRes: which views of the constraint have unit length: ``"both"`` or
+            ``"image"``.
     """
 
     kind: str
@@ -66,7 +66,7 @@ class AdapterOptions:
     def __post_init__(self) -> None:
         """Refuse unknown choices."""
         one_of("adapter.kind", self.kind, ADAPTER_KINDS)
-        one_of("adapter.normalize", self.normalize, ("both", "image", "none"))
+        one_of("adapter.normalize", self.normalize, ("both", "image"))
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ class TextOptions:
         projection: ``"frozen"``, or ``"tuned"``: the backbone's text projection is trained on the
             few-shot images first (HC* of the paper, "enhanced" of TaskRes).
         checkpoint: With ``"tuned"``: a checkpoint of TaskRes's enhanced bases to take the weight
-            from, instead of training it.
+            from, instead of training it; ``{shots}`` in its path stands for their number.
         underscores: ``"replaced"`` by spaces in class names, or ``"kept"`` as TaskRes's code does.
         learning_rate: Adam's, for the projection.
         epochs: Epochs, a cosine over them.

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import torch
 from torch.nn.functional import normalize
 
-from .backbones.base import Backbone
+from .backbones.base import Backbone, check_weights
 from .features.extract import extract_features
 from .results.run_files import SavedRun
 
@@ -42,11 +42,13 @@ def predict(
 
     Raises:
         FileNotFoundError: If a file is missing.
-        ValueError: If a file is no readable image.
+        ValueError: If a file is no readable image, or the backbone has other weights than those
+            that the adapter was trained on.
     """
     for path in images:
         if not path.is_file():
             raise FileNotFoundError(f"`IMAGES` should be image files. Got '{path}', which is none.")
+    check_weights(backbone, saved.run.weights)
     features = extract_features(backbone, Path(), [str(path) for path in images])
     with torch.no_grad():
         shares = saved.adapter(normalize(features, dim=1)).softmax(dim=1)

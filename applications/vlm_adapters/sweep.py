@@ -58,10 +58,28 @@ class Sweep:
             folder=self.out, dataset=self.inputs.name, every=self.every,
         )  # fmt: skip
 
-    def commands(self) -> list[str]:
-        """One command for each run, ready for a cluster's job array."""
+    def commands(self, threads: int = 1) -> list[str]:
+        """One command for each run, ready for a cluster's job array.
+
+        Args:
+            threads: Of each run.
+
+        Returns:
+            Lines of a shell.
+        """
         sources = dict(zip(self.methods(), self.presets, strict=True))
-        return [shlex.join(self._train(job, sources[job.preset])) for job in self.jobs()]
+        return [
+            shlex.join([*self._train(job, sources[job.preset]), f"--threads={threads}"])
+            for job in self.jobs()
+        ]
+
+    def extract_command(self) -> str:
+        """The command that extracts what all runs need, to be run before several at a time."""
+        draws = (
+            f"--{name}={','.join(map(str, values))}"
+            for name, values in (("shots", self.shots), ("seeds", self.seeds))
+        )
+        return shlex.join(["vlm-adapters", "extract", *draws, *self.inputs.arguments()])
 
     def _train(self, job: Job, source: str) -> list[str]:
         """The words of the command that makes one run."""

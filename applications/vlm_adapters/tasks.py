@@ -53,7 +53,8 @@ class Task:
 
     def without_test(self) -> Task:
         """The task without its test images, so that no trial can read them."""
-        return replace(self, test_features=self.test_features[:0], test_labels=self.test_labels[:0])
+        none = self.test_features.new_empty(0, self.test_features.shape[1])  # a slice keeps all
+        return replace(self, test_features=none, test_labels=self.test_labels.new_empty(0))
 
 
 class TaskSource(Protocol):
@@ -83,8 +84,13 @@ class TaskSource(Protocol):
         """Write the rows that some tasks draw, with their hashes."""
         ...
 
-    def identity(self) -> dict[str, Any]:
-        """Everything that its features depend on, as JSON takes it."""
+    @property
+    def weights(self) -> dict[str, str]:
+        """Hashes of the backbone's weights, as far as they are known."""
+        ...
+
+    def identity(self, shots: int, seed: int) -> dict[str, Any]:
+        """Everything that the features of a task depend on, as JSON takes it."""
         ...
 
     def task(self, shots: int, seed: int) -> Task:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +14,7 @@ from torch.nn.functional import cross_entropy, normalize
 from .options import TextOptions
 from .tasks import Task
 
+SHOTS = "{shots}"
 STREAM = 1_000_003  # keeps this stage's draws apart from those of the adapter's training
 
 
@@ -38,7 +40,8 @@ def with_texts(task: Task, options: TextOptions) -> Task:
         task = replace(task, texts=task.texts_kept)
     if options.projection == "frozen":
         return task
-    weight = read_weight(options.checkpoint) if options.checkpoint else tune(task, options)
+    file = checkpoint_of(options, task.shots)
+    weight = tune(task, options) if file is None else read_weight(file)
     return replace(task, texts=task.texts.projected(weight))
 
 
@@ -76,7 +79,45 @@ def tune(task: Task, options: TextOptions) -> Tensor:
     return weight.detach()
 
 
-def read_weight(file: str) -> Tensor:
+def checkpoint_of(options: TextOptions, shots: int) -> Path | None:
+    """The checkpoint of some number of shots, if the options name any.
+
+    Args:
+        options: Their ``checkpoint`` may hold ``{shots}``.
+        shots: Training images a class.
+
+    Returns:
+        Its path, or None.
+    """
+    named = options.projection == "tuned" and options.checkpoint
+    return Path(options.checkpoint.replace(SHOTS, str(shots))) if named else None
+
+
+def checkpoint_sha256(options: TextOptions, shots: int) -> str:
+    """Hash of that checkpoint's content.
+
+    Args:
+        options: As in :func:`checkpoint_of`.
+        shots: As in :func:`checkpoint_of`.
+
+    Returns:
+        64 digits; none where the options name no checkpoint.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+    """
+    file = checkpoint_of(options, shots)
+    return "" if file is None else hashlib.sha256(_checked(file).read_bytes()).hexdigest()
+
+
+def _checked(file: Path) -> Path:
+    """Refuse a path that names no file."""
+    if not file.is_file():
+        raise FileNotFoundError(f"`text.checkpoint` should be a file. Got '{file}'.")
+    return file
+
+
+def read_weight(file: Path) -> Tensor:
     """The weight of one of TaskRes's enhanced bases.
 
     Args:
@@ -89,13 +130,13 @@ def read_weight(file: str) -> Tensor:
         FileNotFoundError: If there is no such file.
         ValueError: If it holds something else.
     """
-    if not Path(file).is_file():
-        raise FileNotFoundError(f"`text.checkpoint` should be a file. Got {file!r}.")
     try:
-        content = torch.load(file, map_location="cpu", weights_only=True)
+        content = torch.load(_checked(file), map_location="cpu", weights_only=True)
         return content["state_dict"]["weight"].float().t().contiguous()  # type: ignore[no-any-return]
+    except FileNotFoundError:
+        raise
     except Exception as error:  # a pickle may fail in any way
         raise ValueError(
             "`text.checkpoint` should be a checkpoint with a `state_dict` that holds `weight`. "
-            f"Got {file!r}: {type(error).__name__}."
+            f"Got '{file}': {type(error).__name__}."
         ) from None

@@ -2,42 +2,52 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 from torch.nn.functional import normalize
 
+from .backbones.base import check_weights
 from .evaluation import accuracy
 from .results.run_files import SavedRun
 from .sources import Extraction
 
 
-def accuracy_on(saved: SavedRun, target: Extraction) -> dict[str, Any]:
+def accuracy_on(
+    saved: SavedRun, target: Extraction, before: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
     """Test accuracy on a target domain; nothing is tuned on it.
 
     Args:
         saved: A run with its adapter.
         target: The target's images, by the backbone of the run.
+        before: What was found before; it is returned if it is of this run and these features.
 
     Returns:
         Accuracy in per cent and what it belongs to, as JSON takes it.
 
     Raises:
-        ValueError: If the target's classes are not among the run's.
+        ValueError: If the target's classes are not among the run's, or the backbone has other
+            weights than those that the adapter was trained on.
 
     Source:
         ImageNet-A and -R have 200 of ImageNet's classes, taken by WordNet number: names occur
         twice. As in CLAP, a cache keeps all its keys and the columns of these classes.
     """
+    check_weights(target.backbone, saved.run.weights)
     dataset = target.dataset
     theirs = dataset.split.class_names
     classes = dataset.classes or _by_name(saved.class_names, theirs)
     _check_names(saved.class_names, classes, theirs)
-    features, labels = target.part(dataset.split.test).read()
+    part, run = target.part(dataset.split.test), saved.run
+    belongs = {"run": run.identity, "features": part.identity()}
+    if before is not None and belongs.items() <= before.items():
+        return dict(before)
+    features, labels = part.read()
     adapter = saved.adapter.restrict(torch.tensor(classes))
-    run = saved.run
     return {
+        **belongs,
         "method": run.method,
         "preset": run.preset,
         "source": run.dataset,

@@ -1,102 +1,28 @@
-"""Choosing learning rates and weights on validation images, with one budget for both sides."""
+"""Choosing learning rates and weights on validation images."""
 
 from __future__ import annotations
 
-import dataclasses
-import itertools
-import json
 import statistics
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from importlib.metadata import version
 from typing import Any
 
 import torch
 from torch.nn.functional import cross_entropy
 
 from ._files import json_hash
-from .config import build, override_tables, read_toml
+from .adapters import TipAdapter
+from .config import build
 from .evaluation import accuracy
-from .options import Method
+from .evaluation import search as search_factors
+from .options import PROTOCOLS, Method
 from .parallel import run_all
+from .search_plans import Plan, Search, Values, changed, grid
 from .tasks import Task, TaskSource
 from .training import train
 
-Values = dict[str, float]
-Axes = Mapping[str, Sequence[float]]
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What is searched for one baseline and its constrained form.
-
-    Both take the best of ``shared``, found on the baseline. Then the baseline multiplies what it
-    has by the factors of ``refine``, and the constrained form tries ``constrain``: grids of one
-    size, so that neither side is tuned harder. A plan without a constrained form stops after
-    ``shared``.
-
-    Attributes:
-        baseline: Preset without the constraint.
-        shared: Values by ``section.key``.
-        constrained: Preset with it.
-        refine: Factors by ``section.key``.
-        constrain: Values by ``section.key``.
-        also: Presets that take the baseline's values too.
-    """
-
-    baseline: str
-    shared: dict[str, list[float]]
-    constrained: str = ""
-    refine: dict[str, list[float]] = field(default_factory=dict)
-    constrain: dict[str, list[float]] = field(default_factory=dict)
-    also: list[str] = field(default_factory=list)
-
-    def trials(self) -> int:
-        """Number of settings that the plan tries."""
-        axes = (self.shared, self.refine, self.constrain) if self.constrained else (self.shared,)
-        return sum(len(grid(part)) for part in axes)
-
-
-@dataclass(frozen=True)
-class Search:
-    """Several plans on the same tasks.
-
-    Attributes:
-        shots: Shot counts over which accuracies are averaged.
-        seeds: Seeds over which they are averaged; those of the final runs should be others.
-        plans: What is searched.
-    """
-
-    shots: list[int]
-    seeds: list[int]
-    plans: list[Plan]
-
-    def presets(self) -> list[str]:
-        """All presets that the plans name, each once."""
-        named = [name for plan in self.plans for name in (plan.baseline, plan.constrained) if name]
-        return list(dict.fromkeys(named))
-
-    def draws(self) -> list[tuple[int, int]]:
-        """Shots and seed of each task."""
-        return [(shots, seed) for shots in self.shots for seed in self.seeds]
-
-
-def read_search(name: str) -> Search:
-    """A search from a file with ``shots``, ``seeds`` and a table for each plan.
-
-    Args:
-        name: Shipped name or path of a TOML file.
-
-    Returns:
-        The search.
-
-    Raises:
-        FileNotFoundError: If there is no such file.
-        ValueError: If a key is unknown or missing, or a value has the wrong type.
-    """
-    table = read_toml(name)
-    plans = [build(Plan, table[key], key) for key in table if isinstance(table[key], dict)]
-    rest = {key: value for key, value in table.items() if not isinstance(value, dict)}
-    return build(Search, rest | {"plans": plans}, name)
+LAST = PROTOCOLS[0]
 
 
 @dataclass(frozen=True)
@@ -110,93 +36,98 @@ class Trial:
     cross_entropy: float
 
 
-def grid(axes: Axes) -> list[Values]:
-    """Every combination of the values of some axes.
-
-    Args:
-        axes: Values by key.
-
-    Returns:
-        Combinations, the last axis running fastest.
-    """
-    return [dict(zip(axes, point, strict=True)) for point in itertools.product(*axes.values())]
-
-
 def tune(
     source: TaskSource,
     methods: Mapping[str, Method],
-    plan: Plan,
-    shots: Sequence[int],
-    seeds: Sequence[int],
+    search: Search,
     *,
     jobs: int = 1,
-    on_trial: Callable[[], None] = lambda: None,
+    known: Sequence[Trial] = (),
+    on_trial: Callable[[list[Trial]], None] = lambda found: None,
 ) -> list[Trial]:
-    """Search one plan on few-shot validation images. Test images are never read.
+    """Search on few-shot validation images. Test images are never read.
 
     Args:
         source: What tasks are drawn from.
-        methods: The methods of the plan by preset name.
-        plan: What to search.
-        shots: Shot counts over which accuracies are averaged.
-        seeds: Seeds over which they are averaged; those of the final runs should be others.
+        methods: The methods of the search by preset name.
+        search: What to try.
         jobs: Processes, each with one thread.
-        on_trial: Called after each trial.
+        known: Trials of an interrupted search, which are not made again.
+        on_trial: Called after each trial with all that there are.
 
     Returns:
         All trials, in order; :func:`best` picks from them.
 
     Raises:
-        ValueError: If the plan names other presets, unknown keys or values of another type, if its
-            two sides' grids differ in size, or if `refine` multiplies 0.
+        ValueError: If a plan makes no sense, as in :meth:`Plan.check`.
     """
-    _check_plan(plan, methods)
-    shared = (source, tuple((count, seed) for count in shots for seed in seeds))
-
-    def trials(preset: str, stage: str, points: list[Values]) -> Iterator[Trial]:
-        candidates = [changed(methods[preset], point) for point in points]
-        results = run_all(_validate, shared, candidates, jobs=jobs)
-        for point, result in zip(points, results, strict=True):
-            on_trial()
-            yield Trial(preset, stage, point, *result)
-
-    found = list(trials(plan.baseline, "shared", grid(plan.shared)))
-    if not plan.constrained:
-        return found
-    start = best(found).values
-    refined = [
-        start | {key: start[key] * factor for key, factor in point.items()}
-        for point in grid(plan.refine)
-    ]
-    constrained = [start | point for point in grid(plan.constrain)]
-    found += trials(plan.baseline, "refine", refined)
-    found += trials(plan.constrained, "constrain", constrained)
-    return found
+    for plan in search.plans:
+        plan.check(methods)
+    progress = _Progress(source, methods, search, jobs, known, on_trial)
+    for plan in search.plans:
+        progress.follow(plan)
+    return progress.found
 
 
-def _check_plan(plan: Plan, methods: Mapping[str, Method]) -> None:
-    """Refuse before the first trial what would fail after hours."""
-    for preset in filter(None, (plan.baseline, plan.constrained)):
-        if preset not in methods:
-            raise ValueError(f"A plan should name presets: {', '.join(methods)}. Got {preset!r}.")
-    for point in grid(plan.shared):
-        changed(methods[plan.baseline], point)
-    if not plan.constrained:
-        return
-    refine, constrain = grid(plan.refine), grid(plan.constrain)
-    if len(refine) != len(constrain):
-        raise ValueError(
-            "`refine` and `constrain` should have as many combinations. "
-            f"Got {len(refine)} and {len(constrain)}."
-        )
-    zero = [key for key in plan.refine if not all(plan.shared.get(key, [0]))]
-    if zero:
-        raise ValueError(f"`refine` should multiply values that are not 0. Got {zero[0]!r}.")
-    whole = [key for key in plan.refine if any(type(v) is int for v in plan.shared[key])]
-    if whole:
-        raise ValueError(f"`refine` should multiply values with a point. Got {whole[0]!r}.")
-    for point in constrain:
-        changed(methods[plan.constrained], point)
+class _Progress:
+    """A search as far as it has come."""
+
+    def __init__(
+        self,
+        source: TaskSource,
+        methods: Mapping[str, Method],
+        search: Search,
+        jobs: int,
+        known: Sequence[Trial],
+        on_trial: Callable[[list[Trial]], None],
+    ) -> None:
+        last = search.score == "last"
+        self.methods = {
+            name: replace(method, protocol=LAST) if last else method
+            for name, method in methods.items()
+        }
+        self.shared = source, tuple(search.draws())
+        self.jobs = jobs
+        self.known = {_key(trial.preset, trial.stage, trial.values): trial for trial in known}
+        self.on_trial = on_trial
+        self.found: list[Trial] = []
+        self.chosen: dict[str, Values] = {}
+
+    def follow(self, plan: Plan) -> None:
+        """Try what a plan says, and choose."""
+        before = self.chosen.get(plan.baseline, {})
+        shared = self._try(plan.baseline, "shared", [before | p for p in grid(plan.shared)])
+        start = best(shared).values
+        self.chosen[plan.baseline] = start
+        if plan.constrained:
+            refined = [
+                start | {key: start[key] * factor for key, factor in point.items()}
+                for point in grid(plan.refine)
+            ]
+            shared += self._try(plan.baseline, "refine", refined)
+            self.chosen[plan.baseline] = best(shared).values
+            constrained = [start | point for point in grid(plan.constrain)]
+            tried = self._try(plan.constrained, "constrain", constrained)
+            self.chosen[plan.constrained] = best(tried).values
+
+    def _try(self, preset: str, stage: str, points: list[Values]) -> list[Trial]:
+        """A trial at each point."""
+        keys = [_key(preset, stage, point) for point in points]
+        waiting = [point for key, point in zip(keys, points, strict=True) if key not in self.known]
+        candidates = [changed(self.methods[preset], point) for point in waiting]
+        results = run_all(_validate, self.shared, candidates, jobs=self.jobs)
+        made = []
+        for key, point in zip(keys, points, strict=True):
+            trial = self.known.get(key) or Trial(preset, stage, point, *next(results))
+            made.append(trial)
+            self.found.append(trial)
+            self.on_trial(self.found)
+        return made
+
+
+def _key(preset: str, stage: str, values: Values) -> str:
+    """What tells trials apart."""
+    return json_hash([preset, stage, values])
 
 
 def best(trials: Sequence[Trial]) -> Trial:
@@ -211,80 +142,50 @@ def best(trials: Sequence[Trial]) -> Trial:
     return max(trials, key=lambda trial: (trial.accuracy, -trial.cross_entropy))
 
 
-def tuned_values(
-    trials: Sequence[Trial],
-    origin: str,
-    also: Mapping[str, Sequence[str]] | None = None,
-    overrides: Sequence[str] = (),
-) -> str:
-    """The best values of each preset, as the TOML that ``load_methods`` lays over presets.
+def search_identity(source: TaskSource, methods: Mapping[str, Method], search: Search) -> str:
+    """Hash of everything that the trials of a search depend on.
 
     Args:
-        trials: Trials of several presets.
-        origin: What the values were chosen on.
-        also: Presets that take the values of a preset too.
-        overrides: What all trials had, ``preset.section.key=value`` each.
+        source: What tasks are drawn from.
+        methods: The methods by preset name.
+        search: Its draws and its score count, its plans do not: other points are other trials.
 
     Returns:
-        Text of the file.
+        64 digits.
     """
-    lines = [
-        "# Written by `vlm-adapters tune`: chosen on few-shot validation images.",
-        f"# {origin}",
-    ]
-    tables: dict[str, dict[str, Any]] = {}
-    for override in overrides:
-        [(preset, content)] = override_tables(override).items()
-        for name, value in content.items():
-            if isinstance(value, Mapping):
-                tables.setdefault(f"{preset}.{name}", {}).update(value)
-            else:
-                tables.setdefault(preset, {})[name] = value
-    for preset in dict.fromkeys(trial.preset for trial in trials):
-        mine = [trial for trial in trials if trial.preset == preset]
-        winner = best(mine)
-        lines.append(
-            f"# {preset}: best of {len(mine)} trials, validation accuracy "
-            f"{winner.accuracy:.2f} %, cross-entropy {winner.cross_entropy:.4f}"
-        )
-        for name in (preset, *(also or {}).get(preset, ())):
-            for path, value in winner.values.items():
-                section, _, key = path.partition(".")
-                tables.setdefault(f"{name}.{section}", {})[key] = _number(value)
-    for table, values in tables.items():
-        lines += ["", f"[{table}]"]
-        lines += [f"{key} = {json.dumps(value)}" for key, value in values.items()]
-    return "\n".join(lines) + "\n"
+    features = [source.identity(*draw) for draw in search.draws()]
+    presets = {name: asdict(method) for name, method in methods.items()}
+    versions = [version(name) for name in ("topreg", "torch")]
+    return json_hash([features, search.draws(), presets, search.score, versions])
 
 
-def _number(value: float) -> float | int:
-    """Four digits; whole where it was written so."""
-    return value if isinstance(value, int) else float(f"{value:.4g}")
-
-
-def changed(method: Method, values: Values) -> Method:
-    """A method with some ``section.key`` values replaced.
+def trials_record(trials: Sequence[Trial], identity: str) -> dict[str, Any]:
+    """Trials as JSON takes them.
 
     Args:
-        method: What to start from.
-        values: New values.
+        trials: Any trials.
+        identity: From :func:`search_identity`.
 
     Returns:
-        The new method.
-
-    Raises:
-        ValueError: If there is no such key, or a value has the wrong type.
+        The document.
     """
-    for path, value in values.items():
-        section, _, key = path.partition(".")
-        if not hasattr(getattr(method, section, None), key):
-            raise ValueError(f"`{path}` should be a key of a preset. Got no such key.")
-        kind = type(getattr(getattr(method, section), key))
-        if type(value) is not kind and not (kind is float and type(value) is int):
-            raise ValueError(f"`{path}` should be of type {kind.__name__}. Got {value!r}.")
-        options: Any = dataclasses.replace(getattr(method, section), **{key: value})
-        method = dataclasses.replace(method, **{section: options})
-    return method
+    return {"identity": identity, "trials": [asdict(trial) for trial in trials]}
+
+
+def known_trials(record: Any, identity: str) -> list[Trial]:
+    """The trials of a document, if they are of the same search.
+
+    Args:
+        record: From :func:`trials_record`, read again.
+        identity: From :func:`search_identity`.
+
+    Returns:
+        The trials; none if the document is of another search.
+    """
+    match record:
+        case {"identity": str(found), "trials": [*trials]} if found == identity:
+            return [build(Trial, trial, "trials") for trial in trials]
+    return []
 
 
 _tasks: dict[str, list[Task]] = {}
@@ -292,7 +193,7 @@ _tasks: dict[str, list[Task]] = {}
 
 def _tasks_of(source: TaskSource, draws: Sequence[tuple[int, int]]) -> list[Task]:
     """The tasks without their test images, so that no trial can read them; made once a process."""
-    key = json_hash([source.identity(), draws])
+    key = json_hash([draws, [source.identity(*draw) for draw in draws]])
     if key not in _tasks:
         _tasks.clear()
         _tasks[key] = [source.task(*draw).without_test() for draw in draws]
@@ -306,8 +207,10 @@ def _validate(
     accuracies, losses = [], []
     for task in _tasks_of(*shared):
         adapter = train(task, method).adapter
+        images = task.val_features, task.val_labels
+        if method.protocol != LAST and isinstance(adapter, TipAdapter):
+            adapter = adapter.with_factors(*search_factors(adapter, *images))
         with torch.no_grad():
-            loss = cross_entropy(adapter(task.val_features), task.val_labels)
-        accuracies.append(accuracy(adapter, task.val_features, task.val_labels))
-        losses.append(float(loss))
+            losses.append(float(cross_entropy(adapter(images[0]), images[1])))
+        accuracies.append(accuracy(adapter, *images))
     return statistics.fmean(accuracies), statistics.fmean(losses)

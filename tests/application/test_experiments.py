@@ -60,6 +60,35 @@ def test_the_longest_runs_come_first(source, jobs, monkeypatch):
     assert made == ["TaskRes", "HC-TR", "TaskRes", "HC-TR", "Zero-shot", "Zero-shot"]
 
 
+@pytest.mark.parametrize("processes", [1, 2])
+def test_a_run_that_fails_does_not_end_the_others(source, jobs, tmp_path, processes):
+    mine = [job._replace(folder=tmp_path / f"{n}") for n, job in enumerate(jobs)]
+    options = dataclasses.replace(mine[1].method.text, projection="tuned")
+    mine[1] = mine[1]._replace(method=dataclasses.replace(mine[1].method, text=options))
+    text = (
+        r"1 of 6 runs failed, the others are done\. taskres at 1 shots with seed 1: "
+        r".*\"tuned\"` should have text features before"
+    )
+    finished = []
+    with pytest.raises(RuntimeError, match=text):
+        run_jobs(source, mine, processes=processes, on_run=finished.append)
+    assert len(finished) == 6
+    there = [(job.folder / "result.json").is_file() for job in mine]
+    assert there == [True, False, True, True, True, True]
+
+
+def test_one_checkpoint_of_texts_does_not_serve_for_several_shots():
+    def plan(file, shots):
+        text = f"taskres_star.text.checkpoint={file}"
+        return plan_jobs(load_methods(["taskres_star"], overrides=[text]), shots, [1])
+
+    assert len(plan("model.pth.tar", [4])) == 1
+    assert len(plan("{shots}/model.pth.tar", [1, 4])) == 2
+    text = r"`taskres_star\.text\.checkpoint` should hold \{shots\}.* 2 shot counts\. Got 'model"
+    with pytest.raises(ValueError, match=text):
+        plan("model.pth.tar", [1, 4])
+
+
 @pytest.mark.parametrize("flush", [False, True])
 def test_denormals_are_kept_or_flushed_in_every_process(flush):
     torch.set_flush_denormal(flush)

@@ -83,7 +83,7 @@ def test_sources(root, tmp_path, bundle_file):
     online = inputs(root, tmp_path, online=True, scale=(0.1, 1.0)).opened()([(1, 1)])
     assert isinstance(online, OnlineSource)
     assert online.augmentation == Augmentation(2, (0.1, 1.0), 1)
-    assert online.stored.train is None
+    assert online.stored.train.entry is None
     assert len(online.task(1, 1).train) == 3
     bundle = FeatureInputs(bundle=bundle_file).opened()([(1, 1)])
     assert bundle == BundleSource(bundle_file)
@@ -113,7 +113,7 @@ def test_views_that_make_no_sense():
 def test_descriptions(root, bundle_file):
     text = inputs(root, Path("s"), scale=(0.25, 1.0)).describe()
     assert text == f"dtd, {SPEC}, 2 views of scale 0.25 to 1"
-    digest = BundleSource(bundle_file).identity()["bundle"]
+    digest = BundleSource(bundle_file).sha256
     assert FeatureInputs(bundle=bundle_file).describe() == f"bundle sha256 {digest}"
 
 

@@ -290,15 +290,14 @@ class TestTransfers:
         for one in seeds("taskres", (60, 62)):
             folder = tmp_path / f"seed{one.seed}"
             (folder / "transfer").mkdir(parents=True)
-            write_json(folder / "result.json", {"schema": 2, "run": one.as_record()})
+            write_json(folder / "result.json", {"schema": 3, "run": one.as_record()})
             for target, value in (("imagenet_a", 20), ("imagenet_r", 50)):
                 self.transfer(folder, one, target, value + one.seed)
         return tmp_path
 
     @staticmethod
     def transfer(folder, one, target, value, **other):
-        record = {"preset": one.preset, "source": one.dataset, "shots": one.shots,
-                  "seed": one.seed, "target": target, "accuracy": value, **other}  # fmt: skip
+        record = {"run": one.identity, "target": target, "accuracy": value, **other}
         write_json(folder / "transfer" / f"{target}.json", record)
 
     def test_a_run_for_each_target(self, folder):
@@ -320,8 +319,8 @@ class TestTransfers:
             ValueError, match=r"should hold the accuracy on a target\. Got TypeError"
         ):
             read_transfers(folder)
-        self.transfer(folder / "seed1", one, "imagenet_a", 1, preset="hc_tr")
-        text = r"should belong to the run in its folder\. Got that of hc_tr on imagenet\. Make it"
+        self.transfer(folder / "seed1", one, "imagenet_a", 1, run="another")
+        text = r"should belong to the run in its folder\. Got the accuracy of another\. Make it"
         with pytest.raises(ValueError, match=text):
             read_transfers(folder)
 

@@ -161,10 +161,10 @@ def test_a_result_of_other_settings_is_refused(source, tmp_path, name):
 def test_a_result_on_other_features_is_refused(source, tmp_path):
     class Other:
         dataset, backbone, data = source.dataset, source.backbone, source.data
-        class_names, task = source.class_names, source.task
+        class_names, task, weights = source.class_names, source.task, {}
 
         @staticmethod
-        def identity():
+        def identity(shots, seed):
             return {"bundle": "other"}
 
     run_job(source, job(tmp_path))
@@ -200,9 +200,9 @@ def damage(file, change):
 @pytest.mark.parametrize(
     ("change", "text"),
     [
-        (lambda c: [], r"should be a result of schema 2\. Got None"),
-        (lambda c: c | {"schema": 3}, r"should be a result of schema 2\. Got 3\. Run it again"),
-        (lambda c: {"schema": 2}, r"should hold a run\. Got 'run'\. Remove the folder to run it"),
+        (lambda c: [], r"should be a result of schema 3\. Got None"),
+        (lambda c: c | {"schema": 4}, r"should be a result of schema 3\. Got 4\. Run it again"),
+        (lambda c: {"schema": 3}, r"should hold a run\. Got 'run'\. Remove the folder to run it"),
         (lambda c: c | {"run": {"method": "x"}}, r"should hold a run\. Got .*missing"),
         (lambda c: c | {"run": c["run"] | {"x": 1}}, r"should hold a run\. Got .*unexpected"),
         (lambda c: c | {"run": 5}, r"should hold a run\. Got "),

@@ -2,6 +2,7 @@
 
 import dataclasses
 import pickle
+import shutil
 
 import pytest
 import torch
@@ -21,10 +22,12 @@ from processes import Ranks
 from torch.nn.functional import normalize
 from vlm_adapters.data import open_dataset, read_index_list
 from vlm_adapters.features.extract import extract_features, extract_views
+from vlm_adapters.features.store import FeatureStore
 from vlm_adapters.features.texts import encode_classes
 from vlm_adapters.features.training_images import CachedViews
 from vlm_adapters.sources import BundleSource, OnlineSource
 from vlm_adapters.sources import extraction as extraction_module
+from vlm_adapters.sources import stored as stored_module
 
 
 @pytest.fixture(scope="module")
@@ -149,7 +152,7 @@ def test_an_interrupted_extraction_goes_on_to_the_same_bytes(
     assert content(tmp_path / "cut") != content(tmp_path / "whole")
     source = extraction(root, tmp_path / "cut").source(DRAWS, AUGMENTATION)
     assert content(tmp_path / "cut") == content(tmp_path / "whole")
-    assert source.identity() == expected.identity()
+    assert source.identity(2, 1) == expected.identity(2, 1)
 
 
 @pytest.mark.parametrize("subset", ["train", "val", "test"])
@@ -200,7 +203,7 @@ def test_views_that_are_not_there(root, tmp_path):
     with pytest.raises(ValueError, match=r"`train` should hold cached views\. Got none: they are"):
         source.task(1, 1)
     cached = extraction(root, tmp_path).source([(1, 1)], AUGMENTATION)
-    with pytest.raises(ValueError, match=r"should be one of the draws .*\. Got an image that was"):
+    with pytest.raises(ValueError, match=r"should be one of the draws .*\. Got 4 shots, seed 1"):
         cached.task(4, 1)
 
 
@@ -214,9 +217,9 @@ def test_identity_names_what_the_features_depend_on(root, tmp_path, source):
     def identity(augmentation=AUGMENTATION, backbone=None, **changes):
         made = extraction(root, tmp_path, backbone=backbone)
         made = dataclasses.replace(made, dataset=dataclasses.replace(made.dataset, **changes))
-        return made.source(DRAWS, augmentation).identity()
+        return made.source(DRAWS, augmentation).identity(*DRAWS[0])
 
-    assert identity() == source.identity()  # not where they lie
+    assert identity() == source.identity(*DRAWS[0])  # not where they lie
     others = [
         identity(dataclasses.replace(AUGMENTATION, seed=2)),
         identity(None),
@@ -225,7 +228,54 @@ def test_identity_names_what_the_features_depend_on(root, tmp_path, source):
         identity(templates=("another {}.",)),
         identity(taskres_templates=("{} texture.", "another {}.")),
     ]
-    assert all(other != source.identity() for other in others)
+    assert all(other != source.identity(*DRAWS[0]) for other in others)
+
+
+def test_identity_of_a_task_names_its_images_and_no_others(tmp_path):
+    def identities(seed=0):
+        write_dataset(tmp_path, "dtd", seed=seed)
+        source = extraction(tmp_path, tmp_path / "store").source(DRAWS, AUGMENTATION)
+        return [source.identity(*draw) for draw in DRAWS]
+
+    first = identities()
+    more = extraction(tmp_path, tmp_path / "store").source([*DRAWS, (1, 7)], AUGMENTATION)
+    assert [more.identity(*draw) for draw in DRAWS] == first  # whatever else is extracted
+    data = open_dataset("dtd", tmp_path)
+    row = next(r for r in more.draw(2, 1).train if r not in more.draw(1, 1).train)
+    (data.images / data.split.train[row].path).write_bytes(
+        (data.images / data.split.train[row].path).read_bytes() + b" "
+    )
+    changed = extraction(tmp_path, tmp_path / "store").source(DRAWS, AUGMENTATION)
+    same = [changed.identity(*draw) == old for draw, old in zip(DRAWS, first, strict=True)]
+    assert same == [row not in more.draw(*draw).train for draw in DRAWS]
+    assert not all(same)
+
+
+def test_a_command_that_finishes_first_does_not_break_another(root, tmp_path, monkeypatch):
+    """Both extract; the first to finish removes the parts of both."""
+    expected = extraction(root, tmp_path / "alone").source(DRAWS, AUGMENTATION)
+    original = FeatureStore.make
+
+    def overtaken(store, recipe, block, encode, **options):
+        original(store, recipe, block, encode, **options)
+        if store.find(recipe) is None:
+            store.finish(recipe, block)  # the other command
+        original(store, recipe, block, encode, **options)  # makes the parts again
+        shutil.rmtree(store.root / recipe.folder / "parts")
+
+    monkeypatch.setattr(FeatureStore, "make", overtaken)
+    source = extraction(root, tmp_path / "both").source(DRAWS, AUGMENTATION)
+    assert source.identity(2, 1) == expected.identity(2, 1)
+    assert content(tmp_path / "both") == content(tmp_path / "alone")
+
+
+def test_only_one_validation_and_one_test_split_stay_in_memory(root, tmp_path):
+    for seed in (1, 2, 3):
+        write_dataset(tmp_path / str(seed), "dtd", seed=seed)
+        extraction(tmp_path / str(seed), tmp_path / "store").source([(1, 1)], AUGMENTATION).task(
+            1, 1
+        )
+    assert len(stored_module._read) == 2
 
 
 def test_index_lists(source, tmp_path):
@@ -242,8 +292,8 @@ def test_index_lists(source, tmp_path):
 
 @pytest.fixture(scope="module")
 def online(root, source):
-    stored = dataclasses.replace(source, train=None)
-    return OnlineSource(stored, open_dataset("dtd", root), SPEC, AUGMENTATION, "cpu", 1)
+    stored = dataclasses.replace(source, train=dataclasses.replace(source.train, entry=None))
+    return OnlineSource(stored, open_dataset("dtd", root).images, SPEC, AUGMENTATION)
 
 
 def test_online_keys_are_those_of_the_cache(online, source):
@@ -288,8 +338,8 @@ def test_an_online_source_is_that_of_its_store_but_for_the_training_images(
         source.dataset, source.backbone, source.class_names,
     )  # fmt: skip
     assert (online.data, source.data) == ("online", "cached")
-    assert online.identity() != source.identity()
-    assert online.identity()["online"] == AUGMENTATION.describe()
+    assert online.identity(1, 1) != source.identity(1, 1)
+    assert online.identity(1, 1)["online"] == AUGMENTATION.describe()
     online.write_index_lists(tmp_path, [(1, 1)])
     assert (tmp_path / "dtd-1shot-seed1.json").is_file()
     equal(pickle.loads(pickle.dumps(online)).task(1, 1).test_features,
@@ -317,6 +367,7 @@ def test_a_task_without_its_test_images(task):
     blind = task.without_test()
     assert len(blind.test_features) == len(blind.test_labels) == 0
     assert blind.train is task.train
+    assert blind.test_features.untyped_storage().nbytes() == 0  # not a view of them
     assert len(task.test_features) == len(task.test_labels) > 0
 
 

@@ -4,6 +4,7 @@ import dataclasses
 import math
 import pickle
 import re
+from pathlib import Path
 
 import pytest
 import torch
@@ -12,7 +13,7 @@ from torch.nn.functional import cross_entropy, normalize
 from vlm_adapters.backbones.base import TextProjection
 from vlm_adapters.features.texts import ClassTexts, HiddenTexts
 from vlm_adapters.options import TextOptions
-from vlm_adapters.text_projection import read_weight, tune, with_texts
+from vlm_adapters.text_projection import checkpoint_sha256, read_weight, tune, with_texts
 from vlm_adapters.training import train
 
 TEMPLATES, TIP_TEMPLATES, HIDDEN = 3, 2, 8
@@ -182,6 +183,27 @@ def test_a_checkpoint_of_taskres(task, tmp_path):
     equal(with_texts(task, options).texts.raw, expected.raw)
 
 
+def test_a_checkpoint_for_each_number_of_shots(task, tmp_path):
+    weights = {
+        shots: torch.full((12, HIDDEN), float(shots)) for shots in (task.shots, task.shots + 1)
+    }
+    for shots, weight in weights.items():
+        folder = tmp_path / f"{shots}shots"
+        folder.mkdir()
+        checkpoint(folder, {"state_dict": {"weight": weight}})
+    options = dataclasses.replace(TUNED, checkpoint=str(tmp_path / "{shots}shots/model.pth.tar"))
+    expected = task.texts.projected(weights[task.shots].T)
+    equal(with_texts(task, options).texts.raw, expected.raw)
+    digests = {checkpoint_sha256(options, shots) for shots in weights}
+    assert len(digests) == 2
+    assert all(len(digest) == 64 for digest in digests)
+    assert checkpoint_sha256(TUNED, 1) == ""
+    with pytest.raises(
+        FileNotFoundError, match=r"`text\.checkpoint` should be a file\. Got '.*99s"
+    ):
+        checkpoint_sha256(options, 99)
+
+
 @pytest.mark.parametrize(
     "content",
     [
@@ -196,7 +218,7 @@ def test_bad_checkpoints(tmp_path, content):
     options = checkpoint(tmp_path, content)
     text = r"`text\.checkpoint` should be a checkpoint with a `state_dict` that holds `weight`\. G"
     with pytest.raises(ValueError, match=text):
-        read_weight(options.checkpoint)
+        read_weight(Path(options.checkpoint))
 
 
 class Code:
@@ -213,7 +235,7 @@ def test_a_checkpoint_with_code_is_refused_and_not_run(tmp_path):
     weight = {"weight": torch.zeros(12, HIDDEN)}
     options = checkpoint(tmp_path, {"state_dict": weight, "code": Code(tmp_path / "written")})
     with pytest.raises(ValueError, match=r"that holds `weight`\. Got '.*': UnpicklingError\."):
-        read_weight(options.checkpoint)
+        read_weight(Path(options.checkpoint))
     assert not (tmp_path / "written").exists()
 
 
@@ -224,9 +246,9 @@ def test_files_that_are_no_checkpoints(tmp_path):
     for content in (b"", b"text", whole.read_bytes()[:-200], pickle.dumps({"state_dict": {}})):
         (tmp_path / "file").write_bytes(content)
         with pytest.raises(ValueError, match=text):
-            read_weight(str(tmp_path / "file"))
+            read_weight(tmp_path / "file")
     with pytest.raises(FileNotFoundError, match=r"`text\.checkpoint` should be a file\. Got '.*no"):
-        read_weight(str(tmp_path / "no"))
+        read_weight(tmp_path / "no")
 
 
 @pytest.mark.parametrize("shape", [(12, 9), (11, HIDDEN), (HIDDEN, 12), (12,)])

@@ -55,7 +55,9 @@ def test_one_view_takes_no_draw():
 @pytest.mark.parametrize(("size", "calls"), [(None, []), ("1", []), ("2", ["gloo"])])
 def test_a_group_is_joined_under_torchrun_only(monkeypatch, size, calls):
     joined = []
-    monkeypatch.setattr(torch.distributed, "init_process_group", joined.append)
+    monkeypatch.setattr(
+        torch.distributed, "init_process_group", lambda kind, timeout: joined.append(kind)
+    )
     monkeypatch.delenv("WORLD_SIZE", raising=False)
     if size is not None:
         monkeypatch.setenv("WORLD_SIZE", size)
@@ -69,3 +71,12 @@ def test_alone_an_error_is_its_own():
         pass
     with pytest.raises(KeyError, match="mine"), ranks.together():
         raise KeyError("mine")
+
+
+def test_each_rank_takes_an_accelerator_of_its_own(monkeypatch):
+    monkeypatch.setenv("LOCAL_RANK", "3")
+    assert ranks.device("cuda") == "cuda"  # without a group
+    monkeypatch.setattr(ranks, "share", lambda: (11, 16))
+    assert ranks.device("cuda") == "cuda:3"
+    assert ranks.device("cuda:1") == "cuda:1"
+    assert ranks.device("cpu") == "cpu"

@@ -187,3 +187,32 @@ def test_files_that_are_no_images(root, store, tmp_path):
     (tmp_path / "text.png").write_text("text")
     with pytest.raises(ValueError, match=r"should name readable images\. Got '.*text\.png'"):
         predict(saved, FakeBackbone(), [tmp_path / "text.png"], 1)
+
+
+def test_what_was_found_before_is_taken_if_it_belongs_to_both(root, store, saved):
+    target = extraction(root, store, "imagenetv2")
+    found = accuracy_on(saved, target)
+    before = found | {"accuracy": -1.0}
+    assert accuracy_on(saved, target, before) == before
+    for other in ({"run": "other"}, {"features": "other"}):
+        assert accuracy_on(saved, target, before | other) == found
+    assert accuracy_on(saved, target, {}) == found
+
+
+class Weighed(FakeBackbone):
+    def fingerprint(self):
+        return {"name": self.name, "file sha256": "12" * 32}
+
+
+def test_other_weights_are_refused(root, tmp_path):
+    made = extraction(root, tmp_path / "store", "dtd", backbone=Weighed())
+    run_job(made.source([(2, 1)], AUGMENTATION),
+            Job("taskres", method("taskres", epochs=1), 2, 1, tmp_path / "run"))  # fmt: skip
+    saved = read_saved_run(tmp_path / "run")
+    assert saved.run.weights == {"file sha256": "12" * 32}
+    assert accuracy_on(saved, made)["images"] > 0
+    text = r"weights that the adapter was trained on, file sha256 1212121212121212\. Got none\. Tra"
+    with pytest.raises(ValueError, match=text):
+        accuracy_on(saved, extraction(root, tmp_path / "store", "dtd"))
+    with pytest.raises(ValueError, match=text):
+        predict(saved, FakeBackbone(), [], 1)

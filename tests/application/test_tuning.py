@@ -6,16 +6,16 @@ import pytest
 import torch
 from vlm_adapters import tuning
 from vlm_adapters.config import load_methods
+from vlm_adapters.search_plans import Plan, Search, changed, grid, read_search
 from vlm_adapters.training import train
+from vlm_adapters.tuned_file import tuned_values
 from vlm_adapters.tuning import (
-    Plan,
     Trial,
     best,
-    changed,
-    grid,
-    read_search,
+    known_trials,
+    search_identity,
+    trials_record,
     tune,
-    tuned_values,
 )
 
 LR, DECAY, WEIGHT = "training.learning_rate", "training.weight_decay", "constraint.weight"
@@ -23,6 +23,10 @@ LR, DECAY, WEIGHT = "training.learning_rate", "training.weight_decay", "constrai
 
 def plan_of(shared, refine, constrain, baseline="taskres", constrained="hc_tr"):
     return Plan(baseline, shared, constrained, refine, constrain)
+
+
+def search(*plans, shots=(1,), seeds=(1,), score="last"):
+    return Search(list(shots), list(seeds), list(plans), score)
 
 
 def test_grid():
@@ -56,7 +60,7 @@ def test_both_sides_get_one_budget(source):
     }
     plan = plan_of({LR: [1e-4, 0.1]}, {LR: [0.5, 2.0]}, {WEIGHT: [0.1, 1.0]})
     calls = []
-    trials = tune(source, methods, plan, [1], [1, 2], on_trial=lambda: calls.append(1))
+    trials = tune(source, methods, search(plan, seeds=[1, 2]), on_trial=calls.append)
     assert len(calls) == 6
     assert [trial.stage for trial in trials] == ["shared"] * 2 + ["refine"] * 2 + ["constrain"] * 2
     start = best(trials[:2]).values[LR]
@@ -72,20 +76,20 @@ def test_uneven_budgets_are_refused(source):
     with pytest.raises(
         ValueError, match=r"`refine` and `constrain` should have as many .* 1 and 2"
     ):
-        tune(source, methods, plan, [1], [1])
+        tune(source, methods, search(plan))
 
 
 def test_shipped_search_gives_both_sides_one_budget_and_other_seeds_than_the_demo():
-    search = read_search("tune.toml")
-    assert [(plan.baseline, plan.constrained) for plan in search.plans] == [
+    shipped = read_search("tune.toml")
+    assert [(plan.baseline, plan.constrained) for plan in shipped.plans] == [
         ("taskres", "hc_tr"), ("tip_adapter_f", "hc_taf"),
     ]  # fmt: skip
-    for plan in search.plans:
+    for plan in shipped.plans:
         points = [grid(axes) for axes in (plan.shared, plan.refine, plan.constrain)]
         assert [len(values) for values in points] == [24, 24, 24]
         assert plan.trials() == 72
         assert all(value > 0 for axes in plan.shared.values() for value in axes)  # factors count
-    assert not set(search.seeds) & {1, 2, 3}
+    assert not set(shipped.seeds) & {1, 2, 3}
 
 
 def test_search_without_shots(tmp_path):
@@ -115,7 +119,9 @@ def test_tuned_values_of_more_presets_and_of_overrides(tmp_path):
     overrides = ["taskres.title=Mine", "taskres.training.batch_size=9",
                  "hc_tr.constraint.norm=rowwise", "taskres.training.drop_last=false"]  # fmt: skip
     path = tmp_path / "tuned.toml"
-    path.write_text(tuned_values(trials, "x", {"taskres": ["tip_adapter_f"]}, overrides))
+    path.write_text(
+        tuned_values(trials, "x", also={"taskres": ["tip_adapter_f"]}, overrides=overrides)
+    )
     names = ["taskres", "tip_adapter_f", "hc_tr"]
     taskres, tip, constrained = load_methods(names, tuned=str(path)).values()
     assert (taskres.title, taskres.training.batch_size, taskres.training.epochs) == ("Mine", 9, 7)
@@ -153,14 +159,14 @@ def test_plans_that_make_no_sense(source, plan, text):
     }
     trials = []
     with pytest.raises(ValueError, match=text):
-        tune(source, methods, plan, [1], [1], on_trial=lambda: trials.append(1))
+        tune(source, methods, search(plan), on_trial=trials.append)
     assert trials == []  # it is told before any of them
 
 
 def test_a_plan_without_a_constrained_form(source):
     methods = {"taskres": changed(load_methods(["taskres"])["taskres"], {"training.epochs": 1})}
     plan = Plan("taskres", {LR: [1e-3, 1e-2]})
-    trials = tune(source, methods, plan, [1], [1])
+    trials = tune(source, methods, search(plan))
     assert [(trial.stage, trial.values) for trial in trials] == [
         ("shared", {LR: 1e-3}), ("shared", {LR: 1e-2}),
     ]  # fmt: skip
@@ -169,7 +175,7 @@ def test_a_plan_without_a_constrained_form(source):
 
 def test_a_trial_is_the_mean_over_the_tasks(source):
     methods = {"taskres": changed(load_methods(["taskres"])["taskres"], {"training.epochs": 2})}
-    [trial] = tune(source, methods, Plan("taskres", {LR: [0.05]}), [1, 2], [1])
+    [trial] = tune(source, methods, search(Plan("taskres", {LR: [0.05]}), shots=[1, 2]))
     accuracies, losses = [], []
     for shots in (1, 2):
         task = source.task(shots, 1)
@@ -196,10 +202,10 @@ def test_what_a_search_needs(tmp_path):
         baseline = "taskres"
         [two.shared]
     """)
-    search = read_search(str(path))
-    assert search.draws() == [(1, 2), (1, 3), (4, 2), (4, 3)]
-    assert search.presets() == ["taskres", "hc_tr"]
-    assert [plan.also for plan in search.plans] == [["taskres_official"], []]
+    read = read_search(str(path))
+    assert read.draws() == [(1, 2), (1, 3), (4, 2), (4, 3)]
+    assert read.presets() == ["taskres", "hc_tr"]
+    assert [plan.also for plan in read.plans] == [["taskres_official"], []]
     path.write_text("shots = [1]\nseeds = [1]\n[one]\nbase = 1")
     with pytest.raises(ValueError, match=r"`one.base` should be a known key\. Known are: baseline"):
         read_search(str(path))
@@ -215,6 +221,110 @@ def test_trials_cannot_read_test_images(source, monkeypatch):
     monkeypatch.setattr(tuning, "train", train_and_look)
     methods = load_methods(["taskres", "hc_tr"])
     plan = plan_of({LR: [1e-3]}, {LR: [1.0]}, {LR: [1e-3]})
-    tune(source, methods, plan, [1], [1])
+    tune(source, methods, search(plan))
     assert seen
     assert all(len(task.test_features) == len(task.test_labels) == 0 for task in seen)
+
+
+def two_epochs(*presets):
+    return {
+        name: changed(method, {"training.epochs": 2})
+        for name, method in load_methods(presets).items()
+    }
+
+
+def test_plans_start_from_what_those_before_chose(source):
+    methods = two_epochs("hc_tr")
+    first = Plan("hc_tr", {WEIGHT: [0.1, 0.2]})
+    second = Plan("hc_tr", {LR: [1e-3, 1e-2]})
+    trials = tune(source, methods, search(first, second))
+    chosen = best(trials[:2]).values[WEIGHT]
+    assert [trial.values for trial in trials[2:]] == [
+        {WEIGHT: chosen, LR: 1e-3}, {WEIGHT: chosen, LR: 1e-2},
+    ]  # fmt: skip
+
+
+def test_the_papers_procedure(source, tmp_path):
+    """Eta, then lambda at the eta chosen; omega, then lambda."""
+    shipped = read_search("tune_paper.toml")
+    assert (shipped.shots, shipped.score) == ([16], "headline")
+    assert shipped.trials() == 20
+    short = dataclasses.replace(shipped, shots=[2])
+    found = tune(source, two_epochs("hc_tr", "hc_taf"), short)
+    path = tmp_path / "tuned.toml"
+    path.write_text(tuned_values(found, "somewhere"))
+    tuned = load_methods(["hc_tr", "hc_tr_star", "hc_taf", "hc_taf_star"], tuned=str(path))
+    for family in ("hc_tr", "hc_taf"):
+        trials = [trial for trial in found if trial.preset == family]
+        assert [trial.values.keys() for trial in trials[5:]] == [
+            {WEIGHT, "constraint.perturbation_weight"}
+        ] * 5
+        assert tuned[family].constraint.weight == best(trials).values[WEIGHT]
+        assert tuned[family].constraint.weight == tuned[f"{family}_star"].constraint.weight
+
+
+def test_an_interrupted_search_goes_on(source):
+    methods = two_epochs("taskres", "hc_tr")
+    plan = plan_of({LR: [1e-4, 0.1]}, {LR: [0.5, 2.0]}, {WEIGHT: [0.1, 1.0]})
+    whole = tune(source, methods, search(plan))
+    identity = search_identity(source, methods, search(plan))
+
+    class Stop(Exception):
+        pass
+
+    kept = []
+
+    def interrupt(found):
+        kept[:] = [trials_record(found, identity)]
+        if len(found) == 3:
+            raise Stop
+
+    with pytest.raises(Stop):
+        tune(source, methods, search(plan), on_trial=interrupt)
+    known = known_trials(kept[0], identity)
+    assert known == whole[:3]
+    made = []
+    original = tuning._validate
+    try:
+        tuning._validate = lambda *a: made.append(1) or original(*a)
+        assert tune(source, methods, search(plan), known=known) == whole
+    finally:
+        tuning._validate = original
+    assert len(made) == 3
+
+
+def test_trials_of_another_search_are_not_taken(source):
+    plan = Plan("taskres", {LR: [1e-3]})
+    methods = two_epochs("taskres")
+    identities = {
+        search_identity(source, methods, search(plan)),
+        search_identity(source, methods, search(plan, seeds=[2])),
+        search_identity(source, methods, search(plan, score="headline")),
+        search_identity(source, load_methods(["taskres"]), search(plan)),
+    }
+    assert len(identities) == 4
+    trials = [Trial("taskres", "shared", {LR: 1.0}, 1.0, 2.0)]
+    for record in (trials_record(trials, "other"), trials, {}, {"identity": "mine"}):
+        assert known_trials(record, "mine") == []
+
+
+def test_a_cache_model_is_scored_after_the_search_that_its_headline_has(source):
+    methods = two_epochs("tip_adapter_f")
+    plan = Plan("tip_adapter_f", {"adapter.sharpness": [8.0]})
+    [last] = tune(source, methods, search(plan, shots=[4]))
+    [headline] = tune(source, methods, search(plan, shots=[4], score="headline"))
+    assert headline.accuracy >= last.accuracy  # its factors are the best on these images
+    assert headline.cross_entropy != last.cross_entropy
+    with pytest.raises(ValueError, match="`score` should be one of"):
+        search(plan, score="best")
+
+
+def test_values_of_another_data_set_are_refused(tmp_path):
+    path = tmp_path / "tuned.toml"
+    trials = [Trial("taskres", "shared", {LR: 0.25}, 1.0, 2.0)]
+    path.write_text(tuned_values(trials, "somewhere", dataset="dtd"))
+    for dataset in ("dtd", None):
+        loaded = load_methods(["taskres"], dataset=dataset, tuned=str(path))
+        assert loaded["taskres"].training.learning_rate == 0.25
+    with pytest.raises(ValueError, match=r"values tuned on ucf101\. Got those of dtd\. Tune on"):
+        load_methods(["taskres"], dataset="ucf101", tuned=str(path))

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from torch import Tensor
 
@@ -105,3 +106,35 @@ class Backbone(Protocol):
     def encode_text_hidden(self, texts: list[str]) -> Tensor:
         """Features of shape (k, w) of k sentences, before the text tower's last map."""
         ...
+
+
+def weight_hashes(fingerprint: Mapping[str, Any]) -> dict[str, str]:
+    """What a fingerprint says of the weights.
+
+    Args:
+        fingerprint: Of a backbone.
+
+    Returns:
+        Its hashes of files or tensors, by name.
+    """
+    return {name: str(value) for name, value in fingerprint.items() if name.endswith("sha256")}
+
+
+def check_weights(backbone: Backbone, expected: Mapping[str, str]) -> None:
+    """Refuse a backbone whose weights are others than those that an adapter was trained on.
+
+    Args:
+        backbone: Found by the same specification.
+        expected: From :func:`weight_hashes`; empty where they were not known.
+
+    Raises:
+        ValueError: If a hash differs.
+    """
+    found = weight_hashes(backbone.fingerprint())
+    other = next((name for name in expected if found.get(name) != expected[name]), None)
+    if other is not None:
+        raise ValueError(
+            f"`{backbone.name}` should have the weights that the adapter was trained on, {other} "
+            f"{expected[other][:16]}. Got {found.get(other, 'none')[:16]}. Train again, or name "
+            "those weights."
+        )

@@ -22,11 +22,13 @@ app = typer.Typer(
 errors = Console(stderr=True, soft_wrap=True, highlight=False, markup=False)
 
 P = ParamSpec("P")
+KEPT = "What was done is kept: the same command goes on from there."
+NOT_KEPT = "The command keeps nothing before its end."
 USAGE, FAILURE, INTERRUPTED = 2, 1, 130
 
 
 class Interrupted(Exception):
-    """Ctrl-C."""
+    """Ctrl-C; says what is kept."""
 
 
 class UsageError(Exception):
@@ -45,7 +47,7 @@ def run_app(function: Callable[..., None]) -> NoReturn:
         function: Its parameters are the options.
     """
     script = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-    command(function.__name__, script)(function)
+    command(function.__name__, script, resumes=True)(function)
     _run(script)
 
 
@@ -56,9 +58,8 @@ def _run(program: Callable[[], None]) -> NoReturn:
         program()
     except UsageError as error:
         _stop(str(error), USAGE)
-    except Interrupted:
-        _stop("Interrupted. What was done is kept: the same command goes on from there.",
-              INTERRUPTED)  # fmt: skip
+    except Interrupted as interrupted:
+        _stop(f"Interrupted. {interrupted}", INTERRUPTED)
     except (ValueError, TypeError, RuntimeError, OSError, ImportError) as error:
         _stop(str(error), FAILURE)
     sys.exit(0)
@@ -71,13 +72,14 @@ def _stop(message: str, code: int) -> NoReturn:
 
 
 def command(
-    name: str, group: typer.Typer = app
+    name: str, group: typer.Typer = app, *, resumes: bool = False
 ) -> Callable[[Callable[P, None]], Callable[P, None]]:
     """Adds a function to the commands; Ctrl-C within it is told in our words, not typer's.
 
     Args:
         name: Of the command.
         group: Application or group of commands.
+        resumes: Whether the same command goes on from where it was interrupted.
 
     Returns:
         A decorator.
@@ -89,7 +91,7 @@ def command(
             try:
                 function(*args, **kwargs)
             except KeyboardInterrupt:
-                raise Interrupted from None
+                raise Interrupted(KEPT if resumes else NOT_KEPT) from None
 
         group.command(name)(wrapped)
         return wrapped

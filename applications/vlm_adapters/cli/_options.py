@@ -16,7 +16,7 @@ from ..parallel import available_cores
 from ._app import UsageError
 
 SHIPPED = Path(__file__).parent.parent / "assets" / "caltech101_devise.safetensors"
-CORES = min(available_cores(), 8)  # a process takes some 0.8 GB
+CORES = min(available_cores(), 8)  # a process takes some 0.8 GB, and its task
 
 BundleOption = Annotated[
     Path,

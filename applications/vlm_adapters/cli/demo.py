@@ -59,7 +59,7 @@ def demo(
         print_table(difference_table(runs, pairs))
     provenance = {
         "view": "one centre-cropped view, cached; no memory across batches",
-        "sha256": source.identity()["bundle"],
+        "sha256": source.sha256,
         "logit_scale": features.logit_scale,
         "provenance": features.provenance,
     }

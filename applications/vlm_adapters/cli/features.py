@@ -22,7 +22,7 @@ from ._app import (
 from ._options import SeedsOption, ShotsOption, with_features
 
 
-@command("extract")
+@command("extract", resumes=True)
 @with_features
 def extract(
     inputs: FeatureInputs,
@@ -42,7 +42,7 @@ def extract(
             extraction = inputs.extraction(progress)
         source = extraction.source(draws, None if inputs.online else inputs.augmentation)
     if ranks.share()[0] == 0:
-        count = 0 if source.train is None else len(source.train.rows)
+        count = 0 if inputs.online else len(source.train.rows)
         typer.echo(
             f"{inputs.store} holds {count} training images in {inputs.views} views each, "
             "validation and test images, and class texts."

@@ -38,7 +38,7 @@ from ._tables import print_table
 JsonOption = Annotated[bool, typer.Option("--json", help="Results as JSON on standard output.")]
 
 
-@command("train")
+@command("train", resumes=True)
 @with_features
 def train(
     inputs: FeatureInputs,
@@ -69,7 +69,7 @@ def train(
     _show([run], as_json)
 
 
-@command("sweep")
+@command("sweep", resumes=True)
 @with_features
 def sweep(
     inputs: FeatureInputs,
@@ -93,7 +93,7 @@ def sweep(
         tuple(numbers("--seeds", seeds)), out, tuned, tuple(overrides or ()), every,
     )  # fmt: skip
     if dry_run:
-        print_plan(plan)
+        print_plan(plan, threads)
         return
     _show(make_runs(plan, jobs, threads), as_json)
 
@@ -122,14 +122,17 @@ def make_runs(plan: Sweep, jobs: int, threads: int = 1) -> list[Run]:
         )
 
 
-def print_plan(plan: Sweep) -> None:
-    """One command a run on standard output; how long they take on standard error.
+def print_plan(plan: Sweep, threads: int = 1) -> None:
+    """One command a run on standard output; what comes first and how long on standard error.
 
     Args:
         plan: What would be run.
+        threads: Of each run.
     """
     with as_usage():
-        commands, jobs = plan.commands(), plan.jobs()
+        commands, jobs = plan.commands(threads), plan.jobs()
+    if plan.inputs.bundle is None:
+        typer.echo(f"# First, once: {plan.extract_command()}", err=True)
     for line in commands:
         typer.echo(line)
     done = sum((job.folder / "result.json").is_file() for job in jobs if job.folder)
@@ -145,7 +148,8 @@ def _time(inputs: FeatureInputs, jobs: list[Job]) -> str:
     seconds = estimated_seconds(jobs, *size)
     return (
         f"About {seconds / 3600:.1f} hours of training on one core of this machine, from a few "
-        "steps on random features; extraction and evaluation not counted."
+        "steps on random features; extraction, evaluation, linear probes and the tuning of text "
+        "projections not counted."
     )
 
 

@@ -2,47 +2,63 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from .._files import write_json, write_text
+from .._files import read_json, write_json, write_text
 from ..config import load_methods
 from ..inputs import FeatureInputs
-from ..tuning import Search, Trial, read_search, tune, tuned_values
+from ..search_plans import Search, read_search
+from ..tuned_file import tuned_values
+from ..tuning import Trial, known_trials, search_identity, trials_record, tune
 from ._app import as_usage, command, image_progress, progress_bar, writable_file
 from ._options import CORES, JobsOption, SetOption, with_features
 
+OF_IMAGES, OF_BUNDLES = "tune_paper.toml", "tune.toml"
 
-@command("tune")
+
+@command("tune", resumes=True)
 @with_features
 def tune_command(
     inputs: FeatureInputs,
     out: Annotated[Path, typer.Option(help="File for the tuned values.")] = Path("tuned.toml"),
-    plan: Annotated[str, typer.Option(help="Search plan: shipped name or path.")] = "tune.toml",
+    plan: Annotated[
+        str | None,
+        typer.Option(
+            help="Search plan: shipped name or path.",
+            show_default=f"{OF_IMAGES}; {OF_BUNDLES} for --bundle",
+        ),
+    ] = None,
     jobs: JobsOption = CORES,
     overrides: SetOption = None,
 ) -> None:
-    """Choose learning rates and weights on validation images, with one budget for both sides."""
+    """Choose learning rates and weights on validation images; goes on where it stopped."""
     with as_usage():
-        search = read_search(plan)
+        search = read_search(plan or (OF_IMAGES if inputs.bundle is None else OF_BUNDLES))
         methods = load_methods(search.presets(), dataset=inputs.name, overrides=overrides or ())
     writable_file(out)
     with image_progress() as progress:
         with as_usage():
             opened = inputs.opened(progress)
         source = opened(search.draws())
-    found: list[Trial] = []
-    with progress_bar("trials", sum(part.trials() for part in search.plans)) as advance:
-        for part in search.plans:
-            found += tune(
-                source, methods, part, search.shots, search.seeds, jobs=jobs, on_trial=advance
-            )
-            write_json(out.with_suffix(".trials.json"), [asdict(trial) for trial in found])
+    file = out.with_suffix(".trials.json")
+    identity = search_identity(source, methods, search)
+    known = known_trials(read_json(file), identity) if file.is_file() else []
+    with progress_bar("trials", search.trials()) as advance:
+
+        def keep(trials: Sequence[Trial]) -> None:
+            write_json(file, trials_record(trials, identity))
+            advance()
+
+        found = tune(source, methods, search, jobs=jobs, known=known, on_trial=keep)
     origin = f"{search.shots} shots, seeds {search.seeds}; {inputs.describe()}"
-    write_text(out, tuned_values(found, origin, also_of(search), overrides or ()))
+    text = tuned_values(
+        found, origin, dataset=inputs.name, also=also_of(search), overrides=overrides or ()
+    )
+    write_text(out, text)
     typer.echo(f"Wrote {out}.")
 
 

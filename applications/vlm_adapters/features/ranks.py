@@ -5,16 +5,19 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 
 import torch.distributed
 
-__all__ = ["share", "start", "together"]
+__all__ = ["device", "share", "start", "together"]
+
+PATIENCE = timedelta(days=7)  # of one that has done its share
 
 
 def start() -> None:
     """Join the group of processes that ``torchrun`` started, if it did."""
     if int(os.environ.get("WORLD_SIZE", "1")) > 1 and not torch.distributed.is_initialized():
-        torch.distributed.init_process_group("gloo")
+        torch.distributed.init_process_group("gloo", timeout=PATIENCE)
 
 
 def share() -> tuple[int, int]:
@@ -22,6 +25,23 @@ def share() -> tuple[int, int]:
     if torch.distributed.is_available() and torch.distributed.is_initialized():
         return torch.distributed.get_rank(), torch.distributed.get_world_size()
     return 0, 1
+
+
+def device(asked: str) -> str:
+    """The device of this process: on one machine each rank takes an accelerator of its own.
+
+    Args:
+        asked: A device, with or without a number.
+
+    Returns:
+        The same; with the local rank where ``asked`` is ``cuda`` or ``xpu``.
+    """
+    return f"{asked}:{_local_rank()}" if asked in ("cuda", "xpu") and share()[1] > 1 else asked
+
+
+def _local_rank() -> int:
+    """Rank among the processes of this machine."""
+    return int(os.environ.get("LOCAL_RANK", "0"))
 
 
 @contextmanager

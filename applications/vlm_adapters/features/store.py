@@ -6,6 +6,7 @@ import glob
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +59,10 @@ class Recipe:
 
     def fingerprint(self) -> str:
         """SHA-256 over everything."""
+        return self._fingerprint
+
+    @cached_property
+    def _fingerprint(self) -> str:
         return json_hash([self.base(), self.paths, self.sizes, self.labels])
 
     @property
@@ -103,15 +108,16 @@ class FeatureStore:
                 return meta.parent
         return None
 
-    def read(self, recipe: Recipe, entry: Path) -> Tensor:
+    def read(self, recipe: Recipe, entry: Path, places: Sequence[int] | None = None) -> Tensor:
         """Features of a recipe's images from an entry that :meth:`find` gave.
 
         Args:
             recipe: What is wanted.
             entry: The entry.
+            places: Which of the recipe's images; all if left out. No others are copied.
 
         Returns:
-            Features (n, v, d), not normalised, in the recipe's order.
+            Features (n, v, d), not normalised, in the order of ``places``.
 
         Raises:
             ValueError: If the entry is damaged or of another recipe.
@@ -132,13 +138,15 @@ class FeatureStore:
                 f"`{entry / FEATURES}` should hold features of {len(images)} images. "
                 f"Got shape {tuple(features.shape)}. Remove the folder to have it made anew."
             )
-        bad = _not_finite(features)
+        places = range(len(wanted)) if places is None else places
+        chosen = features[[row[wanted[place]] for place in places]]
+        bad = _not_finite(chosen)
         if bad:
             raise ValueError(
                 f"`{entry / FEATURES}` should be finite. Got {len(bad)} images with NaN or "
                 "infinity. Remove the folder to have it made anew."
             )
-        return features[[row[image] for image in wanted]]
+        return chosen
 
     def make(
         self,
@@ -193,6 +201,7 @@ class FeatureStore:
         names = [_part(part) for part in _slices(len(recipe.paths), block)]
         parts = [read_tensors(entry / PARTS / name)[1]["features"] for name in names]
         tensors = {"features": torch.cat(parts), "labels": torch.tensor(recipe.labels)}
+        del parts
         write_tensors(entry / FEATURES, tensors)
         images = list(zip(recipe.paths, recipe.sizes, recipe.labels, strict=True))
         write_json(

@@ -72,6 +72,7 @@ class OnlineViews:
         root: Image folder.
         paths: Files below it.
         augmentation: Scale and seed; keys are averaged over ``views`` passes.
+        batch_size: Views per call of the encoder.
         num_workers: Threads that read images.
     """
 
@@ -82,12 +83,14 @@ class OnlineViews:
         paths: Sequence[str],
         augmentation: Augmentation,
         *,
+        batch_size: int = 64,
         num_workers: int = 2,
     ) -> None:
         self.backbone = backbone
         self.root = root
         self.paths = list(paths)
         self.augmentation = augmentation
+        self.batch_size = batch_size
         self.num_workers = num_workers
         self._keys: Tensor | None = None
 
@@ -108,5 +111,6 @@ class OnlineViews:
 
     def _encode(self, paths: Sequence[str], augmentation: Augmentation) -> Tensor:
         return extract_views(
-            self.backbone, self.root, paths, augmentation, num_workers=self.num_workers
-        )
+            self.backbone, self.root, paths, augmentation,
+            batch_size=self.batch_size, num_workers=self.num_workers,
+        )  # fmt: skip

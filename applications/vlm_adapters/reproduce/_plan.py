@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
@@ -128,7 +128,11 @@ class Choice:
                 backbone=self.backbone.replace("{model}", variant.model),
             )
             families = {name for preset in variant.presets for name in lineage(preset)}
-            mine = [text for text in self.overrides if text.split(".")[0] in families]
+            mine = [
+                text.replace("{dataset}", dataset)
+                for text in self.overrides
+                if text.split(".")[0] in families
+            ]
             yield Sweep(
                 inputs, variant.presets, plan.shots, self.seeds, self.out / variant.folder,
                 self.tuned and self.tuned.replace("{dataset}", dataset),
@@ -145,12 +149,18 @@ def _one_each(option: str, text: str, place: str, names: Collection[str]) -> Non
         )
 
 
+def _list(values: Iterable[object]) -> str:
+    """A comma list."""
+    return ",".join(map(str, values))
+
+
 def main(plan: Plan) -> None:
     """Run a script.
 
     Args:
         plan: The table.
     """
+    every_dataset, every_shot = _list(plan.datasets), _list(plan.shots)
 
     def script(
         root: RootOption = None,
@@ -164,10 +174,8 @@ def main(plan: Plan) -> None:
         scale: ScaleOption = "0.5,1",
         online: OnlineOption = False,
         seeds: SeedsOption = "1,2,3",
-        datasets: Annotated[str, typer.Option(help="Comma list of data sets.")] = ",".join(
-            plan.datasets
-        ),
-        shots: ShotsOption = ",".join(map(str, plan.shots)),
+        datasets: Annotated[str, typer.Option(help="Comma list of data sets.")] = every_dataset,
+        shots: ShotsOption = every_shot,
         tuned: Annotated[
             str | None, typer.Option(help="Tuned values; {dataset} stands for each name.")
         ] = None,
@@ -189,7 +197,7 @@ def main(plan: Plan) -> None:
         )  # fmt: skip
         if dry_run:
             for sweep in choice.sweeps(chosen):
-                print_plan(sweep)
+                print_plan(sweep, threads)
                 print_transfers(sweep, chosen.targets)
             return
         _run(chosen, choice, jobs, threads)

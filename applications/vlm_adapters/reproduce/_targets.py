@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import typer
 
-from .._files import write_json
+from .._files import read_json, write_json
 from ..cli._app import image_progress
 from ..results import read_saved_run
 from ..sweep import Sweep
@@ -38,13 +38,11 @@ def evaluate_on(sweep: Sweep, targets: tuple[str, ...]) -> None:
     """
     folders = [job.folder for job in sweep.jobs() if job.folder is not None]
     for target in targets:
-        files = {folder: folder / "transfer" / f"{target}.json" for folder in folders}
-        waiting = [folder for folder, file in files.items() if not file.is_file()]
-        if not waiting:
-            continue
         inputs = replace(sweep.inputs, images=replace(sweep.inputs.images, dataset=target))
         with image_progress() as progress:
             extraction = inputs.extraction(progress)
-            for folder in waiting:
-                files[folder].parent.mkdir(parents=True, exist_ok=True)
-                write_json(files[folder], accuracy_on(read_saved_run(folder), extraction))
+            for folder in folders:
+                file = folder / "transfer" / f"{target}.json"
+                before = read_json(file) if file.is_file() else None
+                file.parent.mkdir(parents=True, exist_ok=True)
+                write_json(file, accuracy_on(read_saved_run(folder), extraction, before))

@@ -6,9 +6,7 @@ MODELS = ("RN50", "RN101", "ViT-B-32", "ViT-B-16")
 METHODS = ("zero_shot", "linear_probe", "taskres", "hc_tr", "tip_adapter_f", "hc_taf", "hc_taf_off")
 PLAN = Plan(
     table=2,
-    variants=tuple(
-        Variant(name, METHODS, model=name) for name in MODELS
-    ),
+    variants=tuple(Variant(name, METHODS, model=name) for name in MODELS),
     shots=(16,),
     targets=("imagenetv2", "imagenet_sketch", "imagenet_a", "imagenet_r"),
 )

@@ -114,13 +114,15 @@ def _add_averages(ours: Ours, paper: Paper, columns: Sequence[str], table: int) 
     elif table == 5 and len(columns) > 1:
         name, places = f"average of {len(columns)}", list(columns)
         for printed in paper.cells.values():
-            printed[name] = statistics.fmean(printed[column] or 0.0 for column in columns)
+            values = [printed[column] for column in columns]
+            known = [value for value in values if value is not None]
+            printed[name] = statistics.fmean(known) if len(known) == len(values) else None
     else:
         return []
     for rows in ours.values():
         for cells in rows.values():
-            values = {(c, s): v for c in places for s, v in cells[c].items()}
-            cells[name] = seed_means(values, places)
+            found = {(c, s): v for c in places for s, v in cells[c].items()}
+            cells[name] = seed_means(found, places)
     return [name]
 
 

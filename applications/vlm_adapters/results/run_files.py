@@ -18,7 +18,7 @@ from ..config import PRESETS, build
 from ..experiments import Run
 from ..options import AdapterOptions
 
-SCHEMA = 2
+SCHEMA = 3
 RESULT, ADAPTER, CHECKPOINT = "result.json", "adapter.safetensors", "checkpoint.safetensors"
 PACKAGES = ("topreg", "torch", "numpy", "numba", "safetensors", "open_clip_torch")
 

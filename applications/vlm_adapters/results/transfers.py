@@ -75,16 +75,16 @@ def transfer_table(runs: Sequence[Run], transfers: Sequence[Run]) -> Table:
 def _transferred(run: Run, content: Any, file: Path) -> Run:
     """The run with the accuracy that a file holds."""
     try:
-        same = (content["preset"], content["source"], content["shots"], content["seed"])
+        trained = content["run"]
         target, accuracy = str(content["target"]), float(content["accuracy"])
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(
             f"`{file}` should hold the accuracy on a target. Got {type(error).__name__}: {error}. "
             "Make it again with `vlm-adapters evaluate`."
         ) from None
-    if same != (run.preset, run.dataset, run.shots, run.seed):
+    if trained != run.identity:
         raise ValueError(
-            f"`{file}` should belong to the run in its folder. Got that of {same[0]} on "
-            f"{same[1]}. Make it again with `vlm-adapters evaluate`."
+            f"`{file}` should belong to the run in its folder. Got the accuracy of another. "
+            "Make it again with `vlm-adapters evaluate`."
         )
     return replace(run, dataset=target, accuracies={run.headline: accuracy}, log=[])

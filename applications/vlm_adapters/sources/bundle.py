@@ -10,6 +10,7 @@ from typing import Any
 
 from torch.nn.functional import normalize
 
+from ..backbones.base import weight_hashes
 from ..data.few_shot import FewShot, few_shot_split, indices_hash
 from ..data.index_lists import write_index_list
 from ..features.bundle import FeatureBundle
@@ -62,9 +63,20 @@ class BundleSource:
                 split_sha256=self._data("split_sha256"),
             )  # fmt: skip
 
-    def identity(self) -> dict[str, Any]:
-        """Everything that its features depend on."""
-        return {"bundle": _sha256(self.path)}
+    @property
+    def sha256(self) -> str:
+        """Hash of the file."""
+        return _sha256(self.path)
+
+    @property
+    def weights(self) -> dict[str, str]:
+        """Hashes of the backbone's weights, from the bundle's provenance."""
+        backbone = self.bundle.provenance.get("backbone", {})
+        return weight_hashes(backbone) if isinstance(backbone, Mapping) else {}
+
+    def identity(self, shots: int, seed: int) -> dict[str, Any]:
+        """Everything that the features of a task depend on."""
+        return {"bundle": self.sha256}
 
     def _data(self, key: str) -> str:
         """What the bundle's provenance says of its data."""

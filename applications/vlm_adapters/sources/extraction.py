@@ -77,9 +77,9 @@ class Extraction:
                 set has no training images.
         """
         dataset, split = self.dataset, self.dataset.split
-        drawn = [dataset.few_shot(shots, seed) for shots, seed in draws]
-        train = sorted({row for task in drawn for row in task.train})
-        val = sorted({row for task in drawn for row in task.val})
+        drawn = {(shots, seed): dataset.few_shot(shots, seed) for shots, seed in draws}
+        train = sorted({row for task in drawn.values() for row in task.train})
+        val = sorted({row for task in drawn.values() for row in task.val})
         from_train = dataset.val_from_train
         # Every image is looked for before the first is encoded.
         wanted_train = self._wanted(split.train, train, augmentation or CENTRE)
@@ -92,10 +92,9 @@ class Extraction:
             logit_scale=self.backbone.logit_scale,
             class_names=split.class_names,
             split=split.sha256,
-            train_labels=tuple(sample.label for sample in split.train),
-            val_labels=tuple(sample.label for sample in split.val),
+            draws=drawn,
             val_from_train=from_train,
-            train=self._part(wanted_train) if augmentation else None,
+            train=self._part(wanted_train) if augmentation else self._unread(wanted_train),
             val=self._part(wanted_val),
             test=self._part(wanted_test),
             texts=texts[0],
@@ -123,6 +122,10 @@ class Extraction:
         """Some images of a subset, once it is known that they are there."""
         rows = range(len(samples)) if rows is None else rows
         return _Wanted(self._recipe([samples[row] for row in rows], view), tuple(rows), view)
+
+    def _unread(self, wanted: _Wanted) -> Part:
+        """Images whose features are not stored."""
+        return Part(self.store, wanted.recipe, None, wanted.rows)
 
     def _part(self, wanted: _Wanted) -> Part:
         """Find or extract the features."""
@@ -182,12 +185,21 @@ class Extraction:
                 batch_size=self.batch_size, num_workers=self.num_workers,
             )  # fmt: skip
 
-        with ranks.together():
+        with ranks.together(), self._unless_finished(recipe):
             self.store.make(recipe, block, encode, share=ranks.share(), progress=self.progress)
-        with ranks.together():
+        with ranks.together(), self._unless_finished(recipe):
             if ranks.share()[0] == 0:
                 self.store.finish(recipe, block)
         return self.store.root / recipe.folder
+
+    @contextmanager
+    def _unless_finished(self, recipe: Recipe) -> Iterator[None]:
+        """Another command that extracts the same may finish first, and remove the parts."""
+        try:
+            yield
+        except FileNotFoundError:
+            if self.store.find(recipe) is None:
+                raise
 
 
 @contextmanager

@@ -10,7 +10,6 @@ from typing import Any
 
 from ..backbones import load_backbone
 from ..backbones.base import Backbone
-from ..data.base import ImageDataset
 from ..features.training_images import OnlineViews, TrainingImages
 from ..features.views import Augmentation
 from ..tasks import Task
@@ -24,19 +23,21 @@ class OnlineSource:
     """Validation and test features from a store, training images from their files.
 
     Attributes:
-        stored: Everything but the training images.
-        images: Data set with the training images.
+        stored: Everything but the features of the training images.
+        root: Image folder.
         backbone_spec: As :func:`vlm_adapters.backbones.load_backbone` takes it.
         device: Where the backbone runs.
         augmentation: Scale and seed; ``views`` passes make Tip-Adapter's keys.
+        batch_size: Views per call of the encoder.
         num_workers: Threads that read images.
     """
 
     stored: StoredSource
-    images: ImageDataset
+    root: Path
     backbone_spec: str
     augmentation: Augmentation
     device: str = "cpu"
+    batch_size: int = 64
     num_workers: int = 2
     data: str = "online"
 
@@ -59,9 +60,15 @@ class OnlineSource:
         """Write the rows that some tasks draw; arguments as in :class:`StoredSource`."""
         self.stored.write_index_lists(folder, draws)
 
-    def identity(self) -> dict[str, Any]:
-        """Everything that its features depend on."""
-        return {**self.stored.identity(), "online": self.augmentation.describe()}
+    @property
+    def weights(self) -> dict[str, str]:
+        """Hashes of the backbone's weights."""
+        return self.stored.weights
+
+    def identity(self, shots: int, seed: int) -> dict[str, Any]:
+        """Everything that the features of a task depend on."""
+        stored = self.stored.identity(shots, seed)
+        return {**stored, "online": self.augmentation.describe()}
 
     def task(self, shots: int, seed: int) -> Task:
         """A few-shot task; arguments as in :meth:`StoredSource.task`."""
@@ -71,9 +78,10 @@ class OnlineSource:
         """The training images of some rows of the split."""
         return OnlineViews(
             _backbone(self.backbone_spec, self.device),
-            self.images.images,
-            [self.images.split.train[row].path for row in rows],
+            self.root,
+            self.stored.train.paths(rows),
             self.augmentation,
+            batch_size=self.batch_size,
             num_workers=self.num_workers,
         )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -12,7 +12,9 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from ..data.few_shot import FewShot, few_shot_split, indices_hash
+from .._files import json_hash
+from ..backbones.base import weight_hashes
+from ..data.few_shot import FewShot, indices_hash
 from ..data.index_lists import write_index_list
 from ..features.store import FeatureStore, Recipe
 from ..features.texts import ClassTexts
@@ -25,44 +27,48 @@ __all__ = ["Part", "StoredSource"]
 
 @dataclass(frozen=True)
 class Part:
-    """Features of some images of a subset.
+    """Some images of a subset, and where their features are.
 
     Attributes:
         store: The store.
-        recipe: What they depend on.
-        entry: Folder of the entry that holds them.
+        recipe: What the features depend on.
+        entry: Folder of the entry that holds them; None where images are encoded as they are read.
         rows: Rows of the subset, ascending, in the order of the recipe.
     """
 
     store: FeatureStore
     recipe: Recipe
-    entry: Path
+    entry: Path | None
     rows: tuple[int, ...]
 
     def read(self, rows: list[int] | None = None) -> tuple[Tensor, Tensor]:
         """Features (n, v, d), not normalised, and labels (n,) of rows of the subset."""
-        features, labels = _read_once(self)
+        if self.entry is None:
+            raise ValueError("`train` should hold cached views. Got none: they are read online.")
+        rows = list(self.rows) if rows is None else rows
+        features = self.store.read(self.recipe, self.entry, self._places(rows))
+        return features, self.labels(rows)
+
+    def labels(self, rows: Sequence[int]) -> Tensor:
+        """Classes (n,) of rows of the subset."""
+        return torch.tensor([self.recipe.labels[place] for place in self._places(rows)])
+
+    def paths(self, rows: Sequence[int]) -> list[str]:
+        """Paths of rows of the subset, below the image folder."""
+        return [self.recipe.paths[place] for place in self._places(rows)]
+
+    def identity(self, rows: Sequence[int] | None = None) -> str:
+        """Hash of all that the features of rows of the subset depend on."""
         if rows is None:
-            return features, labels
+            return self.recipe.fingerprint()
+        recipe, places = self.recipe, self._places(rows)
+        images = [(recipe.paths[place], recipe.sizes[place]) for place in places]
+        return json_hash([recipe.base(), images])
+
+    def _places(self, rows: Sequence[int]) -> list[int]:
+        """Places of rows of the subset in the recipe."""
         place = {row: position for position, row in enumerate(self.rows)}
-        if any(row not in place for row in rows):
-            raise ValueError(
-                "`shots` and `seed` should be one of the draws that features were extracted for. "
-                "Got an image that was not. Name the draw when you make the source."
-            )
-        places = torch.tensor([place[row] for row in rows])
-        return features[places], labels[places]
-
-
-_read: dict[tuple[Path, str], tuple[Tensor, Tensor]] = {}
-
-
-def _read_once(part: Part) -> tuple[Tensor, Tensor]:
-    """Features and labels, read once a process: sweeps draw many tasks from one entry."""
-    key = part.entry, part.recipe.fingerprint()
-    if key not in _read:
-        _read[key] = part.store.read(part.recipe, part.entry), torch.tensor(part.recipe.labels)
-    return _read[key]
+        return [place[row] for row in rows]
 
 
 @dataclass(frozen=True)
@@ -75,10 +81,9 @@ class StoredSource:
         logit_scale: The backbone's.
         class_names: By label.
         split: Hash of the split.
-        train_labels: Class of each training image of the whole split.
-        val_labels: Class of each validation image of the whole split.
+        draws: Rows of the split that each task draws, by shots and seed.
         val_from_train: Whether validation images are drawn from the training images.
-        train: Views of the training images that tasks draw; None where they are read online.
+        train: Training images that tasks draw.
         val: Validation images.
         test: Test images.
         texts: File of the class texts.
@@ -90,10 +95,9 @@ class StoredSource:
     logit_scale: float
     class_names: tuple[str, ...]
     split: str
-    train_labels: tuple[int, ...]
-    val_labels: tuple[int, ...]
+    draws: Mapping[tuple[int, int], FewShot]
     val_from_train: bool
-    train: Part | None
+    train: Part
     val: Part
     test: Part
     texts: Path
@@ -101,10 +105,13 @@ class StoredSource:
     data: str = "cached"
 
     def draw(self, shots: int, seed: int) -> FewShot:
-        """CoOp's few-shot sample."""
-        return few_shot_split(
-            self.train_labels, self.val_labels, shots, seed, val_from_train=self.val_from_train
-        )
+        """CoOp's few-shot sample, if it is one of those that features were extracted for."""
+        if (shots, seed) not in self.draws:
+            raise ValueError(
+                "`shots` and `seed` should be one of the draws that features were extracted for. "
+                f"Got {shots} shots, seed {seed}. Name the draw when you make the source."
+            )
+        return self.draws[shots, seed]
 
     def write_index_lists(self, folder: Path, draws: Sequence[tuple[int, int]]) -> None:
         """Write the rows that some tasks draw, with their hashes.
@@ -119,13 +126,18 @@ class StoredSource:
                 dataset=self.dataset, shots=shots, seed=seed, split_sha256=self.split,
             )  # fmt: skip
 
-    def identity(self) -> dict[str, Any]:
-        """Everything that its features depend on but the images drawn, whose hashes a run has."""
-        train = None if self.train is None else self.train.recipe.base()
+    @property
+    def weights(self) -> dict[str, str]:
+        """Hashes of the backbone's weights."""
+        return weight_hashes(self.test.recipe.backbone)
+
+    def identity(self, shots: int, seed: int) -> dict[str, Any]:
+        """Everything that the features of a task depend on, other draws not among it."""
+        drawn = self.draw(shots, seed)
         return {
-            "train": train,
-            "test": self.test.recipe.base(),
-            "split": self.split,
+            "train": self.train.identity(drawn.train),
+            "val": self.val.identity(drawn.val if self.val_from_train else None),
+            "test": self.test.identity(),
             "texts": [self.texts.name, self.texts_kept.name],
             "logit_scale": self.logit_scale,
         }
@@ -158,17 +170,15 @@ class StoredSource:
         """
         drawn = self.draw(shots, seed)
         val, val_labels = self.val.read(drawn.val)
-        all_val, all_val_labels = self.val.read()
-        test, test_labels = self.test.read()
-        train_labels = torch.tensor([self.train_labels[row] for row in drawn.train])
+        test_features, test_labels = _units(self.test)
         return Task(
             shots=shots,
             seed=seed,
             train=images(drawn.train),
-            train_labels=train_labels,
+            train_labels=self.train.labels(drawn.train),
             val_features=_unit(val),
             val_labels=val_labels,
-            test_features=_unit(test),
+            test_features=test_features,
             test_labels=test_labels,
             texts=_texts(self.texts),
             texts_kept=_texts(self.texts_kept),
@@ -178,14 +188,29 @@ class StoredSource:
                 "train": indices_hash(drawn.train),
                 "val": indices_hash(drawn.val),
             },
-            all_val=None if self.val_from_train else (_unit(all_val), all_val_labels),
+            all_val=None if self.val_from_train else _units(self.val),
         )
 
     def _cached(self, rows: list[int]) -> TrainingImages:
         """The training images of some rows of the split."""
-        if self.train is None:
-            raise ValueError("`train` should hold cached views. Got none: they are read online.")
         return CachedViews(self.train.read(rows)[0])
+
+
+_read: dict[tuple[Path | None, str], tuple[Tensor, Tensor]] = {}
+
+
+def _units(part: Part) -> tuple[Tensor, Tensor]:
+    """Unit features (n, d) and labels of a subset, read once for all tasks of a process.
+
+    Those of one validation and one test split are kept: ImageNet's take 200 MB.
+    """
+    key = part.entry, part.recipe.fingerprint()
+    if key not in _read:
+        features, labels = part.read()
+        while len(_read) > 1:
+            del _read[next(iter(_read))]
+        _read[key] = _unit(features), labels
+    return _read[key]
 
 
 @lru_cache(maxsize=8)
