@@ -199,7 +199,7 @@ def test_truncated(bundle: FeatureBundle, tmp_path: Path, kept: int) -> None:
     file = tmp_path / "b.safetensors"
     save_bundle(bundle, file)
     file.write_bytes(file.read_bytes()[:kept])
-    with pytest.raises(ValueError, match=r"complete safetensors file.* Copy or build it again\."):
+    with pytest.raises(ValueError, match=r"complete safetensors file.* Copy it again, or"):
         load_bundle(file)
 
 

@@ -73,7 +73,7 @@ def train(
 @with_features
 def sweep(
     inputs: FeatureInputs,
-    methods: MethodsOption = "zero_shot,taskres,hc_tr,tip_adapter_f,hc_taf",
+    methods: MethodsOption = "zero_shot,taskres,hc_tr,tip_adapter_f,hc_taf,hc_taf_off",
     shots: ShotsOption = "1,2,4,8,16",
     seeds: SeedsOption = "1,2,3",
     out: Annotated[Path, typer.Option(help="Folder of all runs.")] = Path("runs"),

@@ -5,14 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import tempfile
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
-from .._optional import require
+from .._files import read_tensors, write_tensors
 from .bundle import FeatureBundle
 
 __all__ = ["bundle_sha256", "load_bundle", "save_bundle"]
@@ -34,7 +32,6 @@ def save_bundle(bundle: FeatureBundle, path: str | os.PathLike[str]) -> None:
     Raises:
         ValueError: If a feature is too large for half precision.
     """
-    save = require("safetensors.torch", extra="vlm").save
     half = bundle.features.half()
     if not half.isfinite().all():
         raise ValueError(
@@ -42,16 +39,10 @@ def save_bundle(bundle: FeatureBundle, path: str | os.PathLike[str]) -> None:
             f"Got {float(bundle.features.abs().max()):.4g}. Divide the features by a constant."
         )
     tensors = {name: getattr(bundle, name) for name in TENSORS} | {"features": half}
-    tensors = {name: tensor.cpu().contiguous() for name, tensor in tensors.items()}
-    # One key: safetensors does not fix the order of several, and equal bundles are equal files.
     metadata = {METADATA_KEY: json.dumps(_document(bundle), sort_keys=True)}
     file = Path(path)
     file.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=file.parent, prefix=".bundle-") as folder:
-        unfinished = Path(folder) / file.name
-        # Not `save_file`, which makes files that only their owner can read.
-        unfinished.write_bytes(save(tensors, metadata))
-        os.replace(unfinished, file)
+    write_tensors(file, tensors, metadata)
 
 
 def load_bundle(path: str | os.PathLike[str]) -> FeatureBundle:
@@ -73,7 +64,7 @@ def load_bundle(path: str | os.PathLike[str]) -> FeatureBundle:
             f"`path` should be a feature bundle. Got {str(file)!r}, which is no file. "
             "Build one with `vlm-adapters bundle`."
         )
-    metadata, tensors = _read(file)
+    metadata, tensors = read_tensors(file)
     document = _checked_document(metadata, file.name)
     missing = [name for name in TENSORS if name not in tensors]
     if missing:
@@ -103,20 +94,6 @@ def _document(bundle: FeatureBundle) -> dict[str, Any]:
         "logit_scale": bundle.logit_scale,
         "provenance": bundle.provenance,
     }
-
-
-def _read(file: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
-    """Metadata and tensors of any safetensors file."""
-    safetensors = require("safetensors", extra="vlm")
-    try:
-        with safetensors.safe_open(file, framework="pt") as archive:
-            names = archive.keys()
-            return archive.metadata() or {}, {name: archive.get_tensor(name) for name in names}
-    except safetensors.SafetensorError as error:
-        raise ValueError(
-            f"`{file.name}` should be a complete safetensors file. Got an error from safetensors: "
-            f"{error}. Copy or build it again."
-        ) from error
 
 
 def _checked_document(metadata: dict[str, str], file: str) -> dict[str, Any]:
