@@ -189,7 +189,7 @@ def test_missing_file(tmp_path: Path) -> None:
 
 def test_not_safetensors(tmp_path: Path) -> None:
     (tmp_path / "b.safetensors").write_text("no header")
-    message = r"`b\.safetensors` should be a complete safetensors file\. Got "
+    message = r"b\.safetensors` should be a complete safetensors file\. Got "
     with pytest.raises(ValueError, match=message):
         load_bundle(tmp_path / "b.safetensors")
 
