@@ -138,7 +138,7 @@ def _tuned(name: str | None, dataset: str | None) -> dict[str, Any]:
     """The tables of a file of tuned values, each that of a preset."""
     tables = {} if name is None else read_toml(name)
     origin = tables.pop("dataset", None)
-    if origin is not None and dataset is not None and origin != dataset:
+    if origin and dataset and origin != dataset:
         raise ValueError(
             f"`{name}` should hold values tuned on {dataset}. Got those of {origin}. Tune on "
             f"{dataset}, or take the line `dataset` out of the file to use them all the same."

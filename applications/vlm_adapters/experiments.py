@@ -16,7 +16,7 @@ from .evaluation import evaluate
 from .options import Method
 from .parallel import run_all
 from .tasks import TaskSource
-from .text_projection import SHOTS, checkpoint_sha256
+from .text_projection import check_checkpoints, checkpoint_sha256
 from .training import epochs_of, train
 from .training_state import Trained
 
@@ -143,16 +143,12 @@ def plan_jobs(
         The jobs.
 
     Raises:
-        ValueError: If one checkpoint of texts would serve for several shot counts.
+        FileNotFoundError: If a checkpoint of texts is missing.
+        ValueError: If one would serve for several shot counts.
     """
     shots = list(shots)
     for preset, method in methods.items():
-        file = method.text.checkpoint
-        if file and len(shots) > 1 and SHOTS not in file:
-            raise ValueError(
-                f"`{preset}.text.checkpoint` should hold {SHOTS}, which stands for each of "
-                f"{len(shots)} shot counts. Got {file!r}."
-            )
+        check_checkpoints(preset, method.text, shots)
 
     def run_folder(preset: str, count: int, seed: int) -> Path | None:
         return folder and folder / preset / dataset / f"{count}shot" / f"seed{seed}"
@@ -224,7 +220,7 @@ def _try_job(source: TaskSource, job: Job) -> Run | str:
     try:
         return run_job(source, job)
     except Exception as error:  # whatever it is, it is told at the end
-        return f"{error}" or type(error).__name__
+        return f"{type(error).__name__}: {error}"
 
 
 def run_job(source: TaskSource, job: Job) -> Run:

@@ -74,7 +74,9 @@ class Plan:
             )
         zero = [key for key in self.refine if not all(self.shared.get(key, [0]))]
         if zero:
-            raise ValueError(f"`refine` should multiply values that are not 0. Got {zero[0]!r}.")
+            raise ValueError(
+                f"`refine` should multiply values of `shared` that are not 0. Got {zero[0]!r}."
+            )
         whole = [key for key in self.refine if any(type(v) is int for v in self.shared[key])]
         if whole:
             raise ValueError(f"`refine` should multiply values with a point. Got {whole[0]!r}.")
@@ -90,8 +92,8 @@ class Search:
         shots: Shot counts over which accuracies are averaged.
         seeds: Seeds over which they are averaged; those of the final runs should be others.
         plans: What is searched.
-        score: Accuracy of a trial: ``"headline"``, cache models after the search over sharpness and
-            weight that the headline has too, or ``"last"``, as trained.
+        score: How a trial is judged: ``"headline"``, as the method's protocol says (cache models
+            after the search over sharpness and weight), or ``"last"``, after the last epoch.
     """
 
     shots: list[int]

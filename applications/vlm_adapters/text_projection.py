@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -108,6 +109,28 @@ def checkpoint_sha256(options: TextOptions, shots: int) -> str:
     """
     file = checkpoint_of(options, shots)
     return "" if file is None else hashlib.sha256(_checked(file).read_bytes()).hexdigest()
+
+
+def check_checkpoints(preset: str, options: TextOptions, shots: Sequence[int]) -> None:
+    """Refuse, before anything is extracted, checkpoints that are not there or serve for several.
+
+    Args:
+        preset: What messages call the method.
+        options: Its text options.
+        shots: All shot counts.
+
+    Raises:
+        FileNotFoundError: If a checkpoint is missing.
+        ValueError: If one would serve for several shot counts.
+    """
+    files = [checkpoint_of(options, count) for count in shots]
+    if len(files) > 1 and files[0] is not None and SHOTS not in options.checkpoint:
+        raise ValueError(
+            f"`{preset}.text.checkpoint` should hold {SHOTS}, which stands for each of "
+            f"{len(files)} shot counts. Got {options.checkpoint!r}."
+        )
+    for file in filter(None, files):
+        _checked(file)
 
 
 def _checked(file: Path) -> Path:

@@ -24,6 +24,10 @@ MANY_SHOTS = 8
 SECONDS_BETWEEN_CHECKPOINTS = 30.0
 
 
+class Diverged(ValueError):
+    """A training whose loss is not finite."""
+
+
 def train(
     task: Task,
     method: Method,
@@ -48,7 +52,8 @@ def train(
         The adapter with its log.
 
     Raises:
-        ValueError: If a loss is not finite, or the checkpoint is damaged or of another run.
+        Diverged: If a loss is not finite.
+        ValueError: If the checkpoint is damaged or of another run.
     """
     task = with_texts(task, method.text)
     if not ADAPTERS[method.adapter.kind].trainable:
@@ -71,7 +76,7 @@ def train(
         watched = _watch(trained, task, epoch, follow_test=follow_test)
         trained.log.append(Epoch._make([*means, watched]))
         if not math.isfinite(sum(means)):
-            raise ValueError(f"The loss should be finite. Got {trained.log[-1]} in epoch {epoch}.")
+            raise Diverged(f"The loss should be finite. Got {trained.log[-1]} in epoch {epoch}.")
         if checkpoint is not None and time.monotonic() - saved >= seconds_between:
             save_checkpoint(checkpoint, training, whole)
             saved = time.monotonic()

@@ -2,27 +2,50 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from functools import cached_property
 from typing import Any
 
 import torch
+from torch import Tensor
 from torch.nn.functional import normalize
 
 from .backbones.base import check_weights
 from .evaluation import accuracy
+from .experiments import Run
 from .results.run_files import SavedRun
 from .sources import Extraction
 
 
-def accuracy_on(
-    saved: SavedRun, target: Extraction, before: Mapping[str, Any] | None = None
-) -> dict[str, Any]:
+class Target:
+    """The test images of a data set, for adapters on one backbone.
+
+    Args:
+        extraction: Data set and backbone.
+    """
+
+    def __init__(self, extraction: Extraction) -> None:
+        self.backbone = extraction.backbone
+        self.dataset = extraction.dataset
+        self.part = extraction.part(self.dataset.split.test)
+
+    @cached_property
+    def images(self) -> tuple[Tensor, Tensor]:
+        """Features (n, d) of unit length, and labels (n,)."""
+        features, labels = self.part.read()
+        return normalize(features[:, 0], dim=1), labels
+
+    def key(self, run: Run) -> dict[str, str]:
+        """What the accuracy of a run on these images belongs to."""
+        return {"run": run.identity, "features": self.part.identity()}
+
+
+def accuracy_on(saved: SavedRun, target: Target) -> dict[str, Any]:
     """Test accuracy on a target domain; nothing is tuned on it.
 
     Args:
         saved: A run with its adapter.
         target: The target's images, by the backbone of the run.
-        before: What was found before; it is returned if it is of this run and these features.
 
     Returns:
         Accuracy in per cent and what it belongs to, as JSON takes it.
@@ -40,14 +63,11 @@ def accuracy_on(
     theirs = dataset.split.class_names
     classes = dataset.classes or _by_name(saved.class_names, theirs)
     _check_names(saved.class_names, classes, theirs)
-    part, run = target.part(dataset.split.test), saved.run
-    belongs = {"run": run.identity, "features": part.identity()}
-    if before is not None and belongs.items() <= before.items():
-        return dict(before)
-    features, labels = part.read()
+    features, labels = target.images
     adapter = saved.adapter.restrict(torch.tensor(classes))
+    run = saved.run
     return {
-        **belongs,
+        **target.key(run),
         "method": run.method,
         "preset": run.preset,
         "source": run.dataset,
@@ -56,7 +76,7 @@ def accuracy_on(
         "shots": run.shots,
         "seed": run.seed,
         "images": len(labels),
-        "accuracy": accuracy(adapter, normalize(features[:, 0], dim=1), labels),
+        "accuracy": accuracy(adapter, features, labels),
     }
 
 

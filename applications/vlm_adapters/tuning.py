@@ -6,13 +6,14 @@ import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
-from typing import Any
+from pathlib import Path
 
 import torch
+from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from ._files import json_hash
-from .adapters import TipAdapter
+from ._files import json_hash, read_json, write_json
+from .adapters import Adapter, TipAdapter
 from .config import build
 from .evaluation import accuracy
 from .evaluation import search as search_factors
@@ -20,20 +21,35 @@ from .options import PROTOCOLS, Method
 from .parallel import run_all
 from .search_plans import Plan, Search, Values, changed, grid
 from .tasks import Task, TaskSource
-from .training import train
+from .text_projection import check_checkpoints, checkpoint_sha256
+from .training import Diverged, train
+from .training_state import Trained
 
-LAST = PROTOCOLS[0]
+LAST, BEST, SEARCHED = PROTOCOLS
+
+
+WORST = 1e30  # cross-entropy of a training that diverged: JSON has no infinity
 
 
 @dataclass(frozen=True)
 class Trial:
-    """One point of a grid and its validation results, means over tasks."""
+    """One point of a grid and its validation results, means over tasks.
+
+    Attributes:
+        preset: What was tried.
+        stage: Of the plan.
+        values: By ``section.key``.
+        accuracy: In per cent; 0 if a training diverged.
+        cross_entropy: 1e30 if a training diverged.
+        identity: Hash of everything that the results depend on.
+    """
 
     preset: str
     stage: str
     values: Values
     accuracy: float
     cross_entropy: float
+    identity: str = ""
 
 
 def tune(
@@ -52,17 +68,20 @@ def tune(
         methods: The methods of the search by preset name.
         search: What to try.
         jobs: Processes, each with one thread.
-        known: Trials of an interrupted search, which are not made again.
-        on_trial: Called after each trial with all that there are.
+        known: Trials made before, of this or of other searches; none is made again.
+        on_trial: Called after each trial with all that the search has.
 
     Returns:
         All trials, in order; :func:`best` picks from them.
 
     Raises:
+        FileNotFoundError: If a checkpoint of texts is missing.
         ValueError: If a plan makes no sense, as in :meth:`Plan.check`.
     """
     for plan in search.plans:
         plan.check(methods)
+    for preset, method in methods.items():
+        check_checkpoints(preset, method.text, search.shots)
     progress = _Progress(source, methods, search, jobs, known, on_trial)
     for plan in search.plans:
         progress.follow(plan)
@@ -87,8 +106,9 @@ class _Progress:
             for name, method in methods.items()
         }
         self.shared = source, tuple(search.draws())
+        self.common = _identity_of_tasks(*self.shared)
         self.jobs = jobs
-        self.known = {_key(trial.preset, trial.stage, trial.values): trial for trial in known}
+        self.known = {trial.identity: trial for trial in known}
         self.on_trial = on_trial
         self.found: list[Trial] = []
         self.chosen: dict[str, Values] = {}
@@ -112,22 +132,32 @@ class _Progress:
 
     def _try(self, preset: str, stage: str, points: list[Values]) -> list[Trial]:
         """A trial at each point."""
-        keys = [_key(preset, stage, point) for point in points]
-        waiting = [point for key, point in zip(keys, points, strict=True) if key not in self.known]
-        candidates = [changed(self.methods[preset], point) for point in waiting]
-        results = run_all(_validate, self.shared, candidates, jobs=self.jobs)
+        candidates = [changed(self.methods[preset], point) for point in points]
+        keys = [self._identity(candidate) for candidate in candidates]
+        waiting = [c for c, key in zip(candidates, keys, strict=True) if key not in self.known]
+        results = run_all(_validate, self.shared, waiting, jobs=self.jobs)
         made = []
-        for key, point in zip(keys, points, strict=True):
-            trial = self.known.get(key) or Trial(preset, stage, point, *next(results))
+        for point, key in zip(points, keys, strict=True):
+            if key in self.known:
+                trial = replace(self.known[key], preset=preset, stage=stage, values=point)
+            else:
+                trial = Trial(preset, stage, point, *next(results), key)
             made.append(trial)
             self.found.append(trial)
             self.on_trial(self.found)
         return made
 
+    def _identity(self, method: Method) -> str:
+        """Hash of everything that a trial depends on, but not what it is called."""
+        shots = dict.fromkeys(count for count, _ in self.shared[1])
+        texts = [checkpoint_sha256(method.text, count) for count in shots]
+        return json_hash([self.common, asdict(replace(method, title="")), texts])
 
-def _key(preset: str, stage: str, values: Values) -> str:
-    """What tells trials apart."""
-    return json_hash([preset, stage, values])
+
+def _identity_of_tasks(source: TaskSource, draws: Sequence[tuple[int, int]]) -> str:
+    """Hash of what all trials on some tasks depend on."""
+    versions = [version(name) for name in ("topreg", "torch")]
+    return json_hash([draws, [source.identity(*draw) for draw in draws], versions])
 
 
 def best(trials: Sequence[Trial]) -> Trial:
@@ -142,50 +172,37 @@ def best(trials: Sequence[Trial]) -> Trial:
     return max(trials, key=lambda trial: (trial.accuracy, -trial.cross_entropy))
 
 
-def search_identity(source: TaskSource, methods: Mapping[str, Method], search: Search) -> str:
-    """Hash of everything that the trials of a search depend on.
+def read_trials(file: Path) -> list[Trial]:
+    """The trials of a file, of whatever searches.
 
     Args:
-        source: What tasks are drawn from.
-        methods: The methods by preset name.
-        search: Its draws and its score count, its plans do not: other points are other trials.
+        file: From :func:`write_trials`.
 
     Returns:
-        64 digits.
+        The trials; none if there is no such file.
+
+    Raises:
+        ValueError: If it is damaged.
     """
-    features = [source.identity(*draw) for draw in search.draws()]
-    presets = {name: asdict(method) for name, method in methods.items()}
-    versions = [version(name) for name in ("topreg", "torch")]
-    return json_hash([features, search.draws(), presets, search.score, versions])
+    if not file.is_file():
+        return []
+    content = read_json(file)
+    if not isinstance(content, list) or not all(isinstance(trial, dict) for trial in content):
+        raise ValueError(f"`{file}` should hold trials. Got another document. Move it away.")
+    return [build(Trial, trial, str(file)) for trial in content]
 
 
-def trials_record(trials: Sequence[Trial], identity: str) -> dict[str, Any]:
-    """Trials as JSON takes them.
+def write_trials(file: Path, found: Sequence[Trial], known: Sequence[Trial]) -> None:
+    """Keep the trials of a search, and behind them those that were known.
 
     Args:
-        trials: Any trials.
-        identity: From :func:`search_identity`.
-
-    Returns:
-        The document.
+        file: Where to.
+        found: What the search has.
+        known: What the file had before.
     """
-    return {"identity": identity, "trials": [asdict(trial) for trial in trials]}
-
-
-def known_trials(record: Any, identity: str) -> list[Trial]:
-    """The trials of a document, if they are of the same search.
-
-    Args:
-        record: From :func:`trials_record`, read again.
-        identity: From :func:`search_identity`.
-
-    Returns:
-        The trials; none if the document is of another search.
-    """
-    match record:
-        case {"identity": str(found), "trials": [*trials]} if found == identity:
-            return [build(Trial, trial, "trials") for trial in trials]
-    return []
+    there = {trial.identity for trial in found}
+    others = [trial for trial in known if trial.identity not in there]
+    write_json(file, [asdict(trial) for trial in (*found, *others)])
 
 
 _tasks: dict[str, list[Task]] = {}
@@ -193,7 +210,7 @@ _tasks: dict[str, list[Task]] = {}
 
 def _tasks_of(source: TaskSource, draws: Sequence[tuple[int, int]]) -> list[Task]:
     """The tasks without their test images, so that no trial can read them; made once a process."""
-    key = json_hash([draws, [source.identity(*draw) for draw in draws]])
+    key = _identity_of_tasks(source, draws)
     if key not in _tasks:
         _tasks.clear()
         _tasks[key] = [source.task(*draw).without_test() for draw in draws]
@@ -206,11 +223,22 @@ def _validate(
     """Validation accuracy and cross-entropy of one method, means over tasks."""
     accuracies, losses = [], []
     for task in _tasks_of(*shared):
-        adapter = train(task, method).adapter
         images = task.val_features, task.val_labels
-        if method.protocol != LAST and isinstance(adapter, TipAdapter):
-            adapter = adapter.with_factors(*search_factors(adapter, *images))
+        try:
+            adapter = _scored(train(task, method), method.protocol, *images)
+        except Diverged:
+            return 0.0, WORST
         with torch.no_grad():
             losses.append(float(cross_entropy(adapter(images[0]), images[1])))
         accuracies.append(accuracy(adapter, *images))
     return statistics.fmean(accuracies), statistics.fmean(losses)
+
+
+def _scored(trained: Trained, protocol: str, features: Tensor, labels: Tensor) -> Adapter:
+    """The adapter as a protocol evaluates it."""
+    adapter = trained.adapter
+    if protocol == SEARCHED and isinstance(adapter, TipAdapter):
+        return adapter.with_factors(*search_factors(adapter, features, labels))
+    if protocol == BEST and trained.best_val is not None:
+        return adapter.at(trained.best_val.tensors)
+    return adapter

@@ -77,16 +77,21 @@ def test_a_run_that_fails_does_not_end_the_others(source, jobs, tmp_path, proces
     assert there == [True, False, True, True, True, True]
 
 
-def test_one_checkpoint_of_texts_does_not_serve_for_several_shots():
-    def plan(file, shots):
-        text = f"taskres_star.text.checkpoint={file}"
-        return plan_jobs(load_methods(["taskres_star"], overrides=[text]), shots, [1])
+def test_checkpoints_of_texts_are_looked_for_before_anything_runs(tmp_path):
+    def plan(preset, file, shots):
+        text = f"{preset}.text.checkpoint={tmp_path / file}"
+        return plan_jobs(load_methods([preset], overrides=[text]), shots, [1])
 
-    assert len(plan("model.pth.tar", [4])) == 1
-    assert len(plan("{shots}/model.pth.tar", [1, 4])) == 2
-    text = r"`taskres_star\.text\.checkpoint` should hold \{shots\}.* 2 shot counts\. Got 'model"
+    with pytest.raises(FileNotFoundError, match=r"`text\.checkpoint` should be a file\. Got"):
+        plan("taskres_star", "base", [4])
+    for name in ("base", "base1", "base4"):
+        (tmp_path / name).touch()
+    assert len(plan("taskres_star", "base", [4])) == 1
+    assert len(plan("taskres_star", "base{shots}", [1, 4])) == 2
+    assert len(plan("taskres", "nothing", [1, 4])) == 2  # a frozen projection reads none
+    text = r"`taskres_star\.text\.checkpoint` should hold \{shots\}.* 2 shot counts\. Got '.*base'"
     with pytest.raises(ValueError, match=text):
-        plan("model.pth.tar", [1, 4])
+        plan("taskres_star", "base", [1, 4])
 
 
 @pytest.mark.parametrize("flush", [False, True])

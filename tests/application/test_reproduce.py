@@ -130,3 +130,13 @@ def test_commands_of_table_2_name_the_targets(capsys):
     assert len(lines) == 4 * len(sweep.jobs())
     assert lines[0].startswith("vlm-adapters evaluate out/RN50/zero_shot/imagenet/16shot/seed1")
     assert "--dataset=imagenetv2 --root=data" in lines[0]
+
+
+def test_an_override_that_no_method_reads_is_refused():
+    with pytest.raises(UsageError, match=r"`--set` should begin with a preset: .*Got 'hc_trr\.con"):
+        list(choice(overrides=("hc_trr.constraint.weight=1",)).sweeps(plan_of(3)))
+    overrides = (" hc_taf.constraint.weight=0.25",)
+    for sweep in choice(overrides=overrides).sweeps(plan_of(3)):
+        assert sweep.methods().get("hc_taf", None) is None or (
+            sweep.methods()["hc_taf"].constraint.weight == 0.25
+        )

@@ -16,7 +16,7 @@ from vlm_adapters.experiments import Job, run_job
 from vlm_adapters.features.extract import extract_features
 from vlm_adapters.prediction import predict
 from vlm_adapters.results.run_files import read_saved_run
-from vlm_adapters.transfer import accuracy_on
+from vlm_adapters.transfer import Target, accuracy_on
 
 KINDS = ("taskres", "tip_adapter_f", "clip_adapter", "linear_probe", "zero_shot")
 
@@ -47,7 +47,7 @@ def saved(request, root, store, tmp_path_factory):
 
 def test_a_target_with_some_of_the_classes(root, store, saved):
     """ImageNet-A: its labels 0, 1, 2 are ImageNet's 1, 2, 3."""
-    found = accuracy_on(saved, extraction(root, store, "imagenet_a"))
+    found = accuracy_on(saved, Target(extraction(root, store, "imagenet_a")))
     target = open_dataset("imagenet_a", root)
     assert target.classes == (1, 2, 3)
     images = extract_features(
@@ -63,13 +63,13 @@ def test_a_target_with_some_of_the_classes(root, store, saved):
 
 
 def test_a_target_with_all_classes(root, store, saved):
-    found = accuracy_on(saved, extraction(root, store, "imagenetv2"))
+    found = accuracy_on(saved, Target(extraction(root, store, "imagenetv2")))
     assert found["images"] == 24
     assert 0 <= found["accuracy"] <= 100
 
 
 def test_its_own_test_images(root, store, saved):
-    found = accuracy_on(saved, extraction(root, store, "imagenet"))
+    found = accuracy_on(saved, Target(extraction(root, store, "imagenet")))
     assert found["accuracy"] == saved.run.accuracies[saved.run.headline]
 
 
@@ -97,7 +97,7 @@ def test_classes_are_found_by_name(root, store, tmp_path):
     logits = saved.adapter(normalize(images, dim=1))[:, columns]
     labels = torch.tensor([sample.label for sample in split.test])
     expected = 100 * float((logits.argmax(1) == labels).double().mean())
-    assert accuracy_on(saved, target)["accuracy"] == pytest.approx(expected)
+    assert accuracy_on(saved, Target(target))["accuracy"] == pytest.approx(expected)
 
 
 def test_classes_that_the_run_does_not_have(root, store, tmp_path):
@@ -106,7 +106,7 @@ def test_classes_that_the_run_does_not_have(root, store, tmp_path):
         extraction(root, tmp_path / "store"), dataset=folder_of(tmp_path, ["cat", "dog"])
     )
     with pytest.raises(ValueError, match=r"should be among the run's 4\. Got 'cat'\."):
-        accuracy_on(saved, target)
+        accuracy_on(saved, Target(target))
 
 
 def test_names_that_come_twice(root, store, tmp_path):
@@ -116,11 +116,11 @@ def test_names_that_come_twice(root, store, tmp_path):
         extraction(root, tmp_path / "store"), dataset=folder_of(tmp_path, ["crane", "owl"])
     )
     with pytest.raises(ValueError, match=r"should have distinct names .* Got a name twice"):
-        accuracy_on(twice, target)
+        accuracy_on(twice, Target(target))
     names = extraction(root, store, "dtd").dataset.split
     same = dataclasses.replace(names, class_names=twice.class_names)  # in the same order
     dataset = dataclasses.replace(open_dataset("dtd", root), split=same)
-    own = accuracy_on(twice, dataclasses.replace(target, dataset=dataset))
+    own = accuracy_on(twice, Target(dataclasses.replace(target, dataset=dataset)))
     assert own["accuracy"] == saved.run.accuracies["last"]
 
 
@@ -130,7 +130,7 @@ def test_a_variant_of_imagenet_needs_a_run_on_imagenet(root, store, tmp_path, da
     names = saved.class_names[:2] if dataset == "dtd" else saved.class_names[::-1]
     other = saved._replace(class_names=names)
     with pytest.raises(ValueError, match=r"The run's class \d should be '.*'\. Got .* on ImageNet"):
-        accuracy_on(other, extraction(root, store, "imagenet_a"))
+        accuracy_on(other, Target(extraction(root, store, "imagenet_a")))
 
 
 # Single images
@@ -189,14 +189,13 @@ def test_files_that_are_no_images(root, store, tmp_path):
         predict(saved, FakeBackbone(), [tmp_path / "text.png"], 1)
 
 
-def test_what_was_found_before_is_taken_if_it_belongs_to_both(root, store, saved):
-    target = extraction(root, store, "imagenetv2")
-    found = accuracy_on(saved, target)
-    before = found | {"accuracy": -1.0}
-    assert accuracy_on(saved, target, before) == before
-    for other in ({"run": "other"}, {"features": "other"}):
-        assert accuracy_on(saved, target, before | other) == found
-    assert accuracy_on(saved, target, {}) == found
+def test_what_an_accuracy_belongs_to(root, store, saved):
+    target = Target(extraction(root, store, "imagenetv2"))
+    key = target.key(saved.run)
+    assert key.items() <= accuracy_on(saved, target).items()
+    other = dataclasses.replace(saved.run, identity="other")
+    assert target.key(other) != key
+    assert Target(extraction(root, store, "imagenet")).key(saved.run) != key
 
 
 class Weighed(FakeBackbone):
@@ -210,9 +209,9 @@ def test_other_weights_are_refused(root, tmp_path):
             Job("taskres", method("taskres", epochs=1), 2, 1, tmp_path / "run"))  # fmt: skip
     saved = read_saved_run(tmp_path / "run")
     assert saved.run.weights == {"file sha256": "12" * 32}
-    assert accuracy_on(saved, made)["images"] > 0
+    assert accuracy_on(saved, Target(made))["images"] > 0
     text = r"weights that the adapter was trained on, file sha256 1212121212121212\. Got none\. Tra"
     with pytest.raises(ValueError, match=text):
-        accuracy_on(saved, extraction(root, tmp_path / "store", "dtd"))
+        accuracy_on(saved, Target(extraction(root, tmp_path / "store", "dtd")))
     with pytest.raises(ValueError, match=text):
         predict(saved, FakeBackbone(), [], 1)

@@ -7,15 +7,14 @@ import torch
 from vlm_adapters import tuning
 from vlm_adapters.config import load_methods
 from vlm_adapters.search_plans import Plan, Search, changed, grid, read_search
-from vlm_adapters.training import train
+from vlm_adapters.training import Diverged, train
 from vlm_adapters.tuned_file import tuned_values
 from vlm_adapters.tuning import (
     Trial,
     best,
-    known_trials,
-    search_identity,
-    trials_record,
+    read_trials,
     tune,
+    write_trials,
 )
 
 LR, DECAY, WEIGHT = "training.learning_rate", "training.weight_decay", "constraint.weight"
@@ -263,49 +262,99 @@ def test_the_papers_procedure(source, tmp_path):
         assert tuned[family].constraint.weight == tuned[f"{family}_star"].constraint.weight
 
 
-def test_an_interrupted_search_goes_on(source):
-    methods = two_epochs("taskres", "hc_tr")
+@pytest.fixture
+def made(monkeypatch):
+    """The methods of the trials that were made."""
+    calls, original = [], tuning._validate
+    monkeypatch.setattr(tuning, "_validate", lambda s, m: calls.append(m) or original(s, m))
+    return calls
+
+
+def test_an_interrupted_search_goes_on(source, tmp_path, made):
+    methods, file = two_epochs("taskres", "hc_tr"), tmp_path / "trials.json"
     plan = plan_of({LR: [1e-4, 0.1]}, {LR: [0.5, 2.0]}, {WEIGHT: [0.1, 1.0]})
     whole = tune(source, methods, search(plan))
-    identity = search_identity(source, methods, search(plan))
-
-    class Stop(Exception):
-        pass
-
-    kept = []
 
     def interrupt(found):
-        kept[:] = [trials_record(found, identity)]
+        write_trials(file, found, [])
         if len(found) == 3:
-            raise Stop
+            raise KeyboardInterrupt
 
-    with pytest.raises(Stop):
+    with pytest.raises(KeyboardInterrupt):
         tune(source, methods, search(plan), on_trial=interrupt)
-    known = known_trials(kept[0], identity)
-    assert known == whole[:3]
-    made = []
-    original = tuning._validate
-    try:
-        tuning._validate = lambda *a: made.append(1) or original(*a)
-        assert tune(source, methods, search(plan), known=known) == whole
-    finally:
-        tuning._validate = original
+    assert read_trials(file) == whole[:3]
+    made.clear()
+    known = read_trials(file)
+    again = tune(source, methods, search(plan), known=known,
+                 on_trial=lambda found: write_trials(file, found, known))  # fmt: skip
+    assert again == whole == read_trials(file)
     assert len(made) == 3
 
 
-def test_trials_of_another_search_are_not_taken(source):
-    plan = Plan("taskres", {LR: [1e-3]})
-    methods = two_epochs("taskres")
-    identities = {
-        search_identity(source, methods, search(plan)),
-        search_identity(source, methods, search(plan, seeds=[2])),
-        search_identity(source, methods, search(plan, score="headline")),
-        search_identity(source, load_methods(["taskres"]), search(plan)),
-    }
-    assert len(identities) == 4
-    trials = [Trial("taskres", "shared", {LR: 1.0}, 1.0, 2.0)]
-    for record in (trials_record(trials, "other"), trials, {}, {"identity": "mine"}):
-        assert known_trials(record, "mine") == []
+def test_known_trials_are_kept_whatever_is_searched(source, tmp_path, made):
+    """Another grid, another preset beside it, an interruption at once: nothing is lost."""
+    file = tmp_path / "trials.json"
+    first = tune(source, two_epochs("taskres"), search(Plan("taskres", {LR: [1e-4, 0.1]})))
+    write_trials(file, first, [])
+    known = read_trials(file)
+    more = search(Plan("clip_adapter", {LR: [1e-3]}), Plan("taskres", {LR: [0.5, 0.1, 1e-4]}))
+    made.clear()
+    second = tune(source, two_epochs("taskres", "clip_adapter"), more, known=known,
+                  on_trial=lambda found: write_trials(file, found, known))  # fmt: skip
+    assert len(made) == 2
+    kept = read_trials(file)
+    assert {trial.identity for trial in kept} == {t.identity for t in [*first, *second]}
+    write_trials(file, second[:1], kept)
+    assert len(read_trials(file)) == len(kept)
+
+
+def test_what_a_trial_depends_on(source, tmp_path):
+    def identity(method, **options):
+        plan = Plan("taskres", {LR: [1e-3]})
+        [trial] = tune(source, {"taskres": method}, search(plan, **options))
+        return trial.identity
+
+    plain = two_epochs("taskres")["taskres"]
+    renamed = dataclasses.replace(plain, title="Another title")
+    assert identity(plain) == identity(renamed)
+    others = [
+        identity(plain, seeds=[2]),
+        identity(plain, score="headline"),
+        identity(changed(plain, {DECAY: 0.5})),
+    ]
+    assert len({identity(plain), *others}) == 3  # TaskRes's headline is its last epoch
+    text = dataclasses.replace(plain.text, projection="tuned", checkpoint=str(tmp_path / "base"))
+    with_base = dataclasses.replace(plain, text=text)
+    with pytest.raises(FileNotFoundError, match=r"`text\.checkpoint` should be a file"):
+        identity(with_base)
+    hashes = []
+    for content in (b"one", b"two"):
+        (tmp_path / "base").write_bytes(content)
+        progress = tuning._Progress(source, {}, search(), 1, (), print)
+        hashes.append(progress._identity(with_base))
+    assert hashes[0] != hashes[1]
+
+
+@pytest.mark.parametrize("content", ["{}", '["x"]', "[{}]", "no"])
+def test_damaged_trials(tmp_path, content):
+    file = tmp_path / "trials.json"
+    file.write_text(content)
+    with pytest.raises(ValueError, match=r"trials\.json.*` should"):
+        read_trials(file)
+    assert read_trials(tmp_path / "none.json") == []
+
+
+def test_a_trial_that_diverges_loses(source, monkeypatch):
+    def diverging(task, method):
+        if method.training.learning_rate > 1:
+            raise Diverged("The loss should be finite.")
+        return train(task, method)
+
+    monkeypatch.setattr(tuning, "train", diverging)
+    plan = Plan("taskres", {LR: [1e30, 1e-3]})
+    lost, found = tune(source, two_epochs("taskres"), search(plan))
+    assert (lost.accuracy, lost.cross_entropy) == (0.0, 1e30)
+    assert best([lost, found]) is found
 
 
 def test_a_cache_model_is_scored_after_the_search_that_its_headline_has(source):

@@ -8,12 +8,12 @@ from typing import Annotated
 
 import typer
 
-from .._files import read_json, write_json, write_text
+from .._files import write_text
 from ..config import load_methods
 from ..inputs import FeatureInputs
 from ..search_plans import Search, read_search
 from ..tuned_file import tuned_values
-from ..tuning import Trial, known_trials, search_identity, trials_record, tune
+from ..tuning import Trial, read_trials, tune, write_trials
 from ._app import as_usage, command, image_progress, progress_bar, writable_file
 from ._options import CORES, JobsOption, SetOption, with_features
 
@@ -45,12 +45,12 @@ def tune_command(
             opened = inputs.opened(progress)
         source = opened(search.draws())
     file = out.with_suffix(".trials.json")
-    identity = search_identity(source, methods, search)
-    known = known_trials(read_json(file), identity) if file.is_file() else []
+    with as_usage():
+        known = read_trials(file)
     with progress_bar("trials", search.trials()) as advance:
 
         def keep(trials: Sequence[Trial]) -> None:
-            write_json(file, trials_record(trials, identity))
+            write_trials(file, trials, known)
             advance()
 
         found = tune(source, methods, search, jobs=jobs, known=known, on_trial=keep)

@@ -15,7 +15,7 @@ from ..features.store import FeatureStore
 from ..prediction import predict
 from ..results import read_saved_run
 from ..sources import Extraction
-from ..transfer import accuracy_on
+from ..transfer import Target, accuracy_on
 from ._app import as_usage, command, image_progress
 from ._options import (
     BatchOption,
@@ -32,7 +32,7 @@ from ._options import (
 RunArgument = Annotated[Path, typer.Argument(help="Folder of a run.")]
 
 
-@command("evaluate")
+@command("evaluate", resumes=True)
 def evaluate(
     run: RunArgument,
     dataset: DatasetOption = None,
@@ -57,7 +57,7 @@ def evaluate(
         extraction = Extraction(
             backbone, saved.run.backbone, target, FeatureStore(store), batch_size, workers, progress
         )
-        found = accuracy_on(saved, extraction)
+        found = accuracy_on(saved, Target(extraction))
     file = run / "transfer" / f"{target.name}.json"
     file.parent.mkdir(exist_ok=True)
     write_json(file, found)

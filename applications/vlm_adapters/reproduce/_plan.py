@@ -10,9 +10,10 @@ from typing import Annotated
 
 import typer
 
-from ..cli._app import UsageError, numbers, run_app, writable_folder
+from ..cli._app import UsageError, as_usage, errors, numbers, run_app, writable_folder
 from ..cli._options import (
     CORES,
+    BatchOption,
     DeviceOption,
     EveryOption,
     JobsOption,
@@ -25,6 +26,7 @@ from ..cli._options import (
     StoreOption,
     ThreadsOption,
     ViewsOption,
+    WorkersOption,
     scale_range,
 )
 from ..cli._tables import print_table
@@ -118,8 +120,14 @@ class Choice:
         Raises:
             UsageError: If one backbone or one file of tuned values would serve for several.
         """
-        models = {variant.model for variant in plan.variants}
+        models = list(dict.fromkeys(variant.model for variant in plan.variants))
         _one_each("--backbone", self.backbone, "{model}", models)
+        known = {name: None for variant in plan.variants for name in _family(variant)}
+        other = [text for text in self.overrides if _preset_of(text) not in known]
+        if other:
+            raise UsageError(
+                f"`--set` should begin with a preset: {', '.join(known)}. Got {other[0]!r}."
+            )
         _one_each("--tuned", self.tuned or "{dataset}", "{dataset}", plan.datasets)
         for variant, dataset in itertools.product(plan.variants, plan.datasets):
             inputs = replace(
@@ -127,17 +135,26 @@ class Choice:
                 images=ImageInputs(dataset, self.root),
                 backbone=self.backbone.replace("{model}", variant.model),
             )
-            families = {name for preset in variant.presets for name in lineage(preset)}
             mine = [
                 text.replace("{dataset}", dataset)
                 for text in self.overrides
-                if text.split(".")[0] in families
+                if _preset_of(text) in _family(variant)
             ]
             yield Sweep(
                 inputs, variant.presets, plan.shots, self.seeds, self.out / variant.folder,
                 self.tuned and self.tuned.replace("{dataset}", dataset),
                 (*variant.overrides, *mine), self.every,
             )  # fmt: skip
+
+
+def _family(variant: Variant) -> list[str]:
+    """The presets of a variant and what they extend."""
+    return [name for preset in variant.presets for name in lineage(preset)]
+
+
+def _preset_of(override: str) -> str:
+    """The preset that an override begins with."""
+    return override.split(".")[0].strip()
 
 
 def _one_each(option: str, text: str, place: str, names: Collection[str]) -> None:
@@ -173,6 +190,8 @@ def main(plan: Plan) -> None:
         views: ViewsOption = 10,
         scale: ScaleOption = "0.5,1",
         online: OnlineOption = False,
+        batch_size: BatchOption = 64,
+        workers: WorkersOption = 2,
         seeds: SeedsOption = "1,2,3",
         datasets: Annotated[str, typer.Option(help="Comma list of data sets.")] = every_dataset,
         shots: ShotsOption = every_shot,
@@ -189,8 +208,9 @@ def main(plan: Plan) -> None:
     ) -> None:
         chosen = _narrowed(plan, datasets, shots)
         inputs = FeatureInputs(
-            device=device, store=store, views=views, scale=scale_range(scale), online=online
-        )
+            device=device, store=store, views=views, scale=scale_range(scale), online=online,
+            batch_size=batch_size, workers=workers,
+        )  # fmt: skip
         choice = Choice(
             inputs, root, out or Path("runs") / f"table{plan.table}", backbone,
             tuple(numbers("--seeds", seeds)), tuned, tuple(overrides or ()), every,
@@ -219,10 +239,19 @@ def _narrowed(plan: Plan, datasets: str, shots: str) -> Plan:
 
 def _run(plan: Plan, choice: Choice, jobs: int, threads: int) -> None:
     """Make the runs, take them to the targets, and report."""
+    sweeps = list(choice.sweeps(plan))
+    with as_usage():
+        for sweep in sweeps:
+            sweep.jobs()  # reads presets and tuned values
     writable_folder(choice.out)
-    for sweep in list(choice.sweeps(plan)):
-        made = make_runs(sweep, jobs, threads)
-        typer.echo(f"{sweep.out}: {len(made)} runs on {sweep.inputs.name}.")
+    failures = []
+    for sweep in sweeps:
+        try:
+            made = make_runs(sweep, jobs, threads)
+            typer.echo(f"{sweep.out}: {len(made)} runs on {sweep.inputs.name}.")
+        except RuntimeError as error:  # the other data sets shall not wait for it
+            failures.append(f"{sweep.inputs.name}: {error}")
+            errors.print(failures[-1])
         evaluate_on(sweep, plan.targets)
     runs, transfers = read_runs(choice.out), read_transfers(choice.out)
     obstacle = incomparable([*runs, *transfers], plan.table)
@@ -235,6 +264,8 @@ def _run(plan: Plan, choice: Choice, jobs: int, threads: int) -> None:
     if obstacle:
         typer.echo(f"The paper's values are not set beside these. {obstacle}")
     typer.echo(f"Wrote tables and figures into {choice.out}.")
+    if failures:
+        raise RuntimeError(f"Some runs failed. {failures[0]}")
 
 
 def incomparable(runs: Sequence[Run], table: int) -> str:

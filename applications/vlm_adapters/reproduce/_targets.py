@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import itertools
 import shlex
+from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 
 import typer
 
 from .._files import read_json, write_json
 from ..cli._app import image_progress
-from ..results import read_saved_run
+from ..results import read_run, read_saved_run
+from ..results.run_files import RESULT
+from ..results.transfers import FOLDER
 from ..sweep import Sweep
-from ..transfer import accuracy_on
+from ..transfer import Target, accuracy_on
 
 
 def print_transfers(sweep: Sweep, targets: tuple[str, ...]) -> None:
@@ -37,12 +41,18 @@ def evaluate_on(sweep: Sweep, targets: tuple[str, ...]) -> None:
         targets: Names of data sets.
     """
     folders = [job.folder for job in sweep.jobs() if job.folder is not None]
-    for target in targets:
-        inputs = replace(sweep.inputs, images=replace(sweep.inputs.images, dataset=target))
+    folders = [folder for folder in folders if (folder / RESULT).is_file()]
+    for name in targets:
+        inputs = replace(sweep.inputs, images=replace(sweep.inputs.images, dataset=name))
         with image_progress() as progress:
-            extraction = inputs.extraction(progress)
+            target = Target(inputs.extraction(progress))
             for folder in folders:
-                file = folder / "transfer" / f"{target}.json"
-                before = read_json(file) if file.is_file() else None
-                file.parent.mkdir(parents=True, exist_ok=True)
-                write_json(file, accuracy_on(read_saved_run(folder), extraction, before))
+                file = folder / FOLDER / f"{name}.json"
+                if not _there(file, target.key(read_run(folder))):
+                    file.parent.mkdir(parents=True, exist_ok=True)
+                    write_json(file, accuracy_on(read_saved_run(folder), target))
+
+
+def _there(file: Path, key: Mapping[str, str]) -> bool:
+    """Whether a file holds what belongs to a run and some images."""
+    return file.is_file() and key.items() <= read_json(file).items()

@@ -45,9 +45,12 @@ class BundleSource:
 
     @property
     def backbone(self) -> str:
-        """Name of the backbone, from the bundle's provenance."""
+        """Specification of the backbone, from the bundle's provenance."""
         backbone = self.bundle.provenance.get("backbone", {})
-        return str(backbone.get("name", "unknown")) if isinstance(backbone, Mapping) else "unknown"
+        if not isinstance(backbone, Mapping):
+            return "unknown"
+        name, kept = str(backbone.get("name", "unknown")), backbone.get("coordinates")
+        return name if kept is None else f"{name}-{kept}"
 
     @property
     def class_names(self) -> tuple[str, ...]:
