@@ -24,6 +24,12 @@ WITH_EXAMPLES = {
     "topreg.losses.track_coincidence",
     "topreg.metrics._pairwise",
     "topreg.persistence._spanning_tree",
+    "topreg.plot.barcode",
+    "topreg.plot.diagram",
+    "topreg.plot.loss_terms",
+    "topreg.plot.merge_tree",
+    "topreg.plot.spanning_tree",
+    "topreg.plot.tracks",
 }
 
 

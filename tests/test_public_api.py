@@ -174,6 +174,11 @@ def test_importing_adds_nothing_but_torch_and_numpy():
     assert {name for name in added if not name.startswith("_")} <= {"topreg", "einops"}
 
 
+def test_importing_the_drawings_loads_no_matplotlib():
+    loaded = loaded_after("import topreg.plot")
+    assert loaded.isdisjoint(HEAVY)
+
+
 def test_finding_pairs_loads_no_oracle():
     loaded = loaded_after(
         "import torch, topreg",

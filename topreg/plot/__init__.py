@@ -1,0 +1,15 @@
+"""Drawings of diagrams, trees and trainings; matplotlib (``topreg[viz]``) is loaded on use.
+
+Every function draws on the axis that it is given, or else on a new figure of pyplot, returns the
+axis, and leaves the caller's style alone. Tensors may be on any device, of any precision, with or
+without gradient.
+"""
+
+from topreg.plot.barcode import barcode
+from topreg.plot.diagram import diagram
+from topreg.plot.loss_terms import loss_terms
+from topreg.plot.merge_tree import merge_tree
+from topreg.plot.spanning_tree import spanning_tree
+from topreg.plot.tracks import tracks
+
+__all__ = ["barcode", "diagram", "loss_terms", "merge_tree", "spanning_tree", "tracks"]

@@ -1,0 +1,141 @@
+"""What the drawings are given, checked, and as NumPy's double precision."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from topreg import _checks
+from topreg._diagrams import finite_part
+from topreg._pairs import PersistencePairs
+
+Array = NDArray[np.float64]
+ByLabel = Tensor | Mapping[str, Tensor]
+
+
+def numbers(tensor: Tensor) -> Array:
+    """Double precision on the CPU, without gradient."""
+    array: Array = tensor.detach().cpu().double().numpy()
+    return array
+
+
+def classes(diagrams: ByLabel, essential: ByLabel | None) -> dict[str, Array]:
+    """Births and deaths by label, deaths infinite where a class never dies; "" for no label."""
+    named = _by_label("diagrams", diagrams)
+    stays = {} if essential is None else _by_label("essential", essential)
+    if essential is not None and isinstance(essential, Tensor) != isinstance(diagrams, Tensor):
+        form = "a tensor" if isinstance(diagrams, Tensor) else "a mapping"
+        raise TypeError(
+            f"`essential` should be {form} where `diagrams` is. Got {type(essential).__name__}."
+        )
+    unknown = [label for label in stays if label not in named]
+    if unknown:
+        raise ValueError(
+            f"`essential` should have labels that `diagrams` has. Got {unknown[0]!r}. "
+            "Give a class that only has essential members an empty diagram."
+        )
+    rows = {label: _rows(_name("diagrams", label), given) for label, given in named.items()}
+    for label, births in stays.items():
+        more = _births(_name("essential", label), births)
+        rows[label] = np.concatenate([rows[label], np.stack([more, np.full_like(more, np.inf)], 1)])
+    return rows
+
+
+def extent(rows: list[Array]) -> tuple[float, float]:
+    """Least and greatest finite number, apart even if there is only one or none."""
+    flat = np.concatenate([np.empty(0), *(part.ravel() for part in rows)])
+    flat = flat[np.isfinite(flat)]
+    if not len(flat):
+        return 0.0, 1.0
+    low, high = float(flat.min()), float(flat.max())
+    return low, high if high > low else low + 1.0
+
+
+def embedded(name: str, embedding: Tensor, pairs: PersistencePairs) -> Array:
+    """Finite points of the plane, one for each vertex of the pairs of one cloud."""
+    _checks.is_point_cloud(name, embedding)
+    if embedding.shape[1] != 2:
+        raise ValueError(
+            f"`{name}` should have shape (n, 2). Got {_checks.shape(embedding)}. "
+            "Project the points first, for instance with `torch.pca_lowrank`."
+        )
+    _checks.are_finite(name, embedding.detach())
+    are_of_one_cloud(pairs)
+    _checks.indexes(len(embedding), pairs.cloud_sizes)
+    return numbers(embedding)
+
+
+def per_pair(name: str, values: Tensor, pairs: PersistencePairs) -> Array:
+    """One number for each pair."""
+    _checks.is_tensor(name, values)
+    if values.shape != (len(pairs),):
+        raise ValueError(
+            f"`{name}` should have one entry per pair, shape ({len(pairs)},). "
+            f"Got {_checks.shape(values)}."
+        )
+    return numbers(values)
+
+
+def are_of_one_cloud(pairs: object) -> None:
+    """Refuse what are not the pairs of one cloud."""
+    if not isinstance(pairs, PersistencePairs):
+        raise TypeError(
+            f"`pairs` should be PersistencePairs. Got {type(pairs).__name__}. "
+            "Draw one dimension at a time."
+        )
+    if len(pairs.cloud_sizes) != 1:
+        raise ValueError(
+            f"`pairs` should be of one cloud. Got {len(pairs.cloud_sizes)}. Use `pairs.split()`."
+        )
+
+
+def _by_label(name: str, given: ByLabel) -> dict[str, Tensor]:
+    """A mapping of what may be one tensor."""
+    if isinstance(given, Tensor):
+        return {"": given}
+    if isinstance(given, Mapping):
+        return {str(label): tensor for label, tensor in given.items()}
+    raise TypeError(
+        f"`{name}` should be a tensor or a mapping from labels to tensors. "
+        f"Got {type(given).__name__}."
+    )
+
+
+def _name(argument: str, label: str) -> str:
+    """What error messages call an entry."""
+    return f'{argument}["{label}"]' if label else argument
+
+
+def _rows(name: str, diagram: Tensor) -> Array:
+    """Births and deaths, those that are infinite last."""
+    _checks.is_diagram(name, diagram)
+    dying, stays = finite_part(name, diagram.detach())
+    _checks.are_finite(name, dying)
+    births = numbers(stays)
+    return np.concatenate([numbers(dying), np.stack([births, np.full_like(births, np.inf)], 1)])
+
+
+def _births(name: str, births: Tensor) -> Array:
+    """Finite births of essential classes."""
+    _checks.is_tensor(name, births)
+    _checks.has_rank(name, births, "(e,)")
+    _checks.are_finite(name, births.detach()[:, None])
+    return numbers(births)
+
+
+def curve(name: str, values: Any) -> Array:
+    """Numbers of one term, step by step."""
+    if not isinstance(values, Tensor):
+        try:
+            flat = [v.detach().item() if isinstance(v, Tensor) else float(v) for v in values]
+        except (TypeError, ValueError, RuntimeError):
+            raise TypeError(
+                f"`{name}` should be a sequence of numbers. Got {type(values).__name__}."
+            ) from None
+        return np.array(flat, dtype=np.float64)
+    _checks.has_rank(name, values, "(steps,)")
+    return numbers(values)

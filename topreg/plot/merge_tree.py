@@ -1,0 +1,139 @@
+"""Merge trees: the dendrogram of dimension 0."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from torch import Tensor
+
+from topreg import _checks
+from topreg._pairs import PersistencePairs
+from topreg.plot._arguments import Array, are_of_one_cloud, extent, numbers
+from topreg.plot._axes import axis, colour, size_in_points
+from topreg.plot._layout import brackets, forest
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+
+def merge_tree(
+    pairs: PersistencePairs,
+    deaths: Tensor,
+    *,
+    labels: Sequence[Any] | Tensor | None = None,
+    ax: Axes | None = None,
+) -> Axes:
+    r"""Draw which components merge at which scale: the dendrogram of single linkage.
+
+    Each vertex is a leaf at its birth, each pair a bracket at its death that joins two components;
+    what never dies ends in an arrow. Leaves are ordered so that no branch crosses another, and the
+    component with the smaller first vertex, which the elder rule keeps for Rips, is on the left.
+
+    Args:
+        pairs: :term:`Persistence pairs <persistence pair>` of dimension 0 of one cloud.
+        deaths: Scale of each death edge, or the diagram. Without births they are 0, and so are
+            those of vertices that no pair gives birth to; with births these take the least.
+        labels: What to write below the leaves, one for each vertex; nothing if left out.
+        ax: Where to draw; a new figure of pyplot if left out.
+
+    Returns:
+        The axis. Leaf k stands at place k.
+
+    Raises:
+        TypeError: If ``pairs`` are no PersistencePairs or ``deaths`` not floating point.
+        ValueError: If ``pairs`` are of several clouds or another dimension or hold a cycle, or
+            numbers of entries do not agree.
+        ModuleNotFoundError: If matplotlib is not installed.
+
+    Shape:
+        - deaths: :math:`(m,)` or :math:`(m, 2)`; labels: n entries.
+
+    Note:
+        The brackets are one collection, ``ax.collections[0]``, in ascending order of deaths. Fewer
+        pairs, of ``max_edge_length``, ``select`` or ``between``, give a forest. Time
+        :math:`O(m \log m)`.
+
+    Source:
+        Gower and Ross, Applied Statistics 1969: single linkage from the minimum spanning tree.
+
+    Example:
+        >>> import torch
+        >>> from matplotlib.figure import Figure
+        >>> from topreg import RipsFiltration
+        >>> from topreg.plot import merge_tree
+        >>> points = torch.tensor([[0.0], [3.0], [1.0]])
+        >>> pairs = RipsFiltration().pairs(points)
+        >>> ax = merge_tree(pairs, pairs.diagram(points), labels="abc", ax=Figure().subplots())
+        >>> [label.get_text() for label in ax.get_xticklabels()]
+        ['a', 'c', 'b']
+    """
+    births, heights = _scales(pairs, deaths)
+    order = heights.argsort(kind="stable")
+    tree = forest(len(births), pairs.death_edges.cpu()[order].tolist())
+    names = None if labels is None else _names(labels, len(births))
+    ax = axis(ax)
+    merges, roots = brackets(tree, births, heights[order])
+    low, high = extent([births, heights])
+    _draw(ax, merges, roots, high + 0.05 * (high - low))
+    ax.set_ylabel("scale")
+    ax.set_xticks([])
+    if names is not None:
+        _write(ax, [names[vertex] for vertex in tree.leaves])
+    return ax
+
+
+def _scales(pairs: PersistencePairs, deaths: Tensor) -> tuple[Array, Array]:
+    """Births of all vertices and deaths of all pairs."""
+    are_of_one_cloud(pairs)
+    if pairs.dimension != 0:
+        raise ValueError(f"`pairs` should be of dimension 0. Got {pairs.dimension}.")
+    _checks.is_tensor("deaths", deaths)
+    _checks.is_floating("deaths", deaths)
+    if deaths.shape not in ((len(pairs),), (len(pairs), 2)):
+        raise ValueError(
+            f"`deaths` should have shape ({len(pairs)},) or ({len(pairs)}, 2), one row per pair. "
+            f"Got {_checks.shape(deaths)}."
+        )
+    _checks.are_finite("deaths", deaths.detach().reshape(len(pairs), deaths.ndim))
+    rows = numbers(deaths)
+    known = rows[:, 0] if rows.ndim == 2 else np.zeros(len(rows))
+    births = np.full(pairs.cloud_sizes[0], known.min(initial=0.0 if not len(known) else np.inf))
+    births[pairs.birth_edges[:, 0].cpu().numpy()] = known
+    return births, rows[:, 1] if rows.ndim == 2 else rows
+
+
+def _names(labels: Sequence[Any] | Tensor, vertices: int) -> list[str]:
+    """What stands below each leaf."""
+    names = list(map(str, labels.tolist() if isinstance(labels, Tensor) else labels))
+    if len(names) != vertices:
+        raise ValueError(
+            f"`labels` should have one entry per vertex, {vertices}. Got {len(names)}."
+        )
+    return names
+
+
+def _draw(ax: Axes, merges: Array, roots: Array, top: float) -> None:
+    """Brackets, and an arrow on each root."""
+    from matplotlib.collections import LineCollection
+
+    style = {"color": colour(0), "linewidths": min(1.5, max(0.4, 150 / (len(merges) + 1)))}
+    ax.add_collection(LineCollection(list(merges), **style))
+    x, y = roots.T
+    ax.vlines(x, y, top, **style)
+    ax.scatter(x, np.full_like(x, top), marker="^", s=30, linewidths=0, color=[colour(0)])
+    ax.autoscale_view()
+
+
+def _write(ax: Axes, names: list[str]) -> None:
+    """Names below the leaves, upright if they are long, small if there are many."""
+    from matplotlib import rcParams
+    from matplotlib.font_manager import FontProperties
+
+    usual = FontProperties(size=rcParams["xtick.labelsize"]).get_size_in_points()
+    room = size_in_points(ax)[0] / max(len(names), 1)
+    size = max(1.0, min(usual, 0.8 * room))
+    upright = 90 if max(map(len, names), default=0) * 0.65 * size > room else 0
+    ax.set_xticks(range(len(names)), names, fontsize=size, rotation=upright)
+    ax.tick_params(axis="x", length=0)

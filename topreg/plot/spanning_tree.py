@@ -1,0 +1,78 @@
+"""A tree's edges over an embedding in the plane."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from torch import Tensor
+
+from topreg import _checks
+from topreg._pairs import PersistencePairs
+from topreg.plot._arguments import embedded, per_pair
+from topreg.plot._axes import axis
+from topreg.plot._edges import draw_edges, draw_points, draw_scale, scale
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+
+def spanning_tree(
+    embedding: Tensor,
+    pairs: PersistencePairs,
+    *,
+    values: Tensor | None = None,
+    labels: Tensor | None = None,
+    ax: Axes | None = None,
+) -> Axes:
+    r"""Draw the death edges of pairs over an embedding; in dimension 0, the minimum spanning tree.
+
+    Args:
+        embedding: Where each vertex stands in the plane.
+        pairs: :term:`Persistence pairs <persistence pair>` of one cloud, as a rule found in a space
+            of more coordinates.
+        values: What colours the edges, for instance their deaths; edges whose value is not finite
+            are grey. Lengths in the embedding if left out.
+        labels: What colours the points, in the caller's cycle of colours; grey if left out.
+        ax: Where to draw; a new figure of pyplot if left out.
+
+    Returns:
+        The axis, of equal aspect, with a colour bar beside it, and a legend below for up to 20
+        labels.
+
+    Raises:
+        TypeError: If an argument is of another type.
+        ValueError: If the embedding is not in the plane or not finite, ``pairs`` are of several
+            clouds or another one, or numbers of entries do not agree.
+        ModuleNotFoundError: If matplotlib is not installed.
+
+    Shape:
+        - embedding: :math:`(n, 2)`; values: :math:`(m,)`; labels: :math:`(n,)`, integers.
+
+    Note:
+        The edges are one collection, ``ax.collections[0]``, in the order of the pairs;
+        ``ax.collections[0].set_clim(-1, 1)`` changes the limits of the colours and of their bar.
+
+    Example:
+        >>> import torch
+        >>> from matplotlib.figure import Figure
+        >>> from topreg import RipsFiltration
+        >>> from topreg.plot import spanning_tree
+        >>> points = torch.tensor([[0.0, 0.0], [1.0, 0.0], [1.0, 2.0]])
+        >>> ax = spanning_tree(points, RipsFiltration().pairs(points), ax=Figure().subplots())
+        >>> ax.collections[0].get_array().tolist()
+        [1.0, 2.0]
+    """
+    points = embedded("embedding", embedding, pairs)
+    if values is not None:
+        colours = per_pair("values", values, pairs)
+    else:
+        start, end = points[pairs.death_edges.cpu().numpy()].swapaxes(0, 1)
+        colours = np.linalg.norm(end - start, axis=1)
+    if labels is not None:
+        _checks.are_labels(labels, len(points))
+    ax = axis(ax)
+    lines = draw_edges(ax, points, pairs.death_edges, colours, scale(colours))
+    draw_points(ax, points, None if labels is None else labels.cpu().numpy())
+    draw_scale([ax], lines, colours, "length" if values is None else "")
+    return ax

@@ -1,0 +1,90 @@
+"""The same edges in two embeddings."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+from torch import Tensor
+
+from topreg._pairs import PersistencePairs
+from topreg.plot._arguments import Array, embedded, per_pair
+from topreg.plot._axes import panels
+from topreg.plot._edges import draw_edges, draw_points, draw_scale, scale
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+
+def tracks(
+    source: Tensor,
+    target: Tensor,
+    pairs: PersistencePairs,
+    *,
+    values: Tensor | None = None,
+    axes: Sequence[Axes] | None = None,
+) -> tuple[Axes, Axes]:
+    r"""Draw the death edges of pairs in two embeddings side by side, each edge in one colour.
+
+    In dimension 0 these are the :term:`persistence tracks <persistence track>` that
+    :func:`~topreg.track_coincidence` compares.
+
+    Args:
+        source: Where each vertex stands in the first plane.
+        target: Where it stands in the second.
+        pairs: :term:`Persistence pairs <persistence pair>` of one cloud.
+        values: What colours the edges, for instance the cosines between the tracks of the spaces
+            that the embeddings come from; edges whose value is not finite are grey. The cosines
+            between the edges as they are drawn if left out, on a scale from -1 to 1.
+        axes: Where to draw the two; a new figure of pyplot if left out.
+
+    Returns:
+        The two axes, of equal aspect, with one colour bar.
+
+    Raises:
+        TypeError: If an argument is of another type.
+        ValueError: If an embedding is not in the plane or not finite, ``pairs`` are of several
+            clouds or another one, or numbers of entries do not agree.
+        ModuleNotFoundError: If matplotlib is not installed.
+
+    Shape:
+        - source, target: :math:`(n, 2)`; values: :math:`(m,)`.
+
+    Note:
+        The edges are the first collection of each axis, in the order of the pairs; both share one
+        scale, ``collections[0].norm``, with the colour bar.
+
+    Example:
+        >>> import torch
+        >>> from matplotlib.figure import Figure
+        >>> from topreg import RipsFiltration
+        >>> from topreg.plot import tracks
+        >>> points = torch.tensor([[0.0, 0.0], [1.0, 0.0], [1.0, 2.0]])
+        >>> flipped = points * torch.tensor([1.0, -1.0])
+        >>> pairs = RipsFiltration().pairs(points)
+        >>> left, right = tracks(points, flipped, pairs, axes=Figure().subplots(1, 2))
+        >>> right.collections[0].get_array().tolist()
+        [1.0, -1.0]
+    """
+    both = embedded("source", source, pairs), embedded("target", target, pairs)
+    colours = _cosines(*both, pairs) if values is None else per_pair("values", values, pairs)
+    first, second = panels("axes", axes, 2)
+    norm = scale(colours)
+    if values is None:
+        norm.vmin, norm.vmax = -1, 1
+    for ax, points, title in zip((first, second), both, ("source", "target"), strict=True):
+        lines = draw_edges(ax, points, pairs.death_edges, colours, norm)
+        draw_points(ax, points)
+        ax.set_title(title)
+    draw_scale([first, second], lines, colours, "cosine" if values is None else "")
+    return first, second
+
+
+def _cosines(source: Array, target: Array, pairs: PersistencePairs) -> Array:
+    """Between the edges in both planes; NaN where one has no length."""
+    i, j = pairs.death_edges.cpu().numpy().T
+    first, second = source[j] - source[i], target[j] - target[i]
+    lengths = np.linalg.norm(first, axis=1) * np.linalg.norm(second, axis=1)
+    cosines: Array = (first * second).sum(1) / np.where(lengths > 0, lengths, np.nan)
+    return cosines
