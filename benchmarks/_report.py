@@ -73,7 +73,7 @@ def comparisons(rows: list[Row]) -> str:
             ]
             for row in members
         ]
-        text.append(f"### {title}\n\n{table(head, body)}")
+        text.append(f"## {title}\n\n{table(head, body)}")
     return "\n\n".join(text)
 
 

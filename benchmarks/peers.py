@@ -166,7 +166,7 @@ def topreg_alone(quick: bool, seconds: float) -> tuple[dict[str, Any], str]:
         ),
     }
     data = {title: {"head": head, "rows": rows} for title, (head, rows) in parts.items()}
-    text = [f"### {title}\n\n{table(head, rows)}" for title, (head, rows) in parts.items()]
+    text = [f"## {title}\n\n{table(head, rows)}" for title, (head, rows) in parts.items()]
     return data, "\n\n".join(["## topreg alone", *text])
 
 

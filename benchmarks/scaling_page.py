@@ -1,4 +1,4 @@
-"""Writes ``docs/scaling.md`` from ``results/scaling.json``: what was measured, what is calculated.
+"""Writes ``docs/guides/scaling.md`` from ``results/scaling.json``: what was measured, what is calculated.
 
 Run ``python benchmarks/scaling_page.py`` after ``python benchmarks/scaling.py``.
 """
@@ -12,7 +12,7 @@ from typing import Any
 from _report import number, table
 
 HERE = Path(__file__).parent
-PAGE = HERE.parent / "docs" / "scaling.md"
+PAGE = HERE.parent / "docs" / "guides" / "scaling.md"
 
 # Of one H100 SXM, as NVIDIA states them; and which part of each a plain program reaches, assumed
 FLOPS, BANDWIDTH = 67e12, 3.35e12  # single precision without tensor cores, per second; bytes

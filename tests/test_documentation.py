@@ -1,29 +1,47 @@
 """The Python blocks of README and docs/ run in order, as a reader copies them."""
 
+import doctest
+import inspect
 import pathlib
 import re
+import runpy
 
 import pytest
 import torch
 
+import topreg
+from topreg import interop, plot
+
 ROOT = pathlib.Path(__file__).parents[1]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+DOCS = ROOT / "docs"
+PAGES = [
+    ROOT / "README.md",
+    *(page for part in (".", "guides", "project") for page in sorted((DOCS / part).glob("*.md"))),
+]
+BIBTEX = (DOCS / "references.bib").read_text()
 BLOCK = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
 # torch-topological brings POT and giotto-ph, which warn when they are imported
 pytestmark = [
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),
     pytest.mark.filterwarnings("ignore::ImportWarning"),
+    pytest.mark.filterwarnings("ignore:.*LeafSpec:FutureWarning"),  # lightning
+    pytest.mark.filterwarnings("ignore:.*does not have many workers"),
+    pytest.mark.filterwarnings("ignore:.*number of training batches"),
 ]
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_the_blocks_run_in_order(page):
     blocks = BLOCK.findall(page.read_text())
     torch.manual_seed(0)
-    names = {"points": torch.randn(1200, 2)}  # what the scaling page does not repeat
+    names = {"points": torch.randn(1200, 2)} if page.stem == "scaling" else {}  # not repeated there
     for block in blocks:
         exec(compile(block, page.name, "exec"), names)
+    if page.stem == "quickstart":  # the regulariser works
+        assert names["loop_share"](names["plain"]) < 0.1
+        assert names["loop_share"](names["regularised"]) > 0.3
+        assert min(names["plain_accuracy"], names["regularised_accuracy"]) > 0.95
 
 
 def test_there_are_blocks_to_run():
@@ -31,6 +49,51 @@ def test_there_are_blocks_to_run():
 
 
 def test_the_loss_of_your_own_has_ten_lines():
-    block = BLOCK.findall((ROOT / "docs" / "own_loss.md").read_text())[0]
+    block = BLOCK.findall((DOCS / "guides" / "own_loss.md").read_text())[0]
     definition = block[block.index("def gap_loss") : block.index("points = torch.randn")]
     assert len(definition.strip().splitlines()) <= 10
+
+
+def test_the_api_pages_list_every_public_name():
+    """Pages are generated from this list; that each has an example: test_public_api.py."""
+    listed = set(re.findall(r"^   ([A-Za-z_]+)$", (DOCS / "api" / "index.rst").read_text(), re.M))
+    assert listed == {
+        *topreg.__all__, *topreg.distributed.__all__, *interop.__all__, *plot.__all__
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("module", [topreg.distributed, interop, plot], ids=lambda m: m.__name__)
+def test_submodules_have_examples(module):
+    for name in module.__all__:
+        documented = inspect.getdoc(getattr(module, name))
+        assert doctest.DocTestParser().get_examples(documented), name
+
+
+@pytest.mark.parametrize("module", [topreg, topreg.distributed, interop, plot])
+def test_every_docstring_leads_to_the_glossary(module):
+    for name in set(module.__all__) - {"loss_terms"}:  # which draws any numbers
+        thing = getattr(module, name)
+        parts = [thing, *vars(thing).values()] if inspect.isclass(thing) else [thing]
+        texts = [str(part.__doc__) for part in parts if getattr(part, "__doc__", None)]
+        assert any(":term:" in text for text in texts), name
+
+
+def test_every_loss_can_be_cited():
+    named = set(" ".join(re.findall(r"topreg = \{(.*?)\}", BIBTEX, re.S)).split())
+    losses = set(topreg.losses.__all__) | set(topreg.features.__all__)
+    assert losses - named == {"HomologyTerms", "gram_matrix"}
+    assert named <= set(topreg.__all__)
+
+
+def test_the_readmes_figure_is_drawn_by_its_script(tmp_path, monkeypatch):
+    script = runpy.run_path(str(DOCS / "figures" / "overview.py"))
+    monkeypatch.setitem(script["main"].__globals__, "FOLDER", tmp_path)
+    script["main"]()
+    for name in ("overview-light.svg", "overview-dark.svg"):
+        assert (tmp_path / name).stat().st_size > 10_000
+        assert f"docs/_static/{name}" in PAGES[0].read_text()
+        assert (DOCS / "_static" / name).is_file()
+
+
+def test_the_version_to_cite():
+    assert f"version: {topreg.__version__}" in (ROOT / "CITATION.cff").read_text()

@@ -11,7 +11,7 @@ from topreg import _checks
 
 
 def most_persistent(diagram: Tensor, count: int, clouds: Tensor | None = None) -> Tensor:
-    r"""The pairs of largest persistence.
+    r"""The pairs of largest :term:`persistence`.
 
     .. math::
 
@@ -71,7 +71,7 @@ def most_persistent(diagram: Tensor, count: int, clouds: Tensor | None = None) -
 
 
 def persistence_between(diagram: Tensor, low: float, high: float = math.inf) -> Tensor:
-    r"""The pairs whose persistence lies in a band.
+    r"""The pairs whose :term:`persistence` lies in a band.
 
     .. math::
 
@@ -96,8 +96,9 @@ def persistence_between(diagram: Tensor, low: float, high: float = math.inf) -> 
         Constant. Time :math:`O(m)`.
 
     Source:
-        Common practice; a threshold on persistence removes what noise of half its size may cause
-        (Cohen-Steiner et al., Stability of persistence diagrams, 2007).
+        Common practice; a threshold on persistence removes what noise of half its size in the
+        filtration values may cause, or of a quarter in the points (Cohen-Steiner et al., Stability
+        of persistence diagrams, 2007).
 
     Example:
         >>> import torch

@@ -34,7 +34,7 @@ def balanced_backward(
         regularizer: The loss whose gradient is rescaled; a zero gradient adds nothing.
         parameters: Leaves whose ``.grad`` is added to. Those that neither loss reaches are left
             alone.
-        weight: :math:`\omega`, dimensionless.
+        weight: :math:`\omega` of the :term:`adaptive factor`, dimensionless.
         norm: ``"global"`` takes the norms over all parameters together, ``"per_parameter"`` over
             each one, ``"rowwise"`` over each row (last axis) of each one.
 
@@ -104,7 +104,7 @@ def balanced_linear_backward(
         inputs: Rows X of the batch, taken as constant.
         parameter: The matrix W, a leaf whose ``.grad`` is added to.
         outputs: Their images Y, from which both losses were computed.
-        weight: :math:`\omega`, dimensionless.
+        weight: :math:`\omega` of the :term:`adaptive factor`, dimensionless.
         norm: ``"rowwise"`` takes the norms over each row of W, ``"global"`` and ``"per_parameter"``
             over the whole.
 
@@ -185,7 +185,8 @@ def aggregated_backward(
 
     Note:
         One backward pass a loss through what they share. ``backward()`` is not needed beside it.
-        torchjd's own ``backward`` is cheaper for many losses.
+        torchjd's own ``backward`` is cheaper for many losses. The aggregator
+        ``lambda jacobian: weights @ jacobian`` gives each loss a :term:`constant factor`.
 
     Source:
         Quinton and Rey, Jacobian descent for multi-objective optimization, 2024 (torchjd).

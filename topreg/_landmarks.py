@@ -14,7 +14,7 @@ from topreg.metrics._on_device import power_of_two
 
 
 class Landmarks(NamedTuple):
-    """Some points of each cloud.
+    """Some points of each :term:`point cloud`.
 
     Args:
         indices: Their vertices, ascending, numbered cloud after cloud.
@@ -46,8 +46,9 @@ def farthest_point_sampling(
         l_{k+1} = \arg\max_i \min_{j \le k} d(x_i, x_{l_j}), \qquad
         r = \max_i \min_{j} d(x_i, x_{l_j})
 
-    The diagram of the landmarks lies within :math:`2 r` of that of the whole cloud, in bottleneck
-    distance, in every dimension, if d is a metric (the cosine distance is none).
+    The :term:`persistence diagram` of the landmarks lies within :math:`2 r` of that of the whole
+    cloud, in bottleneck distance, in every dimension, if d is a metric (the cosine distance is
+    none).
 
     Args:
         points: Point clouds.

@@ -24,8 +24,8 @@ class CrossBatchMemory:
         \mathrm{sg}(X_{t-B})_{\mathcal{C}}]
 
     with :math:`\mathcal{C}` the classes whose stored rows are taken and sg the stop of gradients.
-    Features, proxies and labels of one sample stay together. It works with any loss that takes one
-    row a sample.
+    Features, rows of a :term:`proxy space` and labels of one sample stay together. It works with
+    any loss that takes one row a sample.
 
     Args:
         batches: How many batches are kept, B.

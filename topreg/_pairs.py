@@ -19,16 +19,16 @@ _EDGES = ("birth_edges", "death_edges", "essential_edges")
 class PersistencePairs:
     r"""Edges that create and destroy the homology classes of one or several filtered clouds.
 
-    A class :math:`\mu` in dimension p is represented by the longest edge of the simplex that
-    creates it and the longest edge of the simplex that destroys it. In dimension 0 a vertex v
-    creates the class; it is written as the degenerate edge (v, v). Pairs are sorted by (cloud,
-    death weight, death i, death j).
+    A :term:`homology class` :math:`\mu` in dimension p is represented by its
+    :term:`persistence pair`: the longest edge of the simplex that creates it and the longest edge
+    of the simplex that destroys it. In dimension 0 a vertex v creates the class; it is written as
+    the degenerate edge (v, v). Pairs are sorted by (cloud, death weight, death i, death j).
 
     Args:
-        dimension: Homology dimension p.
-        birth_edges: Edges (i, j), i <= j, at which classes are born.
-        death_edges: Edges (i, j), i < j, at which they die.
-        essential_edges: Births of the classes that never die.
+        dimension: :term:`Homology dimension` p.
+        birth_edges: :term:`Birth edges <birth edge>` (i, j), i <= j.
+        death_edges: :term:`Death edges <death edge>` (i, j), i < j.
+        essential_edges: Birth edges of the :term:`essential classes <essential class>`.
         cloud_sizes: Vertices of each cloud; they are numbered cloud after cloud.
 
     Raises:

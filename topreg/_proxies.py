@@ -22,7 +22,7 @@ def exponential_affinity(points: Tensor, keys: Tensor, *, sharpness: float) -> T
         sharpness: :math:`\beta`, dimensionless.
 
     Returns:
-        Affinities, dimensionless; 1 where a point equals a key.
+        :term:`Affinities <affinity>`, dimensionless; 1 where a point equals a key.
 
     Raises:
         TypeError: If either is not a floating-point tensor, or dtypes differ.
@@ -56,7 +56,7 @@ def exponential_affinity(points: Tensor, keys: Tensor, *, sharpness: float) -> T
 
 
 class ExponentialAffinity(nn.Module):
-    """Module form of :func:`exponential_affinity`.
+    """Module form of :func:`exponential_affinity`, a :term:`proxy space`.
 
     Args:
         sharpness: As in the function.
@@ -95,7 +95,7 @@ def label_indicators(
         dtype: Floating-point type of the output, torch's default if left out.
 
     Returns:
-        1 where the labels are equal, else 0.
+        :term:`Label indicators <label indicator>`: 1 where the labels are equal, else 0.
 
     Raises:
         TypeError: If either is not a tensor of integers.
@@ -129,7 +129,7 @@ def label_indicators(
 
 
 class LabelIndicators(nn.Module):
-    """Module form of :func:`label_indicators`.
+    """Module form of :func:`label_indicators`, a :term:`proxy space`.
 
     Args:
         dtype: As in the function.

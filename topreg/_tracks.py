@@ -12,14 +12,14 @@ ORIENTATIONS = ("index", "aligned")
 
 
 def edge_vectors(points: Clouds, edges: Tensor) -> Tensor:
-    r"""Vectors from the first to the second end point of each edge.
+    r"""Vectors from the first to the second end point of each :term:`edge`.
 
     .. math::
 
         x_j - x_i
 
     Args:
-        points: Point cloud.
+        points: :term:`Point cloud`.
         edges: Edges (i, j); an edge (v, v) gives the zero vector.
 
     Returns:
@@ -54,13 +54,14 @@ def edge_vectors(points: Clouds, edges: Tensor) -> Tensor:
 def persistence_tracks(
     points: Clouds, pairs: PersistencePairs, orientation: str = "index"
 ) -> Tensor:
-    r"""Persistence tracks: death edge vector minus birth edge vector of each class.
+    r""":term:`Persistence tracks <persistence track>`: death edge vector minus birth edge vector.
 
     .. math::
 
         \mathrm{tra}_p(\mu, X) = (x_{j(\delta)} - x_{i(\delta)}) - (x_{j(\beta)} - x_{i(\beta)})
 
-    In dimension 0 the birth edge is (v, v), and the track is the death edge vector.
+    One for each class. In dimension 0 the :term:`birth edge` is (v, v), and the track is the
+    :term:`edge vector` of the :term:`death edge`.
 
     Args:
         points: Points of the pairs' vertices, in the filtered space or in any other.

@@ -40,7 +40,8 @@ def all_gather(x: Tensor, group: Group = None) -> Tensor:
     the parameters' gradients over the ranks and divide by W.
 
     Args:
-        x: Rows of this rank; ranks may have different numbers of rows, none too.
+        x: Rows of this rank, for instance of a :term:`point cloud`; ranks may have different
+            numbers of rows, none too.
         group: Process group; the default one if left out.
 
     Returns:
@@ -87,7 +88,7 @@ def minimum_spanning_tree(
     progress: Progress | None = None,
     check_values: bool = True,
 ) -> Tensor:
-    r"""Minimum spanning tree of the joined rows of all ranks, its distances shared out over them.
+    r""":term:`Minimum spanning tree` of all ranks' rows, its distances shared out over the ranks.
 
     .. math::
 

@@ -31,7 +31,7 @@ def to_persistence_information(
     """Pairs of one cloud as torch_topological's ``PersistenceInformation``.
 
     Args:
-        pairs: Persistence pairs of one cloud.
+        pairs: :term:`Persistence pairs <persistence pair>` of one cloud.
         points: The point cloud, or what the filtration filters.
         filtration: Measures births and deaths; :class:`~topreg.RipsFiltration` if left out.
 
@@ -87,7 +87,8 @@ def from_persistence_information(information: Any, vertices: int) -> Persistence
 
     Returns:
         The pairs, end points in order, in the order in which they were given. There are no
-        essential classes: torch_topological does not say which edges create them.
+        :term:`essential classes <essential class>`: torch_topological does not say which edges
+        create them.
 
     Raises:
         ValueError: If ``information`` has no dimension, its pairing has another shape, or a vertex
@@ -142,10 +143,10 @@ def numpy_diagram(
     *,
     essential: bool = True,
 ) -> NDArray[np.float64]:
-    """A diagram as GUDHI, persim and giotto-tda take it.
+    """A :term:`persistence diagram` as GUDHI, persim and giotto-tda take it.
 
     Args:
-        pairs: Persistence pairs.
+        pairs: :term:`Persistence pairs <persistence pair>`.
         points: The point clouds, or what the filtration filters.
         filtration: Measures births and deaths; :class:`~topreg.RipsFiltration` if left out.
         essential: Whether the essential classes follow, with infinite deaths.

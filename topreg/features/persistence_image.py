@@ -23,7 +23,7 @@ def persistence_image(
     resolution: tuple[int, int] = (20, 20),
     weight_power: float = 1.0,
 ) -> Tensor:
-    r"""A diagram as an image: Gaussians at (birth, persistence), summed.
+    r"""A :term:`persistence diagram` as an image: Gaussians at (birth, persistence), summed.
 
     .. math::
 
@@ -108,8 +108,8 @@ class PersistenceImage(nn.Module):
 
     Args:
         bandwidth: As in the function, and so the rest.
-        birth_range: First and last birth.
-        persistence_range: First and last persistence.
+        birth_range: First and last :term:`birth`.
+        persistence_range: First and last :term:`persistence`.
         resolution: Columns and rows.
         weight_power: Power of the persistence by which a class counts.
 

@@ -19,7 +19,7 @@ def persistence_landscape(
     count: int = 5,
     resolution: int = 100,
 ) -> Tensor:
-    r"""A diagram as functions: at each scale the largest heights of its tents.
+    r"""A :term:`persistence diagram` as functions: at each scale the largest heights of its tents.
 
     .. math::
 
@@ -86,7 +86,7 @@ class PersistenceLandscape(nn.Module):
     """Module form of :func:`persistence_landscape`.
 
     Args:
-        sample_range: As in the function.
+        sample_range: First and last :term:`filtration value`, as in the function.
         count: As in the function.
         resolution: As in the function.
 

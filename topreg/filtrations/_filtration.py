@@ -11,9 +11,10 @@ from topreg._pairs import PersistencePairs
 
 
 class Filtration(ABC):
-    """An order in which simplices appear, and the persistence pairs that follow from it.
+    """An order in which simplices appear, and the pairs that follow from it.
 
-    Subclasses say how points become filtration values. They are final: nothing derives from them.
+    Subclasses say how points become :term:`filtration values <filtration value>`, which give the
+    :term:`persistence pairs <persistence pair>`. They are final: nothing derives from them.
     """
 
     @abstractmethod

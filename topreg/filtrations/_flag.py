@@ -17,7 +17,7 @@ from topreg.persistence import pairs_of_edges
 
 @final
 class FlagFiltration(Filtration):
-    r"""Flag filtration of a weighted graph: simplices appear with their last edge.
+    r"""Flag filtration of a weighted graph: a :term:`simplex` appears with its last edge.
 
     .. math::
 
@@ -30,7 +30,7 @@ class FlagFiltration(Filtration):
     Args:
         edge_index: End points of the edges, each edge once, in either direction.
         num_vertices: Number of vertices, isolated ones included.
-        vertex_births: Filtration value at which each vertex appears; 0 if left out.
+        vertex_births: :term:`Filtration value` at which each vertex appears; 0 if left out.
 
     Raises:
         TypeError: If ``edge_index`` is not int64 or ``vertex_births`` are not floating point.

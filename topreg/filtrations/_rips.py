@@ -29,14 +29,14 @@ from topreg.persistence import (
 
 @final
 class RipsFiltration(Filtration):
-    r"""Vietoris-Rips filtration of point clouds: simplices appear at their longest edge.
+    r""":term:`Vietoris-Rips filtration` of point clouds: simplices appear at their longest edge.
 
     .. math::
 
         K_a(X) = \{\sigma \subset X : d(x_i, x_j) \le a \text{ for all } x_i, x_j \in \sigma\}
 
-    Edges are ordered by (weight, i, j), i < j, so that pairs are defined for every input, ties and
-    coincident points included.
+    Edges are ordered by (weight, i, j), i < j, so that :term:`persistence pairs <persistence pair>`
+    are defined for every input, :term:`ties <tie>` and coincident points included.
 
     Args:
         metric: ``"euclidean"``, ``"cosine"``, ``"manhattan"``, a callable

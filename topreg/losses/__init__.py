@@ -3,7 +3,11 @@
 from topreg.losses._grams import GramMatrices, gram_matrix
 from topreg.losses.connectivity_loss import ConnectivityLoss, connectivity_loss
 from topreg.losses.deviating_perturbation import DeviatingPerturbation, deviating_perturbation
-from topreg.losses.homology_consistency import HomologyConsistency, homology_consistency
+from topreg.losses.homology_consistency import (
+    HomologyConsistency,
+    HomologyTerms,
+    homology_consistency,
+)
 from topreg.losses.persistence_entropy import PersistenceEntropy, persistence_entropy
 from topreg.losses.rtd import RTD, rtd
 from topreg.losses.rtd_lite import RTDLite, rtd_lite
@@ -22,6 +26,7 @@ __all__ = [
     "DeviatingPerturbation",
     "GramMatrices",
     "HomologyConsistency",
+    "HomologyTerms",
     "PersistenceEntropy",
     "RTDLite",
     "SignatureLoss",

@@ -18,7 +18,7 @@ ROUNDING = 4  # machine epsilons of the sum of its entries below which a square 
 
 
 def gram_matrix(points: Clouds) -> Tensor:
-    r"""Inner products of the rows of a point cloud.
+    r"""Inner products of the rows of a :term:`point cloud`.
 
     .. math::
 
@@ -62,15 +62,15 @@ def gram_matrix(points: Clouds) -> Tensor:
 
 @dataclass(frozen=True, eq=False)
 class GramMatrices:
-    r"""Inner products within and between two views of the same vertices.
+    r"""Inner products within and between two views of the same :term:`vertices <vertex>`.
 
     .. math::
 
         S = X X^\top, \qquad C = X T^\top, \qquad R = T T^\top
 
-    Track coincidence and deviating perturbation depend on the views through these alone. Where rows
-    are long, or products with one view are sums (a one-hot row picks entries), they cost less than
-    tracks: see :meth:`~topreg.HomologyConsistency.of_grams`.
+    :term:`Track coincidence` and :term:`deviating perturbation` depend on the views through these
+    alone. Where rows are long, or products with one view are sums (a one-hot row picks entries),
+    they cost less than tracks: see :meth:`~topreg.HomologyConsistency.of_grams`.
 
     Args:
         source: Inner products S of the rows of the source.

@@ -27,9 +27,9 @@ def connectivity_loss(
 
         \frac{1}{|\Gamma_0|} \sum_{\mu \in \Gamma_0} |a_d - \eta|
 
-    It draws every point to the distance :math:`\eta` from its neighbours in the minimum spanning
-    tree, so that batches of one class come to lie densely. For one class at a time pass a list of
-    clouds, a cloud a class.
+    It draws every point to the distance :math:`\eta` from its neighbours in the
+    :term:`minimum spanning tree`, so that batches of one class come to lie densely. For one class
+    at a time pass a list of clouds, a cloud a class.
 
     Args:
         points: Point cloud, or what the filtration filters.
@@ -81,7 +81,7 @@ class ConnectivityLoss(nn.Module):
 
     Args:
         filtration: As in the function.
-        scale: As in the function.
+        scale: A :term:`filtration value`, as in the function.
         reduction: As in the function.
 
     Example:

@@ -185,7 +185,7 @@ class DeviatingPerturbation(nn.Module):
     """Module form of :func:`deviating_perturbation`, which finds the pairs when not given.
 
     Args:
-        filtration: Orders the edges; :class:`~topreg.RipsFiltration` if left out.
+        filtration: Orders the :term:`edges <edge>`; :class:`~topreg.RipsFiltration` if left out.
         related: As in the function.
         match_norms: As in the function.
         unrelated: As in the function.

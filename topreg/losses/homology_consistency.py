@@ -20,7 +20,25 @@ from topreg.losses.track_coincidence import coincidence_of_grams, coincidence_ov
 
 
 class HomologyTerms(NamedTuple):
-    """The parts of homology consistency, each a loss without its weight."""
+    """The parts of :term:`homology consistency`, each a loss without its weight.
+
+    Args:
+        track_coincidence: Sum over dimensions, equation 5.
+        deviating_perturbation: Of dimension 0, equation 6.
+
+    Shape:
+        - Both :math:`()`, or :math:`(b,)` with ``reduction="none"``.
+
+    Example:
+        >>> import torch
+        >>> from topreg import HomologyConsistency
+        >>> images = torch.tensor([[1.0, 0.0], [0.0, 1.0], [-3.0, 0.0]])
+        >>> terms = HomologyConsistency(perturbation_weight=2.0).terms(
+        ...     images, -images, torch.tensor([0, 1, 2])
+        ... )
+        >>> terms.track_coincidence
+        tensor(2.)
+    """
 
     track_coincidence: Tensor
     deviating_perturbation: Tensor
@@ -53,7 +71,7 @@ def homology_consistency(
         target: Point cloud in the second space.
         labels: Label of each vertex.
         pairs: :term:`Persistence pairs <persistence pair>` of each dimension, dimension 0 first.
-        perturbation_weight: :math:`\lambda`, dimensionless.
+        perturbation_weight: :term:`Perturbation weight` :math:`\lambda`, dimensionless.
         orientation: As in :func:`~topreg.track_coincidence`.
         undirected: As in :func:`~topreg.track_coincidence`.
         related: As in :func:`~topreg.deviating_perturbation`.
@@ -103,7 +121,7 @@ class HomologyConsistency(nn.Module):
 
     Args:
         filtration: Orders the edges; :class:`~topreg.RipsFiltration` if left out.
-        dimensions: Homology dimensions of the track coincidence, 0 first.
+        dimensions: Homology dimensions of the :term:`track coincidence`, 0 first.
         perturbation_weight: As in the function, and so the rest.
         orientation: As in the function; flips are decided in ``geometry``, else in ``source``.
         undirected: As in the function.

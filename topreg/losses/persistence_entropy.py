@@ -23,7 +23,7 @@ def persistence_entropy(
     dimensions: Sequence[int] = (0,),
     reduction: str = "mean",
 ) -> Tensor:
-    r"""How evenly the persistence of a cloud is spread over its classes.
+    r"""How evenly the :term:`persistence` of a cloud is spread over its classes.
 
     .. math::
 
@@ -88,7 +88,7 @@ class PersistenceEntropy(nn.Module):
 
     Args:
         filtration: As in the function.
-        dimensions: As in the function.
+        dimensions: :term:`Homology dimensions <homology dimension>`, as in the function.
         reduction: As in the function.
 
     Example:

@@ -26,7 +26,7 @@ def rtd(
     metric: Metric = "euclidean",
     reduction: str = "mean",
 ) -> Tensor:
-    r"""Total persistence of what one space has and its union with the other has not.
+    r"""Total :term:`persistence` of what one space has and its union with the other has not.
 
     .. math::
 
@@ -140,7 +140,7 @@ class RTD(nn.Module):
     """Module form of :func:`rtd`.
 
     Args:
-        dimensions: As in the function.
+        dimensions: :term:`Homology dimensions <homology dimension>`, as in the function.
         symmetric: As in the function.
         normalize: As in the function.
         power: As in the function.

@@ -29,11 +29,12 @@ def rtd_lite(
         \frac{1}{2} \bigl( w(A) + w(B) \bigr) - w(\min(A, B)), \qquad
         w(D) = \min_{T \text{ spans } V} \sum_{(i, j) \in T} D_{ij}
 
-    It is 0 where both spaces have the same components at every scale. Row i of ``source`` and row i
-    of ``target`` are the same vertex; widths may differ, scales should not: see ``normalize``.
+    w is the length of the :term:`minimum spanning tree`. The difference is 0 where both spaces have
+    the same components at every scale. Row i of ``source`` and row i of ``target`` are the same
+    vertex; widths may differ, scales should not: see ``normalize``.
 
     Args:
-        source: Point cloud with the distances A.
+        source: :term:`Point cloud` with the distances A.
         target: Point cloud with the distances B.
         symmetric: The mean of both directions as above; else :math:`w(A) - w(\min(A, B))`.
         normalize: Divide the distances of each cloud by the largest, which takes part in the
@@ -95,7 +96,7 @@ class RTDLite(nn.Module):
     Args:
         symmetric: As in the function.
         normalize: As in the function.
-        metric: As in the function.
+        metric: Of both :term:`point clouds <point cloud>`, as in the function.
         reduction: As in the function.
 
     Example:

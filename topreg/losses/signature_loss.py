@@ -118,7 +118,7 @@ class SignatureLoss(nn.Module):
     """Module form of :func:`signature_loss`.
 
     Args:
-        dimensions: As in the function.
+        dimensions: :term:`Homology dimensions <homology dimension>`, as in the function.
         symmetric: As in the function.
         normalize: As in the function.
         metric: As in the function.

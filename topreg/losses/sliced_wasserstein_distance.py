@@ -20,11 +20,11 @@ def sliced_wasserstein_distance(first: Tensor, second: Tensor, *, directions: in
         \mathrm{sort}\langle D' \cup \pi(D), \theta_k \rangle \bigr|_1
 
     :math:`\theta_k` are unit vectors at the angles :math:`-\pi/2 + k \pi / M`, and :math:`\pi`
-    takes a point to the nearest one on the diagonal. Essential classes (death infinite) are left
-    out.
+    takes a point to the nearest one on the diagonal.
+    :term:`Essential classes <essential class>` (death infinite) are left out.
 
     Args:
-        first: Births and deaths D.
+        first: :term:`Persistence diagram` D, births and deaths.
         second: Births and deaths D'.
         directions: M.
 
@@ -44,9 +44,9 @@ def sliced_wasserstein_distance(first: Tensor, second: Tensor, *, directions: in
 
     Source:
         Carriere et al., Sliced Wasserstein kernel for persistence diagrams, ICML 2017: their
-        mean over the circle, sampled evenly. persim's
-        ``sliced_wasserstein(M=)`` is the same; GUDHI's ``SlicedWassersteinDistance`` leaves out the
-        last direction and divides by :math:`M - 1`.
+        mean over the circle, sampled evenly. persim's ``sliced_wasserstein(M=)`` is the same where
+        no midpoint of birth and death is negative; GUDHI's ``SlicedWassersteinDistance`` leaves out
+        the last direction and divides by :math:`M - 1`.
 
     Example:
         >>> import torch
@@ -77,7 +77,7 @@ class SlicedWassersteinDistance(nn.Module):
     """Module form of :func:`sliced_wasserstein_distance`.
 
     Args:
-        directions: As in the function.
+        directions: Lines onto which a :term:`persistence diagram` is projected.
 
     Example:
         >>> import torch

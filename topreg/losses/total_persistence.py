@@ -26,7 +26,7 @@ def total_persistence(
     midpoint_power: float = 0.0,
     reduction: str = "mean",
 ) -> Tensor:
-    r"""Sum of powers of the persistences, weighted by powers of the midpoints.
+    r"""Sum of powers of the :term:`persistence`, weighted by powers of the midpoints.
 
     .. math::
 
@@ -97,7 +97,7 @@ class TotalPersistence(nn.Module):
 
     Args:
         filtration: As in the function.
-        dimensions: As in the function.
+        dimensions: :term:`Homology dimensions <homology dimension>`, as in the function.
         power: As in the function.
         midpoint_power: As in the function.
         reduction: As in the function.

@@ -196,7 +196,8 @@ class TrackCoincidence(nn.Module):
 
     Args:
         filtration: Orders the edges; :class:`~topreg.RipsFiltration` if left out.
-        dimensions: Homology dimensions whose losses are added, as in equation 7.
+        dimensions: :term:`Homology dimensions <homology dimension>` whose losses are added, as in
+            equation 7.
         orientation: As in the function; flips are decided in ``geometry``, else in ``source``.
         undirected: As in the function.
         reduction: As in the function.

@@ -32,7 +32,7 @@ def wasserstein_distance(
     infinite, with the gradient 0.
 
     Args:
-        first: Births and deaths D.
+        first: :term:`Persistence diagram` D, births and deaths.
         second: Births and deaths D'.
         order: q, at least 1 and finite.
         ground: p, the norm in the plane: 1, 2 or infinity.
@@ -155,7 +155,7 @@ class WassersteinDistance(nn.Module):
 
     Args:
         order: As in the function.
-        ground: As in the function.
+        ground: Norm in the plane of a :term:`persistence diagram`, as in the function.
 
     Example:
         >>> import torch

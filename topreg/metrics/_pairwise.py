@@ -17,7 +17,7 @@ from topreg.metrics._selection import (
 
 
 def pairwise_distances(x: Tensor, y: Tensor | None = None, metric: Metric = "euclidean") -> Tensor:
-    r"""Distances between the rows of one point cloud, or of two.
+    r"""Distances between the rows of one :term:`point cloud`, or of two.
 
     .. math::
 
@@ -35,8 +35,8 @@ def pairwise_distances(x: Tensor, y: Tensor | None = None, metric: Metric = "euc
             ``f(x, y) -> (len(x), len(y))``.
 
     Returns:
-        The distance matrix, in the units of the points (cosine: dimensionless), in at least
-        single precision.
+        The distance matrix, in the units of the points (the cosine has none), in at least single
+        precision.
 
     Raises:
         TypeError: If ``x`` or ``y`` is not a floating-point tensor, or their dtypes differ.

@@ -14,7 +14,7 @@ from topreg.persistence._weights import checked_weights
 
 
 def minimum_spanning_tree(distances: Tensor | Sequence[Tensor]) -> Tensor | list[Tensor]:
-    r"""Minimum spanning tree of a complete graph given by its distance matrix.
+    r""":term:`Minimum spanning tree` of a complete graph given by its distance matrix.
 
     .. math::
 

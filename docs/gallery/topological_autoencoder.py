@@ -1,0 +1,180 @@
+"""
+A topological autoencoder
+=========================
+
+An autoencoder squeezes images of digits into a code of two numbers. With and without the signature
+loss between inputs and codes (Moor et al., Topological autoencoders, ICML 2020), and beside PCA:
+does the term keep the shape of the data?
+"""
+
+import statistics
+
+import matplotlib.pyplot as plt
+import torch
+from sklearn.decomposition import PCA
+from sklearn.manifold import trustworthiness
+from torch import Tensor, nn
+
+from _data import Table, difference, digits, mean_and_spread, show
+from _style import COLOURS, WIDTH, by_seed, use_style
+from topreg import SignatureLoss, pairwise_distances, plot
+
+# sphinx_gallery_thumbnail_number = 2
+
+SEEDS = 5
+EPOCHS = 40
+WEIGHTS = (0.0, 0.1, 1.0)
+NEIGHBOURS = 10
+
+use_style()
+torch.set_flush_denormal(True)
+torch.set_num_threads(1)  # such small networks gain nothing from more
+
+# %%
+# The loss
+# --------
+# The edges that carry the connectivity of the inputs (their minimum spanning tree) should be as long
+# between the codes, and those of the codes as long between the inputs; lengths are parts of the
+# largest distance in the batch.
+
+signature = SignatureLoss(normalize=True)
+
+
+class Autoencoder(nn.Module):
+    """64 pixels, a code of two numbers, 64 pixels."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.encode = nn.Sequential(nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 2))
+        self.decode = nn.Sequential(nn.Linear(2, 64), nn.ReLU(), nn.Linear(64, 64))
+
+
+# %%
+# Training
+# --------
+# All images, in batches of 128.
+
+images, labels = digits()
+
+
+def train(weight: float, seed: int) -> tuple[Tensor, dict[str, list[float]]]:
+    """Codes of all images after training, and both terms by epoch."""
+    torch.manual_seed(seed)
+    model = Autoencoder()
+    optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)
+    terms: dict[str, list[float]] = {"reconstruction": [], "signature": []}
+    for _ in range(EPOCHS):
+        values = []
+        for batch in images[torch.randperm(len(images))].split(128):
+            codes = model.encode(batch)
+            loss = nn.functional.mse_loss(model.decode(codes), batch)
+            values.append((loss.item(), 0.0))
+            if weight:
+                term = signature(batch, codes) / len(batch)
+                values[-1] = (loss.item(), term.item())
+                loss = loss + weight * term
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+        for name, mean in zip(
+            terms, map(statistics.mean, zip(*values, strict=True)), strict=True
+        ):
+            terms[name].append(mean)
+    with torch.no_grad():
+        return model.encode(images), terms
+
+
+trained = {
+    weight: [train(weight, seed) for seed in range(SEEDS)] for weight in WEIGHTS
+}
+
+# %%
+# Means over the batches of an epoch, first seed.
+
+curves = {
+    f"{name}, weight {weight:g}": values
+    for weight in WEIGHTS
+    for name, values in trained[weight][0][1].items()
+    if weight or name == "reconstruction"
+}
+ax = plot.loss_terms(curves)
+ax.legend(bbox_to_anchor=(1.02, 1), loc="upper left")
+ax.set(xlabel="epoch", ylabel="loss")
+plt.show()
+
+# %%
+# The codes
+# ---------
+# First seed, coloured by digit. The networks have not seen the digits' names.
+
+pca = torch.from_numpy(PCA(2).fit_transform(images.numpy())).float()
+planes = {"PCA": pca} | {
+    f"autoencoder, weight {weight:g}": trained[weight][0][0] for weight in WEIGHTS
+}
+figure, axes = plt.subplots(2, 2, figsize=(WIDTH, 6.8))
+for ax, (name, codes) in zip(axes.flat, planes.items(), strict=True):
+    for digit, colour in enumerate(COLOURS):
+        some = codes[labels == digit]
+        ax.scatter(*some.T, s=5, linewidths=0, color=colour, label=digit)
+    ax.set(title=name, aspect="equal", adjustable="datalim", xticks=[], yticks=[])
+names = axes.flat[0].get_legend_handles_labels()
+figure.legend(*names, loc="outside lower center", ncols=10, markerscale=3)
+plt.show()
+
+# %%
+# How good they are
+# -----------------
+# Trustworthiness and continuity (10 neighbours) are better when larger: they ask whether neighbours
+# in the code are neighbours in the data, and the other way round. The error of distances, as parts
+# of the largest, is better when smaller.
+
+
+def quality(codes: Tensor) -> dict[str, float]:
+    """Trustworthiness, continuity, and how far distances are off."""
+    one, other = (pairwise_distances(points) for points in (images, codes))
+    gaps = one / one.max() - other / other.max()
+    return {
+        "trustworthiness": trustworthiness(images, codes, n_neighbors=NEIGHBOURS),
+        "continuity": trustworthiness(codes, images, n_neighbors=NEIGHBOURS),
+        "distance RMSE": float(gaps.square().mean().sqrt()),
+    }
+
+
+measured = {w: [quality(codes) for codes, _ in runs] for w, runs in trained.items()}
+by_measure = {
+    name: {weight: [run[name] for run in runs] for weight, runs in measured.items()}
+    for name in measured[0.0][0]
+}
+of_pca = quality(pca)
+
+# %%
+# Means and standard deviations over the seeds; differences to weight 0 are paired by seed, with
+# 95-percent intervals.
+
+rows = [["PCA", *(f"{value:.3f}" for value in of_pca.values())]]
+for weight in WEIGHTS:
+    found = [values[weight] for values in by_measure.values()]
+    plain = [values[0.0] for values in by_measure.values()]
+    rows.append([f"weight {weight:g}", *map(mean_and_spread, found)])
+    if weight:
+        rows.append(["difference", *map(difference, found, plain)])
+show(Table(["codes", *by_measure], rows))
+
+# %%
+# A dot is a seed, a bar a mean, the dashed line PCA.
+
+figure, axes = plt.subplots(1, 3)
+for ax, (name, values) in zip(axes, by_measure.items(), strict=True):
+    by_seed(ax, values, None)
+    ax.axhline(of_pca[name], color="C4", linestyle="--", linewidth=1)
+    better = "smaller" if name == "distance RMSE" else "larger"
+    ax.set_title(f"{name}\n({better} is better)")
+plt.show()
+
+# %%
+# What it shows
+# -------------
+# With the small weight distances are kept better, and neighbourhoods a little worse than without the
+# term, though on average better than by PCA. With the large one distances gain little more, and
+# neighbourhoods are the worst of all. The term keeps the scale of the data, not who is whose
+# neighbour: if neighbours are what a code is for, leave it out.
