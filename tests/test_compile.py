@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from asserts import compiles_searches
 from strategies import gaussian
 from torch.testing import assert_close
 
@@ -65,6 +66,7 @@ SELECTIONS = {
 
 @pytest.mark.parametrize("filtration", SELECTIONS.values(), ids=SELECTIONS)
 @pytest.mark.parametrize("dimensions", [(0,), (0, 1)])
+@compiles_searches
 def test_selection_and_loss_compile_without_a_graph_break(filtration, dimensions):
     if max(dimensions) and filtration.engine != "auto":
         filtration = RipsFiltration(engine="annotations")

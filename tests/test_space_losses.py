@@ -5,7 +5,7 @@ import warnings
 
 import pytest
 import torch
-from asserts import gradients_are_right, harmless, refused, repr_round_trips
+from asserts import compiles_searches, gradients_are_right, harmless, refused, repr_round_trips
 from hypothesis import given
 from hypothesis import strategies as st
 from oracles import kruskal, ordered_edges, reduction
@@ -303,6 +303,7 @@ def test_bad_values_are_refused_where_pairs_are_found(function, value):
         function(y, y, metric=lambda a, b: a[:, 0])
 
 
+@compiles_searches
 @pytest.mark.parametrize("function", [signature_loss, rtd_lite, rtd])
 @normalized
 def test_they_compile_without_a_graph_break(function, normalize):

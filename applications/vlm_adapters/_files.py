@@ -15,6 +15,8 @@ from torch import Tensor
 
 from ._optional import require
 
+PIECE = 1 << 20  # bytes of a file hashed at a time
+
 
 @contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
@@ -121,6 +123,22 @@ def read_json(path: Path) -> Any:
         raise ValueError(
             f"`{path}` should be JSON. Got: {error}. Remove it to have it made anew."
         ) from None
+
+
+def file_sha256(path: Path) -> str:
+    """SHA-256 of a file's content, in hexadecimal digits.
+
+    Args:
+        path: The file, read piece by piece.
+
+    Returns:
+        64 digits.
+    """
+    digest = hashlib.sha256()
+    with path.open("rb") as stream:
+        while block := stream.read(PIECE):
+            digest.update(block)
+    return digest.hexdigest()
 
 
 def json_hash(content: Any) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -60,26 +61,12 @@ def load_checkpoint(
     Raises:
         ValueError: If the file is damaged, or of another run.
     """
-    trained, optimizer = training.trained, training.optimizer
     metadata, tensors = read_tensors(file)
     try:
         content = json.loads(metadata[KEY])
         same = content["identity"] == identity
         if same:
-            trained.adapter.load_state_dict(_below(tensors, "adapter"))
-            state: dict[int, dict[str, torch.Tensor]] = {}
-            for name, tensor in _below(tensors, "optimizer").items():
-                number, key = name.split(".", 1)
-                state.setdefault(int(number), {})[key] = tensor
-            if len(state) != sum(len(group["params"]) for group in optimizer.param_groups):
-                raise KeyError("optimizer")
-            optimizer.load_state_dict(optimizer.state_dict() | {"state": state})
-            training.generator.set_state(tensors["generator"])
-            trained.log = [Epoch(*entry) for entry in content["log"]]
-            for name in BEST:
-                if name in content:
-                    epoch, reached = content[name]
-                    setattr(trained, name, Best(epoch, reached, _below(tensors, name)))
+            _restore(training, content, tensors)
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
         raise ValueError(
             f"`{file}` should be a checkpoint of a training. Got {type(error).__name__}: {error}. "
@@ -106,7 +93,28 @@ def training_identity(task: Task, method: Method, *more: object) -> str:
     return json_hash([asdict(method), task.hashes, task.shots, task.seed, task.logit_scale, more])
 
 
-def _below(tensors: dict[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:
+def _restore(
+    training: Training, content: Mapping[str, Any], tensors: Mapping[str, torch.Tensor]
+) -> None:
+    """Put what a file holds into a training; whatever it lacks raises."""
+    trained, optimizer = training.trained, training.optimizer
+    trained.adapter.load_state_dict(_below(tensors, "adapter"))
+    state: dict[int, dict[str, torch.Tensor]] = {}
+    for name, tensor in _below(tensors, "optimizer").items():
+        number, key = name.split(".", 1)
+        state.setdefault(int(number), {})[key] = tensor
+    if len(state) != sum(len(group["params"]) for group in optimizer.param_groups):
+        raise KeyError("optimizer")
+    optimizer.load_state_dict(optimizer.state_dict() | {"state": state})
+    training.generator.set_state(tensors["generator"])
+    trained.log = [Epoch(*entry) for entry in content["log"]]
+    for name in BEST:
+        if name in content:
+            epoch, reached = content[name]
+            setattr(trained, name, Best(epoch, reached, _below(tensors, name)))
+
+
+def _below(tensors: Mapping[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:
     """The tensors whose names begin with a prefix, without it."""
     head = f"{prefix}."
     return {n.removeprefix(head): t for n, t in tensors.items() if n.startswith(head)}

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 from .options import Method, one_of
+from .preset_names import PRESETS
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -19,23 +20,6 @@ else:
     import tomli as tomllib
 
 T = TypeVar("T")
-PRESETS = (
-    "zero_shot", "zero_shot_star", "linear_probe", "clip_adapter", "hc_clip_adapter",
-    "taskres", "taskres_official", "hc_tr", "hc_tr_paper", "taskres_star", "hc_tr_star",
-    "tip_adapter", "tip_adapter_f", "hc_taf", "hc_taf_paper", "hc_taf_released",
-    "tip_adapter_f_star", "hc_taf_star",
-    "hc_tr_off", "hc_tr_tc", "hc_tr_dp", "hc_tr_p1",
-    "hc_taf_off", "hc_taf_tc", "hc_taf_dp", "hc_taf_p1",
-)  # fmt: skip
-BASELINES = {
-    "hc_clip_adapter": "clip_adapter",
-    "hc_tr": "taskres", "hc_tr_paper": "taskres", "hc_tr_star": "taskres_star",
-    "hc_tr_off": "hc_tr", "hc_tr_tc": "hc_tr", "hc_tr_dp": "hc_tr", "hc_tr_p1": "hc_tr",
-    "hc_taf": "tip_adapter_f", "hc_taf_paper": "tip_adapter_f", "hc_taf_released": "tip_adapter_f",
-    "hc_taf_star": "tip_adapter_f_star",
-    "hc_taf_off": "hc_taf", "hc_taf_tc": "hc_taf", "hc_taf_dp": "hc_taf", "hc_taf_p1": "hc_taf",
-}  # fmt: skip
-"""What each form is compared with: the method without the constraint; ablations, the whole one."""
 DATASETS = "datasets.toml"
 
 
@@ -202,7 +186,7 @@ def build(kind: type[T], table: Mapping[str, Any], where: str) -> T:
     for key in table:
         if key not in fields:
             raise ValueError(
-                f"`{where}.{key}` should be a known key. Known are: {', '.join(fields)}."
+                f"`{where}.{key}` should be a known key: {', '.join(fields)}. Got another."
             )
     for name, field in fields.items():
         required = field.default is dataclasses.MISSING is field.default_factory

@@ -34,7 +34,7 @@ def accuracy(adapter: Adapter, features: Tensor, labels: Tensor) -> float:
 
 
 @torch.no_grad()
-def search(adapter: TipAdapter, features: Tensor, labels: Tensor) -> tuple[float, float]:
+def search_factors(adapter: TipAdapter, features: Tensor, labels: Tensor) -> tuple[float, float]:
     """The sharpness and cache weight with the best accuracy; the first of equals.
 
     Args:
@@ -113,6 +113,6 @@ def _add_search(
 ) -> None:
     """Search a cache model's factors on some images; accuracy on the test images."""
     if isinstance(adapter, TipAdapter):
-        factors = search(adapter, *images)
+        factors = search_factors(adapter, *images)
         found.factors[protocol] = factors
         found.accuracies[protocol] = accuracy(adapter.with_factors(*factors), *test)

@@ -5,76 +5,22 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from ._files import json_hash
 from .adapters import ADAPTERS, Adapter, TipAdapter
 from .evaluation import evaluate
 from .options import Method
 from .parallel import run_all
+from .run_files import CHECKPOINT, finished_run, write_run
+from .runs import Run
 from .tasks import TaskSource
 from .text_projection import check_checkpoints, checkpoint_sha256
 from .training import epochs_of, train
 from .training_state import Trained
-
-
-@dataclass(frozen=True)
-class Run:
-    """One training and its test accuracies.
-
-    Attributes:
-        method: Title of the method.
-        preset: Name of its preset.
-        dataset: Name of the data set.
-        backbone: Name of the backbone.
-        data: What a step saw of the training images: ``"cached"`` or ``"online"`` views.
-        shots: Training images a class.
-        seed: Seed of sample, batches and views.
-        headline: Protocol whose number the tables show.
-        accuracies: Test accuracy in per cent under each protocol.
-        factors: Sharpness and cache weight that searches chose, by protocol.
-        hashes: Of the split and of the index lists of training and validation images.
-        weights: Hashes of the backbone's weights.
-        identity: Hash of everything that the run depends on.
-        config: The method's options.
-        log: Means of each epoch.
-        best_epoch: The epoch of ``best_val``.
-        seconds: Wall time.
-    """
-
-    method: str
-    preset: str
-    dataset: str
-    backbone: str
-    data: str
-    shots: int
-    seed: int
-    headline: str
-    accuracies: dict[str, float]
-    factors: dict[str, tuple[float, float]] = field(default_factory=dict)
-    hashes: dict[str, str] = field(default_factory=dict)
-    weights: dict[str, str] = field(default_factory=dict)
-    identity: str = ""
-    config: dict[str, Any] = field(default_factory=dict)
-    log: list[dict[str, float]] = field(default_factory=list)
-    best_epoch: int | None = None
-    seconds: float = 0.0
-
-    @property
-    def accuracy(self) -> float:
-        """Test accuracy in per cent under the headline protocol."""
-        return self.accuracies[self.headline]
-
-    def under(self, protocol: str) -> Run:
-        """The same run with another headline, where it has that protocol."""
-        return replace(self, headline=protocol) if protocol in self.accuracies else self
-
-    def as_record(self) -> dict[str, Any]:
-        """Everything, as JSON takes it."""
-        return asdict(self)
 
 
 class Job(NamedTuple):
@@ -185,8 +131,6 @@ def run_jobs(
         ValueError: If a folder holds a result with other settings, or a damaged one.
         RuntimeError: If some of several runs failed; the others are done all the same.
     """
-    from .results.run_files import finished_run
-
     runs: dict[int, Run] = {}
     for place, job in enumerate(jobs):
         done = job.folder and finished_run(job.folder, job.identity(source))
@@ -233,11 +177,9 @@ def run_job(source: TaskSource, job: Job) -> Run:
     Returns:
         The run.
     """
-    from .results.run_files import write_run
-
     start = time.perf_counter()
     task = source.task(job.shots, job.seed)
-    checkpoint = job.folder and job.folder / "checkpoint.safetensors"
+    checkpoint = job.folder and job.folder / CHECKPOINT
     identity = job.identity(source)
     trained = train(
         task, job.method, checkpoint=checkpoint, identity=identity, follow_test=job.every

@@ -10,6 +10,7 @@ from ._files import read_json
 from ._optional import require
 from .backbones import load_backbone
 from .data import DATASETS, ImageDataset, image_folder, open_dataset, split_dataset
+from .data.image_folder import DEFAULT_TEMPLATES
 from .features import ranks
 from .features.extract import Progress
 from .features.store import FeatureStore
@@ -63,7 +64,7 @@ class ImageInputs:
     root: Path | None = None
     images: Path | None = None
     split: Path | None = None
-    templates: tuple[str, ...] = ("a photo of a {}.",)
+    templates: tuple[str, ...] = DEFAULT_TEMPLATES
 
     @property
     def name(self) -> str:
@@ -116,7 +117,6 @@ class FeatureInputs:
         store: Folder of the feature store.
         views: Augmented views of each training image.
         scale: Least and greatest share of the area that a view keeps.
-        view_seed: Seed of the views.
         online: Whether training images are read, augmented and encoded at every step.
         batch_size: Views per call of the encoder.
         workers: Threads that read images.
@@ -129,7 +129,6 @@ class FeatureInputs:
     store: Path = Path("features")
     views: int = 10
     scale: tuple[float, float] = (0.5, 1.0)
-    view_seed: int = 1
     online: bool = False
     batch_size: int = 64
     workers: int = 2
@@ -138,7 +137,7 @@ class FeatureInputs:
     @property
     def augmentation(self) -> Augmentation:
         """Views of the training images."""
-        return Augmentation(self.views, self.scale, self.view_seed)
+        return Augmentation(self.views, self.scale)
 
     @property
     def name(self) -> str:

@@ -37,6 +37,15 @@ def _at_least_1(options: object, section: str, names: Sequence[str]) -> None:
             )
 
 
+def _not_negative(options: object, section: str, names: Sequence[str]) -> None:
+    """Refuse factors below 0."""
+    for name in names:
+        if not getattr(options, name) >= 0:
+            raise ValueError(
+                f"`{section}.{name}` should be 0 or more. Got {getattr(options, name)}."
+            )
+
+
 @dataclass(frozen=True)
 class AdapterOptions:
     """Which adapter, and its fixed factors.
@@ -67,6 +76,8 @@ class AdapterOptions:
         """Refuse unknown choices."""
         one_of("adapter.kind", self.kind, ADAPTER_KINDS)
         one_of("adapter.normalize", self.normalize, ("both", "image"))
+        searched = ("search_sharpness", "search_cache_weight")
+        _not_negative(self, "adapter", ("cache_weight", "sharpness", *searched))
 
 
 @dataclass(frozen=True)
@@ -96,6 +107,7 @@ class TextOptions:
         one_of("text.projection", self.projection, ("frozen", "tuned"))
         one_of("text.underscores", self.underscores, ("replaced", "kept"))
         _at_least_1(self, "text", ("epochs", "batch_size"))
+        _not_negative(self, "text", ("learning_rate",))
 
 
 @dataclass(frozen=True)
@@ -132,6 +144,8 @@ class TrainingOptions:
         one_of("training.optimizer", self.optimizer, ("adam", "adamw"))
         one_of("training.schedule", self.schedule, ("epoch_cosine", "step_cosine"))
         _at_least_1(self, "training", ("epochs", "epochs_from_8_shots", "batch_size"))
+        rates = ("learning_rate", "warmup_learning_rate")
+        _not_negative(self, "training", (*rates, "weight_decay", "eps"))
 
 
 @dataclass(frozen=True)
@@ -189,9 +203,11 @@ class ConstraintOptions:
         one_of("constraint.memory_classes", self.memory_classes, ("current", "all"))
         one_of("constraint.memory_pairs", self.memory_pairs, ("keep", "drop"))
         one_of("constraint.distance_dtype", self.distance_dtype, ("float32", "float16"))
-        if self.dimensions[:1] != (0,):
+        _not_negative(self, "constraint", ("weight", "coincidence_weight", "perturbation_weight"))
+        if self.dimensions[:1] != (0,) or len(set(self.dimensions)) < len(self.dimensions):
             raise ValueError(
-                f"`constraint.dimensions` should begin with 0. Got {list(self.dimensions)}."
+                "`constraint.dimensions` should begin with 0 and hold each once. "
+                f"Got {list(self.dimensions)}."
             )
         if self.memory_batches < 0:
             raise ValueError(

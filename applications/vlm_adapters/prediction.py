@@ -11,7 +11,7 @@ from torch.nn.functional import normalize
 
 from .backbones.base import Backbone, check_weights
 from .features.extract import extract_features
-from .results.run_files import SavedRun
+from .run_files import SavedRun
 
 
 class Prediction(NamedTuple):

@@ -12,6 +12,7 @@ __all__ = [
     "TEMPLATES",
     "check_templates",
     "normalized_mean",
+    "prompts",
     "raw_mean",
 ]
 

@@ -114,6 +114,13 @@ class Search:
         """Shots and seed of each task."""
         return [(shots, seed) for shots in self.shots for seed in self.seeds]
 
+    def also(self) -> dict[str, list[str]]:
+        """Presets that take the values of a baseline too, by baseline."""
+        found: dict[str, list[str]] = {}
+        for plan in self.plans:
+            found.setdefault(plan.baseline, []).extend(plan.also)
+        return found
+
     def trials(self) -> int:
         """Number of settings that the search tries."""
         return sum(plan.trials() for plan in self.plans)

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from .config import BASELINES, lineage, load_methods
-from .experiments import Job, Run, plan_jobs, run_jobs
+from .config import lineage, load_methods
+from .experiments import Job, plan_jobs, run_jobs
 from .inputs import FeatureInputs, OpenSource
 from .options import Method
+from .runs import Run
 from .tasks import TaskSource
 
-__all__ = ["Sweep", "pairs_of"]
+__all__ = ["Sweep"]
 
 
 @dataclass(frozen=True)
@@ -128,16 +129,3 @@ class Sweep:
             ValueError: If a folder holds a result of other settings.
         """
         return run_jobs(source, self.jobs(), processes=processes, threads=threads, on_run=on_run)
-
-
-def pairs_of(presets: Iterable[str]) -> dict[str, str]:
-    """The baseline of each constrained preset, where both are there.
-
-    Args:
-        presets: Names of presets.
-
-    Returns:
-        Baselines by preset.
-    """
-    there = set(presets)
-    return {form: plain for form, plain in BASELINES.items() if {form, plain} <= there}

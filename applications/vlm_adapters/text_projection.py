@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Sequence
 from dataclasses import replace
@@ -12,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy, normalize
 
+from ._files import file_sha256
 from .options import TextOptions
 from .tasks import Task
 
@@ -42,11 +42,11 @@ def with_texts(task: Task, options: TextOptions) -> Task:
     if options.projection == "frozen":
         return task
     file = checkpoint_of(options, task.shots)
-    weight = tune(task, options) if file is None else read_weight(file)
+    weight = tune_projection(task, options) if file is None else read_weight(file)
     return replace(task, texts=task.texts.projected(weight))
 
 
-def tune(task: Task, options: TextOptions) -> Tensor:
+def tune_projection(task: Task, options: TextOptions) -> Tensor:
     """Train the weight of the text projection by cross-entropy; everything else is frozen.
 
     Args:
@@ -108,7 +108,7 @@ def checkpoint_sha256(options: TextOptions, shots: int) -> str:
         FileNotFoundError: If there is no such file.
     """
     file = checkpoint_of(options, shots)
-    return "" if file is None else hashlib.sha256(_checked(file).read_bytes()).hexdigest()
+    return "" if file is None else file_sha256(_checked(file))
 
 
 def check_checkpoints(preset: str, options: TextOptions, shots: Sequence[int]) -> None:

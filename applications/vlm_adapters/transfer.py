@@ -12,8 +12,8 @@ from torch.nn.functional import normalize
 
 from .backbones.base import check_weights
 from .evaluation import accuracy
-from .experiments import Run
-from .results.run_files import SavedRun
+from .run_files import SavedRun
+from .runs import Run
 from .sources import Extraction
 
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from .config import override_tables
-from .tuning import Trial, best
+from .trials import Trial, best
 
 
 def tuned_values(

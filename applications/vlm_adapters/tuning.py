@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from importlib.metadata import version
-from pathlib import Path
 
 import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from ._files import json_hash, read_json, write_json
+from ._files import json_hash
 from .adapters import Adapter, TipAdapter
-from .config import build
-from .evaluation import accuracy
-from .evaluation import search as search_factors
+from .evaluation import accuracy, search_factors
 from .options import PROTOCOLS, Method
 from .parallel import run_all
 from .search_plans import Plan, Search, Values, changed, grid
@@ -24,32 +21,10 @@ from .tasks import Task, TaskSource
 from .text_projection import check_checkpoints, checkpoint_sha256
 from .training import Diverged, train
 from .training_state import Trained
+from .trials import Trial, best
 
 LAST, BEST, SEARCHED = PROTOCOLS
-
-
 WORST = 1e30  # cross-entropy of a training that diverged: JSON has no infinity
-
-
-@dataclass(frozen=True)
-class Trial:
-    """One point of a grid and its validation results, means over tasks.
-
-    Attributes:
-        preset: What was tried.
-        stage: Of the plan.
-        values: By ``section.key``.
-        accuracy: In per cent; 0 if a training diverged.
-        cross_entropy: 1e30 if a training diverged.
-        identity: Hash of everything that the results depend on.
-    """
-
-    preset: str
-    stage: str
-    values: Values
-    accuracy: float
-    cross_entropy: float
-    identity: str = ""
 
 
 def tune(
@@ -72,7 +47,7 @@ def tune(
         on_trial: Called after each trial with all that the search has.
 
     Returns:
-        All trials, in order; :func:`best` picks from them.
+        All trials, in order; :func:`vlm_adapters.trials.best` picks from them.
 
     Raises:
         FileNotFoundError: If a checkpoint of texts is missing.
@@ -158,51 +133,6 @@ def _identity_of_tasks(source: TaskSource, draws: Sequence[tuple[int, int]]) -> 
     """Hash of what all trials on some tasks depend on."""
     versions = [version(name) for name in ("topreg", "torch")]
     return json_hash([draws, [source.identity(*draw) for draw in draws], versions])
-
-
-def best(trials: Sequence[Trial]) -> Trial:
-    """Highest accuracy; of equals the lowest cross-entropy.
-
-    Args:
-        trials: Trials of one preset.
-
-    Returns:
-        The best of them.
-    """
-    return max(trials, key=lambda trial: (trial.accuracy, -trial.cross_entropy))
-
-
-def read_trials(file: Path) -> list[Trial]:
-    """The trials of a file, of whatever searches.
-
-    Args:
-        file: From :func:`write_trials`.
-
-    Returns:
-        The trials; none if there is no such file.
-
-    Raises:
-        ValueError: If it is damaged.
-    """
-    if not file.is_file():
-        return []
-    content = read_json(file)
-    if not isinstance(content, list) or not all(isinstance(trial, dict) for trial in content):
-        raise ValueError(f"`{file}` should hold trials. Got another document. Move it away.")
-    return [build(Trial, trial, str(file)) for trial in content]
-
-
-def write_trials(file: Path, found: Sequence[Trial], known: Sequence[Trial]) -> None:
-    """Keep the trials of a search, and behind them those that were known.
-
-    Args:
-        file: Where to.
-        found: What the search has.
-        known: What the file had before.
-    """
-    there = {trial.identity for trial in found}
-    others = [trial for trial in known if trial.identity not in there]
-    write_json(file, [asdict(trial) for trial in (*found, *others)])
 
 
 _tasks: dict[str, list[Task]] = {}

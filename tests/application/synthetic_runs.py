@@ -4,7 +4,7 @@ from dataclasses import asdict
 from functools import lru_cache
 
 from vlm_adapters.config import load_methods
-from vlm_adapters.experiments import Run
+from vlm_adapters.runs import Run
 
 RN50 = "open_clip/RN50/openai"
 

@@ -124,7 +124,7 @@ def test_shipped_bundle_and_tuned_values(tmp_path):
         (["--seeds", "1,1"], "`--seeds` should be a comma list of distinct positive numbers"),
         (
             ["--set", "taskres.training.learning_rat=1"],
-            "should be a known key. Known are: optimizer",
+            "should be a known key: optimizer",
         ),
         (["--set", "taskres.training.epochs=soon"], "should be of type int. Got 'soon'"),
         (["--set", "taskres.protocol=best"], "`protocol` should be one of"),

@@ -5,9 +5,10 @@ import re
 
 import pytest
 from vlm_adapters.adapters import ADAPTERS
-from vlm_adapters.config import BASELINES, PRESETS, build, lineage, load_methods, read_toml
+from vlm_adapters.config import build, lineage, load_methods, read_toml
 from vlm_adapters.data import DATASETS
 from vlm_adapters.options import PROTOCOLS, TRAINED_KINDS, AdapterOptions, Method
+from vlm_adapters.preset_names import BASELINES, PRESETS
 
 NAMES = ("zero_shot", "taskres", "hc_tr", "tip_adapter_f", "hc_taf")
 
@@ -118,9 +119,9 @@ def test_bad_overrides(override, text):
         ("taskres.constraint.distance_dtype=half", "`constraint.distance_dtype` should be one of"),
         (
             "taskres.constraint.dimensions=[1]",
-            "`constraint.dimensions` should begin with 0. Got [1]",
+            "`constraint.dimensions` should begin with 0 and hold each once. Got [1]",
         ),
-        ("taskres.constraint.dimensions=[]", "`constraint.dimensions` should begin with 0. Got []"),
+        ("taskres.constraint.dimensions=[]", "`constraint.dimensions` should begin with 0 and hold each once. Got []"),
         ("taskres.constraint.dimensions=[0.0]", "constraint.dimensions` should be of type tuple."),
         ("taskres.adapter.normalize=text", '`adapter.normalize` should be one of "both", "image"'),
         ("taskres.text.projection=trained", '`text.projection` should be one of "frozen", "tuned"'),
@@ -128,6 +129,12 @@ def test_bad_overrides(override, text):
         ("taskres.text.epochs=0", "`text.epochs` should be 1 or more. Got 0"),
         ("taskres.text.batch_size=0", "`text.batch_size` should be 1 or more. Got 0"),
         ("taskres.training.epochs_from_8_shots=0", "`training.epochs_from_8_shots` should be 1 or"),
+        ("taskres.constraint.dimensions=[0,0]", "hold each once. Got [0, 0]"),
+        ("taskres.training.learning_rate=-1.0", "`training.learning_rate` should be 0 or more. Go"),
+        ("taskres.training.weight_decay=nan", "`training.weight_decay` should be 0 or more. Got n"),
+        ("taskres.constraint.weight=-0.5", "`constraint.weight` should be 0 or more. Got -0.5"),
+        ("taskres.adapter.search_sharpness=-3.0", "`adapter.search_sharpness` should be 0 or mor"),
+        ("taskres.text.learning_rate=-1.0", "`text.learning_rate` should be 0 or more. Got -1.0"),
         ("taskres.protocol=last+val_search", '`protocol` should be one of "last", "best_val". Got'),
     ],
 )

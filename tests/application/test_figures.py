@@ -15,8 +15,8 @@ from vlm_adapters.results import (
     save_training_figure,
     save_tree_figure,
 )
+from vlm_adapters.results.accuracy_figure import panels_of
 from vlm_adapters.results.drawing import styles
-from vlm_adapters.results.figures import panels_of
 from vlm_adapters.results.terms_figure import NO_TERMS, term_gains
 from vlm_adapters.results.training_figure import mean_curve
 from vlm_adapters.results.tree_view import project, tree_view

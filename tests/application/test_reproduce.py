@@ -7,12 +7,13 @@ from pathlib import Path
 
 import pytest
 from vlm_adapters.cli._app import UsageError
-from vlm_adapters.experiments import Run
 from vlm_adapters.inputs import FeatureInputs
-from vlm_adapters.reproduce._plan import Choice, incomparable
+from vlm_adapters.preset_names import pairs_of
+from vlm_adapters.reproduce._plan import Choice
+from vlm_adapters.reproduce._script import incomparable
 from vlm_adapters.reproduce._targets import print_transfers
 from vlm_adapters.results import write_run_report
-from vlm_adapters.sweep import pairs_of
+from vlm_adapters.runs import Run
 
 TABLES = (1, 2, 3, 4, 5)
 

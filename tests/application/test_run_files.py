@@ -12,7 +12,7 @@ from vlm_adapters.adapters import TipAdapterF
 from vlm_adapters.evaluation import ORACLE, accuracy
 from vlm_adapters.experiments import Job, plan_jobs, run_job, run_jobs
 from vlm_adapters.options import AdapterOptions, Method
-from vlm_adapters.results.run_files import (
+from vlm_adapters.run_files import (
     ADAPTER,
     CHECKPOINT,
     RESULT,

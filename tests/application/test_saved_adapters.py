@@ -74,7 +74,7 @@ def test_steps_are_consistent(task, adapter):
 
 
 def test_only_cache_models_are_searched(adapter):
-    assert (adapter.search_grid() is None) == (not isinstance(adapter, TipAdapter))
+    assert hasattr(adapter, "search_grid") == isinstance(adapter, TipAdapter)
 
 
 def test_tensors_of_another_kind(task, adapter):

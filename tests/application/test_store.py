@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from vlm_adapters.features.store import FEATURES, META, PARTS, FeatureStore, Recipe
+from vlm_adapters.features.recipe import Recipe
+from vlm_adapters.features.store import FEATURES, META, PARTS, FeatureStore
 
 IMAGES, VIEWS, WIDTH, BLOCK = 7, 2, 3, 3
 VALUES = torch.randn(IMAGES, VIEWS, WIDTH, generator=torch.Generator().manual_seed(0))

@@ -9,12 +9,13 @@ import torch
 import typer
 from vlm_adapters import cli, estimate
 from vlm_adapters.cli._options import feature_inputs
-from vlm_adapters.config import BASELINES, PRESETS, load_methods
+from vlm_adapters.config import load_methods
 from vlm_adapters.data import read_index_list
 from vlm_adapters.estimate import estimated_seconds
 from vlm_adapters.experiments import plan_jobs
 from vlm_adapters.inputs import FeatureInputs, ImageInputs
-from vlm_adapters.sweep import Sweep, pairs_of
+from vlm_adapters.preset_names import BASELINES, PRESETS, pairs_of
+from vlm_adapters.sweep import Sweep
 
 IMAGES = {
     "published": ImageInputs("dtd", Path("/data with space")),
@@ -44,6 +45,8 @@ def parsed(command):
     train = typer.main.get_command(cli.app).commands["train"]
     values = train.make_context("train", arguments).params
     wanted = inspect.signature(feature_inputs).parameters
+    for name in ("root", "images", "split", "store", "bundle", "out"):  # texts before typer 0.17
+        values[name] = values[name] and Path(values[name])
     return feature_inputs(**{name: values[name] for name in wanted}), values
 
 

@@ -13,7 +13,7 @@ from torch.nn.functional import cross_entropy, normalize
 from vlm_adapters.backbones.base import TextProjection
 from vlm_adapters.features.texts import ClassTexts, HiddenTexts
 from vlm_adapters.options import TextOptions
-from vlm_adapters.text_projection import checkpoint_sha256, read_weight, tune, with_texts
+from vlm_adapters.text_projection import checkpoint_sha256, read_weight, tune_projection, with_texts
 from vlm_adapters.training import train
 
 TEMPLATES, TIP_TEMPLATES, HIDDEN = 3, 2, 8
@@ -94,7 +94,7 @@ def test_one_step_is_adams(task):
     logits = task.logit_scale * all_images(task) @ normalize(hidden.raw(weight), dim=1).T
     (gradient,) = torch.autograd.grad(cross_entropy(logits, task.train_labels), weight)
     expected = weight.detach() - 0.01 * gradient / (gradient.abs() + 1e-8)
-    torch.testing.assert_close(tune(task, options), expected, rtol=1e-4, atol=1e-6)
+    torch.testing.assert_close(tune_projection(task, options), expected, rtol=1e-4, atol=1e-6)
 
 
 def test_the_rate_is_a_cosine_over_the_epochs(task, monkeypatch):
@@ -105,7 +105,7 @@ def test_the_rate_is_a_cosine_over_the_epochs(task, monkeypatch):
         return step(self, *arguments)
 
     monkeypatch.setattr(torch.optim.Adam, "step", watched)
-    tune(task, dataclasses.replace(TUNED, epochs=4, batch_size=10))
+    tune_projection(task, dataclasses.replace(TUNED, epochs=4, batch_size=10))
     expected = [
         0.01 * (1 + math.cos(math.pi * epoch / 4)) / 2 for epoch in (0, 0, 1, 1, 2, 2, 3, 3)
     ]

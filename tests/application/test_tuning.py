@@ -8,14 +8,9 @@ from vlm_adapters import tuning
 from vlm_adapters.config import load_methods
 from vlm_adapters.search_plans import Plan, Search, changed, grid, read_search
 from vlm_adapters.training import Diverged, train
+from vlm_adapters.trials import Trial, best, read_trials, write_trials
 from vlm_adapters.tuned_file import tuned_values
-from vlm_adapters.tuning import (
-    Trial,
-    best,
-    read_trials,
-    tune,
-    write_trials,
-)
+from vlm_adapters.tuning import tune
 
 LR, DECAY, WEIGHT = "training.learning_rate", "training.weight_decay", "constraint.weight"
 
@@ -206,7 +201,7 @@ def test_what_a_search_needs(tmp_path):
     assert read.presets() == ["taskres", "hc_tr"]
     assert [plan.also for plan in read.plans] == [["taskres_official"], []]
     path.write_text("shots = [1]\nseeds = [1]\n[one]\nbase = 1")
-    with pytest.raises(ValueError, match=r"`one.base` should be a known key\. Known are: baseline"):
+    with pytest.raises(ValueError, match=r"`one.base` should be a known key: baseline"):
         read_search(str(path))
 
 
@@ -377,3 +372,8 @@ def test_values_of_another_data_set_are_refused(tmp_path):
         assert loaded["taskres"].training.learning_rate == 0.25
     with pytest.raises(ValueError, match=r"values tuned on ucf101\. Got those of dtd\. Tune on"):
         load_methods(["taskres"], dataset="ucf101", tuned=str(path))
+
+
+def test_presets_that_take_values_too_are_those_of_all_plans():
+    first = Plan("hc_tr", {WEIGHT: [0.1]}, also=["hc_tr_star"])
+    assert search(first, Plan("hc_tr", {LR: [1e-3]})).also() == {"hc_tr": ["hc_tr_star"]}

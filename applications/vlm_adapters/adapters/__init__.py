@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from ..options import AdapterOptions
 from ..tasks import Task
-from .base import Adapter, LinearMap, SearchGrid, Step, Views
+from .base import Adapter, LinearMap, Step, Views
 from .clip_adapter import CLIPAdapter
 from .linear_probe import LinearProbe
 from .taskres import TaskRes, ZeroShot
-from .tip_adapter import TipAdapter, TipAdapterF
+from .tip_adapter import SearchGrid, TipAdapter, TipAdapterF
 
 ADAPTERS: dict[str, type[Adapter]] = {
     "zero_shot": ZeroShot,

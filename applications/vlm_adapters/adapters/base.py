@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 from torch import Tensor, nn
@@ -58,14 +57,6 @@ class Step(NamedTuple):
     linear: LinearMap | None = None
 
 
-@dataclass(frozen=True)
-class SearchGrid:
-    """Values of sharpness and cache weight among which validation data choose."""
-
-    sharpness: tuple[float, ...]
-    cache_weight: tuple[float, ...]
-
-
 class Adapter(nn.Module, ABC):
     """A classifier on frozen image features of unit length."""
 
@@ -108,10 +99,6 @@ class Adapter(nn.Module, ABC):
     def at(self, tensors: Mapping[str, Tensor]) -> Self:
         """The same adapter with the tensors of another moment."""
         return self.from_tensors(tensors, self.options, self.logit_scale)
-
-    def search_grid(self) -> SearchGrid | None:
-        """What may be searched after training; nothing by default."""
-        return None
 
     @abstractmethod
     def restrict(self, classes: Tensor) -> Adapter:

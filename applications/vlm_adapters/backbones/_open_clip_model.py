@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from .._files import file_sha256
 from .._optional import require
 from ._open_clip_weights import Weights, one_line
 from .base import Pixels, TextProjection
@@ -108,12 +109,9 @@ def read_pixels(preprocessing: dict[str, Any], name: str) -> Pixels:
 
 def hash_weights(model: nn.Module, file: Path | None) -> dict[str, str]:
     """SHA-256 of the file, or else of the model's tensors in the order of their names."""
-    digest = hashlib.sha256()
     if file is not None:
-        with file.open("rb") as stream:
-            while block := stream.read(1 << 20):
-                digest.update(block)
-        return {"file sha256": digest.hexdigest()}
+        return {"file sha256": file_sha256(file)}
+    digest = hashlib.sha256()
     for name, tensor in sorted(model.state_dict().items()):
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
         digest.update(tensor.cpu().numpy().tobytes())

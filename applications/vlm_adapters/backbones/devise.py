@@ -12,11 +12,11 @@ from ._devise_parts import (
     CROP,
     MEAN,
     SCALE,
+    file_hashes,
     load_cnn,
     load_preprocessing,
     load_sentence_encoder,
     package_versions,
-    weight_hashes,
 )
 from .base import Pixels, TextProjection
 from .ridge import RidgeMap, fit_ridge
@@ -126,7 +126,7 @@ class Devise:
             "preprocessing": " ".join(str(self._preprocess).split()),
             "prompt": PROMPT,
             "ridge_strength": str(RIDGE_STRENGTH),
-            **weight_hashes(),
+            **file_hashes(),
             **package_versions(),
         }
 

@@ -126,32 +126,38 @@ def numbers(option: str, text: str) -> list[int]:
     return found
 
 
-def writable_folder(path: Path, requirement: str = "should be a folder") -> Path:
+def writable_folder(
+    path: Path, requirement: str = "should be a folder", option: str = "--out"
+) -> Path:
     """Make a folder, and try to write into it, before the work begins."""
     try:
         path.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=path):
             return path
     except OSError as error:
-        raise UsageError(f"`--out` {requirement}. Got {path}: {error.strerror}.") from None
+        raise UsageError(f"`{option}` {requirement}. Got {path}: {error.strerror}.") from None
 
 
-def writable_file(path: Path) -> Path:
+def writable_file(path: Path, option: str = "--out") -> Path:
     """Refuse a file that cannot be written, before the work begins."""
     if path.is_dir():
-        raise UsageError(f"`--out` should be a file. Got {path}, a folder.")
-    writable_folder(path.parent, "should lie in a writable folder")
+        raise UsageError(f"`{option}` should be a file. Got {path}, a folder.")
+    writable_folder(path.parent, "should lie in a writable folder", option)
     return path
+
+
+def _bars() -> Progress:
+    """Bars with what is done of how much, and the time."""
+    return Progress(
+        "{task.description}", BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
+        console=Console(stderr=True),
+    )  # fmt: skip
 
 
 @contextmanager
 def progress_bar(what: str, total: int | None) -> Iterator[Callable[..., None]]:
     """A progress bar on standard error; call it with how many steps are done."""
-    bar = Progress(
-        "{task.description}", BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
-        console=Console(stderr=True),
-    )  # fmt: skip
-    with bar:
+    with _bars() as bar:
         task = bar.add_task(what, total=total)
 
         def advance(steps: int = 1, total: int | None = None) -> None:
@@ -163,11 +169,7 @@ def progress_bar(what: str, total: int | None) -> Iterator[Callable[..., None]]:
 @contextmanager
 def image_progress() -> Iterator[Callable[[int, int], None]]:
     """A progress bar for each entry of features; called with images done and images in all."""
-    bar = Progress(
-        "{task.description}", BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
-        console=Console(stderr=True),
-    )  # fmt: skip
-    with bar:
+    with _bars() as bar:
         tasks: list[TaskID] = []
         before = left = 0
 

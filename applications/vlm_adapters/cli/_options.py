@@ -10,9 +10,10 @@ from typing import Annotated, Any
 
 import typer
 
-from ..config import PRESETS
+from ..data.image_folder import DEFAULT_TEMPLATES
 from ..inputs import FeatureInputs, ImageInputs
 from ..parallel import available_cores
+from ..preset_names import PRESETS
 from ._app import UsageError
 
 SHIPPED = Path(__file__).parent.parent / "assets" / "caltech101_devise.safetensors"
@@ -26,8 +27,8 @@ OtherBundleOption = Annotated[
     Path | None,
     typer.Option("--bundle", help="Feature bundle in place of images, or `demo`."),
 ]
-JobsOption = Annotated[int, typer.Option(min=1, help="Processes, one thread each.")]
-ThreadsOption = Annotated[int, typer.Option(min=1, help="Threads of each process.")]
+JobsOption = Annotated[int, typer.Option(min=1, help="Processes, each at one run or trial.")]
+ThreadsOption = Annotated[int, typer.Option(min=1, help="Threads of a run.")]
 SetOption = Annotated[
     list[str] | None,
     typer.Option("--set", help="Override of a preset: preset.section.key=value. Repeatable."),
@@ -90,7 +91,12 @@ def image_inputs(
     """The options that name images."""
     if split is not None and images is None:
         raise UsageError("`--split` should come with `--images`. Got no folder of images.")
-    return ImageInputs(dataset, root, images, split, tuple(template or ("a photo of a {}.",)))
+    return ImageInputs(dataset, root, images, split, tuple(template or DEFAULT_TEMPLATES))
+
+
+def bundle_file(named: Path | None) -> Path | None:
+    """The file of a bundle; ``demo`` is the shipped one."""
+    return SHIPPED if named == Path("demo") else named
 
 
 def scale_range(text: str) -> tuple[float, float]:
@@ -123,7 +129,7 @@ def feature_inputs(
         images=image_inputs(dataset, root, images, split, template), backbone=backbone,
         device=device, store=store, views=views, scale=scale_range(scale), online=online,
         batch_size=batch_size, workers=workers,
-        bundle=SHIPPED if bundle == Path("demo") else bundle,
+        bundle=bundle_file(bundle),
     )  # fmt: skip
 
 

@@ -10,7 +10,8 @@ import typer
 from .._optional import require
 from ..config import load_methods
 from ..experiments import plan_jobs, run_jobs
-from ..results import accuracy_table, difference_table, write_report
+from ..preset_names import pairs_of
+from ..results import accuracy_table, difference_table, write_demo_report
 from ..sources import BundleSource
 from ._app import as_usage, command, numbers, progress_bar, writable_folder
 from ._options import (
@@ -28,7 +29,6 @@ from ._tables import print_table
 METHODS = ("zero_shot", "taskres", "hc_tr", "tip_adapter_f", "hc_taf")
 DEFAULT = ",".join(METHODS)
 TUNED = "caltech101_devise.toml"
-PAIRS = {"hc_tr": "taskres", "hc_taf": "tip_adapter_f"}
 
 
 @command("demo")
@@ -54,19 +54,21 @@ def demo(
     with progress_bar("epochs", sum(job.epochs for job in planned)) as advance:
         runs = run_jobs(source, planned, processes=jobs, on_run=lambda job: advance(job.epochs))
     print_table(accuracy_table(runs))
-    pairs = {form: plain for form, plain in PAIRS.items() if {form, plain} <= methods.keys()}
+    pairs = pairs_of(methods)
     if pairs:
         print_table(difference_table(runs, pairs))
+    batches = max(method.constraint.memory_batches for method in methods.values())
+    memory = f"memory of {batches} batches" if batches else "no memory across batches"
     provenance = {
-        "view": "one centre-cropped view, cached; no memory across batches",
+        "view": f"one centre-cropped view, cached; {memory}",
         "sha256": source.sha256,
         "logit_scale": features.logit_scale,
         "provenance": features.provenance,
     }
-    title = "Caltech-101, DeViSE features, mean ± s.d. over seeds"
-    write_report(folder, runs, methods, pairs, provenance, title)
+    title = f"{source.dataset}, {source.backbone}, mean ± s.d. over seeds"
+    write_demo_report(folder, runs, methods, pairs, provenance, title)
     typer.echo(
-        "Features: one centre-cropped view an image, cached; no memory across batches. Backbone: "
-        "DeViSE, not CLIP, so these numbers do not compare with the paper's.\n"
+        f"Features: one centre-cropped view an image, cached; {memory}. Backbone: "
+        f"{source.backbone}, not the paper's CLIP: these numbers do not compare with its.\n"
         f"Wrote results.csv, results.json, results.md and accuracy.png into {folder}."
     )

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from ..preset_names import pairs_of
 from ..results import (
     accuracy_table,
     by_setting,
@@ -15,7 +16,6 @@ from ..results import (
     read_transfers,
     write_run_report,
 )
-from ..sweep import pairs_of
 from ._app import UsageError, as_usage, command, writable_folder
 from ._tables import print_table
 

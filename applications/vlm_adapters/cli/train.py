@@ -9,10 +9,13 @@ from typing import Annotated
 import typer
 
 from ..estimate import estimated_seconds
-from ..experiments import Job, Run, plan_jobs, run_jobs
+from ..experiments import Job, plan_jobs, run_jobs
 from ..inputs import FeatureInputs
+from ..preset_names import pairs_of
 from ..results import accuracy_table, difference_table
-from ..sweep import Sweep, pairs_of
+from ..run_files import RESULT
+from ..runs import Run
+from ..sweep import Sweep
 from ._app import (
     as_usage,
     command,
@@ -135,7 +138,7 @@ def print_plan(plan: Sweep, threads: int = 1) -> None:
         typer.echo(f"# First, once: {plan.extract_command()}", err=True)
     for line in commands:
         typer.echo(line)
-    done = sum((job.folder / "result.json").is_file() for job in jobs if job.folder)
+    done = sum((job.folder / RESULT).is_file() for job in jobs if job.folder)
     typer.echo(f"# {len(jobs)} runs, {done} of them done.", err=True)
     typer.echo(f"# {_time(plan.inputs, jobs)}", err=True)
 

@@ -16,7 +16,6 @@ from ..results import read_saved_run, save_tree_figure
 from ..text_projection import with_texts
 from ._app import as_usage, command, image_progress, writable_file
 from ._options import (
-    SHIPPED,
     DatasetOption,
     DeviceOption,
     ImagesOption,
@@ -26,6 +25,7 @@ from ._options import (
     SplitOption,
     StoreOption,
     ViewsOption,
+    bundle_file,
     image_inputs,
     scale_range,
 )
@@ -53,7 +53,7 @@ def tree(
     inputs = FeatureInputs(
         images=image_inputs(dataset, root, images, split, None), backbone=saved.run.backbone,
         device=device, store=store, views=views, scale=scale_range(scale),
-        bundle=SHIPPED if bundle == Path("demo") else bundle,
+        bundle=bundle_file(bundle),
     )  # fmt: skip
     writable_file(out)
     with image_progress() as progress:

@@ -11,9 +11,10 @@ import typer
 from .._files import write_text
 from ..config import load_methods
 from ..inputs import FeatureInputs
-from ..search_plans import Search, read_search
+from ..search_plans import read_search
+from ..trials import Trial, read_trials, write_trials
 from ..tuned_file import tuned_values
-from ..tuning import Trial, read_trials, tune, write_trials
+from ..tuning import tune
 from ._app import as_usage, command, image_progress, progress_bar, writable_file
 from ._options import CORES, JobsOption, SetOption, with_features
 
@@ -56,12 +57,7 @@ def tune_command(
         found = tune(source, methods, search, jobs=jobs, known=known, on_trial=keep)
     origin = f"{search.shots} shots, seeds {search.seeds}; {inputs.describe()}"
     text = tuned_values(
-        found, origin, dataset=inputs.name, also=also_of(search), overrides=overrides or ()
+        found, origin, dataset=inputs.name, also=search.also(), overrides=overrides or ()
     )
     write_text(out, text)
     typer.echo(f"Wrote {out}.")
-
-
-def also_of(search: Search) -> dict[str, list[str]]:
-    """Presets that take the values of a plan's baseline too."""
-    return {part.baseline: part.also for part in search.plans}

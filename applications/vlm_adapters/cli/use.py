@@ -14,6 +14,7 @@ from ..data import ImageDataset
 from ..features.store import FeatureStore
 from ..prediction import predict
 from ..results import read_saved_run
+from ..results.transfers import transfer_file
 from ..sources import Extraction
 from ..transfer import Target, accuracy_on
 from ._app import as_usage, command, image_progress
@@ -58,7 +59,7 @@ def evaluate(
             backbone, saved.run.backbone, target, FeatureStore(store), batch_size, workers, progress
         )
         found = accuracy_on(saved, Target(extraction))
-    file = run / "transfer" / f"{target.name}.json"
+    file = transfer_file(run, target.name)
     file.parent.mkdir(exist_ok=True)
     write_json(file, found)
     typer.echo(f"{found['method']} from {found['source']} on {target.name}: "

@@ -20,5 +20,5 @@ def convert(
     target: Annotated[Path, typer.Argument(help="safetensors file to write.")],
 ) -> None:
     """Convert a TorchScript archive, which holds code: only one that you trust."""
-    convert_weights(source, writable_file(target))
+    convert_weights(source, writable_file(target, "TARGET"))
     typer.echo(f"Wrote {target}. Use it as open_clip/MODEL/{target}.")

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ..backbones.base import Backbone
 from ..backbones.projected import ProjectedBackbone
+from ..data.datasets import DATASETS
 from ..data.splits import SUBSETS, Split, read_split
 from ..prompts import TEMPLATES, normalized_mean, raw_mean
 from ._provenance import describe, zero_shot
@@ -20,9 +21,7 @@ from .extract import Progress, extract_features
 
 __all__ = ["build_bundle", "split_file"]
 
-FOLDER = "caltech-101"
-IMAGES = "101_ObjectCategories"
-SPLIT = "split_zhou_Caltech101.json"
+DATASET = "caltech101"
 
 
 def build_bundle(
@@ -60,12 +59,11 @@ def build_bundle(
             ``principal_directions``.
     """
     # What may fail comes first, because the images take minutes.
-    folder = Path(data_root) / FOLDER
     split = read_split(split_file(data_root))
     projected = None if coordinates is None else _project(backbone, coordinates)
     features = extract_features(
         backbone,
-        folder / IMAGES,
+        DATASETS[DATASET].locate(data_root).images,
         [sample.path for subset in SUBSETS for sample in split.subset(subset)],
         batch_size=batch_size,
         num_workers=num_workers,
@@ -88,7 +86,7 @@ def split_file(data_root: str | os.PathLike[str]) -> Path:
     Returns:
         Path of the split file.
     """
-    return Path(data_root) / FOLDER / SPLIT
+    return DATASETS[DATASET].locate(data_root).split
 
 
 def _project(backbone: Backbone, coordinates: int) -> ProjectedBackbone:
@@ -105,7 +103,7 @@ def _project(backbone: Backbone, coordinates: int) -> ProjectedBackbone:
 def _assemble(backbone: Backbone, features: Tensor, split: Split, fit_scale: bool) -> FeatureBundle:
     """Add labels, texts, logit scale and provenance to image features."""
     subsets = [split.subset(name) for name in SUBSETS]
-    texts = (split.class_names, TEMPLATES["caltech101"], backbone.encode_text)
+    texts = (split.class_names, TEMPLATES[DATASET], backbone.encode_text)
     bundle = FeatureBundle(
         # Rounded now, so that accuracies measured here are those measured on the file.
         features=features.half().float(),

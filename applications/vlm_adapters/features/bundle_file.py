@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import Any
 
 import torch
 
-from .._files import read_tensors, write_tensors
+from .._files import file_sha256, read_tensors, write_tensors
 from .bundle import FeatureBundle
 
 __all__ = ["bundle_sha256", "load_bundle", "save_bundle"]
@@ -83,7 +82,7 @@ def load_bundle(path: str | os.PathLike[str]) -> FeatureBundle:
 
 def bundle_sha256(path: str | os.PathLike[str]) -> str:
     """SHA-256 of a bundle's file, in hexadecimal digits."""
-    return hashlib.sha256(Path(path).read_bytes()).hexdigest()
+    return file_sha256(Path(path))
 
 
 def _document(bundle: FeatureBundle) -> dict[str, Any]:

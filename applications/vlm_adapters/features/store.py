@@ -6,7 +6,6 @@ import glob
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -14,61 +13,11 @@ import torch
 from torch import Tensor
 
 from .._files import json_hash, read_json, read_tensors, write_json, write_tensors
+from .recipe import SCHEMA, Recipe
 
-__all__ = ["SCHEMA", "FeatureStore", "Recipe"]
+__all__ = ["FeatureStore"]
 
-SCHEMA = 1
 FEATURES, META, PARTS = "features.safetensors", "meta.json", "parts"
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """Everything that some image features depend on.
-
-    Attributes:
-        dataset: Name of the data set.
-        split: Hash of its split.
-        view: Preprocessing or augmentation, with its seeds.
-        backbone: The backbone's fingerprint: weights, preprocessing, package versions.
-        libraries: Versions of the packages that decode and compute.
-        paths: Images below the image folder, in order.
-        sizes: Their sizes in bytes, so that an exchanged file is noticed.
-        labels: Their classes.
-    """
-
-    dataset: str
-    split: str
-    view: Mapping[str, Any]
-    backbone: Mapping[str, str]
-    libraries: Mapping[str, str]
-    paths: tuple[str, ...]
-    sizes: tuple[int, ...]
-    labels: tuple[int, ...]
-
-    def base(self) -> dict[str, Any]:
-        """All but the images: entries with one base may stand for each other's images."""
-        return {
-            "schema": SCHEMA,
-            "dtype": "float32",
-            "dataset": self.dataset,
-            "split": self.split,
-            "view": dict(self.view),
-            "backbone": dict(self.backbone),
-            "libraries": dict(self.libraries),
-        }
-
-    def fingerprint(self) -> str:
-        """SHA-256 over everything."""
-        return self._fingerprint
-
-    @cached_property
-    def _fingerprint(self) -> str:
-        return json_hash([self.base(), self.paths, self.sizes, self.labels])
-
-    @property
-    def folder(self) -> str:
-        """Name of the entry's folder."""
-        return f"{self.dataset}-{self.view['kind']}-{self.fingerprint()[:16]}"
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,8 @@ import typer
 from .._files import read_json, write_json
 from ..cli._app import image_progress
 from ..results import read_run, read_saved_run
-from ..results.run_files import RESULT
-from ..results.transfers import FOLDER
+from ..results.transfers import transfer_file
+from ..run_files import RESULT
 from ..sweep import Sweep
 from ..transfer import Target, accuracy_on
 
@@ -47,7 +47,7 @@ def evaluate_on(sweep: Sweep, targets: tuple[str, ...]) -> None:
         with image_progress() as progress:
             target = Target(inputs.extraction(progress))
             for folder in folders:
-                file = folder / FOLDER / f"{name}.json"
+                file = transfer_file(folder, name)
                 if not _there(file, target.key(read_run(folder))):
                     file.parent.mkdir(parents=True, exist_ok=True)
                     write_json(file, accuracy_on(read_saved_run(folder), target))

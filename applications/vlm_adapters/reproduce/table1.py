@@ -1,6 +1,7 @@
 """Table 1: ImageNet, ResNet-50. Run ``python -m vlm_adapters.reproduce.table1 --help``."""
 
-from ._plan import Plan, Variant, main
+from ._plan import Plan, Variant
+from ._script import main
 
 PLAN = Plan(
     table=1,

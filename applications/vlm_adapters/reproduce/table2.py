@@ -1,6 +1,7 @@
 """Table 2: from 16-shot ImageNet to four variants, four backbones."""
 
-from ._plan import Plan, Variant, main
+from ._plan import Plan, Variant
+from ._script import main
 
 MODELS = ("RN50", "RN101", "ViT-B-32", "ViT-B-16")
 METHODS = ("zero_shot", "linear_probe", "taskres", "hc_tr", "tip_adapter_f", "hc_taf", "hc_taf_off")

@@ -3,7 +3,8 @@
 The paper chose its factors here, on the images that it reports.
 """
 
-from ._plan import Plan, Variant, main
+from ._plan import Plan, Variant
+from ._script import main
 
 GRIDS = {
     ("hc_tr", "weight"): (0.05, 0.10, 0.15, 0.20, 0.25),  # of the logit scale: 5 to 25

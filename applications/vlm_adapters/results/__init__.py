@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+from ..run_files import read_run, read_runs, read_saved_run, write_run
 from .ablations import ablation_table
+from .accuracy_figure import save_accuracy_figure
 from .comparison import paper_comparison
+from .demo_report import write_demo_report
 from .differences import difference_table
 from .factor_figure import save_factor_figure
-from .figures import save_accuracy_figure
 from .grouping import by_setting
 from .long_table import write_csv
 from .paper_tables import PaperValue, paper_values
-from .report import write_report
-from .run_files import read_run, read_runs, read_saved_run, write_run
 from .run_report import write_run_report
 from .tables import Table, accuracy_table, markdown, oracle_table, protocol_table
 from .terms_figure import save_terms_figure
@@ -42,7 +42,7 @@ __all__ = [
     "save_tree_figure",
     "transfer_table",
     "write_csv",
-    "write_report",
+    "write_demo_report",
     "write_run",
     "write_run_report",
 ]

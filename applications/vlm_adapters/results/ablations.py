@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
-from ..experiments import Run
 from ..options import one_of
+from ..runs import Run
 from .grouping import distinct_runs, shot_counts, titled, unique
 from .spread import mean_and_deviation
 from .tables import Table, heading, seed_accuracies

@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from ..experiments import Run
+from ..runs import Run
 from .comparison_rules import column_of, matches, row_of, scope_of
 from .grouping import distinct_runs, unique
 from .paper_backbones import paper_backbone

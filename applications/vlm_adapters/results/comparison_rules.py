@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from ..experiments import Run
+from ..runs import Run
 from .ablations import adapter_of, constraint_of, terms_of
 from .paper_backbones import paper_backbone
 from .paper_tables import PaperValue
@@ -28,7 +28,7 @@ NAMES = {
     "hc_taf_star": "HC*-TAF",
 }
 """The paper's name of what a preset is a form of."""
-BASELINES = {"taskres": "TaskRes", "tip_adapter_f": "Tip-Adapter-F"}
+TABLE_3 = {"taskres": "TaskRes", "tip_adapter_f": "Tip-Adapter-F"}
 CLIP_SCALE = 100.0  # in its units the paper's eta of 15 is a weight of 0.15
 ZERO_SHOT_NOTE = (
     "Zero-shot CLIP is the paper's number for one template; ours is that of "
@@ -97,7 +97,7 @@ def matches(run: Run, value: PaperValue, table: int) -> bool:
         return False
     if table == 3:
         frozen = run.config.get("text", {}).get("projection", "frozen") == "frozen"
-        baseline = BASELINES.get(adapter_of(run))
+        baseline = TABLE_3.get(adapter_of(run))
         return frozen and baseline == value.method and terms_of(run) == value.terms
     constrained = value.method.startswith("HC")
     if name != value.method or set(terms_of(run)) != {constrained}:

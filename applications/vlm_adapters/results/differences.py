@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import product
 
-from ..experiments import Run
+from ..runs import Run
 from .grouping import distinct_runs, shot_counts, unique
 from .spread import interval_text, seed_means
 from .tables import Table

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .._files import whole_file
 from .._optional import require
-from ..experiments import Run
+from ..runs import Run
 from .ablations import adapter_of, terms_of
 from .grouping import unique
 

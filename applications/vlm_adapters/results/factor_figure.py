@@ -6,7 +6,7 @@ import statistics
 from collections.abc import Sequence
 from pathlib import Path
 
-from ..experiments import Run
+from ..runs import Run
 from .ablations import factor_series
 from .drawing import COLOURS, MARKERS, add_titles, figure_file
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from ..experiments import Run
+from ..runs import Run
 
 __all__ = ["by_setting", "distinct_runs", "unique"]
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from .._files import write_text
 from ..evaluation import ORACLE
-from ..experiments import Run
+from ..runs import Run
 
 __all__ = ["COLUMNS", "write_csv"]
 

@@ -8,10 +8,10 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-from ..experiments import Run
+from ..runs import Run
 from .ablations import FACTORS, factor_series
+from .accuracy_figure import save_accuracy_figure
 from .factor_figure import save_factor_figure
-from .figures import save_accuracy_figure
 from .grouping import distinct_runs, unique
 from .terms_figure import save_terms_figure, term_gains
 from .training_figure import save_training_figure

@@ -7,8 +7,8 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from .._files import whole_file, write_text
-from ..config import PRESETS
-from ..experiments import Run
+from ..preset_names import place_of
+from ..runs import Run
 from .ablations import FACTORS, ablation_table
 from .comparison import paper_comparison
 from .comparison_rules import NOTES
@@ -115,5 +115,4 @@ def _comparison(runs: Sequence[Run], table: int) -> list[str]:
 
 def _order(run: Run) -> tuple[int, str, str, int, int]:
     """Shipped presets in their order, then others; data sets, shots and seeds."""
-    place = PRESETS.index(run.preset) if run.preset in PRESETS else len(PRESETS)
-    return place, run.preset, run.dataset, run.shots, run.seed
+    return *place_of(run.preset), run.dataset, run.shots, run.seed

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from ..evaluation import ORACLE
-from ..experiments import Run
+from ..runs import Run
 from .grouping import distinct_runs, shot_counts, unique
 from .spread import counted, mean_and_deviation, seed_means
 

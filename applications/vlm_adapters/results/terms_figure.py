@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..experiments import Run
+from ..runs import Run
 from .ablations import Terms, adapter_of, terms_of
 from .differences import gains
 from .drawing import add_legend, add_titles, figure_file

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..experiments import Run
+from ..runs import Run
 from .drawing import Style, add_legend, add_titles, figure_file, legend_height, styles
 from .grouping import distinct_runs, unique
 

@@ -8,15 +8,28 @@ from pathlib import Path
 from typing import Any
 
 from .._files import read_json
-from ..experiments import Run
+from ..run_files import RESULT, read_run
+from ..runs import Run
 from .grouping import distinct_runs, unique
-from .run_files import RESULT, read_run
 from .spread import mean_and_deviation, seed_means
 from .tables import Table
 
-__all__ = ["FOLDER", "read_transfers", "transfer_table"]
+__all__ = ["read_transfers", "transfer_file", "transfer_table"]
 
 FOLDER = "transfer"
+
+
+def transfer_file(run: Path, target: str) -> Path:
+    """Where a run keeps its accuracy on another data set.
+
+    Args:
+        run: Folder of the run.
+        target: Name of the data set.
+
+    Returns:
+        Path of the file.
+    """
+    return run / FOLDER / f"{target}.json"
 
 
 def read_transfers(folder: Path) -> list[Run]:

@@ -28,6 +28,7 @@ class BundleSource:
 
     Attributes:
         path: The file.
+        data: What a step sees of the training images.
     """
 
     path: Path

@@ -17,7 +17,8 @@ from ..data.base import ImageDataset
 from ..data.splits import Sample
 from ..features import ranks
 from ..features.extract import Progress, extract_views
-from ..features.store import FeatureStore, Recipe
+from ..features.recipe import Recipe
+from ..features.store import FeatureStore
 from ..features.texts import encode_classes
 from ..features.texts_file import save_texts
 from ..features.views import CENTRE, Augmentation, View

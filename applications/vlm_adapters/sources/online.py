@@ -30,6 +30,7 @@ class OnlineSource:
         augmentation: Scale and seed; ``views`` passes make Tip-Adapter's keys.
         batch_size: Views per call of the encoder.
         num_workers: Threads that read images.
+        data: What a step sees of the training images.
     """
 
     stored: StoredSource

@@ -16,7 +16,8 @@ from .._files import json_hash
 from ..backbones.base import weight_hashes
 from ..data.few_shot import FewShot, indices_hash
 from ..data.index_lists import write_index_list
-from ..features.store import FeatureStore, Recipe
+from ..features.recipe import Recipe
+from ..features.store import FeatureStore
 from ..features.texts import ClassTexts
 from ..features.texts_file import load_texts
 from ..features.training_images import CachedViews, TrainingImages
@@ -88,6 +89,7 @@ class StoredSource:
         test: Test images.
         texts: File of the class texts.
         texts_kept: The same with underscores kept.
+        data: What a step sees of the training images.
     """
 
     dataset: str

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..experiments import Run
+from ..runs import Run
 from .drawing import Style, add_legend, add_titles, figure_file, legend_height, styles
 from .grouping import distinct_runs, shot_counts, unique
 from .tables import seed_accuracies

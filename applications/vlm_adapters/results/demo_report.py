@@ -10,20 +10,20 @@ from pathlib import Path
 from typing import Any
 
 from .._files import whole_file, write_json, write_text
-from ..experiments import Run
 from ..options import Method
+from ..run_files import environment
+from ..runs import Run
+from .accuracy_figure import save_accuracy_figure
 from .differences import difference_table
-from .figures import save_accuracy_figure
 from .long_table import write_csv
-from .run_files import environment
 from .tables import accuracy_table, markdown
 
-__all__ = ["write_report"]
+__all__ = ["write_demo_report"]
 
 SCHEMA = 1
 
 
-def write_report(
+def write_demo_report(
     folder: Path,
     runs: Sequence[Run],
     methods: Mapping[str, Method],

@@ -12,11 +12,12 @@ from typing import Any, NamedTuple
 
 import torch
 
-from .._files import read_json, read_tensors, write_json, write_tensors
-from ..adapters import ADAPTERS, Adapter
-from ..config import PRESETS, build
-from ..experiments import Run
-from ..options import AdapterOptions
+from ._files import read_json, read_tensors, write_json, write_tensors
+from .adapters import ADAPTERS, Adapter
+from .config import build
+from .options import AdapterOptions
+from .preset_names import place_of
+from .runs import Run
 
 SCHEMA = 3
 RESULT, ADAPTER, CHECKPOINT = "result.json", "adapter.safetensors", "checkpoint.safetensors"
@@ -118,7 +119,7 @@ def read_runs(folder: Path) -> list[Run]:
             "Make some with `vlm-adapters train` or `vlm-adapters sweep`."
         )
     runs = [read_run(file.parent) for file in files]
-    return sorted(runs, key=lambda run: (run.dataset, _place(run.preset), run.shots, run.seed))
+    return sorted(runs, key=lambda run: (run.dataset, place_of(run.preset), run.shots, run.seed))
 
 
 def read_saved_run(folder: Path) -> SavedRun:
@@ -148,11 +149,6 @@ def read_saved_run(folder: Path) -> SavedRun:
             f"`{folder}` should hold a run with its adapter. Got {type(error).__name__}: {error}. "
             "Train it again."
         ) from None
-
-
-def _place(preset: str) -> tuple[int, str]:
-    """Shipped presets in their order, then others by name."""
-    return (PRESETS.index(preset) if preset in PRESETS else len(PRESETS), preset)
 
 
 def environment() -> dict[str, object]:
