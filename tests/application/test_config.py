@@ -121,7 +121,10 @@ def test_bad_overrides(override, text):
             "taskres.constraint.dimensions=[1]",
             "`constraint.dimensions` should begin with 0 and hold each once. Got [1]",
         ),
-        ("taskres.constraint.dimensions=[]", "`constraint.dimensions` should begin with 0 and hold each once. Got []"),
+        (
+            "taskres.constraint.dimensions=[]",
+            "`constraint.dimensions` should begin with 0 and hold each once. Got []",
+        ),
         ("taskres.constraint.dimensions=[0.0]", "constraint.dimensions` should be of type tuple."),
         ("taskres.adapter.normalize=text", '`adapter.normalize` should be one of "both", "image"'),
         ("taskres.text.projection=trained", '`text.projection` should be one of "frozen", "tuned"'),
