@@ -118,8 +118,10 @@ Dimension 1 needs all distances. `farthest_point_sampling` picks landmarks and g
 diagram of the landmarks lies within 2 r of that of the whole cloud, in every dimension.
 
 ```python
+import torch
 from topreg import RipsFiltration, farthest_point_sampling
 
+points = torch.randn(5000, 3)
 indices, cover_radius = farthest_point_sampling(points, 1024)
 loops = RipsFiltration().pairs(points[indices], 1).renumber(indices, (len(points),))
 ```

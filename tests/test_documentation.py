@@ -35,7 +35,7 @@ pytestmark = [
 def test_the_blocks_run_in_order(page):
     blocks = BLOCK.findall(page.read_text())
     torch.manual_seed(0)
-    names = {"points": torch.randn(1200, 2)} if page.stem == "scaling" else {}  # not repeated there
+    names = {}
     for block in blocks:
         exec(compile(block, page.name, "exec"), names)
     if page.stem == "quickstart":  # the regulariser works
