@@ -149,3 +149,27 @@ assert seen and seen <= {"highest", "ieee"}, seen
             [sys.executable, "-c", code, *statements], capture_output=True, text=True
         )
         assert run.returncode == 0, run.stderr
+
+
+def test_a_callable_metric_is_not_rounded_by_autocast():
+    """Nor are the matrix and the diagram that it gives."""
+
+    def metric(x, y):
+        return (x.square().sum(1)[:, None] + y.square().sum(1) - 2 * x @ y.T).clamp(min=0)
+
+    points = gaussian(3, 40, 8)
+    filtration = RipsFiltration(metric=metric)
+    pairs, matrix = filtration.pairs(points), pairwise_distances(points, metric=metric)
+    diagram = filtration.diagram(pairs, points)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        same_pairs(filtration.pairs(points), pairs)
+        assert_close(pairwise_distances(points, metric=metric), matrix, rtol=0, atol=0)
+        assert_close(filtration.diagram(pairs, points), diagram, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("result", [torch.zeros(3), torch.zeros(3, 2), 1.0])
+def test_a_callable_metric_of_another_shape_is_refused(result):
+    points = gaussian(3, 3, 2)
+    for other in (None, points):
+        with pytest.raises(ValueError, match=r"`metric\(x, y\)` should have shape"):
+            pairwise_distances(points, other, metric=lambda x, y: result)

@@ -123,3 +123,12 @@ def test_other_messages():
             {"0.labels": ones, "0.x": ones, "1.labels": ones, "1.y": ones}
         )
     assert len(memory) == 2
+
+
+def test_loaded_rows_carry_no_gradient():
+    memory = CrossBatchMemory()
+    rows = torch.ones(2, 3, requires_grad=True)
+    memory.load_tensors({"0.labels": torch.tensor([0, 1]), "0.x": rows})
+    _, joined = memory.join(torch.tensor([0, 1]), x=torch.zeros(2, 3))
+    assert not joined.requires_grad
+    assert_close(joined[2:], torch.ones(2, 3))

@@ -474,7 +474,7 @@ def test_function_and_module_agree(options, reduction):
     for actual in (
         module(source, target, labels),
         module(source, target, labels, pairs=pairs),
-        module(source, target, labels, pairs=[pairs, None]),
+        module(source, target, labels, pairs=[pairs, RIPS.pairs(source, 1)]),
         module(target, target, labels, geometry=source)
         - module(target, target, labels, pairs=pairs)
         + expected,

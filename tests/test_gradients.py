@@ -438,3 +438,10 @@ class CountProducts(TorchDispatchMode):
         if function is torch.ops.aten.mm.default:
             self.sizes.append(args[0].shape[0] * args[0].shape[1] * args[1].shape[1])
         return function(*args, **(kwargs or {}))
+
+
+def test_aggregating_losses_that_reach_no_parameter_changes_nothing():
+    x, y = torch.ones(2, requires_grad=True), torch.ones(2, requires_grad=True)
+    aggregated_backward([x.sum(), 2 * x.sum()], [y], lambda jacobian: jacobian.sum(0))
+    assert y.grad is None
+    assert x.grad is None

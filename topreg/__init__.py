@@ -1,8 +1,9 @@
 """Topological regularisation for PyTorch: persistence pairs, tracks, and losses on them."""
 
 from topreg import distributed as distributed
+from topreg._aggregation import aggregated_backward
 from topreg._filters import most_persistent, persistence_between
-from topreg._gradients import aggregated_backward, balanced_backward, balanced_linear_backward
+from topreg._gradients import balanced_backward, balanced_linear_backward
 from topreg._landmarks import Landmarks, farthest_point_sampling
 from topreg._memory import CrossBatchMemory
 from topreg._pairs import PersistencePairs

@@ -33,10 +33,17 @@ def is_floating(name: str, tensor: Tensor) -> None:
 
 
 def is_integer(name: str, tensor: Tensor) -> None:
-    """Refuse anything that is not a tensor of integers."""
+    """Refuse anything that is not a tensor of integers; booleans count as such."""
     is_tensor(name, tensor)
     if tensor.is_floating_point() or tensor.is_complex():
         raise TypeError(f"`{name}` should be integers. Got {tensor.dtype}.")
+
+
+def is_int64(name: str, tensor: Tensor) -> None:
+    """Refuse anything that is not a tensor of int64."""
+    is_tensor(name, tensor)
+    if tensor.dtype != torch.int64:
+        raise TypeError(f"`{name}` should be torch.int64. Got {tensor.dtype}.")
 
 
 def has_rank(name: str, tensor: Tensor, letters: str) -> None:
@@ -47,9 +54,7 @@ def has_rank(name: str, tensor: Tensor, letters: str) -> None:
 
 def are_edges(name: str, edges: Tensor) -> None:
     """Refuse anything but rows of two int64 vertices."""
-    is_tensor(name, edges)
-    if edges.dtype != torch.int64:
-        raise TypeError(f"`{name}` should be torch.int64. Got {edges.dtype}.")
+    is_int64(name, edges)
     if edges.ndim != 2 or edges.shape[1] != 2:
         raise ValueError(f"`{name}` should have shape (m, 2). Got {shape(edges)}.")
 
@@ -91,6 +96,12 @@ def is_at_least(name: str, value: float, bound: float) -> None:
         raise ValueError(f"`{name}` should be at least {bound}. Got {value}.")
 
 
+def is_natural(name: str, value: object) -> None:
+    """Refuse anything but an integer from 0 on."""
+    if type(value) is not int or value < 0:
+        raise ValueError(f"`{name}` should be a non-negative integer. Got {value!r}.")
+
+
 def is_count(name: str, value: object) -> None:
     """Refuse anything but a positive integer."""
     if type(value) is not int or value < 1:
@@ -101,6 +112,15 @@ def is_positive(name: str, value: float) -> None:
     """Refuse a number that is not above 0, and NaN."""
     if not value > 0:
         raise ValueError(f"`{name}` should be positive. Got {value}.")
+
+
+def have_one_width(name: str, rows: Tensor, other_name: str, other: Tensor) -> None:
+    """Refuse two clouds of different widths."""
+    if rows.shape[1] != other.shape[1]:
+        raise ValueError(
+            f"`{name}` and `{other_name}` should have as many coordinates. "
+            f"Got {rows.shape[1]} and {other.shape[1]}."
+        )
 
 
 def match(source: Tensor, target: Tensor) -> None:
@@ -157,9 +177,24 @@ def indexes(vertices: int, cloud_sizes: Sequence[int]) -> None:
 def are_labels(labels: Tensor, vertices: int) -> None:
     """Refuse labels that do not give one integer per vertex."""
     is_integer("labels", labels)
-    if labels.ndim != 1 or len(labels) != vertices:
+    one_each("labels", labels, vertices, "vertex")
+
+
+def one_each(name: str, tensor: Tensor, count: int, what: str, cure: str = "") -> None:
+    """Refuse anything but a vector with an entry for each vertex, edge or pair."""
+    if tensor.shape != (count,):
         raise ValueError(
-            f"`labels` should have one entry per vertex, shape ({vertices},). Got {shape(labels)}."
+            f"`{name}` should have one entry per {what}, shape ({count},). "
+            f"Got {shape(tensor)}.{cure}"
+        )
+
+
+def have_no_nan(name: str, matrix: Tensor) -> None:
+    """Refuse rows with NaN. Reads values: synchronises the device."""
+    undefined = matrix.isnan().any(dim=1)
+    if bool(undefined.any()):
+        raise ValueError(
+            f"`{name}` should be free of NaN. Got {rows(undefined, 'row', ' with NaN')}."
         )
 
 

@@ -38,7 +38,10 @@ def join_labels(labels: Clouds) -> Tensor:
     """Labels of all clouds as one vector."""
     if isinstance(labels, Tensor):
         return labels.flatten() if labels.ndim == 2 else labels
-    return torch.cat(_as_list(labels, "labels"))
+    parts = _as_list(labels, "labels")
+    for part in parts:
+        _checks.has_rank("labels", part, "(n,)")
+    return torch.cat(parts)
 
 
 def join_matrices(distances: Clouds, name: str = "points") -> tuple[Tensor, tuple[int, ...]]:

@@ -1,4 +1,4 @@
-"""How the library compiles its loops, and how it spreads clouds over threads."""
+"""How the library compiles its loops, and how it spreads rows and clouds over threads."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def over_clouds(work: Callable[[int, int], object], sizes: list[int]) -> None:
 
 
 def _equal_shares(sizes: list[int], shares: int) -> list[int]:
-    """Cut points that give each thread about the same number of matrix entries."""
+    """Cut points that give each share about the same number of matrix entries."""
     total = sum(n * n for n in sizes)
     bounds, seen = [0], 0
     for cloud, n in enumerate(sizes):

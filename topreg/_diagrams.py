@@ -23,10 +23,7 @@ def finite_part(name: str, diagram: Tensor) -> tuple[Tensor, Tensor]:
 
     Reads values: synchronises the device.
     """
-    undefined = diagram.isnan().any(dim=1)
-    if bool(undefined.any()):
-        got = _checks.rows(undefined, "row", " with NaN")
-        raise ValueError(f"`{name}` should be free of NaN. Got {got}.")
+    _checks.have_no_nan(name, diagram)
     unborn = diagram[:, 0].isinf()
     if bool(unborn.any()):
         raise ValueError(
@@ -35,14 +32,6 @@ def finite_part(name: str, diagram: Tensor) -> tuple[Tensor, Tensor]:
     diagram = at_least_single(diagram)
     stays = diagram[:, 1] == torch.inf
     return diagram[~stays], diagram[stays, 0]
-
-
-def safe_power(values: Tensor, exponent: float) -> Tensor:
-    """Powers of non-negative numbers; 0 where they are 0, with zero derivatives."""
-    if exponent == 1:
-        return values
-    zero = values == 0  # not `> 0`, which would hide NaN
-    return torch.where(zero, 0.0, torch.where(zero, 1.0, values).pow(exponent))
 
 
 def as_batch(diagram: Tensor | Sequence[Tensor]) -> tuple[list[Tensor], bool]:

@@ -51,17 +51,12 @@ def most_persistent(diagram: Tensor, count: int, clouds: Tensor | None = None) -
         tensor(3.)
     """
     _checks.is_diagram("diagram", diagram)
-    if type(count) is not int or count < 0:
-        raise ValueError(f"`count` should be a non-negative integer. Got {count!r}.")
+    _checks.is_natural("count", count)
     if clouds is None:
         clouds = torch.zeros(len(diagram), dtype=torch.int64, device=diagram.device)
     _checks.is_integer("clouds", clouds)
+    _checks.one_each("clouds", clouds, len(diagram), "pair")
     clouds = clouds.long()
-    if clouds.shape != diagram.shape[:1]:
-        raise ValueError(
-            f"`clouds` should have one entry per pair, shape ({len(diagram)},). "
-            f"Got {_checks.shape(clouds)}."
-        )
     lengths = (diagram[:, 1] - diagram[:, 0]).detach()
     order = lengths.argsort(dim=0, descending=True, stable=True)
     order = order[clouds[order].argsort(dim=0, stable=True)]

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable
 
 import torch
 from torch import Tensor
@@ -62,9 +61,9 @@ def balanced_backward(
     """
     _checks.is_option("norm", norm, NORMS)
     _are_scalars(main=main, regularizer=regularizer)
-    leaves = _leaves(parameters)
-    g = _gradients(main, leaves, retain_graph=True)
-    h = _gradients(regularizer, leaves, retain_graph=False)
+    leaves = leaves_among(parameters)
+    g = gradients_of(main, leaves, retain_graph=True)
+    h = gradients_of(regularizer, leaves, retain_graph=False)
     with torch.no_grad():
         for leaf, g_leaf, h_leaf, sizes in zip(
             leaves, g, h, _sizes(g, h, leaves, norm), strict=True
@@ -72,7 +71,7 @@ def balanced_backward(
             added = None if h_leaf is None else _rescaled(h_leaf, weight, *sizes)
             for part in (g_leaf, added):
                 if part is not None:
-                    _add_to_gradient(leaf, part)
+                    add_to_gradient(leaf, part)
 
 
 def balanced_linear_backward(
@@ -145,7 +144,7 @@ def balanced_linear_backward(
     g, h = (
         None if part is None else part.T.to(parameter.dtype)
         for loss, retain in ((main, True), (regularizer, False))
-        for part in _gradients(loss, [outputs], retain_graph=retain)
+        for part in gradients_of(loss, [outputs], retain_graph=retain)
     )
     with torch.no_grad(), torch.autocast(inputs.device.type, enabled=False):
         if h is not None:
@@ -154,84 +153,6 @@ def balanced_linear_backward(
         if g is None:
             raise ValueError("`main` should be computed from `outputs`. Got a loss that is not.")
         _add_product(parameter, g, inputs)
-
-
-def aggregated_backward(
-    losses: Sequence[Tensor],
-    parameters: Iterable[Tensor],
-    aggregator: Callable[[Tensor], Tensor],
-) -> None:
-    r"""Backward pass of several losses whose gradients an aggregator combines.
-
-    .. math::
-
-        \nabla_\theta \mathrel{+}= \mathcal{A}(J), \qquad
-        J_k = \nabla_\theta L_k
-
-    Args:
-        losses: The losses :math:`L_k`; one that does not reach a parameter has a zero there.
-        parameters: Leaves whose ``.grad`` is added to; together they are :math:`\theta`. Those that
-            no loss reaches are left alone.
-        aggregator: :math:`\mathcal{A}`: from the matrix of gradients, a row a loss, to one vector.
-            torchjd's aggregators are such, for instance ``torchjd.aggregation.MGDA()``.
-
-    Raises:
-        TypeError: If a loss is not a tensor.
-        ValueError: If a loss is not a scalar, there is none, there is no parameter, or the
-            aggregator's result has another shape.
-
-    Shape:
-        - losses: :math:`()` each. J: (number of losses, number of parameters' entries).
-
-    Note:
-        One backward pass a loss through what they share. ``backward()`` is not needed beside it.
-        torchjd's own ``backward`` is cheaper for many losses. The aggregator
-        ``lambda jacobian: weights @ jacobian`` gives each loss a :term:`constant factor`.
-
-    Source:
-        Quinton and Rey, Jacobian descent for multi-objective optimization, 2024 (torchjd).
-
-    Example:
-        >>> import torch
-        >>> from topreg import aggregated_backward
-        >>> x = torch.tensor([1.0, 1.0], requires_grad=True)
-        >>> aggregated_backward([x[0] ** 2, 3 * x[1]], [x], lambda jacobian: jacobian.mean(0))
-        >>> x.grad
-        tensor([1.0000, 1.5000])
-    """
-    losses = list(losses)
-    if not losses:
-        raise ValueError("`losses` should hold at least one loss. Got none.")
-    for loss in losses:
-        _checks.is_tensor("losses", loss)
-        _checks.has_rank("losses", loss, "()")
-    leaves = _leaves(parameters)
-    rows = [
-        _gradients(loss, leaves, retain_graph=k + 1 < len(losses)) for k, loss in enumerate(losses)
-    ]
-    reached = [any(part is not None for part in parts) for parts in zip(*rows, strict=True)]
-    rows = [tuple(itertools.compress(row, reached)) for row in rows]
-    leaves = list(itertools.compress(leaves, reached))
-    with torch.no_grad():
-        jacobian = torch.stack(
-            [
-                torch.cat(
-                    [
-                        (torch.zeros_like(leaf) if part is None else part).flatten()
-                        for part, leaf in zip(row, leaves, strict=True)
-                    ]
-                )
-                for row in rows
-            ]
-        )
-        combined = aggregator(jacobian)
-        if not isinstance(combined, Tensor) or combined.shape != jacobian.shape[1:]:
-            got = tuple(combined.shape) if isinstance(combined, Tensor) else type(combined).__name__
-            raise ValueError(
-                f"`aggregator(jacobian)` should have shape {tuple(jacobian.shape[1:])}. Got {got}."
-            )
-        for leaf, part in zip(leaves, combined.split([p.numel() for p in leaves]), strict=True):
-            _add_to_gradient(leaf, part.view_as(leaf).to(leaf.dtype))
 
 
 def _are_scalars(**losses: Tensor) -> None:
@@ -285,7 +206,7 @@ def _add_product(parameter: Tensor, a: Tensor, b: Tensor) -> None:
         parameter.grad.addmm_(a, b)
 
 
-def _leaves(parameters: Iterable[Tensor]) -> list[Tensor]:
+def leaves_among(parameters: Iterable[Tensor]) -> list[Tensor]:
     """Those parameters that require a gradient."""
     leaves = [p for p in parameters if p.requires_grad]
     if not leaves:
@@ -293,11 +214,12 @@ def _leaves(parameters: Iterable[Tensor]) -> list[Tensor]:
     return leaves
 
 
-def _add_to_gradient(leaf: Tensor, part: Tensor) -> None:
+def add_to_gradient(leaf: Tensor, part: Tensor) -> None:
+    """Add to a gradient, which may be none yet."""
     leaf.grad = part.clone() if leaf.grad is None else leaf.grad + part
 
 
-def _gradients(
+def gradients_of(
     loss: Tensor, leaves: list[Tensor], *, retain_graph: bool
 ) -> tuple[Tensor | None, ...]:
     """Gradient in each leaf; ``None`` where the loss does not reach it."""

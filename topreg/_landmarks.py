@@ -7,9 +7,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from topreg import _checks
 from topreg._clouds import Clouds, join
-from topreg.metrics import METRICS, Metric, at_least_single, by_callable, prepared
+from topreg.metrics import Metric, at_least_single, by_callable, check_metric, prepared
 from topreg.metrics._on_device import power_of_two
 
 
@@ -89,8 +88,7 @@ def farthest_point_sampling(
         PersistencePairs(dimension=1, pairs=1, essential=0, cloud_sizes=(1000,))
     """
     rows, sizes = join(points)
-    if not callable(metric):
-        _checks.is_option("metric", metric, METRICS)
+    check_metric(metric)
     _check_numbers(count, start, sizes)
     rows = at_least_single(rows) if callable(metric) else prepared(rows, metric)
     if len(set(sizes)) == 1:

@@ -115,7 +115,9 @@ class CrossBatchMemory:
         }
 
     def load_tensors(self, tensors: Mapping[str, Tensor]) -> None:
-        """Store what :meth:`to_tensors` gave, in place of what is stored.
+        """Store what :meth:`to_tensors` gave, without gradient, in place of what is stored.
+
+        Of more batches than are kept the newest stay.
 
         Args:
             tensors: The tensors, by name.
@@ -136,7 +138,11 @@ class CrossBatchMemory:
             if "labels" not in batch:
                 raise ValueError(f'`tensors` should hold labels. Got no "{number}.labels".')
             _check_rows(batch)
-        stored = deque((batches[k] for k in sorted(batches)), maxlen=self.batches)
+        constant = (
+            {name: tensor.detach() for name, tensor in batches[age].items()}
+            for age in sorted(batches)
+        )
+        stored = deque(constant, maxlen=self.batches)
         for old, new in itertools.pairwise(stored):
             _check_alike(old, new)
         self._stored = stored

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from topreg import _checks
 from topreg._clouds import Clouds, cloud_of, join, join_labels, starts
-from topreg.metrics import METRICS, Metric, edge_lengths
+from topreg.metrics import Metric, check_metric, edge_lengths
 
 _EDGES = ("birth_edges", "death_edges", "essential_edges")
 
@@ -149,11 +149,7 @@ class PersistencePairs:
         _checks.is_tensor("mask", mask)
         if mask.dtype != torch.bool:
             raise TypeError(f"`mask` should be torch.bool. Got {mask.dtype}.")
-        if mask.shape != (len(self),):
-            raise ValueError(
-                f"`mask` should have one entry per pair, shape ({len(self)},). "
-                f"Got {_checks.shape(mask)}."
-            )
+        _checks.one_each("mask", mask, len(self), "pair")
         return replace(self, birth_edges=self.birth_edges[mask], death_edges=self.death_edges[mask])
 
     def between(self, labels: Clouds) -> PersistencePairs:
@@ -207,14 +203,8 @@ class PersistencePairs:
                     [2, 3]])
         """
         sizes = tuple(cloud_sizes)
-        _checks.is_tensor("vertices", vertices)
-        if vertices.dtype != torch.int64:
-            raise TypeError(f"`vertices` should be torch.int64. Got {vertices.dtype}.")
-        if vertices.shape != (sum(self.cloud_sizes),):
-            raise ValueError(
-                "`vertices` should have one entry per vertex of the pairs, shape "
-                f"({sum(self.cloud_sizes)},). Got {_checks.shape(vertices)}."
-            )
+        _checks.is_int64("vertices", vertices)
+        _checks.one_each("vertices", vertices, sum(self.cloud_sizes), "vertex of the pairs")
         if len(sizes) != len(self.cloud_sizes):
             raise ValueError(
                 f"`cloud_sizes` should name {len(self.cloud_sizes)} clouds. Got {len(sizes)}."
@@ -262,8 +252,7 @@ class PersistencePairs:
             - Output: :math:`(m, 2)`.
         """
         rows, _ = join(points)
-        if not callable(metric):
-            _checks.is_option("metric", metric, METRICS)
+        check_metric(metric)
         check_rows(self, rows, "points")
         deaths = edge_lengths(rows, self.death_edges, metric)
         if self.dimension == 0:  # edges (v, v)
@@ -293,18 +282,23 @@ class PersistencePairs:
             The pairs, on the device of the tensors.
 
         Raises:
-            ValueError: If a field is missing or a vertex is out of range.
+            TypeError: If a field is no tensor of integers.
+            ValueError: If a field is missing, shapes do not agree, a number is negative, or an edge
+                is none within a cloud.
         """
         missing = [n for n in ("dimension", "cloud_sizes", *_EDGES) if n not in tensors]
         if missing:
             raise ValueError(
                 f"`tensors` should hold the fields of PersistencePairs. Got no {missing[0]!r}."
             )
-        sizes = tuple(int(size) for size in tensors["cloud_sizes"])
+        (dimension,) = _counts("dimension", tensors["dimension"], "()")
+        sizes = _counts("cloud_sizes", tensors["cloud_sizes"], "(b,)")
         for name in _EDGES:
+            _checks.are_edges(name, tensors[name])
             _in_range(name, tensors[name], sizes)
+            _within_clouds(name, tensors[name], sizes)
         births, deaths, essential = (tensors[name] for name in _EDGES)
-        return cls(int(tensors["dimension"]), births, deaths, essential, sizes)
+        return cls(dimension, births, deaths, essential, sizes)
 
     def _cloud_of(self, edges: Tensor) -> Tensor:
         """Cloud number of each edge."""
@@ -315,6 +309,29 @@ def check_rows(pairs: PersistencePairs, rows: Tensor, name: str) -> None:
     """Refuse rows that cannot be those of the vertices of some pairs."""
     _checks.indexes(len(rows), pairs.cloud_sizes)
     _checks.on_one_device(name, rows, "pairs", pairs.death_edges.device)
+
+
+def _counts(name: str, values: Tensor, letters: str) -> tuple[int, ...]:
+    """Integers from a tensor; refuse what counts nothing."""
+    _checks.is_integer(name, values)
+    _checks.has_rank(name, values, letters)
+    counts = tuple(map(int, values.flatten().tolist()))
+    if min(counts, default=0) < 0 or sum(counts) >= 1 << 63:
+        raise ValueError(
+            f"`{name}` should be non-negative, and less than 2^63 in all. Got {list(counts)}."
+        )
+    return counts
+
+
+def _within_clouds(name: str, edges: Tensor, sizes: Sequence[int]) -> None:
+    """Refuse edges (i, j) with i > j or with ends in two clouds."""
+    i, j = edges.unbind(1)
+    bad = edges[(i > j) | (cloud_of(i, sizes) != cloud_of(j, sizes))]
+    if len(bad):
+        raise ValueError(
+            f"`{name}` should be edges (i, j), i <= j, within a cloud. "
+            f"Got {tuple(bad[0].tolist())}."
+        )
 
 
 def _in_range(name: str, edges: Tensor, sizes: Sequence[int]) -> None:

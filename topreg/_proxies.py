@@ -46,11 +46,7 @@ def exponential_affinity(points: Tensor, keys: Tensor, *, sharpness: float) -> T
     """
     _checks.is_point_cloud("points", points)
     _checks.is_point_cloud("keys", keys)
-    if points.shape[1] != keys.shape[1]:
-        raise ValueError(
-            "`points` and `keys` should have as many coordinates. "
-            f"Got {points.shape[1]} and {keys.shape[1]}."
-        )
+    _checks.have_one_width("points", points, "keys", keys)
     _checks.alike("points", points, "keys", keys)
     return torch.exp(-sharpness * (1 - points @ keys.T))
 

@@ -10,7 +10,8 @@ def constructor_call(instance: object) -> str:
     """Class name with the arguments that differ from their defaults.
 
     Every argument must be stored under its own name. Evaluating the result, with the names of
-    ``topreg`` and ``math`` at hand, gives an equal object unless an argument is a function.
+    ``topreg``, ``math`` and ``torch`` at hand, gives an equal object unless an argument is a
+    function or a ``FlagFiltration``, whose edges are not printed.
     """
     parameters = inspect.signature(type(instance)).parameters.values()
     stated = [
@@ -22,4 +23,5 @@ def constructor_call(instance: object) -> str:
 
 
 def _literal(value: object) -> str:
+    """The value as an expression."""
     return "math.inf" if value == math.inf else repr(value)

@@ -74,7 +74,8 @@ def persistence_tracks(
         One track for each class, in the units of the points.
 
     Raises:
-        ValueError: If the pairs belong to another number of vertices.
+        ValueError: If the pairs belong to another number of vertices, or the orientation is
+            unknown.
 
     Shape:
         - points: :math:`(n, d)`, :math:`(b, n, d)` or a sequence of :math:`(n_i, d)`.

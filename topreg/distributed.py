@@ -7,8 +7,7 @@ program without one everything is done by this process alone.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable
 
 import torch
 import torch.distributed as dist
@@ -16,14 +15,12 @@ from torch import Tensor
 from torch.autograd.function import FunctionCtx
 
 from topreg import _checks
+from topreg._agreement import Group, agreed, can_travel, first_error, is_grouped, talking_device
 from topreg._clouds import starts
 from topreg.metrics import METRICS, at_least_single, prepared
 from topreg.persistence import MEMORY, Progress
 
 __all__ = ["all_gather", "minimum_spanning_tree"]
-
-Group = Any  # torch's type of process groups is not there on every build
-_DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
 
 def all_gather(x: Tensor, group: Group = None) -> Tensor:
@@ -71,8 +68,8 @@ def all_gather(x: Tensor, group: Group = None) -> Tensor:
         tensor([[1., 0.],
                 [0., 1.]])
     """
-    sizes, _ = _agreed("x", x, group, _first_error(lambda: _can_travel("x", x)))
-    if not _is_grouped():
+    sizes, _ = agreed("x", x, group, first_error(lambda: can_travel("x", x)))
+    if not is_grouped():
         return x
     gathered: Tensor = _Gathered.apply(at_least_single(x), sizes, group)
     return gathered.to(x.dtype)
@@ -140,19 +137,19 @@ def minimum_spanning_tree(
     from topreg.persistence._group import GroupRanks
     from topreg.persistence._ranks import Alone
 
-    problem = _first_error(
+    problem = first_error(
         lambda: _checks.is_option("metric", metric, METRICS),
         lambda: _checks.is_at_least("max_edge_length", float(max_edge_length), 0),
         lambda: _checks.is_count("memory_budget", memory_budget),
-        lambda: _can_travel("points", points),
+        lambda: can_travel("points", points),
         *_checks_of_values(points, metric, check_values),
     )
     with torch.no_grad():
-        sizes, memory = _agreed(
+        sizes, memory = agreed(
             "points", points, group, problem, metric, max_edge_length, memory_budget
         )
         rows = _gathered(at_least_single(points.detach()), sizes, group)
-        ranks = GroupRanks(group, talking_device(group)) if _is_grouped() else Alone()
+        ranks = GroupRanks(group, talking_device(group)) if is_grouped() else Alone()
         edges, _, _ = forest_of_cloud(
             prepared(rows, metric).contiguous(), metric, max_edge_length,
             memory=memory, progress=progress, ranks=ranks,
@@ -189,38 +186,15 @@ class _Summed(torch.autograd.Function):
         return _Gathered.apply(grads[0], *ctx.task), None, None  # type: ignore[attr-defined]
 
 
-def talking_device(group: Group) -> torch.device:
-    """Where tensors must be that the backend shall send."""
-    accelerator = torch.accelerator.current_accelerator()
-    if accelerator is None or "cpu" in dist.get_backend_config(group):
-        return torch.device("cpu")
-    return torch.device(accelerator.type)
-
-
-def _is_grouped() -> bool:
-    """Whether there are other processes to talk to."""
-    return dist.is_available() and dist.is_initialized()
-
-
 def _gathered(x: Tensor, sizes: list[int], group: Group) -> Tensor:
     """Rows of all ranks; they travel filled up to one length."""
-    if not _is_grouped():
+    if not is_grouped():
         return x
     padded = x.new_zeros(max(sizes), x.shape[1])
     padded[: len(x)] = x
     parts = [torch.empty_like(padded) for _ in sizes]
     dist.all_gather(parts, padded, group=group)
     return torch.cat([part[:n] for part, n in zip(parts, sizes, strict=True)])
-
-
-def _first_error(*checks: Callable[[], object]) -> Exception | None:
-    """What is wrong with this rank's arguments; it is raised when all ranks know of it."""
-    try:
-        for check in checks:
-            check()
-    except (TypeError, ValueError, OverflowError) as error:
-        return error
-    return None
 
 
 def _checks_of_values(
@@ -231,89 +205,3 @@ def _checks_of_values(
     if metric == "cosine":
         checks.append(lambda: _checks.have_direction("points", points))
     return checks if check_values else []
-
-
-def _can_travel(name: str, x: Tensor) -> None:
-    """Refuse what is no matrix of a common floating-point type."""
-    _checks.is_point_cloud(name, x)
-    if x.dtype not in _DTYPES:
-        listed = ", ".join(map(str, _DTYPES))
-        raise TypeError(f"`{name}` should be one of {listed}. Got {x.dtype}.")
-
-
-class _Statement(NamedTuple):
-    """What a rank says of its argument before anything else is exchanged."""
-
-    fits: float
-    rows: float = 0.0
-    width: float = 0.0
-    dtype: float = 0.0
-    on_cpu: float = 0.0
-    wants_gradient: float = 0.0
-    metric: float = 0.0
-    longest: float = 0.0
-    memory: float = 0.0
-
-
-def _stated(x: Tensor, metric: str, longest: float, memory: int) -> _Statement:
-    """The statement of a rank whose argument is right."""
-    wanted = x.requires_grad and torch.is_grad_enabled()
-    return _Statement(
-        1.0, len(x), x.shape[1], _DTYPES.index(x.dtype), x.device.type == "cpu", wanted,
-        METRICS.index(metric), longest, memory,
-    )  # fmt: skip
-
-
-def _agreed(
-    name: str,
-    x: Tensor,
-    group: Group,
-    problem: Exception | None,
-    metric: str = METRICS[0],
-    longest: float = math.inf,
-    memory: int = MEMORY,
-) -> tuple[list[int], int]:
-    """Numbers of rows of all ranks, and the smallest budget of memory.
-
-    Raises on all ranks if one has a problem or differs from the others.
-    """
-    if not _is_grouped():
-        if problem is not None:
-            raise problem
-        return [len(x)], memory
-    own = _Statement(0.0) if problem else _stated(x, metric, longest, memory)
-    message = torch.tensor(own, dtype=torch.float64, device=talking_device(group))
-    answers = [torch.empty_like(message) for _ in range(dist.get_world_size(group))]
-    dist.all_gather(answers, message, group=group)
-    if problem is not None:
-        raise problem
-    said = [_Statement(*answer.tolist()) for answer in answers]
-    for rank, statement in enumerate(said):
-        if not statement.fits:
-            raise ValueError(
-                f"`{name}` should be valid on every rank. Got something invalid on rank {rank}, "
-                "whose error says more."
-            )
-    for what, values in (
-        (f"`{name}` should have as many coordinates", [int(s.width) for s in said]),
-        (f"`{name}` should have one dtype", [_DTYPES[int(s.dtype)] for s in said]),
-        (f"`{name}` should be on one type of device", [_place(s.on_cpu) for s in said]),
-        (f"`{name}` should require a gradient, or none,", [bool(s.wants_gradient) for s in said]),
-        ("`metric` should be the same", [METRICS[int(s.metric)] for s in said]),
-        ("`max_edge_length` should be the same", [s.longest for s in said]),
-    ):
-        _are_equal(what, values)
-    return [int(s.rows) for s in said], int(min(s.memory for s in said))
-
-
-def _place(on_cpu: float) -> str:
-    return "the CPU" if on_cpu else "an accelerator"
-
-
-def _are_equal(what: str, values: Sequence[object]) -> None:
-    """Refuse ranks that differ, on all of them."""
-    for rank, value in enumerate(values):
-        if value != values[0]:
-            raise ValueError(
-                f"{what} on every rank. Got {values[0]} on rank 0 and {value} on rank {rank}."
-            )

@@ -119,7 +119,7 @@ def read_json(path: Path) -> Any:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise FileNotFoundError(f"`{path}` should be a JSON file. Got no file.") from None
-    except ValueError as error:  # UnicodeDecodeError is one
+    except (ValueError, RecursionError) as error:  # UnicodeDecodeError is a ValueError
         raise ValueError(
             f"`{path}` should be JSON. Got: {error}. Remove it to have it made anew."
         ) from None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -67,7 +67,7 @@ def load_checkpoint(
         same = content["identity"] == identity
         if same:
             _restore(training, content, tensors)
-    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+    except (KeyError, TypeError, ValueError, RuntimeError, IndexError) as error:
         raise ValueError(
             f"`{file}` should be a checkpoint of a training. Got {type(error).__name__}: {error}. "
             "Remove it to begin anew."
@@ -103,15 +103,43 @@ def _restore(
     for name, tensor in _below(tensors, "optimizer").items():
         number, key = name.split(".", 1)
         state.setdefault(int(number), {})[key] = tensor
-    if len(state) != sum(len(group["params"]) for group in optimizer.param_groups):
-        raise KeyError("optimizer")
+    _check_state(state, [p for group in optimizer.param_groups for p in group["params"]])
     optimizer.load_state_dict(optimizer.state_dict() | {"state": state})
     training.generator.set_state(tensors["generator"])
-    trained.log = [Epoch(*entry) for entry in content["log"]]
+    trained.log = [Epoch(*_numbers(entry)) for entry in content["log"]]
+    kinds = _kinds(trained.adapter.state_dict())
     for name in BEST:
-        if name in content:
-            epoch, reached = content[name]
-            setattr(trained, name, Best(epoch, reached, _below(tensors, name)))
+        if name in content or name == "best_val":  # which every epoch sets
+            epoch, reached = _numbers(content[name])
+            best = Best(int(epoch), reached, _below(tensors, name))
+            if _kinds(best.tensors) != kinds:
+                raise ValueError(f"other tensors in `{name}`")
+            setattr(trained, name, best)
+
+
+def _check_state(
+    state: Mapping[int, Mapping[str, torch.Tensor]], parameters: Sequence[torch.Tensor]
+) -> None:
+    """Refuse what is not Adam's or AdamW's state of some parameters."""
+    for number, parameter in enumerate(parameters):
+        shapes = dict.fromkeys(("exp_avg", "exp_avg_sq"), parameter.shape) | {"step": ()}
+        found = {name: tensor.shape for name, tensor in state[number].items()}
+        if found != shapes or not state[number]["step"] >= 1:
+            raise ValueError("another state of the optimizer")
+    if len(state) != len(parameters):
+        raise ValueError("another number of parameters")
+
+
+def _kinds(tensors: Mapping[str, torch.Tensor]) -> dict[str, Any]:
+    """Shapes and dtypes by name."""
+    return {name: (tensor.shape, tensor.dtype) for name, tensor in tensors.items()}
+
+
+def _numbers(entry: Sequence[Any]) -> Sequence[Any]:
+    """An entry of a list as it is; refuse what is no list of numbers."""
+    if type(entry) is not list or any(type(number) not in (int, float) for number in entry):
+        raise TypeError(f"{entry!r} in place of numbers")
+    return entry
 
 
 def _below(tensors: Mapping[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:

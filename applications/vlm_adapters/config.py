@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import os
 import sys
 from collections import Counter
@@ -163,7 +164,7 @@ def read_toml(name: str) -> dict[str, Any]:
         raise FileNotFoundError(
             f"`{name}` should be a file or a shipped preset. Got neither."
         ) from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ValueError(f"`{name}` should be TOML. Got: {error}.") from None
 
 
@@ -201,13 +202,19 @@ def _value(hint: Any, value: Any, where: str) -> Any:
     """One value in the type of its field; whole numbers stand for floats."""
     if dataclasses.is_dataclass(hint) and isinstance(value, Mapping):
         return build(hint, value, where)  # type: ignore[arg-type]
-    kind = get_origin(hint) or hint
-    if kind is tuple and type(value) is list and all(type(v) is get_args(hint)[0] for v in value):
+    kind, inner = get_origin(hint) or hint, get_args(hint)
+    if kind is tuple and type(value) is list and all(type(v) is inner[0] for v in value):
         return tuple(value)
-    if kind is float and type(value) is int:
+    if kind is float and type(value) is int and abs(value) < 1 << 63:
         return float(value)
     if type(value) is not kind:
         raise ValueError(f"`{where}` should be of type {kind.__name__}. Got {value!r}.")
+    if kind is float and not math.isfinite(value):
+        raise ValueError(f"`{where}` should be finite. Got {value!r}.")
+    if kind in (list, dict):
+        for part in value.values() if kind is dict else value:
+            if not (inner[-1] is float and type(part) is bool):  # grids may switch something
+                _value(inner[-1], part, where)
     return value
 
 
@@ -238,7 +245,7 @@ def override_tables(override: str) -> dict[str, Any]:
         raise ValueError(f"`--set` should be `preset.section.key=value`. Got {override!r}.")
     try:
         value = tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+    except (tomllib.TOMLDecodeError, RecursionError):
         value = text.strip()
     for key in reversed(keys):
         value = {key: value}

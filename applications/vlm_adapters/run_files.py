@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import importlib.metadata
+import itertools
+import math
 import platform
 import sys
 from collections.abc import Sequence
@@ -22,6 +24,13 @@ from .runs import Run
 SCHEMA = 3
 RESULT, ADAPTER, CHECKPOINT = "result.json", "adapter.safetensors", "checkpoint.safetensors"
 PACKAGES = ("topreg", "torch", "numpy", "numba", "safetensors", "open_clip_torch")
+
+TYPES = {
+    str: ("method", "preset", "dataset", "backbone", "data", "headline", "identity"),
+    int: ("shots", "seed"),
+    list: ("log",),
+    dict: ("accuracies", "factors", "hashes", "weights", "config"),
+}
 
 
 class SavedRun(NamedTuple):
@@ -142,9 +151,12 @@ def read_saved_run(folder: Path) -> SavedRun:
         saved = content["adapter"]
         options = build(AdapterOptions, saved["options"], "adapter")
         adapter = ADAPTERS[options.kind].from_tensors(tensors, options, saved["logit_scale"])
-        names = tuple(saved["class_names"])
-        return SavedRun(run, adapter, names)
-    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        names = saved["class_names"]
+        _check_adapter(adapter, names)
+        return SavedRun(run, adapter, tuple(names))
+    except (
+        KeyError, TypeError, ValueError, RuntimeError, IndexError, OverflowError,
+    ) as error:  # fmt: skip
         raise ValueError(
             f"`{folder}` should hold a run with its adapter. Got {type(error).__name__}: {error}. "
             "Train it again."
@@ -177,10 +189,39 @@ def _run(content: dict[str, Any], file: Path) -> Run:
     """The run of a result file."""
     try:
         run = Run(**content["run"])
+        _check_types(run)
         factors = {name: (float(low), float(high)) for name, (low, high) in run.factors.items()}
-        float(run.accuracy)  # is there, and a number
+        run.accuracy  # noqa: B018 - is there
         return dataclasses.replace(run, factors=factors)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise ValueError(
             f"`{file}` should hold a run. Got {error}. Remove the folder to run it again."
         ) from None
+
+
+def _check_types(run: Run) -> None:
+    """Refuse what tables and figures could not read."""
+    for kind, names in TYPES.items():
+        for name in names:
+            if type(getattr(run, name)) is not kind:
+                raise TypeError(f"`{name}` of type {type(getattr(run, name)).__name__}")
+    epochs = [epoch.values() for epoch in run.log]
+    best = () if run.best_epoch is None else (run.best_epoch,)
+    numbers = [run.accuracies.values(), *epochs, best, (run.seconds,)]
+    for number in itertools.chain.from_iterable(numbers):
+        if type(number) not in (int, float) or not math.isfinite(number):
+            raise TypeError(f"{number!r} in place of a number")
+
+
+def _check_adapter(adapter: Adapter, class_names: object) -> None:
+    """Refuse tensors that do not fit each other or the names."""
+    if not isinstance(class_names, list) or not all(isinstance(n, str) for n in class_names):
+        raise TypeError("`class_names` that are no list of texts")
+    if not math.isfinite(adapter.logit_scale):
+        raise ValueError(f"a `logit_scale` of {adapter.logit_scale}")
+    tensors = adapter.state_dict()
+    width = tensors["text" if "text" in tensors else "weight"].shape[-1]
+    with torch.no_grad():
+        logits = adapter(torch.zeros(1, width))
+    if logits.shape != (1, len(class_names)):
+        raise ValueError(f"logits of shape {tuple(logits.shape)} for {len(class_names)} classes")

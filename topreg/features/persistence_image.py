@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from topreg import _checks, _diagrams
 from topreg._repr import constructor_call
+from topreg._safe import safe_power
 
 Range = tuple[float, float]
 
@@ -44,7 +45,7 @@ def persistence_image(
 
     Raises:
         TypeError: If a diagram is not floating point.
-        ValueError: If it is no diagram or has NaN, or an option is out of range.
+        ValueError: If it is no diagram, has NaN or an infinite birth, or an option is out of range.
 
     Shape:
         - diagram: :math:`(m, 2)` or a sequence of b such.
@@ -82,7 +83,7 @@ def _image(
 ) -> Tensor:
     """Image of one diagram: a sum of products of two Gaussians."""
     lengths = diagram[:, 1] - diagram[:, 0]
-    weights = _diagrams.safe_power(lengths, power) if power else torch.ones_like(lengths)
+    weights = safe_power(lengths, power) if power else torch.ones_like(lengths)
     across = _gaussians(columns - diagram[:, :1], bandwidth)
     along = _gaussians(rows - lengths[:, None], bandwidth)
     with torch.autocast(diagram.device.type, enabled=False):
@@ -90,6 +91,7 @@ def _image(
 
 
 def _gaussians(gaps: Tensor, bandwidth: float) -> Tensor:
+    """Densities of the normal distribution at some gaps."""
     return (-(gaps / bandwidth).square() / 2).exp() / (bandwidth * math.sqrt(2 * math.pi))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import cast, final
 
 import torch
@@ -13,6 +14,8 @@ from topreg._pairs import PersistencePairs
 from topreg.filtrations._filtration import Filtration
 from topreg.metrics import at_least_single
 from topreg.persistence import pairs_of_edges
+
+MOST_VERTICES = math.isqrt(2**63 - 1)  # so that an edge is one int64
 
 
 @final
@@ -35,7 +38,7 @@ class FlagFiltration(Filtration):
     Raises:
         TypeError: If ``edge_index`` is not int64 or ``vertex_births`` are not floating point.
         ValueError: If shapes do not fit, a vertex is out of range, an edge is a self-loop or is
-            listed twice, or a birth is not finite.
+            listed twice, a birth is not finite, or vertices are more than 3,037,000,499.
 
     Shape:
         - edge_index: :math:`(2, e)`, int64, as in PyTorch Geometric.
@@ -225,12 +228,8 @@ class FlagFiltration(Filtration):
         weights = cast(Tensor, weights)
         _checks.is_tensor("edge_weights", weights)
         _checks.is_floating("edge_weights", weights)
-        edges = self.edge_index.shape[1]
-        if weights.shape != (edges,):
-            raise ValueError(
-                f"`edge_weights` should have one entry per edge, shape ({edges},). "
-                f"Got {_checks.shape(weights)}. Modules read them from `geometry`."
-            )
+        cure = " Modules read them from `geometry`."
+        _checks.one_each("edge_weights", weights, self.edge_index.shape[1], "edge", cure)
         _checks.on_one_device("edge_weights", weights, "edge_index", self.edge_index.device)
         return at_least_single(weights)
 
@@ -268,16 +267,17 @@ def _renumbered(pairs: PersistencePairs, vertices: Tensor) -> PersistencePairs:
 
 def _check_graph(edge_index: Tensor, num_vertices: int) -> None:
     """Refuse what is not a list of end points of some vertices."""
-    _checks.is_tensor("edge_index", edge_index)
-    if edge_index.dtype != torch.int64:
-        raise TypeError(f"`edge_index` should be torch.int64. Got {edge_index.dtype}.")
+    _checks.is_int64("edge_index", edge_index)
     if edge_index.ndim != 2 or edge_index.shape[0] != 2:
         raise ValueError(
             f"`edge_index` should have shape (2, e). Got {_checks.shape(edge_index)}. "
             "Transpose a list of edges with `edges.T`."
         )
-    if type(num_vertices) is not int or num_vertices < 0:
-        raise ValueError(f"`num_vertices` should be a non-negative integer. Got {num_vertices!r}.")
+    _checks.is_natural("num_vertices", num_vertices)
+    if num_vertices > MOST_VERTICES:
+        raise ValueError(
+            f"`num_vertices` should be at most {MOST_VERTICES:,}. Got {num_vertices:,}."
+        )
     bad = edge_index[(edge_index < 0) | (edge_index >= num_vertices)]
     if len(bad):
         raise ValueError(
@@ -308,10 +308,6 @@ def _check_births(births: Tensor, vertices: int, edge_index: Tensor) -> None:
     """Refuse what is not one finite birth for each vertex."""
     _checks.is_tensor("vertex_births", births)
     _checks.is_floating("vertex_births", births)
-    if births.shape != (vertices,):
-        raise ValueError(
-            f"`vertex_births` should have one entry per vertex, shape ({vertices},). "
-            f"Got {_checks.shape(births)}."
-        )
+    _checks.one_each("vertex_births", births, vertices, "vertex")
     _checks.on_one_device("vertex_births", births, "edge_index", edge_index.device)
     _checks.are_finite("vertex_births", births[:, None])

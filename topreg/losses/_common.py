@@ -1,8 +1,9 @@
-"""What the losses share: views of clouds, finding pairs, cosines and means that cannot be NaN."""
+"""What the losses share: views of clouds, finding pairs, and means that cannot be NaN."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -11,8 +12,10 @@ from topreg import _checks
 from topreg._clouds import Clouds, join
 from topreg._pairs import PersistencePairs
 from topreg.filtrations import Filtration, FlagFiltration, RipsFiltration
+from topreg.metrics import at_least_single
 
 REDUCTIONS = ("mean", "none")
+Source = TypeVar("Source", bound=Clouds | None)  # None where only inner products are known
 RIPS = RipsFiltration()  # what modules use that were given no filtration
 
 
@@ -21,9 +24,7 @@ def views(source: Clouds, target: Clouds) -> tuple[Tensor, Tensor]:
     source, _ = join(source, "source")
     target, _ = join(target, "target")
     _checks.match(source, target)
-    if source.dtype in (torch.float16, torch.bfloat16):
-        source, target = source.float(), target.float()
-    return source, target
+    return at_least_single(source), at_least_single(target)
 
 
 def given_or_found(
@@ -51,7 +52,10 @@ def given_or_found(
 
 def listed(pairs: PersistencePairs | Sequence[PersistencePairs]) -> list[PersistencePairs]:
     """One object or several as a list that is not empty."""
-    given = [pairs] if isinstance(pairs, PersistencePairs) else list(pairs)
+    given = list(pairs) if isinstance(pairs, Iterable) else [pairs]
+    for part in given:
+        if not isinstance(part, PersistencePairs):
+            raise TypeError(f"`pairs` should hold PersistencePairs. Got {type(part).__name__}.")
     if not given:
         raise ValueError(
             "`pairs` should hold one PersistencePairs for each dimension. Got an empty sequence."
@@ -94,7 +98,9 @@ def over_clouds(values: Tensor, pairs: PersistencePairs, reduction: str) -> Tens
     return values.new_zeros(clouds).index_add(0, pairs.cloud(), values)
 
 
-def flips_from(filtration: Filtration | None, source: Clouds, geometry: Clouds | None) -> Clouds:
+def flips_from(
+    filtration: Filtration | None, geometry: Clouds | None, source: Source
+) -> Clouds | Source:
     """Points in which the modules decide flips; the geometry of a graph is its weights."""
     return source if geometry is None or isinstance(filtration, FlagFiltration) else geometry
 
@@ -124,13 +130,6 @@ def check_dimensions(dimensions: Sequence[int]) -> tuple[int, ...]:
             f"`dimensions` should be distinct non-negative integers. Got {dimensions!r}."
         )
     return listed
-
-
-def safe_cosines(dots: Tensor, squares_a: Tensor, squares_b: Tensor, directed: Tensor) -> Tensor:
-    """``dots / (|a| |b|)`` where ``directed``, else 0 with zero derivatives of every order."""
-    length_a = torch.where(directed, squares_a, 1.0).sqrt()
-    length_b = torch.where(directed, squares_b, 1.0).sqrt()
-    return torch.where(directed, dots, 0.0) / (length_a * length_b)
 
 
 def mean_of_counted(

@@ -13,6 +13,7 @@ from topreg import _checks
 from topreg._clouds import Clouds, join, starts
 from topreg._pairs import PersistencePairs
 from topreg.losses import _common
+from topreg.metrics import at_least_single
 
 ROUNDING = 4  # machine epsilons of the sum of its entries below which a square is rounding
 
@@ -54,7 +55,7 @@ def gram_matrix(points: Clouds) -> Tensor:
                 [1., 5.]])
     """
     rows, _ = join(points)
-    rows = rows.float() if rows.dtype in (torch.float16, torch.bfloat16) else rows
+    rows = at_least_single(rows)
     with torch.autocast(rows.device.type, enabled=False):
         products: Tensor = _Gram.apply(rows)
     return products

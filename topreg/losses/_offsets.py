@@ -7,9 +7,8 @@ import math
 import torch
 from torch import Tensor
 
-from topreg.losses import _common
+from topreg._safe import safe_cosines, safe_norm, safe_root
 from topreg.losses._grams import GramMatrices, rounding
-from topreg.metrics import safe_norm
 
 # a listed pair of wide rows costs about as much as so many entries of the matrix products; what is
 # done with each entry besides costs about as much as products of so many coordinates
@@ -80,11 +79,15 @@ def _gram_cosines(grams: GramMatrices, eps: float) -> Tensor:
 
 
 def _cosines(
-    dots: Tensor, squares: Tensor, others: Tensor, least: Tensor | float, other: Tensor | float
+    dots: Tensor,
+    squares: Tensor,
+    others: Tensor,
+    least: Tensor | float,
+    least_others: Tensor | float,
 ) -> Tensor:
     """Cosines where both squares are above what counts as no direction, else 0."""
-    directed = ~((squares <= least) | (others <= other))  # NaN stays NaN
-    return _common.safe_cosines(dots, squares, others, directed)
+    directed = ~((squares <= least) | (others <= least_others))  # NaN stays NaN
+    return safe_cosines(dots, squares, others, directed)
 
 
 def with_norms_of(source: Tensor, target: Tensor, eps: float) -> Tensor:
@@ -100,9 +103,10 @@ def with_norms_of(source: Tensor, target: Tensor, eps: float) -> Tensor:
 def grams_with_norms_of_target(grams: GramMatrices, eps: float) -> GramMatrices:
     """The same from Gram matrices."""
     squares, lengths = grams.source.diagonal(), grams.target.diagonal()
-    directed, zero = squares > eps * eps, lengths <= 0
-    length = torch.where(zero, 0.0, torch.where(zero, 1.0, lengths).sqrt())
-    scale = torch.where(directed, length / torch.where(directed, squares, 1.0).sqrt(), 1.0)
+    directed = squares > eps * eps
+    scale = torch.where(
+        directed, safe_root(lengths) / torch.where(directed, squares, 1.0).sqrt(), 1.0
+    )
     return GramMatrices(
         scale[:, None] * grams.source * scale, scale[:, None] * grams.cross, grams.target
     )

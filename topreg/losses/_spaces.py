@@ -12,10 +12,10 @@ from topreg._clouds import Clouds, cloud_of, join, numbers, starts
 from topreg._pairs import PersistencePairs
 from topreg.filtrations import RipsFiltration
 from topreg.metrics import (
-    METRICS,
     Metric,
     at_least_single,
     by_callable,
+    check_metric,
     edge_lengths,
     pairwise_distances,
 )
@@ -61,6 +61,7 @@ class Space:
         return self._distances
 
     def _matrix(self, cloud: Tensor) -> Tensor:
+        """Distances of one cloud, checked if they are a user's metric's."""
         if not callable(self.metric):
             return pairwise_distances(cloud, metric=self.metric)
         matrix, name = by_callable(self.metric, cloud, cloud), f"metric({self.name}, {self.name})"
@@ -95,6 +96,7 @@ class Space:
         return lengths / self.scale().index_select(0, cloud_of(edges[:, 0], self.sizes))
 
     def _measured(self, edges: Tensor) -> Tensor:
+        """Lengths that are not divided: computed, or read off a matrix that is there."""
         constant = not self.rows.requires_grad and not callable(self.metric)
         if self._distances is None or len(self.sizes) != 1 or not constant:
             return edge_lengths(self.rows, edges, self.metric)
@@ -121,12 +123,6 @@ def two_spaces(
     )
 
 
-def check_metric(metric: Metric) -> None:
-    """Refuse a metric that does not measure points."""
-    if not callable(metric):
-        _checks.is_option("metric", metric, METRICS)
-
-
 def pairs_of(
     distances: Sequence[Tensor], dimensions: Sequence[int], like: Tensor
 ) -> list[PersistencePairs]:
@@ -149,4 +145,5 @@ def _farthest(matrix: Tensor) -> Tensor:
 
 
 def _listed(sizes: Sequence[int]) -> str:
+    """Numbers as error messages print them."""
     return ", ".join(map(str, sizes)) or "no"

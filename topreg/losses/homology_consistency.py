@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from topreg._clouds import Clouds
 from topreg._pairs import PersistencePairs
 from topreg._repr import constructor_call
-from topreg.filtrations import Filtration, FlagFiltration
+from topreg.filtrations import Filtration
 from topreg.losses import _common
 from topreg.losses._grams import GramMatrices
 from topreg.losses.deviating_perturbation import check_options as check_perturbation
@@ -196,7 +196,7 @@ class HomologyConsistency(nn.Module):
             TypeError: As in the two losses.
             ValueError: As in the two losses, or if ``pairs`` does not begin with dimension 0.
         """
-        points = _common.flips_from(self.filtration, source, geometry)
+        points = _common.flips_from(self.filtration, geometry, source)
         within = source if geometry is None else geometry
         pairs = _common.given_or_found(pairs, self.filtration, self.dimensions, within)
         _begin_with_dimension_0(pairs)
@@ -250,7 +250,7 @@ class HomologyConsistency(nn.Module):
             ValueError: If there are neither pairs nor geometry, labels or pairs belong to another
                 number of vertices, or ``pairs`` does not begin with dimension 0.
         """
-        points = None if isinstance(self.filtration, FlagFiltration) else geometry
+        points = _common.flips_from(self.filtration, geometry, None)
         pairs = _common.given_or_found(pairs, self.filtration, self.dimensions, geometry)
         _begin_with_dimension_0(pairs)
         return HomologyTerms(

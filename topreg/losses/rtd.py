@@ -9,10 +9,10 @@ from torch import Tensor, nn
 
 from topreg import _checks
 from topreg._clouds import Clouds, cloud_of, numbers, starts
-from topreg._diagrams import safe_power
 from topreg._repr import constructor_call
+from topreg._safe import safe_power
 from topreg.losses import _common, _spaces
-from topreg.metrics import Metric
+from topreg.metrics import Metric, check_metric
 
 
 def rtd(
@@ -58,8 +58,8 @@ def rtd(
 
     Raises:
         TypeError: If dtypes differ.
-        ValueError: If the clouds do not belong to the same vertices, a dimension is 0 or not
-            available, or an option is unknown.
+        ValueError: If the clouds do not belong to the same vertices or have NaN or infinity, a
+            dimension is 0 or not available, or an option is unknown.
 
     Shape:
         - source: :math:`(n, d)`, :math:`(b, n, d)` or a sequence of :math:`(n_i, d)`.
@@ -166,7 +166,7 @@ class RTD(nn.Module):
     ) -> None:
         super().__init__()
         check_options(dimensions, power, reduction)
-        _spaces.check_metric(metric)
+        check_metric(metric)
         self.dimensions = tuple(dimensions)
         self.symmetric = symmetric
         self.normalize = normalize

@@ -10,7 +10,7 @@ from topreg._clouds import Clouds
 from topreg._pairs import PersistencePairs
 from topreg._repr import constructor_call
 from topreg.losses import _common, _spaces
-from topreg.metrics import Metric
+from topreg.metrics import Metric, check_metric
 
 
 def rtd_lite(
@@ -48,7 +48,8 @@ def rtd_lite(
 
     Raises:
         TypeError: If dtypes differ.
-        ValueError: If the clouds do not belong to the same vertices, or an option is unknown.
+        ValueError: If the clouds do not belong to the same vertices or have NaN or infinity, or an
+            option is unknown.
 
     Shape:
         - source: :math:`(n, d)`, :math:`(b, n, d)` or a sequence of :math:`(n_i, d)`.
@@ -115,7 +116,7 @@ class RTDLite(nn.Module):
         reduction: str = "mean",
     ) -> None:
         super().__init__()
-        _spaces.check_metric(metric)
+        check_metric(metric)
         _checks.is_option("reduction", reduction, _common.REDUCTIONS)
         self.symmetric = symmetric
         self.normalize = normalize

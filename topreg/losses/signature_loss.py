@@ -12,7 +12,7 @@ from topreg._clouds import Clouds
 from topreg._pairs import PersistencePairs, check_rows
 from topreg._repr import constructor_call
 from topreg.losses import _common, _spaces
-from topreg.metrics import Metric
+from topreg.metrics import Metric, check_metric
 
 Pairs = PersistencePairs | Sequence[PersistencePairs]
 
@@ -57,8 +57,8 @@ def signature_loss(
 
     Raises:
         TypeError: If dtypes differ.
-        ValueError: If the clouds or the pairs do not belong to the same vertices, or an option is
-            unknown.
+        ValueError: If the clouds or the pairs do not belong to the same vertices, a cloud whose
+            distances are needed has NaN or infinity, or an option is unknown.
 
     Shape:
         - source: :math:`(n, d)`, :math:`(b, n, d)` or a sequence of :math:`(n_i, d)`.
@@ -142,7 +142,7 @@ class SignatureLoss(nn.Module):
         reduction: str = "mean",
     ) -> None:
         super().__init__()
-        _spaces.check_metric(metric)
+        check_metric(metric)
         _checks.is_option("reduction", reduction, _common.REDUCTIONS)
         self.dimensions = _common.check_dimensions(dimensions)
         self.symmetric = symmetric

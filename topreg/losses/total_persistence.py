@@ -9,9 +9,9 @@ from torch import Tensor, nn
 
 from topreg import _checks
 from topreg._clouds import Clouds
-from topreg._diagrams import safe_power
 from topreg._pairs import PersistencePairs
 from topreg._repr import constructor_call
+from topreg._safe import safe_power
 from topreg.filtrations import Filtration
 from topreg.losses import _common
 

@@ -11,8 +11,9 @@ from topreg import _checks
 from topreg._clouds import Clouds, join
 from topreg._pairs import PersistencePairs, check_rows
 from topreg._repr import constructor_call
+from topreg._safe import safe_cosines
 from topreg._tracks import ORIENTATIONS, death_flips, oriented_tracks
-from topreg.filtrations import Filtration, FlagFiltration
+from topreg.filtrations import Filtration
 from topreg.losses import _common
 from topreg.losses._grams import GramMatrices, flips_in, track_products
 
@@ -143,7 +144,7 @@ def _coincidence(
     b = oriented_tracks(target, pairs, flips)
     squares_a, squares_b = a.square().sum(1), b.square().sum(1)
     directed = ~((squares_a <= eps * eps) | (squares_b <= eps * eps))  # NaN stays NaN
-    cosines = _common.safe_cosines((a * b).sum(1), squares_a, squares_b, directed)
+    cosines = safe_cosines((a * b).sum(1), squares_a, squares_b, directed)
     return _one_minus_mean(cosines, directed, pairs, undirected, reduction)
 
 
@@ -161,7 +162,7 @@ def _coincidence_of_grams(
     squares_b, least_b = track_products(grams.target, pairs, flips)
     least_a, least_b = (least.clamp(min=eps * eps) for least in (least_a, least_b))
     directed = ~((squares_a <= least_a) | (squares_b <= least_b))
-    cosines = _common.safe_cosines(dots, squares_a, squares_b, directed)
+    cosines = safe_cosines(dots, squares_a, squares_b, directed)
     return _one_minus_mean(cosines, directed, pairs, undirected, reduction)
 
 
@@ -250,7 +251,7 @@ class TrackCoincidence(nn.Module):
         Returns:
             The loss, :math:`()` or one value for each cloud.
         """
-        points = _common.flips_from(self.filtration, source, geometry)
+        points = _common.flips_from(self.filtration, geometry, source)
         geometry = source if geometry is None else geometry
         pairs = _common.given_or_found(pairs, self.filtration, self.dimensions, geometry)
         return coincidence_over(
@@ -281,7 +282,7 @@ class TrackCoincidence(nn.Module):
             ValueError: If there are neither pairs nor geometry, or the pairs belong to another
                 number of vertices.
         """
-        points = None if isinstance(self.filtration, FlagFiltration) else geometry
+        points = _common.flips_from(self.filtration, geometry, None)
         return coincidence_of_grams(
             _common.given_or_found(pairs, self.filtration, self.dimensions, geometry),
             grams, points, orientation=self.orientation,

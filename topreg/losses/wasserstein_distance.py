@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from topreg import _checks
-from topreg._diagrams import check_two, finite_part, safe_power
+from topreg._diagrams import check_two, finite_part
 from topreg._repr import constructor_call
-from topreg.metrics import safe_norm
+from topreg._safe import safe_norm, safe_power
 
 GROUND = (1.0, 2.0, math.inf)
 
@@ -43,8 +43,7 @@ def wasserstein_distance(
     Raises:
         TypeError: If the diagrams are not floating point or of two dtypes.
         ValueError: If they are no diagrams, have NaN, an infinite birth or a death before its
-            birth, an option is out of range, or SciPy is not
-            installed.
+            birth, an option is out of range, or SciPy is not installed.
 
     Shape:
         - first: :math:`(m, 2)`; second: :math:`(k, 2)`. Output: :math:`()`.

@@ -1,24 +1,18 @@
 """Distances: dense matrices for selection, and the lengths of selected edges with gradient."""
 
-from topreg.metrics._edges import edge_lengths, safe_norm
+from topreg.metrics._edges import edge_lengths
+from topreg.metrics._metric import METRICS, Metric, at_least_single, by_callable, check_metric
 from topreg.metrics._pairwise import pairwise_distances
-from topreg.metrics._selection import (
-    METRICS,
-    Metric,
-    at_least_single,
-    by_callable,
-    prepared,
-    selection_weights,
-)
+from topreg.metrics._selection import prepared, selection_weights
 
 __all__ = [
     "METRICS",
     "Metric",
     "at_least_single",
     "by_callable",
+    "check_metric",
     "edge_lengths",
     "pairwise_distances",
     "prepared",
-    "safe_norm",
     "selection_weights",
 ]

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
-from topreg.metrics._selection import Metric, at_least_single
+from topreg._safe import safe_norm
+from topreg.metrics._metric import Metric, at_least_single, by_callable
 
 BLOCK = 32  # edges given to a callable metric at a time: it computes BLOCK^2 entries for BLOCK
 
@@ -29,17 +32,13 @@ def edge_lengths(points: Tensor, edges: Tensor, metric: Metric) -> Tensor:
     return safe_norm(second - first)
 
 
-def safe_norm(vectors: Tensor) -> Tensor:
-    """Euclidean length of each row; its derivatives of every order are 0 at a zero row."""
-    squares = vectors.square().sum(1)
-    zero = squares == 0  # not `> 0`, which would hide NaN
-    return torch.where(zero, 0.0, torch.where(zero, 1.0, squares).sqrt())
-
-
-def _by_callable(first: Tensor, second: Tensor, edges: Tensor, metric: Metric) -> Tensor:
+def _by_callable(
+    first: Tensor, second: Tensor, edges: Tensor, metric: Callable[[Tensor, Tensor], Tensor]
+) -> Tensor:
     """Mean of both directions of a callable metric, a block of edges at a time."""
     lengths = [first.new_zeros(0)]
     for x, y in zip(first.split(BLOCK), second.split(BLOCK), strict=True):
-        lengths.append((metric(x, y).diagonal() + metric(y, x).diagonal()) / 2)  # type: ignore[operator]
+        there, back = by_callable(metric, x, y), by_callable(metric, y, x)
+        lengths.append((there.diagonal() + back.diagonal()) / 2)
     degenerate = edges[:, 0] == edges[:, 1]
     return torch.where(degenerate, 0.0, torch.cat(lengths))

@@ -7,13 +7,8 @@ from torch import Tensor
 from torch.autograd.function import FunctionCtx
 
 from topreg import _checks
-from topreg.metrics._selection import (
-    METRICS,
-    Metric,
-    at_least_single,
-    cross_weights,
-    selection_weights,
-)
+from topreg.metrics._metric import Metric, at_least_single, by_callable, check_metric
+from topreg.metrics._selection import cross_weights, selection_weights
 
 
 def pairwise_distances(x: Tensor, y: Tensor | None = None, metric: Metric = "euclidean") -> Tensor:
@@ -40,7 +35,8 @@ def pairwise_distances(x: Tensor, y: Tensor | None = None, metric: Metric = "euc
 
     Raises:
         TypeError: If ``x`` or ``y`` is not a floating-point tensor, or their dtypes differ.
-        ValueError: If they are not clouds of one width, or ``metric`` is unknown.
+        ValueError: If they are not clouds of one width, or ``metric`` is unknown or gives a
+            matrix of another shape.
 
     Shape:
         - x: :math:`(n, d)`; y: :math:`(m, d)`.
@@ -68,15 +64,13 @@ def pairwise_distances(x: Tensor, y: Tensor | None = None, metric: Metric = "euc
     _checks.is_point_cloud("x", x)
     if y is not None:
         _checks.is_point_cloud("y", y)
-        if y.shape[1] != x.shape[1]:
-            raise ValueError(
-                f"`x` and `y` should have as many coordinates. Got {x.shape[1]} and {y.shape[1]}."
-            )
+        _checks.have_one_width("x", x, "y", y)
         _checks.alike("x", x, "y", y)
     if callable(metric):
         x, y = at_least_single(x), None if y is None else at_least_single(y)
-        return _symmetric(metric(x, x)) if y is None else metric(x, y)
-    _checks.is_option("metric", metric, METRICS)
+        matrix = at_least_single(by_callable(metric, x, x if y is None else y))
+        return _symmetric(matrix) if y is None else matrix
+    check_metric(metric)
     if metric == "cosine":
         x, y = _unit_rows(x), None if y is None else _unit_rows(y)
         return _Distances.apply(x, y, "euclidean").square() * 0.5  # type: ignore[no-any-return]

@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
 from topreg._clouds import starts
 from topreg._operators import operator
+from topreg.metrics._metric import at_least_single
 from topreg.metrics._on_device import direct_distances, distances_within
+from topreg.metrics._products import full_precision_mm, rounding_bound, upper_products
 
-Metric = str | Callable[[Tensor, Tensor], Tensor]
-METRICS = ("euclidean", "cosine", "manhattan")
 FEW_COORDINATES = 8  # up to here differences are as fast as the Gram matrix
-BLOCK = 256  # rows of one matrix product; only columns right of a block's first are computed
-
-
-def at_least_single(x: Tensor) -> Tensor:
-    """Half precision in single precision: too many distances coincide in it."""
-    return x if x.dtype == torch.float64 else x.float()
 
 
 def selection_weights(points: Tensor, sizes: Sequence[int], metric: str) -> Tensor:
@@ -87,7 +81,7 @@ def dense_distances(points: Tensor, sizes: list[int], manhattan: bool) -> Tensor
         over_clouds(before, sizes)
         for c, n in enumerate(sizes):
             matrix = weights[corner[c] : corner[c + 1]].view(n, n)
-            _upper_products(centred[first[c] : first[c + 1]], matrix)
+            upper_products(centred[first[c] : first[c + 1]], matrix)
     over_clouds(after, sizes)
     return weights
 
@@ -114,63 +108,3 @@ def cross_distances(x: Tensor, y: Tensor, manhattan: bool) -> Tensor:
         *rounding_bound(x.shape[1], x.dtype),
     )  # fmt: skip
     return out
-
-
-def _upper_products(x: Tensor, out: Tensor) -> None:
-    """Inner products on and above the diagonal blocks; the rest of ``out`` is not written."""
-    for start in range(0, len(x), BLOCK):
-        full_precision_mm(x[start : start + BLOCK], x[start:].T, out[start : start + BLOCK, start:])
-
-
-def full_precision_mm(a: Tensor, b: Tensor, out: Tensor) -> None:
-    """Matrix product that no global precision setting rounds to bfloat16 or TF32."""
-    try:
-        precision = torch.get_float32_matmul_precision()
-    except RuntimeError:  # settings of torch 2.9, one for each backend, are in use
-        settings = [torch.backends.mkldnn.matmul, torch.backends.cuda.matmul]  # type: ignore[attr-defined]
-        before = [setting.fp32_precision for setting in settings]
-        try:
-            for setting in settings:
-                setting.fp32_precision = "ieee"
-            torch.mm(a, b, out=out)
-        finally:
-            for setting, value in zip(settings, before, strict=True):
-                setting.fp32_precision = value
-        return
-    if precision == "highest":
-        torch.mm(a, b, out=out)
-        return
-    try:
-        torch.set_float32_matmul_precision("highest")
-        torch.mm(a, b, out=out)
-    finally:
-        torch.set_float32_matmul_precision(precision)
-
-
-def by_callable(metric: Callable[[Tensor, Tensor], Tensor], x: Tensor, y: Tensor) -> Tensor:
-    """What a metric of the user's gives, with autocast off; its shape is checked."""
-    with torch.autocast(x.device.type, enabled=False):
-        matrix = metric(x, y)
-    if not isinstance(matrix, Tensor) or matrix.shape != (len(x), len(y)):
-        got = tuple(matrix.shape) if isinstance(matrix, Tensor) else type(matrix).__name__
-        raise ValueError(
-            f"`metric(x, y)` should have shape (len(x), len(y)) = ({len(x)}, {len(y)}). Got {got}."
-        )
-    return matrix
-
-
-def rounding_bound(coordinates: int, dtype: torch.dtype) -> tuple[object, object]:
-    """Which squared distances the Gram matrix gives, as fractions of ``|x|^2 + |y|^2``.
-
-    The product of two rows was wrong by at most ``1.5 sqrt(d)`` units of rounding of half that
-    sum, and by no more than 64, on random, one-signed, constant and heavy-tailed rows. A
-    distance is trusted where that leaves a relative error below 1e-5 (float32) or 1e-12
-    (float64); below ``floor`` squares lose digits to underflow.
-    """
-    import numpy as np
-
-    single = dtype == torch.float32
-    scalar = np.float32 if single else np.float64
-    unit = 2.0**-24 if single else 2.0**-53
-    separated = min(1.5 * coordinates**0.5, 64.0) * unit / (1e-5 if single else 1e-12)
-    return scalar(separated), scalar(1e-30 if single else 1e-290)

@@ -1,4 +1,7 @@
-"""Distances of one cloud a tile at a time, for clouds whose matrix is too large."""
+"""Distances of one cloud a tile at a time, for clouds whose matrix is too large.
+
+Imported on first use, since numba is heavy.
+"""
 
 from __future__ import annotations
 
@@ -7,8 +10,9 @@ import math
 from torch import Tensor
 
 from topreg._compiled import over_rows
+from topreg.metrics import _kernels
 from topreg.metrics._on_device import direct_distances
-from topreg.metrics._selection import full_precision_mm, rounding_bound
+from topreg.metrics._products import full_precision_mm, rounding_bound
 
 SOME = 1024  # rows among which the shift is chosen
 LEAST = 64  # rows and columns of the smallest tile
@@ -40,8 +44,6 @@ class Tiles:
             return direct_distances(x, y, True) if self.manhattan else self._by_torch(x, y)
         out = self._buffer[: len(x) * len(y)].view(len(x), len(y))
         if self.manhattan:
-            from topreg.metrics import _kernels
-
             a, b, tile = x.numpy(), y.numpy(), out.numpy()
             over_rows(len(x), lambda i, j: _kernels.manhattan(tile[i:j], a[i:j], b))
             return out
@@ -49,8 +51,6 @@ class Tiles:
 
     def _by_kernels(self, x: Tensor, y: Tensor, out: Tensor) -> Tensor:
         """The product, then the compiled loops that finish it in place."""
-        from topreg.metrics import _kernels
-
         squares_x, squares_y = self._products(x, y, out)
         a, b, tile, first, second = (t.numpy() for t in (x, y, out, squares_x, squares_y))
         bounds = rounding_bound(x.shape[1], x.dtype)

@@ -8,8 +8,9 @@ from topreg.persistence._dispatch import (
     pairs_of_points,
     uses_tiles,
 )
+from topreg.persistence._progress import Progress
 from topreg.persistence._spanning_tree import minimum_spanning_tree
-from topreg.persistence._tiled import MEMORY, Progress
+from topreg.persistence._tiled import MEMORY
 from topreg.persistence._weights import checked_weights
 
 __all__ = [

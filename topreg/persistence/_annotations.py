@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from topreg._operators import operator
+from topreg.persistence._fake import Annotations, fake_annotations
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -15,20 +16,8 @@ if TYPE_CHECKING:
 MOST_VERTICES = 1 << 16  # from here on two vertices do not fit into half a record
 SPARSE = 128  # squares of vertices for each edge from which lists of neighbours are faster
 
-Found = tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]
 
-
-def _fake(like: Tensor, *_: object) -> Found:
-    """Empty index tensors of unknown lengths."""
-    context = torch.library.get_ctx()
-    m, e, m_1, e_1 = (context.new_dynamic_size() for _ in range(4))
-    indices = like.new_empty(0, dtype=torch.int64)
-    shapes = ((m, 2), (m,), (e,), (m_1, 2), (m_1, 2), (e_1, 2))
-    deaths, births, elders, births_1, deaths_1, essential_1 = map(indices.new_empty, shapes)
-    return deaths, births, elders, births_1, deaths_1, essential_1
-
-
-@operator(_fake)
+@operator(fake_annotations)
 def annotate(
     weights: Tensor, sizes: list[int], longest: float, connected: bool
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
@@ -70,7 +59,7 @@ def annotate(
     return _joined(found, weights.device)
 
 
-@operator(_fake)
+@operator(fake_annotations)
 def annotate_edges(
     edges: Tensor, num_vertices: int, loops: bool
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
@@ -104,7 +93,7 @@ def annotate_edges(
     return _joined([by_ends(0, *reduced)], edges.device)
 
 
-def _joined(found: Sequence[Sequence[Any]], device: torch.device) -> Found:
+def _joined(found: Sequence[Sequence[Any]], device: torch.device) -> Annotations:
     """The arrays of each cloud, one after the other, as tensors."""
     import numpy as np
 

@@ -12,12 +12,19 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
+def kinds_of(dtype: torch.dtype) -> tuple[type[np.floating[Any]], type[np.signedinteger[Any]]]:
+    """NumPy's type of the weights, and that of their bits."""
+    import numpy as np
+
+    return (np.float32, np.int32) if dtype == torch.float32 else (np.float64, np.int64)
+
+
 def as_integers(weights: Tensor) -> tuple[NDArray[Any], np.integer[Any]]:
     """The bits of the weights on the CPU, and all bits but the sign."""
     import numpy as np
 
     on_cpu = weights.detach().cpu().contiguous()
-    integer = np.int32 if on_cpu.dtype == torch.float32 else np.int64
+    _, integer = kinds_of(on_cpu.dtype)
     return on_cpu.numpy().view(integer), integer(np.iinfo(integer).max)
 
 
@@ -28,7 +35,7 @@ def limit_in_bits(longest: float, dtype: torch.dtype, connected: bool) -> Any:
     """
     import numpy as np
 
-    scalar, integer = (np.float32, np.int32) if dtype == torch.float32 else (np.float64, np.int64)
+    scalar, integer = kinds_of(dtype)
     if connected:
         return integer(np.iinfo(integer).max - 1)
     with np.errstate(over="ignore"):  # abs: the bits of -0.0 are negative

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from topreg._clouds import numbers, starts
 from topreg._operators import operator
-from topreg.persistence._prim import fake_forests
+from topreg.persistence._fake import fake_forests
 
 
 @operator(fake_forests)
@@ -139,9 +139,8 @@ def _by_death(rank: Tensor, grown: _Grown) -> Tensor:
     heaviest, death = torch.full_like(rank, -1), torch.full_like(rank, n)
     for chosen, label in zip(grown.chosen, grown.labels, strict=True):
         heaviest = torch.maximum(heaviest, rank.gather(1, chosen))
-        by_label = label.argsort(
-            dim=1, stable=True
-        )  # component after component, vertices ascending
+        # component after component, vertices ascending
+        by_label = label.argsort(dim=1, stable=True)
         own, way = label.gather(1, by_label), heaviest.gather(1, by_label)
         offset = (n - own) * (n + 2)  # falls so far that no component's minimum reaches the next
         lowest = (way + offset).cummin(1).values - offset

@@ -19,8 +19,8 @@ from topreg.persistence import _certificate_kernels as kernels
 from topreg.persistence._duplicate_kernels import first_copies
 from topreg.persistence._neighbours import WIDTH, Lists, Neighbours
 from topreg.persistence._prim_kernels import elder_rule
+from topreg.persistence._progress import Progress
 from topreg.persistence._ranks import Alone, Ranks
-from topreg.persistence._tiled import Progress
 
 Edges = tuple[NDArray[Any], NDArray[Any]]  # (m, 2) end points i < j, and (m,) weights
 

@@ -7,13 +7,15 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from topreg import _checks
 from topreg._pairs import PersistencePairs
 from topreg.metrics import prepared
 from topreg.persistence._annotations import MOST_VERTICES, annotate, annotate_edges
 from topreg.persistence._boruvka import boruvka
 from topreg.persistence._higher import available, homology_by_library
 from topreg.persistence._prim import prim
-from topreg.persistence._tiled import Progress, forests_of_points, tiled
+from topreg.persistence._progress import Progress
+from topreg.persistence._tiled import forests_of_points, tiled
 
 ENGINES = ("auto", "prim", "boruvka", "tiled", "annotations", "gudhi")
 HIGHEST = {"prim": 0, "boruvka": 0, "tiled": 0, "annotations": 1}  # dimensions; GUDHI has no limit
@@ -24,10 +26,9 @@ OVER_THE_CPU = {"cuda": 0, "mps": 0, "xpu": 0}
 EXTRA = 'Run `pip install "topreg[tda]"`.'
 
 
-def check_dimension(dimension: object, engine: str) -> None:
+def check_dimension(dimension: int, engine: str) -> None:
     """Refuse a dimension that the engine, or what is installed, does not reach."""
-    if type(dimension) is not int or dimension < 0:
-        raise ValueError(f"`dimension` should be a non-negative integer. Got {dimension!r}.")
+    _checks.is_natural("dimension", dimension)
     if dimension > HIGHEST.get(engine, dimension):
         reach = {0: "0", 1: "0 or 1"}[HIGHEST[engine]]
         raise ValueError(
@@ -72,7 +73,7 @@ def find_pairs(
         low = _both(annotate(weights, sizes, longest, connected), sizes, dimensions)
     elif engine != "gudhi" and 0 in dimensions:
         find = boruvka if _by_boruvka(weights.device.type, sizes, engine) else prim
-        low = {0: dimension_0(find(weights, sizes, longest, connected), sizes)}
+        low = {0: _dimension_0(find(weights, sizes, longest, connected), sizes)}
     if highest < 2 and engine != "gudhi":
         return [low[p] for p in dimensions]
     found = homology_by_library(
@@ -107,7 +108,7 @@ def pairs_of_points(
         - points: (N, d), the rows of all clouds.
     """
     task = prepared(points, metric), list(sizes), metric, longest, memory
-    return dimension_0(forests_of_points(*task, progress) if progress else tiled(*task), sizes)
+    return _dimension_0(forests_of_points(*task, progress) if progress else tiled(*task), sizes)
 
 
 def _by_boruvka(device: str, sizes: Sequence[int], engine: str) -> bool:
@@ -134,13 +135,13 @@ def _both(
     """Dimensions 0 and 1, as far as they are asked for, from what the annotations give."""
     pairs = {}
     if 0 in dimensions:
-        pairs[0] = dimension_0(found[:3], sizes)
+        pairs[0] = _dimension_0(found[:3], sizes)
     if 1 in dimensions:
         pairs[1] = _dimension(1, found[3:], sizes)
     return pairs
 
 
-def dimension_0(found: Sequence[Tensor], sizes: Sequence[int]) -> PersistencePairs:
+def _dimension_0(found: Sequence[Tensor], sizes: Sequence[int]) -> PersistencePairs:
     """Pairs from death edges, birth vertices and the vertices that stay."""
     deaths, births, elders = found
     return _dimension(0, (_loops(births), deaths, _loops(elders)), sizes)

@@ -41,6 +41,7 @@ class GroupRanks:
         return tuple(self._joined(array, sizes) for array in arrays)
 
     def _joined(self, array: NDArray[Any], sizes: list[int]) -> NDArray[Any]:
+        """Rows of all ranks; they travel filled up to one length."""
         padded = np.zeros((max(sizes), *array.shape[1:]), array.dtype)
         padded[: len(array)] = array
         parts = self._all(torch.from_numpy(padded).to(self._device))
@@ -49,6 +50,7 @@ class GroupRanks:
         )
 
     def _all(self, tensor: Tensor) -> list[Tensor]:
+        """The tensors of all ranks, which are of one shape."""
         parts = [torch.empty_like(tensor) for _ in range(self.size)]
         dist.all_gather(parts, tensor, group=self._group)
         return parts

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from topreg._compiled import over_rows
 from topreg.persistence import _neighbour_kernels as kernels
+from topreg.persistence._bits import kinds_of
 
 
 class Raw(NamedTuple):
@@ -43,7 +44,7 @@ class Keeper(Protocol):
 
 def no_lists(rows: int, width: int, dtype: torch.dtype) -> Raw:
     """Lists without an entry."""
-    integer = np.int32 if dtype == torch.float32 else np.int64
+    _, integer = kinds_of(dtype)
     keys = np.full((rows, width), np.iinfo(integer).max, integer)
     return Raw(keys, np.full((rows, width), -1, np.int32))
 
@@ -84,6 +85,7 @@ class CompiledLists:
         return self._raw
 
     def _bits(self, tile: Tensor) -> NDArray[Any]:
+        """Distances as the loops read them."""
         return tile.numpy().view(self._raw.keys.dtype)
 
 

@@ -1,4 +1,7 @@
-"""The first edges of vertices in the total order, and a bound on all their other edges."""
+"""The first edges of vertices in the total order, and a bound on all their other edges.
+
+Imported on first use, since numba is heavy.
+"""
 
 from __future__ import annotations
 
@@ -14,8 +17,8 @@ from topreg.metrics._tiles import Tiles
 from topreg.persistence import _neighbour_kernels as kernels
 from topreg.persistence._certificate_kernels import count_certain
 from topreg.persistence._lists import CompiledLists, Keeper, Raw, TorchLists, no_lists
+from topreg.persistence._progress import Progress
 from topreg.persistence._ranks import Ranks, share
-from topreg.persistence._tiled import Progress
 
 WIDTH = 32  # neighbours listed for each vertex
 TOLERANCE = {"float32": 3e-5, "float64": 3e-12}  # three times what distances of a tile may be off
@@ -144,6 +147,7 @@ class Neighbours:
         return TorchLists(rows, self._width, points)
 
     def _vertices(self, n: int) -> Tensor:
+        """The numbers from 0 to n - 1, where the tiles are."""
         return torch.arange(n, device=self._tiles.points.device)
 
 

@@ -6,20 +6,7 @@ import torch
 from torch import Tensor
 
 from topreg._operators import operator
-
-
-def fake_forests(
-    weights: Tensor, sizes: list[int], longest: float, connected: bool
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Edges, vertices and components, as many as there are if that is known."""
-    if connected:
-        components: int | torch.SymInt = sum(n > 0 for n in sizes)
-        edges: int | torch.SymInt = sum(sizes) - components
-    else:
-        edges = torch.library.get_ctx().new_dynamic_size()
-        components = torch.library.get_ctx().new_dynamic_size()
-    indices = weights.new_empty(0, dtype=torch.int64)
-    return indices.new_empty((edges, 2)), indices.new_empty(edges), indices.new_empty(components)
+from topreg.persistence._fake import fake_forests
 
 
 @operator(fake_forests)

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
 from topreg._clouds import starts
 from topreg._operators import operator
-from topreg.persistence._prim import fake_forests
+from topreg.persistence._fake import fake_forests
+from topreg.persistence._progress import Progress
 
 MEMORY = 1 << 25  # bytes for a tile
-Progress = Callable[[str, int, int], None]
 
 
 def _fake(

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from topreg import _checks
 from topreg._clouds import starts
-from topreg.metrics._selection import at_least_single
+from topreg.metrics import at_least_single
 
 LARGE = 1536  # vertices from which on several threads check one matrix faster than one
 
@@ -21,14 +21,14 @@ def checked_weights(
     """Entries of matrices in the selection dtype, as the engines read them.
 
     With ``check_values`` each matrix must be free of NaN, symmetric, non-negative and zero on its
-    diagonal, up to ``16 sqrt(eps) max|D|``; within that the mean with the transpose is taken.
-    Without, the values are read as they are.
+    diagonal, up to ``min(16 sqrt(eps), 1/4) max|D|``; within that the mean with the transpose is
+    taken. Without, the values are read as they are.
 
     Shape:
         - entries, output: (sum of n_i^2,).
     """
     entries = entries.detach()
-    tolerance = 16 * math.sqrt(torch.finfo(entries.dtype).eps)
+    tolerance = min(16 * math.sqrt(torch.finfo(entries.dtype).eps), 0.25)  # 1.4 in bfloat16
     weights = at_least_single(entries).contiguous()
     if not check_values or _is_clean(weights, sizes):
         return weights
@@ -47,10 +47,10 @@ def _is_clean(weights: Tensor, sizes: Sequence[int]) -> bool:
     import numpy as np
 
     from topreg._compiled import in_threads
+    from topreg.persistence._bits import kinds_of
     from topreg.persistence._check_kernels import clean, clean_bands
 
-    integer = np.int32 if weights.dtype == torch.float32 else np.int64
-    scalar = np.float32 if weights.dtype == torch.float32 else np.float64
+    scalar, integer = kinds_of(weights.dtype)
     bits, infinity = weights.numpy().view(integer), scalar(np.inf).view(integer)
     if len(sizes) != 1 or sizes[0] < LARGE:
         return bool(clean(bits, np.asarray(sizes, dtype=np.int64), infinity))
@@ -60,10 +60,7 @@ def _is_clean(weights: Tensor, sizes: Sequence[int]) -> bool:
 
 def _mended(matrix: Tensor, tolerance: float, name: str) -> Tensor:
     """One matrix after the checks, symmetric and with a zero diagonal."""
-    undefined = matrix.isnan().any(dim=1)
-    if bool(undefined.any()):
-        got = _checks.rows(undefined, "row", " with NaN")
-        raise ValueError(f"`{name}` should be free of NaN. Got {got}.")
+    _checks.have_no_nan(name, matrix)
     finite = matrix[matrix.isfinite()]
     allowed = tolerance * float(finite.abs().max()) if len(finite) else 0.0
     _refuse(name, "non-negative", matrix, matrix < -allowed)

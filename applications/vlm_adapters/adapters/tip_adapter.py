@@ -66,6 +66,9 @@ class TipAdapter(Adapter):
         cls, tensors: Mapping[str, Tensor], options: AdapterOptions, logit_scale: float
     ) -> Self:
         """The adapter whose ``state_dict`` the tensors are."""
+        labels, classes = tensors["cached_labels"], len(tensors["text"])
+        if labels.dtype != torch.int64 or bool(((labels < -1) | (labels >= classes)).any()):
+            raise ValueError(f"`cached_labels` should be -1 to {classes - 1}. Got others.")
         return cls(tensors["text"], tensors["keys"], tensors["cached_labels"], logit_scale, options)
 
     def with_factors(self, sharpness: float, cache_weight: float) -> Self:

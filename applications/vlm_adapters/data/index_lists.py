@@ -109,7 +109,7 @@ def _document(file: Path) -> dict[str, Any]:
     """The JSON object of an index list of this version."""
     try:
         document = json.loads(file.read_bytes())
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(
             f"`{file.name}` should be complete JSON. Got {error}. Copy it, or draw the task, again."
         ) from error
@@ -134,7 +134,9 @@ def _fields(document: dict[str, Any], file: str) -> IndexList:
             "dataset": str(dataset), "shots": int(shots), "seed": int(seed),
             "split_sha256": str(sha256), "val_from_train": bool(from_train),
             "train": [*train], "val": [*val],
-        } if all(type(row) is int and row >= 0 for row in (*train, *val)):  # fmt: skip
+        } if all(type(n) is int for n in (shots, seed, *train, *val)) and all(
+            row >= 0 for row in (*train, *val)
+        ):  # fmt: skip
             pass
         case _:
             raise ValueError(

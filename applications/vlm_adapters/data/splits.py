@@ -83,7 +83,7 @@ def read_split(path: str | os.PathLike[str]) -> Split:
     content = file.read_bytes()
     try:
         document = json.loads(content)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(
             f"`{file.name}` should be JSON. Got {error}. Download the split again."
         ) from error

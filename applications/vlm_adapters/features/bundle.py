@@ -51,7 +51,8 @@ class FeatureBundle:
 
     def __post_init__(self) -> None:
         """Check everything once, so that no later step has to."""
-        rows, classes = len(self.labels), len(self.class_names)
+        rows = len(self.labels) if self.labels.ndim else 0
+        classes = len(self.class_names)
         width = self.features.shape[-1] if self.features.ndim else 0
         _check_tensor("features", self.features, (rows, width), torch.float32)
         _check_tensor("labels", self.labels, (rows,), torch.int64)

@@ -107,7 +107,7 @@ def _checked_document(metadata: dict[str, str], file: str) -> dict[str, Any]:
         version = document["schema_version"]
         # Another version may have other fields.
         fields = _fields(document) if version == SCHEMA_VERSION else {}
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError, RecursionError) as error:
         raise ValueError(
             f"`{file}` should have complete metadata. Got {type(error).__name__}: {error}. "
             "Build the bundle again."
@@ -122,8 +122,13 @@ def _checked_document(metadata: dict[str, str], file: str) -> dict[str, Any]:
 
 def _fields(document: dict[str, Any]) -> dict[str, Any]:
     """The inverse of :func:`_document`."""
+    names, provenance = document["class_names"], document["provenance"]
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise TypeError("`class_names` that are no list of texts")
+    if not isinstance(provenance, dict):
+        raise TypeError("a `provenance` that is no table")
     return {
-        "class_names": tuple(document["class_names"]),
+        "class_names": tuple(names),
         "logit_scale": float(document["logit_scale"]),
-        "provenance": document["provenance"],
+        "provenance": provenance,
     }

@@ -82,10 +82,11 @@ class FeatureStore:
             )
         _, tensors = read_tensors(entry / FEATURES)
         features = tensors.get("features", torch.empty(0))
-        if features.ndim != 3 or len(features) != len(images):
+        if not _are_features(features, len(images)):
             raise ValueError(
                 f"`{entry / FEATURES}` should hold features of {len(images)} images. "
-                f"Got shape {tuple(features.shape)}. Remove the folder to have it made anew."
+                f"Got shape {tuple(features.shape)}, {features.dtype}. "
+                "Remove the folder to have it made anew."
             )
         places = range(len(wanted)) if places is None else places
         chosen = features[[row[wanted[place]] for place in places]]
@@ -118,6 +119,22 @@ class FeatureStore:
         Raises:
             ValueError: If a feature is not finite; its part is not kept.
         """
+        try:
+            self._make(recipe, block, encode, share, progress)
+        except (FileNotFoundError, FileExistsError):
+            if not (self.root / recipe.folder / META).is_file():
+                raise
+            # another process was faster: it has joined the parts, and removed them
+
+    def _make(
+        self,
+        recipe: Recipe,
+        block: int,
+        encode: Callable[[slice], Tensor],
+        share: tuple[int, int],
+        progress: Callable[[int, int], None],
+    ) -> None:
+        """The parts of a share."""
         parts = self.root / recipe.folder / PARTS
         parts.mkdir(parents=True, exist_ok=True)
         rank, ranks = share
@@ -144,11 +161,19 @@ class FeatureStore:
             The entry's folder.
 
         Raises:
-            ValueError: If a part is damaged.
+            FileNotFoundError: If a part is missing.
+            ValueError: If one is damaged.
         """
         entry = self.root / recipe.folder
-        names = [_part(part) for part in _slices(len(recipe.paths), block)]
-        parts = [read_tensors(entry / PARTS / name)[1]["features"] for name in names]
+        slices = _slices(len(recipe.paths), block)
+        try:
+            parts = [_features_of(entry / PARTS / _part(s), s.stop - s.start) for s in slices]
+        except FileNotFoundError:
+            if not (entry / META).is_file():
+                raise
+            shutil.rmtree(entry / PARTS, ignore_errors=True)
+            return entry  # another process was faster
+        _have_one_shape(parts, entry / PARTS)
         tensors = {"features": torch.cat(parts), "labels": torch.tensor(recipe.labels)}
         del parts
         write_tensors(entry / FEATURES, tensors)
@@ -209,9 +234,36 @@ def _refuse_not_finite(features: Tensor, paths: Sequence[str]) -> None:
 def _readable(file: Path, images: int) -> bool:
     """Whether a part is there and whole."""
     try:
-        return len(read_tensors(file)[1]["features"]) == images
-    except (OSError, ValueError, KeyError):
+        _features_of(file, images)
+    except (OSError, ValueError):
         return False
+    return True
+
+
+def _features_of(file: Path, images: int) -> Tensor:
+    """The features of a part."""
+    features = read_tensors(file)[1].get("features", torch.empty(0))
+    if not _are_features(features, images):
+        raise ValueError(
+            f"`{file}` should hold features of {images} images. Got shape "
+            f"{tuple(features.shape)}, {features.dtype}. Remove it to have it made anew."
+        )
+    return features
+
+
+def _are_features(features: Tensor, images: int) -> bool:
+    """Whether a tensor may be the features of some images."""
+    return features.ndim == 3 and len(features) == images and features.dtype == torch.float32
+
+
+def _have_one_shape(parts: Sequence[Tensor], folder: Path) -> None:
+    """Refuse parts that cannot be joined."""
+    shapes = sorted({tuple(part.shape[1:]) for part in parts})
+    if len(shapes) > 1:
+        raise ValueError(
+            f"`{folder}` should hold features of one shape. Got {shapes[0]} and {shapes[1]}. "
+            "Remove the folder to have it made anew."
+        )
 
 
 def _meta(file: Path) -> dict[str, Any]:
@@ -219,12 +271,20 @@ def _meta(file: Path) -> dict[str, Any]:
     content = read_json(file)
     match content:
         case {"fingerprint": _, "base": dict(), "images": [*images]}:
-            if all(isinstance(image, list) and len(image) == 3 for image in images):
+            if all(map(_is_image, images)):
                 return dict(content)
     raise ValueError(
         f"`{file}` should describe features. Got another document. "
         "Remove the folder to have it made anew."
     )
+
+
+def _is_image(image: object) -> bool:
+    """Whether an entry's image has a path, a size and a label."""
+    match image:
+        case [str(), int(), int()]:
+            return True
+    return False
 
 
 def _images(content: Mapping[str, Any]) -> Sequence[tuple[str, int, int]]:

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from .._files import read_tensors, write_tensors
 from ..backbones.base import TextProjection
 from .texts import ClassTexts, HiddenTexts
@@ -58,8 +60,32 @@ def load_texts(file: Path) -> ClassTexts:
         if templates:
             projection = TextProjection(tensors["weight"], tensors["bias"])
             hidden = HiddenTexts(tensors["hidden"], projection, templates)
-        return ClassTexts(tensors["raw"], tensors["normalized"], hidden)
-    except (KeyError, TypeError, ValueError) as error:
+        texts = ClassTexts(tensors["raw"], tensors["normalized"], hidden)
+    except (KeyError, TypeError, ValueError, OverflowError, RecursionError) as error:
         raise ValueError(
             f"`{file}` should hold class texts. Got no {error}. Remove it to have it made anew."
         ) from None
+    if not _fit(texts):
+        raise ValueError(
+            f"`{file}` should hold class texts. Got shapes or dtypes that do not fit each other. "
+            "Remove it to have it made anew."
+        )
+    return texts
+
+
+def _fit(texts: ClassTexts) -> bool:
+    """Whether shapes and dtypes are those of one backbone's texts."""
+    tensors = [texts.raw, texts.normalized]
+    if texts.raw.ndim != 2 or texts.raw.shape != texts.normalized.shape:
+        return False
+    if texts.hidden is not None:
+        features, projection = texts.hidden.features, texts.hidden.projection
+        tensors += [features, projection.weight, projection.bias]
+        classes, width = texts.raw.shape
+        if features.ndim != 3 or not 0 < texts.hidden.templates <= len(features):
+            return False
+        if features.shape[1] != classes or projection.bias.shape != (width,):
+            return False
+        if projection.weight.shape != (features.shape[2], width):
+            return False
+    return all(tensor.dtype == torch.float32 for tensor in tensors)

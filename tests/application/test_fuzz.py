@@ -1,0 +1,895 @@
+"""Damaged files: what is read is valid, or a documented error tells it; no pickle ever runs."""
+
+import contextlib
+import copy
+import dataclasses
+import io
+import itertools
+import json
+import math
+import pickle
+import re
+import shutil
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+import safetensors.torch
+import torch
+from application.helpers import method
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from vlm_adapters._files import read_tensors, write_tensors
+from vlm_adapters.backbones.base import TextProjection
+from vlm_adapters.config import load_methods
+from vlm_adapters.data import read_index_list, write_index_list
+from vlm_adapters.data.few_shot import FewShot
+from vlm_adapters.data.splits import SUBSETS, read_split
+from vlm_adapters.experiments import plan_jobs, run_jobs
+from vlm_adapters.features import FeatureBundle, load_bundle, save_bundle
+from vlm_adapters.features.store import FEATURES, META, PARTS, FeatureStore, Recipe
+from vlm_adapters.features.texts import ClassTexts, HiddenTexts
+from vlm_adapters.features.texts_file import load_texts, save_texts
+from vlm_adapters.run_files import ADAPTER, RESULT, read_run, read_runs, read_saved_run
+from vlm_adapters.search_plans import read_search
+from vlm_adapters.sources import BundleSource, few_shot_task
+from vlm_adapters.text_projection import read_weight
+from vlm_adapters.training import train
+from vlm_adapters.trials import Trial, best, read_trials, write_trials
+from vlm_adapters.weights import convert_weights
+
+SOME = settings(max_examples=max(settings().max_examples // 2, 5))
+
+
+def equal(a, b):
+    torch.testing.assert_close(a, b, rtol=0, atol=0)
+
+
+def randn(*shape):
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(len(shape)))
+
+
+# Valid files, and what is true of whatever their loaders take
+
+
+def write_bundle(folder):
+    save_bundle(BUNDLE, folder / "file")
+
+
+BUNDLE = FeatureBundle(
+    features=torch.arange(24.0).reshape(8, 3) / 8 + 1,
+    labels=torch.tensor([0, 1, 1, 0, 1, 0, 0, 1]),
+    subsets=torch.tensor([0, 0, 0, 0, 1, 1, 2, 2]),
+    text_raw=torch.tensor([[0.1, 0.2, 0.3], [1.0, 2.0, 3.0]]),
+    text_normalized=torch.eye(3)[:2],
+    class_names=("cat", "sea_horse"),
+    logit_scale=12.5,
+    provenance={"data": {"name": "x", "split_sha256": "ab"}, "backbone": {"name": "b"}},
+)
+
+
+def use_bundle(file):
+    bundle = load_bundle(file)
+    source = BundleSource(file)
+    texts = [source.dataset, source.backbone, *source.class_names, *source.weights.values()]
+    assert all(isinstance(text, str) for text in texts)
+    with contextlib.suppress(ValueError):  # a class without training images
+        task = few_shot_task(bundle, 1, 1)
+        assert task.train_labels.max() < len(bundle.class_names) == len(bundle.text_raw)
+
+
+RECIPE = Recipe(
+    dataset="dtd",
+    split="abc",
+    view={"kind": "augmented", "seed": 1},
+    backbone={"name": "fake"},
+    libraries={"torch": "2"},
+    paths=tuple(f"{k}.jpg" for k in range(5)),
+    sizes=tuple(range(100, 105)),
+    labels=(0, 0, 1, 1, 2),
+)
+VALUES, BLOCK = randn(5, 2, 3), 2
+
+
+def part_of(recipe, rows):
+    lists = {
+        name: tuple(getattr(recipe, name)[row] for row in rows)
+        for name in ("paths", "sizes", "labels")
+    }
+    return dataclasses.replace(recipe, **lists)
+
+
+def write_entry(folder):
+    store = FeatureStore(folder)
+    store.make(RECIPE, BLOCK, lambda part: VALUES[part])
+    store.finish(RECIPE, BLOCK)
+
+
+def use_entry(file):
+    store = FeatureStore(file.parent.parent)
+    for recipe in (RECIPE, part_of(RECIPE, [3, 1])):
+        entry = store.find(recipe)
+        if entry is not None:
+            features = store.read(recipe, entry)
+            assert (features.dtype, features.ndim) == (torch.float32, 3)
+            assert len(features) == len(recipe.paths)
+            assert bool(features.isfinite().all())
+
+
+def write_parts(folder):
+    FeatureStore(folder).make(RECIPE, BLOCK, lambda part: VALUES[part])
+
+
+def use_parts(file):
+    """A part that is read is one of the right shape; every other is made anew."""
+    store = FeatureStore(file.parents[2])
+    with contextlib.suppress(ValueError):  # damaged between `make` and `finish`
+        shutil.copytree(store.root, store.root / "at once")
+        FeatureStore(store.root / "at once").finish(RECIPE, BLOCK)
+    store.make(RECIPE, BLOCK, lambda part: VALUES[part])
+    entry = store.finish(RECIPE, BLOCK)
+    found = safetensors.torch.load_file(entry / FEATURES)["features"]
+    assert (found.dtype, found.shape) == (VALUES.dtype, VALUES.shape)
+    equal(found[:2], VALUES[:2])
+    equal(found[4:], VALUES[4:])
+
+
+def write_texts(folder):
+    hidden = HiddenTexts(randn(2, 3, 4), TextProjection(randn(4, 5), randn(5)), 1)
+    save_texts(ClassTexts(randn(3, 5), randn(3, 5), hidden), folder / "file", {"a": 1})
+
+
+def use_texts(file):
+    texts = load_texts(file)
+    assert texts.raw.shape == texts.normalized.shape
+    assert {texts.raw.dtype, texts.normalized.dtype} == {torch.float32}
+    if texts.hidden is not None:
+        hidden = texts.hidden
+        assert 0 < hidden.templates <= len(hidden.features)
+        projected = texts.projected(hidden.projection.weight)
+        assert projected.raw.shape == projected.normalized.shape == texts.raw.shape
+
+
+def write_split(folder):
+    entries = [[f"{k}/{n}.jpg", k, f"class {k}"] for n in range(2) for k in range(2)]
+    (folder / "file").write_text(json.dumps(dict.fromkeys(SUBSETS, entries)))
+
+
+def use_split(file):
+    split = read_split(file)
+    for subset in SUBSETS:
+        assert split.subset(subset)
+        for sample in split.subset(subset):
+            assert isinstance(split.class_names[sample.label], str)
+            assert ".." not in Path(sample.path).parts
+
+
+def write_index(folder):
+    write_index_list(folder / "file", FewShot([3, 1, 2], [0, 5], False), dataset="dtd", shots=1,
+                     seed=1, split_sha256="ab" * 32)  # fmt: skip
+
+
+def use_index(file):
+    """Rows are those that were written: their hashes are in the file."""
+    found = read_index_list(file)
+    assert isinstance(found.dataset, str)
+    assert {type(found.shots), type(found.seed)} == {int}
+    if "hash" not in CHANGED:
+        assert (found.few_shot.train, found.few_shot.val) == ([3, 1, 2], [0, 5])
+
+
+CHANGED = set()
+PRESET = """title = "Mine"
+extends = "hc_taf"
+protocol = "best_val"
+[adapter]
+kind = "tip_adapter_f"
+residual_scale = 0.5
+[text]
+checkpoint = ""
+[training]
+epochs = 3
+learning_rate = 1e-3
+drop_last = false
+[constraint]
+weight = 0.5
+dimensions = [0, 1]
+"""
+TUNED = """dataset = "dtd"
+[taskres.training]
+learning_rate = 0.5
+[hc_tr.constraint]
+weight = 0.25
+dimensions = [0]
+[hc_tr]
+title = "HC"
+"""
+PLAN = """shots = [1, 4]
+seeds = [11, 12]
+score = "last"
+[one]
+baseline = "taskres"
+constrained = "hc_tr"
+also = ["taskres_official"]
+[one.shared]
+"training.learning_rate" = [1e-3, 1e-2]
+"training.epochs" = [3]
+[one.refine]
+"training.learning_rate" = [0.5, 2.0]
+[one.constrain]
+"constraint.weight" = [0.1, 1.0]
+"""
+
+
+def text_file(text, name="file.toml"):
+    return lambda folder: (folder / name).write_text(text)
+
+
+def are_methods(methods):
+    """What a run of them could write: JSON without NaN."""
+    for chosen in methods.values():
+        json.dumps(dataclasses.asdict(chosen), allow_nan=False)
+        assert plan_jobs({"a": chosen}, [1], [1])[0].epochs >= 0
+
+
+def use_preset(file):
+    are_methods(load_methods([str(file)], dataset="dtd"))
+
+
+def use_tuned(file):
+    are_methods(load_methods(["taskres", "hc_tr", "hc_tr_paper"], tuned=str(file)))
+
+
+def use_plan(file):
+    search = read_search(str(file))
+    assert all(type(number) is int for number in (*search.shots, *search.seeds))
+    assert search.trials() >= 0
+    assert all(isinstance(name, str) for name in search.presets())
+    methods = load_methods(["taskres", "hc_tr"])
+    for plan in search.plans:
+        plan.check(methods)
+
+
+def write_trial_file(folder):
+    values = {"training.learning_rate": 0.5, "training.epochs": 3}
+    trials = [Trial(name, "shared", values, 70.0, 0.5, "ab") for name in ("taskres", "hc_tr")]
+    write_trials(folder / "file", trials, [])
+
+
+def use_trials(file):
+    trials = read_trials(file)
+    if trials:
+        best(trials)
+        write_trials(file.with_name("again"), trials, trials)
+
+
+SHOTS, SEED, EPOCHS = 1, 1, 2
+
+
+def run_job_of(bundle, folder, **changes):
+    bundle_file = folder / "bundle"
+    save_bundle(bundle, bundle_file)
+    methods = {"taskres": method("taskres", epochs=EPOCHS)}
+    source = BundleSource(bundle_file)
+    run_jobs(source, plan_jobs(methods, [SHOTS], [SEED], folder=folder / "runs", dataset="x"))
+
+
+def write_finished(folder):
+    run_job_of(BUNDLE, folder)
+
+
+def use_run(file):
+    folder = file.parent
+    run = read_run(folder)
+    json.dumps(run.as_record() | {"config": {}}, allow_nan=False)
+    assert isinstance(run.accuracy, (int, float))
+    texts = (run.method, run.preset, run.dataset, run.backbone, run.data, run.identity)
+    assert all(isinstance(text, str) for text in texts)
+    with tempfile.TemporaryDirectory() as other:  # results are sorted: beside one that is right
+        shutil.copytree(folder, Path(other) / "a")
+        shutil.copytree(folder, Path(other) / "b")
+        (Path(other) / "b" / RESULT).write_bytes(VALID["run"][1])
+        assert len(read_runs(Path(other))) == 2
+    use_adapter(folder / ADAPTER)
+
+
+def use_adapter(file):
+    saved = read_saved_run(file.parent)
+    assert all(isinstance(name, str) for name in saved.class_names)
+    logits = saved.adapter(BUNDLE.features)
+    assert logits.shape == (len(BUNDLE.features), len(saved.class_names))
+
+
+def write_checkpoint(folder):
+    task = few_shot_task(BUNDLE, 2, 1)
+    train(task, TIP, checkpoint=folder / "file", seconds_between=0)
+
+
+TIP = method("tip_adapter_f", epochs=EPOCHS, batch_size=3, learning_rate=0.01)
+
+
+def use_checkpoint(file):
+    trained = train(few_shot_task(BUNDLE, 2, 1), TIP, checkpoint=file)
+    assert len(trained.log) >= EPOCHS  # what comes twice, comes twice
+    numbers = [number for epoch in trained.log for number in epoch]
+    numbers += [trained.best_val.accuracy, trained.best_val.epoch]
+    assert all(isinstance(number, (int, float)) for number in numbers)
+    trained.adapter.at(trained.best_val.tensors)(BUNDLE.features)
+
+
+def write_state(folder):
+    torch.save({"state_dict": {"weight": randn(3, 4), "bias": randn(3)}, "epoch": 3},
+               folder / "file")  # fmt: skip
+
+
+def use_weights(file):
+    target = file.with_name("made.safetensors")
+    convert_weights(file, target)
+    assert all(isinstance(t, torch.Tensor) for t in read_tensors(target)[1].values())
+
+
+def use_weight(file):
+    weight = read_weight(file)
+    assert (weight.dtype, weight.ndim) == (torch.float32, 2)
+
+
+LOADERS = {
+    "bundle": (write_bundle, "file", use_bundle),
+    "entry": (write_entry, f"{RECIPE.folder}/{META}", use_entry),
+    "features": (write_entry, f"{RECIPE.folder}/{FEATURES}", use_entry),
+    "part": (write_parts, f"{RECIPE.folder}/{PARTS}/00000002.safetensors", use_parts),
+    "texts": (write_texts, "file", use_texts),
+    "split": (write_split, "file", use_split),
+    "index list": (write_index, "file", use_index),
+    "preset": (text_file(PRESET), "file.toml", use_preset),
+    "tuned": (text_file(TUNED), "file.toml", use_tuned),
+    "plan": (text_file(PLAN), "file.toml", use_plan),
+    "trials": (write_trial_file, "file", use_trials),
+    "run": (write_finished, f"runs/taskres/x/1shot/seed1/{RESULT}", use_run),
+    "adapter": (write_finished, f"runs/taskres/x/1shot/seed1/{ADAPTER}", use_adapter),
+    "checkpoint": (write_checkpoint, "file", use_checkpoint),
+    "weights": (write_state, "file", use_weights),
+    "text weight": (write_state, "file", use_weight),
+}
+VALID = {}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _valid(tmp_path_factory):
+    """Each kind's folder and the bytes of the file that is damaged."""
+    for name, (write, file, _) in LOADERS.items():
+        folder = tmp_path_factory.mktemp("valid")
+        write(folder)
+        VALID[name] = folder, (folder / file).read_bytes()
+
+
+def load(name, content):
+    """Whether a file of such bytes is taken; otherwise a documented error tells why."""
+    _, file, use = LOADERS[name]
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary) / "copy"
+        shutil.copytree(VALID[name][0], folder)
+        (folder / file).write_bytes(content)
+        try:
+            use(folder / file)
+        except (ValueError, FileNotFoundError) as error:
+            kind, text = type(error), str(error)
+        else:
+            return True
+    assert kind in (ValueError, FileNotFoundError) or kind.__name__ == "Diverged", kind
+    assert re.match(r"`|[A-Z]", text), text
+    assert " should " in text, text
+    assert "Got" in text or "should be a known key" in text, text
+    return False
+
+
+@pytest.mark.parametrize("name", LOADERS)
+def test_what_is_not_damaged_is_taken(name):
+    assert load(name, VALID[name][1])
+
+
+# Bytes
+
+
+@st.composite
+def damaged(draw, content):
+    """Bytes with a few places changed."""
+    for _ in range(draw(st.integers(1, 3))):
+        start = draw(st.integers(0, max(len(content) - 1, 0)))
+        end = min(len(content), start + draw(st.integers(1, 8)))
+        match draw(st.sampled_from(["cut", "flip", "insert", "delete", "repeat", "swap", "set"])):
+            case "cut":
+                content = content[:start]
+            case "flip" if content:
+                flipped = content[start] ^ (1 << draw(st.integers(0, 7)))
+                content = content[:start] + bytes([flipped]) + content[start + 1 :]
+            case "insert":
+                content = content[:start] + draw(st.binary(max_size=4)) + content[start:]
+            case "delete":
+                content = content[:start] + content[end:]
+            case "repeat":
+                content = content[:end] + content[start:end] + content[end:]
+            case "swap":
+                content = content[end:] + content[:end]
+            case "set":
+                new = draw(st.sampled_from([b"\0", b"\xff", b"0", b'"', b"{", b"9" * 8]))
+                content = content[:start] + new + content[start + len(new) :]
+    return content
+
+
+@pytest.mark.parametrize("name", LOADERS)
+@given(st.data())
+@SOME
+def test_damaged_bytes(name, data):
+    load(name, data.draw(damaged(VALID[name][1])))
+
+
+@pytest.mark.parametrize("name", LOADERS)
+@given(st.binary(max_size=40))
+@SOME
+def test_any_bytes(name, content):
+    load(name, content)
+
+
+# Values
+
+
+JSON = st.one_of(
+    st.none(), st.booleans(), st.sampled_from([0, 1, -1, 2, 3, 10**25, 1e400, -0.5, 1e300]),
+    st.floats(), st.text(max_size=3), st.just("\ud800"),
+    st.lists(st.integers(0, 2), max_size=3), st.just({}), st.just([[]]), st.just({"a": 1}),
+)  # fmt: skip
+
+
+def places(document):
+    """Every container within a document, with its keys."""
+    items = (
+        document.items() if isinstance(document, dict)
+        else enumerate(document) if isinstance(document, list) else ()
+    )  # fmt: skip
+    for key, value in items:
+        yield document, key
+        yield from places(value)
+
+
+@st.composite
+def changed(draw, document):
+    """A JSON document with one value replaced, left out, or doubled."""
+    document = copy.deepcopy(document)
+    within = list(places(document))
+    if not within or draw(st.integers(0, 19)) == 0:
+        return draw(JSON)
+    owner, key = draw(st.sampled_from(within))
+    CHANGED.clear()
+    CHANGED.update({"hash"} if "hash" in str(key) else ())
+    match draw(st.sampled_from(["replace", "replace", "replace", "leave out", "add", "deep"])):
+        case "replace":
+            owner[key] = draw(JSON)
+        case "leave out":
+            del owner[key]
+        case "add" if isinstance(owner, dict):
+            owner["new"] = owner[key]
+        case "add":
+            owner.append(owner[key])
+        case "deep":
+            owner[key] = "DEEP"
+    return document
+
+
+def dumped(document):
+    """JSON, very deep where asked for."""
+    return json.dumps(document).replace('"DEEP"', "[" * 100_000)
+
+
+OF_JSON = ("entry", "split", "index list", "trials", "run")
+
+
+@pytest.mark.parametrize("name", OF_JSON)
+@given(st.data())
+@settings(max_examples=2 * settings().max_examples)
+def test_other_values_in_json(name, data):
+    document = data.draw(changed(json.loads(VALID[name][1])))
+    load(name, dumped(document).encode())
+
+
+TENSORS = (
+    torch.zeros(0), torch.tensor(1.0), torch.tensor(3), torch.zeros(2, 3), torch.zeros(2, 2, 3),
+    torch.full((8, 3), torch.nan), torch.ones(8), torch.arange(8), torch.zeros(5056).byte(),
+    torch.zeros(3, 2, dtype=torch.float64), torch.zeros(5, 2, 3, dtype=torch.float16),
+    torch.zeros(2, dtype=torch.bool), torch.tensor([-1, 2**40]),
+)  # fmt: skip
+
+
+@st.composite
+def other_tensors(draw, content):
+    """A safetensors file with another tensor, name or text in it."""
+    tensors = safetensors.torch.load(content)
+    header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
+    metadata = header.get("__metadata__", {})
+    name = draw(st.sampled_from(sorted(tensors)))
+    tensor = tensors[name]
+    match draw(st.sampled_from(["text", "text", "tensor", "tensor", "drop", "name", "like"])):
+        case "text" if metadata:
+            key = draw(st.sampled_from(sorted(metadata)))
+            metadata[key] = dumped(draw(changed(json.loads(metadata[key]))))
+            assume("\\ud800" not in metadata[key])
+        case "drop":
+            del tensors[name]
+        case "name":
+            tensors[draw(st.sampled_from(["x", "optimizer.0.x", "optimizer.x", "adapter.x"]))] = (
+                tensors.pop(name)
+            )
+        case "like":
+            like = [tensor.double(), tensor[:-1] if tensor.ndim else tensor[None], tensor * 0 - 1,
+                    tensor[None], tensor.flatten(), tensor.half(), tensor.long()]  # fmt: skip
+            tensors[name] = draw(st.sampled_from(like)).contiguous().clone()
+        case _:
+            tensors[name] = draw(st.sampled_from(TENSORS))
+    return safetensors.torch.save(tensors, metadata or None)
+
+
+OF_TENSORS = ("bundle", "features", "part", "texts", "adapter", "checkpoint")
+
+
+@pytest.mark.parametrize("name", OF_TENSORS)
+@given(st.data())
+@settings(max_examples=2 * settings().max_examples)
+def test_other_tensors(name, data):
+    load(name, data.draw(other_tensors(VALID[name][1])))
+
+
+TOML = (
+    "1", "-1", "0", "1.5", "-0.5", "1e-9", "inf", "nan", "true", '"text"', '"last"', "[]", "[0]",
+    "[1, 0]", '["a"]', "[[1]]", "{}", "{a = 1}", "1979-05-27", "9" * 400, "[1e400]", "[nan]", "",
+    '"\\u0000"', "[" * 5000, '"taskres"', '"file.toml"', "[1, 1]", "[-1]", "[true]",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["preset", "tuned", "plan"])
+@given(st.data())
+@settings(max_examples=2 * settings().max_examples)
+def test_other_values_in_toml(name, data):
+    lines = VALID[name][1].decode().splitlines()
+    place = data.draw(st.integers(0, len(lines) - 1))
+    key, equals, _ = lines[place].partition(" = ")
+    if equals:
+        lines[place] = f"{key} = {data.draw(st.sampled_from(TOML))}"
+    else:
+        lines[place] = data.draw(st.sampled_from(["", "[taskres]", "[[one]]", "[one.shared.x]"]))
+    load(name, "\n".join(lines).encode())
+
+
+KEYS = (
+    "title", "protocol", "training.epochs", "training.learning_rate", "training", "adapter.kind",
+    "constraint.dimensions", "constraint.weight", "text.checkpoint", "new.key", "title.x",
+    "extends", "", ".", "training.epochs.x",
+)  # fmt: skip
+
+
+@given(st.sampled_from(KEYS), st.sampled_from(TOML) | st.text(max_size=5),
+       st.sampled_from(["taskres.", "hc_tr.", "hc_taf.", "", "  hc_tr."]),
+       st.sampled_from(["=", " = ", "", "=="]))  # fmt: skip
+@settings(max_examples=4 * settings().max_examples)
+def test_overrides(key, value, preset, equals):
+    try:
+        methods = load_methods(["taskres", "hc_tr"], overrides=[f"{preset}{key}{equals}{value}"])
+    except ValueError as error:
+        text = str(error)
+    else:
+        are_methods(methods)
+        return
+    assert re.match(r"`.*` should .*(Got|Known)", text, re.DOTALL), text
+
+
+# Code
+
+
+class Code:
+    """Writes a file when it is unpickled."""
+
+    def __init__(self, file):
+        self.file = str(file)
+
+    def __reduce__(self):
+        return (open, (self.file, "w"))
+
+
+def pickles(code):
+    """Files that would run code if something read them as pickles."""
+    saved, old = io.BytesIO(), io.BytesIO()
+    torch.save({"state_dict": {"weight": torch.zeros(3, 4), "code": code}}, saved)
+    torch.save({"state_dict": code}, old, _use_new_zipfile_serialization=False)
+    plain = [pickle.dumps(content, protocol) for content in (code, {"weight": code})
+             for protocol in (0, 2, 4)]  # fmt: skip
+    return [*plain, saved.getvalue(), old.getvalue()]
+
+
+@pytest.mark.parametrize("name", LOADERS)
+def test_no_loader_runs_a_pickle(name, tmp_path):
+    canary = tmp_path / "written"
+    for content in pickles(Code(canary)):
+        taken = load(name, content)
+        assert not taken or name == "part"  # which is made anew
+        assert not canary.exists()
+    pickle.loads(pickles(Code(canary))[0]).close()
+    assert canary.exists()  # the canary sings
+
+
+# The feature store beside a dictionary of what it should hold
+
+
+class StoreMachine(RuleBasedStateMachine):
+    """Recipes of one base on five images; values depend on the image alone."""
+
+    def __init__(self):
+        super().__init__()
+        self.folder = tempfile.TemporaryDirectory()
+        self.store = FeatureStore(Path(self.folder.name) / "store")
+        self.complete = {}  # the rows of each whole entry
+        self.damaged = set()
+
+    def teardown(self):
+        self.folder.cleanup()
+
+    rows = st.lists(st.integers(0, 4), min_size=1, max_size=5, unique=True).map(tuple)
+
+    def encoder(self, rows, left=99):
+        """What fails after some blocks."""
+        calls = itertools.count()
+
+        def encode(part):
+            if next(calls) >= left:
+                raise RuntimeError("killed")
+            return VALUES[list(rows)][part]
+
+        return encode
+
+    @rule(rows=rows, left=st.integers(0, 2), leftover=st.booleans())
+    def make_partly(self, rows, left, leftover):
+        recipe = part_of(RECIPE, rows)
+        with contextlib.suppress(RuntimeError):
+            self.store.make(recipe, BLOCK, self.encoder(rows, left))
+        if leftover:  # of a process that was killed while it wrote
+            folder = self.store.root / recipe.folder / PARTS
+            (folder / ".00000000.safetensors.1.1").write_bytes(b"half")
+
+    @rule(rows=rows, processes=st.integers(1, 3))
+    def make_and_finish(self, rows, processes):
+        recipe = part_of(RECIPE, rows)
+
+        def work(rank):
+            self.store.make(recipe, BLOCK, self.encoder(rows), share=(rank, processes))
+
+        with ThreadPoolExecutor(processes) as pool:
+            list(pool.map(work, range(processes)))
+        self.store.finish(recipe, BLOCK)
+        self.whole(recipe, rows)
+
+    @rule(rows=rows)
+    def two_at_once(self, rows):
+        """Two that know nothing of each other, from the first block to the end."""
+        recipe = part_of(RECIPE, rows)
+
+        def work(_):
+            self.store.make(recipe, BLOCK, self.encoder(rows))
+            return self.store.finish(recipe, BLOCK)
+
+        with ThreadPoolExecutor(2) as pool:
+            assert len(set(pool.map(work, range(2)))) == 1
+        self.whole(recipe, rows)
+
+    def whole(self, recipe, rows):
+        self.complete[recipe.folder] = rows
+        self.damaged.discard(recipe.folder)
+        assert (self.store.root / recipe.folder / META).is_file()
+
+    @precondition(lambda self: self.complete)
+    @rule(data=st.data(), name=st.sampled_from([FEATURES, META]), kept=st.floats(0, 0.95))
+    def damage(self, data, name, kept):
+        folder = data.draw(st.sampled_from(sorted(self.complete)))
+        file = self.store.root / folder / name
+        content = file.read_bytes()
+        file.write_bytes(content[: int(kept * len(content))])
+        self.damaged.add(folder)
+
+    @precondition(lambda self: self.damaged)
+    @rule()
+    def remove_what_is_damaged(self):
+        for folder in self.damaged:
+            shutil.rmtree(self.store.root / folder)
+            del self.complete[folder]
+        self.damaged.clear()
+
+    @rule(rows=rows, data=st.data())
+    def find_and_read(self, rows, data):
+        recipe = part_of(RECIPE, rows)
+        covered = any(set(rows) <= set(whole) for whole in self.complete.values())
+        try:
+            entry = self.store.find(recipe)
+            if entry is None:
+                assert not covered
+                return
+            assert covered
+            chosen = data.draw(st.lists(st.integers(0, len(rows) - 1), max_size=4))
+            equal(self.store.read(recipe, entry, chosen), VALUES[list(rows)][chosen])
+            equal(self.store.read(recipe, entry), VALUES[list(rows)])
+        except ValueError as error:
+            text = str(error)
+            assert self.damaged, text
+            assert re.match(r"`.*` should .*Got", text), text
+
+    @precondition(lambda self: not self.damaged)
+    @rule()
+    def another_recipe(self):
+        assert self.store.find(dataclasses.replace(RECIPE, split="other")) is None
+
+    @invariant()
+    def nothing_is_half(self):
+        for folder, _ in self.complete.items() - {(f, self.complete[f]) for f in self.damaged}:
+            names = {path.name for path in (self.store.root / folder).iterdir()}
+            assert names >= {FEATURES, META}
+
+
+TestStore = StoreMachine.TestCase
+TestStore.settings = settings(max_examples=max(settings().max_examples // 4, 5),
+                              stateful_step_count=15)  # fmt: skip
+
+
+# What this found, one by one
+
+
+def changed_json(name, **changes):
+    return dumped(json.loads(VALID[name][1]) | changes).encode()
+
+
+def changed_tensors(name, drop="", text=None, **changes):
+    """A safetensors file with other tensors, or with another text under its one key."""
+    content = VALID[name][1]
+    tensors = safetensors.torch.load(content) | changes
+    tensors.pop(drop, None)
+    header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
+    metadata = header.get("__metadata__")
+    if text is not None:
+        [(key, old)] = metadata.items()
+        metadata = {key: dumped(json.loads(old) | text)}
+    return safetensors.torch.save(tensors, metadata)
+
+
+def run_with(**changes):
+    return changed_json("run", run=json.loads(VALID["run"][1])["run"] | changes)
+
+
+DEEP = ("[" * 100_000).encode()
+FOUND = [
+    ("entry", lambda: DEEP, "should be JSON. Got: maximum recursion depth"),
+    ("split", lambda: DEEP, "should be JSON. Got maximum recursion depth"),
+    ("index list", lambda: DEEP, "should be complete JSON. Got maximum recursion depth"),
+    ("preset", lambda: b"a = " + DEEP, "should be TOML. Got: maximum recursion depth"),
+    ("entry", lambda: changed_json("entry", images=[[[], 1, 2]]), "should describe features. Got"),
+    ("features", lambda: changed_tensors("features", features=VALUES.double()),
+     "should hold features of 5 images. Got shape (5, 2, 3), torch.float64. Remove the folder"),
+    ("bundle", lambda: changed_tensors("bundle", text={"class_names": "ab"}),
+     "should have complete metadata. Got TypeError: `class_names` that are no list of texts."),
+    ("bundle", lambda: changed_tensors("bundle", text={"provenance": [1]}),
+     "should have complete metadata. Got TypeError: a `provenance` that is no table. Build"),
+    ("bundle", lambda: changed_tensors("bundle", text={"logit_scale": 10**400}),
+     "should have complete metadata. Got OverflowError: int too large"),
+    ("bundle", lambda: changed_tensors("bundle", text={"logit_scale": "DEEP"}),
+     "should have complete metadata. Got RecursionError: "),
+    ("bundle", lambda: changed_tensors("bundle", labels=torch.tensor(3)),
+     "`features` should have shape (0, 3). Got (8, 3)."),
+    ("texts", lambda: changed_tensors("texts", text={"templates": math.inf}),
+     "should hold class texts. Got no cannot convert float infinity"),
+    ("texts", lambda: changed_tensors("texts", text={"templates": 9}),
+     "should hold class texts. Got shapes or dtypes that do not fit each other. Remove it"),
+    ("texts", lambda: changed_tensors("texts", raw=torch.zeros(3, 4)), "that do not fit each"),
+    ("texts", lambda: changed_tensors("texts", bias=torch.zeros(4)), "that do not fit each"),
+    ("texts", lambda: changed_tensors("texts", weight=torch.zeros(3, 5)), "that do not fit each"),
+    ("texts", lambda: changed_tensors("texts", raw=torch.zeros(3, 5).half()), "that do not fit ea"),
+    ("run", lambda: run_with(shots="1"), "should hold a run. Got `shots` of type str. Remove"),
+    ("run", lambda: run_with(log=[{"cross_entropy": "x"}]), "Got 'x' in place of a number. Remove"),
+    ("run", lambda: run_with(seconds=math.nan), "should hold a run. Got nan in place of a number."),
+    ("adapter", lambda: changed_tensors("adapter", text=None, residual=torch.zeros(3, 3)),
+     "should hold a run with its adapter. Got RuntimeError: "),
+    ("checkpoint", lambda: changed_tensors("checkpoint", drop="optimizer.0.exp_avg"),
+     "should be a checkpoint of a training. Got ValueError: another state of the optimizer."),
+    ("checkpoint", lambda: changed_tensors("checkpoint", **{"optimizer.0.step": torch.tensor(-1)}),
+     "Got ValueError: another state of the optimizer."),
+    ("checkpoint", lambda: changed_tensors("checkpoint", **{"optimizer.1.step": torch.ones(())}),
+     "Got ValueError: another number of parameters."),
+    ("checkpoint", lambda: changed_tensors("checkpoint", **{"best_val.keys": torch.zeros(2)}),
+     "Got ValueError: other tensors in `best_val`."),
+    ("checkpoint", lambda: changed_tensors("checkpoint", text={"log": [["a"] * 5]}),
+     "Got TypeError: ['a', 'a', 'a', 'a', 'a'] in place of numbers."),
+    ("index list", lambda: changed_json("index list", shots=True), "should have every field of an"),
+    ("preset", lambda: PRESET.replace("1e-3", "inf").encode(),
+     "file.toml.training.learning_rate` should be finite. Got inf."),
+    ("preset", lambda: PRESET.replace("1e-3", "9" * 400).encode(), "should be of type float. Got"),
+    ("plan", lambda: PLAN.replace("[1, 4]", '["a"]').encode(), "shots` should be of type int. Got"),
+    ("plan", lambda: PLAN.replace("[1e-3, 1e-2]", "5").encode(),
+     "`one.shared` should be of type list. Got 5."),
+    ("trials", lambda: VALID["trials"][1].replace(b"70.0", b"NaN"), "should be finite. Got nan."),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "content", "text"), FOUND)
+def test_messages_of_damaged_files(name, content, text, tmp_path):
+    _, file, use = LOADERS[name]
+    shutil.copytree(VALID[name][0], tmp_path / "copy")
+    (tmp_path / "copy" / file).write_bytes(content())
+    with pytest.raises(ValueError, match=re.escape(text)):
+        use(tmp_path / "copy" / file)
+
+
+def test_labels_of_a_cache_are_classes(tmp_path):
+    """A count of labels would otherwise take as much memory as the largest of them."""
+    adapter = train(few_shot_task(BUNDLE, 2, 1), TIP).adapter
+    tensors = adapter.state_dict() | {"cached_labels": torch.tensor([0, 2**40, 1, -1])}
+    text = r"`cached_labels` should be -1 to 1\. Got others\."
+    with pytest.raises(ValueError, match=text):
+        type(adapter).from_tensors(tensors, adapter.options, 1.0)
+
+
+def test_an_adapter_of_other_classes(tmp_path):
+    shutil.copytree(VALID["adapter"][0], tmp_path / "copy")
+    folder = (tmp_path / "copy" / LOADERS["adapter"][1]).parent
+    document = json.loads((folder / RESULT).read_text())
+    for changes, text in (
+        ({"class_names": ["a"]}, r"logits of shape \(1, 2\) for 1 classes\. Train it again"),
+        ({"class_names": "ab"}, r"TypeError: `class_names` that are no list of texts\. Train"),
+        ({"logit_scale": math.nan}, r"ValueError: a `logit_scale` of nan\. Train it again"),
+    ):
+        changed_document = document | {"adapter": document["adapter"] | changes}
+        (folder / RESULT).write_text(json.dumps(changed_document))
+        with pytest.raises(ValueError, match=text):
+            read_saved_run(folder)
+
+
+@pytest.mark.parametrize(
+    ("features", "text"),
+    [
+        (
+            None,
+            r"00000002\.safetensors` should hold features of 2 images\. Got shape \(0,\), torch",
+        ),
+        (
+            VALUES[2:4].double(),
+            r"features of 2 images\. Got shape \(2, 2, 3\), torch\.float64\. Rem",
+        ),
+        (
+            torch.zeros(2, 2, 4),
+            r"should hold features of one shape\. Got \(2, 3\) and \(2, 4\)\. Rem",
+        ),
+    ],
+)
+def test_a_part_damaged_before_the_entry_is_whole(tmp_path, features, text):
+    write_parts(tmp_path)
+    tensors = {"x": torch.zeros(1)} if features is None else {"features": features}
+    write_tensors(tmp_path / LOADERS["part"][1], tensors)
+    with pytest.raises(ValueError, match=text):
+        FeatureStore(tmp_path).finish(RECIPE, BLOCK)
+    assert FeatureStore(tmp_path).find(RECIPE) is None
+
+
+def test_one_that_is_slower_takes_what_the_faster_one_made(tmp_path):
+    store = FeatureStore(tmp_path)
+
+    def overtaken(part):
+        """While this block is encoded, another process makes the whole entry."""
+        if part.start == 2:
+            write_entry(tmp_path)
+        return VALUES[part]
+
+    store.make(RECIPE, BLOCK, overtaken)
+    entry = store.finish(RECIPE, BLOCK)
+    assert sorted(path.name for path in entry.iterdir()) == [FEATURES, META]
+    equal(store.read(RECIPE, entry), VALUES)
+
+
+def test_missing_parts_are_told(tmp_path):
+    write_parts(tmp_path)
+    (tmp_path / LOADERS["part"][1]).unlink()
+    with pytest.raises(FileNotFoundError, match=r"should be a safetensors file\. Got no file\."):
+        FeatureStore(tmp_path).finish(RECIPE, BLOCK)

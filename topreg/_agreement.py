@@ -1,0 +1,128 @@
+"""What ranks tell each other before they exchange rows, so that all of them fail if one does."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from topreg import _checks
+from topreg.metrics import METRICS
+from topreg.persistence import MEMORY
+
+Group = Any  # torch's type of process groups is not there on every build
+DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+
+
+def talking_device(group: Group) -> torch.device:
+    """Where tensors must be that the backend shall send."""
+    accelerator = torch.accelerator.current_accelerator()
+    if accelerator is None or "cpu" in dist.get_backend_config(group):
+        return torch.device("cpu")
+    return torch.device(accelerator.type)
+
+
+def is_grouped() -> bool:
+    """Whether there are other processes to talk to."""
+    return dist.is_available() and dist.is_initialized()
+
+
+def first_error(*checks: Callable[[], object]) -> Exception | None:
+    """What is wrong with this rank's arguments; it is raised when all ranks know of it."""
+    try:
+        for check in checks:
+            check()
+    except (TypeError, ValueError, OverflowError) as error:
+        return error
+    return None
+
+
+def can_travel(name: str, x: Tensor) -> None:
+    """Refuse what is no matrix of a common floating-point type."""
+    _checks.is_point_cloud(name, x)
+    if x.dtype not in DTYPES:
+        listed = ", ".join(map(str, DTYPES))
+        raise TypeError(f"`{name}` should be one of {listed}. Got {x.dtype}.")
+
+
+class _Statement(NamedTuple):
+    """What a rank says of its argument before anything else is exchanged."""
+
+    fits: float
+    rows: float = 0.0
+    width: float = 0.0
+    dtype: float = 0.0
+    on_cpu: float = 0.0
+    wants_gradient: float = 0.0
+    metric: float = 0.0
+    longest: float = 0.0
+    memory: float = 0.0
+
+
+def _stated(x: Tensor, metric: str, longest: float, memory: int) -> _Statement:
+    """The statement of a rank whose argument is right."""
+    wanted = x.requires_grad and torch.is_grad_enabled()
+    return _Statement(
+        1.0, len(x), x.shape[1], DTYPES.index(x.dtype), x.device.type == "cpu", wanted,
+        METRICS.index(metric), longest, memory,
+    )  # fmt: skip
+
+
+def agreed(
+    name: str,
+    x: Tensor,
+    group: Group,
+    problem: Exception | None,
+    metric: str = METRICS[0],
+    longest: float = math.inf,
+    memory: int = MEMORY,
+) -> tuple[list[int], int]:
+    """Numbers of rows of all ranks, and the smallest budget of memory.
+
+    Raises on all ranks if one has a problem or differs from the others.
+    """
+    if not is_grouped():
+        if problem is not None:
+            raise problem
+        return [len(x)], memory
+    own = _Statement(0.0) if problem else _stated(x, metric, longest, memory)
+    message = torch.tensor(own, dtype=torch.float64, device=talking_device(group))
+    answers = [torch.empty_like(message) for _ in range(dist.get_world_size(group))]
+    dist.all_gather(answers, message, group=group)
+    if problem is not None:
+        raise problem
+    said = [_Statement(*answer.tolist()) for answer in answers]
+    for rank, statement in enumerate(said):
+        if not statement.fits:
+            raise ValueError(
+                f"`{name}` should be valid on every rank. Got something invalid on rank {rank}, "
+                "whose error says more."
+            )
+    for what, values in (
+        (f"`{name}` should have as many coordinates", [int(s.width) for s in said]),
+        (f"`{name}` should have one dtype", [DTYPES[int(s.dtype)] for s in said]),
+        (f"`{name}` should be on one type of device", [_place(s.on_cpu) for s in said]),
+        (f"`{name}` should require a gradient, or none,", [bool(s.wants_gradient) for s in said]),
+        ("`metric` should be the same", [METRICS[int(s.metric)] for s in said]),
+        ("`max_edge_length` should be the same", [s.longest for s in said]),
+    ):
+        _are_equal(what, values)
+    return [int(s.rows) for s in said], int(min(s.memory for s in said))
+
+
+def _place(on_cpu: float) -> str:
+    """The type of device, as messages call it."""
+    return "the CPU" if on_cpu else "an accelerator"
+
+
+def _are_equal(what: str, values: Sequence[object]) -> None:
+    """Refuse ranks that differ, on all of them."""
+    for rank, value in enumerate(values):
+        if value != values[0]:
+            raise ValueError(
+                f"{what} on every rank. Got {values[0]} on rank 0 and {value} on rank {rank}."
+            )

@@ -1,0 +1,32 @@
+"""Roots, powers and quotients whose derivatives stay finite at zero."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def safe_root(squares: Tensor) -> Tensor:
+    """Square roots; 0 with derivatives of every order 0 where the squares are 0 or rounding."""
+    zero = squares <= 0  # not `> 0`, which would hide NaN
+    return torch.where(zero, 0.0, torch.where(zero, 1.0, squares).sqrt())
+
+
+def safe_norm(vectors: Tensor) -> Tensor:
+    """Euclidean length of each row; its derivatives of every order are 0 at a zero row."""
+    return safe_root(vectors.square().sum(1))
+
+
+def safe_power(values: Tensor, exponent: float) -> Tensor:
+    """Powers of non-negative numbers; 0 where they are 0, with zero derivatives."""
+    if exponent == 1:
+        return values
+    zero = values == 0  # not `> 0`, which would hide NaN
+    return torch.where(zero, 0.0, torch.where(zero, 1.0, values).pow(exponent))
+
+
+def safe_cosines(dots: Tensor, squares_a: Tensor, squares_b: Tensor, directed: Tensor) -> Tensor:
+    """``dots / (|a| |b|)`` where ``directed``, else 0 with zero derivatives of every order."""
+    length_a = torch.where(directed, squares_a, 1.0).sqrt()
+    length_b = torch.where(directed, squares_b, 1.0).sqrt()
+    return torch.where(directed, dots, 0.0) / (length_a * length_b)

@@ -1,0 +1,36 @@
+"""What a metric is: one of three names, or a function of the user's."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from topreg import _checks
+
+Metric = str | Callable[[Tensor, Tensor], Tensor]
+METRICS = ("euclidean", "cosine", "manhattan")
+
+
+def check_metric(metric: Metric) -> None:
+    """Refuse a metric that does not measure points."""
+    if not callable(metric):
+        _checks.is_option("metric", metric, METRICS)
+
+
+def at_least_single(x: Tensor) -> Tensor:
+    """Half precision in single precision: too many distances coincide in it."""
+    return x if x.dtype == torch.float64 else x.float()
+
+
+def by_callable(metric: Callable[[Tensor, Tensor], Tensor], x: Tensor, y: Tensor) -> Tensor:
+    """What a metric of the user's gives, with autocast off; its shape is checked."""
+    with torch.autocast(x.device.type, enabled=False):
+        matrix = metric(x, y)
+    if not isinstance(matrix, Tensor) or matrix.shape != (len(x), len(y)):
+        got = tuple(matrix.shape) if isinstance(matrix, Tensor) else type(matrix).__name__
+        raise ValueError(
+            f"`metric(x, y)` should have shape (len(x), len(y)) = ({len(x)}, {len(y)}). Got {got}."
+        )
+    return matrix

@@ -1,0 +1,32 @@
+"""What the engines give, by shape alone: for torch.compile, export and fake tensors."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+Annotations = tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]
+
+
+def fake_forests(
+    weights: Tensor, sizes: list[int], longest: float, connected: bool
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Death edges, birth vertices and components, as many as there are if that is known."""
+    if connected:
+        components: int | torch.SymInt = sum(n > 0 for n in sizes)
+        edges: int | torch.SymInt = sum(sizes) - components
+    else:
+        edges = torch.library.get_ctx().new_dynamic_size()
+        components = torch.library.get_ctx().new_dynamic_size()
+    indices = weights.new_empty(0, dtype=torch.int64)
+    return indices.new_empty((edges, 2)), indices.new_empty(edges), indices.new_empty(components)
+
+
+def fake_annotations(like: Tensor, *_: object) -> Annotations:
+    """The same of dimension 0, and birth, death and essential edges of dimension 1."""
+    context = torch.library.get_ctx()
+    m, e, m_1, e_1 = (context.new_dynamic_size() for _ in range(4))
+    indices = like.new_empty(0, dtype=torch.int64)
+    shapes = ((m, 2), (m,), (e,), (m_1, 2), (m_1, 2), (e_1, 2))
+    deaths, births, elders, births_1, deaths_1, essential_1 = map(indices.new_empty, shapes)
+    return deaths, births, elders, births_1, deaths_1, essential_1
