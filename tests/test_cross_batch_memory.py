@@ -36,6 +36,14 @@ def test_the_rows_that_are_taken(history, kept, classes):
         assert len(memory) == sum(len(old) for old, _ in past[-kept:])
 
 
+def test_labels_may_be_booleans():
+    memory = CrossBatchMemory()
+    memory.join(torch.tensor([True, False]), x=torch.tensor([1.0, 2.0]))
+    labels, x = memory.join(torch.tensor([True]), x=torch.tensor([3.0]))
+    assert_close(labels, torch.tensor([True, True]))
+    assert_close(x, torch.tensor([3.0, 1.0]))
+
+
 def test_gradient_reaches_the_new_rows_alone():
     memory = CrossBatchMemory()
     old = torch.ones(2, 3, requires_grad=True)

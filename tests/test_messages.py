@@ -169,6 +169,9 @@ OTHERS = {
     "`first` should have finite births. Got 1 infinite birth, first at row 0.": (
         lambda: wasserstein_distance(row - INF, row)
     ),
+    "`first` should have deaths that are finite or +inf. Got 1 death of -inf, first at row 0.": (
+        lambda: wasserstein_distance(torch.tensor([[0.0, -INF]]), row)
+    ),
     "`first` should be free of NaN. Got 1 row with NaN, first at row 0.": (
         lambda: wasserstein_distance(row * NAN, row)
     ),
@@ -582,6 +585,9 @@ OPTIONS = {
     ),
     "`dimensions` should begin with 0. Got (1, 0).": lambda: HomologyConsistency(
         dimensions=(1, 0), perturbation_weight=1.0
+    ),
+    "`perturbation_weight` should be at least 0. Got nan.": lambda: HomologyConsistency(
+        perturbation_weight=NAN
     ),
     '`orientation` should be "index" or "aligned". Got \'none\'.': lambda: persistence_tracks(
         three, pairs, "none"

@@ -29,6 +29,12 @@ def finite_part(name: str, diagram: Tensor) -> tuple[Tensor, Tensor]:
         raise ValueError(
             f"`{name}` should have finite births. Got {_checks.rows(unborn, 'infinite birth')}."
         )
+    impossible = diagram[:, 1] == -torch.inf
+    if bool(impossible.any()):
+        raise ValueError(
+            f"`{name}` should have deaths that are finite or +inf. "
+            f"Got {_checks.rows(impossible, 'death', ' of -inf')}."
+        )
     diagram = at_least_single(diagram)
     stays = diagram[:, 1] == torch.inf
     return diagram[~stays], diagram[stays, 0]

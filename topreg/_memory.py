@@ -151,7 +151,7 @@ class CrossBatchMemory:
         """The stored rows of one batch that are taken."""
         if self.classes == "all":
             return old
-        mask = torch.isin(old["labels"], labels)
+        mask = torch.isin(old["labels"].long(), labels.long())  # of booleans it is not defined
         return {name: tensor[mask] for name, tensor in old.items()}
 
 

@@ -241,3 +241,8 @@ class Method:
         kind = self.adapter.kind
         best = [best_val] * (kind in TRAINED_KINDS)
         one_of("protocol", self.protocol, [last, *best, *[search] * kind.startswith("tip_adapter")])
+        if self.constraint.weight and kind not in TRAINED_KINDS:
+            raise ValueError(
+                f'`constraint.weight` should be 0 with `adapter.kind = "{kind}"`, whose features '
+                f"are not trained by gradients. Got {self.constraint.weight}."
+            )

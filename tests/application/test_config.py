@@ -147,6 +147,15 @@ def test_unknown_choices(override, text):
         load_methods(["taskres"], overrides=[override])
 
 
+def test_a_constraint_needs_a_trained_adapter():
+    text = (
+        '`constraint.weight` should be 0 with `adapter.kind = "zero_shot"`, whose features are not '
+        "trained by gradients. Got 1"
+    )
+    with pytest.raises(ValueError, match=re.escape(text)):
+        load_methods(["zero_shot"], overrides=["zero_shot.constraint.weight=1"])
+
+
 def test_every_preset_loads():
     assert set(load_methods(PRESETS)) == set(PRESETS)
     with pytest.raises(ValueError, match=r"`methods` should be one of .* Got 'coop'"):

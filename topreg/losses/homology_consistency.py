@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from torch import Tensor, nn
 
+from topreg import _checks
 from topreg._clouds import Clouds
 from topreg._pairs import PersistencePairs
 from topreg._repr import constructor_call
@@ -85,7 +86,8 @@ def homology_consistency(
 
     Raises:
         TypeError: As in the two losses.
-        ValueError: As in the two losses, or if ``pairs`` does not begin with dimension 0.
+        ValueError: As in the two losses, or if ``pairs`` does not begin with dimension 0 or
+            the weight is negative.
 
     Shape:
         - source, target: :math:`(n, d)`, :math:`(b, n, d)` or a sequence of :math:`(n_i, d)`.
@@ -132,7 +134,8 @@ class HomologyConsistency(nn.Module):
         eps: As in the function.
 
     Raises:
-        ValueError: If an option is unknown, or the dimensions do not begin with 0.
+        ValueError: If an option is unknown, the weight is negative, or the dimensions do not begin
+            with 0.
 
     Example:
         >>> from topreg import HomologyConsistency
@@ -159,6 +162,7 @@ class HomologyConsistency(nn.Module):
         self.dimensions = _common.check_dimensions(dimensions)
         if self.dimensions[0] != 0:
             raise ValueError(f"`dimensions` should begin with 0. Got {dimensions!r}.")
+        _checks.is_at_least("perturbation_weight", perturbation_weight, 0)
         self.perturbation_weight = perturbation_weight
         self.orientation = orientation
         self.undirected = undirected

@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from topreg._compiled import compiled
-from topreg.persistence._prim_kernels import join
+from topreg.persistence._component_kernels import join
 
 
 @compiled

@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from topreg.persistence import _certificate_kernels as kernels
+from topreg.persistence._component_kernels import elder_rule
 from topreg.persistence._duplicate_kernels import first_copies
 from topreg.persistence._neighbours import WIDTH, Lists, Neighbours
-from topreg.persistence._prim_kernels import elder_rule
 from topreg.persistence._progress import Progress
 from topreg.persistence._ranks import Alone, Ranks
 

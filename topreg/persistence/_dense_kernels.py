@@ -34,6 +34,7 @@ from topreg.persistence._annotation_kernels import (
     lowest_bit,
     sort_births,
 )
+from topreg.persistence._component_kernels import join
 from topreg.persistence._edge_kernels import (
     ENDS,
     LAST,
@@ -43,7 +44,6 @@ from topreg.persistence._edge_kernels import (
     take,
     unpack,
 )
-from topreg.persistence._prim_kernels import join
 
 
 @compiled

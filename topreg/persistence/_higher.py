@@ -120,7 +120,7 @@ def _elders(deaths: NDArray[np.int64], n: int) -> tuple[NDArray[np.int64], NDArr
     """Births (v, v) by the elder rule, and those of the classes that stay."""
     import numpy as np
 
-    from topreg.persistence._prim_kernels import elder_rule
+    from topreg.persistence._component_kernels import elder_rule
 
     parent, births = np.arange(n), np.empty(len(deaths), np.int64)
     low, high = np.ascontiguousarray(deaths.T)

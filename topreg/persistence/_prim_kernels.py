@@ -1,4 +1,4 @@
-"""Prim's algorithm and the elder rule, compiled. Imported on first use, since numba is heavy.
+"""Prim's algorithm, compiled. Imported on first use, since numba is heavy.
 
 Weights are read through their bits: those of non-negative floats, taken as integers, keep the
 order of the floats, and integers let the compiler use vector instructions for the minimum.
@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from topreg._compiled import compiled
+from topreg.persistence._component_kernels import elder_rule
 
 CHUNK = 256  # entries relaxed before the chunk is searched for its minimum
 
@@ -68,32 +69,6 @@ def _tree(bits, limit, top, low_ends, high_ends, weights):
         edges += 1
         vertex = nearest
     return edges
-
-
-@compiled
-def _root(parent, vertex):
-    """Smallest vertex of the component, by path halving."""
-    while parent[vertex] != vertex:
-        parent[vertex] = parent[parent[vertex]]
-        vertex = parent[vertex]
-    return vertex
-
-
-@compiled
-def join(parent, one, other):
-    """Join the components of two vertices; the younger of their smallest vertices, or -1."""
-    one, other = _root(parent, one), _root(parent, other)
-    if one == other:
-        return -1
-    parent[max(one, other)] = min(one, other)
-    return max(one, other)
-
-
-@compiled
-def elder_rule(low_ends, high_ends, parent, births):
-    """Walk the sorted edges; at a merge the component whose smallest vertex is larger dies."""
-    for edge in range(low_ends.size):
-        births[edge] = join(parent, low_ends[edge], high_ends[edge])
 
 
 @compiled

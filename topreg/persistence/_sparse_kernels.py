@@ -26,7 +26,7 @@ from topreg.persistence._annotation_kernels import (
     kill,
     sort_births,
 )
-from topreg.persistence._prim_kernels import join
+from topreg.persistence._component_kernels import join
 
 
 @compiled
