@@ -46,15 +46,15 @@ def signature(seconds: float) -> None:
         warnings.simplefilter("ignore")
         from torch_topological.nn import SignatureLoss, VietorisRipsComplex
     print(
-        "Signature loss, n = 256, forward and backward, target of 32 coordinates, milliseconds\n\n"
-        "| cloud | dimensions | topreg | torch-topological | times faster |\n"
-        "| --- | --- | ---: | ---: | ---: |"
+        "Signature loss, n = 256, forward and backward, milliseconds\n\n"
+        "| cloud | coordinates | dimensions | topreg | torch-topological | times faster |\n"
+        "| --- | --- | --- | ---: | ---: | ---: |"
     )
-    for kind in ("clusters", "circle"):
+    for kind, latent in (("clusters", 32), ("clusters", 2), ("circle", 32), ("circle", 2)):
         source = cloud(kind, 256)
-        target = source @ torch.randn(
-            source.shape[1], 32, generator=torch.Generator().manual_seed(0)
-        )
+        width = source.shape[1]
+        generator = torch.Generator().manual_seed(0)
+        target = source @ torch.randn(width, latent, generator=generator)
         for dimensions in ((0,), (0, 1)):
             rips = VietorisRipsComplex(dim=max(dimensions))
             peer = SignatureLoss(p=2, normalise=True, dimensions=dimensions)
@@ -73,7 +73,10 @@ def signature(seconds: float) -> None:
             )
             ratio = statistics.median(other) / statistics.median(own)
             listed = ", ".join(map(str, dimensions))
-            print(f"| {kind} | {listed} | {spread(own)} | {spread(other)} | {ratio:.1f} |")
+            print(
+                f"| {kind} | {width} to {latent} | {listed} | {spread(own)} | {spread(other)} "
+                f"| {ratio:.1f} |"
+            )
 
 
 def trees(seconds: float) -> None:

@@ -408,3 +408,20 @@ def test_single_precision_gradient_within_tight_clusters_far_apart(spread):
     apart = ~torch.eye(40, dtype=torch.bool)
     (differences[apart].sqrt() * weights[apart]).sum().backward()
     assert_close(single.grad.double(), double.grad, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("width", [0, 1, 3, 4, 5, 7, 8])
+def test_many_at_a_time_equal_one_at_a_time_bit_for_bit(width, dtype):
+    from topreg.metrics import _kernels
+
+    x = gaussian(width, _kernels.RUN + 5, width, dtype=dtype)
+    rows = x.numpy()
+    for metric, one in (
+        ("euclidean", lambda a, b: math.sqrt(_kernels.squared_difference(a, b))),
+        ("manhattan", _kernels.absolute_difference),
+    ):
+        expected = torch.tensor([[one(a, b) for b in rows] for a in rows[:3]], dtype=dtype)
+        for found in (pairwise_distances(x, metric=metric), pairwise_distances(x, x, metric)):
+            assert_close(found[:3], expected, rtol=0, atol=0)
+            assert_close(found, found.T, rtol=0, atol=0)

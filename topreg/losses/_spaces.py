@@ -140,8 +140,8 @@ def _farthest(matrix: Tensor) -> Tensor:
     """End points (2,) of the longest edge; (0, 0) in an empty cloud."""
     if not matrix.numel():
         return torch.zeros(2, dtype=torch.int64, device=matrix.device)
-    place = matrix.argmax()
-    return torch.stack([place // len(matrix), place % len(matrix)])
+    row = matrix.amax(1).argmax()  # many times faster than the argmax of all entries
+    return torch.stack([row, matrix.index_select(0, row[None])[0].argmax()])
 
 
 def _listed(sizes: Sequence[int]) -> str:

@@ -73,9 +73,9 @@ def dense_distances(points: Tensor, sizes: list[int], manhattan: bool) -> Tensor
             if by_products:
                 _kernels.euclidean_upper(matrix, cloud, separated, floor)
             elif manhattan:
-                _kernels.manhattan(matrix, cloud, cloud)
+                _kernels.manhattan_upper(matrix, cloud)
             else:
-                _kernels.euclidean_direct(matrix, cloud, cloud)
+                _kernels.euclidean_direct_upper(matrix, cloud)
 
     if by_products:
         over_clouds(before, sizes)

@@ -33,7 +33,7 @@ def prim(
 
     from topreg._compiled import over_clouds
     from topreg.persistence._bits import as_integers, limit_in_bits
-    from topreg.persistence._prim_kernels import forests
+    from topreg.persistence._prim_kernels import compact, forests
 
     bits, top = as_integers(weights)
     limit = limit_in_bits(longest, weights.dtype, connected)
@@ -48,8 +48,7 @@ def prim(
         ),
         sizes,
     )
-    first = np.repeat(np.cumsum(clouds) - clouds, clouds)
-    filled = np.arange(vertices) - first < np.repeat(counts, clouds)
-    outputs = [torch.from_numpy(a) for a in (deaths[filled], births[filled], elders.nonzero()[0])]
+    pairs = compact(deaths, births, clouds, counts)
+    outputs = [torch.from_numpy(a) for a in (deaths[:pairs], births[:pairs], elders.nonzero()[0])]
     edges, births_of, roots = (output.to(weights.device) for output in outputs)
     return edges, births_of, roots

@@ -102,3 +102,16 @@ def forests(bits, sizes, first, last, limit, top, deaths, births, elders, counts
         counts[cloud] = m
         entry += n * n
         vertex += n
+
+
+@compiled
+def compact(deaths, births, sizes, counts):
+    """Move the pairs of each cloud up to those of the cloud before; returns their number."""
+    vertex, pairs = 0, 0
+    for cloud in range(sizes.size):
+        for edge in range(counts[cloud]):
+            deaths[pairs, 0], deaths[pairs, 1] = deaths[vertex + edge, 0], deaths[vertex + edge, 1]
+            births[pairs] = births[vertex + edge]
+            pairs += 1
+        vertex += sizes[cloud]
+    return pairs
