@@ -133,6 +133,28 @@ def test_other_messages():
     assert len(memory) == 2
 
 
+@pytest.mark.parametrize("name", ["0", "0.", "x.labels", ".labels", "labels"])
+def test_names_that_to_tensors_does_not_give(name):
+    with refused(ValueError, f"`tensors` should be what `to_tensors` gave. Got the name {name!r}."):
+        CrossBatchMemory().load_tensors({name: torch.zeros(2, dtype=torch.int64)})
+
+
+def test_a_smaller_memory_keeps_the_newest_batches_and_goes_on():
+    large, small = CrossBatchMemory(3, classes="all"), CrossBatchMemory(2, classes="all")
+    for step in range(3):
+        large.join(torch.tensor([step]), **{"a.b": torch.tensor([float(step)])})
+    small.load_tensors(large.to_tensors())
+    assert len(small) == 2
+    small.join(torch.tensor([3]), **{"a.b": torch.tensor([3.0])})
+    labels, values = small.join(torch.tensor([4]), **{"a.b": torch.tensor([4.0])})
+    assert labels.tolist() == values.tolist() == [4, 3, 2]
+
+
+def test_labels_of_two_axes():
+    with refused(ValueError, "`labels` should have shape (n,). Got (2, 1)."):
+        CrossBatchMemory().join(torch.zeros(2, 1, dtype=torch.int64))
+
+
 def test_loaded_rows_carry_no_gradient():
     memory = CrossBatchMemory()
     rows = torch.ones(2, 3, requires_grad=True)

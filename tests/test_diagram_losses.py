@@ -16,6 +16,7 @@ from topreg import (
     ConnectivityLoss,
     FlagFiltration,
     PersistenceEntropy,
+    PersistencePairs,
     RipsFiltration,
     TotalPersistence,
     connectivity_loss,
@@ -218,6 +219,25 @@ def test_most_persistent(drawn, count, data):
     clouds = data.draw(st.lists(st.integers(0, 2), min_size=len(drawn), max_size=len(drawn)))
     found = most_persistent(diagram, count, torch.tensor(clouds, dtype=torch.int64))
     assert found.tolist() == slow_most_persistent(drawn, count, clouds)
+
+
+def test_of_many_equal_pairs_the_first_are_kept():
+    diagram = torch.tensor([0.0, 1.0]).repeat(5000, 1)
+    clouds = torch.arange(5000) % 2
+    assert most_persistent(diagram, 7).nonzero().flatten().tolist() == list(range(7))
+    kept = most_persistent(diagram, 7, clouds).nonzero().flatten().tolist()
+    assert kept == list(range(14))
+
+
+def test_entropy_of_pairs_whose_deaths_have_come_to_lie_below_their_births():
+    points = torch.tensor([[0.0, 0.0], [1.0, 0.0], [0.0, 2.0], [4.0, 1.0]])
+    backwards = PersistencePairs(
+        1, torch.tensor([[0, 3], [0, 2]]), torch.tensor([[0, 1], [0, 3]]),
+        torch.empty(0, 2, dtype=torch.int64), (4,),
+    )  # fmt: skip
+    lengths = (17**0.5 - 1, 17**0.5 - 2)
+    shares = torch.tensor(lengths) / sum(lengths)
+    assert_close(persistence_entropy(points, pairs=backwards), -(shares * shares.log()).sum())
 
 
 @given(intervals_with_ties, st.integers(0, 6), st.integers(0, 6))

@@ -1,5 +1,6 @@
 """Dimension 1 and above: exact against a matrix reduction and GUDHI, ties and thresholds too."""
 
+import itertools
 import math
 
 import numpy as np
@@ -315,6 +316,54 @@ def test_an_octahedron_bounds_a_cavity(engine):
     diagram = filtration.diagram(filtration.pairs(points, 2), points)
     long = diagram[diagram[:, 1] > diagram[:, 0] + 1e-9]
     assert_close(long, torch.tensor([[math.sqrt(2), 2.0]], dtype=torch.float64))
+
+
+def projective_plane():
+    """Distances whose clique complex at 1 is the subdivided projective plane, and at 2 a simplex.
+
+    Its loop and its cavity live over Z/2 alone.
+    """
+    triangles = ["124", "126", "134", "135", "156", "235", "236", "245", "346", "456"]
+    triangles = [frozenset(triangle) for triangle in triangles]
+    edges = {frozenset(edge) for t in triangles for edge in itertools.combinations(t, 2)}
+    cells = [*map(frozenset, "123456"), *sorted(edges, key=sorted), *triangles]
+    assert len(cells) == 6 + 15 + 10
+    apart = [[0.0 if a == b else 1.0 if a < b or b < a else 2.0 for b in cells] for a in cells]
+    return torch.tensor(apart)
+
+
+@pytest.mark.parametrize("library", ["annotations", "gudhi", "giotto"])
+def test_coefficients_are_integers_modulo_2(library):
+    distances = projective_plane()
+    filtration = RipsFiltration(
+        metric="precomputed", engine=library if library == "gudhi" else "auto"
+    )
+    for dimension in (1,) if library == "annotations" else (1, 2):
+        if library == "giotto":
+            found = filtration.all_pairs(distances, 2)[dimension]
+        else:
+            found = filtration.pairs(distances, dimension)
+        diagram = filtration.diagram(found, distances)
+        long = diagram[diagram[:, 1] > diagram[:, 0]]
+        assert long.tolist() == [[1.0, 2.0]]
+
+
+@pytest.mark.parametrize(("at_most", "missing", "engine"), [
+    (10, (), "gudhi"), (10, ("gph",), "gudhi"), (1 << 24, ("gph",), "gudhi"),
+    (1 << 24, (), "giotto"), (15, (), "gudhi"), (16, (), "giotto"),
+])  # fmt: skip
+def test_which_library_is_asked(monkeypatch, at_most, missing, engine):
+    asked = []
+    for name in ("gudhi", "giotto"):
+        find = getattr(_higher, f"_{name}")
+        monkeypatch.setattr(
+            _higher, f"_{name}", lambda *given, f=find, name=name: asked.append(name) or f(*given)
+        )
+    monkeypatch.setattr(_higher, "MOST_RANKS", at_most)
+    monkeypatch.setattr(_higher, "available", lambda library: library not in missing)
+    RIPS.pairs(torch.eye(6), 2)  # 15 edges of one length
+    RipsFiltration(engine="gudhi").pairs(torch.eye(6), 2)
+    assert asked == [engine, "gudhi"]
 
 
 def test_higher_dimensions_of_a_batch():

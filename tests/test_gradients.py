@@ -1,7 +1,10 @@
 """Balanced gradients, by hand."""
 
+import inspect
+
 import pytest
 import torch
+from asserts import refused
 from hypothesis import assume, given
 from hypothesis import strategies as st
 from strategies import SEEDS, gaussian
@@ -445,3 +448,38 @@ def test_aggregating_losses_that_reach_no_parameter_changes_nothing():
     aggregated_backward([x.sum(), 2 * x.sum()], [y], lambda jacobian: jacobian.sum(0))
     assert y.grad is None
     assert x.grad is None
+
+
+def test_the_graphs_are_freed_after_the_last_pass_and_no_earlier():
+    x = torch.ones(2, requires_grad=True)
+    shared = x.exp()
+    losses = [shared.square().sum(), shared.prod(), shared.sin().sum()]
+    aggregated_backward(losses, [x], lambda jacobian: jacobian.sum(0))
+    with pytest.raises(RuntimeError, match="second time"):
+        losses[2].backward()
+    keys, images = torch.ones(2, 2, requires_grad=True), torch.ones(3, 2)
+    outputs = images @ keys.T
+    inner = outputs.exp()
+    main, regularizer = inner.square().sum(), inner.sum()
+    balanced_linear_backward(main, regularizer, images, keys, outputs, weight=1.0)
+    with pytest.raises(RuntimeError, match="second time"):
+        regularizer.backward()
+
+
+def test_the_default_norm_of_both_balanced_passes_is_global():
+    for function in (balanced_backward, balanced_linear_backward):
+        assert inspect.signature(function).parameters["norm"].default == "global"
+
+
+def test_losses_that_are_none_are_named():
+    x = torch.ones(2, requires_grad=True)
+    for loss, kind, text in (
+        ("text", TypeError, "`losses` should be a torch.Tensor. Got str. "
+         "Convert it with `torch.as_tensor`."),
+        (x * 2, ValueError, "`losses` should have shape (). Got (2,)."),
+    ):  # fmt: skip
+        with refused(kind, text):
+            aggregated_backward([x.sum(), loss], [x], lambda jacobian: jacobian.sum(0))
+    got = "`aggregator(jacobian)` should have shape (2,). Got list."
+    with refused(ValueError, got):
+        aggregated_backward([x.sum(), x.prod()], [x], lambda jacobian: [1.0, 2.0])

@@ -139,6 +139,8 @@ def test_messages():
         pairs.renumber(torch.zeros(3), (9,))
     with refused(ValueError, "`vertices` should be different. Got vertex 0 more than once."):
         pairs.renumber(torch.zeros(3, dtype=torch.int64), (9,))
+    with refused(ValueError, "`vertices` should be different. Got vertex 2 more than once."):
+        pairs.renumber(torch.tensor([2, 0, 2]), (9,))
     both = RipsFiltration().pairs([torch.zeros(3, 2), torch.zeros(2, 2)])
     with refused(
         ValueError,

@@ -498,6 +498,13 @@ VALUES = {
             pairs.to_tensors() | {"cloud_sizes": torch.tensor([-1, 4])}
         )
     ),
+    "`cloud_sizes` should be non-negative, and less than 2^63 in all. "
+    f"Got [{1 << 62}, {1 << 62}].": lambda: PersistencePairs.from_tensors(
+        pairs.to_tensors() | {"cloud_sizes": torch.tensor([1 << 62, 1 << 62])}
+    ),
+    "`death_edges` should have shape (m, 2). Got (3,).": lambda: PersistencePairs.from_tensors(
+        pairs.to_tensors() | {"death_edges": torch.zeros(3, dtype=torch.int64)}
+    ),
     "`dimension` should have shape (). Got (1,).": lambda: PersistencePairs.from_tensors(
         pairs.to_tensors() | {"dimension": torch.tensor([0])}
     ),

@@ -28,8 +28,8 @@ def most_persistent(diagram: Tensor, count: int, clouds: Tensor | None = None) -
 
     Raises:
         TypeError: If ``diagram`` is not floating point or ``clouds`` are not integers.
-        ValueError: If ``diagram`` is no diagram, ``clouds`` have another length, or ``count`` is
-            negative.
+        ValueError: If ``diagram`` is no diagram, ``clouds`` have another length or device, or
+            ``count`` is negative.
 
     Shape:
         - diagram: :math:`(m, 2)`; clouds: :math:`(m,)`. Output: :math:`(m,)`, bool.
@@ -56,6 +56,7 @@ def most_persistent(diagram: Tensor, count: int, clouds: Tensor | None = None) -
         clouds = torch.zeros(len(diagram), dtype=torch.int64, device=diagram.device)
     _checks.is_integer("clouds", clouds)
     _checks.one_each("clouds", clouds, len(diagram), "pair")
+    _checks.on_one_device("diagram", diagram, "clouds", clouds.device)
     clouds = clouds.long()
     lengths = (diagram[:, 1] - diagram[:, 0]).detach()
     order = lengths.argsort(dim=0, descending=True, stable=True)

@@ -169,6 +169,7 @@ def _is_linear(inputs: Tensor, parameter: Tensor, outputs: Tensor) -> None:
         _checks.is_tensor(name, tensor)
         _checks.has_rank(name, tensor, letters)
         _checks.is_floating(name, tensor)
+    for name, tensor in given.items():
         _checks.on_one_device("parameter", parameter, name, tensor.device)
     expected = len(inputs), len(parameter)
     if outputs.shape != expected or inputs.shape[1] != parameter.shape[1]:

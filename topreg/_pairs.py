@@ -163,13 +163,14 @@ class PersistencePairs:
 
         Raises:
             TypeError: If ``labels`` are not integers.
-            ValueError: If there is not one label per vertex.
+            ValueError: If there is not one label per vertex, or they are on another device.
 
         Shape:
             - labels: :math:`(N,)`, integers, N vertices in all clouds.
         """
         labels = join_labels(labels)
         _checks.are_labels(labels, sum(self.cloud_sizes))
+        _checks.on_one_device("death_edges", self.death_edges, "labels", labels.device)
         ends = labels[self.death_edges]
         return self.select(ends[:, 0] != ends[:, 1])
 

@@ -27,7 +27,7 @@ def edge_vectors(points: Clouds, edges: Tensor) -> Tensor:
 
     Raises:
         TypeError: If ``edges`` are not int64.
-        ValueError: If ``edges`` are not rows of two vertices.
+        ValueError: If ``edges`` are not rows of two vertices, or on another device.
 
     Shape:
         - points: :math:`(n, d)`, :math:`(b, n, d)` or a sequence of :math:`(n_i, d)`.
@@ -47,6 +47,7 @@ def edge_vectors(points: Clouds, edges: Tensor) -> Tensor:
     """
     rows, _ = join(points)
     _checks.are_edges("edges", edges)
+    _checks.on_one_device("points", rows, "edges", edges.device)
     # index_select: indexing takes ten times as long forward and twice backward
     return rows.index_select(0, edges[:, 1]) - rows.index_select(0, edges[:, 0])
 

@@ -99,6 +99,7 @@ def deviating_perturbation(
     source, target = _common.views(source, target)
     labels = join_labels(labels)
     _checks.are_labels(labels, len(source))
+    _checks.on_one_device("source", source, "labels", labels.device)
     check_rows(_common.one_object(pairs), source, "source")
     _common.are_of_dimension_0(pairs)
     if match_norms:
@@ -123,6 +124,7 @@ def perturbation_of_grams(
     """Equation 6 from Gram matrices."""
     labels = join_labels(labels)
     _checks.are_labels(labels, len(grams))
+    _checks.on_one_device("grams.source", grams.source, "labels", labels.device)
     check_rows(_common.one_object(pairs), grams.source, "grams.source")
     _common.are_of_dimension_0(pairs)
     if match_norms:

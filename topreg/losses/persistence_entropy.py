@@ -27,7 +27,7 @@ def persistence_entropy(
 
     .. math::
 
-        -\sum_\mu \frac{l_\mu}{L} \log \frac{l_\mu}{L}, \qquad l_\mu = a_d - a_b,
+        -\sum_\mu \frac{l_\mu}{L} \log \frac{l_\mu}{L}, \qquad l_\mu = |a_d - a_b|,
         \quad L = \sum_\mu l_\mu
 
     Args:
@@ -53,8 +53,9 @@ def persistence_entropy(
 
     Note:
         Differentiable in ``points``; a class of persistence 0 counts 0, with the subgradient 0.
-        Unchanged by scaling. Essential classes are left out. Time and memory :math:`O(m d)` beside
-        finding the pairs.
+        Unchanged by scaling. Of pairs found before, a death may lie below its birth once the
+        points have moved: the absolute value counts. Essential classes are left out.
+        Time and memory :math:`O(m d)` beside finding the pairs.
 
     Source:
         Rucco et al. 2016; Atienza et al., On the stability of persistent entropy, 2020.
@@ -68,7 +69,7 @@ def persistence_entropy(
     _checks.is_option("reduction", reduction, _common.REDUCTIONS)
     dimensions = _common.check_dimensions(dimensions)
     terms = [
-        _entropy(part, diagram[:, 1] - diagram[:, 0], reduction)
+        _entropy(part, (diagram[:, 1] - diagram[:, 0]).abs(), reduction)
         for part, diagram in _common.diagrams_of(points, pairs, filtration, dimensions)
     ]
     return torch.stack(terms).sum(0)

@@ -1,0 +1,160 @@
+"""What is wrong with one argument among good ones is said of that argument, everywhere."""
+
+import re
+
+import pytest
+import torch
+
+from topreg import (
+    CrossBatchMemory,
+    FlagFiltration,
+    GramMatrices,
+    PersistencePairs,
+    RipsFiltration,
+    balanced_backward,
+    balanced_linear_backward,
+    connectivity_loss,
+    deviating_perturbation,
+    edge_vectors,
+    exponential_affinity,
+    farthest_point_sampling,
+    gram_matrix,
+    homology_consistency,
+    label_indicators,
+    minimum_spanning_tree,
+    most_persistent,
+    pairwise_distances,
+    persistence_between,
+    persistence_entropy,
+    persistence_image,
+    persistence_landscape,
+    persistence_tracks,
+    rtd,
+    rtd_lite,
+    signature_loss,
+    sliced_wasserstein_distance,
+    total_persistence,
+    track_coincidence,
+    wasserstein_distance,
+)
+
+three, labels, edges = torch.eye(3), torch.tensor([0, 0, 1]), torch.tensor([[0, 1], [1, 2]])
+row, one = torch.tensor([[0.0, 1.0]]), torch.tensor([0])
+RIPS = RipsFiltration()
+PAIRS, FLAG = RIPS.pairs(three), FlagFiltration(edges.T, 3)
+RANGES = {"birth_range": (0.0, 1.0), "persistence_range": (0.0, 1.0)}
+
+
+def stored(**tensors):
+    """Join to a memory that holds a batch."""
+    memory = CrossBatchMemory()
+    memory.join(labels, images=three)
+    return memory.join(**tensors)
+
+
+KEYS = three.clone().requires_grad_()
+OUTPUTS = three @ KEYS.T
+LINEAR = {
+    "main": OUTPUTS.sum(), "regularizer": OUTPUTS.exp().sum(), "inputs": three, "parameter": KEYS,
+    "outputs": OUTPUTS, "weight": 1.0,
+}  # fmt: skip
+CALLS = {
+    connectivity_loss: {"points": three, "scale": 1.0},
+    deviating_perturbation: {"source": three, "target": three, "labels": labels, "pairs": PAIRS},
+    edge_vectors: {"points": three, "edges": edges},
+    exponential_affinity: {"points": three, "keys": three, "sharpness": 1.0},
+    farthest_point_sampling: {"points": three, "count": 2},
+    gram_matrix: {"points": three},
+    homology_consistency: {
+        "source": three, "target": three, "labels": labels, "pairs": [PAIRS],
+        "perturbation_weight": 1.0,
+    },
+    label_indicators: {"labels": labels, "cached_labels": labels},
+    minimum_spanning_tree: {"distances": pairwise_distances(three)},
+    most_persistent: {"diagram": row, "count": 1, "clouds": one},
+    pairwise_distances: {"x": three, "y": three},
+    persistence_between: {"diagram": row, "low": 0.0},
+    persistence_entropy: {"points": three},
+    persistence_image: {"diagram": row, "bandwidth": 1.0, **RANGES},
+    persistence_landscape: {"diagram": row, "sample_range": (0.0, 1.0)},
+    persistence_tracks: {"points": three, "pairs": PAIRS},
+    rtd: {"source": three, "target": three},
+    rtd_lite: {"source": three, "target": three},
+    signature_loss: {"source": three, "target": three},
+    sliced_wasserstein_distance: {"first": row, "second": row},
+    total_persistence: {"points": three},
+    track_coincidence: {"source": three, "target": three, "pairs": PAIRS},
+    wasserstein_distance: {"first": row, "second": row},
+    balanced_backward: {
+        "main": three[0, 0].clone().requires_grad_() * 2, "regularizer": three[0, 0],
+        "parameters": [three.clone().requires_grad_()], "weight": 1.0,
+    },
+    balanced_linear_backward: LINEAR,
+    GramMatrices: {"source": three, "cross": three, "target": three},
+    GramMatrices.of: {"source": three, "target": three},
+    RIPS.pairs: {"points": three},
+    RIPS.all_pairs: {"points": three, "max_dimension": 1},
+    RIPS.diagram: {"pairs": PAIRS, "points": three},
+    FlagFiltration: {"edge_index": edges.T, "num_vertices": 3, "vertex_births": torch.zeros(3)},
+    FLAG.pairs: {"edge_weights": torch.ones(2)},
+    FLAG.diagram: {"pairs": FLAG.pairs(torch.ones(2)), "edge_weights": torch.ones(2)},
+    PAIRS.select: {"mask": torch.tensor([True, False])},
+    PAIRS.renumber: {"vertices": torch.arange(3), "cloud_sizes": (3,)},
+    PAIRS.between: {"labels": labels},
+    stored: {"labels": labels, "images": three},
+    PersistencePairs: {
+        "dimension": 0, "birth_edges": edges, "death_edges": edges, "essential_edges": edges,
+        "cloud_sizes": (3,),
+    },
+}  # fmt: skip
+OTHER_DTYPES = {torch.float32: torch.int64, torch.int64: torch.float32, torch.bool: torch.float32}
+PERTURBED = [
+    ("no tensor", lambda tensor: "text"),
+    ("too many axes", lambda tensor: tensor[None, None, None]),
+    ("no axis", lambda tensor: tensor.flatten()[0]),
+    ("another kind of number", lambda tensor: tensor.to(OTHER_DTYPES[tensor.dtype])),
+    ("another precision", lambda tensor: tensor.double()),
+    ("another device", lambda tensor: tensor.to("meta")),
+]
+ALONE = {  # nothing there says what their precision or device should be
+    connectivity_loss, farthest_point_sampling, gram_matrix, minimum_spanning_tree,
+    persistence_between, persistence_entropy, persistence_image, persistence_landscape,
+    total_persistence, RIPS.pairs, RIPS.all_pairs,
+}  # fmt: skip
+MIXED = {  # precisions that may differ
+    edge_vectors, most_persistent, persistence_tracks, RIPS.diagram, FlagFiltration, FLAG.pairs,
+    FLAG.diagram, balanced_linear_backward,
+}  # fmt: skip
+
+
+def cases():
+    """Every tensor of every call, in every way wrong."""
+    for call, given in CALLS.items():
+        for name, value in given.items():
+            for wrong, change in PERTURBED:
+                if not isinstance(value, torch.Tensor):
+                    continue
+                precision = wrong == "another precision"
+                if precision and (call in MIXED | ALONE or not value.is_floating_point()):
+                    continue
+                if wrong == "another device" and (call in ALONE or name in ("edge_index", "mask")):
+                    continue
+                if name in ("main", "regularizer") and wrong not in ("no tensor", "too many axes"):
+                    continue  # a loss of any precision anywhere
+                yield pytest.param(call, name, change, id=f"{call.__qualname__}-{name}-{wrong}")
+
+
+@pytest.mark.parametrize(("call", "name", "change"), [*cases()])
+def test_the_argument_that_is_wrong_is_named(call, name, change):
+    given = CALLS[call]
+    with pytest.raises((TypeError, ValueError), match=r"^`") as caught:
+        call(**given | {name: change(given[name])})
+    subject, _ = re.split(" should ", str(caught.value), maxsplit=1)
+    named = set(re.findall(r"`([^`]*)`", subject)) or {subject}
+    assert name in named
+    assert named <= {*given, "pairs", "death_edges", "what is stored", "edge_index"}
+
+
+@pytest.mark.parametrize("call", CALLS, ids=lambda call: call.__qualname__)
+def test_good_arguments_are_not_refused(call):
+    call(**CALLS[call])
