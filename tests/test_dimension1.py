@@ -366,6 +366,14 @@ def test_which_library_is_asked(monkeypatch, at_most, missing, engine):
     assert asked == [engine, "gudhi"]
 
 
+@pytest.mark.parametrize("points", [gaussian(3, 9, 3), torch.zeros(0, 4, 3), torch.zeros(0, 3)])
+def test_all_dimensions_by_gudhi_alone(points):
+    for found, expected in zip(
+        RipsFiltration(engine="gudhi").all_pairs(points, 3), RIPS.all_pairs(points, 3), strict=True
+    ):
+        same_pairs(found, expected)
+
+
 def test_higher_dimensions_of_a_batch():
     octahedron = torch.cat([torch.eye(3), -torch.eye(3)]).double()
     clouds = [octahedron, octahedron[:2], octahedron[:0], 2 * octahedron]

@@ -457,6 +457,11 @@ def test_the_graphs_are_freed_after_the_last_pass_and_no_earlier():
     aggregated_backward(losses, [x], lambda jacobian: jacobian.sum(0))
     with pytest.raises(RuntimeError, match="second time"):
         losses[2].backward()
+    inner = x.exp()
+    main, regularizer = inner.square().sum(), inner.prod()
+    balanced_backward(main, regularizer, [x], weight=1.0)
+    with pytest.raises(RuntimeError, match="second time"):
+        regularizer.backward()
     keys, images = torch.ones(2, 2, requires_grad=True), torch.ones(3, 2)
     outputs = images @ keys.T
     inner = outputs.exp()
@@ -483,3 +488,19 @@ def test_losses_that_are_none_are_named():
     got = "`aggregator(jacobian)` should have shape (2,). Got list."
     with refused(ValueError, got):
         aggregated_backward([x.sum(), x.prod()], [x], lambda jacobian: [1.0, 2.0])
+
+
+@pytest.mark.parametrize("norm", NORMS)
+def test_norms_beyond_half_precision(norm):
+    g, h = torch.full((1, 4), 0.5).half(), torch.full((1, 4), 6e4).half()
+    (leaf,), main, regularizer = losses([g], [h])
+    balanced_backward(main, regularizer, [leaf], weight=2.0, norm=norm)
+    assert_close(leaf.grad, torch.full((1, 4), 1.5).half())
+
+
+def test_scalars_and_vectors_have_one_row():
+    g, h = [torch.tensor(3.0), torch.tensor([3.0, 4.0])], [torch.tensor(-5.0), torch.ones(2)]
+    parameters, main, regularizer = losses(g, h)
+    balanced_backward(main, regularizer, parameters, weight=0.1, norm="rowwise")
+    assert_close(parameters[0].grad, torch.tensor(2.7))
+    assert_close(parameters[1].grad, g[1] + 0.5 / 2**0.5)
