@@ -204,7 +204,7 @@ def test_half_precision_is_computed_in_single(half):
         HomologyConsistency(
             RipsFiltration(metric="cosine"),
             (0, 1),
-            perturbation_weight=0.0,
+            perturbation_weight=-1.0,
             orientation="aligned",
             undirected="zero",
             related="all",

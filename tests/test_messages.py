@@ -593,7 +593,7 @@ OPTIONS = {
     "`dimensions` should begin with 0. Got (1, 0).": lambda: HomologyConsistency(
         dimensions=(1, 0), perturbation_weight=1.0
     ),
-    "`perturbation_weight` should be at least 0. Got nan.": lambda: HomologyConsistency(
+    "`perturbation_weight` should be finite. Got nan.": lambda: HomologyConsistency(
         perturbation_weight=NAN
     ),
     '`orientation` should be "index" or "aligned". Got \'none\'.': lambda: persistence_tracks(

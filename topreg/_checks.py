@@ -6,6 +6,7 @@ the graph, which cannot say which row is bad.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 
 import torch
@@ -94,6 +95,12 @@ def is_at_least(name: str, value: float, bound: float) -> None:
     """Refuse a number below its bound, and NaN."""
     if not value >= bound:
         raise ValueError(f"`{name}` should be at least {bound}. Got {value}.")
+
+
+def is_finite(name: str, value: float) -> None:
+    """Refuse NaN and infinity."""
+    if not math.isfinite(value):
+        raise ValueError(f"`{name}` should be finite. Got {value}.")
 
 
 def is_natural(name: str, value: object) -> None:

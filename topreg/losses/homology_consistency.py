@@ -87,7 +87,7 @@ def homology_consistency(
     Raises:
         TypeError: As in the two losses.
         ValueError: As in the two losses, or if ``pairs`` does not begin with dimension 0 or
-            the weight is negative.
+            the weight is not finite.
 
     Shape:
         - source, target: :math:`(n, d)`, :math:`(b, n, d)` or a sequence of :math:`(n_i, d)`.
@@ -134,7 +134,7 @@ class HomologyConsistency(nn.Module):
         eps: As in the function.
 
     Raises:
-        ValueError: If an option is unknown, the weight is negative, or the dimensions do not begin
+        ValueError: If an option is unknown, the weight is not finite, or the dimensions do not begin
             with 0.
 
     Example:
@@ -162,7 +162,7 @@ class HomologyConsistency(nn.Module):
         self.dimensions = _common.check_dimensions(dimensions)
         if self.dimensions[0] != 0:
             raise ValueError(f"`dimensions` should begin with 0. Got {dimensions!r}.")
-        _checks.is_at_least("perturbation_weight", perturbation_weight, 0)
+        _checks.is_finite("perturbation_weight", perturbation_weight)
         self.perturbation_weight = perturbation_weight
         self.orientation = orientation
         self.undirected = undirected
