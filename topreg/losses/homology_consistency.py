@@ -134,8 +134,8 @@ class HomologyConsistency(nn.Module):
         eps: As in the function.
 
     Raises:
-        ValueError: If an option is unknown, the weight is not finite, or the dimensions do not begin
-            with 0.
+        ValueError: If an option is unknown, the weight is not finite, or the dimensions do not
+            begin with 0.
 
     Example:
         >>> from topreg import HomologyConsistency
