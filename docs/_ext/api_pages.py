@@ -1,7 +1,8 @@
-"""What the pages of the API add to docstrings: short names, and BibTeX to cite."""
+"""What the API's pages add to docstrings: short names, a module's options, BibTeX to cite."""
 
 from __future__ import annotations
 
+import inspect
 import re
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,9 @@ ALIASES = {"Metric", "Progress", "Range"}  # short names in constructors, said i
 BIBTEX = Path(__file__).parents[1] / "references.bib"
 ENTRY = re.compile(r"^@\w+\{.*?^\}$", re.MULTILINE | re.DOTALL)
 NAMES = re.compile(r"^  topreg\s*=\s*\{(.*?)\},?\n", re.MULTILINE | re.DOTALL)
+
+ARGUMENT = re.compile(r"^    (\w+): (.*(?:\n {8}.*)*)", re.MULTILINE)
+SAME = re.compile(r"(?:, )?as in the function(?:, and so the rest)?", re.IGNORECASE)
 
 
 def entries_by_name(text: str) -> dict[str, list[str]]:
@@ -45,6 +49,34 @@ def add_bibtex(
         lines += [f"      {line}" for line in entry.splitlines()] + [""]
 
 
+def options_of(function: object) -> dict[str, str]:
+    """What a function's docstring says of each argument, on one line.
+
+    Args:
+        function: The function.
+
+    Returns:
+        The text of each argument, by its name.
+    """
+    section = (inspect.getdoc(function) or "").partition("\nArgs:\n")[2].partition("\n\n")[0]
+    return {name: " ".join(text.split()) for name, text in ARGUMENT.findall(section)}
+
+
+def say_options(
+    app: Sphinx, what: str, name: str, thing: object, options: Any, lines: list[str]
+) -> None:
+    """Write out what a module's docstring leaves to its function's."""
+    snake = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name.rpartition(".")[2]).lower()
+    function = getattr(topreg, {"rtdlite": "rtd_lite"}.get(snake, snake), None)
+    said = options_of(function) if what == "class" and inspect.isfunction(function) else {}
+    for place, line in enumerate(lines):
+        argument, _, text = line.strip().partition(": ")
+        if argument in said and (same := SAME.search(text)):
+            before, after = text[: same.start()], text[same.end() :]
+            own = said[argument].rstrip(".") + (after or ".")
+            lines[place] = f"    {argument}: {before}{'. ' * bool(before)}{own}"
+
+
 def resolve_by_public_name(
     app: Sphinx, env: BuildEnvironment, node: pending_xref, content: nodes.Element
 ) -> nodes.Element | None:
@@ -68,6 +100,7 @@ def resolve_by_public_name(
 def setup(app: Sphinx) -> dict[str, bool]:
     """Connect to Sphinx."""
     app.bibtex = entries_by_name(BIBTEX.read_text(encoding="utf-8"))  # type: ignore[attr-defined]
+    app.connect("autodoc-process-docstring", say_options, priority=400)  # before napoleon
     app.connect("autodoc-process-docstring", add_bibtex)
     app.connect("missing-reference", resolve_by_public_name, priority=400)  # before intersphinx
     return {"parallel_read_safe": True, "parallel_write_safe": True}
