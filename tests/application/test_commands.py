@@ -257,3 +257,17 @@ def test_converted_weights_are_found_by_their_use(call, tmp_path):
     result = call("weights", "convert", files["pt"], "converted.safetensors")
     assert result.code == 0, result.err
     assert (tmp_path / "converted.safetensors").is_file()
+
+
+def test_the_tree_of_a_run_with_its_own_prompts(call, photos, backbone, tmp_path):
+    own = ("--images=photos", "--template=a drawing of a {}, dark and small")
+    trained = call("train", *own, f"--backbone={backbone}", "--views=2", "--shots=2", "--out=r", TR)
+    assert trained.code == 0
+    drawn = call("tree", "r", *own, "--views=2", "--classes=3", "--out=own.png")
+    assert "Wrote own.png." in drawn.out
+    assert call("tree", "r", own[0], "--views=2", "--classes=3", "--out=other.png").code == 0
+    for name in ("own.png", "other.png"):
+        with Image.open(tmp_path / name) as picture:
+            picture.verify()
+    assert (tmp_path / "own.png").read_bytes() != (tmp_path / "other.png").read_bytes()
+    one_line(call("tree", "nowhere", own[0]), 2, "nowhere")

@@ -24,6 +24,7 @@ from ._options import (
     ScaleOption,
     SplitOption,
     StoreOption,
+    TemplateOption,
     ViewsOption,
     bundle_file,
     image_inputs,
@@ -39,6 +40,7 @@ def tree(
     root: RootOption = None,
     images: ImagesOption = None,
     split: SplitOption = None,
+    template: TemplateOption = None,
     bundle: OtherBundleOption = None,
     device: DeviceOption = "cpu",
     store: StoreOption = Path("features"),
@@ -51,7 +53,7 @@ def tree(
     with as_usage():
         saved = read_saved_run(run)
     inputs = FeatureInputs(
-        images=image_inputs(dataset, root, images, split, None), backbone=saved.run.backbone,
+        images=image_inputs(dataset, root, images, split, template), backbone=saved.run.backbone,
         device=device, store=store, views=views, scale=scale_range(scale),
         bundle=bundle_file(bundle),
     )  # fmt: skip
