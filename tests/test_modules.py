@@ -165,3 +165,31 @@ def test_pairs_of_the_signature_loss():
     assert_close(loss(x, y, pairs=there, target_pairs=back), expected)
     values = {float(loss(x, y, pairs=there)), float(loss(x, y, target_pairs=back)), float(expected)}
     assert len(values) == 3
+
+
+def test_orthogonal_edges_are_not_flipped():
+    points = torch.tensor([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0]])
+    images = torch.tensor([[0.0, 0.0], [1.0, 2.0], [3.0, -1.0]])
+    none = torch.empty(0, 2, dtype=torch.int64)
+    right_angle = topreg.PersistencePairs(
+        1, torch.tensor([[0, 1]]), torch.tensor([[0, 2]]), none, (3,)
+    )
+    loss = topreg.TrackCoincidence(dimensions=(1,), orientation="aligned")
+    expected = 1 - torch.nn.functional.cosine_similarity(
+        points[2] - points[1], images[2] - images[1], dim=0
+    )
+    assert_close(loss(points, images, pairs=right_angle), expected)
+    grams = GramMatrices.of(points, images)
+    for geometry in (None, points):
+        assert_close(loss.of_grams(grams, pairs=right_angle, geometry=geometry), expected)
+
+
+@pytest.mark.parametrize(("sizes", "said"), [((0, 1), "no and 3"), ((1, 2), "3 and 3, 3")])
+def test_clouds_that_do_not_match(sizes, said):
+    first, second = (torch.zeros(size, 3, 2) for size in sizes)
+    with refused(
+        ValueError,
+        "`source` and `target` should have one row per vertex, in the same order. "
+        f"Got clouds of {said} rows.",
+    ):
+        topreg.signature_loss(first, second)
