@@ -11,6 +11,7 @@ from topreg import (
     HomologyConsistency,
     RipsFiltration,
     TrackCoincidence,
+    homology_consistency,
     pairwise_distances,
 )
 from topreg.metrics._selection import cross_distances, dense_distances
@@ -53,6 +54,18 @@ def test_losses_given_pairs_compile_without_a_graph_break(module, labels):
         value.backward()
         results.append((value.detach(), leaf.grad))
     assert_close(results[1], results[0])
+
+
+def test_a_weight_may_change_from_step_to_step():
+    source, target = gaussian(0, 2, 9, 3, dtype=torch.float32)
+    pairs = [RipsFiltration().pairs(source)]
+
+    def loss(weight):
+        return homology_consistency(source, target, LABELS, pairs, perturbation_weight=weight)
+
+    compiled = torch.compile(loss, backend="eager", fullgraph=True)
+    for weight in (1.0, 2.0, 3.5):
+        assert_close(compiled(weight), loss(weight))
 
 
 SELECTIONS = {

@@ -22,6 +22,7 @@ from strategies import (
 from torch.testing import assert_close
 
 from topreg import RipsFiltration, minimum_spanning_tree, pairwise_distances
+from topreg.metrics._selection import FEW_COORDINATES
 
 DTYPES = (torch.float32, torch.float64)
 METRICS = ("euclidean", "cosine", "manhattan")
@@ -411,7 +412,7 @@ def test_single_precision_gradient_within_tight_clusters_far_apart(spread):
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("width", [0, 1, 3, 4, 5, 7, 8])
+@pytest.mark.parametrize("width", [0, 1, 3, 4, 5, 7, 8, 70])
 def test_many_at_a_time_equal_one_at_a_time_bit_for_bit(width, dtype):
     from topreg.metrics import _kernels
 
@@ -420,8 +421,11 @@ def test_many_at_a_time_equal_one_at_a_time_bit_for_bit(width, dtype):
     for metric, one in (
         ("euclidean", lambda a, b: math.sqrt(_kernels.squared_difference(a, b))),
         ("manhattan", _kernels.absolute_difference),
-    ):
-        expected = torch.tensor([[one(a, b) for b in rows] for a in rows[:3]], dtype=dtype)
-        for found in (pairwise_distances(x, metric=metric), pairwise_distances(x, x, metric)):
-            assert_close(found[:3], expected, rtol=0, atol=0)
-            assert_close(found, found.T, rtol=0, atol=0)
+    )[width > FEW_COORDINATES :]:  # of wide rows the Gram matrix gives Euclidean distances
+        some = [0, 1, _kernels.RUN - 1, _kernels.RUN, len(x) - 1]
+        expected = torch.tensor([[one(rows[i], b) for b in rows] for i in some], dtype=dtype)
+        within = pairwise_distances(x, metric=metric)
+        assert_close(within[some], expected, rtol=0, atol=0)
+        few = torch.cat([pairwise_distances(part, x, metric) for part in x.split(5)])
+        for found in (within.T, pairwise_distances(x, x, metric), few):
+            assert_close(found, within, rtol=0, atol=0)

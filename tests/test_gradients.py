@@ -1,7 +1,5 @@
 """Balanced gradients, by hand."""
 
-import inspect
-
 import pytest
 import torch
 from asserts import refused
@@ -471,12 +469,26 @@ def test_the_graphs_are_freed_after_the_last_pass_and_no_earlier():
         regularizer.backward()
 
 
-def test_the_default_norm_of_both_balanced_passes_is_global():
-    for function in (balanced_backward, balanced_linear_backward):
-        assert inspect.signature(function).parameters["norm"].default == "global"
+def test_the_default_norm_is_global():
+    found = []
+    for options in ({}, {"norm": "global"}, {"norm": "rowwise"}):
+        keys = torch.tensor([[1.0, 2.0], [0.0, 1.0]], requires_grad=True)
+        images = torch.tensor([[1.0, -1.0], [2.0, 3.0]])
+        outputs = images @ keys.T
+        for again in (False, True):
+            main, regularizer = outputs.square().sum(), outputs.sin().sum()
+            if again:
+                balanced_backward(main, regularizer, [keys], weight=0.5, **options)
+            else:
+                parts = main, regularizer, images, keys, outputs
+                balanced_linear_backward(*parts, weight=0.5, **options)
+                outputs = images @ keys.T
+        found.append(keys.grad)
+    assert_close(found[0], found[1])
+    assert not torch.allclose(found[0], found[2])
 
 
-def test_losses_that_are_none_are_named():
+def test_what_is_no_loss_is_named():
     x = torch.ones(2, requires_grad=True)
     for loss, kind, text in (
         ("text", TypeError, "`losses` should be a torch.Tensor. Got str. "
@@ -485,6 +497,10 @@ def test_losses_that_are_none_are_named():
     ):  # fmt: skip
         with refused(kind, text):
             aggregated_backward([x.sum(), loss], [x], lambda jacobian: jacobian.sum(0))
+
+
+def test_what_an_aggregator_returns_is_named():
+    x = torch.ones(2, requires_grad=True)
     got = "`aggregator(jacobian)` should have shape (2,). Got list."
     with refused(ValueError, got):
         aggregated_backward([x.sum(), x.prod()], [x], lambda jacobian: [1.0, 2.0])

@@ -99,7 +99,7 @@ def is_at_least(name: str, value: float, bound: float) -> None:
 
 def is_finite(name: str, value: float) -> None:
     """Refuse NaN and infinity."""
-    if not math.isfinite(value):
+    if not -math.inf < value < math.inf:  # torch.compile traces this
         raise ValueError(f"`{name}` should be finite. Got {value}.")
 
 

@@ -20,7 +20,7 @@ ENTRY = re.compile(r"^@\w+\{.*?^\}$", re.MULTILINE | re.DOTALL)
 NAMES = re.compile(r"^  topreg\s*=\s*\{(.*?)\},?\n", re.MULTILINE | re.DOTALL)
 
 ARGUMENT = re.compile(r"^    (\w+): (.*(?:\n {8}.*)*)", re.MULTILINE)
-SAME = re.compile(r"(?:, )?as in the function(?:, and so the rest)?", re.IGNORECASE)
+SAME = re.compile(r"(as in) the function(?:, and so the rest)?", re.IGNORECASE)
 
 
 def entries_by_name(text: str) -> dict[str, list[str]]:
@@ -65,16 +65,23 @@ def options_of(function: object) -> dict[str, str]:
 def say_options(
     app: Sphinx, what: str, name: str, thing: object, options: Any, lines: list[str]
 ) -> None:
-    """Write out what a module's docstring leaves to its function's."""
+    """Write out what a module's docstring leaves to its function's, or link it.
+
+    A text with formulas, or one that speaks of what stands above it, is linked.
+    """
     snake = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name.rpartition(".")[2]).lower()
-    function = getattr(topreg, {"rtdlite": "rtd_lite"}.get(snake, snake), None)
+    snake = {"rtdlite": "rtd_lite"}.get(snake, snake)
+    function = getattr(topreg, snake, None)
     said = options_of(function) if what == "class" and inspect.isfunction(function) else {}
     for place, line in enumerate(lines):
         argument, _, text = line.strip().partition(": ")
-        if argument in said and (same := SAME.search(text)):
-            before, after = text[: same.start()], text[same.end() :]
-            own = said[argument].rstrip(".") + (after or ".")
-            lines[place] = f"    {argument}: {before}{'. ' * bool(before)}{own}"
+        if argument not in said or not SAME.search(text):
+            continue
+        own = said[argument]
+        whole = SAME.fullmatch(text.rstrip("."))
+        if not whole or ":math:" in own or "above" in own:
+            own = SAME.sub(lambda same: f"{same[1]} :func:`~topreg.{snake}`", text)
+        lines[place] = f"    {argument}: {own}"
 
 
 def resolve_by_public_name(

@@ -37,7 +37,8 @@ def persistence_landscape(
 
     Raises:
         TypeError: If a diagram is not floating point.
-        ValueError: If it is no diagram, has NaN or an infinite birth, or an option is out of range.
+        ValueError: If it is no diagram, has NaN, an infinite birth or a death of -inf, or an option
+            is out of range.
 
     Shape:
         - diagram: :math:`(m, 2)` or a sequence of b such.

@@ -70,7 +70,8 @@ def deviating_perturbation(
     Raises:
         TypeError: If dtypes differ, ``labels`` are not integers, or ``pairs`` are several.
         ValueError: If ``source`` and ``target`` differ in length or width, labels or pairs belong
-            to another number of vertices, or the pairs are not of dimension 0.
+            to another number of vertices or lie on another device, or the pairs are not of
+            dimension 0.
 
     Shape:
         - source, target: :math:`(n, d)`, :math:`(b, n, d)` or a sequence of :math:`(n_i, d)`.
@@ -272,7 +273,7 @@ class DeviatingPerturbation(nn.Module):
         Raises:
             TypeError: If ``labels`` are not integers.
             ValueError: If there are neither pairs nor geometry, or labels or pairs belong to
-                another number of vertices.
+                another number of vertices or lie on another device.
         """
         found = _common.given_or_found(pairs, self.filtration, (0,), geometry)
         return perturbation_of_grams(

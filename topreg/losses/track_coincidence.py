@@ -199,7 +199,8 @@ class TrackCoincidence(nn.Module):
         filtration: Orders the edges; :class:`~topreg.RipsFiltration` if left out.
         dimensions: :term:`Homology dimensions <homology dimension>` whose losses are added, as in
             equation 7.
-        orientation: As in the function; flips are decided in ``geometry``, else in ``source``.
+        orientation: ``"index"`` or ``"aligned"``, see :func:`~topreg.persistence_tracks`; flips
+            are decided in ``geometry``, else in ``source``, and applied to both.
         undirected: As in the function.
         reduction: As in the function.
         eps: As in the function.

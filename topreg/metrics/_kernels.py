@@ -7,6 +7,7 @@ import numpy as np
 from topreg._compiled import compiled
 
 TILE = 16  # one cache line of float32
+FEW_ROWS = 8  # fewer do not pay for the transposed copy of the other points
 RUN = 512  # points measured at a time: their four sums stay in the first cache
 
 
@@ -156,7 +157,7 @@ def euclidean_rectangle(products, x, squares_x, y, squares_y, separated, floor):
 
 
 @compiled
-def _coordinates(points):
+def coordinates(points):
     """The points transposed, (d, n), in double precision."""
     columns = np.empty((points.shape[1], points.shape[0]))
     for i in range(points.shape[0]):
@@ -190,7 +191,7 @@ def _direct_row(row, x, columns, first, sums):
 @compiled
 def euclidean_direct(out, x, y):
     """Distances by differences alone, for few coordinates."""
-    columns, sums = _coordinates(y), np.empty((4, RUN))
+    columns, sums = coordinates(y), np.empty((4, RUN))
     for i in range(len(x)):
         _direct_row(out[i], x[i], columns, 0, sums)
 
@@ -198,7 +199,7 @@ def euclidean_direct(out, x, y):
 @compiled
 def euclidean_direct_upper(out, points):
     """The same within one cloud: measured above the diagonal, copied below."""
-    columns, sums = _coordinates(points), np.empty((4, RUN))
+    columns, sums = coordinates(points), np.empty((4, RUN))
     for i in range(len(points)):
         out[i, i] = 0
         _direct_row(out[i], points[i], columns, i + 1, sums)
@@ -226,17 +227,28 @@ def _manhattan_row(row, x, columns, first, sums):
 
 
 @compiled
-def manhattan(out, x, y):
-    """Sums of absolute differences."""
-    columns, sums = _coordinates(y), np.empty((1, RUN))
+def manhattan_rows(out, x, columns):
+    """Sums of absolute differences to points given by their coordinates."""
+    sums = np.empty((1, RUN))
     for i in range(len(x)):
         _manhattan_row(out[i], x[i], columns, 0, sums)
 
 
 @compiled
+def manhattan(out, x, y):
+    """Sums of absolute differences."""
+    if len(x) >= FEW_ROWS:
+        manhattan_rows(out, x, coordinates(y))
+        return
+    for i in range(len(x)):
+        for j in range(len(y)):
+            out[i, j] = absolute_difference(x[i], y[j])
+
+
+@compiled
 def manhattan_upper(out, points):
     """The same within one cloud: measured above the diagonal, copied below."""
-    columns, sums = _coordinates(points), np.empty((1, RUN))
+    columns, sums = coordinates(points), np.empty((1, RUN))
     for i in range(len(points)):
         out[i, i] = 0
         _manhattan_row(out[i], points[i], columns, i + 1, sums)

@@ -13,7 +13,7 @@ from topreg.metrics._metric import at_least_single
 from topreg.metrics._on_device import direct_distances, distances_within
 from topreg.metrics._products import full_precision_mm, rounding_bound, upper_products
 
-FEW_COORDINATES = 8  # up to here differences are as fast as the Gram matrix
+FEW_COORDINATES = 8  # up to here differences are as fast as the Gram matrix of large clouds
 
 
 def selection_weights(points: Tensor, sizes: Sequence[int], metric: str) -> Tensor:

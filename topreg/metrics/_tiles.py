@@ -45,7 +45,11 @@ class Tiles:
         out = self._buffer[: len(x) * len(y)].view(len(x), len(y))
         if self.manhattan:
             a, b, tile = x.numpy(), y.numpy(), out.numpy()
-            over_rows(len(x), lambda i, j: _kernels.manhattan(tile[i:j], a[i:j], b))
+            if len(x) < _kernels.FEW_ROWS:
+                _kernels.manhattan(tile, a, b)
+                return out
+            columns = _kernels.coordinates(b)  # as large as the two blocks of shifted points
+            over_rows(len(x), lambda i, j: _kernels.manhattan_rows(tile[i:j], a[i:j], columns))
             return out
         return self._by_kernels(x, y, out)
 

@@ -114,7 +114,6 @@ def _rows(name: str, diagram: Tensor) -> Array:
     """Births and deaths, those that are infinite last."""
     _checks.is_diagram(name, diagram)
     dying, stays = finite_part(name, diagram.detach())
-    _checks.are_finite(name, dying)
     births = numbers(stays)
     return np.concatenate([numbers(dying), np.stack([births, np.full_like(births, np.inf)], 1)])
 

@@ -49,7 +49,10 @@ def tree(
     classes: Annotated[int, typer.Option(min=2, help="Classes to show, the first ones.")] = 8,
     out: Annotated[Path, typer.Option(help="PNG file.")] = Path("tree.png"),
 ) -> None:
-    """Draw the tree of training images beside their counterparts, edges coloured by agreement."""
+    """Draw the tree of training images beside their counterparts, edges coloured by agreement.
+
+    ``--template`` names the prompts with which the run was trained.
+    """
     with as_usage():
         saved = read_saved_run(run)
     inputs = FeatureInputs(
