@@ -358,3 +358,9 @@ def test_points_that_are_far_apart_go_to_the_diagonal():
         assert float(wasserstein_distance(first, second, order=order)) == pytest.approx(expected)
     on_it = torch.tensor([[2.0, 2.0], [3.0, 3.0]])
     assert float(wasserstein_distance(on_it, on_it + 5, order=2.0)) == 0
+
+
+def test_a_range_of_one_value():
+    diagram = torch.tensor([[0.0, 3.0], [1.0, 2.0]])
+    found = persistence_landscape(diagram, sample_range=(1.5, 1.5), count=2, resolution=3)
+    assert_close(found, torch.tensor([[1.5] * 3, [0.5] * 3]))

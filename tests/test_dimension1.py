@@ -366,6 +366,16 @@ def test_all_dimensions_by_gudhi_alone(points):
         same_pairs(found, expected)
 
 
+def test_missing_edges_of_both_libraries():
+    points = gaussian(4, 12, 4)
+    longest = float(torch.pdist(points).quantile(0.8))
+    for found, expected in zip(
+        RipsFiltration(max_edge_length=longest).all_pairs(points, 2),
+        RipsFiltration(max_edge_length=longest, engine="gudhi").all_pairs(points, 2), strict=True,
+    ):  # fmt: skip
+        same_pairs(found, expected)
+
+
 def test_higher_dimensions_of_a_batch():
     octahedron = torch.cat([torch.eye(3), -torch.eye(3)]).double()
     clouds = [octahedron, octahedron[:2], octahedron[:0], 2 * octahedron]

@@ -520,3 +520,13 @@ def test_scalars_and_vectors_have_one_row():
     balanced_backward(main, regularizer, parameters, weight=0.1, norm="rowwise")
     assert_close(parameters[0].grad, torch.tensor(2.7))
     assert_close(parameters[1].grad, g[1] + 0.5 / 2**0.5)
+
+
+def test_half_precision_inputs_of_a_linear_map():
+    keys, images = torch.eye(2).requires_grad_(), torch.tensor([[1.0, 2.0], [-3.0, 0.5]])
+    outputs = (images @ keys.T).bfloat16()
+    balanced_linear_backward(
+        outputs.float().square().sum(), outputs.float().sum(), images.bfloat16(), keys, outputs,
+        weight=0.0,
+    )  # fmt: skip
+    assert_close(keys.grad, (2 * images).T @ images)

@@ -175,6 +175,12 @@ OTHERS = {
     "`first` should be free of NaN. Got 1 row with NaN, first at row 0.": (
         lambda: wasserstein_distance(row * NAN, row)
     ),
+    "`diagram` should be free of NaN. Got 1 row with NaN, first at row 0.": (
+        lambda: persistence_landscape([row * NAN], sample_range=(0, 1))
+    ),
+    "`diagram` should have shape (m, 2). Got (1, 3).": (
+        lambda: persistence_landscape([three[:1]], sample_range=(0, 1))
+    ),
     "`diagram` should hold at least one diagram. Got an empty sequence.": (
         lambda: persistence_landscape([], sample_range=(0, 1))
     ),
@@ -598,6 +604,11 @@ OPTIONS = {
     ),
     '`orientation` should be "index" or "aligned". Got \'none\'.': lambda: persistence_tracks(
         three, pairs, "none"
+    ),
+    '`norm` should be "global", "per_parameter" or "rowwise". Got \'l1\'.': (
+        lambda: balanced_linear_backward(
+            leaf.sum(), leaf.sum(), three, three, three, weight=1.0, norm="l1"
+        )
     ),
     '`norm` should be "global", "per_parameter" or "rowwise". Got \'l2\'.': (
         lambda: balanced_backward(leaf.sum(), leaf.sum(), [leaf], weight=1.0, norm="l2")

@@ -13,6 +13,7 @@ x, y = (gaussian(seed, 12, 3, dtype=torch.float32) for seed in (0, 10))
 labels = torch.arange(12) % 5
 batch, other = x.view(2, 6, 3), y.view(2, 6, 3)
 MANHATTAN = RipsFiltration(metric="manhattan")
+NEAR = RipsFiltration(metric="manhattan", max_edge_length=2.0)
 PAIRS = RipsFiltration().pairs(y)
 ALL_PAIRS = RipsFiltration().all_pairs(y, 1)
 first, second = (torch.tensor([[0.0, 1.0 + d], [0.5, 3.0], [d, d + 2.0]]) for d in (0.2, 0.9))
@@ -35,7 +36,7 @@ ONE_SPACE = [
 BETWEEN = [
     (topreg.SignatureLoss, VIEWS, {}, [{}, *CROSS, {"dimensions": (0, 1)}]),
     (topreg.RTDLite, VIEWS, {}, [{}, *CROSS]),
-    (topreg.RTD, VIEWS, {}, [{}, *CROSS, {"power": 2.0}]),
+    (topreg.RTD, VIEWS, {}, [{}, *CROSS, {"power": 2.0}, {"dimensions": (1, 2)}]),
     (topreg.WassersteinDistance, (first, second), {}, [{}, {"order": 2.0}, {"ground": 2.0}]),
     (topreg.SlicedWassersteinDistance, (first, second), {}, [{}, {"directions": 3}]),
     (
@@ -127,27 +128,29 @@ def on_pairs(module, given, pairs, **options):
 def test_losses_of_two_views(module, given, required, options):
     several = module is not topreg.DeviatingPerturbation
     dimensions = {"dimensions": (0, 1)} if several else {}
-    loss = module(MANHATTAN, **dimensions, **required, **options)
+    loss = module(NEAR, **dimensions, **required, **options)
     expected = on_pairs(module, given, FEW, **required, **options)
     pairs = FEW if several else FEW[0]
     assert_close(loss(*given, pairs=pairs), expected)
     for name in options:
         rest = {other: value for other, value in options.items() if other != name}
         assert differ(on_pairs(module, given, FEW, **required, **rest), expected)
-    found = MANHATTAN.all_pairs(x, 1)
+    found = NEAR.all_pairs(x, 1)
     assert_close(loss(*given), on_pairs(module, given, found, **required, **options))
     grams, about = (GramMatrices.of(*given[:2]), *given[2:]), {"rtol": 1e-4, "atol": 1e-5}
     assert_close(loss.of_grams(*grams, pairs=pairs), expected, **about)
     assert_close(loss.of_grams(*grams, geometry=x), loss(*given), **about)
-    assert not several or differ(loss(*given, geometry=y), loss(*given))
+    elsewhere = loss(*given, pairs=pairs, geometry=y)
+    assert_close(loss.of_grams(*grams, pairs=pairs, geometry=y), elsewhere, **about)
+    assert differ(loss(*given, geometry=y), loss(*given))
 
 
 @pytest.mark.parametrize(("module", "given", "required", "options"), listed(TWO_VIEWS))
 def test_one_value_a_cloud(module, given, required, options):
     clouds = [part.view(2, 6, *part.shape[1:]) for part in given]
     options = required | options | {"reduction": "none"}
-    expected = on_pairs(module, clouds, [MANHATTAN.pairs(clouds[0])], **options)
-    assert_close(module(MANHATTAN, **options)(*clouds), expected)
+    expected = on_pairs(module, clouds, [NEAR.pairs(clouds[0])], **options)
+    assert_close(module(NEAR, **options)(*clouds), expected)
     assert expected.shape == (2,)
 
 
@@ -172,7 +175,7 @@ def test_reduction_across_spaces(module):
 
 
 def test_pairs_of_the_signature_loss():
-    there, back = RipsFiltration().pairs(y), MANHATTAN.pairs(x + y.flip(0))
+    there, back = RipsFiltration().pairs(y), NEAR.pairs(x + y.flip(0))
     loss = topreg.SignatureLoss()
     expected = topreg.signature_loss(x, y, pairs=there, target_pairs=back)
     assert_close(loss(x, y, pairs=there, target_pairs=back), expected)
@@ -206,3 +209,12 @@ def test_clouds_that_do_not_match(sizes, said):
         f"Got clouds of {said} rows.",
     ):
         topreg.signature_loss(first, second)
+
+
+def test_flips_of_a_graph_are_found_in_the_source():
+    edges = torch.combinations(torch.arange(12)).T
+    weights = torch.pdist(y)
+    loss = topreg.TrackCoincidence(topreg.FlagFiltration(edges, 12), (0, 1), orientation="aligned")
+    expected = loss(x, coincident, geometry=weights)
+    grams = GramMatrices.of(x, coincident)
+    assert_close(loss.of_grams(grams, geometry=weights), expected, rtol=1e-4, atol=1e-5)
