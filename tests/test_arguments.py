@@ -170,3 +170,73 @@ def test_the_argument_that_is_wrong_is_named(call, name, change):
 @pytest.mark.parametrize("call", CALLS, ids=lambda call: call.__qualname__)
 def test_good_arguments_are_not_refused(call):
     call(**CALLS[call])
+
+
+LOSSES = (
+    connectivity_loss, deviating_perturbation, homology_consistency, persistence_entropy, rtd,
+    rtd_lite, signature_loss, total_persistence, track_coincidence,
+)  # fmt: skip
+OUT_OF_RANGE = [
+    *((loss, "reduction", "sum") for loss in LOSSES),
+    *((loss, "eps", -1.0) for loss in (deviating_perturbation, track_coincidence)),
+    *((loss, "metric", "cubic") for loss in (rtd, rtd_lite, signature_loss, pairwise_distances)),
+    *((loss, "dimensions", (0, 0)) for loss in (rtd, signature_loss, persistence_entropy)),
+    (connectivity_loss, "scale", -1.0),
+    (total_persistence, "power", 0.0),
+    (total_persistence, "midpoint_power", -1.0),
+    (rtd, "power", 0.0),
+    (sliced_wasserstein_distance, "directions", 0),
+    (wasserstein_distance, "order", 0.5),
+    (wasserstein_distance, "ground", 0.5),
+    (persistence_image, "bandwidth", 0.0),
+    (persistence_image, "weight_power", -1.0),
+    (persistence_landscape, "count", 0),
+    (persistence_landscape, "resolution", 0),
+    (most_persistent, "count", -1),
+    (farthest_point_sampling, "count", 0),
+    (farthest_point_sampling, "start", 3),
+    (homology_consistency, "perturbation_weight", float("inf")),
+    (RIPS.pairs, "dimension", -1),
+    (RIPS.all_pairs, "max_dimension", -1),
+]
+
+
+@pytest.mark.parametrize(
+    ("call", "name", "value"), OUT_OF_RANGE, ids=lambda x: getattr(x, "__name__", str(x))
+)
+def test_the_option_that_is_out_of_range_is_named(call, name, value):
+    with pytest.raises(ValueError, match=rf"^`(dimension|{name})` should be"):
+        call(**CALLS[call] | {name: value})
+
+
+@pytest.mark.parametrize(
+    ("call", "name"),
+    [
+        (signature_loss, "source"), (signature_loss, "target"), (rtd, "source"), (rtd, "target"),
+        (rtd_lite, "source"), (rtd_lite, "target"), (wasserstein_distance, "first"),
+        (wasserstein_distance, "second"), (sliced_wasserstein_distance, "first"),
+        (sliced_wasserstein_distance, "second"), (persistence_image, "diagram"),
+        (persistence_landscape, "diagram"), (minimum_spanning_tree, "distances"),
+        (RIPS.pairs, "points"), (RIPS.all_pairs, "points"), (total_persistence, "points"),
+        (FLAG.pairs, "edge_weights"),
+    ],
+)  # fmt: skip
+def test_the_argument_with_nan_is_named(call, name):
+    value = CALLS[call][name].clone()
+    value[-1] = torch.nan
+    with pytest.raises(ValueError, match=rf"^`{name}` should be .*NaN"):
+        call(**CALLS[call] | {name: value})
+
+
+@pytest.mark.parametrize(
+    ("call", "name"),
+    [
+        (track_coincidence, "source"), (deviating_perturbation, "source"),
+        (persistence_tracks, "points"), (signature_loss, "source"), (RIPS.diagram, "points"),
+        (FLAG.diagram, "edge_weights"),
+    ],
+)  # fmt: skip
+def test_pairs_on_another_device_are_named(call, name):
+    found = CALLS[call].get("pairs", PAIRS).to("meta")
+    with pytest.raises(ValueError, match=rf"^`{name}` and `pairs` should be on one device\."):
+        call(**CALLS[call] | {"pairs": found})

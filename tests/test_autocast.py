@@ -17,6 +17,8 @@ from topreg import (
     TrackCoincidence,
     minimum_spanning_tree,
     pairwise_distances,
+    sliced_wasserstein_distance,
+    wasserstein_distance,
 )
 
 
@@ -173,3 +175,11 @@ def test_a_callable_metric_of_another_shape_is_refused(result):
     for other in (None, points):
         with pytest.raises(ValueError, match=r"`metric\(x, y\)` should have shape"):
             pairwise_distances(points, other, metric=lambda x, y: result)
+
+
+def test_distances_of_diagrams_are_as_without_autocast():
+    first, second = (torch.cumsum(gaussian(seed, 9, 2).abs().float(), 1) for seed in (0, 1))
+    for distance in (sliced_wasserstein_distance, wasserstein_distance):
+        expected = distance(first, second)
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            assert_close(distance(first, second), expected, rtol=0, atol=0)

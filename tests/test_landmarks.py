@@ -165,3 +165,33 @@ def test_a_callable_of_another_shape():
         ValueError, "`metric(x, y)` should have shape (len(x), len(y)) = (3, 1). Got (3,)."
     ):
         farthest_point_sampling(torch.eye(3), 2, metric=lambda x, y: x[:, 0])
+
+
+@pytest.mark.parametrize("metric", ["euclidean", "manhattan"])
+@pytest.mark.parametrize("scale", [2.0**-100, 2.0**100])
+def test_squares_that_would_leave_the_range(metric, scale):
+    points = gaussian(0, 30, 5, dtype=torch.float32)
+    expected = farthest_point_sampling(points, 7, metric=metric)
+    found = farthest_point_sampling(points * scale, 7, metric=metric)
+    assert_close(found.indices, expected.indices)
+    assert_close(found.cover_radius / scale, expected.cover_radius)
+
+
+def test_a_metric_that_does_not_scale_sees_the_points_as_they_are():
+    points = 100 * gaussian(0, 30, 2)
+
+    def squared(x, y):
+        return pairwise_distances(x, y).square()
+
+    found = farthest_point_sampling(points, 7, metric=squared)
+    expected = farthest_point_sampling(points, 7)
+    assert_close(found.indices, expected.indices)
+    assert_close(found.cover_radius, expected.cover_radius.square())
+
+
+def test_a_batch_of_no_cloud_has_no_landmark():
+    with refused(
+        ValueError,
+        "`count` should be between 1 and the 0 points of the smallest cloud. Got 1.",
+    ):
+        farthest_point_sampling(torch.zeros(0, 3, 2), 1, start=0)

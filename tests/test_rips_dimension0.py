@@ -551,3 +551,15 @@ def test_one_asymmetric_entry_is_found_wherever_it_lies(n, dtype):
             ValueError, match=r"`points` should be (symmetric|zero on the diagonal)"
         ):
             PRECOMPUTED.pairs(spoilt)
+
+
+def test_a_matrix_that_is_nearly_symmetric_is_read_as_its_mean():
+    distances = torch.tensor([[0.0, 1.0, 2.0], [1.0 + 4e-4, 0.0, 3.0], [2.0, 3.0, 0.0]])
+    for longest, edges in ((1.0 + 3e-4, 1), (1.0 + 1e-4, 0)):
+        filtration = RipsFiltration(metric="precomputed", max_edge_length=longest)
+        assert len(filtration.pairs(distances)) == edges
+
+
+def test_a_matrix_of_infinities_alone():
+    with refused(ValueError, "`points` should be zero on the diagonal. Got inf at (0, 0)."):
+        RipsFiltration(metric="precomputed").pairs(torch.tensor([[torch.inf]]))
