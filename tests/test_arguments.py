@@ -11,6 +11,7 @@ from topreg import (
     GramMatrices,
     PersistencePairs,
     RipsFiltration,
+    TrackCoincidence,
     balanced_backward,
     balanced_linear_backward,
     connectivity_loss,
@@ -240,3 +241,9 @@ def test_pairs_on_another_device_are_named(call, name):
     found = CALLS[call].get("pairs", PAIRS).to("meta")
     with pytest.raises(ValueError, match=rf"^`{name}` and `pairs` should be on one device\."):
         call(**CALLS[call] | {"pairs": found})
+
+
+def test_geometry_on_another_device_is_named():
+    loss = TrackCoincidence(orientation="aligned")
+    with pytest.raises(ValueError, match=r"^`geometry` and `pairs` should be on one device\."):
+        loss(three, three, pairs=PAIRS, geometry=three.to("meta"))

@@ -365,3 +365,15 @@ def test_a_range_of_one_value():
     found = persistence_landscape(diagram, sample_range=(1.5, 1.5), count=2, resolution=3)
     wider = persistence_landscape(diagram, sample_range=(1.5, 2.0), count=2, resolution=3)
     assert_close(found, wider[:, :1].expand(2, 3))
+
+
+def test_no_gradient_where_the_distance_is_infinite():
+    leaves = [
+        torch.tensor([[0.0, 1.0], [0.5, torch.inf]], requires_grad=True),
+        torch.tensor([[0.0, 3.0]], requires_grad=True),
+    ]
+    distance = wasserstein_distance(*leaves)
+    distance.backward()
+    assert float(distance.detach()) == torch.inf
+    for leaf in leaves:
+        assert_close(leaf.grad, torch.zeros_like(leaf))
