@@ -7,6 +7,7 @@ import torch
 
 from topreg import (
     CrossBatchMemory,
+    DeviatingPerturbation,
     FlagFiltration,
     GramMatrices,
     PersistencePairs,
@@ -241,6 +242,15 @@ def test_pairs_on_another_device_are_named(call, name):
     found = CALLS[call].get("pairs", PAIRS).to("meta")
     with pytest.raises(ValueError, match=rf"^`{name}` and `pairs` should be on one device\."):
         call(**CALLS[call] | {"pairs": found})
+
+
+def test_devices_beside_gram_matrices_are_named():
+    grams, loss = GramMatrices.of(three, three), DeviatingPerturbation()
+    for name, given in (
+        ("labels", (labels.to("meta"), PAIRS)), ("pairs", (labels, PAIRS.to("meta"))),
+    ):  # fmt: skip
+        with pytest.raises(ValueError, match=rf"^`grams.source` and `{name}` should be on one dev"):
+            loss.of_grams(grams, given[0], pairs=given[1])
 
 
 def test_geometry_on_another_device_is_named():

@@ -376,3 +376,14 @@ def test_losses_from_gram_matrices_compile_without_a_graph_break():
         results.append((value.detach(), leaf.grad))
     assert_close(results[1], results[0])
     torch._dynamo.reset()
+
+
+def test_a_short_track_beside_a_long_one_has_its_direction():
+    source = torch.tensor([[0.0, 0.0], [1.0, 0.0], [1e5, 1e5]])
+    target = torch.tensor([[0.0, 0.0], [1.0, 1.0], [1e5, -1e5]])
+    pairs = RipsFiltration().pairs(source)
+    loss = TrackCoincidence()
+    expected = loss(source, target, pairs=pairs)
+    assert_close(expected, torch.tensor(1 - 0.5**1.5), rtol=1e-4, atol=0)
+    grams = GramMatrices.of(source, target)
+    assert_close(loss.of_grams(grams, pairs=pairs), expected, rtol=1e-4, atol=0)

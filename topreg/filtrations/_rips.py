@@ -64,8 +64,8 @@ class RipsFiltration(Filtration):
         enough change of the points, unless distances coincide. Differentiate :meth:`diagram`,
         the tracks and the losses. Time and memory :math:`O(n^2)` in dimension 0, beside
         :math:`O(n^2 d)` for the distances. In dimension 1 time depends on the classes: between
-        128 and 2,048 points it grew like :math:`n^{1.8}` on clusters, :math:`n^{2.1}` on a noisy
-        circle and :math:`n^{3.3}` on structureless points of high dimension; memory is
+        128 and 2,048 points it grew like :math:`n^{1.8}` on clusters, :math:`n^{2.2}` on a noisy
+        circle and :math:`n^{3.2}` on structureless points of high dimension; memory is
         :math:`O(n^2)` and what the annotations of living classes take.
         Dimensions from 2 on go through giotto-ph or GUDHI and grow much faster.
 
