@@ -53,6 +53,16 @@ def times_faster(cells: dict[str, float | str]) -> str:
     return number(min(peers) / ours) if peers else "no peer has a time"
 
 
+def without_a_time(rows: list[Row]) -> dict[str, str]:
+    """Libraries that give every row the same reason for having no time."""
+    said = {name: {row.cells[name] for row in rows} for name in rows[0].cells}
+    return {
+        name: str(*cells)
+        for name, cells in said.items()
+        if len(cells) == 1 and isinstance(next(iter(cells)), str)
+    }
+
+
 def comparisons(rows: list[Row]) -> str:
     """One table for each dimension, input, direction and way to take turns."""
     parts: dict[str, list[Row]] = {}
@@ -62,18 +72,21 @@ def comparisons(rows: list[Row]) -> str:
         parts.setdefault(title, []).append(row)
     text = []
     for title, members in parts.items():
-        libraries = list(members[0].cells)
+        absent = without_a_time(members)
+        libraries = [name for name in members[0].cells if name not in absent]
         head = ["cloud", "n", *(f"{name}, ms" for name in libraries), "times faster"]
         body = [
             [
                 row.kind,
                 f"{row.n:,}",
-                *(v if isinstance(v, str) else number(v) for v in row.cells.values()),
+                *(v if isinstance(v := row.cells[name], str) else number(v) for name in libraries),
                 times_faster(row.cells),
             ]
             for row in members
         ]
-        text.append(f"## {title}\n\n{table(head, body)}")
+        said = ", ".join(f"{name} ({why})" for name, why in absent.items())
+        note = f"\n\nWithout a column: {said}." if said else ""
+        text.append(f"## {title}\n\n{table(head, body)}{note}")
     return "\n\n".join(text)
 
 
