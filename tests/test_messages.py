@@ -605,6 +605,12 @@ OPTIONS = {
     '`orientation` should be "index" or "aligned". Got \'none\'.': lambda: persistence_tracks(
         three, pairs, "none"
     ),
+    "`parameter` should have shape (k, d). Got (2,).": lambda: balanced_linear_backward(
+        leaf.sum(), leaf.sum(), three, leaf, three, weight=1.0
+    ),
+    "`outputs` should have shape (n, k). Got (2,).": lambda: balanced_linear_backward(
+        leaf.sum(), leaf.sum(), three, three, leaf, weight=1.0
+    ),
     '`norm` should be "global", "per_parameter" or "rowwise". Got \'l1\'.': (
         lambda: balanced_linear_backward(
             leaf.sum(), leaf.sum(), three, three, three, weight=1.0, norm="l1"
