@@ -387,3 +387,16 @@ def test_a_short_track_beside_a_long_one_has_its_direction():
     assert_close(expected, torch.tensor(1 - 0.5**1.5), rtol=1e-4, atol=0)
     grams = GramMatrices.of(source, target)
     assert_close(loss.of_grams(grams, pairs=pairs), expected, rtol=1e-4, atol=0)
+
+
+def test_flips_are_found_in_the_geometry():
+    source = torch.tensor([[0.0, 0.0], [1.0, 0.0], [1.0, 1.0]])
+    geometry = source * torch.tensor([[1.0, 1.0], [-1.0, 1.0], [1.0, 1.0]])  # turns one edge round
+    target = torch.tensor([[0.0, 0.0], [2.0, 1.0], [-1.0, 3.0]])
+    none = torch.empty(0, 2, dtype=torch.int64)
+    pairs = PersistencePairs(1, torch.tensor([[0, 1]]), torch.tensor([[0, 2]]), none, (3,))
+    loss = TrackCoincidence(dimensions=(1,), orientation="aligned")
+    expected = loss(source, target, pairs=pairs, geometry=geometry)
+    assert float(expected) != float(loss(source, target, pairs=pairs))
+    grams = GramMatrices.of(source, target)
+    assert_close(loss.of_grams(grams, pairs=pairs, geometry=geometry), expected)
