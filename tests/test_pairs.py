@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 from strategies import gaussian, integer_clouds, ragged
 from torch.testing import assert_close
 
-from topreg import PersistencePairs, RipsFiltration
+from topreg import PersistencePairs, RipsFiltration, pairwise_distances
 
 SIZES = (4, 0, 1, 5, 2)
 
@@ -191,3 +191,14 @@ def test_diagram_in_another_space():
     cosine = 1 - torch.nn.functional.cosine_similarity(other[i], other[j])
     assert_close(pairs.diagram(other, "cosine")[:, 1], cosine)
     assert_close(pairs.diagram(other, "cosine")[:, 0], torch.zeros(5, dtype=torch.float64))
+
+
+@pytest.mark.parametrize("metric", ["manhattan", "cosine"])
+def test_births_and_deaths_are_measured_in_the_metric(metric):
+    points = gaussian(0, 12, 3)
+    pairs = RipsFiltration().all_pairs(points, 1)[1]
+    distances = pairwise_distances(points, metric=metric)
+    for edges, column in zip(
+        (pairs.birth_edges, pairs.death_edges), pairs.diagram(points, metric).T, strict=True
+    ):
+        assert_close(column, distances[edges[:, 0], edges[:, 1]])
