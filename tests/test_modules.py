@@ -53,9 +53,13 @@ BETWEEN = [
 
 
 def function_of(module):
-    """The function of the same name."""
-    name = "".join("_" + c.lower() if c.isupper() else c for c in module.__name__).strip("_")
-    return getattr(topreg, {"r_t_d": "rtd", "r_t_d_lite": "rtd_lite"}.get(name, name))
+    """The function of the same name, in lower case with underscores."""
+    (name,) = (
+        name
+        for name in topreg.__all__
+        if name.islower() and name.replace("_", "") == module.__name__.lower()
+    )
+    return getattr(topreg, name)
 
 
 def listed(table):

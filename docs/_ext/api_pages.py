@@ -49,6 +49,19 @@ def add_bibtex(
         lines += [f"      {line}" for line in entry.splitlines()] + [""]
 
 
+def function_of(module: str) -> str | None:
+    """The name of a module's function: the same letters in lower case, with underscores.
+
+    Args:
+        module: The name of the module.
+
+    Returns:
+        The name, or ``None`` if there is no such function.
+    """
+    names = (name for name in topreg.__all__ if name.islower())
+    return next((name for name in names if name.replace("_", "") == module.lower()), None)
+
+
 def options_of(function: object) -> dict[str, str]:
     """What a function's docstring says of each argument, on one line.
 
@@ -69,10 +82,8 @@ def say_options(
 
     A text with formulas, or one that speaks of what stands above it, is linked.
     """
-    snake = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name.rpartition(".")[2]).lower()
-    snake = {"rtdlite": "rtd_lite"}.get(snake, snake)
-    function = getattr(topreg, snake, None)
-    said = options_of(function) if what == "class" and inspect.isfunction(function) else {}
+    function = function_of(name.rpartition(".")[2]) if what == "class" else None
+    said = options_of(getattr(topreg, function)) if function else {}
     for place, line in enumerate(lines):
         argument, _, text = line.strip().partition(": ")
         if argument not in said or not SAME.search(text):
@@ -80,7 +91,7 @@ def say_options(
         own = said[argument]
         whole = SAME.fullmatch(text.rstrip("."))
         if not whole or ":math:" in own or "above" in own:
-            own = SAME.sub(lambda same: f"{same[1]} :func:`~topreg.{snake}`", text)
+            own = SAME.sub(lambda same: f"{same[1]} :func:`~topreg.{function}`", text)
         lines[place] = f"    {argument}: {own}"
 
 
