@@ -14,7 +14,7 @@ from .features.training_images import CachedViews
 from .options import Method
 from .parallel import thread_count
 from .tasks import Task
-from .training import one_step, start_training
+from .training import one_step, start_training, steps_of
 
 STEPS = 3
 
@@ -39,16 +39,11 @@ def estimated_seconds(jobs: Sequence[Job], classes: int, width: int) -> float:
                     job.method, classes, job.shots, width
                 )
     return sum(
-        measured[job.preset, job.shots] * job.epochs * _steps(job, classes * job.shots)
+        measured[job.preset, job.shots]
+        * job.epochs
+        * steps_of(job.method.training, classes * job.shots)
         for job in jobs
     )
-
-
-def _steps(job: Job, images: int) -> int:
-    """Steps of an epoch."""
-    size = job.method.training.batch_size
-    whole, rest = divmod(images, size)
-    return max(1, whole + (rest > 0 and not job.method.training.drop_last))
 
 
 def _seconds_a_step(method: Method, classes: int, shots: int, width: int) -> float:

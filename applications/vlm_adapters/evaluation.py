@@ -63,6 +63,26 @@ def search_factors(adapter: TipAdapter, features: Tensor, labels: Tensor) -> tup
     return grid.sharpness[row], grid.cache_weight[column]
 
 
+def adapter_under(
+    trained: Trained, protocol: str, factors: tuple[float, float] | None = None
+) -> Adapter:
+    """The adapter that a protocol evaluates.
+
+    Args:
+        trained: A training.
+        protocol: ``"best_val"`` takes the best epoch, any other the last.
+        factors: Sharpness and cache weight that a search chose.
+
+    Returns:
+        The adapter.
+    """
+    if protocol == "best_val" and trained.best_val is not None:
+        return trained.adapter.at(trained.best_val.tensors)
+    if factors is not None and isinstance(trained.adapter, TipAdapter):
+        return trained.adapter.with_factors(*factors)
+    return trained.adapter
+
+
 class Evaluation(NamedTuple):
     """Test accuracy under each protocol, and the factors that searches chose.
 
@@ -91,7 +111,7 @@ def evaluate(trained: Trained, task: Task, *, every: bool = False) -> Evaluation
     last = trained.adapter
     found = Evaluation({"last": accuracy(last, *test)}, {})
     if trained.best_val is not None:
-        found.accuracies["best_val"] = accuracy(last.at(trained.best_val.tensors), *test)
+        found.accuracies["best_val"] = accuracy(adapter_under(trained, "best_val"), *test)
     searched = {"last+val_search": (task.val_features, task.val_labels)}
     if every and task.all_val is not None:
         searched["last+all_val_search"] = task.all_val

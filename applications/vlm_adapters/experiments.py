@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ._files import json_hash
-from .adapters import ADAPTERS, Adapter, TipAdapter
-from .evaluation import evaluate
+from .adapters import ADAPTERS
+from .evaluation import adapter_under, evaluate
 from .options import Method
 from .parallel import run_all
 from .run_files import CHECKPOINT, finished_run, write_run
@@ -20,7 +20,6 @@ from .runs import Run
 from .tasks import TaskSource
 from .text_projection import check_checkpoints, checkpoint_sha256
 from .training import epochs_of, train
-from .training_state import Trained
 
 
 class Job(NamedTuple):
@@ -205,14 +204,6 @@ def run_job(source: TaskSource, job: Job) -> Run:
         seconds=round(time.perf_counter() - start, 3),
     )
     if job.folder:
-        write_run(job.folder, run, _final(trained, run), source.class_names)
+        adapter = adapter_under(trained, run.headline, run.factors.get(run.headline))
+        write_run(job.folder, run, adapter, source.class_names)
     return run
-
-
-def _final(trained: Trained, run: Run) -> Adapter:
-    """The adapter as the headline protocol evaluates it."""
-    if run.headline == "best_val" and trained.best_val is not None:
-        return trained.adapter.at(trained.best_val.tensors)
-    if run.headline in run.factors and isinstance(trained.adapter, TipAdapter):
-        return trained.adapter.with_factors(*run.factors[run.headline])
-    return trained.adapter

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import torch
@@ -67,7 +66,7 @@ def train(
     saved = time.monotonic()
     for epoch in range(len(trained.log), epochs):
         training.constraint.start_epoch()
-        batches = list(_batches(len(task.train_labels), options, training.generator))
+        batches = _batches(len(task.train_labels), options, training.generator)
         sums = torch.zeros(4, dtype=torch.float64)
         for step, rows in enumerate(batches):
             rate = learning_rate(options, epoch, epochs, step, len(batches))
@@ -158,6 +157,20 @@ def epochs_of(options: TrainingOptions, shots: int) -> int:
     return options.epochs_from_8_shots if shots >= MANY_SHOTS else options.epochs
 
 
+def steps_of(options: TrainingOptions, images: int) -> int:
+    """How many steps an epoch takes.
+
+    Args:
+        options: Training options.
+        images: Training images.
+
+    Returns:
+        The number of batches; the last may be smaller than the others, or is left out.
+    """
+    whole, rest = divmod(images, options.batch_size)
+    return max(1, whole + (rest > 0 and not options.drop_last))
+
+
 def learning_rate(
     options: TrainingOptions, epoch: int, epochs: int, step: int, steps: int
 ) -> float:
@@ -201,10 +214,10 @@ def _optimizer(adapter: Adapter, options: TrainingOptions) -> torch.optim.Optimi
     )
 
 
-def _batches(images: int, options: TrainingOptions, generator: torch.Generator) -> Iterator[Tensor]:
+def _batches(
+    images: int, options: TrainingOptions, generator: torch.Generator
+) -> tuple[Tensor, ...]:
     """Row numbers of the batches of one epoch, in random order."""
     order = torch.randperm(images, generator=generator)
-    for batch in order.split(options.batch_size):
-        full = len(batch) == options.batch_size
-        if full or not options.drop_last or images < options.batch_size:
-            yield batch
+    batches: tuple[Tensor, ...] = order.split(options.batch_size)
+    return batches[: steps_of(options, images)]

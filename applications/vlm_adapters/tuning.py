@@ -13,7 +13,7 @@ from torch.nn.functional import cross_entropy
 
 from ._files import json_hash
 from .adapters import Adapter, TipAdapter
-from .evaluation import accuracy, search_factors
+from .evaluation import accuracy, adapter_under, search_factors
 from .options import PROTOCOLS, Method
 from .parallel import run_all
 from .search_plans import Plan, Search, Values, changed, grid
@@ -23,7 +23,7 @@ from .training import Diverged, train
 from .training_state import Trained
 from .trials import Trial, best
 
-LAST, BEST, SEARCHED = PROTOCOLS
+LAST, _, SEARCHED = PROTOCOLS
 WORST = 1e30  # cross-entropy of a training that diverged: JSON has no infinity
 
 
@@ -166,9 +166,7 @@ def _validate(
 
 def _scored(trained: Trained, protocol: str, features: Tensor, labels: Tensor) -> Adapter:
     """The adapter as a protocol evaluates it."""
-    adapter = trained.adapter
-    if protocol == SEARCHED and isinstance(adapter, TipAdapter):
-        return adapter.with_factors(*search_factors(adapter, features, labels))
-    if protocol == BEST and trained.best_val is not None:
-        return adapter.at(trained.best_val.tensors)
-    return adapter
+    factors = None
+    if protocol == SEARCHED and isinstance(trained.adapter, TipAdapter):
+        factors = search_factors(trained.adapter, features, labels)
+    return adapter_under(trained, protocol, factors)

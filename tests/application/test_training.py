@@ -44,7 +44,7 @@ def test_epochs_by_shots():
 )
 def test_batches(images, drop_last, sizes):
     options = TrainingOptions(drop_last=drop_last)
-    batches = list(_batches(images, options, torch.Generator().manual_seed(0)))
+    batches = _batches(images, options, torch.Generator().manual_seed(0))
     assert [len(batch) for batch in batches] == sizes
     rows = torch.cat(batches)
     assert len(rows.unique()) == len(rows)
