@@ -271,3 +271,10 @@ def test_the_tree_of_a_run_with_its_own_prompts(call, photos, backbone, tmp_path
             picture.verify()
     assert (tmp_path / "own.png").read_bytes() != (tmp_path / "other.png").read_bytes()
     one_line(call("tree", "nowhere", own[0]), 2, "nowhere")
+
+
+def test_a_bundle_is_not_extracted(call):
+    assert "--bundle" not in call("extract", "--help").out
+    refused = call("extract", "--bundle=demo")
+    assert refused.code == 2
+    assert "No such option: --bundle" in refused.err

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -133,16 +133,21 @@ def feature_inputs(
     )  # fmt: skip
 
 
-def with_features(function: Callable[..., None]) -> Callable[..., None]:
+def with_features(
+    function: Callable[..., None], *, left_out: Sequence[str] = ()
+) -> Callable[..., None]:
     """Gives a command the options of :func:`feature_inputs` in place of its ``inputs``.
 
     Args:
         function: Takes ``inputs`` and options of its own.
+        left_out: Options that make no sense for it.
 
     Returns:
         The same with all options, for :func:`._app.command`.
     """
-    shared = inspect.signature(feature_inputs, eval_str=True).parameters
+    shared = dict(inspect.signature(feature_inputs, eval_str=True).parameters)
+    for name in left_out:
+        del shared[name]
     own = dict(inspect.signature(function, eval_str=True).parameters)
     del own["inputs"]
 

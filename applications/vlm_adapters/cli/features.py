@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -11,7 +12,6 @@ from ..data import read_split
 from ..features import build_bundle, ranks, save_bundle, split_file
 from ..inputs import FeatureInputs
 from ._app import (
-    UsageError,
     as_usage,
     command,
     image_progress,
@@ -23,7 +23,7 @@ from ._options import SeedsOption, ShotsOption, with_features
 
 
 @command("extract", resumes=True)
-@with_features
+@partial(with_features, left_out=["bundle"])  # it holds features already
 def extract(
     inputs: FeatureInputs,
     shots: ShotsOption = "1,2,4,8,16",
@@ -34,8 +34,6 @@ def extract(
     Under torchrun the processes share the images.
     """
     draws = [(n, seed) for n in numbers("--shots", shots) for seed in numbers("--seeds", seeds)]
-    if inputs.bundle is not None:
-        raise UsageError("`--bundle` holds features already. Got it for `extract`.")
     ranks.start()
     with image_progress() as progress:
         with as_usage():
