@@ -1,4 +1,4 @@
-"""Medians of calls that take turns."""
+"""Times of calls that take turns."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ import time
 from collections.abc import Callable
 
 
-def medians(
-    calls: list[Callable[[], object]], seconds: float, block: int, least: int = 5
-) -> list[float]:
-    """Median milliseconds of each call; they take turns in blocks of so many calls each."""
+def turns(
+    calls: list[Callable[[], object]], seconds: float, block: int = 1, least: int = 5
+) -> list[list[float]]:
+    """Milliseconds of calls that take turns in blocks of so many calls each."""
     times: list[list[float]] = [[] for _ in calls]
     end = time.perf_counter() + seconds
     while calls and (time.perf_counter() < end or len(times[0]) < least):
@@ -19,4 +19,17 @@ def medians(
                 start = time.perf_counter()
                 call()
                 kept.append(1e3 * (time.perf_counter() - start))
-    return [statistics.median(kept) for kept in times]
+    return times
+
+
+def medians(
+    calls: list[Callable[[], object]], seconds: float, block: int, least: int = 5
+) -> list[float]:
+    """Median milliseconds of each call, taking turns."""
+    return [statistics.median(kept) for kept in turns(calls, seconds, block, least)]
+
+
+def spread(times: list[float], digits: int = 2) -> str:
+    """Median and quartiles."""
+    low, middle, high = (f"{q:,.{digits}f}" for q in statistics.quantiles(times, n=4))
+    return f"{middle} ({low} to {high})"

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import platform
-import statistics
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -19,6 +18,7 @@ from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import torch
+from _timing import spread
 from torch import Tensor
 from torch.nn.functional import normalize
 from vlm_adapters.adapters import Step
@@ -155,12 +155,6 @@ def peak_bytes(step: Run) -> int:
         now += change
         peak = max(peak, now)
     return peak
-
-
-def spread(values: list[float], digits: int) -> str:
-    """Median and quartiles."""
-    low, middle, high = (f"{q:,.{digits}f}" for q in statistics.quantiles(values, n=4))
-    return f"{middle} ({low} to {high})"
 
 
 def table(

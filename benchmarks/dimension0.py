@@ -46,7 +46,7 @@ def from_distances(sizes: list[int], seconds: float, block: int) -> None:
                 lambda d=distances: filtration.pairs(d, check_values=False),
                 lambda a=array: gph.ripser_parallel(
                     a, metric="precomputed", maxdim=0, return_generators=True,
-                    n_threads=2,
+                    n_threads=torch.get_num_threads(),
                 ),
             ],
             seconds, block,

@@ -10,34 +10,21 @@ import argparse
 import importlib.metadata
 import platform
 import statistics
-import time
 import warnings
 from collections.abc import Callable
 
 import torch
 from _clouds import cloud
+from _timing import spread, turns
 
 from topreg import RipsFiltration, pairwise_distances, rtd_lite, signature_loss
 
 
-def turns(calls: list[Callable[[], object]], seconds: float) -> list[list[float]]:
+def timed(calls: list[Callable[[], object]], seconds: float) -> list[list[float]]:
     """Milliseconds of calls that take turns; the first round compiles and is left out."""
-    times: list[list[float]] = [[] for _ in calls]
     for call in calls:
         call()
-    end = time.perf_counter() + seconds
-    while time.perf_counter() < end or len(times[0]) < 5:
-        for call, kept in zip(calls, times, strict=True):
-            start = time.perf_counter()
-            call()
-            kept.append(1e3 * (time.perf_counter() - start))
-    return times
-
-
-def spread(times: list[float]) -> str:
-    """Median and quartiles."""
-    low, middle, high = statistics.quantiles(times, n=4)
-    return f"{middle:.2f} ({low:.2f} to {high:.2f})"
+    return turns(calls, seconds)
 
 
 def signature(seconds: float) -> None:
@@ -60,7 +47,7 @@ def signature(seconds: float) -> None:
             peer = SignatureLoss(p=2, normalise=True, dimensions=dimensions)
             leaf = target.clone().requires_grad_()
 
-            own, other = turns(
+            own, other = timed(
                 [
                     lambda x=source, z=leaf, d=dimensions: signature_loss(
                         x, z, dimensions=d, normalize=True
@@ -90,7 +77,7 @@ def trees(seconds: float) -> None:
     for kind in ("clusters", "sphere"):
         x, y = cloud(kind, 1024), cloud(kind, 1024, seed=1)
         distances = pairwise_distances(x)
-        loss, tree, both = turns(
+        loss, tree, both = timed(
             [
                 lambda x=x, y=y: rtd_lite(x, y),
                 lambda d=distances: rips.pairs(d),

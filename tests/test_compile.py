@@ -8,15 +8,19 @@ from torch.testing import assert_close
 
 from topreg import (
     DeviatingPerturbation,
+    FlagFiltration,
     HomologyConsistency,
     RipsFiltration,
     TrackCoincidence,
     homology_consistency,
+    minimum_spanning_tree,
     pairwise_distances,
+    rtd_lite,
 )
 from topreg.metrics._selection import cross_distances, dense_distances
 from topreg.persistence._annotations import annotate, annotate_edges
 from topreg.persistence._boruvka import boruvka
+from topreg.persistence._higher import homology_by_library
 from topreg.persistence._prim import prim
 from topreg.persistence._tiled import tiled
 
@@ -102,6 +106,55 @@ def test_the_default_module_and_batches_compile():
     assert_close(compiled(*clouds), module(*clouds))
 
 
+def entries(filtration, dimension=0, of=lambda points: points):
+    """Death edges of a search."""
+    return lambda points: filtration.pairs(of(points), dimension).death_edges
+
+
+def cdist(x, y):
+    return torch.cdist(x, y)
+
+
+GRAPH = FlagFiltration(torch.combinations(torch.arange(9)).T, 9)
+PRECOMPUTED = RipsFiltration(metric="precomputed")
+SEARCHES = {
+    "threshold": entries(RipsFiltration(max_edge_length=1.5)),
+    "dimension 1": entries(RipsFiltration(), 1),
+    "dimension 2": entries(RipsFiltration(), 2),
+    "precomputed": entries(PRECOMPUTED, 1, pairwise_distances),
+    "callable": entries(RipsFiltration(metric=cdist), 1),
+    "graph": entries(GRAPH, 1, torch.nn.functional.pdist),
+    "tree": lambda points: minimum_spanning_tree(pairwise_distances(points)),
+    "space": lambda points: rtd_lite(points, points[:, :2] ** 2, metric=cdist),
+}
+
+
+@pytest.mark.parametrize("search", SEARCHES.values(), ids=SEARCHES)
+@compiles_searches
+def test_searches_run_between_graphs(search):
+    points = gaussian(0, 9, 3, dtype=torch.float32)
+    assert_close(torch.compile(search, backend="aot_eager")(points), search(points))
+
+
+@compiles_searches
+def test_distances_are_checked_in_the_graph():
+    compiled = torch.compile(
+        lambda matrix: PRECOMPUTED.pairs(matrix).death_edges, backend="aot_eager", fullgraph=True
+    )
+    good = pairwise_distances(gaussian(0, 9, 3))
+    assert_close(compiled(good), PRECOMPUTED.pairs(good).death_edges)
+    for place, value, text in (
+        ((1, 2), torch.nan, "free of NaN"),
+        ((1, 2), 99.0, "symmetric"),
+        ((3, 3), 1.0, "zero on the diagonal"),
+        ((1, 2), -9.0, "non-negative"),
+    ):
+        bad = good.clone()
+        bad[place] = value
+        with pytest.raises(RuntimeError, match=f"`points` should be {text}"):
+            compiled(bad)
+
+
 @pytest.mark.parametrize("metric", ["euclidean", "cosine"])
 def test_a_compiled_program_refuses_bad_points(metric):
     compiled = torch.compile(
@@ -158,3 +211,9 @@ def test_the_distance_matrix_compiles():
     points = gaussian(0, 9, 12, dtype=torch.float32)
     compiled = torch.compile(pairwise_distances, backend="aot_eager", fullgraph=True)
     assert_close(compiled(points), pairwise_distances(points))
+
+
+def test_higher_dimensions_have_a_sound_fake():
+    weights = pairwise_distances(gaussian(0, 6, 3)).flatten()
+    task = (weights, [6], float("inf"), 2, True, False)
+    torch.library.opcheck(homology_by_library, task, test_utils=("test_schema", "test_faketensor"))

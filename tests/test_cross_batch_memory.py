@@ -162,3 +162,28 @@ def test_loaded_rows_carry_no_gradient():
     _, joined = memory.join(torch.tensor([0, 1]), x=torch.zeros(2, 3))
     assert not joined.requires_grad
     assert_close(joined[2:], torch.ones(2, 3))
+
+
+def test_what_is_stored_is_a_copy():
+    memory = CrossBatchMemory(2)
+    given = torch.ones(1, 1)
+    memory.join(torch.tensor([0]), rows=given)
+    kept = memory.to_tensors()
+    kept["0.rows"].fill_(9)
+    given.fill_(9)
+    assert memory.to_tensors()["0.rows"].item() == 1
+    memory.load_tensors(kept)
+    kept["0.rows"].fill_(7)
+    assert memory.to_tensors()["0.rows"].item() == 9
+    with refused(TypeError, "`labels` should be integers. Got torch.float32."):
+        memory.load_tensors({"0.labels": torch.ones(1)})
+
+
+def test_another_device_is_told_with_its_cure():
+    memory = CrossBatchMemory(classes="all")
+    memory.join(torch.tensor([0]), rows=torch.ones(1, 1))
+    with refused(
+        ValueError,
+        "`rows` should be on cpu, like what is stored. Got meta. Use `clear()` to begin anew.",
+    ):
+        memory.join(torch.tensor([0]), rows=torch.ones(1, 1, device="meta"))

@@ -522,3 +522,20 @@ def test_single_precision_close_to_common_prototypes(offset, width):
     expected = deviating_perturbation(source.double(), prototypes.double(), labels, pairs)
     for loss in both_ways(source, prototypes, labels, pairs):
         assert_close(loss.double(), expected, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("d", [8, 64])
+def test_targets_far_from_their_relatives(d):
+    """What cancels in the products of matrices is measured by differences."""
+    target = 1e-3 * gaussian(0, 60, d)
+    target[0] += 100
+    source = target + 1e-3 * gaussian(1, 60, d)
+    pairs, labels = RIPS.pairs(source), torch.zeros(60, dtype=torch.int64)
+
+    def gradient(dtype):
+        leaf = source.to(dtype).detach().requires_grad_()
+        loss = deviating_perturbation(leaf, target.to(dtype), labels, pairs, related="all")
+        loss.backward()
+        return loss.double(), leaf.grad.double()
+
+    assert_close(gradient(torch.float32), gradient(torch.float64), rtol=1e-3, atol=1e-2)

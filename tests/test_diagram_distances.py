@@ -327,7 +327,9 @@ def test_messages(monkeypatch):
         SlicedWassersteinDistance(directions=0)
     with refused(ValueError, "`diagram` should hold at least one diagram. Got an empty sequence."):
         persistence_landscape([], sample_range=(0, 1))
-    with refused(ValueError, "`sample_range` should be (low, high) with low <= high. Got (1, 0)."):
+    with refused(
+        ValueError, "`sample_range` should be (low, high) with finite low <= high. Got (1, 0)."
+    ):
         persistence_landscape(one, sample_range=(1, 0))
     with refused(ValueError, "`bandwidth` should be positive. Got 0."):
         PersistenceImage(bandwidth=0, birth_range=(0, 1), persistence_range=(0, 1))
@@ -377,3 +379,16 @@ def test_no_gradient_where_the_distance_is_infinite():
     assert float(distance.detach()) == torch.inf
     for leaf in leaves:
         assert_close(leaf.grad, torch.zeros_like(leaf))
+
+
+@pytest.mark.parametrize("power", [0.5, 1.0, 2.0])
+def test_an_image_of_classes_whose_ends_have_changed_places_is_finite(power):
+    """Given pairs, after the points have moved: a class counts by its size, as everywhere."""
+    diagram = torch.tensor([[1.0, 0.5]], requires_grad=True)
+    image = persistence_image(
+        diagram, bandwidth=1.0, birth_range=(0, 1), persistence_range=(-1, 1), resolution=(2, 3),
+        weight_power=power,
+    )  # fmt: skip
+    image.sum().backward()
+    assert bool(image.gt(0).all())
+    assert bool(diagram.grad.isfinite().all())

@@ -317,3 +317,12 @@ def test_pairs_measured_in_other_points_count_by_size():
     found = total_persistence(other, pairs=RIPS.pairs(points, 1), power=1.5)
     assert 0 <= float(found) < 2**1.5
     assert loop[0] < loop[1]
+
+
+def test_the_module_takes_pairs_of_several_dimensions():
+    points = gaussian(0, 7, 2)
+    every = RipsFiltration().all_pairs(points, 1)
+    module = ConnectivityLoss(scale=1.0)
+    assert_close(module(points, pairs=every), module(points))
+    assert_close(module(points, pairs=[every[0]]), module(points))
+    assert_close(module(points, pairs=every[0]), module(points))

@@ -429,3 +429,40 @@ def test_many_at_a_time_equal_one_at_a_time_bit_for_bit(width, dtype):
         few = torch.cat([pairwise_distances(part, x, metric) for part in x.split(5)])
         for found in (within.T, pairwise_distances(x, x, metric), few):
             assert_close(found, within, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("size", [1e-30, 1e-13, 1e20, 1e37])
+def test_the_cosine_of_short_and_long_rows(dtype, size):
+    points = gaussian(0, 6, 3).to(dtype)
+    expected = pairwise_distances(points, metric="cosine")
+    rows = points * size
+    assert_close(pairwise_distances(rows, metric="cosine"), expected)
+    assert_close(
+        pairwise_distances(rows, points, metric="cosine"),
+        pairwise_distances(points, points, metric="cosine"),
+    )
+    cosine = RipsFiltration(metric="cosine")
+    pairs = cosine.pairs(points)
+    same_pairs(cosine.pairs(rows), pairs)
+    leaf = rows.requires_grad_()
+    diagram = cosine.diagram(pairs, leaf)
+    assert_close(diagram, cosine.diagram(pairs, points))
+    diagram.sum().backward()
+    assert bool(leaf.grad.isfinite().all())
+
+
+def test_powers_of_two_change_no_bit_of_a_cosine():
+    points = gaussian(0, 7, 4, dtype=torch.float32)
+    scaled = points * torch.tensor([2.0**k for k in range(-3, 4)])[:, None]
+    expected = pairwise_distances(points, metric="cosine")
+    assert torch.equal(pairwise_distances(scaled, metric="cosine"), expected)
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_gradients_of_distances_by_torch_func(metric):
+    points = gaussian(0, 5, 3)
+    leaf = points.clone().requires_grad_()
+    pairwise_distances(leaf, metric=metric).square().sum().backward()
+    found = torch.func.grad(lambda x: pairwise_distances(x, metric=metric).square().sum())(points)
+    assert_close(found, leaf.grad)

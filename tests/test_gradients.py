@@ -530,3 +530,19 @@ def test_half_precision_inputs_of_a_linear_map():
         weight=0.0,
     )  # fmt: skip
     assert_close(keys.grad, (2 * images).T @ images)
+
+
+@pytest.mark.parametrize(
+    "backward",
+    [
+        lambda g, h, leaves: balanced_backward(g, h, leaves, weight=0.2),
+        lambda g, h, leaves: aggregated_backward([g, h], leaves, torch.mean),
+    ],
+    ids=["balanced", "aggregated"],
+)
+def test_parameters_that_keep_no_gradient_are_refused(backward):
+    x = torch.tensor([3.0, 4.0], requires_grad=True)
+    for wrong in (x, [x[0]], [x, "x"], {"weight": x}.items()):
+        with pytest.raises((TypeError, ValueError), match="`parameters` should be"):
+            backward(x.square().sum() / 2, 100 * x[0], wrong)
+    assert x.grad is None

@@ -157,6 +157,9 @@ OTHERS = {
     "Were they found on another batch?": lambda: signature_loss(
         three, three, pairs=RIPS.pairs([three[:1], three[:2]])
     ),
+    "`images` should be on cpu, like what is stored. Got meta. Use `clear()` to begin anew.": (
+        lambda: filled_memory().join(labels, images=three.to("meta"))
+    ),
     "`images` should be torch.float32, like what is stored. Got torch.float64. "
     "Use `clear()` to begin anew.": lambda: filled_memory().join(labels, images=three.double()),
     "`order` should be finite. Got inf.": lambda: wasserstein_distance(row, row, order=INF),
@@ -184,7 +187,7 @@ OTHERS = {
     "`diagram` should hold at least one diagram. Got an empty sequence.": (
         lambda: persistence_landscape([], sample_range=(0, 1))
     ),
-    "`sample_range` should be (low, high) with low <= high. Got (1, 0).": (
+    "`sample_range` should be (low, high) with finite low <= high. Got (1, 0).": (
         lambda: persistence_landscape(row, sample_range=(1, 0))
     ),
     "`ground` should be 1, 2 or math.inf. Got 3.": lambda: wasserstein_distance(row, row, ground=3),
@@ -313,6 +316,16 @@ SHAPES = {
     "`points` should hold clouds of one dtype on one device.": lambda: RIPS.pairs(
         [three, three.double()]
     ),
+    "`points` should hold matrices of one dtype on one device.": lambda: PRECOMPUTED.pairs(
+        [matrix_with(), matrix_with().double()]
+    ),
+    "`source` and `target` should be clouds of the same sizes. Got (1, 2) and (2, 1).": (
+        lambda: TrackCoincidence()([three[:1], three[1:]], [three[:2], three[2:]])
+    ),
+    "`pairs` should be of clouds of the sizes (1, 2). Got (3,). "
+    "Were they found on another batch?": (
+        lambda: total_persistence([three[:1], three[1:]], pairs=pairs)
+    ),
     "`metric(x, y)` should have shape (len(x), len(y)) = (3, 3). Got (2,).": lambda: RipsFiltration(
         metric=several(2)
     ).pairs(three),
@@ -345,6 +358,18 @@ SHAPES = {
 }
 
 TYPES = {
+    "`parameters` should be an iterable of tensors. Got one. Put it in a list.": (
+        lambda: balanced_backward(leaf.sum(), leaf.sum(), leaf, weight=1.0)
+    ),
+    "`metric(x, y)` should be floating point. Got torch.int64.": (
+        lambda: pairwise_distances(three, metric=lambda x, y: (x @ y.T).long())
+    ),
+    "`dtype` should be floating point. Got torch.int64.": (
+        lambda: label_indicators(labels, labels, dtype=torch.int64)
+    ),
+    "`pairs` should be PersistencePairs. Got list. Pass one dimension at a time.": (
+        lambda: to_persistence_information([pairs], three)
+    ),
     "`source` should be torch.float32 or torch.float64. Got torch.bfloat16, in which differences "
     "of inner products keep no digit.": (lambda: GramMatrices(*[three.bfloat16()] * 3)),
     "`source` and `target` should have one dtype. Got torch.float64 and torch.float32. Use "
@@ -489,12 +514,20 @@ VALUES = {
     "`death_edges` should index 3 vertices. Got vertex -1.": lambda: PersistencePairs.from_tensors(
         pairs.to_tensors() | {"death_edges": -one_loop}
     ),
-    "`death_edges` should be edges (i, j), i <= j, within a cloud. Got (1, 0).": (
+    "`birth_edges` should be edges (v, v) in dimension 0. Got (0, 1).": (
+        lambda: PersistencePairs.from_tensors(
+            pairs.to_tensors() | {"birth_edges": one_edge.repeat(2, 1)}
+        )
+    ),
+    "`death_edges` should be edges (i, j), i < j, within a cloud. Got (1, 1).": (
+        lambda: PersistencePairs.from_tensors(pairs.to_tensors() | {"death_edges": one_loop})
+    ),
+    "`death_edges` should be edges (i, j), i < j, within a cloud. Got (1, 0).": (
         lambda: PersistencePairs.from_tensors(
             pairs.to_tensors() | {"death_edges": one_edge.flip(1)}
         )
     ),
-    "`death_edges` should be edges (i, j), i <= j, within a cloud. Got (0, 1).": (
+    "`death_edges` should be edges (i, j), i < j, within a cloud. Got (0, 1).": (
         lambda: PersistencePairs.from_tensors(
             pairs.to_tensors() | {"death_edges": one_edge, "cloud_sizes": torch.tensor([1, 2])}
         )
@@ -549,6 +582,21 @@ DEVICES = {
 
 NAMED = '"euclidean", "cosine" or "manhattan"'
 OPTIONS = {
+    "`parameters` should be leaves, which keep a gradient. Got a tensor computed from others.": (
+        lambda: balanced_backward(leaf.sum(), leaf.sum(), [leaf, 2 * leaf], weight=1.0)
+    ),
+    "`max_dimension` should be a non-negative integer. Got -1.": lambda: RIPS.all_pairs(three, -1),
+    "`max_dimension` should be 0 or 1 for a FlagFiltration. Got 2.": (
+        lambda: FLAG.all_pairs(torch.ones(2), 2)
+    ),
+    "`birth_range` should be (low, high) with finite low <= high. Got 5.": (
+        lambda: persistence_image(
+            torch.zeros(1, 2), bandwidth=1.0, birth_range=5, persistence_range=(0, 1)
+        )
+    ),
+    "`sample_range` should be (low, high) with finite low <= high. Got (0, inf).": (
+        lambda: persistence_landscape(torch.zeros(1, 2), sample_range=(0, INF))
+    ),
     '`metric` should be "euclidean", "cosine", "manhattan" or "precomputed". Got \'l2\'.': (
         lambda: RipsFiltration(metric="l2")
     ),
@@ -561,7 +609,7 @@ OPTIONS = {
     "Got 'ripser'.": (lambda: RipsFiltration(engine="ripser")),
     "`max_edge_length` should be at least 0. Got -1.": lambda: RipsFiltration(max_edge_length=-1),
     "`max_edge_length` should be at least 0. Got nan.": lambda: RipsFiltration(max_edge_length=NAN),
-    "`dimension` should be a non-negative integer. Got -1.": lambda: RIPS.all_pairs(three, -1),
+    "`dimension` should be a non-negative integer. Got -1.": lambda: RIPS.pairs(three, -1),
     "`dimension` should be a non-negative integer. Got 1.0.": lambda: RIPS.pairs(three, 1.0),
     "`dimension` should be a non-negative integer. Got True.": lambda: RIPS.pairs(three, True),
     '`dimension` should be 0 with `engine="prim"`. Got 1. Use `engine="auto"`.': (

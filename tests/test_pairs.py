@@ -6,7 +6,7 @@ import pickle
 
 import pytest
 import torch
-from asserts import same_pairs
+from asserts import refused, same_pairs
 from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
@@ -202,3 +202,25 @@ def test_births_and_deaths_are_measured_in_the_metric(metric):
         (pairs.birth_edges, pairs.death_edges), pairs.diagram(points, metric).T, strict=True
     ):
         assert_close(column, distances[edges[:, 0], edges[:, 1]])
+
+
+def test_pairs_found_in_inference_mode_serve_in_training():
+    points = gaussian(0, 6, 2)
+    with torch.inference_mode():
+        pairs = RipsFiltration().pairs(points)
+    same_pairs(pairs, RipsFiltration().pairs(points))
+    points.requires_grad_()
+    pairs.diagram(points).sum().backward()
+    assert bool(points.grad.any())
+
+
+def test_one_matrix_of_rows_may_be_those_of_several_clouds():
+    clouds = [gaussian(n, n, 2) for n in (3, 5)]
+    pairs = RipsFiltration().pairs(clouds)
+    assert_close(pairs.diagram(torch.cat(clouds)), pairs.diagram(clouds))
+    with refused(
+        ValueError,
+        "`pairs` should be of clouds of the sizes (4, 4). Got (3, 5). "
+        "Were they found on another batch?",
+    ):
+        pairs.diagram(torch.cat(clouds).view(2, 4, 2))

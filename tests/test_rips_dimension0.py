@@ -35,6 +35,7 @@ from strategies import (
 from torch.testing import assert_close
 
 from topreg import RipsFiltration, minimum_spanning_tree, pairwise_distances
+from topreg.persistence import _weights
 
 RIPS = RipsFiltration()
 PRECOMPUTED = RipsFiltration(metric="precomputed")
@@ -563,3 +564,39 @@ def test_a_matrix_that_is_nearly_symmetric_is_read_as_its_mean():
 def test_a_matrix_of_infinities_alone():
     with refused(ValueError, "`points` should be zero on the diagonal. Got inf at (0, 0)."):
         RipsFiltration(metric="precomputed").pairs(torch.tensor([[torch.inf]]))
+
+
+def test_a_batch_of_no_cloud_under_any_metric():
+    for metric in ("euclidean", torch.cdist):
+        pairs = RipsFiltration(metric=metric).pairs(torch.zeros(0, 4, 3))
+        assert (len(pairs), pairs.cloud_sizes) == (0, ())
+
+
+def test_distances_whose_sum_overflows():
+    matrix = torch.tensor([[0.0, 2e38], [2e38, 0.0]])
+    assert PRECOMPUTED.diagram(PRECOMPUTED.pairs(matrix), matrix).tolist() == matrix[:1].tolist()
+    shifted = matrix + torch.tensor([[0.0, 1e32], [0.0, 0.0]])  # read as its mean
+    assert len(PRECOMPUTED.pairs(shifted)) == 1
+    assert len(RipsFiltration(metric=lambda x, y: shifted).pairs(torch.zeros(2, 1))) == 1
+    assert bool(pairwise_distances(torch.zeros(2, 1), metric=lambda x, y: shifted).isfinite().all())
+
+
+def test_nan_on_both_sides_of_the_diagonal_is_found():
+    matrix = torch.zeros(3, 3)
+    matrix[0, 1] = matrix[1, 0] = math.nan
+    with refused(
+        ValueError, "`points` should be free of NaN. Got 2 rows with NaN, first at row 0."
+    ):
+        PRECOMPUTED.pairs(matrix)
+
+
+@pytest.mark.parametrize("sizes", [(4, 4), (4, 3), (4,), (3,)])
+def test_matrices_as_large_as_those_that_several_threads_check(monkeypatch, sizes):
+    monkeypatch.setattr(_weights, "LARGE", 4)
+    matrices = [pairwise_distances(gaussian(n, n, 2)) for n in sizes]
+    expected = [RIPS.pairs(gaussian(n, n, 2)) for n in sizes]
+    for found, one in zip(PRECOMPUTED.pairs(matrices).split(), expected, strict=True):
+        same_pairs(found, one)
+    matrices[-1][0, 1] = 9
+    with pytest.raises(ValueError, match="`points` should be symmetric"):
+        PRECOMPUTED.pairs(matrices)

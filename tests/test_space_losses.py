@@ -326,3 +326,57 @@ def test_dimensions_are_checked_by_the_functions_too():
             f"`dimensions` should be distinct non-negative integers. Got {dimensions!r}.",
         ):
             signature_loss(x, x, dimensions=dimensions)
+
+
+@pytest.mark.parametrize("power", [0.5, 1.5])
+def test_rtd_of_lengths_equal_up_to_rounding_is_finite(power):
+    """Births and deaths are measured again, so that a death may lie just below its birth."""
+    for seed in range(30):
+        angles = torch.arange(5) * 2 * math.pi / 5
+        polygon = torch.stack([angles.cos(), angles.sin()], 1) @ rotation(seed, 2).float()
+        source = polygon.clone().requires_grad_()
+        order = torch.randperm(5, generator=torch.Generator().manual_seed(seed))
+        value = rtd(source, polygon[order], power=power)
+        value.backward()
+        assert bool(value.isfinite())
+        assert bool(source.grad.isfinite().all())
+
+
+def bad(x, y):
+    """Not symmetric."""
+    return torch.cdist(x, y) * torch.arange(1, len(x) + 1)[:, None]
+
+
+def undefined(x, y):
+    return torch.cdist(x, y) * torch.nan
+
+
+def counted(x, y):
+    return torch.cdist(x, y).long()
+
+
+@pytest.mark.parametrize("function", [signature_loss, rtd_lite, rtd])
+@pytest.mark.parametrize("which", ["source", "target"])
+def test_a_metric_of_the_users_is_checked(function, which):
+    x, y = gaussian(0, 6, 3), gaussian(1, 6, 4)
+    if which == "target":
+        x, y = y, x
+
+    def wrong(metric):
+        return lambda a, b: (metric if a.shape[1] == 3 else torch.cdist)(a, b)
+
+    name = f"`metric({which}, {which})`"
+    with refused(ValueError, f"{name} should be free of NaN. Got 6 rows with NaN, first at row 0."):
+        function(x, y, metric=wrong(undefined))
+    with pytest.raises(ValueError, match=rf"`metric\({which}, {which}\)` should be symmetric"):
+        function(x, y, metric=wrong(bad))
+    with refused(TypeError, "`metric(x, y)` should be floating point. Got torch.int64."):
+        function(x, y, metric=counted)
+
+
+@pytest.mark.parametrize("function", [signature_loss, rtd_lite, rtd])
+def test_gradients_by_torch_func(function):
+    x, y = gaussian(0, 6, 3), gaussian(1, 6, 2)
+    leaf = x.clone().requires_grad_()
+    function(leaf, y).backward()
+    assert_close(torch.func.grad(lambda points: function(points, y))(x), leaf.grad)

@@ -371,6 +371,29 @@ def test_the_lists_of_other_devices_hold_the_same(monkeypatch):
     assert _neighbours.WIDTH == 32
 
 
+@pytest.mark.parametrize("n", [1, 2, 4, 5])
+def test_lists_of_other_devices_that_are_longer_than_the_cloud(monkeypatch, n):
+    points = gaussian(n, n, 3, dtype=torch.float32)
+    search = Neighbours(points, "euclidean", memory=2000, ranks=Alone(), width=4)
+    own = search.of_all(lambda *_: None)
+    monkeypatch.setattr(search._tiles, "on_cpu", False)
+    other = search.of_all(lambda *_: None)
+    assert np.array_equal(own.near, other.near)
+    assert np.array_equal(own.certain, other.certain)
+    assert np.array_equal(own.bound == np.inf, other.bound == np.inf)
+    raw = search._keeper(n).raw()
+    assert (raw.near == -1).all()
+    assert (raw.keys == np.iinfo(np.int32).max).all()
+
+
+def test_a_default_device_elsewhere_changes_nothing():
+    points = gaussian(0, 12, 3)
+    filtration = RipsFiltration(engine="tiled", progress=lambda *_: None)
+    with torch.device("meta"):
+        found = filtration.pairs(points)
+    same_pairs(found, RipsFiltration().pairs(points))
+
+
 def test_equal_kruskal_on_the_public_engine():
     points = gaussian(0, 40, 3)
     pairs = RipsFiltration(engine="tiled").pairs(points)

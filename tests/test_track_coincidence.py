@@ -29,7 +29,13 @@ from test_pairs import of_dimension_1
 from test_tracks import random_pairs
 from torch.testing import assert_close
 
-from topreg import PersistencePairs, RipsFiltration, TrackCoincidence, track_coincidence
+from topreg import (
+    PersistencePairs,
+    RipsFiltration,
+    TrackCoincidence,
+    pairwise_distances,
+    track_coincidence,
+)
 
 RIPS = RipsFiltration()
 UNDIRECTED = ("skip", "zero")
@@ -472,3 +478,13 @@ def test_the_module_has_no_state():
     module = TrackCoincidence(RipsFiltration(metric="cosine"))
     assert list(module.parameters()) == []
     assert module.state_dict() == {}
+
+
+def test_flips_are_not_sought_in_rows_of_distances():
+    by_distances, by_points = (
+        TrackCoincidence(filtration, (1,), orientation="aligned")
+        for filtration in (RipsFiltration(metric="precomputed"), None)
+    )
+    for seed in range(30):
+        x, y = gaussian(seed, 25, 6), gaussian(seed + 100, 25, 6)
+        assert_close(by_distances(x, y, geometry=pairwise_distances(x)), by_points(x, y))

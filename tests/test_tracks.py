@@ -11,6 +11,7 @@ from test_pairs import of_dimension_1
 from torch.testing import assert_close
 
 from topreg import PersistencePairs, RipsFiltration, edge_vectors, persistence_tracks
+from topreg._tracks import death_flips, oriented_tracks
 
 
 def random_pairs(seed, n, m, dimension=1):
@@ -122,3 +123,18 @@ def test_no_pair_gives_no_track(n):
     assert tracks.shape == (0, 3)
     tracks.sum().backward()
     assert_close(points.grad, torch.zeros(n, 3))
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize(("end", "flip"), [([1300, 900], 1), ([1300, 600], -1)])
+def test_flips_of_half_precision_do_not_overflow(dtype, end, flip):
+    points = torch.tensor([[0, 0], [300, 300], [1000, 1000], end])
+    pairs = PersistencePairs(
+        1, torch.tensor([[0, 1]]), torch.tensor([[2, 3]]), torch.zeros(0, 2).long(), (4,)
+    )
+    target = torch.tensor([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0], [1.0, 1.0]])
+    expected = oriented_tracks(target, pairs, torch.tensor([float(flip)]))
+    flips = death_flips(points.to(dtype), pairs)
+    assert_close(oriented_tracks(target, pairs, flips), expected)
+    far = points.to(dtype) * 16  # differences are finite, their products are not
+    assert death_flips(far, pairs).tolist() == [flip]

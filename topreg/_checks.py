@@ -1,7 +1,7 @@
 """Argument guards: the one place that words what is wrong with an argument and how to mend it.
 
-Compiled programs cannot stop to look at values: there the two checks of points are assertions in
-the graph, which cannot say which row is bad.
+Compiled programs cannot stop to look at values: there the checks of points and distances are
+assertions in the graph, which cannot say which row is bad.
 """
 
 from __future__ import annotations
@@ -181,6 +181,15 @@ def indexes(vertices: int, cloud_sizes: Sequence[int]) -> None:
         )
 
 
+def of_clouds(cloud_sizes: Sequence[int], sizes: Sequence[int]) -> None:
+    """Refuse pairs of clouds of other sizes, of which a sum over clouds would make no sense."""
+    if tuple(cloud_sizes) != tuple(sizes):
+        raise ValueError(
+            f"`pairs` should be of clouds of the sizes {tuple(sizes)}. "
+            f"Got {tuple(cloud_sizes)}. Were they found on another batch?"
+        )
+
+
 def are_labels(labels: Tensor, vertices: int) -> None:
     """Refuse labels that do not give one integer per vertex."""
     is_integer("labels", labels)
@@ -199,6 +208,9 @@ def one_each(name: str, tensor: Tensor, count: int, what: str, cure: str = "") -
 def have_no_nan(name: str, matrix: Tensor) -> None:
     """Refuse rows with NaN. Reads values: synchronises the device."""
     undefined = matrix.isnan().any(dim=1)
+    if torch.compiler.is_compiling():
+        torch._assert_async(~undefined.any(), f"`{name}` should be free of NaN.")
+        return
     if bool(undefined.any()):
         raise ValueError(
             f"`{name}` should be free of NaN. Got {rows(undefined, 'row', ' with NaN')}."

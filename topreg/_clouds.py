@@ -31,7 +31,18 @@ def join(points: Clouds, name: str = "points") -> tuple[Tensor, tuple[int, ...]]
     for cloud in clouds:
         _checks.is_point_cloud(name, cloud)
     _have_one_width(name, clouds)
+    _are_alike(name, "clouds", clouds)
     return torch.cat(clouds), tuple(len(cloud) for cloud in clouds)
+
+
+def partition(points: Clouds, axes: int = 3) -> tuple[int, ...] | None:
+    """Sizes of a batch or a sequence; None of one matrix of rows, which may be those of many.
+
+    A batch has as many ``axes``: 2 for labels.
+    """
+    if isinstance(points, Tensor):
+        return (points.shape[1],) * points.shape[0] if points.ndim == axes else None
+    return tuple(len(cloud) for cloud in points)
 
 
 def join_labels(labels: Clouds) -> Tensor:
@@ -57,6 +68,7 @@ def join_matrices(distances: Clouds, name: str = "points") -> tuple[Tensor, tupl
     matrices = [distances] if isinstance(distances, Tensor) else _as_list(distances, name)
     for matrix in matrices:
         _checks.is_square(name, matrix)
+    _are_alike(name, "matrices", matrices)
     flat = [matrix.reshape(-1) for matrix in matrices]
     return (flat[0] if len(flat) == 1 else torch.cat(flat)), tuple(len(m) for m in matrices)
 
@@ -105,5 +117,9 @@ def _have_one_width(name: str, clouds: Sequence[Tensor]) -> None:
             f"`{name}` should hold clouds with as many coordinates. "
             f"Got {', '.join(map(str, widths))}."
         )
-    if len({(cloud.dtype, cloud.device) for cloud in clouds}) > 1:
-        raise ValueError(f"`{name}` should hold clouds of one dtype on one device.")
+
+
+def _are_alike(name: str, what: str, parts: Sequence[Tensor]) -> None:
+    """Refuse parts that differ in dtype or device."""
+    if len({(part.dtype, part.device) for part in parts}) > 1:
+        raise ValueError(f"`{name}` should hold {what} of one dtype on one device.")

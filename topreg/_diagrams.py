@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -52,9 +53,10 @@ def as_batch(diagram: Tensor | Sequence[Tensor]) -> tuple[list[Tensor], bool]:
 
 
 def check_range(name: str, ends: tuple[float, float]) -> None:
-    """Refuse what are not two numbers in order."""
-    if len(ends) != 2 or not ends[0] <= ends[1]:
-        raise ValueError(f"`{name}` should be (low, high) with low <= high. Got {ends}.")
+    """Refuse what are not two finite numbers in order."""
+    pair = isinstance(ends, Sequence) and len(ends) == 2
+    if not pair or not -math.inf < ends[0] <= ends[1] < math.inf:
+        raise ValueError(f"`{name}` should be (low, high) with finite low <= high. Got {ends}.")
 
 
 def grid(name: str, ends: tuple[float, float], steps: int, like: Tensor) -> Tensor:

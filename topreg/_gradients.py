@@ -208,8 +208,18 @@ def _add_product(parameter: Tensor, a: Tensor, b: Tensor) -> None:
 
 
 def leaves_among(parameters: Iterable[Tensor]) -> list[Tensor]:
-    """Those parameters that require a gradient."""
-    leaves = [p for p in parameters if p.requires_grad]
+    """Those parameters that require a gradient; refuse what keeps none."""
+    if isinstance(parameters, Tensor):
+        raise TypeError("`parameters` should be an iterable of tensors. Got one. Put it in a list.")
+    given = list(parameters)
+    for parameter in given:
+        _checks.is_tensor("parameters", parameter)
+    leaves = [p for p in given if p.requires_grad]
+    if not all(p.is_leaf for p in leaves):
+        raise ValueError(
+            "`parameters` should be leaves, which keep a gradient. "
+            "Got a tensor computed from others."
+        )
     if not leaves:
         raise ValueError("`parameters` should hold a tensor that requires a gradient. Got none.")
     return leaves

@@ -109,7 +109,7 @@ class CrossBatchMemory:
             What is stored, under ``"0.labels"`` and so on, the oldest batch first.
         """
         return {
-            f"{age}.{name}": tensor
+            f"{age}.{name}": tensor.clone()
             for age, batch in enumerate(self._stored)
             for name, tensor in batch.items()
         }
@@ -123,6 +123,7 @@ class CrossBatchMemory:
             tensors: The tensors, by name.
 
         Raises:
+            TypeError: If labels are not integers or something is no tensor.
             ValueError: If a name is none that :meth:`to_tensors` gives, or the tensors of a batch
                 do not have one row for each of its labels.
         """
@@ -139,7 +140,7 @@ class CrossBatchMemory:
                 raise ValueError(f'`tensors` should hold labels. Got no "{number}.labels".')
             _check_rows(batch)
         constant = (
-            {name: tensor.detach() for name, tensor in batches[age].items()}
+            {name: tensor.detach().clone() for name, tensor in batches[age].items()}
             for age in sorted(batches)
         )
         stored = deque(constant, maxlen=self.batches)
@@ -185,4 +186,8 @@ def _check_alike(old: Mapping[str, Tensor], batch: Mapping[str, Tensor]) -> None
                 f"`{name}` should be {old[name].dtype}, like what is stored. Got {tensor.dtype}. "
                 "Use `clear()` to begin anew."
             )
-        _checks.on_one_device(name, tensor, "what is stored", old[name].device)
+        if old[name].device != tensor.device:
+            raise ValueError(
+                f"`{name}` should be on {old[name].device}, like what is stored. "
+                f"Got {tensor.device}. Use `clear()` to begin anew."
+            )

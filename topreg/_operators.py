@@ -6,6 +6,7 @@ first call, which takes longer than everything else at a program's start.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -21,9 +22,23 @@ def operator(fake: Callable[..., Any]) -> Callable[[Function], Function]:
     def register(function: Function) -> Function:
         name = function.__name__.strip("_")
         _LIBRARY.define(name + torch.library.infer_schema(function, mutates_args=()))
-        _LIBRARY.impl(name, function, "CompositeExplicitAutograd")
+        _LIBRARY.impl(name, _hidden(function), "CompositeExplicitAutograd")
         torch.library.register_fake(f"topreg::{name}", fake, lib=_LIBRARY)
         overload: Function = getattr(torch.ops.topreg, name).default
         return overload
 
     return register
+
+
+def _hidden(function: Function) -> Callable[..., Any]:
+    """The function, which the compiler does not trace where it runs between two graphs."""
+    untraced: list[Callable[..., Any]] = []
+
+    def call(*args: Any) -> Any:
+        if "torch._dynamo" not in sys.modules:  # importing it takes seconds
+            return function(*args)
+        if not untraced:
+            untraced.append(torch.compiler.disable(function))
+        return untraced[0](*args)
+
+    return call

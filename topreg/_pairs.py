@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from topreg import _checks
-from topreg._clouds import Clouds, cloud_of, join, join_labels, starts
+from topreg._clouds import Clouds, cloud_of, join, join_labels, partition, starts
 from topreg.metrics import Metric, check_metric, edge_lengths
 
 _EDGES = ("birth_edges", "death_edges", "essential_edges")
@@ -67,6 +67,9 @@ class PersistencePairs:
         for name in _EDGES:
             edges = getattr(self, name)
             _checks.are_edges(name, edges)
+            if not torch.compiler.is_compiling() and edges.is_inference():
+                with torch.inference_mode(False):  # so that autograd may keep them
+                    object.__setattr__(self, name, edges.clone())
             _checks.on_one_device("birth_edges", self.birth_edges, name, edges.device)
         if len(self.birth_edges) != len(self.death_edges):
             raise ValueError(
@@ -254,7 +257,7 @@ class PersistencePairs:
         """
         rows, _ = join(points)
         check_metric(metric)
-        check_rows(self, rows, "points")
+        check_rows(self, rows, "points", partition(points))
         deaths = edge_lengths(rows, self.death_edges, metric)
         if self.dimension == 0:  # edges (v, v)
             return torch.stack([torch.zeros_like(deaths), deaths], dim=1)
@@ -297,7 +300,8 @@ class PersistencePairs:
         for name in _EDGES:
             _checks.are_edges(name, tensors[name])
             _in_range(name, tensors[name], sizes)
-            _within_clouds(name, tensors[name], sizes)
+            degenerate = dimension == 0 and name != "death_edges"
+            _within_clouds(name, tensors[name], sizes, degenerate=degenerate)
         births, deaths, essential = (tensors[name] for name in _EDGES)
         return cls(dimension, births, deaths, essential, sizes)
 
@@ -306,10 +310,33 @@ class PersistencePairs:
         return cloud_of(edges[:, 0], self.cloud_sizes)
 
 
-def check_rows(pairs: PersistencePairs, rows: Tensor, name: str) -> None:
-    """Refuse rows that cannot be those of the vertices of some pairs."""
+def check_rows(
+    pairs: PersistencePairs, rows: Tensor, name: str, sizes: Sequence[int] | None = None
+) -> None:
+    """Refuse rows that cannot be those of the vertices of some pairs, and another partition."""
     _checks.indexes(len(rows), pairs.cloud_sizes)
+    if sizes is not None:
+        _checks.of_clouds(pairs.cloud_sizes, sizes)
     _checks.on_one_device(name, rows, "pairs", pairs.death_edges.device)
+
+
+def are_of_one_cloud(pairs: object) -> None:
+    """Refuse what are not the pairs of one cloud in one dimension."""
+    if not isinstance(pairs, PersistencePairs):
+        raise TypeError(
+            f"`pairs` should be PersistencePairs. Got {type(pairs).__name__}. "
+            "Pass one dimension at a time."
+        )
+    if len(pairs.cloud_sizes) != 1:
+        raise ValueError(
+            f"`pairs` should be of one cloud. Got {len(pairs.cloud_sizes)}. Use `pairs.split()`."
+        )
+
+
+def are_of_dimension_0(pairs: PersistencePairs) -> None:
+    """Refuse pairs of another dimension."""
+    if pairs.dimension != 0:
+        raise ValueError(f"`pairs` should be of dimension 0. Got {pairs.dimension}.")
 
 
 def _counts(name: str, values: Tensor, letters: str) -> tuple[int, ...]:
@@ -324,15 +351,14 @@ def _counts(name: str, values: Tensor, letters: str) -> tuple[int, ...]:
     return counts
 
 
-def _within_clouds(name: str, edges: Tensor, sizes: Sequence[int]) -> None:
-    """Refuse edges (i, j) with i > j or with ends in two clouds."""
+def _within_clouds(name: str, edges: Tensor, sizes: Sequence[int], *, degenerate: bool) -> None:
+    """Refuse edges with ends in two clouds, and others than (v, v) or than (i, j), i < j."""
     i, j = edges.unbind(1)
-    bad = edges[(i > j) | (cloud_of(i, sizes) != cloud_of(j, sizes))]
+    ordered = i == j if degenerate else i < j
+    bad = edges[~ordered | (cloud_of(i, sizes) != cloud_of(j, sizes))]
     if len(bad):
-        raise ValueError(
-            f"`{name}` should be edges (i, j), i <= j, within a cloud. "
-            f"Got {tuple(bad[0].tolist())}."
-        )
+        form = "(v, v) in dimension 0" if degenerate else "(i, j), i < j, within a cloud"
+        raise ValueError(f"`{name}` should be edges {form}. Got {tuple(bad[0].tolist())}.")
 
 
 def _in_range(name: str, edges: Tensor, sizes: Sequence[int]) -> None:

@@ -94,7 +94,7 @@ def label_indicators(
         :term:`Label indicators <label indicator>`: 1 where the labels are equal, else 0.
 
     Raises:
-        TypeError: If either is not a tensor of integers.
+        TypeError: If either is not a tensor of integers, or ``dtype`` not floating point.
         ValueError: If either is not one-dimensional, or they are on two devices.
 
     Shape:
@@ -120,6 +120,8 @@ def label_indicators(
         _checks.is_integer(name, given)
         _checks.has_rank(name, given, letters)
     _checks.on_one_device("labels", labels, "cached_labels", cached_labels.device)
+    if dtype is not None and not dtype.is_floating_point:
+        raise TypeError(f"`dtype` should be floating point. Got {dtype}.")
     equal = labels[:, None] == cached_labels[None, :]
     return equal.to(torch.get_default_dtype() if dtype is None else dtype)
 

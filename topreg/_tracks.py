@@ -5,8 +5,9 @@ from __future__ import annotations
 from torch import Tensor
 
 from topreg import _checks
-from topreg._clouds import Clouds, join
+from topreg._clouds import Clouds, join, partition
 from topreg._pairs import PersistencePairs, check_rows
+from topreg.metrics import at_least_single
 
 ORIENTATIONS = ("index", "aligned")
 
@@ -28,6 +29,7 @@ def edge_vectors(points: Clouds, edges: Tensor) -> Tensor:
     Raises:
         TypeError: If ``edges`` are not int64.
         ValueError: If ``edges`` are not rows of two vertices, or on another device.
+        IndexError: If a vertex is out of range: torch's own, since values are not looked at.
 
     Shape:
         - points: :math:`(n, d)`, :math:`(b, n, d)` or a sequence of :math:`(n_i, d)`.
@@ -98,7 +100,7 @@ def persistence_tracks(
     """
     _checks.is_option("orientation", orientation, ORIENTATIONS)
     rows, _ = join(points)
-    check_rows(pairs, rows, "points")
+    check_rows(pairs, rows, "points", partition(points))
     flips = death_flips(rows, pairs) if orientation == "aligned" else None
     return oriented_tracks(rows, pairs, flips)
 
@@ -113,7 +115,7 @@ def oriented_tracks(points: Tensor, pairs: PersistencePairs, flips: Tensor | Non
 
 def death_flips(points: Tensor, pairs: PersistencePairs) -> Tensor:
     """-1 where a death edge vector opposes its birth edge vector, else +1; constant."""
-    points = points.detach()
+    points = at_least_single(points.detach())  # products of half precision overflow
     births = edge_vectors(points, pairs.birth_edges)
     opposed = (births * edge_vectors(points, pairs.death_edges)).sum(1) < 0
     return 1 - 2 * opposed.to(points.dtype)

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from topreg import _checks
 from topreg._clouds import Clouds
-from topreg._pairs import PersistencePairs
+from topreg._pairs import PersistencePairs, are_of_one_cloud
 from topreg.filtrations import Filtration, RipsFiltration
 
 if TYPE_CHECKING:
@@ -41,6 +41,7 @@ def to_persistence_information(
         differentiable. Essential classes are left out, as its ``VietorisRipsComplex`` does.
 
     Raises:
+        TypeError: If ``pairs`` are not one object.
         ValueError: If the pairs are of several clouds, or torch_topological is not installed.
 
     Shape:
@@ -68,10 +69,7 @@ def to_persistence_information(
         )
     from torch_topological.nn import PersistenceInformation
 
-    if len(pairs.cloud_sizes) != 1:
-        raise ValueError(
-            f"`pairs` should be of one cloud. Got {len(pairs.cloud_sizes)}. Use `pairs.split()`."
-        )
+    are_of_one_cloud(pairs)
     filtration = RipsFiltration() if filtration is None else filtration
     births = pairs.birth_edges[:, :1] if pairs.dimension == 0 else pairs.birth_edges
     pairing = torch.cat([births, pairs.death_edges], dim=1)

@@ -84,7 +84,7 @@ def _image(
 ) -> Tensor:
     """Image of one diagram: a sum of products of two Gaussians."""
     lengths = diagram[:, 1] - diagram[:, 0]
-    weights = safe_power(lengths, power) if power else torch.ones_like(lengths)
+    weights = safe_power(lengths.abs(), power) if power else torch.ones_like(lengths)
     across = _gaussians(columns - diagram[:, :1], bandwidth)
     along = _gaussians(rows - lengths[:, None], bandwidth)
     with torch.autocast(diagram.device.type, enabled=False):

@@ -139,7 +139,7 @@ class FlagFiltration(Filtration):
             TypeError: As in :meth:`pairs`.
             ValueError: As in :meth:`pairs`.
         """
-        self._check_dimension(max_dimension)
+        self._check_dimension(max_dimension, "max_dimension")
         return tuple(self._found(edge_weights, list(range(max_dimension + 1)), check_values))
 
     def diagram(self, pairs: PersistencePairs, edge_weights: Clouds) -> Tensor:
@@ -216,12 +216,10 @@ class FlagFiltration(Filtration):
         place = torch.searchsorted(self._keys[:-1], keys)
         return self._keys[place] == keys, self._listed[place]
 
-    def _check_dimension(self, dimension: object) -> None:
+    def _check_dimension(self, dimension: object, name: str = "dimension") -> None:
         """Refuse a dimension other than 0 and 1."""
         if type(dimension) is not int or dimension not in (0, 1):
-            raise ValueError(
-                f"`dimension` should be 0 or 1 for a FlagFiltration. Got {dimension!r}."
-            )
+            raise ValueError(f"`{name}` should be 0 or 1 for a FlagFiltration. Got {dimension!r}.")
 
     def _checked(self, weights: Clouds) -> Tensor:
         """One floating-point weight for each edge, in at least single precision."""

@@ -178,7 +178,7 @@ class RipsFiltration(Filtration):
             TypeError: As in :meth:`pairs`.
             ValueError: As in :meth:`pairs`.
         """
-        check_dimension(max_dimension, self.engine)
+        check_dimension(max_dimension, self.engine, "max_dimension")
         return tuple(self._found(points, range(max_dimension + 1), check_values))
 
     def diagram(self, pairs: PersistencePairs, points: Clouds) -> Tensor:
@@ -235,7 +235,7 @@ class RipsFiltration(Filtration):
             clouds = at_least_single(rows.detach()).split(list(sizes))
             matrices = [by_callable(self.metric, cloud, cloud) for cloud in clouds]
             name = "metric(points, points)"
-            entries, _ = join_matrices(matrices, name)
+            entries = torch.cat([rows.new_empty(0), *(matrix.reshape(-1) for matrix in matrices)])
             weights = checked_weights(entries, sizes, name=name, check_values=check_values)
             return self._from_weights(weights, sizes, dimensions)
         if uses_tiles(sizes, dimensions, self.engine):
@@ -280,4 +280,4 @@ def _entries_at(entries: Tensor, sizes: tuple[int, ...], edges: Tensor) -> Tenso
     local = edges - first[:, None]
     above = entries[corner + local[:, 0] * size + local[:, 1]]
     below = entries[corner + local[:, 1] * size + local[:, 0]]
-    return torch.where(local[:, 0] == local[:, 1], 0.0, (above + below) / 2)
+    return torch.where(local[:, 0] == local[:, 1], 0.0, above / 2 + below / 2)  # no overflow

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from topreg import _checks
-from topreg._clouds import Clouds, join
+from topreg._clouds import Clouds, join, partition
 from topreg._pairs import PersistencePairs
 from topreg.filtrations import Filtration, FlagFiltration, RipsFiltration
 from topreg.metrics import at_least_single
@@ -21,10 +21,25 @@ RIPS = RipsFiltration()  # what modules use that were given no filtration
 
 def views(source: Clouds, target: Clouds) -> tuple[Tensor, Tensor]:
     """Rows of two matching views, in at least single precision."""
-    source, _ = join(source, "source")
-    target, _ = join(target, "target")
-    _checks.match(source, target)
-    return at_least_single(source), at_least_single(target)
+    x, _ = join(source, "source")
+    y, _ = join(target, "target")
+    _checks.match(x, y)
+    in_one_partition("source", partition(source), "target", partition(target))
+    return at_least_single(x), at_least_single(y)
+
+
+def in_one_partition(
+    name: str,
+    sizes: tuple[int, ...] | None,
+    other_name: str,
+    others: tuple[int, ...] | None,
+) -> None:
+    """Refuse clouds that are divided otherwise; one matrix of rows is divided as the other."""
+    if sizes is not None and others is not None and sizes != others:
+        raise ValueError(
+            f"`{name}` and `{other_name}` should be clouds of the same sizes. "
+            f"Got {sizes} and {others}."
+        )
 
 
 def given_or_found(
@@ -77,13 +92,9 @@ def diagrams_of(
 
 
 def are_of_clouds(pairs: Sequence[PersistencePairs], sizes: Sequence[int]) -> None:
-    """Refuse pairs of other clouds, of which a sum over clouds would make no sense."""
+    """Refuse pairs of other clouds."""
     for part in pairs:
-        if tuple(part.cloud_sizes) != tuple(sizes):
-            raise ValueError(
-                f"`pairs` should be of clouds of the sizes {tuple(sizes)}. "
-                f"Got {tuple(part.cloud_sizes)}. Were they found on another batch?"
-            )
+        _checks.of_clouds(part.cloud_sizes, sizes)
 
 
 def over_clouds(values: Tensor, pairs: PersistencePairs, reduction: str) -> Tensor:
@@ -101,8 +112,12 @@ def over_clouds(values: Tensor, pairs: PersistencePairs, reduction: str) -> Tens
 def flips_from(
     filtration: Filtration | None, geometry: Clouds | None, source: Source
 ) -> Clouds | Source:
-    """Points in which the modules decide flips; the geometry of a graph is its weights."""
-    return source if geometry is None or isinstance(filtration, FlagFiltration) else geometry
+    """Points in which the modules decide flips; the geometry may be weights or distances."""
+    of_points = not (
+        isinstance(filtration, FlagFiltration)
+        or (isinstance(filtration, RipsFiltration) and filtration.metric == "precomputed")
+    )
+    return source if geometry is None or not of_points else geometry
 
 
 def one_object(pairs: object) -> PersistencePairs:
@@ -113,12 +128,6 @@ def one_object(pairs: object) -> PersistencePairs:
             "The modules and `homology_consistency` take several."
         )
     return pairs
-
-
-def are_of_dimension_0(pairs: PersistencePairs) -> None:
-    """Refuse pairs of another dimension."""
-    if pairs.dimension != 0:
-        raise ValueError(f"`pairs` should be of dimension 0. Got {pairs.dimension}.")
 
 
 def check_dimensions(dimensions: Sequence[int]) -> tuple[int, ...]:

@@ -13,6 +13,7 @@ from topreg.losses._grams import GramMatrices, rounding
 # a listed pair of wide rows costs about as much as so many entries of the matrix products; what is
 # done with each entry besides costs about as much as products of so many coordinates
 LISTED_COST, NARROW = 100, 1000
+LOST = 1e-3  # of the terms that a square is summed from: below it rounding in float32 shows
 
 
 def sums_of_cosines(source: Tensor, target: Tensor, related: Tensor, *, eps: float) -> Tensor:
@@ -28,7 +29,11 @@ def sums_of_cosines(source: Tensor, target: Tensor, related: Tensor, *, eps: flo
         i, k = related.nonzero().unbind(1)
         cosines = _listed_cosines(source, target, i, k, eps)
         return cosines.new_zeros(len(source)).index_add(0, i, cosines)
-    return torch.where(related, _dense_cosines(source, target, related, eps), 0.0).sum(1)
+    cosines, lost = _dense_cosines(source, target, related, eps)
+    if may_look and bool(lost.any()):
+        i, k = lost.nonzero().unbind(1)
+        cosines = cosines.index_put((i, k), _listed_cosines(source, target, i, k, eps))
+    return torch.where(related, cosines, 0.0).sum(1)
 
 
 def sums_from_grams(grams: GramMatrices, related: Tensor, *, eps: float) -> Tensor:
@@ -44,8 +49,12 @@ def _listed_cosines(source: Tensor, target: Tensor, i: Tensor, k: Tensor, eps: f
     return _cosines((own * other).sum(1), squares, others, eps * eps, eps * eps)
 
 
-def _dense_cosines(source: Tensor, target: Tensor, related: Tensor, eps: float) -> Tensor:
+def _dense_cosines(
+    source: Tensor, target: Tensor, related: Tensor, eps: float
+) -> tuple[Tensor, Tensor]:
     """For each relative k of i the cosine of ``source_i - target_i`` and ``source_k - target_i``.
+
+    And whether it was lost in rounding; a lost one is 0.
 
     With the offsets ``a_k = source_k - target_k`` the second vector is ``a_k + target_k -
     target_i``, so that inner products and squares follow from three products of matrices. Only
@@ -61,7 +70,10 @@ def _dense_cosines(source: Tensor, target: Tensor, related: Tensor, eps: float) 
     dots = grams.source + grams.cross - shifts[:, None]
     moved = lengths[None, :] + lengths[:, None] - 2 * grams.target
     others = squares[None, :] + 2 * (shifts[None, :] - grams.cross.T) + moved
-    return _cosines(dots, squares[:, None], others, eps * eps, eps * eps)
+    with torch.no_grad():
+        least = LOST * (squares + lengths + lengths[:, None])
+        lost = related & (others <= least) & (least > eps * eps)
+    return _cosines(dots, squares[:, None], others, eps * eps, least.clamp(min=eps * eps)), lost
 
 
 def _gram_cosines(grams: GramMatrices, eps: float) -> Tensor:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
 from topreg import _checks
 from topreg._clouds import Clouds
-from topreg._pairs import PersistencePairs
+from topreg._pairs import PersistencePairs, are_of_dimension_0
 from topreg._repr import constructor_call
 from topreg.filtrations import Filtration
 from topreg.losses import _common
@@ -43,7 +45,7 @@ def connectivity_loss(
         The loss, in the units of the filtration; 0 without a pair.
 
     Raises:
-        TypeError: If ``points`` are not floating point.
+        TypeError: If ``points`` are not floating point, or ``pairs`` not one object.
         ValueError: If ``scale`` is negative, the reduction is unknown, the pairs belong to another
             number of vertices, or are not of dimension 0.
 
@@ -70,7 +72,7 @@ def connectivity_loss(
     ((part, diagram),) = _common.diagrams_of(
         points, None if pairs is None else _common.one_object(pairs), filtration, (0,)
     )
-    _common.are_of_dimension_0(part)
+    are_of_dimension_0(part)
     gaps = (diagram[:, 1] - scale).abs()
     every, clouds = torch.ones_like(gaps, dtype=torch.bool), len(part.cloud_sizes)
     return _common.mean_of_counted(gaps, every, part.cloud(), clouds, reduction)[0]
@@ -101,11 +103,16 @@ class ConnectivityLoss(nn.Module):
         self.scale = scale
         self.reduction = reduction
 
-    def forward(self, points: Clouds, *, pairs: PersistencePairs | None = None) -> Tensor:
-        """The loss on the pairs of dimension 0, found in ``points`` if they are not given."""
+    def forward(
+        self,
+        points: Clouds,
+        *,
+        pairs: PersistencePairs | Sequence[PersistencePairs] | None = None,
+    ) -> Tensor:
+        """The loss on the pairs of dimension 0, found if not given; of several the first."""
         return connectivity_loss(
-            points, scale=self.scale, pairs=pairs, filtration=self.filtration,
-            reduction=self.reduction,
+            points, scale=self.scale, filtration=self.filtration, reduction=self.reduction,
+            pairs=None if pairs is None else _common.listed(pairs)[0],
         )  # fmt: skip
 
     def __repr__(self) -> str:

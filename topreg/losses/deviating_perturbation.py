@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from topreg import _checks
-from topreg._clouds import Clouds, cloud_of, join_labels
-from topreg._pairs import PersistencePairs, check_rows
+from topreg._clouds import Clouds, cloud_of, join_labels, partition
+from topreg._pairs import PersistencePairs, are_of_dimension_0, check_rows
 from topreg._repr import constructor_call
 from topreg.filtrations import Filtration
 from topreg.losses import _common
@@ -70,8 +70,8 @@ def deviating_perturbation(
     Raises:
         TypeError: If dtypes differ, ``labels`` are not integers, or ``pairs`` are several.
         ValueError: If ``source`` and ``target`` differ in length or width, labels or pairs belong
-            to another number of vertices or lie on another device, or the pairs are not of
-            dimension 0.
+            to another number of vertices or lie on another device, the pairs are not of dimension
+            0, clouds are divided otherwise, an option is unknown, or ``eps`` is negative.
 
     Shape:
         - source, target: :math:`(n, d)`, :math:`(b, n, d)` or a sequence of :math:`(n_i, d)`.
@@ -97,18 +97,19 @@ def deviating_perturbation(
         tensor(1.)
     """
     check_options(related, unrelated, reduction, eps)
-    source, target = _common.views(source, target)
-    labels = join_labels(labels)
-    _checks.are_labels(labels, len(source))
-    _checks.on_one_device("source", source, "labels", labels.device)
-    check_rows(_common.one_object(pairs), source, "source")
-    _common.are_of_dimension_0(pairs)
+    x, y = _common.views(source, target)
+    joined = join_labels(labels)
+    _checks.are_labels(joined, len(x))
+    _checks.on_one_device("source", x, "labels", joined.device)
+    check_rows(_common.one_object(pairs), x, "source", partition(source))
+    check_rows(pairs, joined, "labels", partition(labels, 2))
+    are_of_dimension_0(pairs)
     if match_norms:
-        source = with_norms_of(source, target, eps)
-    parts = zip(source.split(pairs.cloud_sizes), target.split(pairs.cloud_sizes), strict=True)
+        x = with_norms_of(x, y, eps)
+    parts = zip(x.split(pairs.cloud_sizes), y.split(pairs.cloud_sizes), strict=True)
     sums = [partial(sums_of_cosines, *part, eps=eps) for part in parts]
-    none = (source[:0] + target[:0]).sum(1)  # attaches the loss of no cloud to the graph
-    return _mean_over_samples(sums, none, labels, pairs, related, unrelated, reduction)
+    none = (x[:0] + y[:0]).sum(1)  # attaches the loss of no cloud to the graph
+    return _mean_over_samples(sums, none, joined, pairs, related, unrelated, reduction)
 
 
 def perturbation_of_grams(
@@ -123,17 +124,18 @@ def perturbation_of_grams(
     eps: float,
 ) -> Tensor:
     """Equation 6 from Gram matrices."""
-    labels = join_labels(labels)
-    _checks.are_labels(labels, len(grams))
-    _checks.on_one_device("grams.source", grams.source, "labels", labels.device)
+    joined = join_labels(labels)
+    _checks.are_labels(joined, len(grams))
+    _checks.on_one_device("grams.source", grams.source, "labels", joined.device)
     check_rows(_common.one_object(pairs), grams.source, "grams.source")
-    _common.are_of_dimension_0(pairs)
+    check_rows(pairs, joined, "labels", partition(labels, 2))
+    are_of_dimension_0(pairs)
     if match_norms:
         grams = grams_with_norms_of_target(grams, eps)
     parts = grams.split(pairs.cloud_sizes)
     sums = [partial(sums_from_grams, part, eps=eps) for part in parts]
     none = (grams.source[:0] + grams.cross[:0] + grams.target[:0]).sum(1)
-    return _mean_over_samples(sums, none, labels, pairs, related, unrelated, reduction)
+    return _mean_over_samples(sums, none, joined, pairs, related, unrelated, reduction)
 
 
 def _mean_over_samples(

@@ -190,8 +190,9 @@ class HomologyConsistency(nn.Module):
             target: Point cloud in the second space.
             labels: Label of each vertex.
             pairs: Pairs found before, dimension 0 first.
-            geometry: Points in which pairs and flips are found; ``source`` if left out. For a
-                :class:`~topreg.FlagFiltration` the edge weights; flips are found in ``source``.
+            geometry: Points in which pairs and flips are found; ``source`` if left out. What
+                a :class:`~topreg.FlagFiltration` or a precomputed filtration filters is no points:
+                flips are then found in ``source``.
 
         Returns:
             ``track_coincidence`` and ``deviating_perturbation``.
@@ -242,9 +243,8 @@ class HomologyConsistency(nn.Module):
             grams: Gram matrices of the views.
             labels: Label of each vertex.
             pairs: Pairs found before, dimension 0 first.
-            geometry: Points in which flips are found, and pairs where none are given. For a
-                :class:`~topreg.FlagFiltration` the edge weights. If left out, flips are found in
-                the source.
+            geometry: Points in which flips are found, and pairs where none are given. If it
+                is left out, or edge weights or distances, flips are found in the source.
 
         Returns:
             ``track_coincidence`` and ``deviating_perturbation``.

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from topreg import _checks
-from topreg._clouds import Clouds, join
+from topreg._clouds import Clouds, join, partition
 from topreg._pairs import PersistencePairs, check_rows
 from topreg._repr import constructor_call
 from topreg._safe import safe_cosines
@@ -57,8 +57,8 @@ def track_coincidence(
 
     Raises:
         TypeError: If dtypes differ or are not floating point, or ``pairs`` are several.
-        ValueError: If ``source`` and ``target`` differ in length or width, or the pairs belong to
-            another number of vertices.
+        ValueError: If ``source`` and ``target`` differ in length, width or the sizes of their
+            clouds, the pairs belong to others, an option is unknown, or ``eps`` is negative.
 
     Shape:
         - source, target: :math:`(n, d)`, :math:`(b, n, d)` or a sequence of :math:`(n_i, d)`.
@@ -100,12 +100,12 @@ def coincidence_over(
 ) -> Tensor:
     """Sum of equation 5 over the pairs of several dimensions; flips are decided in ``geometry``."""
     check_options(orientation, undirected, reduction, eps)
-    source, target = _common.views(source, target)
+    x, y = _common.views(source, target)
     terms = []
     for part in pairs:
-        check_rows(part, source, "source")
+        check_rows(part, x, "source", partition(source))
         flips = _flips(geometry, part) if orientation == "aligned" else None
-        terms.append(_coincidence(source, target, part, flips, undirected, reduction, eps))
+        terms.append(_coincidence(x, y, part, flips, undirected, reduction, eps))
     return torch.stack(terms).sum(0)
 
 
@@ -180,7 +180,7 @@ def _one_minus_mean(
 def _flips(geometry: Clouds, pairs: PersistencePairs) -> Tensor:
     """Flips of death edges, decided in points."""
     points, _ = join(geometry, "geometry")
-    check_rows(pairs, points, "geometry")
+    check_rows(pairs, points, "geometry", partition(geometry))
     return death_flips(points, pairs)
 
 
@@ -246,8 +246,9 @@ class TrackCoincidence(nn.Module):
             source: Point cloud in the first space.
             target: Point cloud in the second space.
             pairs: Pairs of one or several dimensions, found before.
-            geometry: Points in which pairs and flips are found; ``source`` if left out. For a
-                :class:`~topreg.FlagFiltration` the edge weights; flips are found in ``source``.
+            geometry: Points in which pairs and flips are found; ``source`` if left out. What
+                a :class:`~topreg.FlagFiltration` or a precomputed filtration filters is no points:
+                flips are then found in ``source``.
 
         Returns:
             The loss, :math:`()` or one value for each cloud.
@@ -272,9 +273,8 @@ class TrackCoincidence(nn.Module):
         Args:
             grams: Gram matrices of the views.
             pairs: Pairs of one or several dimensions, found before.
-            geometry: Points in which flips are found, and pairs where none are given. For a
-                :class:`~topreg.FlagFiltration` the edge weights. If left out, flips are found in
-                the source.
+            geometry: Points in which flips are found, and pairs where none are given. If it
+                is left out, or edge weights or distances, flips are found in the source.
 
         Returns:
             The loss, :math:`()` or one value for each cloud.

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from topreg._safe import safe_norm
-from topreg.metrics._metric import Metric, at_least_single, by_callable
+from topreg.metrics._metric import Metric, at_least_single, by_callable, unit_rows
 
 BLOCK = 32  # edges given to a callable metric at a time: it computes BLOCK^2 entries for BLOCK
 
@@ -27,7 +27,7 @@ def edge_lengths(points: Tensor, edges: Tensor, metric: Metric) -> Tensor:
     if metric == "manhattan":
         return (second - first).abs().sum(1)
     if metric == "cosine":
-        first, second = (torch.nn.functional.normalize(x, dim=1) for x in (first, second))
+        first, second = unit_rows(first), unit_rows(second)
         return (second - first).square().sum(1) * 0.5
     return safe_norm(second - first)
 

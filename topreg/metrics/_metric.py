@@ -24,6 +24,20 @@ def at_least_single(x: Tensor) -> Tensor:
     return x if x.dtype == torch.float64 else x.float()
 
 
+def unit_rows(x: Tensor) -> Tensor:
+    """Rows of length one, in at least single precision; zero rows stay.
+
+    Each row is divided by a power of two first, which rounds nothing, so that its square neither
+    overflows nor vanishes.
+    """
+    x = at_least_single(x)
+    if not x.numel():
+        return x
+    largest = x.detach().abs().amax(1, keepdim=True)
+    scale = largest / (2 * torch.frexp(largest).mantissa)  # ldexp was not in torch 2.7
+    return torch.nn.functional.normalize(x / torch.where(largest > 0, scale, 1.0), dim=1)
+
+
 def by_callable(metric: Callable[[Tensor, Tensor], Tensor], x: Tensor, y: Tensor) -> Tensor:
     """What a metric of the user's gives, with autocast off; its shape is checked."""
     with torch.autocast(x.device.type, enabled=False):
@@ -33,4 +47,6 @@ def by_callable(metric: Callable[[Tensor, Tensor], Tensor], x: Tensor, y: Tensor
         raise ValueError(
             f"`metric(x, y)` should have shape (len(x), len(y)) = ({len(x)}, {len(y)}). Got {got}."
         )
+    if not matrix.is_floating_point():
+        raise TypeError(f"`metric(x, y)` should be floating point. Got {matrix.dtype}.")
     return matrix

@@ -7,7 +7,13 @@ from torch import Tensor
 from torch.autograd.function import FunctionCtx
 
 from topreg import _checks
-from topreg.metrics._metric import Metric, at_least_single, by_callable, check_metric
+from topreg.metrics._metric import (
+    Metric,
+    at_least_single,
+    by_callable,
+    check_metric,
+    unit_rows,
+)
 from topreg.metrics._selection import cross_weights, selection_weights
 
 
@@ -72,35 +78,33 @@ def pairwise_distances(x: Tensor, y: Tensor | None = None, metric: Metric = "euc
         return _symmetric(matrix) if y is None else matrix
     check_metric(metric)
     if metric == "cosine":
-        x, y = _unit_rows(x), None if y is None else _unit_rows(y)
+        x, y = unit_rows(x), None if y is None else unit_rows(y)
         return _Distances.apply(x, y, "euclidean").square() * 0.5  # type: ignore[no-any-return]
     return _Distances.apply(x, y, metric)  # type: ignore[no-any-return]
 
 
 def _symmetric(matrix: Tensor) -> Tensor:
     """Mean with the transpose, not below zero, and a zero diagonal."""
-    matrix = ((matrix + matrix.T) / 2).clamp(min=0)
+    matrix = (matrix / 2 + matrix.T / 2).clamp(min=0)  # whose sum may overflow
     return matrix - torch.diag(matrix.diagonal())
-
-
-def _unit_rows(x: Tensor) -> Tensor:
-    """Rows of length one, in at least single precision."""
-    return torch.nn.functional.normalize(at_least_single(x), dim=1)
 
 
 class _Distances(torch.autograd.Function):
     """Distance matrix whose backward pass is made of differentiable operations."""
 
     @staticmethod
-    def forward(ctx: FunctionCtx, x: Tensor, y: Tensor | None, metric: str) -> Tensor:
+    def forward(x: Tensor, y: Tensor | None, metric: str) -> Tensor:
         if y is None:
-            distances = selection_weights(x, [len(x)], metric).view(len(x), len(x))
-        else:
-            distances = cross_weights(x, y, metric)
-        ctx.save_for_backward(x, x if y is None else y, distances)
+            return selection_weights(x, [len(x)], metric).view(len(x), len(x))
+        return cross_weights(x, y, metric)
+
+    @staticmethod
+    def setup_context(
+        ctx: FunctionCtx, inputs: tuple[Tensor, Tensor | None, str], output: Tensor
+    ) -> None:
+        x, y, ctx.metric = inputs  # type: ignore[attr-defined]
         ctx.alone = y is None  # type: ignore[attr-defined]
-        ctx.metric = metric  # type: ignore[attr-defined]
-        return distances
+        ctx.save_for_backward(x, x if y is None else y, output)
 
     @staticmethod
     def backward(ctx: FunctionCtx, *grads: Tensor) -> tuple[Tensor, Tensor | None, None]:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from topreg._clouds import starts
 from topreg._operators import operator
-from topreg.metrics._metric import at_least_single
+from topreg.metrics._metric import at_least_single, unit_rows
 from topreg.metrics._on_device import direct_distances, distances_within
 from topreg.metrics._products import full_precision_mm, rounding_bound, upper_products
 
@@ -38,7 +38,7 @@ def cross_weights(x: Tensor, y: Tensor, metric: str) -> Tensor:
 def prepared(points: Tensor, metric: str) -> Tensor:
     """Rows between which the compiled loops measure: normalised ones for the cosine."""
     points = at_least_single(points.detach())
-    return torch.nn.functional.normalize(points, dim=1) if metric == "cosine" else points
+    return unit_rows(points) if metric == "cosine" else points
 
 
 def _finished(distances: Tensor, metric: str) -> Tensor:

@@ -26,9 +26,9 @@ OVER_THE_CPU = {"cuda": 0, "mps": 0, "xpu": 0}
 EXTRA = 'Run `pip install "topreg[tda]"`.'
 
 
-def check_dimension(dimension: int, engine: str) -> None:
+def check_dimension(dimension: int, engine: str, name: str = "dimension") -> None:
     """Refuse a dimension that the engine, or what is installed, does not reach."""
-    _checks.is_natural("dimension", dimension)
+    _checks.is_natural(name, dimension)
     if dimension > HIGHEST.get(engine, dimension):
         reach = {0: "0", 1: "0 or 1"}[HIGHEST[engine]]
         raise ValueError(
@@ -76,14 +76,8 @@ def find_pairs(
         low = {0: _dimension_0(find(weights, sizes, longest, connected), sizes)}
     if highest < 2 and engine != "gudhi":
         return [low[p] for p in dimensions]
-    found = homology_by_library(
-        weights, sizes, longest, highest, connected=connected, gudhi_only=engine == "gudhi"
-    )
-    higher = {
-        p: _dimension(p, [torch.from_numpy(edges).to(weights.device) for edges in found[p]], sizes)
-        for p in dimensions
-        if p not in low
-    }
+    found = homology_by_library(weights, sizes, longest, highest, connected, engine == "gudhi")
+    higher = {p: _dimension(p, found[3 * p : 3 * p + 3], sizes) for p in dimensions if p not in low}
     return [(low | higher)[p] for p in dimensions]
 
 

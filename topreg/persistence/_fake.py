@@ -22,6 +22,19 @@ def fake_forests(
     return indices.new_empty((edges, 2)), indices.new_empty(edges), indices.new_empty(components)
 
 
+def fake_homology(
+    weights: Tensor, sizes: list[int], longest: float, top: int, *_: bool
+) -> list[Tensor]:
+    """Birth, death and essential edges of the dimensions up to ``top``."""
+    context = torch.library.get_ctx()
+    indices = weights.new_empty(0, dtype=torch.int64)
+    found = []
+    for _dimension in range(top + 1):
+        m, e = context.new_dynamic_size(), context.new_dynamic_size()
+        found += [indices.new_empty((rows, 2)) for rows in (m, m, e)]
+    return found
+
+
 def fake_annotations(like: Tensor, *_: object) -> Annotations:
     """The same of dimension 0, and birth, death and essential edges of dimension 1."""
     context = torch.library.get_ctx()

@@ -10,7 +10,11 @@ import importlib.util
 import warnings
 from typing import TYPE_CHECKING, Any
 
+import torch
 from torch import Tensor
+
+from topreg._operators import operator
+from topreg.persistence._fake import fake_homology
 
 if TYPE_CHECKING:
     import numpy as np
@@ -24,18 +28,18 @@ def available(library: str) -> bool:
     return importlib.util.find_spec(library) is not None
 
 
+@operator(fake_homology)
 def homology_by_library(
     weights: Tensor,
     sizes: list[int],
     longest: float,
     dimension: int,
-    *,
     connected: bool,
     gudhi_only: bool,
-) -> list[list[NDArray[np.int64]]]:
+) -> list[Tensor]:
     """Birth, death and essential edges in the dimensions 0 to ``dimension``, for all clouds.
 
-    In dimension 0 births are (v, v).
+    One dimension after the other. In dimension 0 births are (v, v).
     """
     import numpy as np
 
@@ -55,8 +59,10 @@ def homology_by_library(
         entry, vertex = entry + n * n, vertex + n
     if not found:  # a batch of no cloud
         found = [[np.empty((0, 2), np.int64)] * (3 * dimension + 3)]
-    joined = [np.concatenate(parts) for parts in zip(*found, strict=True)]
-    return [joined[3 * p : 3 * p + 3] for p in range(dimension + 1)]
+    return [
+        torch.from_numpy(np.concatenate(parts)).to(weights.device)
+        for parts in zip(*found, strict=True)
+    ]
 
 
 def _gudhi(edges: NDArray[np.int64], n: int, dimension: int) -> list[NDArray[np.float64]]:
@@ -83,7 +89,6 @@ def _giotto(edges: NDArray[np.int64], n: int, dimension: int) -> list[NDArray[np
     """The same by giotto-ph."""
     import gph
     import numpy as np
-    import torch
 
     ranks = np.full((n, n), np.inf, np.float32)
     low, high = edges.T

@@ -46,7 +46,8 @@ def forests_of_points(
     """The operator's body, which may also tell how far it is."""
     from topreg.persistence._certificates import forest_of_cloud
 
-    parts = [torch.empty((0, 2), dtype=torch.int64), *[torch.empty(0, dtype=torch.int64)] * 2]
+    none = torch.empty((0, 2), dtype=torch.int64, device="cpu")  # whatever the default device
+    parts = [none, none[:, 0], none[:, 0]]
     found = [parts]
     for first, cloud in zip(starts(sizes)[:-1], points.split(list(sizes)), strict=True):
         arrays = forest_of_cloud(

@@ -42,8 +42,8 @@ def checked_weights(
 
 def _is_clean(weights: Tensor, sizes: Sequence[int]) -> bool:
     """Whether every matrix already is what the engines read, bit for bit."""
-    if weights.device.type != "cpu":
-        return False  # they are looked at where they are
+    if weights.device.type != "cpu" or torch.compiler.is_compiling():
+        return False  # they are looked at where they are, or in the graph
     import numpy as np
 
     from topreg._compiled import in_threads
@@ -61,17 +61,21 @@ def _is_clean(weights: Tensor, sizes: Sequence[int]) -> bool:
 def _mended(matrix: Tensor, tolerance: float, name: str) -> Tensor:
     """One matrix after the checks, symmetric and with a zero diagonal."""
     _checks.have_no_nan(name, matrix)
-    finite = matrix[matrix.isfinite()]
-    allowed = tolerance * float(finite.abs().max()) if len(finite) else 0.0
+    if not matrix.numel():
+        return matrix
+    allowed = tolerance * torch.where(matrix.isfinite(), matrix.abs(), 0.0).amax()
     _refuse(name, "non-negative", matrix, matrix < -allowed)
     _refuse(name, "zero on the diagonal", matrix, matrix.diagonal().abs().gt(allowed).diag())
     gap = torch.where(matrix == matrix.T, 0.0, (matrix - matrix.T).abs())
     _refuse(name, "symmetric", matrix, gap > allowed)
-    return ((matrix + matrix.T) / 2).clamp_(min=0).fill_diagonal_(0)
+    return (matrix / 2 + matrix.T / 2).clamp_(min=0).fill_diagonal_(0)
 
 
 def _refuse(name: str, requirement: str, matrix: Tensor, bad: Tensor) -> None:
     """Raise with the first entry that breaks the requirement."""
+    if torch.compiler.is_compiling():
+        torch._assert_async(~bad.any(), f"`{name}` should be {requirement}.")
+        return
     if not bool(bad.any()):
         return
     i, j = (int(index) for index in bad.nonzero()[0])

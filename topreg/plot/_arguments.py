@@ -11,7 +11,7 @@ from torch import Tensor
 
 from topreg import _checks
 from topreg._diagrams import finite_part
-from topreg._pairs import PersistencePairs
+from topreg._pairs import PersistencePairs, are_of_one_cloud
 
 Array = NDArray[np.float64]
 ByLabel = Tensor | Mapping[str, Tensor]
@@ -72,25 +72,8 @@ def embedded(name: str, embedding: Tensor, pairs: PersistencePairs) -> Array:
 def per_pair(name: str, values: Tensor, pairs: PersistencePairs) -> Array:
     """One number for each pair."""
     _checks.is_tensor(name, values)
-    if values.shape != (len(pairs),):
-        raise ValueError(
-            f"`{name}` should have one entry per pair, shape ({len(pairs)},). "
-            f"Got {_checks.shape(values)}."
-        )
+    _checks.one_each(name, values, len(pairs), "pair")
     return numbers(values)
-
-
-def are_of_one_cloud(pairs: object) -> None:
-    """Refuse what are not the pairs of one cloud."""
-    if not isinstance(pairs, PersistencePairs):
-        raise TypeError(
-            f"`pairs` should be PersistencePairs. Got {type(pairs).__name__}. "
-            "Draw one dimension at a time."
-        )
-    if len(pairs.cloud_sizes) != 1:
-        raise ValueError(
-            f"`pairs` should be of one cloud. Got {len(pairs.cloud_sizes)}. Use `pairs.split()`."
-        )
 
 
 def _by_label(name: str, given: ByLabel) -> dict[str, Tensor]:

@@ -9,8 +9,8 @@ import numpy as np
 from torch import Tensor
 
 from topreg import _checks
-from topreg._pairs import PersistencePairs
-from topreg.plot._arguments import Array, are_of_one_cloud, extent, numbers
+from topreg._pairs import PersistencePairs, are_of_dimension_0, are_of_one_cloud
+from topreg.plot._arguments import Array, extent, numbers
 from topreg.plot._axes import axis, colour, size_in_points
 from topreg.plot._layout import brackets, forest
 
@@ -87,8 +87,7 @@ def merge_tree(
 def _scales(pairs: PersistencePairs, deaths: Tensor) -> tuple[Array, Array]:
     """Births of all vertices and deaths of all pairs."""
     are_of_one_cloud(pairs)
-    if pairs.dimension != 0:
-        raise ValueError(f"`pairs` should be of dimension 0. Got {pairs.dimension}.")
+    are_of_dimension_0(pairs)
     _checks.is_tensor("deaths", deaths)
     _checks.is_floating("deaths", deaths)
     if deaths.shape not in ((len(pairs),), (len(pairs), 2)):
