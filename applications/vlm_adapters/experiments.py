@@ -150,11 +150,9 @@ def run_jobs(
             runs[place] = run
         on_run(jobs[place])
     if failed:
-        place, message = next(iter(failed.items()))
-        raise RuntimeError(
-            f"{len(failed)} of {len(jobs)} runs failed, the others are done. {jobs[place].name}: "
-            f"{message}"
-        )
+        first = {message: jobs[place].name for place, message in reversed(failed.items())}
+        told = " ".join(f"{name}: {message}" for message, name in reversed(first.items()))
+        raise RuntimeError(f"{len(failed)} of {len(jobs)} runs failed, the others are done. {told}")
     return [runs[place] for place in range(len(jobs))]
 
 

@@ -86,7 +86,7 @@ class ImageInputs:
 
         Raises:
             FileNotFoundError: If it is not there.
-            ValueError: If neither a published data set nor images are named, or both.
+            ValueError: If neither a published data set nor images are named.
         """
         if self.images is not None:
             options = {"name": self.dataset, "templates": self.templates}

@@ -26,6 +26,20 @@ class Prediction(NamedTuple):
         return {"path": str(self.path), "classes": classes}
 
 
+def are_files(images: Sequence[Path]) -> None:
+    """Refuse images that are not there.
+
+    Args:
+        images: Files.
+
+    Raises:
+        FileNotFoundError: If a file is missing.
+    """
+    for path in images:
+        if not path.is_file():
+            raise FileNotFoundError(f"`IMAGES` should be image files. Got '{path}', which is none.")
+
+
 def predict(
     saved: SavedRun, backbone: Backbone, images: Sequence[Path], top: int
 ) -> list[Prediction]:
@@ -45,9 +59,7 @@ def predict(
         ValueError: If a file is no readable image, or the backbone has other weights than those
             that the adapter was trained on.
     """
-    for path in images:
-        if not path.is_file():
-            raise FileNotFoundError(f"`IMAGES` should be image files. Got '{path}', which is none.")
+    are_files(images)
     check_weights(backbone, saved.run.weights)
     features = extract_features(backbone, Path(), [str(path) for path in images])
     with torch.no_grad():

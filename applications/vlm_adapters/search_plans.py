@@ -57,8 +57,10 @@ class Plan:
         """
         for preset in filter(None, (self.baseline, self.constrained)):
             if preset not in methods:
-                known = ", ".join(methods)
-                raise ValueError(f"A plan should name presets: {known}. Got {preset!r}.")
+                raise ValueError(
+                    f"A plan should name shipped presets. Got {preset!r}. Train a method of your "
+                    "own with `--method`, its values overridden by `--set`."
+                )
         for point in grid(self.shared):
             changed(methods[self.baseline], point)
         if self.constrained:

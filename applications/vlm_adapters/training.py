@@ -75,7 +75,10 @@ def train(
         watched = _watch(trained, task, epoch, follow_test=follow_test)
         trained.log.append(Epoch._make([*means, watched]))
         if not math.isfinite(sum(means)):
-            raise Diverged(f"The loss should be finite. Got {trained.log[-1]} in epoch {epoch}.")
+            raise Diverged(
+                f"The loss should be finite. Got {trained.log[-1]} in epoch {epoch}. Lower "
+                "`training.learning_rate` or `constraint.weight`."
+            )
         if checkpoint is not None and time.monotonic() - saved >= seconds_between:
             save_checkpoint(checkpoint, training, whole)
             saved = time.monotonic()

@@ -107,6 +107,7 @@ def test_shipped_bundle_and_tuned_values(tmp_path):
     assert len(bundle.features) == 8242
     assert SHIPPED.stat().st_size < 10 * 2**20
     tuned = read_toml(TUNED)
+    assert tuned.pop("dataset") == "caltech101"  # used for others it is refused
     assert set(tuned) == set(METHODS) - {"zero_shot"}
     methods = load_methods(METHODS, tuned=TUNED)
     rate = tuned["taskres"]["training"]["learning_rate"]
@@ -168,7 +169,7 @@ def test_other_methods(call, bundle_file, tmp_path):
 
 
 def test_missing_bundle(call, tmp_path):
-    refused(call("demo", "--bundle", "no.safetensors", cwd=tmp_path), 1, "no.safetensors", tmp_path)
+    refused(call("demo", "--bundle", "no.safetensors", cwd=tmp_path), 2, "no.safetensors", tmp_path)
 
 
 def test_unreadable_bundle(call, bundle_file, tmp_path):
@@ -180,7 +181,7 @@ def test_unreadable_bundle(call, bundle_file, tmp_path):
     ):
         path = tmp_path / f"{name}.safetensors"
         path.write_bytes(content)
-        refused(call("demo", "--bundle", path, cwd=tmp_path), 1, path.name, tmp_path)
+        refused(call("demo", "--bundle", path, cwd=tmp_path), 2, path.name, tmp_path)
 
 
 def test_nan_features(call, bundle_file, tmp_path):
@@ -192,13 +193,13 @@ def test_nan_features(call, bundle_file, tmp_path):
         metadata = file.metadata()
     save_file(tensors, tmp_path / "nan.safetensors", metadata)
     result = call("demo", "--bundle", tmp_path / "nan.safetensors", cwd=tmp_path)
-    refused(result, 1, "`features` should be finite", tmp_path)
+    refused(result, 2, "`features` should be finite", tmp_path)
     assert "row 7" in result.stderr
 
 
 def test_missing_images(call, tmp_path):
     result = call("bundle", "--root", tmp_path, "--out", tmp_path / "b.safetensors", cwd=tmp_path)
-    refused(result, 1, "split_zhou_Caltech101.json", tmp_path)
+    refused(result, 2, "split_zhou_Caltech101.json", tmp_path)
     assert not (tmp_path / "b.safetensors").exists()
 
 
@@ -224,4 +225,4 @@ def test_console_script(tmp_path):
         [script, "demo", "--bundle", "no.safetensors"], cwd=tmp_path, capture_output=True,
         text=True, timeout=120, check=False,
     )  # fmt: skip
-    refused(result, 1, "no.safetensors", tmp_path)
+    refused(result, 2, "no.safetensors", tmp_path)

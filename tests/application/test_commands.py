@@ -1,5 +1,6 @@
 """The whole command line on synthetic data sets with a tiny open_clip model, offline."""
 
+import dataclasses
 import errno
 import json
 import shutil
@@ -11,7 +12,12 @@ from application.synthetic_data import write_dataset
 from application.tiny_clip import write_tiny_clip
 from PIL import Image
 from vlm_adapters.cli import run
+from vlm_adapters.cli._app import UsageError
 from vlm_adapters.features import store as store_module
+from vlm_adapters.inputs import FeatureInputs
+from vlm_adapters.reproduce import _script
+from vlm_adapters.reproduce._plan import Choice, Plan, Variant
+from vlm_adapters.training import Diverged
 
 TR = "--set=taskres.training.epochs=2"
 TAF = "--set=tip_adapter_f.training.epochs=2"
@@ -278,3 +284,107 @@ def test_a_bundle_is_not_extracted(call):
     refused = call("extract", "--bundle=demo")
     assert refused.code == 2
     assert "No such option: --bundle" in refused.err
+
+
+@pytest.fixture
+def script(root, backbone, tmp_path, monkeypatch):
+    """Run a plan of zero-shot classification on two data sets and a target."""
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    plan = Plan(5, (Variant("", ("zero_shot",)),), ("caltech101", "imagenet"), (1,))
+    inputs = FeatureInputs(store=tmp_path / "features", views=2, batch_size=8)
+    choice = Choice(inputs, root, tmp_path / "out", backbone, (1,))
+    return lambda **changes: _script._run(dataclasses.replace(plan, **changes), choice, 1, 1)
+
+
+def test_a_script_goes_on_where_a_run_or_a_target_fails(script, tmp_path, monkeypatch, capsys):
+    made, done = _script.make_runs, []
+
+    def one_fails(sweep, *options):
+        if sweep.inputs.name == "caltech101":
+            raise Diverged("The loss should be finite.")
+        done.append(sweep.inputs.name)
+        return made(sweep, *options)
+
+    monkeypatch.setattr(_script, "make_runs", one_fails)
+    with pytest.raises(RuntimeError, match=r"Some runs failed\. caltech101: The loss should be"):
+        script(targets=("imagenet_a",))
+    assert done == ["imagenet"]
+    out = tmp_path / "out"
+    assert (out / "results.md").is_file()
+    [transfer] = out.rglob("imagenet_a.json")
+    assert "imagenet" in str(transfer)
+    assert "caltech101: The loss" in capsys.readouterr().err
+
+
+def test_a_script_looks_for_all_data_before_it_trains(script, tmp_path, monkeypatch):
+    monkeypatch.setattr(_script, "make_runs", lambda *_: pytest.fail("trained"))
+    for changes in ({"datasets": ("caltech101", "dtd")}, {"targets": ("imagenet_r",)}):
+        with pytest.raises(UsageError, match=r"should hold (dtd|imagenet_r) in CoOp"):
+            script(**changes)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_script_without_a_run_says_so(script, monkeypatch):
+    def fails(*_):
+        raise OSError("no space")
+
+    monkeypatch.setattr(_script, "make_runs", fails)
+    with pytest.raises(RuntimeError, match=r"No run was made\. caltech101: no space"):
+        script()
+
+
+def test_evaluate_refuses_the_data_of_the_run(call, photos, backbone, tmp_path):
+    options = (f"--images={photos}", f"--backbone={backbone}", "--views=2")
+    assert call("train", *options, "--method=zero_shot", "--shots=1", "--out=r").code == 0
+    one_line(call("evaluate", "r", f"--images={photos}"), 2, "should name other images than those")
+    assert call("evaluate", "r", f"--images={photos}", "--dataset=again").code == 0
+    assert call("report", "r").code == 0
+
+
+def test_the_tree_of_other_images_is_refused(call, photos, root, backbone, tmp_path):
+    options = (f"--images={photos}", f"--backbone={backbone}", "--views=2")
+    assert call("train", *options, "--method=taskres", TR, "--shots=1", "--out=r").code == 0
+    other = ("--dataset=caltech101", f"--root={root}", "--views=2")
+    one_line(call("tree", "r", *other), 2, "should name the images of the run, of photos")
+    one_line(call("tree", "r", "--bundle=demo"), 2, "should name the images of the run, of photos")
+    assert not (tmp_path / "tree.png").exists()
+
+
+def test_every_missing_file_is_named_as_json(call, photos):
+    for name in range(6):
+        (photos / "cat" / f"{name}.png").write_bytes(b"")
+    result = call("data", "check", f"--images={photos}", "--verify", "--json")
+    assert result.code == 1
+    [problem] = json.loads(result.out)
+    assert sorted(problem["files"]) == [f"cat/{name}.png" for name in range(6)]
+
+
+def test_a_finished_run_keeps_its_index_list(call, photos, backbone, tmp_path):
+    options = (f"--images={photos}", f"--backbone={backbone}", "--views=2", "--method=zero_shot")
+    assert call("train", *options, "--shots=1", "--out=r").code == 0
+    [kept] = (tmp_path / "r").glob("photos-*.json")
+    before = kept.read_bytes()
+    for name in range(4):
+        (photos / "cat" / f"{name}.png").unlink()
+    refused = call("train", *options, "--shots=1", "--out=r")
+    assert refused.code == 1
+    assert "should hold the rows of this task" in refused.err
+    assert kept.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    "option", ["--dataset=dtd", "--online", "--views=3", "--backbone=devise-7", "--scale=1,1"]
+)
+def test_options_that_a_bundle_does_not_read_are_refused(call, option):
+    name = option.split("=")[0]
+    one_line(call("train", "--bundle=demo", option), 2, f"`{name}` should not come with `--bundle`")
+
+
+def test_options_that_would_do_nothing_are_refused(call, root, backbone):
+    given = (*inputs(root, backbone), "--template=a {}")
+    one_line(call("train", *given), 2, "`--template` should come with `--images`")
+    one_line(call("report", ".", "--table=1"), 2, "`--table` should come with `--compare paper`")
+
+
+def test_files_that_are_not_there_are_errors_of_usage(call, tmp_path):
+    one_line(call("weights", "convert", "no.pt", "out.safetensors"), 2, "`SOURCE` should be a file")

@@ -160,6 +160,7 @@ def test_missing_images_count_and_first_few(dtd: Path) -> None:
         "4 of 30 images (class_1/01000.jpg, class_1/01001.jpg, class_1/01005.jpg, ...) "
         "are missing.",
         "Unpack or copy the images again, or name the right folder.",
+        tuple(f"class_1/01{row:03d}.jpg" for row in (0, 1, 5, 9)),
     )
     assert str(problem).startswith(f"{dtd / 'images'}: 4 of 30 images (class_1/01000.jpg, ")
 

@@ -29,6 +29,7 @@ def test_reads_what_was_written(file: Path) -> None:
 
 def test_remembers_where_validation_rows_count(file: Path) -> None:
     task = FewShot([3, 1], [2], val_from_train=True)
+    file = file.with_name("seed2.json")
     write_index_list(file, task, dataset="imagenet", shots=1, seed=2, split_sha256="")
     assert read_index_list(file).few_shot == task
 
@@ -37,11 +38,28 @@ def test_leaves_no_other_file(file: Path) -> None:
     assert [path.name for path in file.parent.iterdir()] == ["seed1.json"]
 
 
-def test_a_failed_write_keeps_the_old_file(file: Path) -> None:
+@pytest.mark.parametrize(
+    "other",
+    [{"split_sha256": "cd" * 32}, {"seed": 2}, {"few_shot": FewShot([0, 9], [1], False)}],
+    ids=str,
+)
+def test_a_list_of_other_rows_is_not_replaced(file: Path, other: dict[str, Any]) -> None:
+    same = {"few_shot": TASK, "dataset": "dtd", "shots": 4, "seed": 1, "split_sha256": "ab" * 32}
     before = file.read_bytes()
-    with pytest.raises(TypeError, match="not JSON serializable"):
-        write_index_list(file, TASK, dataset={1}, shots=1, seed=1, split_sha256="")
+    write_index_list(file, **same)
+    with pytest.raises(ValueError, match=r"should hold the rows of this task\. Got those of anot"):
+        write_index_list(file, **same | other)
     assert file.read_bytes() == before
+    file.write_bytes(before[:-20])
+    write_index_list(file, **same)  # a damaged one is
+    assert file.read_bytes() == before
+
+
+def test_a_failed_write_leaves_no_file(file: Path) -> None:
+    with pytest.raises(TypeError, match="not JSON serializable"):
+        write_index_list(
+            file.with_name("new.json"), TASK, dataset={1}, shots=1, seed=1, split_sha256=""
+        )
     assert len(list(file.parent.iterdir())) == 1
 
 

@@ -60,11 +60,18 @@ def test_a_plan_goes_through_the_report(table, tmp_path):
     assert "HC-TR (paper)" in text or table in (3, 4) or "HC-TR" in text
 
 
+@pytest.mark.parametrize("tuned", [False, True])
 @pytest.mark.parametrize("table", TABLES)
-def test_no_run_is_made_twice(table):
+def test_no_run_is_made_twice(table, tuned, tmp_path):
+    for dataset in plan_of(table).datasets:
+        (tmp_path / f"{dataset}.toml").write_text(
+            "[hc_tr.constraint]\nweight = 0.2\nperturbation_weight = 3.0\n"
+            "[hc_taf.constraint]\nweight = 0.3\nperturbation_weight = 50.0\n"
+        )
+    options = {"tuned": f"{tmp_path}/{{dataset}}.toml"} if tuned else {}
     jobs = [
         (sweep.inputs.backbone, sweep.inputs.name, repr(job.method), job.shots, job.seed)
-        for sweep in choice().sweeps(plan_of(table))
+        for sweep in choice(**options).sweeps(plan_of(table))
         for job in sweep.jobs()
     ]
     assert len(jobs) == len(set(jobs))
@@ -141,3 +148,9 @@ def test_an_override_that_no_method_reads_is_refused():
         assert sweep.methods().get("hc_taf", None) is None or (
             sweep.methods()["hc_taf"].constraint.weight == 0.25
         )
+
+
+def test_what_a_table_varies_is_not_overridden():
+    with pytest.raises(UsageError, match="`--set` should leave alone what table 4 varies"):
+        list(choice(overrides=(" hc_tr.constraint.weight = 0.2",)).sweeps(plan_of(4)))
+    list(choice(overrides=("hc_tr.training.epochs=2",)).sweeps(plan_of(4)))

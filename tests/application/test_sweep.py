@@ -52,11 +52,13 @@ def parsed(command):
 
 @pytest.mark.parametrize("images", IMAGES.values(), ids=IMAGES)
 @pytest.mark.parametrize("options", INPUTS.values(), ids=INPUTS)
-def test_commands_mean_what_the_sweep_runs(images, options):
+def test_commands_mean_what_the_sweep_runs(images, options, tmp_path):
+    tuned = tmp_path / "tuned.toml"
+    tuned.write_text("[hc_tr.constraint]\nweight = 0.1\n")
     inputs = FeatureInputs(images, **options)
     overrides = ("taskres.training.epochs=3", 'tip_adapter_f.title="A title"',
                  "tip_adapter.adapter.sharpness=2")  # fmt: skip
-    plan = sweep(inputs, overrides=overrides, tuned="caltech101_devise.toml", every=True)
+    plan = sweep(inputs, overrides=overrides, tuned=str(tuned), every=True)
     commands, jobs = plan.commands(), plan.jobs()
     assert len(commands) == len(jobs) == 12
     for command, job in zip(commands, jobs, strict=True):

@@ -133,7 +133,7 @@ def test_tuned_values_of_more_presets_and_of_overrides(tmp_path):
     [
         (
             plan_of({LR: [1.0]}, {LR: [1.0]}, {LR: [1.0]}, constrained="hc"),
-            "A plan should name presets",
+            "A plan should name shipped presets",
         ),
         (plan_of({DECAY: [0.0]}, {DECAY: [1.0]}, {LR: [1.0]}), "are not 0. Got"),
         (plan_of({LR: [1e-3]}, {DECAY: [1.0]}, {LR: [1.0]}), "are not 0. Got"),

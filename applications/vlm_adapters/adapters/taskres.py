@@ -60,15 +60,17 @@ class TaskRes(Adapter):
         """Logits; images beside the tuned text of their class."""
         texts = self.texts()
         classifier = normalize(texts, dim=1)
-        views = classifier if self.options.normalize == "both" else texts
         logits = self.logit_scale * features @ classifier.T
-        return Step(logits, features, partial(views.index_select, 0))
+        return Step(logits, features, partial(self._views(texts, classifier).index_select, 0))
 
     def target(self, labels: Tensor) -> Tensor:
         """The tuned text of each class."""
         texts = self.texts()
-        views = normalize(texts, dim=1) if self.options.normalize == "both" else texts
-        return views.index_select(0, labels)
+        return self._views(texts, normalize(texts, dim=1)).index_select(0, labels)
+
+    def _views(self, texts: Tensor, classifier: Tensor) -> Tensor:
+        """What stands beside the images."""
+        return classifier if self.options.normalize == "both" else texts
 
     def restrict(self, classes: Tensor) -> Self:
         """The same for some of the classes."""

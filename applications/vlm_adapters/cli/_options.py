@@ -91,6 +91,10 @@ def image_inputs(
     """The options that name images."""
     if split is not None and images is None:
         raise UsageError("`--split` should come with `--images`. Got no folder of images.")
+    if template and dataset is not None and images is None:
+        raise UsageError(
+            f"`--template` should come with `--images`. Got it for {dataset}, which has its own."
+        )
     return ImageInputs(dataset, root, images, split, tuple(template or DEFAULT_TEMPLATES))
 
 
@@ -125,6 +129,15 @@ def feature_inputs(
     workers: WorkersOption = 2,
 ) -> FeatureInputs:
     """The options that name features."""
+    defaults = inspect.signature(feature_inputs).parameters
+    given = {"dataset": dataset, "images": images, "split": split, "template": template,
+             "backbone": backbone, "views": views, "scale": scale, "online": online}  # fmt: skip
+    idle = [name for name, value in given.items() if value and value != defaults[name].default]
+    if bundle is not None and idle:
+        raise UsageError(
+            f"`--{idle[0]}` should not come with `--bundle`, which holds the features of its own "
+            "images."
+        )
     return FeatureInputs(
         images=image_inputs(dataset, root, images, split, template), backbone=backbone,
         device=device, store=store, views=views, scale=scale_range(scale), online=online,

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from ..data import check_dataset, check_images
-from ._app import app, as_usage, command, errors
+from ._app import app, as_usage, command, errors, image_progress
 from ._options import DatasetOption, ImagesOption, RootOption, SplitOption, image_inputs
 
 data = typer.Typer(help="Data sets on disk.", no_args_is_help=True)
@@ -27,17 +27,22 @@ def check(
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Problems as JSON.")] = False,
 ) -> None:
-    """Name each missing or damaged file of a data set and its fix; exit code 1 if there is any."""
+    """Say what is missing or damaged in a data set, and the fix; exit code 1 if anything is.
+
+    Of many files it names the first; ``--json`` names all.
+    """
     inputs = image_inputs(dataset, root, images, split, None)
-    with as_usage():
+    with as_usage(), image_progress() as progress:
         if dataset is not None and images is None and root is not None:
-            problems = check_dataset(dataset, root, verify=verify, sizes=not partial)
+            problems = check_dataset(
+                dataset, root, verify=verify, sizes=not partial, progress=progress
+            )
         else:
-            problems = check_images(inputs.open(), verify=verify)
+            problems = check_images(inputs.open(), verify=verify, progress=progress)
     if as_json:
         typer.echo(json.dumps([vars(problem) for problem in problems], indent=1))
     for problem in problems if not as_json else ():
-        errors.print(f"{problem.path}: {problem.what} {problem.fix}")
+        errors.print(str(problem))
     if not problems and not as_json:
         typer.echo("Everything is there.")
     raise typer.Exit(1 if problems else 0)

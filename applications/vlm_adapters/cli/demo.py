@@ -48,7 +48,8 @@ def demo(
         methods = load_methods(presets.split(","), tuned=tuned, overrides=overrides or ())
     require("matplotlib", extra="vlm")  # before the training, not after it
     source = BundleSource(bundle)
-    features = source.bundle
+    with as_usage():
+        features = source.bundle
     folder = writable_folder(out)
     planned = plan_jobs(methods, shot_list, seed_list)
     with progress_bar("epochs", sum(job.epochs for job in planned)) as advance:

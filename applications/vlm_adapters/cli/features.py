@@ -58,7 +58,8 @@ def bundle(
     """Build the feature bundle of Caltech-101 from its images, with the DeViSE backbone."""
     from ..backbones import Devise
 
-    read_split(split_file(root))
+    with as_usage():
+        read_split(split_file(root))
     writable_file(out)
     with progress_bar("images", None) as advance:
         done = 0

@@ -29,17 +29,22 @@ def report(
     compare: Annotated[
         str | None, typer.Option(help="`paper` sets the paper's values beside ours.")
     ] = None,
-    table: Annotated[int, typer.Option(min=1, max=5, help="Table of the paper.")] = 5,
+    table: Annotated[
+        int | None,
+        typer.Option(min=1, max=5, help="Table of the paper to compare with.", show_default="5"),
+    ] = None,
 ) -> None:
     """Write results.csv, results.md and the figures of all runs below a folder."""
     if compare not in (None, "paper"):
         raise UsageError(f"`--compare` should be `paper`. Got {compare!r}.")
+    if table is not None and compare is None:
+        raise UsageError("`--table` should come with `--compare paper`. Got it alone.")
     with as_usage():
         found = read_runs(runs)
     folder = writable_folder(out or runs)
     pairs = pairs_of(run.preset for run in found)
     written = write_run_report(
-        folder, found, pairs, compare_paper=table if compare else None,
+        folder, found, pairs, compare_paper=(table or 5) if compare else None,
         transfers=read_transfers(runs),
     )  # fmt: skip
     for group in by_setting(found).values():

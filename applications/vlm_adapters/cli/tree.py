@@ -14,7 +14,7 @@ from ..inputs import FeatureInputs
 from ..options import Method
 from ..results import read_saved_run, save_tree_figure
 from ..text_projection import with_texts
-from ._app import as_usage, command, image_progress, writable_file
+from ._app import UsageError, as_usage, command, image_progress, writable_file
 from ._options import (
     DatasetOption,
     DeviceOption,
@@ -65,6 +65,11 @@ def tree(
         with as_usage():
             opened = inputs.opened(progress)
         task = opened([(saved.run.shots, saved.run.seed)]).task(saved.run.shots, saved.run.seed)
+    if saved.run.hashes.items() - task.hashes.items():
+        raise UsageError(
+            f"`--dataset`, `--images` or `--bundle` should name the images of the run, of "
+            f"{saved.run.dataset}. Got images of another split or draw."
+        )
     method = build(Method, saved.run.config, "config")
     before = build_adapter(with_texts(task, method.text), method.adapter)
     rows = (task.train_labels < classes).nonzero().flatten()

@@ -12,7 +12,7 @@ from .._files import write_json
 from ..backbones import load_backbone
 from ..data import ImageDataset
 from ..features.store import FeatureStore
-from ..prediction import predict
+from ..prediction import are_files, predict
 from ..results import read_saved_run
 from ..results.transfers import transfer_file
 from ..sources import Extraction
@@ -53,6 +53,11 @@ def evaluate(
     with as_usage():
         saved = read_saved_run(run)
         target: ImageDataset = inputs.open()
+        if target.name == saved.run.dataset:
+            raise ValueError(
+                f"`--dataset` should name other images than those of the run, {target.name}. "
+                "Its test accuracy is in its result. Give images of your own another name."
+            )
         backbone = load_backbone(saved.run.backbone, device=device)
     with image_progress() as progress:
         extraction = Extraction(
@@ -77,6 +82,7 @@ def predict_command(
     """Name the classes of image files, with probabilities."""
     with as_usage():
         saved = read_saved_run(run)
+        are_files(images)  # before the backbone, which takes longer
         backbone = load_backbone(saved.run.backbone, device=device)
     found = predict(saved, backbone, images, top)
     if as_json:

@@ -80,7 +80,7 @@ def check_images(
         (shared, "are in two subsets or twice in one", "Name each image once in the split."),
     )
     return [
-        Problem(str(dataset.images), f"{_some(which, len(paths))} {what}.", fix)
+        Problem(str(dataset.images), f"{_some(which, len(paths))} {what}.", fix, tuple(which))
         for which, what, fix in found
         if which
     ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from typing import Any
 from .._files import write_text
 from .few_shot import FewShot, indices_hash
 
-__all__ = ["IndexList", "read_index_list", "write_index_list"]
+__all__ = ["IndexList", "read_index_list", "write_index_list", "write_index_lists"]
 
 SCHEMA = "vlm_adapters.index_list"
 SCHEMA_VERSION = 1
@@ -47,7 +48,8 @@ def write_index_list(
 ) -> None:
     """Write the rows of a few-shot task with their hashes.
 
-    The file appears under its name only once it is complete.
+    The file appears under its name only once it is complete. A list of other rows, to which other
+    results belong, is not replaced.
 
     Args:
         path: File to write; its folder is made if need be.
@@ -56,7 +58,12 @@ def write_index_list(
         shots: Training rows per class.
         seed: Seed of the draw.
         split_sha256: Hash of the split whose rows these are.
+
+    Raises:
+        ValueError: If there is a list of other rows.
     """
+    file = Path(path)
+    _is_not_another(file, IndexList(few_shot, dataset, shots, seed, split_sha256))
     document = {
         "schema": SCHEMA,
         "schema_version": SCHEMA_VERSION,
@@ -70,9 +77,35 @@ def write_index_list(
         "train": [int(row) for row in few_shot.train],
         "val": [int(row) for row in few_shot.val],
     }
-    file = Path(path)
     file.parent.mkdir(parents=True, exist_ok=True)
     write_text(file, json.dumps(document) + "\n")
+
+
+def write_index_lists(
+    folder: Path,
+    draws: Sequence[tuple[int, int]],
+    draw: Callable[[int, int], FewShot],
+    *,
+    dataset: str,
+    split_sha256: str,
+) -> None:
+    """Write the rows that some tasks draw, with their hashes.
+
+    Args:
+        folder: Where to; a file for each task.
+        draws: Shots and seed of each task.
+        draw: Gives the rows of a task.
+        dataset: As in :func:`write_index_list`.
+        split_sha256: As in :func:`write_index_list`.
+
+    Raises:
+        ValueError: If there is a list of other rows.
+    """
+    for shots, seed in draws:
+        write_index_list(
+            folder / f"{dataset}-{shots}shot-seed{seed}.json", draw(shots, seed),
+            dataset=dataset, shots=shots, seed=seed, split_sha256=split_sha256,
+        )  # fmt: skip
 
 
 def read_index_list(path: str | os.PathLike[str], *, split_sha256: str | None = None) -> IndexList:
@@ -103,6 +136,19 @@ def read_index_list(path: str | os.PathLike[str], *, split_sha256: str | None = 
             f"{found.split_sha256[:16]} ({found.dataset}). Use the split that they were drawn from."
         )
     return found
+
+
+def _is_not_another(file: Path, wanted: IndexList) -> None:
+    """Refuse to replace a list of other rows; a damaged one may be replaced."""
+    try:
+        found = read_index_list(file)
+    except (FileNotFoundError, ValueError):
+        return
+    if found != wanted:
+        raise ValueError(
+            f"`{file}` should hold the rows of this task. Got those of another split or draw, to "
+            "which other results belong. Choose another folder."
+        )
 
 
 def _document(file: Path) -> dict[str, Any]:

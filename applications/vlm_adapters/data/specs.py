@@ -23,11 +23,13 @@ class Problem:
         path: The file or folder.
         what: What is wrong with it.
         fix: What to do.
+        files: Every file of which this is said, as the split names them; empty for ``path`` alone.
     """
 
     path: str
     what: str
     fix: str
+    files: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         """One line."""

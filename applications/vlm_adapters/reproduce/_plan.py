@@ -94,6 +94,12 @@ class Choice:
             raise UsageError(
                 f"`--set` should begin with a preset: {', '.join(known)}. Got {other[0]!r}."
             )
+        fixed = {_key_of(text) for variant in plan.variants for text in variant.overrides}
+        fought = [text for text in self.overrides if _key_of(text) in fixed]
+        if fought:
+            raise UsageError(
+                f"`--set` should leave alone what table {plan.table} varies. Got {fought[0]!r}."
+            )
         _one_each("--tuned", self.tuned or "{dataset}", "{dataset}", plan.datasets)
         for variant, dataset in itertools.product(plan.variants, plan.datasets):
             inputs = replace(
@@ -121,6 +127,11 @@ def _family(variant: Variant) -> list[str]:
 def _preset_of(override: str) -> str:
     """The preset that an override begins with."""
     return override.split(".")[0].strip()
+
+
+def _key_of(override: str) -> str:
+    """What an override changes."""
+    return override.split("=")[0].strip()
 
 
 def _one_each(option: str, text: str, place: str, names: Collection[str]) -> None:

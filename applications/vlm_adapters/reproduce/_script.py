@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -38,6 +40,7 @@ from ..results import (
     read_transfers,
     write_run_report,
 )
+from ..run_files import RESULT
 from ..runs import Run
 from ._plan import CLIP, ELEVEN, Choice, Plan
 from ._targets import evaluate_on, print_transfers
@@ -126,16 +129,19 @@ def _run(plan: Plan, choice: Choice, jobs: int, threads: int) -> None:
     with as_usage():
         for sweep in sweeps:
             sweep.jobs()  # reads presets and tuned values
+        for name in dict.fromkeys([*(sweep.inputs.name for sweep in sweeps), *plan.targets]):
+            replace(sweeps[0].inputs.images, dataset=name).open()  # before hours of training
     writable_folder(choice.out)
-    failures = []
+    failures: list[str] = []
     for sweep in sweeps:
-        try:
+        with _told(sweep.inputs.name, failures):
             made = make_runs(sweep, jobs, threads)
             typer.echo(f"{sweep.out}: {len(made)} runs on {sweep.inputs.name}.")
-        except RuntimeError as error:  # the other data sets shall not wait for it
-            failures.append(f"{sweep.inputs.name}: {error}")
-            errors.print(failures[-1])
-        evaluate_on(sweep, plan.targets)
+        for target in plan.targets:
+            with _told(target, failures):
+                evaluate_on(sweep, target)
+    if failures and not any(choice.out.rglob(RESULT)):
+        raise RuntimeError(f"No run was made. {failures[0]}")
     runs, transfers = read_runs(choice.out), read_transfers(choice.out)
     obstacle = incomparable([*runs, *transfers], plan.table)
     write_run_report(
@@ -149,6 +155,16 @@ def _run(plan: Plan, choice: Choice, jobs: int, threads: int) -> None:
     typer.echo(f"Wrote tables and figures into {choice.out}.")
     if failures:
         raise RuntimeError(f"Some runs failed. {failures[0]}")
+
+
+@contextmanager
+def _told(name: str, failures: list[str]) -> Iterator[None]:
+    """What goes wrong is told and noted: the other data sets shall not wait for it."""
+    try:
+        yield
+    except (UsageError, ValueError, RuntimeError, OSError) as error:
+        failures.append(f"{name}: {error}")
+        errors.print(failures[-1])
 
 
 def incomparable(runs: Sequence[Run], table: int) -> str:

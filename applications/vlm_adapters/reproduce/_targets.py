@@ -33,24 +33,23 @@ def print_transfers(sweep: Sweep, targets: tuple[str, ...]) -> None:
         typer.echo(shlex.join([*words, f"--store={inputs.store}", f"--device={inputs.device}"]))
 
 
-def evaluate_on(sweep: Sweep, targets: tuple[str, ...]) -> None:
-    """Evaluate every adapter of a sweep on the targets; what is there is not made again.
+def evaluate_on(sweep: Sweep, name: str) -> None:
+    """Evaluate every adapter of a sweep on a target; what is there is not made again.
 
     Args:
-        sweep: Its runs are done.
-        targets: Names of data sets.
+        sweep: Its runs are done, but those that failed.
+        name: Name of the data set.
     """
     folders = [job.folder for job in sweep.jobs() if job.folder is not None]
     folders = [folder for folder in folders if (folder / RESULT).is_file()]
-    for name in targets:
-        inputs = replace(sweep.inputs, images=replace(sweep.inputs.images, dataset=name))
-        with image_progress() as progress:
-            target = Target(inputs.extraction(progress))
-            for folder in folders:
-                file = transfer_file(folder, name)
-                if not _there(file, target.key(read_run(folder))):
-                    file.parent.mkdir(parents=True, exist_ok=True)
-                    write_json(file, accuracy_on(read_saved_run(folder), target))
+    inputs = replace(sweep.inputs, images=replace(sweep.inputs.images, dataset=name))
+    with image_progress() as progress:
+        target = Target(inputs.extraction(progress))
+        for folder in folders:
+            file = transfer_file(folder, name)
+            if not _there(file, target.key(read_run(folder))):
+                file.parent.mkdir(parents=True, exist_ok=True)
+                write_json(file, accuracy_on(read_saved_run(folder), target))
 
 
 def _there(file: Path, key: Mapping[str, str]) -> bool:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from ..cli._app import run_app
+from ..cli._app import as_usage, run_app, writable_file
 from ..results import read_runs, save_accuracy_figure
 
 
@@ -18,7 +18,9 @@ def figure3(
     out: Annotated[Path, typer.Option(help="PNG file.")] = Path("figure3.png"),
 ) -> None:
     """Draw accuracy over shots, mean and deviation over seeds, and the average over data sets."""
-    save_accuracy_figure(out, read_runs(runs), "Accuracy over shots")
+    with as_usage():
+        found = read_runs(runs)
+    save_accuracy_figure(writable_file(out), found, "Accuracy over shots")
     typer.echo(f"Wrote {out}.")
 
 

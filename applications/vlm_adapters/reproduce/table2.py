@@ -1,5 +1,6 @@
 """Table 2: from 16-shot ImageNet to four variants, four backbones."""
 
+from ..results.comparison import TARGETS
 from ._plan import Plan, Variant
 from ._script import main
 
@@ -9,7 +10,7 @@ PLAN = Plan(
     table=2,
     variants=tuple(Variant(name, METHODS, model=name) for name in MODELS),
     shots=(16,),
-    targets=("imagenetv2", "imagenet_sketch", "imagenet_a", "imagenet_r"),
+    targets=TARGETS,
 )
 
 if __name__ == "__main__":

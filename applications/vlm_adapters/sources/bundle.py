@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ from torch.nn.functional import normalize
 
 from ..backbones.base import weight_hashes
 from ..data.few_shot import FewShot, few_shot_split, indices_hash
-from ..data.index_lists import write_index_list
+from ..data.index_lists import write_index_lists
 from ..features.bundle import FeatureBundle
 from ..features.bundle_file import bundle_sha256, load_bundle
 from ..features.texts import ClassTexts
@@ -42,7 +42,7 @@ class BundleSource:
     @property
     def dataset(self) -> str:
         """Name of the data set, from the bundle's provenance."""
-        return self._data("name")
+        return _of_data(self.bundle, "name")
 
     @property
     def backbone(self) -> str:
@@ -60,12 +60,10 @@ class BundleSource:
 
     def write_index_lists(self, folder: Path, draws: Sequence[tuple[int, int]]) -> None:
         """Write the rows that some tasks draw; arguments as in :class:`StoredSource`."""
-        for shots, seed in draws:
-            write_index_list(
-                folder / f"{self.dataset}-{shots}shot-seed{seed}.json",
-                _draw(self.bundle, shots, seed), dataset=self.dataset, shots=shots, seed=seed,
-                split_sha256=self._data("split_sha256"),
-            )  # fmt: skip
+        write_index_lists(
+            folder, draws, partial(_draw, self.bundle),
+            dataset=self.dataset, split_sha256=_of_data(self.bundle, "split_sha256"),
+        )  # fmt: skip
 
     @property
     def sha256(self) -> str:
@@ -82,14 +80,15 @@ class BundleSource:
         """Everything that the features of a task depend on."""
         return {"bundle": self.sha256}
 
-    def _data(self, key: str) -> str:
-        """What the bundle's provenance says of its data."""
-        data = self.bundle.provenance.get("data", {})
-        return str(data.get(key, "unknown")) if isinstance(data, Mapping) else "unknown"
-
     def task(self, shots: int, seed: int) -> Task:
         """A few-shot task; arguments as in :func:`few_shot_task`."""
         return few_shot_task(self.bundle, shots, seed)
+
+
+def _of_data(bundle: FeatureBundle, key: str) -> str:
+    """What the bundle's provenance says of its data."""
+    data = bundle.provenance.get("data", {})
+    return str(data.get(key, "unknown")) if isinstance(data, Mapping) else "unknown"
 
 
 def _draw(bundle: FeatureBundle, shots: int, seed: int) -> FewShot:
@@ -125,7 +124,11 @@ def few_shot_task(bundle: FeatureBundle, shots: int, seed: int) -> Task:
         test_labels=test_labels,
         texts=ClassTexts(bundle.text_raw, bundle.text_normalized),
         logit_scale=bundle.logit_scale,
-        hashes={"train": indices_hash(chosen.train), "val": indices_hash(chosen.val)},
+        hashes={
+            "split": _of_data(bundle, "split_sha256"),
+            "train": indices_hash(chosen.train),
+            "val": indices_hash(chosen.val),
+        },
         all_val=(val, val_labels),
     )
 

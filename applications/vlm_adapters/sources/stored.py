@@ -15,7 +15,7 @@ from torch.nn.functional import normalize
 from .._files import json_hash
 from ..backbones.base import weight_hashes
 from ..data.few_shot import FewShot, indices_hash
-from ..data.index_lists import write_index_list
+from ..data.index_lists import write_index_lists
 from ..features.recipe import Recipe
 from ..features.store import FeatureStore
 from ..features.texts import ClassTexts
@@ -122,11 +122,7 @@ class StoredSource:
             folder: Where to; a file for each task.
             draws: Shots and seed of each task.
         """
-        for shots, seed in draws:
-            write_index_list(
-                folder / f"{self.dataset}-{shots}shot-seed{seed}.json", self.draw(shots, seed),
-                dataset=self.dataset, shots=shots, seed=seed, split_sha256=self.split,
-            )  # fmt: skip
+        write_index_lists(folder, draws, self.draw, dataset=self.dataset, split_sha256=self.split)
 
     @property
     def weights(self) -> dict[str, str]:
