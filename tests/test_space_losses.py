@@ -1,5 +1,6 @@
 """Losses across two spaces of different widths, each against its formula written out."""
 
+import importlib.util
 import math
 import warnings
 
@@ -196,6 +197,9 @@ def test_rtd_of_three_points_is_rtd_lite(views):
     )
 
 
+@pytest.mark.skipif(
+    importlib.util.find_spec("torch_topological") is None, reason="giotto-ph has no wheels"
+)
 @given(distinct_clouds(min_size=3), st.booleans())
 def test_signature_loss_equals_torch_topological(points, normalize):
     with warnings.catch_warnings():

@@ -63,13 +63,13 @@ def to_persistence_information(
         tensor([[1, 0, 1],
                 [2, 1, 2]])
     """
+    are_of_one_cloud(pairs)
     if importlib.util.find_spec("torch_topological") is None:
         raise ValueError(
             '`to_persistence_information` needs torch_topological. Run `pip install "topreg[tda]"`.'
         )
     from torch_topological.nn import PersistenceInformation
 
-    are_of_one_cloud(pairs)
     filtration = RipsFiltration() if filtration is None else filtration
     births = pairs.birth_edges[:, :1] if pairs.dimension == 0 else pairs.birth_edges
     pairing = torch.cat([births, pairs.death_edges], dim=1)
