@@ -136,4 +136,4 @@ def test_messages(monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     text = "`to_persistence_information` needs torch_topological. "
     with refused(ValueError, text + 'Run `pip install "topreg[tda]"`.'):
-        to_persistence_information(pairs, points)
+        to_persistence_information(pairs.split()[0], points[0])

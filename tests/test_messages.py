@@ -229,6 +229,9 @@ OTHERS = {
     ),
 }
 SHAPES = {
+    "`labels` should have shape (n,). Got (3, 1).": lambda: DeviatingPerturbation()(
+        [three], [three], [labels[:, None]]
+    ),
     "`power` should be positive. Got 0.": lambda: total_persistence(three, power=0),
     "`diagram` should have shape (m, 2). Got (3, 3).": lambda: persistence_between(three, 1),
     "`count` should be a non-negative integer. Got -1.": lambda: most_persistent(three[:, :2], -1),
@@ -358,6 +361,9 @@ SHAPES = {
 }
 
 TYPES = {
+    "`points` should be floating point. Got torch.int32.": lambda: PRECOMPUTED.pairs(
+        matrix_with()[None].int()
+    ),
     "`parameters` should be an iterable of tensors. Got one. Put it in a list.": (
         lambda: balanced_backward(leaf.sum(), leaf.sum(), leaf, weight=1.0)
     ),

@@ -600,3 +600,18 @@ def test_matrices_as_large_as_those_that_several_threads_check(monkeypatch, size
     matrices[-1][0, 1] = 9
     with pytest.raises(ValueError, match="`points` should be symmetric"):
         PRECOMPUTED.pairs(matrices)
+
+
+@pytest.mark.parametrize("dtype", [*DTYPES, torch.bfloat16])
+def test_the_tolerance_is_16_roots_of_the_machine_epsilon(dtype):
+    allowed = min(16 * math.sqrt(torch.finfo(dtype).eps), 0.25)
+    matrix = torch.full((3, 3), 1.0) - torch.eye(3)
+    for share, good in ((0.97, True), (1.03, False)):
+        noisy = matrix.double()
+        noisy[0, 1] -= share * allowed
+        noisy = noisy.to(dtype)
+        if good:
+            assert len(PRECOMPUTED.pairs(noisy)) == 2
+            continue
+        with pytest.raises(ValueError, match="`points` should be symmetric"):
+            PRECOMPUTED.pairs(noisy)

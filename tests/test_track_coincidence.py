@@ -30,6 +30,7 @@ from test_tracks import random_pairs
 from torch.testing import assert_close
 
 from topreg import (
+    Filtration,
     PersistencePairs,
     RipsFiltration,
     TrackCoincidence,
@@ -488,3 +489,42 @@ def test_flips_are_not_sought_in_rows_of_distances():
     for seed in range(30):
         x, y = gaussian(seed, 25, 6), gaussian(seed + 100, 25, 6)
         assert_close(by_distances(x, y, geometry=pairwise_distances(x)), by_points(x, y))
+
+
+class Counting(Filtration):
+    """Notes how it is asked."""
+
+    def __init__(self):
+        self.asked = []
+
+    def pairs(self, points, dimension=0, *, check_values=True):
+        self.asked.append(dimension)
+        return RIPS.pairs(points, dimension)
+
+    def all_pairs(self, points, max_dimension):
+        self.asked.append(f"all to {max_dimension}")
+        return RIPS.all_pairs(points, max_dimension)
+
+    def diagram(self, pairs, points):
+        return RIPS.diagram(pairs, points)
+
+
+class OneByOne(Counting):
+    all_pairs = None
+
+
+@pytest.mark.parametrize(
+    ("dimensions", "kind", "asked"),
+    [
+        ((0,), Counting, [0]),
+        ((0, 1), Counting, ["all to 1"]),
+        ((1, 0), Counting, ["all to 1"]),
+        ((0, 1), OneByOne, [0, 1]),
+    ],
+)
+def test_several_dimensions_are_found_in_one_pass_where_there_is_one(dimensions, kind, asked):
+    x, y = gaussian(0, 9, 3), gaussian(1, 9, 3)
+    filtration = kind()
+    found = TrackCoincidence(filtration, dimensions)(x, y)
+    assert filtration.asked == asked
+    assert_close(found, TrackCoincidence(RIPS, dimensions)(x, y))

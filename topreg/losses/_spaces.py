@@ -104,7 +104,7 @@ class Space:
 
 
 def two_spaces(
-    source: Clouds, target: Clouds, metric: Metric, normalize: bool = False
+    source: Clouds, target: Clouds, metric: Metric, normalize: bool
 ) -> tuple[Space, Space]:
     """Two clouds or batches on the same vertices, in at least single precision."""
     check_metric(metric)
