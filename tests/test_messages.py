@@ -229,6 +229,17 @@ OTHERS = {
     ),
 }
 SHAPES = {
+    "`points` should be dense. Got torch.sparse_coo. Use `.to_dense()`.": (
+        lambda: PRECOMPUTED.pairs(matrix_with().to_sparse())
+    ),
+    "`target_pairs` should index 3 vertices. Got vertex 3. "
+    "Were the pairs found on another batch?": lambda: signature_loss(
+        three, three, target_pairs=RIPS.pairs(torch.eye(4))
+    ),
+    "`target_pairs` should be of clouds of the sizes (3,). Got (1, 2). "
+    "Were they found on another batch?": lambda: signature_loss(
+        three, three, target_pairs=RIPS.pairs([three[:1], three[:2]])
+    ),
     "`labels` should have shape (n,). Got (3, 1).": lambda: DeviatingPerturbation()(
         [three], [three], [labels[:, None]]
     ),
@@ -361,6 +372,9 @@ SHAPES = {
 }
 
 TYPES = {
+    "`points` should be float16, bfloat16, float32 or float64. Got torch.float8_e4m3fn.": (
+        lambda: RIPS.pairs(three.to(torch.float8_e4m3fn))
+    ),
     "`points` should be floating point. Got torch.int32.": lambda: PRECOMPUTED.pairs(
         matrix_with()[None].int()
     ),

@@ -28,9 +28,15 @@ def is_tensor(name: str, value: object) -> None:
 
 
 def is_floating(name: str, tensor: Tensor) -> None:
-    """Refuse integers, booleans and complex numbers."""
+    """Refuse integers, booleans, complex numbers, quarter precision and what is not dense."""
     if not tensor.is_floating_point():
         raise TypeError(f"`{name}` should be floating point. Got {tensor.dtype}.")
+    if tensor.dtype.itemsize < 2:
+        raise TypeError(
+            f"`{name}` should be float16, bfloat16, float32 or float64. Got {tensor.dtype}."
+        )
+    if tensor.layout != torch.strided:
+        raise ValueError(f"`{name}` should be dense. Got {tensor.layout}. Use `.to_dense()`.")
 
 
 def is_integer(name: str, tensor: Tensor) -> None:
@@ -166,26 +172,26 @@ def on_one_device(name: str, tensor: Tensor, other: str, device: torch.device) -
         )
 
 
-def indexes(vertices: int, cloud_sizes: Sequence[int]) -> None:
+def indexes(vertices: int, cloud_sizes: Sequence[int], pairs: str = "pairs") -> None:
     """Refuse pairs that were found on another number of vertices."""
     expected = sum(cloud_sizes)
     if expected > vertices:
         raise ValueError(
-            f"`pairs` should index {vertices} vertices. Got vertex {expected - 1}. "
+            f"`{pairs}` should index {vertices} vertices. Got vertex {expected - 1}. "
             "Were the pairs found on another batch?"
         )
     if expected < vertices:
         raise ValueError(
-            f"`pairs` should index {vertices} vertices. Got pairs of {expected} vertices. "
+            f"`{pairs}` should index {vertices} vertices. Got pairs of {expected} vertices. "
             "Were the pairs found on another batch?"
         )
 
 
-def of_clouds(cloud_sizes: Sequence[int], sizes: Sequence[int]) -> None:
+def of_clouds(cloud_sizes: Sequence[int], sizes: Sequence[int], pairs: str = "pairs") -> None:
     """Refuse pairs of clouds of other sizes, of which a sum over clouds would make no sense."""
     if tuple(cloud_sizes) != tuple(sizes):
         raise ValueError(
-            f"`pairs` should be of clouds of the sizes {tuple(sizes)}. "
+            f"`{pairs}` should be of clouds of the sizes {tuple(sizes)}. "
             f"Got {tuple(cloud_sizes)}. Were they found on another batch?"
         )
 

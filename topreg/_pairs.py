@@ -311,13 +311,18 @@ class PersistencePairs:
 
 
 def check_rows(
-    pairs: PersistencePairs, rows: Tensor, name: str, sizes: Sequence[int] | None = None
+    pairs: PersistencePairs,
+    rows: Tensor,
+    name: str,
+    sizes: Sequence[int] | None = None,
+    *,
+    pairs_name: str = "pairs",
 ) -> None:
     """Refuse rows that cannot be those of the vertices of some pairs, and another partition."""
-    _checks.indexes(len(rows), pairs.cloud_sizes)
+    _checks.indexes(len(rows), pairs.cloud_sizes, pairs_name)
     if sizes is not None:
-        _checks.of_clouds(pairs.cloud_sizes, sizes)
-    _checks.on_one_device(name, rows, "pairs", pairs.death_edges.device)
+        _checks.of_clouds(pairs.cloud_sizes, sizes, pairs_name)
+    _checks.on_one_device(name, rows, pairs_name, pairs.death_edges.device)
 
 
 def are_of_one_cloud(pairs: object) -> None:

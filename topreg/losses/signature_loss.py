@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 
 import torch
@@ -91,10 +92,13 @@ def signature_loss(
             return _common.listed(given)
         return _spaces.pairs_of(space.distances(), dimensions, space.rows)
 
-    every = of(x, pairs) + (of(z, target_pairs) if symmetric else [])
-    for part in every:
-        check_rows(part, x.rows, "source")
-    _common.are_of_clouds(every, x.sizes)
+    found = {"pairs": of(x, pairs)}
+    if symmetric:
+        found["target_pairs"] = of(z, target_pairs)
+    for name, parts in found.items():
+        for part in parts:
+            check_rows(part, x.rows, "source", x.sizes, pairs_name=name)
+    every = list(itertools.chain.from_iterable(found.values()))
     compared = [(part, edges) for part in every for edges in _compared(part)]
     joined = torch.cat([edges for _, edges in compared])  # many short calls take longer
     squares = (x.lengths(joined) - z.lengths(joined)).square() / 2
