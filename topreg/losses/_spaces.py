@@ -90,10 +90,10 @@ class Space:
 
     def lengths(self, edges: Tensor) -> Tensor:
         """Length (m,) of each edge, divided if it shall be."""
-        lengths = self._measured(edges)
         if not self.normalize:
-            return lengths
-        return lengths / self.scale().index_select(0, cloud_of(edges[:, 0], self.sizes))
+            return self._measured(edges)
+        scale = self.scale()  # first: it makes the matrix off which lengths may be read
+        return self._measured(edges) / scale.index_select(0, cloud_of(edges[:, 0], self.sizes))
 
     def _measured(self, edges: Tensor) -> Tensor:
         """Lengths that are not divided: computed, or read off a matrix that is there."""
