@@ -290,7 +290,7 @@ SHAPES = {
     "`geometry` should have shape (n, d). Got (3,).": lambda: TrackCoincidence(
         orientation="aligned"
     )(three, three, pairs=pairs, geometry=three[0]),
-    "`labels` should have shape (n,). Got (3, 3).": lambda: label_indicators(three.long(), labels),
+    "`labels` should have shape (n,). Got ().": lambda: label_indicators(labels[0], labels),
     "`cached_labels` should have shape (c,). Got ().": lambda: label_indicators(labels, labels[0]),
     "`main` should have shape (). Got (2,).": lambda: balanced_backward(
         leaf * 2, leaf.sum(), [leaf], weight=1.0

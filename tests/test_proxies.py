@@ -90,3 +90,21 @@ def test_proxy_spaces_replace_the_points_once_pairs_are_found():
 )
 def test_repr_round_trips(module):
     repr_round_trips(module)
+
+
+def test_batches_and_sequences_give_the_rows_of_all_clouds():
+    clouds, keys = unit(0, 6, 4).view(2, 3, 4), unit(1, 5, 4)
+    expected = exponential_affinity(clouds.flatten(0, 1), keys, sharpness=2.0)
+    for views in (clouds, list(clouds)):
+        assert_close(exponential_affinity(views, keys, sharpness=2.0), expected)
+        assert_close(ExponentialAffinity(sharpness=2.0)(views, keys), expected)
+    labels, cached = torch.arange(6).view(2, 3) % 4, torch.arange(5)
+    for views in (labels, list(labels)):
+        expected = label_indicators(labels.flatten(), cached)
+        assert_close(label_indicators(views, cached), expected)
+        assert_close(LabelIndicators()(views, cached), expected)
+    loss = TrackCoincidence()
+    affinity = exponential_affinity(clouds, keys, sharpness=2.0)
+    assert loss(affinity.view(2, 3, 5), affinity) == loss(
+        affinity.view(2, 3, 5), affinity.view(2, 3, 5)
+    )

@@ -6,10 +6,11 @@ import torch
 from torch import Tensor, nn
 
 from topreg import _checks
+from topreg._clouds import Clouds, join, join_labels
 from topreg._repr import constructor_call
 
 
-def exponential_affinity(points: Tensor, keys: Tensor, *, sharpness: float) -> Tensor:
+def exponential_affinity(points: Clouds, keys: Tensor, *, sharpness: float) -> Tensor:
     r"""Similarity of each point to each cached key.
 
     .. math::
@@ -29,7 +30,8 @@ def exponential_affinity(points: Tensor, keys: Tensor, *, sharpness: float) -> T
         ValueError: If widths or devices differ.
 
     Shape:
-        - points: :math:`(n, d)`; keys: :math:`(c, d)`. Output: :math:`(n, c)`.
+        - points: :math:`(n, d)`, :math:`(b, n, d)` or a sequence of :math:`(n_i, d)`.
+        - keys: :math:`(c, d)`. Output: :math:`(N, c)`, the rows of all N points.
 
     Note:
         Differentiable in ``points`` and ``keys``. Time :math:`O(n c d)`.
@@ -44,11 +46,11 @@ def exponential_affinity(points: Tensor, keys: Tensor, *, sharpness: float) -> T
         tensor([[1.0000, 0.3679],
                 [0.3679, 1.0000]])
     """
-    _checks.is_point_cloud("points", points)
+    rows, _ = join(points)
     _checks.is_point_cloud("keys", keys)
-    _checks.have_one_width("points", points, "keys", keys)
-    _checks.alike("points", points, "keys", keys)
-    return torch.exp(-sharpness * (1 - points @ keys.T))
+    _checks.have_one_width("points", rows, "keys", keys)
+    _checks.alike("points", rows, "keys", keys)
+    return torch.exp(-sharpness * (1 - rows @ keys.T))
 
 
 class ExponentialAffinity(nn.Module):
@@ -67,7 +69,7 @@ class ExponentialAffinity(nn.Module):
         super().__init__()
         self.sharpness = sharpness
 
-    def forward(self, points: Tensor, keys: Tensor) -> Tensor:
+    def forward(self, points: Clouds, keys: Tensor) -> Tensor:
         """Affinities (n, c) of points (n, d) to keys (c, d)."""
         return exponential_affinity(points, keys, sharpness=self.sharpness)
 
@@ -77,7 +79,7 @@ class ExponentialAffinity(nn.Module):
 
 
 def label_indicators(
-    labels: Tensor, cached_labels: Tensor, *, dtype: torch.dtype | None = None
+    labels: Clouds, cached_labels: Tensor, *, dtype: torch.dtype | None = None
 ) -> Tensor:
     r"""Which cached samples share each sample's label.
 
@@ -95,10 +97,11 @@ def label_indicators(
 
     Raises:
         TypeError: If either is not a tensor of integers, or ``dtype`` not floating point.
-        ValueError: If either is not one-dimensional, or they are on two devices.
+        ValueError: If shapes do not fit, or they are on two devices.
 
     Shape:
-        - labels: :math:`(n,)`; cached_labels: :math:`(c,)`, integers. Output: :math:`(n, c)`.
+        - labels: :math:`(n,)`, :math:`(b, n)` or a sequence of :math:`(n_i,)`, integers.
+        - cached_labels: :math:`(c,)`, integers. Output: :math:`(N, c)`, rows of all N labels.
 
     Note:
         Constant: no gradient. Time and memory :math:`O(n c)`.
@@ -113,16 +116,17 @@ def label_indicators(
         tensor([[0., 1., 0.],
                 [1., 0., 1.]])
     """
+    joined = join_labels(labels)
     for name, given, letters in (
-        ("labels", labels, "(n,)"),
+        ("labels", joined, "(n,)"),
         ("cached_labels", cached_labels, "(c,)"),
     ):
         _checks.is_integer(name, given)
         _checks.has_rank(name, given, letters)
-    _checks.on_one_device("labels", labels, "cached_labels", cached_labels.device)
+    _checks.on_one_device("labels", joined, "cached_labels", cached_labels.device)
     if dtype is not None and not dtype.is_floating_point:
         raise TypeError(f"`dtype` should be floating point. Got {dtype}.")
-    equal = labels[:, None] == cached_labels[None, :]
+    equal = joined[:, None] == cached_labels[None, :]
     return equal.to(torch.get_default_dtype() if dtype is None else dtype)
 
 
@@ -142,7 +146,7 @@ class LabelIndicators(nn.Module):
         super().__init__()
         self.dtype = dtype
 
-    def forward(self, labels: Tensor, cached_labels: Tensor) -> Tensor:
+    def forward(self, labels: Clouds, cached_labels: Tensor) -> Tensor:
         """Indicators (n, c) of labels (n,) among cached labels (c,)."""
         return label_indicators(labels, cached_labels, dtype=self.dtype)
 
