@@ -170,6 +170,21 @@ def test_distances_that_overflow_are_edges_unless_there_is_a_threshold(dtype, fa
 
 
 @pytest.mark.usefixtures("tiles")
+@pytest.mark.parametrize(("dtype", "far"), [(torch.float32, 3e38), (torch.float64, 1e154)])
+@pytest.mark.parametrize("width", [2, 32])
+def test_a_tree_whose_longest_edge_overflows(dtype, far, width):
+    points = torch.tensor([-far, far, -far * 0.9, far * 0.9, far * 0.8], dtype=dtype)[:, None]
+    found = forest(points, memory=900, width=width)
+    assert found == tuple(expected(points))
+    assert len(found[0]) == 4
+    for longest, edges in ((1e308, 3), (math.inf, 4)):
+        engines = (RipsFiltration(engine=e, max_edge_length=longest) for e in ("tiled", "prim"))
+        tiled, dense = (engine.pairs(points) for engine in engines)
+        same_pairs(tiled, dense)
+        assert len(tiled) == edges
+
+
+@pytest.mark.usefixtures("tiles")
 @pytest.mark.parametrize("width", [2, 32])
 def test_weights_that_underflow(width):
     points = torch.cat([torch.ones(60, 1), 1e-23 * gaussian(0, 60, 3)], dim=1).float()
