@@ -20,6 +20,7 @@ from topreg import (
     farthest_point_sampling,
     minimum_spanning_tree,
 )
+from topreg._clouds import numbers
 from topreg.metrics import _selection
 from topreg.metrics._on_device import direct_distances, distances_within
 from topreg.persistence import _dispatch
@@ -209,3 +210,27 @@ def test_nothing_waits_for_the_accelerator():
         TrackCoincidence()(points, target, pairs=pairs).backward()
     finally:
         torch.cuda.set_sync_debug_mode("default")
+
+
+@pytest.mark.parametrize(
+    ("device", "engine", "there"),
+    [
+        ("cpu", "auto", False),
+        ("cpu", "boruvka", True),
+        ("cuda", "auto", True),
+        ("cuda", "prim", False),
+        ("privateuseone", "auto", True),
+    ],
+)
+def test_where_dimension_0_is_found(device, engine, there):
+    assert _dispatch._by_boruvka(device, [5], engine) is there
+    assert _dispatch._by_boruvka(device, [], engine) is (there and engine == "boruvka")
+
+
+@pytest.mark.parametrize("values", [(), (3,), (0, 4, 8), (2, 2, 2), (5, 1, 7)])
+@pytest.mark.parametrize("device", ["cpu", "meta"])
+def test_integers_are_written_on_the_device(values, device):
+    found = numbers(values, torch.empty(0, device=device))
+    assert (found.shape, found.dtype, found.device.type) == ((len(values),), torch.int64, device)
+    if device == "cpu":
+        assert found.tolist() == list(values)
