@@ -136,8 +136,7 @@ MISMATCHES = {
     "float8": (
         all_gather, (TWO, TWO.to(torch.float8_e4m3fn)),
         ELSEWHERE.format("x", 1),
-        "`x` should be one of torch.float16, torch.bfloat16, torch.float32, torch.float64. "
-        "Got torch.float8_e4m3fn.",
+        "`x` should be float16, bfloat16, float32 or float64. Got torch.float8_e4m3fn.",
     ),
     "points": (
         distributed_tree, (TWO, TWO[:, :1]),

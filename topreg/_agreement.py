@@ -10,7 +10,6 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from topreg import _checks
 from topreg.metrics import METRICS
 from topreg.persistence import MEMORY
 
@@ -39,14 +38,6 @@ def first_error(*checks: Callable[[], object]) -> Exception | None:
     except (TypeError, ValueError, OverflowError) as error:
         return error
     return None
-
-
-def can_travel(name: str, x: Tensor) -> None:
-    """Refuse what is no matrix of a common floating-point type."""
-    _checks.is_point_cloud(name, x)
-    if x.dtype not in DTYPES:
-        listed = ", ".join(map(str, DTYPES))
-        raise TypeError(f"`{name}` should be one of {listed}. Got {x.dtype}.")
 
 
 class _Statement(NamedTuple):

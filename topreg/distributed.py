@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.autograd.function import FunctionCtx
 
 from topreg import _checks
-from topreg._agreement import Group, agreed, can_travel, first_error, is_grouped, talking_device
+from topreg._agreement import Group, agreed, first_error, is_grouped, talking_device
 from topreg._clouds import starts
 from topreg.metrics import METRICS, at_least_single, prepared
 from topreg.persistence import MEMORY, Progress
@@ -68,7 +68,7 @@ def all_gather(x: Tensor, group: Group = None) -> Tensor:
         tensor([[1., 0.],
                 [0., 1.]])
     """
-    sizes, _ = agreed("x", x, group, first_error(lambda: can_travel("x", x)))
+    sizes, _ = agreed("x", x, group, first_error(lambda: _checks.is_point_cloud("x", x)))
     if not is_grouped():
         return x
     gathered: Tensor = _Gathered.apply(at_least_single(x), sizes, group)
@@ -141,7 +141,7 @@ def minimum_spanning_tree(
         lambda: _checks.is_option("metric", metric, METRICS),
         lambda: _checks.is_at_least("max_edge_length", float(max_edge_length), 0),
         lambda: _checks.is_count("memory_budget", memory_budget),
-        lambda: can_travel("points", points),
+        lambda: _checks.is_point_cloud("points", points),
         *_checks_of_values(points, metric, check_values),
     )
     with torch.no_grad():
