@@ -229,6 +229,7 @@ OTHERS = {
     ),
 }
 SHAPES = {
+    "`points` should have shape (n, d). Got (3,).": lambda: RIPS.pairs([three, three[0]]),
     "`points` should be dense. Got torch.sparse_coo. Use `.to_dense()`.": (
         lambda: PRECOMPUTED.pairs(matrix_with().to_sparse())
     ),
