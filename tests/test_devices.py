@@ -234,3 +234,22 @@ def test_integers_are_written_on_the_device(values, device):
     assert (found.shape, found.dtype, found.device.type) == ((len(values),), torch.int64, device)
     if device == "cpu":
         assert found.tolist() == list(values)
+
+
+def test_only_records_limit_the_vertices(monkeypatch):
+    """Two vertices of a record have 16 bits each; trees have no such limit."""
+    monkeypatch.setattr(_dispatch, "MOST_VERTICES", 5)
+    points = gaussian(0, 5, 3)
+    for engine in ("auto", "prim", "boruvka"):
+        same_pairs(RipsFiltration(engine=engine).pairs(points), RIPS.pairs(points))
+    for engine, dimension in (("auto", 1), ("annotations", 0), ("gudhi", 0)):
+        with pytest.raises(ValueError, match="`points` should have fewer than 5 vertices"):
+            RipsFiltration(engine=engine).pairs(points, dimension)
+
+
+def test_the_engine_that_is_asked_for_is_used(monkeypatch):
+    points = gaussian(0, 6, 3)
+    expected = RIPS.pairs(points)
+    for name in ("prim", "boruvka", "annotate"):
+        monkeypatch.setattr(_dispatch, name, lambda *_: pytest.fail("asked"))
+    same_pairs(RipsFiltration(engine="gudhi").pairs(points), expected)
