@@ -171,7 +171,7 @@ def test_importing_loads_nothing_heavy():
 def test_importing_adds_nothing_but_torch_and_numpy():
     standard = set(sys.stdlib_module_names)
     added = loaded_after("import topreg") - loaded_after("import torch, numpy") - standard
-    assert {name for name in added if not name.startswith("_")} <= {"topreg", "einops"}
+    assert {name for name in added if not name.startswith("_")} <= {"topreg"}
 
 
 def test_importing_the_drawings_loads_no_matplotlib():

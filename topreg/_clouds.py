@@ -21,10 +21,8 @@ def join(points: Clouds, name: str = "points") -> tuple[Tensor, tuple[int, ...]]
     """Rows of all clouds, and how many each cloud has."""
     if isinstance(points, Tensor):
         if points.ndim == 3:
-            from einops import rearrange
-
             _checks.is_floating(name, points)
-            return rearrange(points, "b n d -> (b n) d"), (points.shape[1],) * points.shape[0]
+            return points.flatten(0, 1), (points.shape[1],) * points.shape[0]
         _checks.is_point_cloud(name, points)
         return points, (len(points),)
     clouds = _as_list(points, name)

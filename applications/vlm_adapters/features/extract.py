@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import torch
 from torch import Tensor
 
+from .._optional import require
 from ..backbones.base import Backbone
 from .views import CENTRE, View
 
@@ -93,14 +94,17 @@ def extract_views(
     for name, value in (("batch_size", batch_size), ("num_workers", num_workers)):
         if value < 1:
             raise ValueError(f"`{name}` should be 1 or more. Got {value}.")
+    rearrange = require("einops", extra="vlm").rearrange
     features = torch.empty(len(paths), view.views, backbone.dimension)
     size = max(1, batch_size // view.views)
     done = 0
     with ThreadPoolExecutor(num_workers) as pool:
         for images in _batches(pool, backbone, Path(root), paths, view, size):
             with torch.inference_mode():
-                encoded = backbone.encode_image(images.flatten(0, 1))
-            features[done : done + len(images)] = encoded.unflatten(0, images.shape[:2])
+                encoded = backbone.encode_image(rearrange(images, "n v c h w -> (n v) c h w"))
+            features[done : done + len(images)] = rearrange(
+                encoded, "(n v) d -> n v d", n=len(images)
+            )
             done += len(images)
             if progress is not None:
                 progress(done, len(paths))
