@@ -1,6 +1,7 @@
 """Prints the lower bounds of all dependencies as constraints for pip.
 
-``python .ci/lower_bounds.py > low.txt && pip install -c low.txt '.[vlm,test]' && pytest``
+``python .ci/lower_bounds.py > low.txt && pip install -c low.txt '.[vlm,test]' &&
+pytest -W ignore::DeprecationWarning``: old versions meet newer ones of what they need.
 """
 
 from __future__ import annotations

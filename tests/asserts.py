@@ -17,11 +17,6 @@ compiles_searches = pytest.mark.skipif(
 )
 
 
-quiet_compiler = pytest.mark.filterwarnings(  # torch 2.7's makes an object of autograd's Function
-    "ignore:.*should not be instantiated:DeprecationWarning"
-)
-
-
 def same_pairs(actual, expected):
     """Equal to the index, essential classes and numbering included."""
     assert actual.dimension == expected.dimension

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from asserts import compiles_searches, quiet_compiler
+from asserts import compiles_searches
 from strategies import gaussian
 from torch.testing import assert_close
 
@@ -25,8 +25,6 @@ from topreg.persistence._prim import prim
 from topreg.persistence._tiled import tiled
 
 LABELS = torch.arange(9) % 2
-
-pytestmark = quiet_compiler
 
 
 @pytest.fixture(autouse=True)

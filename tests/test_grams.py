@@ -5,7 +5,7 @@ import itertools
 import oracles
 import pytest
 import torch
-from asserts import gradients_are_right, harmless, quiet_compiler
+from asserts import gradients_are_right, harmless
 from hypothesis import given
 from hypothesis import strategies as st
 from strategies import SEEDS, fewer_examples, gaussian, labelled_views, repeated_clouds
@@ -358,7 +358,6 @@ def test_what_drowns_in_rounding_has_no_direction(ratio):
 # Compiled
 
 
-@quiet_compiler
 def test_losses_from_gram_matrices_compile_without_a_graph_break():
     torch._dynamo.reset()
     source, target = gaussian(0, 2, 9, 3, dtype=torch.float32)

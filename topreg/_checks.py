@@ -172,26 +172,26 @@ def on_one_device(name: str, tensor: Tensor, other: str, device: torch.device) -
         )
 
 
-def indexes(vertices: int, cloud_sizes: Sequence[int], pairs: str = "pairs") -> None:
+def indexes(vertices: int, cloud_sizes: Sequence[int], name: str = "pairs") -> None:
     """Refuse pairs that were found on another number of vertices."""
     expected = sum(cloud_sizes)
     if expected > vertices:
         raise ValueError(
-            f"`{pairs}` should index {vertices} vertices. Got vertex {expected - 1}. "
+            f"`{name}` should index {vertices} vertices. Got vertex {expected - 1}. "
             "Were the pairs found on another batch?"
         )
     if expected < vertices:
         raise ValueError(
-            f"`{pairs}` should index {vertices} vertices. Got pairs of {expected} vertices. "
+            f"`{name}` should index {vertices} vertices. Got pairs of {expected} vertices. "
             "Were the pairs found on another batch?"
         )
 
 
-def of_clouds(cloud_sizes: Sequence[int], sizes: Sequence[int], pairs: str = "pairs") -> None:
+def of_clouds(cloud_sizes: Sequence[int], sizes: Sequence[int], name: str = "pairs") -> None:
     """Refuse pairs of clouds of other sizes, of which a sum over clouds would make no sense."""
     if tuple(cloud_sizes) != tuple(sizes):
         raise ValueError(
-            f"`{pairs}` should be of clouds of the sizes {tuple(sizes)}. "
+            f"`{name}` should be of clouds of the sizes {tuple(sizes)}. "
             f"Got {tuple(cloud_sizes)}. Were they found on another batch?"
         )
 

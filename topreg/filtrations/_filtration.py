@@ -17,6 +17,11 @@ class Filtration(ABC):
     :term:`persistence pairs <persistence pair>`. They are final: nothing derives from them.
     """
 
+    @property
+    def of_points(self) -> bool:
+        """Whether what it filters are points, not distances or weights."""
+        return True
+
     @abstractmethod
     def pairs(
         self, points: Clouds, dimension: int = 0, *, check_values: bool = True

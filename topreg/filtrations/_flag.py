@@ -82,6 +82,11 @@ class FlagFiltration(Filtration):
         if vertex_births is not None:
             _check_births(vertex_births, num_vertices, edge_index)
 
+    @property
+    def of_points(self) -> bool:
+        """It filters weights of edges."""
+        return False
+
     def __repr__(self) -> str:
         """Counts rather than edges."""
         return (

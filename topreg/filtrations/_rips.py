@@ -121,6 +121,11 @@ class RipsFiltration(Filtration):
         self.memory_budget = memory_budget
         self.progress = progress
 
+    @property
+    def of_points(self) -> bool:
+        """Not of points if the metric is precomputed."""
+        return self.metric != "precomputed"
+
     def __repr__(self) -> str:
         """The call that makes an equal filtration."""
         return constructor_call(self)

@@ -11,7 +11,7 @@ from torch import Tensor
 from topreg import _checks
 from topreg._clouds import Clouds, join, partition
 from topreg._pairs import PersistencePairs
-from topreg.filtrations import Filtration, FlagFiltration, RipsFiltration
+from topreg.filtrations import Filtration, RipsFiltration
 from topreg.metrics import at_least_single
 
 REDUCTIONS = ("mean", "none")
@@ -113,11 +113,8 @@ def flips_from(
     filtration: Filtration | None, geometry: Clouds | None, source: Source
 ) -> Clouds | Source:
     """Points in which the modules decide flips; the geometry may be weights or distances."""
-    of_points = not (
-        isinstance(filtration, FlagFiltration)
-        or (isinstance(filtration, RipsFiltration) and filtration.metric == "precomputed")
-    )
-    return source if geometry is None or not of_points else geometry
+    of_points = getattr(filtration, "of_points", True)  # one's own need not have it
+    return geometry if geometry is not None and of_points else source
 
 
 def one_object(pairs: object) -> PersistencePairs:

@@ -190,9 +190,8 @@ class HomologyConsistency(nn.Module):
             target: Point cloud in the second space.
             labels: Label of each vertex.
             pairs: Pairs found before, dimension 0 first.
-            geometry: Points in which pairs and flips are found; ``source`` if left out. What
-                a :class:`~topreg.FlagFiltration` or a precomputed filtration filters is no points:
-                flips are then found in ``source``.
+            geometry: Points in which pairs and flips are found; ``source`` if left out. Where
+                the filtration is not ``of_points``, flips are found in ``source``.
 
         Returns:
             ``track_coincidence`` and ``deviating_perturbation``.

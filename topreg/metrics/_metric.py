@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from topreg import _checks
+from topreg.metrics._on_device import power_of_two
 
 Metric = str | Callable[[Tensor, Tensor], Tensor]
 METRICS = ("euclidean", "cosine", "manhattan")
@@ -29,13 +30,13 @@ def unit_rows(x: Tensor) -> Tensor:
 
     Each row is divided by a power of two first, which rounds nothing, so that its square neither
     overflows nor vanishes.
+
+    Shape:
+        - x, output: (n, d).
     """
     x = at_least_single(x)
-    if not x.numel():
-        return x
-    largest = x.detach().abs().amax(1, keepdim=True)
-    scale = largest / (2 * torch.frexp(largest).mantissa)  # ldexp was not in torch 2.7
-    return torch.nn.functional.normalize(x / torch.where(largest > 0, scale, 1.0), dim=1)
+    scale = power_of_two(x.detach()[:, None]).squeeze(1)
+    return torch.nn.functional.normalize(x / scale, dim=1)
 
 
 def by_callable(metric: Callable[[Tensor, Tensor], Tensor], x: Tensor, y: Tensor) -> Tensor:
