@@ -24,22 +24,12 @@ def views(source: Clouds, target: Clouds) -> tuple[Tensor, Tensor]:
     x, _ = join(source, "source")
     y, _ = join(target, "target")
     _checks.match(x, y)
-    in_one_partition("source", partition(source), "target", partition(target))
-    return at_least_single(x), at_least_single(y)
-
-
-def in_one_partition(
-    name: str,
-    sizes: tuple[int, ...] | None,
-    other_name: str,
-    others: tuple[int, ...] | None,
-) -> None:
-    """Refuse clouds that are divided otherwise; one matrix of rows is divided as the other."""
-    if sizes is not None and others is not None and sizes != others:
+    sizes, others = partition(source), partition(target)
+    if None not in (sizes, others) and sizes != others:
         raise ValueError(
-            f"`{name}` and `{other_name}` should be clouds of the same sizes. "
-            f"Got {sizes} and {others}."
+            f"`source` and `target` should be clouds of the same sizes. Got {sizes} and {others}."
         )
+    return at_least_single(x), at_least_single(y)
 
 
 def given_or_found(
@@ -87,14 +77,9 @@ def diagrams_of(
     """Pairs of each dimension, given or found, and their births and deaths with gradient."""
     filtration = RIPS if filtration is None else filtration
     found = given_or_found(pairs, filtration, dimensions, points)
-    are_of_clouds(found, found[0].cloud_sizes)
+    for part in found:
+        _checks.of_clouds(part.cloud_sizes, found[0].cloud_sizes)
     return [(part, filtration.diagram(part, points)) for part in found]
-
-
-def are_of_clouds(pairs: Sequence[PersistencePairs], sizes: Sequence[int]) -> None:
-    """Refuse pairs of other clouds."""
-    for part in pairs:
-        _checks.of_clouds(part.cloud_sizes, sizes)
 
 
 def over_clouds(values: Tensor, pairs: PersistencePairs, reduction: str) -> Tensor:

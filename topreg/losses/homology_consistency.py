@@ -190,8 +190,8 @@ class HomologyConsistency(nn.Module):
             target: Point cloud in the second space.
             labels: Label of each vertex.
             pairs: Pairs found before, dimension 0 first.
-            geometry: Points in which pairs and flips are found; ``source`` if left out. Where
-                the filtration is not ``of_points``, flips are found in ``source``.
+            geometry: What the filtration filters, in which pairs and flips are found; ``source``
+                if left out. If these are edge weights or distances, flips are found in ``source``.
 
         Returns:
             ``track_coincidence`` and ``deviating_perturbation``.

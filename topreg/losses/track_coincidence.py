@@ -246,8 +246,8 @@ class TrackCoincidence(nn.Module):
             source: Point cloud in the first space.
             target: Point cloud in the second space.
             pairs: Pairs of one or several dimensions, found before.
-            geometry: Points in which pairs and flips are found; ``source`` if left out. Where
-                the filtration is not ``of_points``, flips are found in ``source``.
+            geometry: What the filtration filters, in which pairs and flips are found; ``source``
+                if left out. If these are edge weights or distances, flips are found in ``source``.
 
         Returns:
             The loss, :math:`()` or one value for each cloud.
