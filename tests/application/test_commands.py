@@ -283,7 +283,7 @@ def test_a_bundle_is_not_extracted(call):
     assert "--bundle" not in call("extract", "--help").out
     refused = call("extract", "--bundle=demo")
     assert refused.code == 2
-    assert "No such option: --bundle" in refused.err
+    assert "No such option" in refused.err  # then --bundle, in words that differ between versions
 
 
 @pytest.fixture
