@@ -85,9 +85,10 @@ def trees(seconds: float) -> None:
             ],
             seconds,
         )
-        medians = [statistics.median(kept) for kept in (loss, tree, both)]
-        ratio = (medians[0] - medians[2]) / medians[1]
-        print(f"| {kind} | {spread(loss)} | {spread(tree)} | {spread(both)} | {ratio:.1f} |")
+        ratios = [(a - c) / b for a, b, c in zip(loss, tree, both, strict=True)]  # turn by turn
+        print(
+            f"| {kind} | {spread(loss)} | {spread(tree)} | {spread(both)} | {spread(ratios, 1)} |"
+        )
 
 
 def main() -> None:

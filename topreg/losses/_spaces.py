@@ -17,7 +17,7 @@ from topreg.metrics import (
     by_callable,
     check_metric,
     edge_lengths,
-    pairwise_distances,
+    selection_weights,
 )
 from topreg.persistence import checked_weights
 
@@ -55,18 +55,21 @@ class Space:
             _checks.are_finite(self.name, self.rows)
             if self.metric == "cosine":
                 _checks.have_direction(self.name, self.rows)
-            clouds = self.rows.detach().split(list(self.sizes))
             with torch.no_grad():
-                self._distances = [self._matrix(cloud) for cloud in clouds]
+                entries = self._entries(self.rows.detach())
+            matrices = entries.split([n * n for n in self.sizes])
+            self._distances = [m.view(n, n) for m, n in zip(matrices, self.sizes, strict=True)]
         return self._distances
 
-    def _matrix(self, cloud: Tensor) -> Tensor:
-        """Distances of one cloud, checked if they are a user's metric's."""
+    def _entries(self, rows: Tensor) -> Tensor:
+        """Distances (sum of n_i^2,) within all clouds, checked if they are a user's metric's."""
         if not callable(self.metric):
-            return pairwise_distances(cloud, metric=self.metric)
-        matrix, name = by_callable(self.metric, cloud, cloud), f"metric({self.name}, {self.name})"
-        entries = checked_weights(matrix.flatten(), [len(cloud)], name=name, check_values=True)
-        return entries.view_as(matrix)
+            return selection_weights(rows, self.sizes, self.metric)
+        name = f"metric({self.name}, {self.name})"
+        clouds = rows.split(list(self.sizes))
+        matrices = [by_callable(self.metric, cloud, cloud).flatten() for cloud in clouds]
+        entries = torch.cat([rows.new_empty(0), *matrices])
+        return checked_weights(entries, self.sizes, name=name, check_values=True)
 
     def scale(self) -> Tensor:
         """Largest distance (b,) of each cloud, with gradient; 1 where all are 0."""
