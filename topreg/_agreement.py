@@ -4,30 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
-import torch.distributed as dist
 from torch import Tensor
 
+from topreg._exchange import Group, every_tensor, is_grouped, talking_device
 from topreg.metrics import METRICS
 from topreg.persistence import MEMORY
 
-Group = Any  # torch's type of process groups is not there on every build
 DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
-
-
-def talking_device(group: Group) -> torch.device:
-    """Where tensors must be that the backend shall send."""
-    accelerator = torch.accelerator.current_accelerator()
-    if accelerator is None or "cpu" in dist.get_backend_config(group):
-        return torch.device("cpu")
-    return torch.device(accelerator.type)
-
-
-def is_grouped() -> bool:
-    """Whether there are other processes to talk to."""
-    return dist.is_available() and dist.is_initialized()
 
 
 def first_error(*checks: Callable[[], object]) -> Exception | None:
@@ -82,8 +68,7 @@ def agreed(
         return [len(x)], memory
     own = _Statement(0.0) if problem else _stated(x, metric, longest, memory)
     message = torch.tensor(own, dtype=torch.float64, device=talking_device(group))
-    answers = [torch.empty_like(message) for _ in range(dist.get_world_size(group))]
-    dist.all_gather(answers, message, group=group)
+    answers = every_tensor(message, group)
     if problem is not None:
         raise problem
     said = [_Statement(*answer.tolist()) for answer in answers]

@@ -15,8 +15,9 @@ from torch import Tensor
 from torch.autograd.function import FunctionCtx
 
 from topreg import _checks
-from topreg._agreement import Group, agreed, first_error, is_grouped, talking_device
+from topreg._agreement import agreed, first_error
 from topreg._clouds import starts
+from topreg._exchange import Group, every_row, is_grouped, talking_device
 from topreg.metrics import METRICS, at_least_single, prepared
 from topreg.persistence import MEMORY, Progress
 
@@ -135,7 +136,7 @@ def minimum_spanning_tree(
     """
     from topreg.persistence._certificates import forest_of_cloud  # these load numba
     from topreg.persistence._group import GroupRanks
-    from topreg.persistence._ranks import Alone
+    from topreg.persistence._ranks import Alone, Ranks
 
     problem = first_error(
         lambda: _checks.is_option("metric", metric, METRICS),
@@ -148,8 +149,11 @@ def minimum_spanning_tree(
         sizes, memory = agreed(
             "points", points, group, problem, metric, max_edge_length, memory_budget
         )
-        rows = _gathered(at_least_single(points.detach()), sizes, group)
-        ranks = GroupRanks(group, talking_device(group)) if is_grouped() else Alone()
+        rows = at_least_single(points.detach())
+        ranks: Ranks = Alone()
+        if is_grouped():
+            rows = every_row(rows, sizes, group)
+            ranks = GroupRanks(group, talking_device(group))
         edges, _, _ = forest_of_cloud(
             prepared(rows, metric).contiguous(), metric, max_edge_length,
             memory=memory, progress=progress, ranks=ranks,
@@ -163,7 +167,7 @@ class _Gathered(torch.autograd.Function):
     @staticmethod
     def forward(ctx: FunctionCtx, x: Tensor, sizes: list[int], group: Group) -> Tensor:
         ctx.task = sizes, group  # type: ignore[attr-defined]
-        return _gathered(x, sizes, group)
+        return every_row(x, sizes, group)
 
     @staticmethod
     def backward(ctx: FunctionCtx, *grads: Tensor) -> tuple[Tensor, None, None]:
@@ -184,17 +188,6 @@ class _Summed(torch.autograd.Function):
     @staticmethod
     def backward(ctx: FunctionCtx, *grads: Tensor) -> tuple[Tensor, None, None]:
         return _Gathered.apply(grads[0], *ctx.task), None, None  # type: ignore[attr-defined]
-
-
-def _gathered(x: Tensor, sizes: list[int], group: Group) -> Tensor:
-    """Rows of all ranks; they travel filled up to one length."""
-    if not is_grouped():
-        return x
-    padded = x.new_zeros(max(sizes), x.shape[1])
-    padded[: len(x)] = x
-    parts = [torch.empty_like(padded) for _ in sizes]
-    dist.all_gather(parts, padded, group=group)
-    return torch.cat([part[:n] for part, n in zip(parts, sizes, strict=True)])
 
 
 def _checks_of_values(

@@ -8,8 +8,8 @@ import numpy as np
 import torch
 import torch.distributed as dist
 from numpy.typing import NDArray
-from torch import Tensor
 
+from topreg._exchange import Group, every_row, every_tensor
 from topreg.persistence._lists import CompiledLists, Raw
 from topreg.persistence._ranks import share
 
@@ -17,7 +17,7 @@ from topreg.persistence._ranks import share
 class GroupRanks:
     """Processes that exchange their lists."""
 
-    def __init__(self, group: Any, device: torch.device) -> None:
+    def __init__(self, group: Group, device: torch.device) -> None:
         self.rank, self.size = dist.get_rank(group), dist.get_world_size(group)
         self._group, self._device = group, device
 
@@ -37,23 +37,9 @@ class GroupRanks:
     def joined(self, *arrays: NDArray[Any]) -> tuple[NDArray[Any], ...]:
         """The rows of all ranks, one rank after the other."""
         own = torch.tensor([len(arrays[0])], device=self._device)
-        sizes = [int(size) for size in self._all(own)]
-        return tuple(self._joined(array, sizes) for array in arrays)
-
-    def _joined(self, array: NDArray[Any], sizes: list[int]) -> NDArray[Any]:
-        """Rows of all ranks; they travel filled up to one length."""
-        padded = np.zeros((max(sizes), *array.shape[1:]), array.dtype)
-        padded[: len(array)] = array
-        parts = self._all(torch.from_numpy(padded).to(self._device))
-        return np.concatenate(
-            [part[:n].cpu().numpy() for part, n in zip(parts, sizes, strict=True)]
-        )
-
-    def _all(self, tensor: Tensor) -> list[Tensor]:
-        """The tensors of all ranks, which are of one shape."""
-        parts = [torch.empty_like(tensor) for _ in range(self.size)]
-        dist.all_gather(parts, tensor, group=self._group)
-        return parts
+        sizes = [int(size) for size in every_tensor(own, self._group)]
+        tensors = [torch.tensor(array, device=self._device) for array in arrays]
+        return tuple(every_row(t, sizes, self._group).cpu().numpy() for t in tensors)
 
     def _gathered(self, array: NDArray[Any], owner: int) -> list[NDArray[Any]]:
         """The arrays of all ranks, on the rank that owns them; elsewhere none."""
