@@ -136,7 +136,7 @@ MIXED = {  # precisions that may differ
 
 ALSO_NAMED = {  # what an argument is compared with
     FLAG.pairs: {"edge_index"}, FLAG.diagram: {"edge_index"}, FlagFiltration: {"edge_index"},
-    PAIRS.between: {"death_edges"}, PAIRS.renumber: {"death_edges"},
+    PAIRS.between: {"pairs"}, PAIRS.renumber: {"death_edges"},
     homology_consistency: {"pairs"},
 }  # fmt: skip
 

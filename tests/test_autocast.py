@@ -15,6 +15,8 @@ from topreg import (
     HomologyConsistency,
     RipsFiltration,
     TrackCoincidence,
+    exponential_affinity,
+    label_indicators,
     minimum_spanning_tree,
     pairwise_distances,
     sliced_wasserstein_distance,
@@ -175,6 +177,27 @@ def test_a_callable_metric_of_another_shape_is_refused(result):
     for other in (None, points):
         with pytest.raises(ValueError, match=r"`metric\(x, y\)` should have shape"):
             pairwise_distances(points, other, metric=lambda x, y: result)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_views_of_half_and_single_precision(dtype):
+    """One view is given, the other came out of a product under autocast."""
+    given, rows = gaussian(0, 2, 30, 8).float().unbind(0)
+    keys, labels = gaussian(1, 12, 8).float(), torch.arange(30) % 3
+    with torch.autocast("cpu", dtype):
+        made = rows @ torch.eye(8)
+        assert made.dtype == dtype
+        pairs = RipsFiltration().pairs(given)
+        for left, right in ((given, made), (made, given)):
+            value = TrackCoincidence()(left, right, pairs=pairs)
+            assert_close(value, TrackCoincidence()(left.float(), right.float(), pairs=pairs))
+            HomologyConsistency(perturbation_weight=0.5)(left, right, labels)
+        proxies = exponential_affinity(given, keys, sharpness=5.0)
+        TrackCoincidence()(proxies, label_indicators(labels, torch.arange(12) % 3), geometry=given)
+    mixed = exponential_affinity(made, keys, sharpness=5.0)
+    assert_close(mixed, exponential_affinity(made.float(), keys, sharpness=5.0))
+    cross = pairwise_distances(made, keys)
+    assert_close(cross, pairwise_distances(made.float(), keys), rtol=0, atol=0)
 
 
 def test_distances_of_diagrams_are_as_without_autocast():

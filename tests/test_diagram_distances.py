@@ -328,7 +328,8 @@ def test_messages(monkeypatch):
     with refused(ValueError, "`diagram` should hold at least one diagram. Got an empty sequence."):
         persistence_landscape([], sample_range=(0, 1))
     with refused(
-        ValueError, "`sample_range` should be (low, high) with finite low <= high. Got (1, 0)."
+        ValueError,
+        "`sample_range` should be a tuple (low, high) with finite low <= high. Got (1, 0).",
     ):
         persistence_landscape(one, sample_range=(1, 0))
     with refused(ValueError, "`bandwidth` should be positive. Got 0."):
@@ -379,6 +380,23 @@ def test_no_gradient_where_the_distance_is_infinite():
     assert float(distance.detach()) == torch.inf
     for leaf in leaves:
         assert_close(leaf.grad, torch.zeros_like(leaf))
+
+
+@pytest.mark.parametrize("order", [1.0, 2.0])
+@pytest.mark.filterwarnings("ignore::FutureWarning")  # of torch's own rules for forward mode
+def test_derivatives_by_torch_func(order):
+    first, second, direction = (
+        gaussian(seed, n, 2).abs().cumsum(1) for seed, n in ((0, 5), (1, 4), (2, 5))
+    )
+    leaf = first.clone().requires_grad_()
+    wasserstein_distance(leaf, second, order=order).backward()
+
+    def distance(diagram):
+        return wasserstein_distance(diagram, second, order=order)
+
+    assert_close(torch.func.grad(distance)(first), leaf.grad)
+    along = torch.func.jvp(distance, (first,), (direction,))[1]
+    assert_close(along, (leaf.grad * direction).sum())
 
 
 @pytest.mark.parametrize("power", [0.5, 1.0, 2.0])

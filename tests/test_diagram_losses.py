@@ -256,6 +256,15 @@ def test_filters_select_pairs_of_a_batch():
     assert float(total_persistence(clouds, pairs=kept)) < float(total_persistence(clouds))
 
 
+def test_midpoints_below_zero():
+    """Integer powers are the formula; others have no value there."""
+    path = FlagFiltration(torch.tensor([[0, 1], [1, 2]]), 3, torch.full((3,), -3.0))
+    weights = torch.tensor([-2.0, -1.5])
+    for power, expected in ((1, -5.875), (2, 13.84375), (0.5, math.nan)):
+        value = total_persistence(weights, filtration=path, midpoint_power=power)
+        assert_close(value, torch.tensor(expected), equal_nan=True)
+
+
 def test_messages():
     points = torch.eye(3)
     diagram = torch.zeros(2, 2)
@@ -270,7 +279,7 @@ def test_messages():
     with refused(
         TypeError,
         "`pairs` should be one PersistencePairs. Got tuple. "
-        "The modules and `homology_consistency` take several.",
+        "Pass one dimension at a time; modules take several.",
     ):
         connectivity_loss(points, scale=1.0, pairs=RIPS.all_pairs(points, 1))
     with refused(ValueError, '`reduction` should be "mean" or "none". Got \'sum\'.'):

@@ -153,8 +153,8 @@ OTHERS = {
     "`main` should be computed from `outputs`. Got a loss that is not.": (
         lambda: linear(main=leaf.sum())
     ),
-    "`pairs` should be of clouds of the sizes (3,). Got (1, 2). "
-    "Were they found on another batch?": lambda: signature_loss(
+    "`pairs` and `source` should be of clouds of the same sizes. Got (1, 2) and (3,). "
+    "Were the pairs found on another batch?": lambda: signature_loss(
         three, three, pairs=RIPS.pairs([three[:1], three[:2]])
     ),
     "`images` should be on cpu, like what is stored. Got meta. Use `clear()` to begin anew.": (
@@ -163,7 +163,8 @@ OTHERS = {
     "`images` should be torch.float32, like what is stored. Got torch.float64. "
     "Use `clear()` to begin anew.": lambda: filled_memory().join(labels, images=three.double()),
     "`order` should be finite. Got inf.": lambda: wasserstein_distance(row, row, order=INF),
-    "`first` should have no death before its birth. Got 1 such row, first at row 0.": (
+    "`first` should have no death before its birth. Got 1 such row, first at row 0. "
+    "Did the points move since the pairs were found? Find them again, or drop such rows.": (
         lambda: wasserstein_distance(torch.tensor([[3.0, 1.0]]), row)
     ),
     "`resolution` should be (columns, rows). Got 5.": lambda: persistence_image(
@@ -187,7 +188,7 @@ OTHERS = {
     "`diagram` should hold at least one diagram. Got an empty sequence.": (
         lambda: persistence_landscape([], sample_range=(0, 1))
     ),
-    "`sample_range` should be (low, high) with finite low <= high. Got (1, 0).": (
+    "`sample_range` should be a tuple (low, high) with finite low <= high. Got (1, 0).": (
         lambda: persistence_landscape(row, sample_range=(1, 0))
     ),
     "`ground` should be 1, 2 or math.inf. Got 3.": lambda: wasserstein_distance(row, row, ground=3),
@@ -233,12 +234,15 @@ SHAPES = {
     "`points` should be dense. Got torch.sparse_coo. Use `.to_dense()`.": (
         lambda: PRECOMPUTED.pairs(matrix_with().to_sparse())
     ),
+    "`points` should be dense. Got a nested tensor. Use `.unbind()`: a sequence of clouds.": (
+        lambda: RIPS.pairs(torch.nested.nested_tensor([three, three[:2]], layout=torch.jagged))
+    ),
     "`target_pairs` should index 3 vertices. Got vertex 3. "
     "Were the pairs found on another batch?": lambda: signature_loss(
         three, three, target_pairs=RIPS.pairs(torch.eye(4))
     ),
-    "`target_pairs` should be of clouds of the sizes (3,). Got (1, 2). "
-    "Were they found on another batch?": lambda: signature_loss(
+    "`target_pairs` and `source` should be of clouds of the same sizes. Got (1, 2) and (3,). "
+    "Were the pairs found on another batch?": lambda: signature_loss(
         three, three, target_pairs=RIPS.pairs([three[:1], three[:2]])
     ),
     "`labels` should have shape (n,). Got (3, 1).": lambda: DeviatingPerturbation()(
@@ -337,9 +341,13 @@ SHAPES = {
     "`source` and `target` should be clouds of the same sizes. Got (1, 2) and (2, 1).": (
         lambda: TrackCoincidence()([three[:1], three[1:]], [three[:2], three[2:]])
     ),
-    "`pairs` should be of clouds of the sizes (1, 2). Got (3,). "
-    "Were they found on another batch?": (
-        lambda: total_persistence([three[:1], three[1:]], pairs=pairs)
+    "`pairs` and `points` should be of clouds of the same sizes. Got (2, 1) and (1, 2). "
+    "Were the pairs found on another batch?": (
+        lambda: total_persistence([three[:1], three[1:]], pairs=RIPS.pairs([three[:2], three[2:]]))
+    ),
+    "`pairs` and `labels` should be of clouds of the same sizes. Got (2, 1) and (1, 2). "
+    "Were the pairs found on another batch?": (
+        lambda: RIPS.pairs([three[:2], three[2:]]).between([labels[:1], labels[1:]])
     ),
     "`metric(x, y)` should have shape (len(x), len(y)) = (3, 3). Got (2,).": lambda: RipsFiltration(
         metric=several(2)
@@ -388,9 +396,8 @@ TYPES = {
     "`dtype` should be floating point. Got torch.int64.": (
         lambda: label_indicators(labels, labels, dtype=torch.int64)
     ),
-    "`pairs` should be PersistencePairs. Got list. Pass one dimension at a time.": (
-        lambda: to_persistence_information([pairs], three)
-    ),
+    "`pairs` should be one PersistencePairs. Got list. Pass one dimension at a time; modules "
+    "take several.": (lambda: to_persistence_information([pairs], three)),
     "`source` should be torch.float32 or torch.float64. Got torch.bfloat16, in which differences "
     "of inner products keep no digit.": (lambda: GramMatrices(*[three.bfloat16()] * 3)),
     "`source` and `target` should have one dtype. Got torch.float64 and torch.float32. Use "
@@ -452,12 +459,33 @@ TYPES = {
     ),
     "`source` and `target` should have one dtype. Got torch.float32 and torch.float64. Use "
     "`target.to(source.dtype)`.": lambda: track_coincidence(three, three.double(), pairs),
-    "`pairs` should be one PersistencePairs. Got list. The modules and `homology_consistency` take "
-    "several.": lambda: track_coincidence(three, three, [pairs]),
-    "`pairs` should be one PersistencePairs. Got tuple. The modules and `homology_consistency` "
-    "take several.": lambda: deviating_perturbation(three, three, labels, (pairs,)),
-    "`pairs` should be one PersistencePairs. Got NoneType. The modules and `homology_consistency` "
-    "take several.": lambda: track_coincidence(three, three, None, orientation="aligned"),
+    **{
+        f"`pairs` should be one PersistencePairs. Got {kind}. Pass one dimension at a time; "
+        "modules take several.": call
+        for kind, call in {
+            "tuple": lambda: deviating_perturbation(three, three, labels, (pairs,)),
+            "NoneType": lambda: track_coincidence(three, three, None, orientation="aligned"),
+            "Tensor": lambda: RIPS.diagram(three, pairs),
+        }.items()
+    },
+    "`filtration` should be a filtration such as `RipsFiltration()`. Got tuple. Give other options "
+    "by name.": lambda: TrackCoincidence((0, 1)),
+    "`filtration` should be a filtration such as `RipsFiltration()`. Got the class RipsFiltration. "
+    "Give other options by name.": lambda: total_persistence(three, filtration=RipsFiltration),
+    "`max_edge_length` should be a number. Got None.": lambda: RipsFiltration(max_edge_length=None),
+    "`power` should be a number. Got '2'.": lambda: total_persistence(three, power="2"),
+    "`cloud_sizes` should be a sequence. Got 5. Use `(5,)` for one cloud.": (
+        lambda: pairs.renumber(torch.arange(3), 5)
+    ),
+    "`losses` should be a sequence of losses. Got a Tensor. Use `[loss]`.": (
+        lambda: aggregated_backward(three.sum(), [leaf], torch.sum)
+    ),
+    "`diagram` should be a torch.Tensor. Got PersistencePairs. Convert it with "
+    "`torch.as_tensor`.": (
+        lambda: persistence_image(
+            pairs, bandwidth=1.0, birth_range=(0, 1), persistence_range=(0, 1)
+        )
+    ),
 }
 
 VALUES = {
@@ -503,7 +531,7 @@ VALUES = {
     "`metric(points, points)` should be non-negative. Got -1 at (0, 0).": lambda: RipsFiltration(
         metric=lambda x, y: -x @ y.T
     ).pairs(three),
-    "`metric(points, points)` should be zero on the diagonal. Got 1 at (0, 0).": (
+    "`metric(points, points)` should be least on the diagonal. Got 1 at (0, 0).": (
         lambda: RipsFiltration(metric=lambda x, y: x @ y.T).pairs(three)
     ),
     "`pairs` should index 3 vertices. Got vertex 7. Were the pairs found on another batch?": (
@@ -610,12 +638,12 @@ OPTIONS = {
     "`max_dimension` should be 0 or 1 for a FlagFiltration. Got 2.": (
         lambda: FLAG.all_pairs(torch.ones(2), 2)
     ),
-    "`birth_range` should be (low, high) with finite low <= high. Got 5.": (
+    "`birth_range` should be a tuple (low, high) with finite low <= high. Got 5.": (
         lambda: persistence_image(
             torch.zeros(1, 2), bandwidth=1.0, birth_range=5, persistence_range=(0, 1)
         )
     ),
-    "`sample_range` should be (low, high) with finite low <= high. Got (0, inf).": (
+    "`sample_range` should be a tuple (low, high) with finite low <= high. Got (0, inf).": (
         lambda: persistence_landscape(torch.zeros(1, 2), sample_range=(0, INF))
     ),
     '`metric` should be "euclidean", "cosine", "manhattan" or "precomputed". Got \'l2\'.': (
@@ -636,10 +664,10 @@ OPTIONS = {
     '`dimension` should be 0 with `engine="prim"`. Got 1. Use `engine="auto"`.': (
         lambda: RipsFiltration(engine="prim").pairs(three, 1)
     ),
-    '`dimension` should be 0 or 1 with `engine="annotations"`. Got 2. Use `engine="auto"`.': (
+    '`max_dimension` should be 0 or 1 with `engine="annotations"`. Got 2. Use `engine="auto"`.': (
         lambda: RipsFiltration(engine="annotations").all_pairs(three, 2)
     ),
-    "`dimension` should be 0 or 1 without the `tda` extra. Got 2. "
+    "`max_dimension` should be 0 or 1 without the `tda` extra. Got 2. "
     'Run `pip install "topreg[tda]"`.': lambda: without_extra(
         lambda: TrackCoincidence(dimensions=(0, 2))(three, three)
     ),
@@ -653,18 +681,14 @@ OPTIONS = {
     "`dimension` should be 0 or 1 for a FlagFiltration. Got 2.": (
         lambda: FLAG.pairs(torch.ones(2), 2)
     ),
-    "`dimensions` should be distinct non-negative integers. Got (0, 0).": lambda: TrackCoincidence(
-        dimensions=(0, 0)
-    ),
-    "`dimensions` should be distinct non-negative integers. Got ().": lambda: TrackCoincidence(
-        dimensions=()
-    ),
-    "`dimensions` should be distinct non-negative integers. Got [0, -1].": (
-        lambda: HomologyConsistency(dimensions=[0, -1], perturbation_weight=1.0)
-    ),
-    "`dimensions` should be distinct non-negative integers. Got (0.5,).": lambda: TrackCoincidence(
-        dimensions=(0.5,)
-    ),
+    "`dimensions` should be a sequence of distinct non-negative integers, such as (0, 1). "
+    "Got (0, 0).": lambda: TrackCoincidence(dimensions=(0, 0)),
+    "`dimensions` should be a sequence of distinct non-negative integers, such as (0, 1). "
+    "Got ().": lambda: TrackCoincidence(dimensions=()),
+    "`dimensions` should be a sequence of distinct non-negative integers, such as (0, 1). "
+    "Got [0, -1].": (lambda: HomologyConsistency(dimensions=[0, -1], perturbation_weight=1.0)),
+    "`dimensions` should be a sequence of distinct non-negative integers, such as (0, 1). "
+    "Got (0.5,).": lambda: TrackCoincidence(dimensions=(0.5,)),
     "`dimensions` should begin with 0. Got (1, 0).": lambda: HomologyConsistency(
         dimensions=(1, 0), perturbation_weight=1.0
     ),

@@ -6,14 +6,20 @@ import pickle
 
 import pytest
 import torch
-from asserts import refused, same_pairs
+from asserts import compiles_searches, refused, same_pairs
 from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 from strategies import gaussian, integer_clouds, ragged
 from torch.testing import assert_close
 
-from topreg import PersistencePairs, RipsFiltration, pairwise_distances
+from topreg import (
+    PersistencePairs,
+    RipsFiltration,
+    homology_consistency,
+    pairwise_distances,
+    persistence_tracks,
+)
 
 SIZES = (4, 0, 1, 5, 2)
 
@@ -214,13 +220,53 @@ def test_pairs_found_in_inference_mode_serve_in_training():
     assert bool(points.grad.any())
 
 
+@pytest.mark.parametrize("dimension", [0, 1])
+def test_a_vertex_may_be_a_birth_edge(dimension):
+    """Vertices of a graph may be born late: the fields go through a store and back."""
+    births = torch.tensor([[2, 2]])
+    pairs = PersistencePairs(dimension, births, torch.tensor([[0, 1]]), births[:0], (3,))
+    same_pairs(PersistencePairs.from_tensors(pairs.to_tensors()), pairs)
+
+
+def test_pairs_of_a_graph_go_with_a_batch_of_any_division():
+    batch, other = gaussian(0, 2, 2, 3, 2).unbind(0)
+    flat = RipsFiltration().pairs(batch.flatten(0, 1))
+    assert_close(flat.diagram(batch), flat.diagram(batch.flatten(0, 1)))
+    tracks = persistence_tracks(batch, flat)
+    assert_close(tracks, persistence_tracks(batch.flatten(0, 1), flat))
+    labels = torch.arange(6).view(2, 3) % 2
+    for points in (batch, list(batch)):
+        loss = homology_consistency(
+            points, other, labels, (flat,), perturbation_weight=1.0, related="all"
+        )
+        rows = [p.flatten(0, 1) for p in (batch, other)]
+        expected = homology_consistency(
+            *rows, labels.flatten(), (flat,), perturbation_weight=1.0, related="all"
+        )
+        assert_close(loss, expected)
+    same_pairs(flat.between(labels), flat.between(labels.flatten()))
+
+
+@compiles_searches
+def test_pairs_of_a_compiled_search_in_inference_mode_become_plain():
+    torch._dynamo.reset()
+    search = torch.compile(RipsFiltration().pairs, backend="aot_eager")
+    points = gaussian(0, 6, 2)
+    with torch.inference_mode():
+        found = search(points)
+    torch._dynamo.reset()
+    plain = found.to("cpu")
+    assert not plain.death_edges.is_inference()
+    same_pairs(plain, RipsFiltration().pairs(points))
+
+
 def test_one_matrix_of_rows_may_be_those_of_several_clouds():
     clouds = [gaussian(n, n, 2) for n in (3, 5)]
     pairs = RipsFiltration().pairs(clouds)
     assert_close(pairs.diagram(torch.cat(clouds)), pairs.diagram(clouds))
     with refused(
         ValueError,
-        "`pairs` should be of clouds of the sizes (4, 4). Got (3, 5). "
-        "Were they found on another batch?",
+        "`pairs` and `points` should be of clouds of the same sizes. Got (3, 5) and (4, 4). "
+        "Were the pairs found on another batch?",
     ):
         pairs.diagram(torch.cat(clouds).view(2, 4, 2))

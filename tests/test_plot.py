@@ -640,7 +640,8 @@ CASES = [
     (ValueError, '`essential["a"]` should be finite. '
      "Got 1 row with NaN or infinity, first at row 1.",
      lambda: diagram({"a": loops}, essential={"a": torch.tensor([0.0, INF])})),
-    (TypeError, "`pairs` should be PersistencePairs. Got tuple. Pass one dimension at a time.",
+    (TypeError, "`pairs` should be one PersistencePairs. Got tuple. "
+     "Pass one dimension at a time; modules take several.",
      lambda: merge_tree((pairs,), deaths)),
     (ValueError, "`pairs` should be of one cloud. Got 2. Use `pairs.split()`.",
      lambda: merge_tree(two, torch.zeros(4))),

@@ -327,7 +327,8 @@ def test_dimensions_are_checked_by_the_functions_too():
     for dimensions in ((), (0, 0), (True,), 0):
         with refused(
             ValueError,
-            f"`dimensions` should be distinct non-negative integers. Got {dimensions!r}.",
+            "`dimensions` should be a sequence of distinct non-negative integers, such as (0, 1). "
+            f"Got {dimensions!r}.",
         ):
             signature_loss(x, x, dimensions=dimensions)
 
@@ -335,12 +336,12 @@ def test_dimensions_are_checked_by_the_functions_too():
 @pytest.mark.parametrize("power", [0.5, 1.5])
 def test_rtd_of_lengths_equal_up_to_rounding_is_finite(power):
     """Births and deaths are measured again, so that a death may lie just below its birth."""
-    for seed in range(30):
-        angles = torch.arange(5) * 2 * math.pi / 5
-        polygon = torch.stack([angles.cos(), angles.sin()], 1) @ rotation(seed, 2).float()
-        source = polygon.clone().requires_grad_()
-        order = torch.randperm(5, generator=torch.Generator().manual_seed(seed))
-        value = rtd(source, polygon[order], power=power)
+    for seed in range(10):
+        square = torch.cartesian_prod(torch.arange(3.0), torch.arange(3.0)).double()
+        grid = square @ rotation(seed, 64)[:2]
+        source = grid.float().requires_grad_()
+        order = torch.randperm(9, generator=torch.Generator().manual_seed(seed))
+        value = rtd(source, grid[order].float(), power=power)
         value.backward()
         assert bool(value.isfinite())
         assert bool(source.grad.isfinite().all())
@@ -376,6 +377,61 @@ def test_a_metric_of_the_users_is_checked(function, which):
         function(x, y, metric=wrong(bad))
     with refused(TypeError, "`metric(x, y)` should be floating point. Got torch.int64."):
         function(x, y, metric=counted)
+
+
+@pytest.mark.parametrize("function", [signature_loss, rtd_lite, rtd])
+@pytest.mark.parametrize("normalize", [False, True])
+@pytest.mark.filterwarnings("ignore::FutureWarning")  # of torch's own rules for forward mode
+def test_derivatives_forward(function, normalize):
+    x, y, direction = gaussian(0, 3, 6, 3).unbind(0)
+    for loss in (
+        lambda points: function(points, y, normalize=normalize),
+        lambda points: function(y, points, normalize=normalize),
+    ):
+        expected = (torch.func.grad(loss)(x) * direction).sum()
+        assert bool(expected != 0)
+        assert_close(torch.func.jvp(loss, (x,), (direction,))[1], expected)
+
+
+@pytest.mark.parametrize("function", [signature_loss, rtd_lite, rtd])
+def test_a_metric_of_lower_precision_or_with_a_small_diagonal(function):
+    """Its rounding is that of its dtype, and its diagonal counts as zero."""
+    x, y = gaussian(0, 6, 3), gaussian(1, 6, 4)
+
+    def single(a, b):
+        a, b = a.float(), b.float()
+        return (a.square().sum(1)[:, None] + b.square().sum(1) - 2 * a @ b.T).clamp(min=0).sqrt()
+
+    def rounded(a, b):
+        return ((a[:, None] - b[None]).square().sum(2) + 1e-12).sqrt()
+
+    for metric in (single, rounded):
+        value = function(x, y, metric=metric)
+        assert_close(value.double(), function(x, y), rtol=1e-3, atol=1e-5)
+    function(1e-3 * x, 1e-3 * y, metric=rounded)
+    function(0 * x, 0 * y, metric=rounded)
+
+
+def test_one_space_is_searched_in_the_dimensions_that_the_other_gives():
+    x, y = gaussian(0, 2, 9, 2).unbind(0)
+    loops, target_loops = RIPS.pairs(x, 1), RIPS.pairs(y, 1)
+    both = signature_loss(x, y, pairs=loops, target_pairs=target_loops)
+    assert_close(signature_loss(x, y, pairs=loops), both)
+    assert_close(signature_loss(x, y, target_pairs=[target_loops]), both)
+    assert_close(signature_loss(x, y, dimensions=(1,)), both)
+
+
+@pytest.mark.parametrize("function", [signature_loss, rtd_lite, rtd])
+def test_half_and_single_precision_go_together(function):
+    """As they come out of autocast, where one view went through a product."""
+    x, y = gaussian(0, 2, 6, 3).float().unbind(0)
+    expected = function(x.bfloat16().float(), y)
+    leaf = x.bfloat16().requires_grad_()
+    value = function(leaf, y)
+    assert_close(value, expected)
+    assert_close(function(y, leaf), function(y, leaf.float()))
+    value.backward()
+    assert leaf.grad.dtype == torch.bfloat16
 
 
 @pytest.mark.parametrize("function", [signature_loss, rtd_lite, rtd])

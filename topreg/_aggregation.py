@@ -32,9 +32,10 @@ def aggregated_backward(
             torchjd's aggregators are such, for instance ``torchjd.aggregation.MGDA()``.
 
     Raises:
-        TypeError: If a loss is not a tensor.
-        ValueError: If a loss is not a scalar, there is none, there is no parameter, or the
-            aggregator's result has another shape.
+        TypeError: If a loss is not a tensor, ``losses`` or ``parameters`` are a bare one, or a
+            parameter is none.
+        ValueError: If a loss is not a scalar, there is none, there is no parameter, or one that is
+            no leaf with gradient, or the aggregator's result has another shape.
 
     Shape:
         - losses: :math:`()` each. J: (number of losses, number of parameters' entries).
@@ -55,6 +56,8 @@ def aggregated_backward(
         >>> x.grad
         tensor([1.0000, 1.5000])
     """
+    if isinstance(losses, Tensor):
+        raise TypeError("`losses` should be a sequence of losses. Got a Tensor. Use `[loss]`.")
     losses = list(losses)
     if not losses:
         raise ValueError("`losses` should hold at least one loss. Got none.")

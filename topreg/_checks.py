@@ -29,6 +29,10 @@ def is_tensor(name: str, value: object) -> None:
 
 def is_floating(name: str, tensor: Tensor) -> None:
     """Refuse integers, booleans, complex numbers, quarter precision and what is not dense."""
+    if tensor.is_nested:
+        raise ValueError(
+            f"`{name}` should be dense. Got a nested tensor. Use `.unbind()`: a sequence of clouds."
+        )
     if not tensor.is_floating_point():
         raise TypeError(f"`{name}` should be floating point. Got {tensor.dtype}.")
     if tensor.dtype.itemsize < 2:
@@ -97,14 +101,22 @@ def is_option(name: str, value: object, options: Iterable[str]) -> None:
         raise ValueError(f"`{name}` should be {listed}. Got {value!r}.")
 
 
+def is_number(name: str, value: object) -> None:
+    """Refuse what cannot be compared with numbers."""
+    if not hasattr(value, "__float__"):
+        raise TypeError(f"`{name}` should be a number. Got {value!r}.")
+
+
 def is_at_least(name: str, value: float, bound: float) -> None:
     """Refuse a number below its bound, and NaN."""
+    is_number(name, value)
     if not value >= bound:
         raise ValueError(f"`{name}` should be at least {bound}. Got {value}.")
 
 
 def is_finite(name: str, value: float) -> None:
     """Refuse NaN and infinity."""
+    is_number(name, value)
     if not -math.inf < value < math.inf:  # torch.compile traces this
         raise ValueError(f"`{name}` should be finite. Got {value}.")
 
@@ -123,6 +135,7 @@ def is_count(name: str, value: object) -> None:
 
 def is_positive(name: str, value: float) -> None:
     """Refuse a number that is not above 0, and NaN."""
+    is_number(name, value)
     if not value > 0:
         raise ValueError(f"`{name}` should be positive. Got {value}.")
 
@@ -154,8 +167,11 @@ def match(source: Tensor, target: Tensor) -> None:
 
 
 def alike(name: str, tensor: Tensor, other_name: str, other: Tensor) -> None:
-    """Refuse two tensors of different dtypes or on two devices."""
-    if tensor.dtype != other.dtype:
+    """Refuse double precision beside a lower one, and two devices.
+
+    Half and single precision go together, as they come out of autocast: all is computed in single.
+    """
+    if (tensor.dtype == torch.float64) != (other.dtype == torch.float64):
         raise TypeError(
             f"`{name}` and `{other_name}` should have one dtype. "
             f"Got {tensor.dtype} and {other.dtype}. Use `{other_name}.to({name}.dtype)`."
@@ -187,12 +203,12 @@ def indexes(vertices: int, cloud_sizes: Sequence[int], name: str = "pairs") -> N
         )
 
 
-def of_clouds(cloud_sizes: Sequence[int], sizes: Sequence[int], name: str = "pairs") -> None:
+def of_clouds(cloud_sizes: Sequence[int], sizes: Sequence[int], name: str, pairs_name: str) -> None:
     """Refuse pairs of clouds of other sizes, of which a sum over clouds would make no sense."""
     if tuple(cloud_sizes) != tuple(sizes):
         raise ValueError(
-            f"`{name}` should be of clouds of the sizes {tuple(sizes)}. "
-            f"Got {tuple(cloud_sizes)}. Were they found on another batch?"
+            f"`{pairs_name}` and `{name}` should be of clouds of the same sizes. "
+            f"Got {tuple(cloud_sizes)} and {tuple(sizes)}. Were the pairs found on another batch?"
         )
 
 

@@ -43,6 +43,8 @@ def finite_part(name: str, diagram: Tensor) -> tuple[Tensor, Tensor]:
 
 def as_batch(diagram: Tensor | Sequence[Tensor]) -> tuple[list[Tensor], bool]:
     """The diagrams, essential classes left out, and whether there are several."""
+    if not isinstance(diagram, Sequence):
+        _checks.is_tensor("diagram", diagram)
     single = isinstance(diagram, Tensor)
     diagrams = [diagram] if isinstance(diagram, Tensor) else list(diagram)
     if not diagrams:
@@ -56,7 +58,9 @@ def check_range(name: str, ends: tuple[float, float]) -> None:
     """Refuse what are not two finite numbers in order."""
     pair = isinstance(ends, Sequence) and len(ends) == 2
     if not pair or not -math.inf < ends[0] <= ends[1] < math.inf:
-        raise ValueError(f"`{name}` should be (low, high) with finite low <= high. Got {ends}.")
+        raise ValueError(
+            f"`{name}` should be a tuple (low, high) with finite low <= high. Got {ends}."
+        )
 
 
 def grid(name: str, ends: tuple[float, float], steps: int, like: Tensor) -> Tensor:

@@ -38,8 +38,9 @@ def balanced_backward(
             each one, ``"rowwise"`` over each row (last axis) of each one.
 
     Raises:
-        TypeError: If a loss is not a tensor.
-        ValueError: If a loss is not a scalar, ``norm`` is unknown, or there is no parameter.
+        TypeError: If a loss is not a tensor, or ``parameters`` are no tensors or a bare one.
+        ValueError: If a loss is not a scalar, ``norm`` is unknown, ``weight`` is not finite, or
+            there is no parameter, or one that is no leaf with gradient.
 
     Shape:
         - main, regularizer: :math:`()`.
@@ -60,6 +61,7 @@ def balanced_backward(
         tensor([4., 4.])
     """
     _checks.is_option("norm", norm, NORMS)
+    _checks.is_finite("weight", weight)
     _are_scalars(main=main, regularizer=regularizer)
     leaves = leaves_among(parameters)
     g = gradients_of(main, leaves, retain_graph=True)
@@ -109,8 +111,9 @@ def balanced_linear_backward(
 
     Raises:
         TypeError: If something is not a tensor.
-        ValueError: If a loss is not a scalar, ``norm`` is unknown, the shapes are not those of a
-            linear map, ``parameter`` is no leaf with gradient, or neither loss reaches ``outputs``.
+        ValueError: If a loss is not a scalar, ``norm`` is unknown, ``weight`` is not finite, the
+            shapes are not those of a linear map, ``parameter`` is no leaf with gradient, or neither
+            loss reaches ``outputs``.
 
     Shape:
         - main, regularizer: :math:`()`.
@@ -138,6 +141,7 @@ def balanced_linear_backward(
                 [0.0000, 0.0000]])
     """
     _checks.is_option("norm", norm, NORMS)
+    _checks.is_finite("weight", weight)
     _are_scalars(main=main, regularizer=regularizer)
     _is_linear(inputs, parameter, outputs)
     inputs = inputs.detach().to(parameter.dtype)  # autocast may have rounded them and the outputs

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -39,7 +39,10 @@ class PersistencePairs:
         - birth_edges, death_edges: :math:`(m, 2)`; essential_edges: :math:`(e, 2)`; int64.
 
     Note:
-        Immutable, cacheable and picklable; :meth:`to_tensors` is for stores without pickle.
+        Immutable, cacheable and picklable; :meth:`to_tensors` is for stores without pickle. Pairs
+        of one cloud over all vertices, as those of a graph are, go with points divided in any way.
+        A search under ``torch.compile`` in inference mode gives tensors that autograd cannot keep:
+        :meth:`to` makes plain ones of them.
 
     Source:
         Zhang et al., NeurIPS 2024, section 3.2. At a merge the component whose smallest vertex is
@@ -166,15 +169,17 @@ class PersistencePairs:
 
         Raises:
             TypeError: If ``labels`` are not integers.
-            ValueError: If there is not one label per vertex, or they are on another device.
+            ValueError: If there is not one label per vertex, they are divided otherwise than the
+                vertices, or are on another device.
 
         Shape:
-            - labels: :math:`(N,)`, integers, N vertices in all clouds.
+            - labels: :math:`(N,)`, :math:`(b, n)` or a sequence of :math:`(n_i,)`, integers, N
+              vertices in all clouds.
         """
-        labels = join_labels(labels)
-        _checks.are_labels(labels, sum(self.cloud_sizes))
-        _checks.on_one_device("death_edges", self.death_edges, "labels", labels.device)
-        ends = labels[self.death_edges]
+        joined = join_labels(labels)
+        _checks.are_labels(joined, sum(self.cloud_sizes))
+        check_rows(self, joined, "labels", partition(labels, 2))
+        ends = joined[self.death_edges]
         return self.select(ends[:, 0] != ends[:, 1])
 
     def renumber(self, vertices: Tensor, cloud_sizes: Sequence[int]) -> PersistencePairs:
@@ -206,7 +211,7 @@ class PersistencePairs:
             tensor([[0, 2],
                     [2, 3]])
         """
-        sizes = tuple(cloud_sizes)
+        sizes = _sizes_of(cloud_sizes)
         _checks.is_int64("vertices", vertices)
         _checks.one_each("vertices", vertices, sum(self.cloud_sizes), "vertex of the pairs")
         if len(sizes) != len(self.cloud_sizes):
@@ -300,8 +305,7 @@ class PersistencePairs:
         for name in _EDGES:
             _checks.are_edges(name, tensors[name])
             _in_range(name, tensors[name], sizes)
-            degenerate = dimension == 0 and name != "death_edges"
-            _within_clouds(name, tensors[name], sizes, degenerate=degenerate)
+            _within_clouds(name, tensors[name], sizes, dimension)
         births, deaths, essential = (tensors[name] for name in _EDGES)
         return cls(dimension, births, deaths, essential, sizes)
 
@@ -318,20 +322,29 @@ def check_rows(
     *,
     pairs_name: str = "pairs",
 ) -> None:
-    """Refuse rows that cannot be those of the vertices of some pairs, and another partition."""
-    _checks.indexes(len(rows), pairs.cloud_sizes, pairs_name)
-    if sizes is not None:
-        _checks.of_clouds(pairs.cloud_sizes, sizes, pairs_name)
+    """Refuse rows that cannot be those of the vertices of some pairs, and another partition.
+
+    Pairs of one cloud, such as a graph's, know nothing of how a batch divides its vertices.
+    """
+    _checks.indexes(len(rows), one_object(pairs, pairs_name).cloud_sizes, pairs_name)
+    if sizes is not None and len(pairs.cloud_sizes) != 1:
+        _checks.of_clouds(pairs.cloud_sizes, sizes, name, pairs_name)
     _checks.on_one_device(name, rows, pairs_name, pairs.death_edges.device)
+
+
+def one_object(pairs: object, name: str = "pairs") -> PersistencePairs:
+    """Refuse anything but one ``PersistencePairs``."""
+    if not isinstance(pairs, PersistencePairs):
+        raise TypeError(
+            f"`{name}` should be one PersistencePairs. Got {type(pairs).__name__}. "
+            "Pass one dimension at a time; modules take several."
+        )
+    return pairs
 
 
 def are_of_one_cloud(pairs: object) -> None:
     """Refuse what are not the pairs of one cloud in one dimension."""
-    if not isinstance(pairs, PersistencePairs):
-        raise TypeError(
-            f"`pairs` should be PersistencePairs. Got {type(pairs).__name__}. "
-            "Pass one dimension at a time."
-        )
+    pairs = one_object(pairs)
     if len(pairs.cloud_sizes) != 1:
         raise ValueError(
             f"`pairs` should be of one cloud. Got {len(pairs.cloud_sizes)}. Use `pairs.split()`."
@@ -342,6 +355,16 @@ def are_of_dimension_0(pairs: PersistencePairs) -> None:
     """Refuse pairs of another dimension."""
     if pairs.dimension != 0:
         raise ValueError(f"`pairs` should be of dimension 0. Got {pairs.dimension}.")
+
+
+def _sizes_of(cloud_sizes: object) -> tuple[int, ...]:
+    """Sizes of clouds; refuse a bare number."""
+    if not isinstance(cloud_sizes, Iterable):
+        raise TypeError(
+            f"`cloud_sizes` should be a sequence. Got {cloud_sizes!r}. "
+            f"Use `({cloud_sizes!r},)` for one cloud."
+        )
+    return tuple(cloud_sizes)
 
 
 def _counts(name: str, values: Tensor, letters: str) -> tuple[int, ...]:
@@ -356,13 +379,17 @@ def _counts(name: str, values: Tensor, letters: str) -> tuple[int, ...]:
     return counts
 
 
-def _within_clouds(name: str, edges: Tensor, sizes: Sequence[int], *, degenerate: bool) -> None:
-    """Refuse edges with ends in two clouds, and others than (v, v) or than (i, j), i < j."""
+def _within_clouds(name: str, edges: Tensor, sizes: Sequence[int], dimension: int) -> None:
+    """Refuse edges with ends in two clouds, or ends that cannot be those of a birth or a death."""
     i, j = edges.unbind(1)
-    ordered = i == j if degenerate else i < j
+    if name == "death_edges":
+        form, ordered = "(i, j), i < j, within a cloud", i < j
+    elif dimension == 0:
+        form, ordered = "(v, v) in dimension 0", i == j
+    else:  # a vertex may be born after the edges that it has
+        form, ordered = "(i, j), i <= j, within a cloud", i <= j
     bad = edges[~ordered | (cloud_of(i, sizes) != cloud_of(j, sizes))]
     if len(bad):
-        form = "(v, v) in dimension 0" if degenerate else "(i, j), i < j, within a cloud"
         raise ValueError(f"`{name}` should be edges {form}. Got {tuple(bad[0].tolist())}.")
 
 

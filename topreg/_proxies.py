@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from topreg import _checks
 from topreg._clouds import Clouds, join, join_labels
 from topreg._repr import constructor_call
+from topreg.metrics import at_least_single
 
 
 def exponential_affinity(points: Clouds, keys: Tensor, *, sharpness: float) -> Tensor:
@@ -50,6 +51,8 @@ def exponential_affinity(points: Clouds, keys: Tensor, *, sharpness: float) -> T
     _checks.is_point_cloud("keys", keys)
     _checks.have_one_width("points", rows, "keys", keys)
     _checks.alike("points", rows, "keys", keys)
+    if rows.dtype != keys.dtype:
+        rows, keys = at_least_single(rows), at_least_single(keys)
     return torch.exp(-sharpness * (1 - rows @ keys.T))
 
 

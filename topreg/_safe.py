@@ -18,10 +18,10 @@ def safe_norm(vectors: Tensor) -> Tensor:
 
 
 def safe_power(values: Tensor, exponent: float) -> Tensor:
-    """Powers of non-negative numbers; 0 with zero derivatives at 0, or where rounded below it."""
+    """Powers of non-negative numbers; 0 where they are 0, with zero derivatives."""
     if exponent == 1:
         return values
-    zero = values <= 0  # not `> 0`, which would hide NaN
+    zero = values == 0  # not `> 0`, which would hide NaN
     return torch.where(zero, 0.0, torch.where(zero, 1.0, values).pow(exponent))
 
 

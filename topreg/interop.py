@@ -112,9 +112,10 @@ def from_persistence_information(information: Any, vertices: int) -> Persistence
         tensor([[0, 1],
                 [1, 2]])
     """
-    dimension = information.dimension
+    dimension = getattr(information, "dimension", None)
     if not isinstance(dimension, Integral) or dimension < 0:
-        raise ValueError(f"`information` should have a dimension. Got {dimension!r}.")
+        cure = " Pass one of the list." if isinstance(information, list) else ""
+        raise ValueError(f"`information` should have a dimension. Got {dimension!r}.{cure}")
     pairing = torch.as_tensor(information.pairing).long()
     width = 3 if dimension == 0 else 4
     if pairing.ndim != 2 or (len(pairing) and pairing.shape[1] != width):

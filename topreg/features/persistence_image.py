@@ -28,7 +28,7 @@ def persistence_image(
 
     .. math::
 
-        I(u, v) = \sum_\mu \frac{l_\mu^w}{2 \pi \sigma^2}
+        I(u, v) = \sum_\mu \frac{|l_\mu|^w}{2 \pi \sigma^2}
         \exp\Bigl(-\frac{(a_b - u)^2 + (l_\mu - v)^2}{2 \sigma^2}\Bigr), \qquad l_\mu = a_d - a_b
 
     Args:
@@ -58,7 +58,7 @@ def persistence_image(
 
     Source:
         Adams et al., Persistence images, JMLR 2017. Values equal those of GUDHI's
-        ``PersistenceImage`` with ``weight=lambda x: x[1] ** w``, which it flattens.
+        ``PersistenceImage`` with ``weight=lambda x: abs(x[1]) ** w``, which it flattens.
 
     Example:
         >>> import torch

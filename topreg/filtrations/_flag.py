@@ -10,7 +10,7 @@ from torch import Tensor
 
 from topreg import _checks
 from topreg._clouds import Clouds
-from topreg._pairs import PersistencePairs
+from topreg._pairs import PersistencePairs, one_object
 from topreg.filtrations._filtration import Filtration
 from topreg.metrics import at_least_single
 from topreg.persistence import pairs_of_edges
@@ -172,6 +172,7 @@ class FlagFiltration(Filtration):
             >>> path.diagram(path.pairs(weights), weights)
             tensor([[0.5000, 2.0000]])
         """
+        one_object(pairs)
         weights = self._checked(edge_weights)
         _checks.indexes(self.num_vertices, pairs.cloud_sizes)
         _checks.on_one_device("edge_weights", weights, "pairs", pairs.death_edges.device)

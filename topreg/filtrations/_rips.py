@@ -11,7 +11,7 @@ from torch import Tensor
 
 from topreg import _checks
 from topreg._clouds import Clouds, cloud_of, join, join_matrices, numbers, starts
-from topreg._pairs import PersistencePairs
+from topreg._pairs import PersistencePairs, one_object
 from topreg._repr import constructor_call
 from topreg.filtrations._filtration import Filtration
 from topreg.metrics import METRICS, Metric, at_least_single, by_callable, selection_weights
@@ -211,6 +211,7 @@ class RipsFiltration(Filtration):
             >>> filtration.diagram(filtration.pairs(distances), distances)
             tensor([[0., 2.]])
         """
+        one_object(pairs)
         if self.metric != "precomputed":
             return pairs.diagram(points, self.metric)
         entries, sizes = join_matrices(points)
@@ -240,8 +241,10 @@ class RipsFiltration(Filtration):
             clouds = at_least_single(rows.detach()).split(list(sizes))
             matrices = [by_callable(self.metric, cloud, cloud) for cloud in clouds]
             name = "metric(points, points)"
-            entries = torch.cat([rows.new_empty(0), *(matrix.reshape(-1) for matrix in matrices)])
-            weights = checked_weights(entries, sizes, name=name, check_values=check_values)
+            entries = torch.cat([m.reshape(-1) for m in matrices]) if matrices else rows.flatten()
+            weights = checked_weights(
+                entries, sizes, name=name, check_values=check_values, of_metric=True
+            )
             return self._from_weights(weights, sizes, dimensions)
         if uses_tiles(sizes, dimensions, self.engine):
             return [

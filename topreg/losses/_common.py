@@ -46,6 +46,7 @@ def given_or_found(
             "`pairs` or `geometry` should be given with Gram matrices. Got neither. "
             "Pass the points in which pairs are to be found as `geometry`."
         )
+    check_filtration(filtration)
     filtration = RIPS if filtration is None else filtration
     all_pairs = getattr(filtration, "all_pairs", None)  # a filtration of one's own need not have it
     with torch.no_grad():
@@ -55,15 +56,17 @@ def given_or_found(
         return [filtration.pairs(geometry, dimension) for dimension in dimensions]
 
 
-def listed(pairs: PersistencePairs | Sequence[PersistencePairs]) -> list[PersistencePairs]:
+def listed(
+    pairs: PersistencePairs | Sequence[PersistencePairs], name: str = "pairs"
+) -> list[PersistencePairs]:
     """One object or several as a list that is not empty."""
     given = list(pairs) if isinstance(pairs, Iterable) else [pairs]
     for part in given:
         if not isinstance(part, PersistencePairs):
-            raise TypeError(f"`pairs` should hold PersistencePairs. Got {type(part).__name__}.")
+            raise TypeError(f"`{name}` should hold PersistencePairs. Got {type(part).__name__}.")
     if not given:
         raise ValueError(
-            "`pairs` should hold one PersistencePairs for each dimension. Got an empty sequence."
+            f"`{name}` should hold one PersistencePairs for each dimension. Got an empty sequence."
         )
     return given
 
@@ -75,10 +78,11 @@ def diagrams_of(
     dimensions: Sequence[int],
 ) -> list[tuple[PersistencePairs, Tensor]]:
     """Pairs of each dimension, given or found, and their births and deaths with gradient."""
+    check_filtration(filtration)
     filtration = RIPS if filtration is None else filtration
     found = given_or_found(pairs, filtration, dimensions, points)
-    for part in found:
-        _checks.of_clouds(part.cloud_sizes, found[0].cloud_sizes)
+    for place, part in enumerate(found):
+        _checks.of_clouds(part.cloud_sizes, found[0].cloud_sizes, "pairs[0]", f"pairs[{place}]")
     return [(part, filtration.diagram(part, points)) for part in found]
 
 
@@ -102,14 +106,17 @@ def flips_from(
     return geometry if geometry is not None and of_points else source
 
 
-def one_object(pairs: object) -> PersistencePairs:
-    """Refuse anything but one ``PersistencePairs``."""
-    if not isinstance(pairs, PersistencePairs):
-        raise TypeError(
-            f"`pairs` should be one PersistencePairs. Got {type(pairs).__name__}. "
-            "The modules and `homology_consistency` take several."
-        )
-    return pairs
+def check_filtration(filtration: object) -> None:
+    """Refuse what finds no pairs, such as another option in the place of a filtration."""
+    if filtration is None or (hasattr(filtration, "pairs") and not isinstance(filtration, type)):
+        return
+    got = type(filtration).__name__
+    if isinstance(filtration, type):
+        got = f"the class {filtration.__name__}"
+    raise TypeError(
+        f"`filtration` should be a filtration such as `RipsFiltration()`. Got {got}. "
+        "Give other options by name."
+    )
 
 
 def check_dimensions(dimensions: Sequence[int]) -> tuple[int, ...]:
@@ -118,7 +125,8 @@ def check_dimensions(dimensions: Sequence[int]) -> tuple[int, ...]:
     valid = all(type(p) is int and p >= 0 for p in listed)
     if not valid or not listed or len(set(listed)) < len(listed):
         raise ValueError(
-            f"`dimensions` should be distinct non-negative integers. Got {dimensions!r}."
+            "`dimensions` should be a sequence of distinct non-negative integers, such as (0, 1). "
+            f"Got {dimensions!r}."
         )
     return listed
 

@@ -112,17 +112,17 @@ class GramMatrices:
         for field in fields(self):
             matrix = getattr(self, field.name)
             _checks.is_square(field.name, matrix)
+            if matrix.dtype not in (torch.float32, torch.float64):
+                raise TypeError(
+                    f"`{field.name}` should be torch.float32 or torch.float64. Got {matrix.dtype}, "
+                    "in which differences of inner products keep no digit."
+                )
             _checks.alike("source", self.source, field.name, matrix)
             if len(matrix) != len(self.source):
                 raise ValueError(
                     "`source`, `cross` and `target` should be of one size. "
                     f"Got {len(self.source)} and {len(matrix)} vertices."
                 )
-        if self.source.dtype not in (torch.float32, torch.float64):
-            raise TypeError(
-                f"`source` should be torch.float32 or torch.float64. Got {self.source.dtype}, "
-                "in which differences of inner products keep no digit."
-            )
 
     def __len__(self) -> int:
         """Number of vertices."""

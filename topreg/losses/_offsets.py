@@ -8,19 +8,19 @@ import torch
 from torch import Tensor
 
 from topreg._safe import safe_cosines, safe_norm, safe_root
-from topreg.losses._grams import GramMatrices, rounding
+from topreg.losses._grams import ROUNDING, GramMatrices, rounding
 
 # a listed pair of wide rows costs about as much as so many entries of the matrix products; what is
 # done with each entry besides costs about as much as products of so many coordinates
 LISTED_COST, NARROW = 100, 1000
-LOST = 1e-3  # of the terms that a square is summed from: below it rounding in float32 shows
+LOST = 3  # roots of machine epsilon of its terms below which a square has lost half its digits
 
 
 def sums_of_cosines(source: Tensor, target: Tensor, related: Tensor, *, eps: float) -> Tensor:
     """Sum over the relatives k of i of the cosine between their offsets from ``target_i``.
 
-    Few relatives are cheaper listed than multiplied; only the CPU may look how many there are
-    without waiting for the device.
+    Few relatives are cheaper listed than multiplied; only the CPU may look how many there are, or
+    which digits were lost, without waiting for the device. Others multiply in double precision.
     """
     width = source.shape[1]
     may_look = source.device.type == "cpu" and not torch.compiler.is_compiling()
@@ -29,11 +29,22 @@ def sums_of_cosines(source: Tensor, target: Tensor, related: Tensor, *, eps: flo
         i, k = related.nonzero().unbind(1)
         cosines = _listed_cosines(source, target, i, k, eps)
         return cosines.new_zeros(len(source)).index_add(0, i, cosines)
-    cosines, lost = _dense_cosines(source, target, related, eps)
-    if may_look and bool(lost.any()):
+    if not may_look:
+        precise = _precise(source.device.type)
+        digits = ROUNDING * torch.finfo(precise).eps
+        cosines, _ = _dense_cosines(source.to(precise), target.to(precise), related, eps, digits)
+        return torch.where(related, cosines, 0.0).sum(1).to(source.dtype)
+    digits = LOST * math.sqrt(torch.finfo(source.dtype).eps)
+    cosines, lost = _dense_cosines(source, target, related, eps, digits)
+    if bool(lost.any()):
         i, k = lost.nonzero().unbind(1)
         cosines = cosines.index_put((i, k), _listed_cosines(source, target, i, k, eps))
     return torch.where(related, cosines, 0.0).sum(1)
+
+
+def _precise(device: str) -> torch.dtype:
+    """The dtype with most digits on a device type."""
+    return torch.float32 if device == "mps" else torch.float64
 
 
 def sums_from_grams(grams: GramMatrices, related: Tensor, *, eps: float) -> Tensor:
@@ -50,11 +61,12 @@ def _listed_cosines(source: Tensor, target: Tensor, i: Tensor, k: Tensor, eps: f
 
 
 def _dense_cosines(
-    source: Tensor, target: Tensor, related: Tensor, eps: float
+    source: Tensor, target: Tensor, related: Tensor, eps: float, digits: float
 ) -> tuple[Tensor, Tensor]:
     """For each relative k of i the cosine of ``source_i - target_i`` and ``source_k - target_i``.
 
-    And whether it was lost in rounding; a lost one is 0.
+    And whether it was lost in rounding, its second square being below ``digits`` of its terms; a
+    lost one is 0.
 
     With the offsets ``a_k = source_k - target_k`` the second vector is ``a_k + target_k -
     target_i``, so that inner products and squares follow from three products of matrices. Only
@@ -71,7 +83,7 @@ def _dense_cosines(
     moved = lengths[None, :] + lengths[:, None] - 2 * grams.target
     others = squares[None, :] + 2 * (shifts[None, :] - grams.cross.T) + moved
     with torch.no_grad():
-        least = LOST * (squares + lengths + lengths[:, None])
+        least = digits * (squares + lengths + lengths[:, None])
         lost = related & (others <= least) & (least > eps * eps)
     return _cosines(dots, squares[:, None], others, eps * eps, least.clamp(min=eps * eps)), lost
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
 
 from topreg import _checks
 from topreg._clouds import Clouds, cloud_of, join, numbers, starts
@@ -68,8 +69,8 @@ class Space:
         name = f"metric({self.name}, {self.name})"
         clouds = rows.split(list(self.sizes))
         matrices = [by_callable(self.metric, cloud, cloud).flatten() for cloud in clouds]
-        entries = torch.cat([rows.new_empty(0), *matrices])
-        return checked_weights(entries, self.sizes, name=name, check_values=True)
+        entries = torch.cat(matrices) if matrices else rows.flatten()
+        return checked_weights(entries, self.sizes, name=name, check_values=True, of_metric=True)
 
     def scale(self) -> Tensor:
         """Largest distance (b,) of each cloud, with gradient; 1 where all are 0."""
@@ -100,8 +101,8 @@ class Space:
 
     def _measured(self, edges: Tensor) -> Tensor:
         """Lengths that are not divided: computed, or read off a matrix that is there."""
-        constant = not self.rows.requires_grad and not callable(self.metric)
-        if self._distances is None or len(self.sizes) != 1 or not constant:
+        moves = callable(self.metric) or _moves(self.rows)
+        if self._distances is None or len(self.sizes) != 1 or moves:
             return edge_lengths(self.rows, edges, self.metric)
         return self._distances[0][edges[:, 0], edges[:, 1]]
 
@@ -145,6 +146,11 @@ def _farthest(matrix: Tensor) -> Tensor:
         return torch.zeros(2, dtype=torch.int64, device=matrix.device)
     row = matrix.amax(1).argmax()  # many times faster than the argmax of all entries
     return torch.stack([row, matrix.index_select(0, row[None])[0].argmax()])
+
+
+def _moves(rows: Tensor) -> bool:
+    """Whether anything is differentiated in rows, backward or forward."""
+    return rows.requires_grad or forward_ad.unpack_dual(rows).tangent is not None
 
 
 def _listed(sizes: Sequence[int]) -> str:

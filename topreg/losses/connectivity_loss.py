@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from topreg import _checks
 from topreg._clouds import Clouds
-from topreg._pairs import PersistencePairs, are_of_dimension_0
+from topreg._pairs import PersistencePairs, are_of_dimension_0, one_object
 from topreg._repr import constructor_call
 from topreg.filtrations import Filtration
 from topreg.losses import _common
@@ -70,7 +70,7 @@ def connectivity_loss(
     _checks.is_at_least("scale", scale, 0)
     _checks.is_option("reduction", reduction, _common.REDUCTIONS)
     ((part, diagram),) = _common.diagrams_of(
-        points, None if pairs is None else _common.one_object(pairs), filtration, (0,)
+        points, None if pairs is None else one_object(pairs), filtration, (0,)
     )
     are_of_dimension_0(part)
     gaps = (diagram[:, 1] - scale).abs()
@@ -99,6 +99,7 @@ class ConnectivityLoss(nn.Module):
         super().__init__()
         _checks.is_at_least("scale", scale, 0)
         _checks.is_option("reduction", reduction, _common.REDUCTIONS)
+        _common.check_filtration(filtration)
         self.filtration = filtration
         self.scale = scale
         self.reduction = reduction

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from topreg import _checks
 from topreg._clouds import Clouds, cloud_of, join_labels, partition
-from topreg._pairs import PersistencePairs, are_of_dimension_0, check_rows
+from topreg._pairs import PersistencePairs, are_of_dimension_0, check_rows, one_object
 from topreg._repr import constructor_call
 from topreg.filtrations import Filtration
 from topreg.losses import _common
@@ -101,7 +101,7 @@ def deviating_perturbation(
     joined = join_labels(labels)
     _checks.are_labels(joined, len(x))
     _checks.on_one_device("source", x, "labels", joined.device)
-    check_rows(_common.one_object(pairs), x, "source", partition(source))
+    check_rows(one_object(pairs), x, "source", partition(source))
     check_rows(pairs, joined, "labels", partition(labels, 2))
     are_of_dimension_0(pairs)
     if match_norms:
@@ -127,7 +127,7 @@ def perturbation_of_grams(
     joined = join_labels(labels)
     _checks.are_labels(joined, len(grams))
     _checks.on_one_device("grams.source", grams.source, "labels", joined.device)
-    check_rows(_common.one_object(pairs), grams.source, "grams.source")
+    check_rows(one_object(pairs), grams.source, "grams.source")
     check_rows(pairs, joined, "labels", partition(labels, 2))
     are_of_dimension_0(pairs)
     if match_norms:
@@ -217,6 +217,7 @@ class DeviatingPerturbation(nn.Module):
     ) -> None:
         super().__init__()
         check_options(related, unrelated, reduction, eps)
+        _common.check_filtration(filtration)
         self.filtration = filtration
         self.related = related
         self.match_norms = match_norms

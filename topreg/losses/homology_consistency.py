@@ -158,6 +158,7 @@ class HomologyConsistency(nn.Module):
         eps: float = 1e-8,
     ) -> None:
         super().__init__()
+        _common.check_filtration(filtration)
         self.filtration = filtration
         self.dimensions = _common.check_dimensions(dimensions)
         if self.dimensions[0] != 0:

@@ -97,7 +97,8 @@ def rtd(
             birth, death = (
                 _entries(edges, space, x, y) for edges in (pairs.birth_edges, pairs.death_edges)
             )
-            terms.append(_common.over_clouds(safe_power(death - birth, power), pairs, reduction))
+            lives = (death - birth).clamp(min=0)  # measured again, equal ones may cross by rounding
+            terms.append(_common.over_clouds(safe_power(lives, power), pairs, reduction))
         return torch.stack(terms).sum(0)
 
     total = divergence(one, x)

@@ -46,7 +46,8 @@ def signature_loss(
         target: Point cloud Z, for instance what it makes of them.
         pairs: :term:`Persistence pairs <persistence pair>` of ``source``, found before.
         target_pairs: Those of ``target``.
-        dimensions: Homology dimensions whose losses are added; read where pairs are not given.
+        dimensions: Homology dimensions whose losses are added; read where no pairs are given. With
+            those of one space the other is searched in their dimensions.
         symmetric: Whether the second term is added; without it nothing is found in ``target``.
         normalize: Divide the lengths of each cloud by its largest distance, which takes part in
             the gradient; a cloud of coincident points is divided by 1.
@@ -86,18 +87,17 @@ def signature_loss(
     _checks.is_option("reduction", reduction, _common.REDUCTIONS)
     dimensions = _common.check_dimensions(dimensions)
     x, z = _spaces.two_spaces(source, target, metric, normalize)
-
-    def of(space: _spaces.Space, given: Pairs | None) -> list[PersistencePairs]:
-        if given is not None:
-            return _common.listed(given)
-        return _spaces.pairs_of(space.distances(), dimensions, space.rows)
-
-    found = {"pairs": of(x, pairs)}
-    if symmetric:
-        found["target_pairs"] = of(z, target_pairs)
+    wanted = {"pairs": (x, pairs)} | ({"target_pairs": (z, target_pairs)} if symmetric else {})
+    found = {n: _common.listed(p, n) for n, (_, p) in wanted.items() if p is not None}
+    for parts in found.values():  # the other space is searched in the dimensions of what is given
+        dimensions = [part.dimension for part in parts]
+    for name, (space, _) in wanted.items():
+        if name not in found:
+            found[name] = _spaces.pairs_of(space.distances(), dimensions, space.rows)
     for name, parts in found.items():
         for part in parts:
-            check_rows(part, x.rows, "source", x.sizes, pairs_name=name)
+            check_rows(part, x.rows, "source", pairs_name=name)
+            _checks.of_clouds(part.cloud_sizes, x.sizes, "source", name)
     every = list(itertools.chain.from_iterable(found.values()))
     compared = [(part, edges) for part in every for edges in _compared(part)]
     joined = torch.cat([edges for _, edges in compared])  # many short calls take longer

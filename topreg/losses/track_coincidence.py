@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from topreg import _checks
 from topreg._clouds import Clouds, join, partition
-from topreg._pairs import PersistencePairs, check_rows
+from topreg._pairs import PersistencePairs, check_rows, one_object
 from topreg._repr import constructor_call
 from topreg._safe import safe_cosines
 from topreg._tracks import ORIENTATIONS, death_flips, oriented_tracks
@@ -82,7 +82,7 @@ def track_coincidence(
         tensor(2.)
     """
     return coincidence_over(
-        [_common.one_object(pairs)], source, target, source,
+        [one_object(pairs)], source, target, source,
         orientation=orientation, undirected=undirected, reduction=reduction, eps=eps,
     )  # fmt: skip
 
@@ -225,6 +225,7 @@ class TrackCoincidence(nn.Module):
     ) -> None:
         super().__init__()
         check_options(orientation, undirected, reduction, eps)
+        _common.check_filtration(filtration)
         self.filtration = filtration
         self.dimensions = _common.check_dimensions(dimensions)
         self.orientation = orientation

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from topreg import _checks
 from topreg._diagrams import check_two, finite_part
+from topreg._operators import operator
 from topreg._repr import constructor_call
 from topreg._safe import safe_norm, safe_power
 
@@ -85,7 +86,10 @@ def _points(name: str, diagram: Tensor) -> tuple[Tensor, Tensor]:
     early = points[:, 1] < points[:, 0]
     if bool(early.any()):
         got = _checks.rows(early, "such row")
-        raise ValueError(f"`{name}` should have no death before its birth. Got {got}.")
+        raise ValueError(
+            f"`{name}` should have no death before its birth. Got {got}. "
+            "Did the points move since the pairs were found? Find them again, or drop such rows."
+        )
     return points, stays
 
 
@@ -106,8 +110,6 @@ def _matching(x: Tensor, y: Tensor, order: float, ground: float) -> tuple[Tensor
     """
     if importlib.util.find_spec("scipy") is None:
         raise ValueError('`wasserstein_distance` needs SciPy. Run `pip install "topreg[tda]"`.')
-    from scipy.optimize import linear_sum_assignment
-
     between = _norm((x[:, None] - y[None]).flatten(0, 1), ground).view(len(x), len(y)).double()
     own, others = _to_diagonal(x, ground).double(), _to_diagonal(y, ground).double()
     # the longest way to the diagonal is the scale; a longer length than both ways is never taken
@@ -115,9 +117,23 @@ def _matching(x: Tensor, y: Tensor, order: float, ground: float) -> tuple[Tensor
     between, own, others = ((cost / scale).pow(order) for cost in (between, own, others))
     saved = between.clamp(max=4.0) - others
     own = own[:, None].expand(-1, len(x))
-    rows, columns = linear_sum_assignment(torch.cat([saved, own], dim=1).cpu().numpy())
-    i, j = (torch.from_numpy(ends).to(x.device) for ends in (rows, columns))
+    j = assignment(torch.cat([saved, own], dim=1))
+    i = torch.arange(len(x), device=x.device)
     return i[j < len(y)], j[j < len(y)]
+
+
+def _fake_assignment(costs: Tensor) -> Tensor:
+    """Shape alone."""
+    return costs.new_empty(len(costs), dtype=torch.int64)
+
+
+@operator(_fake_assignment)
+def assignment(costs: Tensor) -> Tensor:
+    """The column that each row takes, no column twice, at the least cost in all."""
+    from scipy.optimize import linear_sum_assignment
+
+    _, columns = linear_sum_assignment(costs.cpu().numpy())
+    return torch.from_numpy(columns).to(costs.device)
 
 
 def _unmatched(points: Tensor, matched: Tensor) -> Tensor:

@@ -32,16 +32,14 @@ def check_dimension(dimension: int, engine: str, name: str = "dimension") -> Non
     if dimension > HIGHEST.get(engine, dimension):
         reach = {0: "0", 1: "0 or 1"}[HIGHEST[engine]]
         raise ValueError(
-            f'`dimension` should be {reach} with `engine="{engine}"`. Got {dimension}. '
+            f'`{name}` should be {reach} with `engine="{engine}"`. Got {dimension}. '
             'Use `engine="auto"`.'
         )
     if (dimension < 2 and engine != "gudhi") or available("gudhi"):
         return
     if engine == "gudhi":
         raise ValueError(f'`engine="gudhi"` needs the `tda` extra. {EXTRA}')
-    raise ValueError(
-        f"`dimension` should be 0 or 1 without the `tda` extra. Got {dimension}. {EXTRA}"
-    )
+    raise ValueError(f"`{name}` should be 0 or 1 without the `tda` extra. Got {dimension}. {EXTRA}")
 
 
 def find_pairs(

@@ -16,13 +16,14 @@ LARGE = 1536  # vertices from which on several threads check one matrix faster t
 
 
 def checked_weights(
-    entries: Tensor, sizes: Sequence[int], *, name: str, check_values: bool
+    entries: Tensor, sizes: Sequence[int], *, name: str, check_values: bool, of_metric: bool = False
 ) -> Tensor:
     """Entries of matrices in the selection dtype, as the engines read them.
 
     With ``check_values`` each matrix must be free of NaN, symmetric, non-negative and zero on its
     diagonal, up to ``min(16 sqrt(eps), 1/4) max|D|``; within that the mean with the transpose is
-    taken. Without, the values are read as they are.
+    taken. Without, the values are read as they are. What a metric gives need only be least on the
+    diagonal, as the root of a square and a small number is; it counts as zero.
 
     Shape:
         - entries, output: (sum of n_i^2,).
@@ -34,7 +35,7 @@ def checked_weights(
         return weights
     corners = starts([n * n for n in sizes])
     matrices = [
-        _mended(weights[corner : corner + n * n].view(n, n), tolerance, name)
+        _mended(weights[corner : corner + n * n].view(n, n), tolerance, name, of_metric)
         for corner, n in zip(corners[:-1], sizes, strict=True)
     ]
     return torch.cat([matrix.reshape(-1) for matrix in matrices])
@@ -58,14 +59,16 @@ def _is_clean(weights: Tensor, sizes: Sequence[int]) -> bool:
     return all(in_threads(lambda thread, of: clean_bands(matrix, infinity, thread, of)))
 
 
-def _mended(matrix: Tensor, tolerance: float, name: str) -> Tensor:
+def _mended(matrix: Tensor, tolerance: float, name: str, of_metric: bool) -> Tensor:
     """One matrix after the checks, symmetric and with a zero diagonal."""
     _checks.have_no_nan(name, matrix)
     if not matrix.numel():
         return matrix
     allowed = tolerance * torch.where(matrix.isfinite(), matrix.abs(), 0.0).amax()
     _refuse(name, "non-negative", matrix, matrix < -allowed)
-    _refuse(name, "zero on the diagonal", matrix, matrix.diagonal().abs().gt(allowed).diag())
+    least = matrix.amin(1) if of_metric else matrix.new_zeros(len(matrix))
+    wanted = "least on the diagonal" if of_metric else "zero on the diagonal"
+    _refuse(name, wanted, matrix, (matrix.diagonal() - least).abs().gt(allowed).diag())
     gap = torch.where(matrix == matrix.T, 0.0, (matrix - matrix.T).abs())
     _refuse(name, "symmetric", matrix, gap > allowed)
     return (matrix / 2 + matrix.T / 2).clamp_(min=0).fill_diagonal_(0)
