@@ -150,8 +150,10 @@ def run_jobs(
             runs[place] = run
         on_run(jobs[place])
     if failed:
-        first = {message: jobs[place].name for place, message in reversed(failed.items())}
-        told = " ".join(f"{name}: {message}" for message, name in reversed(first.items()))
+        first: dict[str, str] = {}
+        for place in sorted(failed):
+            first.setdefault(failed[place], jobs[place].name)
+        told = " ".join(f"{name}: {message}" for message, name in first.items())
         raise RuntimeError(f"{len(failed)} of {len(jobs)} runs failed, the others are done. {told}")
     return [runs[place] for place in range(len(jobs))]
 

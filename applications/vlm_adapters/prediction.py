@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import torch
 from torch.nn.functional import normalize
 
-from .backbones.base import Backbone, check_weights
+from .backbones.base import Backbone, check_weights, weight_hashes
 from .features.extract import extract_features
 from .run_files import SavedRun
 
@@ -60,7 +60,7 @@ def predict(
             that the adapter was trained on.
     """
     are_files(images)
-    check_weights(backbone, saved.run.weights)
+    check_weights(backbone.name, weight_hashes(backbone.fingerprint()), saved.run.weights)
     features = extract_features(backbone, Path(), [str(path) for path in images])
     with torch.no_grad():
         shares = saved.adapter(normalize(features, dim=1)).softmax(dim=1)

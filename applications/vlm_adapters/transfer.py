@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from .backbones.base import check_weights
+from .backbones.base import check_weights, weight_hashes
 from .evaluation import accuracy
 from .run_files import SavedRun
 from .runs import Run
@@ -58,7 +58,9 @@ def accuracy_on(saved: SavedRun, target: Target) -> dict[str, Any]:
         ImageNet-A and -R have 200 of ImageNet's classes, taken by WordNet number: names occur
         twice. As in CLAP, a cache keeps all its keys and the columns of these classes.
     """
-    check_weights(target.backbone, saved.run.weights)
+    check_weights(
+        target.backbone.name, weight_hashes(target.backbone.fingerprint()), saved.run.weights
+    )
     dataset = target.dataset
     theirs = dataset.split.class_names
     classes = dataset.classes or _by_name(saved.class_names, theirs)

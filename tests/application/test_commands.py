@@ -324,13 +324,14 @@ def test_a_script_looks_for_all_data_before_it_trains(script, tmp_path, monkeypa
     assert not (tmp_path / "out").exists()
 
 
-def test_a_script_without_a_run_says_so(script, monkeypatch):
+def test_a_script_without_a_run_says_so(script, tmp_path, monkeypatch):
     def fails(*_):
         raise OSError("no space")
 
     monkeypatch.setattr(_script, "make_runs", fails)
     with pytest.raises(RuntimeError, match=r"No run was made\. caltech101: no space"):
-        script()
+        script(targets=("imagenet_a",))
+    assert not (tmp_path / "features").exists()  # nor are images encoded for no adapter
 
 
 def test_evaluate_refuses_the_data_of_the_run(call, photos, backbone, tmp_path):
@@ -339,6 +340,22 @@ def test_evaluate_refuses_the_data_of_the_run(call, photos, backbone, tmp_path):
     one_line(call("evaluate", "r", f"--images={photos}"), 2, "should name other images than those")
     assert call("evaluate", "r", f"--images={photos}", "--dataset=again").code == 0
     assert call("report", "r").code == 0
+
+
+def test_the_tree_of_another_backbone_is_refused(call, tmp_path):
+    """A split may be drawn alike through two backbones of one width."""
+    options = ("--bundle=demo", "--method=taskres", TR, "--shots=1", "--out=r")
+    assert call("train", *options).code == 0
+    result = tmp_path / "r" / "result.json"
+    record = json.loads(result.read_text())
+    weights = record["run"]["weights"]
+    assert weights
+    weights |= dict.fromkeys(weights, "0" * 64)
+    result.write_text(json.dumps(record))
+    one_line(call("tree", "r", "--bundle=demo"), 2, "the weights that the adapter was trained on")
+    idle = call("tree", "r", "--bundle=demo", "--views=3")
+    one_line(idle, 2, "`--views` should not come with `--bundle`")
+    assert not (tmp_path / "tree.png").exists()
 
 
 def test_the_tree_of_other_images_is_refused(call, photos, root, backbone, tmp_path):

@@ -124,21 +124,21 @@ def weight_hashes(fingerprint: Mapping[str, Any]) -> dict[str, str]:
     }
 
 
-def check_weights(backbone: Backbone, expected: Mapping[str, str]) -> None:
-    """Refuse a backbone whose weights are others than those that an adapter was trained on.
+def check_weights(name: str, found: Mapping[str, str], expected: Mapping[str, str]) -> None:
+    """Refuse weights other than those that an adapter was trained on.
 
     Args:
-        backbone: Found by the same specification.
-        expected: From :func:`weight_hashes`; empty where they were not known.
+        name: The backbone's.
+        found: Its hashes, from :func:`weight_hashes`.
+        expected: Those of the adapter; empty where they were not known.
 
     Raises:
         ValueError: If a hash differs.
     """
-    found = weight_hashes(backbone.fingerprint())
     other = next((name for name in expected if found.get(name) != expected[name]), None)
     if other is not None:
         raise ValueError(
-            f"`{backbone.name}` should have the weights that the adapter was trained on, {other} "
+            f"`{name}` should have the weights that the adapter was trained on, {other} "
             f"{expected[other][:16]}. Got {found.get(other, 'none')[:16]}. Train again, or name "
             "those weights."
         )

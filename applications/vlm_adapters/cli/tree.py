@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -9,8 +10,8 @@ import torch
 import typer
 
 from ..adapters import build_adapter
+from ..backbones.base import check_weights
 from ..config import build
-from ..inputs import FeatureInputs
 from ..options import Method
 from ..results import read_saved_run, save_tree_figure
 from ..text_projection import with_texts
@@ -26,9 +27,7 @@ from ._options import (
     StoreOption,
     TemplateOption,
     ViewsOption,
-    bundle_file,
-    image_inputs,
-    scale_range,
+    feature_inputs,
 )
 from .use import RunArgument
 
@@ -55,21 +54,24 @@ def tree(
     """
     with as_usage():
         saved = read_saved_run(run)
-    inputs = FeatureInputs(
-        images=image_inputs(dataset, root, images, split, template), backbone=saved.run.backbone,
-        device=device, store=store, views=views, scale=scale_range(scale),
-        bundle=bundle_file(bundle),
+    inputs = feature_inputs(
+        dataset, root, images, split, template, bundle,
+        device=device, store=store, views=views, scale=scale,
     )  # fmt: skip
+    inputs = replace(inputs, backbone=saved.run.backbone)
     writable_file(out)
     with image_progress() as progress:
         with as_usage():
             opened = inputs.opened(progress)
-        task = opened([(saved.run.shots, saved.run.seed)]).task(saved.run.shots, saved.run.seed)
+        source = opened([(saved.run.shots, saved.run.seed)])
+        task = source.task(saved.run.shots, saved.run.seed)
     if saved.run.hashes.items() - task.hashes.items():
         raise UsageError(
             f"`--dataset`, `--images` or `--bundle` should name the images of the run, of "
             f"{saved.run.dataset}. Got images of another split or draw."
         )
+    with as_usage():
+        check_weights(source.backbone, source.weights, saved.run.weights)
     method = build(Method, saved.run.config, "config")
     before = build_adapter(with_texts(task, method.text), method.adapter)
     rows = (task.train_labels < classes).nonzero().flatten()

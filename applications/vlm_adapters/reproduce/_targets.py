@@ -42,6 +42,8 @@ def evaluate_on(sweep: Sweep, name: str) -> None:
     """
     folders = [job.folder for job in sweep.jobs() if job.folder is not None]
     folders = [folder for folder in folders if (folder / RESULT).is_file()]
+    if not folders:
+        return  # the target's images would be extracted for nothing
     inputs = replace(sweep.inputs, images=replace(sweep.inputs.images, dataset=name))
     with image_progress() as progress:
         target = Target(inputs.extraction(progress))
