@@ -1,4 +1,4 @@
-"""Losses beside torch-topological's, and RTD-Lite beside its spanning trees; prints Markdown.
+"""Losses beside torch-topological's, RTD-Lite and RTD beside their searches; prints Markdown.
 
 Run ``python benchmarks/losses.py`` on a quiet machine, with the ``tda`` extra installed. Columns of
 a table take turns in one process, call by call; figures are medians with quartiles.
@@ -17,7 +17,7 @@ import torch
 from _clouds import cloud
 from _timing import spread, turns
 
-from topreg import RipsFiltration, pairwise_distances, rtd_lite, signature_loss
+from topreg import RipsFiltration, pairwise_distances, rtd, rtd_lite, signature_loss
 
 
 def timed(calls: list[Callable[[], object]], seconds: float) -> list[list[float]]:
@@ -91,8 +91,33 @@ def trees(seconds: float) -> None:
         )
 
 
+def doubled_clouds(seconds: float) -> None:
+    """RTD beside dimension 1 of a cloud of twice the points, for like and unlike spaces."""
+    print(
+        "\nRTD, without gradient, milliseconds\n\n"
+        "| source to target | n | RTD | dimension 1 of 2n points of the source's kind |\n"
+        "| --- | ---: | ---: | ---: |"
+    )
+    rips = RipsFiltration()
+    for kind in ("sphere", "circle"):
+        for n in (128, 256, 512):
+            source, target, large = (
+                cloud("sphere", n),
+                cloud(kind, n, seed=1),
+                cloud("sphere", 2 * n),
+            )
+            loss, search = timed(
+                [
+                    lambda x=source, y=target: rtd(x, y, normalize=True),
+                    lambda x=large: rips.pairs(x, 1),
+                ],
+                seconds,
+            )
+            print(f"| sphere to {kind} | {n} | {spread(loss)} | {spread(search)} |")
+
+
 def main() -> None:
-    """Print both tables."""
+    """Print the tables."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=float, default=10.0, help="time for each row")
     seconds = parser.parse_args().seconds
@@ -103,6 +128,7 @@ def main() -> None:
     print(f"{platform.machine()}, {torch.get_num_threads()} threads; {versions}\n")
     signature(seconds)
     trees(seconds)
+    doubled_clouds(seconds)
 
 
 if __name__ == "__main__":

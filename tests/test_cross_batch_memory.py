@@ -91,7 +91,8 @@ def test_tensors_can_be_stored_and_loaded():
 MESSAGES = {
     "`images` should have one row per label, 2. Got (3, 1).": {"images": torch.zeros(3, 1)},
     "`images` should have one row per label, 2. Got ().": {"images": torch.tensor(0.0)},
-    "`tensors` should have the names images. Got images, texts.": {
+    "`tensors` should have the names images, like what is stored. Got images, texts. "
+    "Use `clear()` to begin anew.": {
         "images": torch.zeros(2, 1), "texts": torch.zeros(2, 1),
     },
     "`images` should be torch.float32, like what is stored. Got torch.float64. "
@@ -126,7 +127,13 @@ def test_other_messages():
     memory.join(ones)
     with refused(ValueError, "`x` should have one row per label, 2. Got (5,)."):
         memory.load_tensors({"0.labels": ones, "0.x": torch.zeros(5)})
-    with refused(ValueError, "`tensors` should have the names x. Got y."):
+    with refused(
+        ValueError,
+        "`tensors` should have the names (none), like what is stored. Got x. "
+        "Use `clear()` to begin anew.",
+    ):
+        memory.join(ones, x=ones)
+    with pytest.raises(ValueError, match=r"names x, like what is stored\. Got y\."):
         CrossBatchMemory(2).load_tensors(
             {"0.labels": ones, "0.x": ones, "1.labels": ones, "1.y": ones}
         )

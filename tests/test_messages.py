@@ -217,9 +217,8 @@ OTHERS = {
     "`images` should have one row per label, 3. Got (2, 3).": (
         lambda: CrossBatchMemory().join(labels, images=three[:2])
     ),
-    "`tensors` should have the names images. Got texts.": (
-        lambda: filled_memory().join(labels, texts=three)
-    ),
+    "`tensors` should have the names images, like what is stored. Got texts. "
+    "Use `clear()` to begin anew.": (lambda: filled_memory().join(labels, texts=three)),
     "`images` should have rows of shape (3,), like those stored. Got (2,). "
     "Use `clear()` to begin anew.": lambda: filled_memory().join(labels, images=three[:, :2]),
     "`tensors` should be what `to_tensors` gave. Got the name 'images'.": (
@@ -263,8 +262,8 @@ SHAPES = {
     ),
     "`memory_budget` should be a positive integer. Got 0.": lambda: RipsFiltration(memory_budget=0),
     "`dimensions` should be 1 or above. Got (0, 1).": lambda: rtd(three, three, dimensions=(0, 1)),
-    "`source` and `target` should have one row per vertex, in the same order. "
-    "Got clouds of 3 and 2 rows.": lambda: rtd(three, three[:2]),
+    "`source` and `target` should be clouds of the same sizes, rows in the same order. "
+    "Got (3,) and (2,).": lambda: rtd(three, three[:2]),
     "`low` should be at most `high`. Got 2 and 1.": lambda: persistence_between(three[:, :2], 2, 1),
     "`count` should be between 1 and the 3 points of the smallest cloud. Got 4.": (
         lambda: farthest_point_sampling(three, 4)
@@ -338,7 +337,8 @@ SHAPES = {
     "`points` should hold matrices of one dtype on one device.": lambda: PRECOMPUTED.pairs(
         [matrix_with(), matrix_with().double()]
     ),
-    "`source` and `target` should be clouds of the same sizes. Got (1, 2) and (2, 1).": (
+    "`source` and `target` should be clouds of the same sizes, rows in the same order. "
+    "Got (1, 2) and (2, 1).": (
         lambda: TrackCoincidence()([three[:1], three[1:]], [three[:2], three[2:]])
     ),
     "`pairs` and `points` should be of clouds of the same sizes. Got (2, 1) and (1, 2). "

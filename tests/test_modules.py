@@ -204,13 +204,13 @@ def test_orthogonal_edges_are_not_flipped():
         assert_close(loss.of_grams(grams, pairs=right_angle, geometry=geometry), expected)
 
 
-@pytest.mark.parametrize(("sizes", "said"), [((0, 1), "no and 3"), ((1, 2), "3 and 3, 3")])
+@pytest.mark.parametrize(("sizes", "said"), [((0, 1), "() and (3,)"), ((1, 2), "(3,) and (3, 3)")])
 def test_clouds_that_do_not_match(sizes, said):
     first, second = (torch.zeros(size, 3, 2) for size in sizes)
     with refused(
         ValueError,
-        "`source` and `target` should have one row per vertex, in the same order. "
-        f"Got clouds of {said} rows.",
+        "`source` and `target` should be clouds of the same sizes, rows in the same order. "
+        f"Got {said}.",
     ):
         topreg.signature_loss(first, second)
 

@@ -242,10 +242,10 @@ def test_half_precision_is_computed_in_single():
 
 def test_messages():
     x = torch.eye(3)
-    text = "`source` and `target` should have one row per vertex, in the same order. "
-    with refused(ValueError, text + "Got clouds of 3 and 2 rows."):
+    text = "`source` and `target` should be clouds of the same sizes, rows in the same order. "
+    with refused(ValueError, text + "Got (3,) and (2,)."):
         signature_loss(x, x[:2])
-    with refused(ValueError, text + "Got clouds of 3 and 1, 2 rows."):
+    with refused(ValueError, text + "Got (3,) and (1, 2)."):
         rtd_lite(x, [x[:1], x[:2]])
     with refused(ValueError, "`dimensions` should be 1 or above. Got (0,)."):
         RTD(dimensions=(0,))

@@ -166,6 +166,15 @@ def match(source: Tensor, target: Tensor) -> None:
     alike("source", source, "target", target)
 
 
+def of_same_clouds(sizes: Sequence[int], others: Sequence[int]) -> None:
+    """Refuse two spaces whose clouds have different numbers of vertices."""
+    if tuple(sizes) != tuple(others):
+        raise ValueError(
+            "`source` and `target` should be clouds of the same sizes, rows in the same order. "
+            f"Got {tuple(sizes)} and {tuple(others)}."
+        )
+
+
 def alike(name: str, tensor: Tensor, other_name: str, other: Tensor) -> None:
     """Refuse double precision beside a lower one, and two devices.
 

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from topreg._clouds import Clouds, join
 from topreg.metrics import Metric, at_least_single, by_callable, check_metric, prepared
-from topreg.metrics._on_device import power_of_two
+from topreg.metrics._scale import power_of_two
 
 
 class Landmarks(NamedTuple):

@@ -174,7 +174,10 @@ def _check_alike(old: Mapping[str, Tensor], batch: Mapping[str, Tensor]) -> None
     """Refuse a batch that cannot be joined to one that is stored."""
     if set(old) != set(batch):
         stored, given = (", ".join(sorted(set(b) - {"labels"})) for b in (old, batch))
-        raise ValueError(f"`tensors` should have the names {stored}. Got {given}.")
+        raise ValueError(
+            f"`tensors` should have the names {stored or '(none)'}, like what is stored. "
+            f"Got {given or '(none)'}. Use `clear()` to begin anew."
+        )
     for name, tensor in batch.items():
         if old[name].shape[1:] != tensor.shape[1:]:
             raise ValueError(

@@ -27,7 +27,7 @@ def exponential_affinity(points: Clouds, keys: Tensor, *, sharpness: float) -> T
         :term:`Affinities <affinity>`, dimensionless; 1 where a point equals a key.
 
     Raises:
-        TypeError: If either is not a floating-point tensor, or dtypes differ.
+        TypeError: If either is not a floating-point tensor, or one alone is in double precision.
         ValueError: If widths or devices differ.
 
     Shape:

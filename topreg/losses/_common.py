@@ -25,10 +25,8 @@ def views(source: Clouds, target: Clouds) -> tuple[Tensor, Tensor]:
     y, _ = join(target, "target")
     _checks.match(x, y)
     sizes, others = partition(source), partition(target)
-    if None not in (sizes, others) and sizes != others:
-        raise ValueError(
-            f"`source` and `target` should be clouds of the same sizes. Got {sizes} and {others}."
-        )
+    if sizes is not None and others is not None:
+        _checks.of_same_clouds(sizes, others)
     return at_least_single(x), at_least_single(y)
 
 

@@ -140,7 +140,7 @@ class GramMatrices:
             Their inner products, in at least single precision, across clouds too.
 
         Raises:
-            TypeError: If dtypes differ or are not floating point.
+            TypeError: If one alone is in double precision, or one is not floating point.
             ValueError: If ``source`` and ``target`` differ in length or width.
 
         Shape:

@@ -114,11 +114,7 @@ def two_spaces(
     check_metric(metric)
     x, sizes = join(source, "source")
     y, others = join(target, "target")
-    if sizes != others:
-        raise ValueError(
-            "`source` and `target` should have one row per vertex, in the same order. "
-            f"Got clouds of {_listed(sizes)} and {_listed(others)} rows."
-        )
+    _checks.of_same_clouds(sizes, others)
     _checks.alike("source", x, "target", y)
     x, y = at_least_single(x), at_least_single(y)
     return (
@@ -151,8 +147,3 @@ def _farthest(matrix: Tensor) -> Tensor:
 def _moves(rows: Tensor) -> bool:
     """Whether anything is differentiated in rows, backward or forward."""
     return rows.requires_grad or forward_ad.unpack_dual(rows).tangent is not None
-
-
-def _listed(sizes: Sequence[int]) -> str:
-    """Numbers as error messages print them."""
-    return ", ".join(map(str, sizes)) or "no"

@@ -68,7 +68,8 @@ def deviating_perturbation(
         a relative.
 
     Raises:
-        TypeError: If dtypes differ, ``labels`` are not integers, or ``pairs`` are several.
+        TypeError: If one view alone is in double precision, ``labels`` are not integers, or
+            ``pairs`` are several.
         ValueError: If ``source`` and ``target`` differ in length or width, labels or pairs belong
             to another number of vertices or lie on another device, the pairs are not of dimension
             0, clouds are divided otherwise, an option is unknown, or ``eps`` is negative.

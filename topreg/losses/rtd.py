@@ -57,7 +57,7 @@ def rtd(
         normalised; 0 for fewer than two points.
 
     Raises:
-        TypeError: If dtypes differ.
+        TypeError: If one of them alone is in double precision.
         ValueError: If the clouds do not belong to the same vertices or have NaN or infinity, a
             dimension is 0 or not available, or an option is unknown.
 

@@ -47,7 +47,7 @@ def rtd_lite(
         normalised; 0 for fewer than two points.
 
     Raises:
-        TypeError: If dtypes differ.
+        TypeError: If one of them alone is in double precision.
         ValueError: If the clouds do not belong to the same vertices or have NaN or infinity, or an
             option is unknown.
 

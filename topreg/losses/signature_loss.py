@@ -58,7 +58,7 @@ def signature_loss(
         The loss, in squared units of the metric, or dimensionless if normalised; 0 without a pair.
 
     Raises:
-        TypeError: If dtypes differ.
+        TypeError: If one of them alone is in double precision.
         ValueError: If the clouds or the pairs do not belong to the same vertices, a cloud whose
             distances are needed has NaN or infinity, or an option is unknown.
 

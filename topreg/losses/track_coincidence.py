@@ -56,7 +56,8 @@ def track_coincidence(
         counted.
 
     Raises:
-        TypeError: If dtypes differ or are not floating point, or ``pairs`` are several.
+        TypeError: If one view alone is in double precision, a view is not floating point, or
+            ``pairs`` are several.
         ValueError: If ``source`` and ``target`` differ in length, width or the sizes of their
             clouds, the pairs belong to others, an option is unknown, or ``eps`` is negative.
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from topreg import _checks
-from topreg.metrics._on_device import power_of_two
+from topreg.metrics._scale import power_of_two
 
 Metric = str | Callable[[Tensor, Tensor], Tensor]
 METRICS = ("euclidean", "cosine", "manhattan")

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from topreg.metrics._scale import power_of_two
+
 
 def distances_within(points: Tensor, sizes: Sequence[int], manhattan: bool) -> Tensor:
     """Distances within each cloud; nothing is read back from the device.
@@ -37,15 +39,3 @@ def direct_distances(x: Tensor, y: Tensor, manhattan: bool) -> Tensor:
         scale = torch.maximum(power_of_two(x), power_of_two(y))
         by_differences = "donot_use_mm_for_euclid_dist"  # the product cancels
         return torch.cdist(x / scale, y / scale, compute_mode=by_differences) * scale
-
-
-def power_of_two(x: Tensor) -> Tensor:
-    """A power of two within a factor of 2 of the largest coordinate of each cloud; 1 if that is 0.
-
-    Shape:
-        - x: (..., n, d). Output: (..., 1, 1).
-    """
-    zero = x.new_zeros((*x.shape[:-2], 1))
-    largest = torch.cat([x.flatten(-2), zero], dim=-1).abs().amax(-1)[..., None, None]
-    scale = largest / (2 * torch.frexp(largest).mantissa)  # exact; ldexp was not in torch 2.7
-    return torch.where(largest > 0, scale, 1.0)

@@ -40,7 +40,8 @@ def pairwise_distances(x: Tensor, y: Tensor | None = None, metric: Metric = "euc
         precision.
 
     Raises:
-        TypeError: If ``x`` or ``y`` is not a floating-point tensor, or their dtypes differ.
+        TypeError: If ``x`` or ``y`` is not a floating-point tensor, one of them alone is in double
+            precision, or ``metric`` gives integers.
         ValueError: If they are not clouds of one width, or ``metric`` is unknown or gives a
             matrix of another shape.
 
