@@ -16,6 +16,7 @@ from topreg import (
     minimum_spanning_tree,
     pairwise_distances,
     rtd_lite,
+    total_persistence,
 )
 from topreg.metrics._selection import cross_distances, dense_distances
 from topreg.persistence._annotations import annotate, annotate_edges
@@ -104,6 +105,13 @@ def test_the_default_module_and_batches_compile():
     module = TrackCoincidence()
     compiled = torch.compile(module, backend="aot_eager", fullgraph=True)
     assert_close(compiled(*clouds), module(*clouds))
+
+
+@compiles_searches
+@pytest.mark.parametrize("dimensions", [(0,), (0, 1)])
+def test_a_step_without_points_compiles(dimensions):
+    step = torch.compile(lambda x: total_persistence(x, dimensions=dimensions), fullgraph=True)
+    assert float(step(torch.zeros(0, 3))) == 0
 
 
 def entries(filtration, dimension=0, of=lambda points: points):

@@ -643,6 +643,11 @@ OPTIONS = {
             torch.zeros(1, 2), bandwidth=1.0, birth_range=5, persistence_range=(0, 1)
         )
     ),
+    "`birth_range` should be a tuple (low, high) with finite low <= high. Got (-inf, 1).": (
+        lambda: persistence_image(
+            row, bandwidth=1.0, birth_range=(-math.inf, 1), persistence_range=(0, 1)
+        )
+    ),
     "`sample_range` should be a tuple (low, high) with finite low <= high. Got (0, inf).": (
         lambda: persistence_landscape(torch.zeros(1, 2), sample_range=(0, INF))
     ),
@@ -776,6 +781,41 @@ CASES = [
 def test_text(kind, text, call):
     with refused(kind, text):
         call()
+
+
+two_and_one, one_and_two = [three[:2], three[2:]], [three[:1], three[1:]]
+two_and_one_pairs, divided_labels = RIPS.pairs(two_and_one), [labels[:1], labels[1:]]
+GRAMS = GramMatrices.of(three, three)
+
+
+@pytest.mark.parametrize(
+    ("name", "call"),
+    [
+        ("points", lambda pairs: persistence_tracks(one_and_two, pairs)),
+        ("points", lambda pairs: pairs.diagram(one_and_two)),
+        ("source", lambda pairs: track_coincidence(one_and_two, one_and_two, pairs)),
+        ("source", lambda pairs: signature_loss(one_and_two, one_and_two, pairs=pairs)),
+        ("labels", lambda pairs: pairs.between(divided_labels)),
+        ("labels", lambda pairs: deviating_perturbation(three, three, divided_labels, pairs)),
+        (
+            "labels",
+            lambda pairs: DeviatingPerturbation().of_grams(GRAMS, divided_labels, pairs=pairs),
+        ),
+        (
+            "geometry",
+            lambda pairs: TrackCoincidence(orientation="aligned")(
+                three, three, pairs=pairs, geometry=one_and_two
+            ),
+        ),
+    ],
+)
+def test_clouds_divided_otherwise_than_their_pairs_are_named(name, call):
+    with refused(
+        ValueError,
+        f"`pairs` and `{name}` should be of clouds of the same sizes. Got (2, 1) and (1, 2). "
+        "Were the pairs found on another batch?",
+    ):
+        call(two_and_one_pairs)
 
 
 CHOICES = {

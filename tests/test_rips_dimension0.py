@@ -561,6 +561,17 @@ def test_a_matrix_that_is_nearly_symmetric_is_read_as_its_mean():
         assert len(filtration.pairs(distances)) == edges
 
 
+def test_what_is_allowed_follows_the_finite_entries():
+    """Nothing where all are zero of either sign, and little where the others are infinite."""
+    assert len(PRECOMPUTED.pairs(-torch.zeros(3, 3))) == 2
+    small = 1e-3 * (1 - torch.eye(3))
+    small[0, 2] = small[2, 0] = torch.inf
+    assert len(PRECOMPUTED.pairs(small)) == 2
+    small[0, 1] = 1.1e-3
+    with pytest.raises(ValueError, match=r"`points` should be symmetric\."):
+        PRECOMPUTED.pairs(small)
+
+
 def test_a_matrix_of_infinities_alone():
     with refused(ValueError, "`points` should be zero on the diagonal. Got inf at (0, 0)."):
         RipsFiltration(metric="precomputed").pairs(torch.tensor([[torch.inf]]))

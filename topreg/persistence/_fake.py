@@ -16,8 +16,7 @@ def fake_forests(
         components: int | torch.SymInt = sum(n > 0 for n in sizes)
         edges: int | torch.SymInt = sum(sizes) - components
     else:
-        edges = torch.library.get_ctx().new_dynamic_size()
-        components = torch.library.get_ctx().new_dynamic_size()
+        edges, components = _numbers(weights, 2)
     indices = weights.new_empty(0, dtype=torch.int64)
     return indices.new_empty((edges, 2)), indices.new_empty(edges), indices.new_empty(components)
 
@@ -26,20 +25,25 @@ def fake_homology(
     weights: Tensor, sizes: list[int], longest: float, top: int, *_: bool
 ) -> list[Tensor]:
     """Birth, death and essential edges of the dimensions up to ``top``."""
-    context = torch.library.get_ctx()
     indices = weights.new_empty(0, dtype=torch.int64)
     found = []
     for _dimension in range(top + 1):
-        m, e = context.new_dynamic_size(), context.new_dynamic_size()
+        m, e = _numbers(weights, 2)
         found += [indices.new_empty((rows, 2)) for rows in (m, m, e)]
     return found
 
 
 def fake_annotations(like: Tensor, *_: object) -> Annotations:
     """The same of dimension 0, and birth, death and essential edges of dimension 1."""
-    context = torch.library.get_ctx()
-    m, e, m_1, e_1 = (context.new_dynamic_size() for _ in range(4))
+    m, e, m_1, e_1 = _numbers(like, 4)
     indices = like.new_empty(0, dtype=torch.int64)
     shapes = ((m, 2), (m,), (e,), (m_1, 2), (m_1, 2), (e_1, 2))
     deaths, births, elders, births_1, deaths_1, essential_1 = map(indices.new_empty, shapes)
     return deaths, births, elders, births_1, deaths_1, essential_1
+
+
+def _numbers(like: Tensor, count: int) -> list[int | torch.SymInt]:
+    """Sizes that depend on values; 0 where matrices have no entry, which a compiler may not see."""
+    if like.ndim == 1 and like.shape[0] == 0:
+        return [0] * count
+    return [torch.library.get_ctx().new_dynamic_size() for _ in range(count)]
