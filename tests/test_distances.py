@@ -466,3 +466,16 @@ def test_gradients_of_distances_by_torch_func(metric):
     pairwise_distances(leaf, metric=metric).square().sum().backward()
     found = torch.func.grad(lambda x: pairwise_distances(x, metric=metric).square().sum())(points)
     assert_close(found, leaf.grad)
+
+
+@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.filterwarnings("ignore:There is a performance drop")
+def test_distances_of_a_batch_by_vmap(metric):
+    batch = gaussian(0, 2, 5, 3)
+
+    def distances(x):
+        return pairwise_distances(x, metric=metric)
+
+    gradient = torch.func.grad(lambda x: distances(x).square().sum())
+    for function in (distances, gradient):
+        assert_close(torch.func.vmap(function)(batch), torch.stack([function(x) for x in batch]))

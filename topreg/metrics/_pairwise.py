@@ -93,6 +93,8 @@ def _symmetric(matrix: Tensor) -> Tensor:
 class _Distances(torch.autograd.Function):
     """Distance matrix whose backward pass is made of differentiable operations."""
 
+    generate_vmap_rule = True
+
     @staticmethod
     def forward(x: Tensor, y: Tensor | None, metric: str) -> Tensor:
         if y is None:
