@@ -102,8 +102,8 @@ def is_option(name: str, value: object, options: Iterable[str]) -> None:
 
 
 def is_number(name: str, value: object) -> None:
-    """Refuse what cannot be compared with numbers."""
-    if not hasattr(value, "__float__"):
+    """Refuse what is often given in a number's place; the compiler asks little of its symbols."""
+    if value is None or isinstance(value, (str, list, tuple)):
         raise TypeError(f"`{name}` should be a number. Got {value!r}.")
 
 
