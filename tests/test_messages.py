@@ -14,13 +14,16 @@ from asserts import refused
 
 import topreg
 from topreg import (
+    ConnectivityLoss,
     CrossBatchMemory,
     DeviatingPerturbation,
     FlagFiltration,
     GramMatrices,
     HomologyConsistency,
+    PersistenceEntropy,
     PersistencePairs,
     RipsFiltration,
+    TotalPersistence,
     TrackCoincidence,
     aggregated_backward,
     balanced_backward,
@@ -35,6 +38,7 @@ from topreg import (
     most_persistent,
     pairwise_distances,
     persistence_between,
+    persistence_entropy,
     persistence_image,
     persistence_landscape,
     persistence_tracks,
@@ -112,13 +116,13 @@ def information(**fields):
     return SimpleNamespace(**({"pairing": torch.zeros(0, 3), "dimension": 0} | fields))
 
 
-def linear(main=None, **replaced):
+def linear(main=None, weight=1.0, **replaced):
     """A balanced backward pass through a linear map, some of its parts replaced."""
     w = torch.ones(2, 3, requires_grad=True)
     parts = {"inputs": three, "parameter": w, "outputs": three @ w.T} | replaced
     y = parts["outputs"]
     main = y.sum() if main is None else main
-    return balanced_linear_backward(main, main.detach(), **parts, weight=1.0)
+    return balanced_linear_backward(main, main.detach(), **parts, weight=weight)
 
 
 OTHERS = {
@@ -216,6 +220,22 @@ OTHERS = {
     ),
     "`images` should have one row per label, 3. Got (2, 3).": (
         lambda: CrossBatchMemory().join(labels, images=three[:2])
+    ),
+    "`tensors` should have the names images, like what is stored. Got (none). "
+    "Use `clear()` to begin anew.": (lambda: filled_memory().join(labels)),
+    "`pairs[1]` and `pairs[0]` should be of clouds of the same sizes. Got (3,) and (2, 1). "
+    "Were the pairs found on another batch?": (
+        lambda: total_persistence(three, pairs=[RIPS.pairs([three[:2], three[2:]]), pairs])
+    ),
+    "`weight` should be finite. Got nan.": lambda: linear(weight=math.nan),
+    "`weight` should be finite. Got inf.": lambda: balanced_backward(
+        leaf.sum(), leaf.sum(), [leaf], weight=math.inf
+    ),
+    "`birth_edges` should be edges (i, j), i <= j, within a cloud. Got (2, 1).": (
+        lambda: PersistencePairs.from_tensors(
+            RIPS.pairs(three, 1).to_tensors()
+            | {"birth_edges": torch.tensor([[2, 1]]), "death_edges": torch.tensor([[0, 1]])}
+        )
     ),
     "`tensors` should have the names images, like what is stored. Got texts. "
     "Use `clear()` to begin anew.": (lambda: filled_memory().join(labels, texts=three)),
@@ -474,6 +494,9 @@ TYPES = {
     "Give other options by name.": lambda: total_persistence(three, filtration=RipsFiltration),
     "`max_edge_length` should be a number. Got None.": lambda: RipsFiltration(max_edge_length=None),
     "`power` should be a number. Got '2'.": lambda: total_persistence(three, power="2"),
+    "`target_pairs` should hold PersistencePairs. Got int.": (
+        lambda: signature_loss(three, three, target_pairs=[3])
+    ),
     "`cloud_sizes` should be a sequence. Got 5. Use `(5,)` for one cloud.": (
         lambda: pairs.renumber(torch.arange(3), 5)
     ),
@@ -785,7 +808,6 @@ def test_text(kind, text, call):
 
 two_and_one, one_and_two = [three[:2], three[2:]], [three[:1], three[1:]]
 two_and_one_pairs, divided_labels = RIPS.pairs(two_and_one), [labels[:1], labels[1:]]
-GRAMS = GramMatrices.of(three, three)
 
 
 @pytest.mark.parametrize(
@@ -816,6 +838,37 @@ def test_clouds_divided_otherwise_than_their_pairs_are_named(name, call):
         "Were the pairs found on another batch?",
     ):
         call(two_and_one_pairs)
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda pairs, batch: pairs.between(batch),
+        lambda pairs, batch: deviating_perturbation(three, three, batch, pairs),
+        lambda pairs, batch: DeviatingPerturbation().of_grams(GRAMS, batch, pairs=pairs),
+    ],
+)
+def test_a_batch_of_labels_is_divided_too(call):
+    with pytest.raises(ValueError, match=r"`labels` .* Got \(2, 1\) and \(1, 1, 1\)\."):
+        call(two_and_one_pairs, labels[:, None])
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda: ConnectivityLoss((0, 1), scale=1.0),
+        lambda: DeviatingPerturbation((0, 1)),
+        lambda: HomologyConsistency((0, 1), perturbation_weight=1.0),
+        lambda: PersistenceEntropy((0, 1)),
+        lambda: TotalPersistence((0, 1)),
+        lambda: TrackCoincidence((0, 1)),
+        lambda: persistence_entropy(three, filtration=(0, 1)),
+        lambda: total_persistence(three, pairs=pairs, filtration=(0, 1)),
+    ],
+)
+def test_another_option_in_the_place_of_a_filtration(call):
+    with pytest.raises(TypeError, match=r"^`filtration` should be a filtration .* Got tuple\."):
+        call()
 
 
 CHOICES = {

@@ -408,6 +408,14 @@ def test_a_metric_of_lower_precision_or_with_a_small_diagonal(function):
     for metric in (single, rounded):
         value = function(x, y, metric=metric)
         assert_close(value.double(), function(x, y), rtol=1e-3, atol=1e-5)
+
+    def of_two_heights(a, b):  # each diagonal entry is the least of its own row alone
+        return torch.cdist(a, b) + (a[:, None, 0].abs() > 9) * (b[None, :, 0].abs() > 9) * 0.5
+
+    points = torch.tensor([[10.0], [20.0], [0.0], [1.0]]).double()
+    assert bool(function(points, points, metric=of_two_heights).isfinite())
+    none = torch.zeros(0, 3, 2)
+    assert float(function(none, none, metric=rounded)) == 0
     function(1e-3 * x, 1e-3 * y, metric=rounded)
     function(0 * x, 0 * y, metric=rounded)
 
