@@ -221,6 +221,45 @@ def test_the_distance_matrix_compiles():
     assert_close(compiled(points), pairwise_distances(points))
 
 
+@pytest.mark.parametrize("metric", ["euclidean", "cosine", "manhattan"])
+@pytest.mark.parametrize("offset", [0.0, 1e3])
+def test_compiled_gradients_of_the_distance_matrix(metric, offset):
+    """Also within torch.func, where a compiled program loses that of a function of our own."""
+    points = gaussian(0, 9, 12, dtype=torch.float32) + offset
+    points[1] = points[0]
+    others, weights = points[:4] + 0.5, gaussian(1, 9, 9, dtype=torch.float32)
+
+    def loss(x):
+        own, cross = pairwise_distances(x, metric=metric), pairwise_distances(others, x, metric)
+        return (weights * own).sum() + cross.square().sum()
+
+    leaf = points.clone().requires_grad_()
+    loss(leaf).backward()
+    for function in (
+        torch.func.grad(loss),
+        lambda x: torch.func.vmap(torch.func.grad(loss))(x[None])[0],
+    ):
+        compiled = torch.compile(function, backend="aot_eager")
+        assert_close(compiled(points), leaf.grad, rtol=1e-4, atol=1e-4)
+    again = points.clone().requires_grad_()
+    torch.compile(loss, backend="aot_eager", fullgraph=True)(again).backward()
+    assert_close(again.grad, leaf.grad, rtol=1e-4, atol=1e-4)
+
+
+@compiles_searches
+@pytest.mark.parametrize(
+    "options",
+    [{"dimensions": (0, 1)}, {"filtration": RipsFiltration(engine="prim", max_edge_length=2.0)}],
+)
+def test_clouds_of_sizes_that_depend_on_values_compile(options):
+    def step(x):
+        return total_persistence(x[x[:, 0] > 0], **options)
+
+    points = gaussian(0, 20, 3)
+    compiled = torch.compile(step, backend="aot_eager", fullgraph=True)
+    assert_close(compiled(points), step(points))
+
+
 def test_higher_dimensions_have_a_sound_fake():
     weights = pairwise_distances(gaussian(0, 6, 3)).flatten()
     task = (weights, [6], float("inf"), 2, True, False)

@@ -91,7 +91,7 @@ def test_tensors_can_be_stored_and_loaded():
 MESSAGES = {
     "`images` should have one row per label, 2. Got (3, 1).": {"images": torch.zeros(3, 1)},
     "`images` should have one row per label, 2. Got ().": {"images": torch.tensor(0.0)},
-    "`tensors` should have the names images, like what is stored. Got images, texts. "
+    "`tensors` should have the names images of the batch before. Got images, texts. "
     "Use `clear()` to begin anew.": {
         "images": torch.zeros(2, 1), "texts": torch.zeros(2, 1),
     },
@@ -129,11 +129,11 @@ def test_other_messages():
         memory.load_tensors({"0.labels": ones, "0.x": torch.zeros(5)})
     with refused(
         ValueError,
-        "`tensors` should have the names (none), like what is stored. Got x. "
+        "`tensors` should have the names (none) of the batch before. Got x. "
         "Use `clear()` to begin anew.",
     ):
         memory.join(ones, x=ones)
-    with pytest.raises(ValueError, match=r"names x, like what is stored\. Got y\."):
+    with pytest.raises(ValueError, match=r"names x of the batch before\. Got y\."):
         CrossBatchMemory(2).load_tensors(
             {"0.labels": ones, "0.x": ones, "1.labels": ones, "1.y": ones}
         )

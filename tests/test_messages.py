@@ -32,6 +32,7 @@ from topreg import (
     edge_vectors,
     exponential_affinity,
     farthest_point_sampling,
+    gram_matrix,
     homology_consistency,
     label_indicators,
     minimum_spanning_tree,
@@ -158,7 +159,7 @@ OTHERS = {
         lambda: linear(main=leaf.sum())
     ),
     "`pairs` and `source` should be of clouds of the same sizes. Got (1, 2) and (3,). "
-    "Were the pairs found on another batch?": lambda: signature_loss(
+    "Do they belong to the same batch?": lambda: signature_loss(
         three, three, pairs=RIPS.pairs([three[:1], three[:2]])
     ),
     "`images` should be on cpu, like what is stored. Got meta. Use `clear()` to begin anew.": (
@@ -206,6 +207,9 @@ OTHERS = {
     "`pairs` should be of one cloud. Got 2. Use `pairs.split()`.": (
         lambda: to_persistence_information(RIPS.pairs([three, three]), [three, three])
     ),
+    "`information` should have a dimension. Got None. Pass one of the list.": (
+        lambda: from_persistence_information([information()], 3)
+    ),
     "`information` should have a dimension. Got None.": (
         lambda: from_persistence_information(information(dimension=None), 3)
     ),
@@ -221,10 +225,10 @@ OTHERS = {
     "`images` should have one row per label, 3. Got (2, 3).": (
         lambda: CrossBatchMemory().join(labels, images=three[:2])
     ),
-    "`tensors` should have the names images, like what is stored. Got (none). "
+    "`tensors` should have the names images of the batch before. Got (none). "
     "Use `clear()` to begin anew.": (lambda: filled_memory().join(labels)),
     "`pairs[1]` and `pairs[0]` should be of clouds of the same sizes. Got (3,) and (2, 1). "
-    "Were the pairs found on another batch?": (
+    "Do they belong to the same batch?": (
         lambda: total_persistence(three, pairs=[RIPS.pairs([three[:2], three[2:]]), pairs])
     ),
     "`weight` should be finite. Got nan.": lambda: linear(weight=math.nan),
@@ -237,7 +241,7 @@ OTHERS = {
             | {"birth_edges": torch.tensor([[2, 1]]), "death_edges": torch.tensor([[0, 1]])}
         )
     ),
-    "`tensors` should have the names images, like what is stored. Got texts. "
+    "`tensors` should have the names images of the batch before. Got texts. "
     "Use `clear()` to begin anew.": (lambda: filled_memory().join(labels, texts=three)),
     "`images` should have rows of shape (3,), like those stored. Got (2,). "
     "Use `clear()` to begin anew.": lambda: filled_memory().join(labels, images=three[:, :2]),
@@ -253,7 +257,7 @@ SHAPES = {
     "`points` should be dense. Got torch.sparse_coo. Use `.to_dense()`.": (
         lambda: PRECOMPUTED.pairs(matrix_with().to_sparse())
     ),
-    "`points` should be dense. Got a nested tensor. Use `.unbind()`: a sequence of clouds.": (
+    "`points` should be dense. Got a nested tensor. Its parts, `.unbind()`, are.": (
         lambda: RIPS.pairs(torch.nested.nested_tensor([three, three[:2]], layout=torch.jagged))
     ),
     "`target_pairs` should index 3 vertices. Got vertex 3. "
@@ -261,7 +265,7 @@ SHAPES = {
         three, three, target_pairs=RIPS.pairs(torch.eye(4))
     ),
     "`target_pairs` and `source` should be of clouds of the same sizes. Got (1, 2) and (3,). "
-    "Were the pairs found on another batch?": lambda: signature_loss(
+    "Do they belong to the same batch?": lambda: signature_loss(
         three, three, target_pairs=RIPS.pairs([three[:1], three[:2]])
     ),
     "`labels` should have shape (n,). Got (3, 1).": lambda: DeviatingPerturbation()(
@@ -362,11 +366,11 @@ SHAPES = {
         lambda: TrackCoincidence()([three[:1], three[1:]], [three[:2], three[2:]])
     ),
     "`pairs` and `points` should be of clouds of the same sizes. Got (2, 1) and (1, 2). "
-    "Were the pairs found on another batch?": (
+    "Do they belong to the same batch?": (
         lambda: total_persistence([three[:1], three[1:]], pairs=RIPS.pairs([three[:2], three[2:]]))
     ),
     "`pairs` and `labels` should be of clouds of the same sizes. Got (2, 1) and (1, 2). "
-    "Were the pairs found on another batch?": (
+    "Do they belong to the same batch?": (
         lambda: RIPS.pairs([three[:2], three[2:]]).between([labels[:1], labels[1:]])
     ),
     "`metric(x, y)` should have shape (len(x), len(y)) = (3, 3). Got (2,).": lambda: RipsFiltration(
@@ -494,17 +498,19 @@ TYPES = {
     "Give other options by name.": lambda: total_persistence(three, filtration=RipsFiltration),
     "`max_edge_length` should be a number. Got None.": lambda: RipsFiltration(max_edge_length=None),
     "`power` should be a number. Got '2'.": lambda: total_persistence(three, power="2"),
+    "`cross` should be torch.float32 or torch.float64. Got torch.bfloat16, in which differences "
+    "of inner products keep no digit.": lambda: GramMatrices(three, three.bfloat16(), three),
     "`target_pairs` should hold PersistencePairs. Got int.": (
         lambda: signature_loss(three, three, target_pairs=[3])
     ),
-    "`cloud_sizes` should be a sequence. Got 5. Use `(5,)` for one cloud.": (
+    "`cloud_sizes` should be a sequence. Got 5. Use `(n,)` for one cloud of n.": (
         lambda: pairs.renumber(torch.arange(3), 5)
     ),
     "`losses` should be a sequence of losses. Got a Tensor. Use `[loss]`.": (
         lambda: aggregated_backward(three.sum(), [leaf], torch.sum)
     ),
-    "`diagram` should be a torch.Tensor. Got PersistencePairs. Convert it with "
-    "`torch.as_tensor`.": (
+    "`diagram` should be a tensor or a sequence of them. Got PersistencePairs. "
+    "Use `filtration.diagram(pairs, points)`.": (
         lambda: persistence_image(
             pairs, bandwidth=1.0, birth_range=(0, 1), persistence_range=(0, 1)
         )
@@ -818,11 +824,6 @@ two_and_one_pairs, divided_labels = RIPS.pairs(two_and_one), [labels[:1], labels
         ("source", lambda pairs: track_coincidence(one_and_two, one_and_two, pairs)),
         ("source", lambda pairs: signature_loss(one_and_two, one_and_two, pairs=pairs)),
         ("labels", lambda pairs: pairs.between(divided_labels)),
-        ("labels", lambda pairs: deviating_perturbation(three, three, divided_labels, pairs)),
-        (
-            "labels",
-            lambda pairs: DeviatingPerturbation().of_grams(GRAMS, divided_labels, pairs=pairs),
-        ),
         (
             "geometry",
             lambda pairs: TrackCoincidence(orientation="aligned")(
@@ -835,7 +836,7 @@ def test_clouds_divided_otherwise_than_their_pairs_are_named(name, call):
     with refused(
         ValueError,
         f"`pairs` and `{name}` should be of clouds of the same sizes. Got (2, 1) and (1, 2). "
-        "Were the pairs found on another batch?",
+        "Do they belong to the same batch?",
     ):
         call(two_and_one_pairs)
 
@@ -843,14 +844,38 @@ def test_clouds_divided_otherwise_than_their_pairs_are_named(name, call):
 @pytest.mark.parametrize(
     "call",
     [
-        lambda pairs, batch: pairs.between(batch),
         lambda pairs, batch: deviating_perturbation(three, three, batch, pairs),
         lambda pairs, batch: DeviatingPerturbation().of_grams(GRAMS, batch, pairs=pairs),
     ],
 )
 def test_a_batch_of_labels_is_divided_too(call):
-    with pytest.raises(ValueError, match=r"`labels` .* Got \(2, 1\) and \(1, 1, 1\)\."):
-        call(two_and_one_pairs, labels[:, None])
+    for wrong, sizes in ((labels[:, None], (1, 1, 1)), (divided_labels, (1, 2))):
+        for found in (two_and_one_pairs, pairs):
+            with refused(
+                ValueError,
+                "`labels` and `pairs` should be of clouds of the same sizes. "
+                f"Got {sizes} and {found.cloud_sizes}. Do they belong to the same batch?",
+            ):
+                call(found, wrong)
+
+
+def test_labels_are_divided_as_the_points():
+    """Pairs of one cloud say nothing of a batch."""
+    batch, flat = torch.eye(6).view(2, 3, 6), RIPS.pairs(torch.eye(6))
+    with refused(
+        ValueError,
+        "`labels` and `source` should be of clouds of the same sizes. "
+        "Got (2, 2, 2) and (3, 3). Do they belong to the same batch?",
+    ):
+        deviating_perturbation(batch, batch, torch.zeros(3, 2, dtype=torch.int64), flat)
+
+
+@pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensors")
+def test_strided_nested_tensors_are_refused_too():
+    nested = torch.nested.nested_tensor([three, three])
+    for call in (pairwise_distances, PRECOMPUTED.pairs, RIPS.pairs, gram_matrix):
+        with pytest.raises(ValueError, match=r"should be dense\. Got a nested tensor\."):
+            call(nested)
 
 
 @pytest.mark.parametrize(

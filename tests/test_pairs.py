@@ -267,6 +267,6 @@ def test_one_matrix_of_rows_may_be_those_of_several_clouds():
     with refused(
         ValueError,
         "`pairs` and `points` should be of clouds of the same sizes. Got (3, 5) and (4, 4). "
-        "Were the pairs found on another batch?",
+        "Do they belong to the same batch?",
     ):
         pairs.diagram(torch.cat(clouds).view(2, 4, 2))

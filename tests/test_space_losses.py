@@ -26,6 +26,10 @@ from topreg import (
 RIPS = RipsFiltration()
 
 
+def pairs_by(points, _, metric):
+    return RipsFiltration(metric=metric).pairs(points)
+
+
 def scaled(points, normalize):
     """Distances, divided by the largest if that is not 0."""
     distances = distances_by_differences(points)
@@ -400,7 +404,8 @@ def test_a_metric_of_lower_precision_or_with_a_small_diagonal(function):
 
     def single(a, b):
         a, b = a.float(), b.float()
-        return (a.square().sum(1)[:, None] + b.square().sum(1) - 2 * a @ b.T).clamp(min=0).sqrt()
+        root = (a.square().sum(1)[:, None] + b.square().sum(1) - 2 * a @ b.T).clamp(min=0).sqrt()
+        return root * (1 + 1e-5 * (a[:, :1] > 0))  # nor symmetric but to its own rounding
 
     def rounded(a, b):
         return ((a[:, None] - b[None]).square().sum(2) + 1e-12).sqrt()
@@ -418,6 +423,37 @@ def test_a_metric_of_lower_precision_or_with_a_small_diagonal(function):
     assert float(function(none, none, metric=rounded)) == 0
     function(1e-3 * x, 1e-3 * y, metric=rounded)
     function(0 * x, 0 * y, metric=rounded)
+
+
+@pytest.mark.parametrize("function", [signature_loss, rtd_lite, rtd, pairs_by])
+@pytest.mark.parametrize(
+    "metric",
+    [
+        lambda a, b: a @ b.T,
+        lambda a, b: (-torch.cdist(a, b).square() / 100).exp(),
+        lambda a, b: torch.full((len(a), len(b)), torch.inf, dtype=a.dtype),
+    ],
+    ids=["cosine similarity", "kernel", "infinity"],
+)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_similarities_are_no_metrics(function, metric, dtype):
+    points = torch.nn.functional.normalize(1 + 0.05 * gaussian(0, 9, 64), dim=1).to(dtype)
+    with pytest.raises(ValueError, match="should be least on the diagonal"):
+        function(points, points, metric=metric)
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning")
+def test_derivatives_forward_in_both_spaces():
+    """An inner level hides an outer one, whose points are no more constant for that."""
+    x, y, u, v = gaussian(0, 4, 6, 3).unbind(0)
+    step = 1e-5
+    for function in (signature_loss, rtd_lite, rtd):
+
+        def along(a, function=function):
+            return torch.func.jvp(lambda b: function(a, b), (y,), (v,))[1]
+
+        expected = (along(x + step * u) - along(x - step * u)) / (2 * step)
+        assert_close(torch.func.jvp(along, (x,), (u,))[1], expected, rtol=1e-4, atol=1e-6)
 
 
 def test_one_space_is_searched_in_the_dimensions_that_the_other_gives():

@@ -25,14 +25,15 @@ def is_tensor(name: str, value: object) -> None:
             f"`{name}` should be a torch.Tensor. Got {type(value).__name__}. "
             "Convert it with `torch.as_tensor`."
         )
+    if value.is_nested:
+        raise ValueError(
+            f"`{name}` should be dense. Got a nested tensor. Its parts, `.unbind()`, are."
+        )
 
 
 def is_floating(name: str, tensor: Tensor) -> None:
     """Refuse integers, booleans, complex numbers, quarter precision and what is not dense."""
-    if tensor.is_nested:
-        raise ValueError(
-            f"`{name}` should be dense. Got a nested tensor. Use `.unbind()`: a sequence of clouds."
-        )
+    is_tensor(name, tensor)
     if not tensor.is_floating_point():
         raise TypeError(f"`{name}` should be floating point. Got {tensor.dtype}.")
     if tensor.dtype.itemsize < 2:
@@ -217,7 +218,7 @@ def of_clouds(cloud_sizes: Sequence[int], sizes: Sequence[int], name: str, pairs
     if tuple(cloud_sizes) != tuple(sizes):
         raise ValueError(
             f"`{pairs_name}` and `{name}` should be of clouds of the same sizes. "
-            f"Got {tuple(cloud_sizes)} and {tuple(sizes)}. Were the pairs found on another batch?"
+            f"Got {tuple(cloud_sizes)} and {tuple(sizes)}. Do they belong to the same batch?"
         )
 
 

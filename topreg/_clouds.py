@@ -56,12 +56,12 @@ def join_labels(labels: Clouds) -> Tensor:
 def join_matrices(distances: Clouds, name: str = "points") -> tuple[Tensor, tuple[int, ...]]:
     """Entries of all square matrices, one matrix after the other, and the matrices' sizes."""
     if isinstance(distances, Tensor) and distances.ndim == 3:
+        _checks.is_floating(name, distances)
         batch, rows, columns = distances.shape
         if rows != columns:
             raise ValueError(
                 f"`{name}` should hold square matrices (b, n, n). Got {tuple(distances.shape)}."
             )
-        _checks.is_floating(name, distances)
         return distances.reshape(-1), (rows,) * batch
     matrices = [distances] if isinstance(distances, Tensor) else _as_list(distances, name)
     for matrix in matrices:

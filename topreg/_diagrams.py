@@ -13,7 +13,7 @@ from topreg.metrics import at_least_single
 
 
 def check_two(first: Tensor, second: Tensor) -> None:
-    """Refuse what are not two diagrams of one dtype on one device."""
+    """Refuse what are not two diagrams on one device, both or neither in double precision."""
     _checks.is_diagram("first", first)
     _checks.is_diagram("second", second)
     _checks.alike("first", first, "second", second)
@@ -43,8 +43,11 @@ def finite_part(name: str, diagram: Tensor) -> tuple[Tensor, Tensor]:
 
 def as_batch(diagram: Tensor | Sequence[Tensor]) -> tuple[list[Tensor], bool]:
     """The diagrams, essential classes left out, and whether there are several."""
-    if not isinstance(diagram, Sequence):
-        _checks.is_tensor("diagram", diagram)
+    if not isinstance(diagram, Tensor | Sequence):
+        raise TypeError(
+            f"`diagram` should be a tensor or a sequence of them. Got {type(diagram).__name__}. "
+            "Use `filtration.diagram(pairs, points)`."
+        )
     single = isinstance(diagram, Tensor)
     diagrams = [diagram] if isinstance(diagram, Tensor) else list(diagram)
     if not diagrams:

@@ -175,7 +175,7 @@ def _check_alike(old: Mapping[str, Tensor], batch: Mapping[str, Tensor]) -> None
     if set(old) != set(batch):
         stored, given = (", ".join(sorted(set(b) - {"labels"})) for b in (old, batch))
         raise ValueError(
-            f"`tensors` should have the names {stored or '(none)'}, like what is stored. "
+            f"`tensors` should have the names {stored or '(none)'} of the batch before. "
             f"Got {given or '(none)'}. Use `clear()` to begin anew."
         )
     for name, tensor in batch.items():

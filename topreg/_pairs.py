@@ -40,7 +40,8 @@ class PersistencePairs:
 
     Note:
         Immutable, cacheable and picklable; :meth:`to_tensors` is for stores without pickle. Pairs
-        of one cloud over all vertices, as those of a graph are, go with points divided in any way.
+        of one cloud over all vertices, as those of a graph are, go with the rows of a batch, which
+        then are one cloud to diagrams, tracks and the losses on them.
         A search under ``torch.compile`` in inference mode gives tensors that autograd cannot keep:
         :meth:`to` makes plain ones of them.
 
@@ -362,7 +363,7 @@ def _sizes_of(cloud_sizes: object) -> tuple[int, ...]:
     if not isinstance(cloud_sizes, Iterable):
         raise TypeError(
             f"`cloud_sizes` should be a sequence. Got {cloud_sizes!r}. "
-            f"Use `({cloud_sizes!r},)` for one cloud."
+            "Use `(n,)` for one cloud of n."
         )
     return tuple(cloud_sizes)
 

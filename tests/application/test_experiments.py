@@ -77,6 +77,18 @@ def test_a_run_that_fails_does_not_end_the_others(source, jobs, tmp_path, proces
     assert there == [True, False, True, True, True, True]
 
 
+def test_of_several_failures_the_first_job_is_told_first(source, jobs, monkeypatch):
+    """Longer ones run first; a text that several share is told once."""
+    texts = iter(["short of memory", "no space", "no space"])
+    names = {jobs[n].name: f"RuntimeError: {next(texts)}" for n in (0, 2, 1)}
+    monkeypatch.setattr(experiments, "_try_job", lambda source, job: names.get(job.name, "x"))
+    with pytest.raises(RuntimeError, match="runs failed") as caught:
+        run_jobs(source, jobs[:3])
+    told = str(caught.value)
+    assert told.index(jobs[0].name) < told.index(jobs[1].name)
+    assert told.count("no space") == 1
+
+
 def test_checkpoints_of_texts_are_looked_for_before_anything_runs(tmp_path):
     def plan(preset, file, shots):
         text = f"{preset}.text.checkpoint={tmp_path / file}"

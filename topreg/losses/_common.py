@@ -44,7 +44,6 @@ def given_or_found(
             "`pairs` or `geometry` should be given with Gram matrices. Got neither. "
             "Pass the points in which pairs are to be found as `geometry`."
         )
-    check_filtration(filtration)
     filtration = RIPS if filtration is None else filtration
     all_pairs = getattr(filtration, "all_pairs", None)  # a filtration of one's own need not have it
     with torch.no_grad():
@@ -106,7 +105,10 @@ def flips_from(
 
 def check_filtration(filtration: object) -> None:
     """Refuse what finds no pairs, such as another option in the place of a filtration."""
-    if filtration is None or (hasattr(filtration, "pairs") and not isinstance(filtration, type)):
+    made = not (isinstance(filtration, type) and issubclass(filtration, Filtration))
+    if filtration is None or (
+        made and any(hasattr(filtration, name) for name in ("pairs", "diagram"))
+    ):
         return
     got = type(filtration).__name__
     if isinstance(filtration, type):

@@ -145,5 +145,5 @@ def _farthest(matrix: Tensor) -> Tensor:
 
 
 def _moves(rows: Tensor) -> bool:
-    """Whether anything is differentiated in rows, backward or forward."""
-    return rows.requires_grad or forward_ad.unpack_dual(rows).tangent is not None
+    """Whether something may be differentiated in rows; forward levels can hide each other."""
+    return rows.requires_grad or getattr(forward_ad, "_current_level", 0) >= 0

@@ -82,7 +82,8 @@ def deviating_perturbation(
     Note:
         Differentiable in ``source`` and ``target``; not through ``pairs``. With r relatives in all
         the cosines are listed, time and memory :math:`O(n^2 + rd)`, or where r is large come from
-        products of matrices, time :math:`O(n^2 d)`, memory :math:`O(n^2 + nd)`.
+        products of matrices, time :math:`O(n^2 d)`, memory :math:`O(n^2 + nd)`. A compiled program
+        and an accelerator, which do not wait to look at values, multiply in double precision.
 
     Source:
         Zhang et al., NeurIPS 2024, equation 6. ``related="all"`` and ``match_norms=True`` follow
@@ -103,7 +104,11 @@ def deviating_perturbation(
     _checks.are_labels(joined, len(x))
     _checks.on_one_device("source", x, "labels", joined.device)
     check_rows(one_object(pairs), x, "source", partition(source))
-    check_rows(pairs, joined, "labels", partition(labels, 2))
+    divided = partition(source)
+    if divided is None:
+        _are_divided(labels, pairs.cloud_sizes, "pairs")
+    else:
+        _are_divided(labels, divided, "source")
     are_of_dimension_0(pairs)
     if match_norms:
         x = with_norms_of(x, y, eps)
@@ -129,7 +134,7 @@ def perturbation_of_grams(
     _checks.are_labels(joined, len(grams))
     _checks.on_one_device("grams.source", grams.source, "labels", joined.device)
     check_rows(one_object(pairs), grams.source, "grams.source")
-    check_rows(pairs, joined, "labels", partition(labels, 2))
+    _are_divided(labels, pairs.cloud_sizes, "pairs")
     are_of_dimension_0(pairs)
     if match_norms:
         grams = grams_with_norms_of_target(grams, eps)
@@ -137,6 +142,13 @@ def perturbation_of_grams(
     sums = [partial(sums_from_grams, part, eps=eps) for part in parts]
     none = (grams.source[:0] + grams.cross[:0] + grams.target[:0]).sum(1)
     return _mean_over_samples(sums, none, joined, pairs, related, unrelated, reduction)
+
+
+def _are_divided(labels: Clouds, sizes: Sequence[int], name: str) -> None:
+    """Refuse labels of clouds other than these; one vector may be that of several."""
+    own = partition(labels, 2)
+    if own is not None:
+        _checks.of_clouds(own, sizes, name, "labels")
 
 
 def _mean_over_samples(

@@ -87,13 +87,15 @@ def signature_loss(
     _checks.is_option("reduction", reduction, _common.REDUCTIONS)
     dimensions = _common.check_dimensions(dimensions)
     x, z = _spaces.two_spaces(source, target, metric, normalize)
-    wanted = {"pairs": (x, pairs)} | ({"target_pairs": (z, target_pairs)} if symmetric else {})
-    found = {n: _common.listed(p, n) for n, (_, p) in wanted.items() if p is not None}
-    for parts in found.values():  # the other space is searched in the dimensions of what is given
-        dimensions = [part.dimension for part in parts]
-    for name, (space, _) in wanted.items():
-        if name not in found:
-            found[name] = _spaces.pairs_of(space.distances(), dimensions, space.rows)
+    own = None if pairs is None else _common.listed(pairs)
+    other = None
+    if symmetric and target_pairs is not None:
+        other = _common.listed(target_pairs, "target_pairs")
+    if own or other:  # the other space is searched in the dimensions of what is given
+        dimensions = [part.dimension for part in own or other or ()]
+    found = {"pairs": own or _spaces.pairs_of(x.distances(), dimensions, x.rows)}
+    if symmetric:
+        found["target_pairs"] = other or _spaces.pairs_of(z.distances(), dimensions, z.rows)
     for name, parts in found.items():
         for part in parts:
             check_rows(part, x.rows, "source", pairs_name=name)

@@ -32,7 +32,7 @@ def sliced_wasserstein_distance(first: Tensor, second: Tensor, *, directions: in
         The distance, in the units of the diagrams, in at least single precision.
 
     Raises:
-        TypeError: If the diagrams are not floating point or of two dtypes.
+        TypeError: If the diagrams are not floating point, or one alone is in double precision.
         ValueError: If they are no diagrams, have NaN, an infinite birth or a death of -inf, or
             ``directions`` is no positive integer.
 

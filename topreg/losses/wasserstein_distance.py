@@ -42,7 +42,7 @@ def wasserstein_distance(
         The distance, in the units of the diagrams, in at least single precision.
 
     Raises:
-        TypeError: If the diagrams are not floating point or of two dtypes.
+        TypeError: If the diagrams are not floating point, or one alone is in double precision.
         ValueError: If they are no diagrams, have NaN, an infinite birth or a death before its
             birth, an option is out of range, or SciPy is not installed.
 

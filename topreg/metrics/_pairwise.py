@@ -7,6 +7,7 @@ from torch import Tensor
 from torch.autograd.function import FunctionCtx
 
 from topreg import _checks
+from topreg._safe import safe_root
 from topreg.metrics._metric import (
     Metric,
     at_least_single,
@@ -55,6 +56,8 @@ def pairwise_distances(x: Tensor, y: Tensor | None = None, metric: Metric = "euc
         float32 and 1e-12 in float64 far from the origin and within tight clusters (cosine: up to
         the rounding of the normalised rows). Time
         :math:`O(n m d)`. Differentiable twice; coincident points contribute the subgradient 0.
+        ``torch.func.grad`` and ``vmap`` work, the latter one cloud at a time; forward mode does
+        not.
 
     Source:
         The decision which entries to measure again is ours: those whose square is below a bound,
@@ -80,14 +83,41 @@ def pairwise_distances(x: Tensor, y: Tensor | None = None, metric: Metric = "euc
     check_metric(metric)
     if metric == "cosine":
         x, y = unit_rows(x), None if y is None else unit_rows(y)
-        return _Distances.apply(x, y, "euclidean").square() * 0.5  # type: ignore[no-any-return]
-    return _Distances.apply(x, y, metric)  # type: ignore[no-any-return]
+        return _differentiable(x, y, "euclidean").square() * 0.5
+    return _differentiable(x, y, metric)
 
 
 def _symmetric(matrix: Tensor) -> Tensor:
     """Mean with the transpose, not below zero, and a zero diagonal."""
     matrix = (matrix / 2 + matrix.T / 2).clamp(min=0)  # whose sum may overflow
     return matrix - torch.diag(matrix.diagonal())
+
+
+def _differentiable(x: Tensor, y: Tensor | None, metric: str) -> Tensor:
+    """Distances by a named metric, with gradient.
+
+    A compiled program loses the gradient of a function of ours within ``torch.func``: there the
+    distances are constants, to which formulas of torch's operations give their derivatives.
+    """
+    if not torch.compiler.is_compiling():
+        return _Distances.apply(x, y, metric)  # type: ignore[no-any-return]
+    distances = _measured(x, y, metric)
+    x, y = x.double(), x.double() if y is None else y.double()
+    if metric == "manhattan":
+        formula = (x[:, None] - y).abs().sum(2)
+    else:
+        centre = y[:1].detach().sum(0)  # far from the origin products cancel
+        x, y = x - centre, y - centre
+        products = x.square().sum(1)[:, None] + y.square().sum(1) - 2 * x @ y.T
+        formula = safe_root(distances.double().square() + (products - products.detach()))
+    return distances + (formula - formula.detach()).to(distances.dtype)
+
+
+def _measured(x: Tensor, y: Tensor | None, metric: str) -> Tensor:
+    """Distances without gradient."""
+    if y is None:
+        return selection_weights(x, [len(x)], metric).view(len(x), len(x))
+    return cross_weights(x, y, metric)
 
 
 class _Distances(torch.autograd.Function):
@@ -97,9 +127,7 @@ class _Distances(torch.autograd.Function):
 
     @staticmethod
     def forward(x: Tensor, y: Tensor | None, metric: str) -> Tensor:
-        if y is None:
-            return selection_weights(x, [len(x)], metric).view(len(x), len(x))
-        return cross_weights(x, y, metric)
+        return _measured(x, y, metric)
 
     @staticmethod
     def setup_context(

@@ -44,6 +44,8 @@ def fake_annotations(like: Tensor, *_: object) -> Annotations:
 
 def _numbers(like: Tensor, count: int) -> list[int | torch.SymInt]:
     """Sizes that depend on values; 0 where matrices have no entry, which a compiler may not see."""
-    if like.ndim == 1 and like.shape[0] == 0:
+    from torch.fx.experimental.symbolic_shapes import statically_known_true
+
+    if like.ndim == 1 and statically_known_true(like.shape[0] == 0):
         return [0] * count
     return [torch.library.get_ctx().new_dynamic_size() for _ in range(count)]

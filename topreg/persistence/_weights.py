@@ -29,13 +29,13 @@ def checked_weights(
         - entries, output: (sum of n_i^2,).
     """
     entries = entries.detach()
-    tolerance = min(16 * math.sqrt(torch.finfo(entries.dtype).eps), 0.25)  # 1.4 in bfloat16
+    eps = torch.finfo(entries.dtype).eps
     weights = at_least_single(entries).contiguous()
     if not check_values or _is_clean(weights, sizes):
         return weights
     corners = starts([n * n for n in sizes])
     matrices = [
-        _mended(weights[corner : corner + n * n].view(n, n), tolerance, name, of_metric)
+        _mended(weights[corner : corner + n * n].view(n, n), eps, name, of_metric)
         for corner, n in zip(corners[:-1], sizes, strict=True)
     ]
     return torch.cat([matrix.reshape(-1) for matrix in matrices])
@@ -59,16 +59,19 @@ def _is_clean(weights: Tensor, sizes: Sequence[int]) -> bool:
     return all(in_threads(lambda thread, of: clean_bands(matrix, infinity, thread, of)))
 
 
-def _mended(matrix: Tensor, tolerance: float, name: str, of_metric: bool) -> Tensor:
+def _mended(matrix: Tensor, eps: float, name: str, of_metric: bool) -> Tensor:
     """One matrix after the checks, symmetric and with a zero diagonal."""
     _checks.have_no_nan(name, matrix)
     if not matrix.numel():
         return matrix
-    allowed = tolerance * torch.where(matrix.isfinite(), matrix.abs(), 0.0).amax()
+    largest = torch.where(matrix.isfinite(), matrix.abs(), 0.0).amax()
+    allowed = min(16 * math.sqrt(eps), 0.25) * largest  # 1.4 in bfloat16
     _refuse(name, "non-negative", matrix, matrix < -allowed)
-    least = matrix.amin(1) if of_metric else matrix.new_zeros(len(matrix))
-    wanted = "least on the diagonal" if of_metric else "zero on the diagonal"
-    _refuse(name, wanted, matrix, (matrix.diagonal() - least).abs().gt(allowed).diag())
+    own, wanted = matrix.diagonal(), "zero on the diagonal"
+    bad = own.abs() > allowed
+    if of_metric:
+        bad, wanted = bad & ~(own - matrix.amin(1) <= 4 * eps * largest), "least on the diagonal"
+    _refuse(name, wanted, matrix, bad.diag())
     gap = torch.where(matrix == matrix.T, 0.0, (matrix - matrix.T).abs())
     _refuse(name, "symmetric", matrix, gap > allowed)
     return (matrix / 2 + matrix.T / 2).clamp_(min=0).fill_diagonal_(0)

@@ -71,7 +71,8 @@ def tree(
             f"{saved.run.dataset}. Got images of another split or draw."
         )
     with as_usage():
-        check_weights(source.backbone, source.weights, saved.run.weights)
+        if source.weights:  # a bundle may not say
+            check_weights(source.backbone, source.weights, saved.run.weights)
     method = build(Method, saved.run.config, "config")
     before = build_adapter(with_texts(task, method.text), method.adapter)
     rows = (task.train_labels < classes).nonzero().flatten()
