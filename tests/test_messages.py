@@ -859,6 +859,24 @@ def test_a_batch_of_labels_is_divided_too(call):
                 call(found, wrong)
 
 
+def test_a_batch_of_labels_between_which_pairs_are_sought():
+    with refused(
+        ValueError,
+        "`pairs` and `labels` should be of clouds of the same sizes. "
+        "Got (2, 1) and (1, 1, 1). Do they belong to the same batch?",
+    ):
+        two_and_one_pairs.between(labels[:, None])
+
+
+@pytest.mark.parametrize("name", ["main", "regularizer"])
+def test_both_losses_through_a_linear_map_are_scalars(name):
+    w = torch.ones(2, 3, requires_grad=True)
+    y = three @ w.T
+    losses = {"main": y.sum(), "regularizer": y.sum()} | {name: y.sum(0)}
+    with refused(ValueError, f"`{name}` should have shape (). Got (2,)."):
+        balanced_linear_backward(**losses, inputs=three, parameter=w, outputs=y, weight=1.0)
+
+
 def test_labels_are_divided_as_the_points():
     """Pairs of one cloud say nothing of a batch."""
     batch, flat = torch.eye(6).view(2, 3, 6), RIPS.pairs(torch.eye(6))
