@@ -246,6 +246,46 @@ def test_compiled_gradients_of_the_distance_matrix(metric, offset):
     assert_close(again.grad, leaf.grad, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.parametrize("metric", ["euclidean", "manhattan"])
+@pytest.mark.parametrize(
+    "points",
+    [
+        torch.tensor([[0.0, 0.0], [1.0, 0.0], [torch.inf, 0.0]]),
+        torch.tensor([[3e200, 0.0], [-3e200, 1.0], [1.0, 1.0]], dtype=torch.float64),
+    ],
+    ids=["infinity", "overflow"],
+)
+def test_compiled_distances_that_are_infinite(metric, points):
+    def distances(x):
+        return pairwise_distances(x, metric=metric)
+
+    def of_finite(x):
+        matrix = distances(x)
+        return torch.where(matrix < 1e150, matrix, 0.0).sum(), matrix
+
+    compiled = torch.compile(distances, backend="aot_eager", fullgraph=True)
+    assert_close(compiled(points), distances(points))
+    transformed = torch.func.grad(of_finite, has_aux=True)
+    found = torch.compile(transformed, backend="aot_eager")(points)
+    assert_close(found, transformed(points), equal_nan=True)
+
+
+def test_the_formula_for_transforms_costs_no_other_program():
+    """Memory of (n, n, d) is for a gradient by torch.func alone."""
+    programs = []
+
+    def backend(graph, _):
+        programs.append(graph)
+        return graph
+
+    torch.compile(lambda x: pairwise_distances(x, metric="manhattan"), backend=backend)(
+        gaussian(0, 5, 3)
+    )
+    used = [str(node.target) for graph in programs for node in graph.graph.nodes]
+    assert used
+    assert not any("abs" in name for name in used)
+
+
 @compiles_searches
 @pytest.mark.parametrize(
     "options",

@@ -5,9 +5,11 @@ import itertools
 import math
 import pathlib
 import traceback
+from functools import partial
 from types import SimpleNamespace
 from unittest import mock
 
+import numpy as np
 import pytest
 import torch
 from asserts import refused
@@ -515,6 +517,12 @@ TYPES = {
             pairs, bandwidth=1.0, birth_range=(0, 1), persistence_range=(0, 1)
         )
     ),
+    "`diagram` should be a tensor or a sequence of them. Got ndarray. Convert it with "
+    "`torch.as_tensor`.": (
+        lambda: persistence_image(
+            np.zeros((2, 2)), bandwidth=1.0, birth_range=(0, 1), persistence_range=(0, 1)
+        )
+    ),
 }
 
 VALUES = {
@@ -560,7 +568,8 @@ VALUES = {
     "`metric(points, points)` should be non-negative. Got -1 at (0, 0).": lambda: RipsFiltration(
         metric=lambda x, y: -x @ y.T
     ).pairs(three),
-    "`metric(points, points)` should be least on the diagonal. Got 1 at (0, 0).": (
+    "`metric(points, points)` should be least on the diagonal. Got 1 at (0, 0). A similarity is no "
+    "metric; 1 minus it may be.": (
         lambda: RipsFiltration(metric=lambda x, y: x @ y.T).pairs(three)
     ),
     "`pairs` should index 3 vertices. Got vertex 7. Were the pairs found on another batch?": (
@@ -859,6 +868,19 @@ def test_a_batch_of_labels_is_divided_too(call):
                 call(found, wrong)
 
 
+def test_labels_are_divided_as_the_view_that_is():
+    batch = torch.stack([three, three])
+    of_all, divided = RIPS.pairs(batch.flatten(0, 1)), torch.stack([labels, labels])
+    expected = deviating_perturbation(batch, batch + 1, divided, of_all)
+    assert deviating_perturbation(batch.flatten(0, 1), batch + 1, divided, of_all) == expected
+    with refused(
+        ValueError,
+        "`labels` and `target` should be of clouds of the same sizes. "
+        "Got (2, 2, 2) and (3, 3). Do they belong to the same batch?",
+    ):
+        deviating_perturbation(batch.flatten(0, 1), batch + 1, divided.T, of_all)
+
+
 def test_a_batch_of_labels_between_which_pairs_are_sought():
     with refused(
         ValueError,
@@ -894,6 +916,14 @@ def test_strided_nested_tensors_are_refused_too():
     for call in (pairwise_distances, PRECOMPUTED.pairs, RIPS.pairs, gram_matrix):
         with pytest.raises(ValueError, match=r"should be dense\. Got a nested tensor\."):
             call(nested)
+    nested = torch.nested.nested_tensor([labels[:2], labels[2:]])
+    for call in (
+        pairs.between,
+        lambda labels: deviating_perturbation(three, three, labels, pairs),
+        lambda labels: DeviatingPerturbation().of_grams(GRAMS, labels, pairs=pairs),
+    ):
+        with pytest.raises(ValueError, match=r"`labels` should be dense\. Got a nested tensor\."):
+            call(nested)
 
 
 @pytest.mark.parametrize(
@@ -912,6 +942,48 @@ def test_strided_nested_tensors_are_refused_too():
 def test_another_option_in_the_place_of_a_filtration(call):
     with pytest.raises(TypeError, match=r"^`filtration` should be a filtration .* Got tuple\."):
         call()
+
+
+class OnlyDiagram:
+    """What measures pairs but finds none."""
+
+    def diagram(self, pairs, points):
+        return RIPS.diagram(pairs, points)
+
+
+@pytest.mark.parametrize(
+    ("module", "wrong"),
+    [
+        *(
+            (module, wrong)
+            for module in (
+                TrackCoincidence,
+                DeviatingPerturbation,
+                partial(HomologyConsistency, perturbation_weight=1.0),
+            )
+            for wrong in (pairs, PersistencePairs, OnlyDiagram, OnlyDiagram())
+        ),
+        *(
+            (module, wrong)
+            for module in (TotalPersistence, PersistenceEntropy)
+            for wrong in (pairs, PersistencePairs, OnlyDiagram)
+        ),
+    ],
+)
+def test_what_lacks_the_methods_of_a_filtration_is_refused(module, wrong):
+    with pytest.raises(TypeError, match=r"^`filtration` should be a filtration such as "):
+        module(filtration=wrong)
+
+
+def test_what_measures_pairs_suffices_where_they_are_given():
+    expected = total_persistence(three, pairs=pairs)
+    assert total_persistence(three, pairs=pairs, filtration=OnlyDiagram()) == expected
+    assert TotalPersistence(filtration=OnlyDiagram())(three, pairs=pairs) == expected
+    for wrong in (pairs, PersistencePairs):
+        with pytest.raises(TypeError, match=r"^`filtration` should be a filtration such as "):
+            total_persistence(three, pairs=pairs, filtration=wrong)
+    with pytest.raises(TypeError, match=r"^`filtration` should be a filtration such as "):
+        total_persistence(three, filtration=OnlyDiagram())
 
 
 CHOICES = {

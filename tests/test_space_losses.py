@@ -450,10 +450,55 @@ def test_derivatives_forward_in_both_spaces():
     for function in (signature_loss, rtd_lite, rtd):
 
         def along(a, function=function):
-            return torch.func.jvp(lambda b: function(a, b), (y,), (v,))[1]
+            return torch.stack(torch.func.jvp(lambda b: function(a, b), (y,), (v,)))
 
         expected = (along(x + step * u) - along(x - step * u)) / (2 * step)
+        assert abs(expected[0]) > 0.1
         assert_close(torch.func.jvp(along, (x,), (u,))[1], expected, rtol=1e-4, atol=1e-6)
+
+
+FORMS = {
+    "matrix": lambda points: points,
+    "batch": lambda points: points[None],
+    "list": lambda points: [points],
+    "half": lambda points: points.half(),
+}
+
+
+@pytest.mark.parametrize("function", [signature_loss, rtd_lite, rtd])
+@pytest.mark.parametrize("form", FORMS.values(), ids=FORMS)
+def test_gradients_within_gradients(function, form):
+    """Rows that are made within an inner level belong to it, which hides the outer one."""
+    x, y = gaussian(0, 2, 7, 3).unbind(0)
+
+    def value(a, b):
+        return function(form(a), form(b)).double()
+
+    def through_inner(a):
+        return torch.func.grad_and_value(lambda b: value(a, b))(y)[1]
+
+    leaf = x.clone().requires_grad_()
+    value(leaf, y).backward()
+    assert leaf.grad.norm() > 0.1
+    assert_close(torch.func.grad(through_inner)(x), leaf.grad)
+    again = x.clone().requires_grad_()
+    through_inner(again).backward()
+    assert_close(again.grad, leaf.grad)
+
+
+def test_mixed_second_derivatives_in_both_spaces():
+    x, y, u = gaussian(0, 3, 7, 3).unbind(0)
+    step = 1e-5
+    for form in (FORMS["matrix"], FORMS["batch"], FORMS["list"]):
+        for options in ({}, {"normalize": True}, {"dimensions": (0, 1)}):
+
+            def slope(a, form=form, options=options):
+                return torch.func.grad(lambda b: signature_loss(form(a), form(b), **options))(y)
+
+            expected = (slope(x + step * u) - slope(x - step * u)) / (2 * step)
+            assert expected.norm() > 0.1
+            found = torch.func.jacrev(slope)(x).flatten(2) @ u.flatten()
+            assert_close(found, expected, rtol=1e-4, atol=1e-6)
 
 
 def test_one_space_is_searched_in_the_dimensions_that_the_other_gives():

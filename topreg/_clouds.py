@@ -46,6 +46,7 @@ def partition(points: Clouds, axes: int = 3) -> tuple[int, ...] | None:
 def join_labels(labels: Clouds) -> Tensor:
     """Labels of all clouds as one vector."""
     if isinstance(labels, Tensor):
+        _checks.is_tensor("labels", labels)
         return labels.flatten() if labels.ndim == 2 else labels
     parts = _as_list(labels, "labels")
     for part in parts:

@@ -13,6 +13,8 @@ from application.tiny_clip import write_tiny_clip
 from PIL import Image
 from vlm_adapters.cli import run
 from vlm_adapters.cli._app import UsageError
+from vlm_adapters.cli._options import SHIPPED
+from vlm_adapters.features import load_bundle, save_bundle
 from vlm_adapters.features import store as store_module
 from vlm_adapters.inputs import FeatureInputs
 from vlm_adapters.reproduce import _script
@@ -356,6 +358,17 @@ def test_the_tree_of_another_backbone_is_refused(call, tmp_path):
     idle = call("tree", "r", "--bundle=demo", "--views=3")
     one_line(idle, 2, "`--views` should not come with `--bundle`")
     assert not (tmp_path / "tree.png").exists()
+
+
+def test_the_tree_in_features_that_name_no_weights(call, tmp_path):
+    """A bundle may not say through which weights it was made."""
+    assert call("train", "--bundle=demo", "--method=taskres", TR, "--shots=1", "--out=r").code == 0
+    assert json.loads((tmp_path / "r" / "result.json").read_text())["run"]["weights"]
+    bundle = load_bundle(SHIPPED)
+    provenance = {key: value for key, value in bundle.provenance.items() if key != "backbone"}
+    save_bundle(dataclasses.replace(bundle, provenance=provenance), "silent.safetensors")
+    assert call("tree", "r", "--bundle=silent.safetensors").code == 0
+    assert (tmp_path / "tree.png").stat().st_size > 0
 
 
 def test_the_tree_of_other_images_is_refused(call, photos, root, backbone, tmp_path):

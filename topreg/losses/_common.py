@@ -75,7 +75,7 @@ def diagrams_of(
     dimensions: Sequence[int],
 ) -> list[tuple[PersistencePairs, Tensor]]:
     """Pairs of each dimension, given or found, and their births and deaths with gradient."""
-    check_filtration(filtration)
+    check_filtration(filtration, ("pairs", "diagram") if pairs is None else ("diagram",))
     filtration = RIPS if filtration is None else filtration
     found = given_or_found(pairs, filtration, dimensions, points)
     for place, part in enumerate(found):
@@ -103,12 +103,10 @@ def flips_from(
     return geometry if geometry is not None and of_points else source
 
 
-def check_filtration(filtration: object) -> None:
-    """Refuse what finds no pairs, such as another option in the place of a filtration."""
-    made = not (isinstance(filtration, type) and issubclass(filtration, Filtration))
-    if filtration is None or (
-        made and any(hasattr(filtration, name) for name in ("pairs", "diagram"))
-    ):
+def check_filtration(filtration: object, methods: Sequence[str] = ("pairs",)) -> None:
+    """Refuse what lacks a method that is called, such as another option in its place."""
+    other = isinstance(filtration, type | PersistencePairs)  # pairs have a diagram of their own
+    if filtration is None or (not other and all(hasattr(filtration, name) for name in methods)):
         return
     got = type(filtration).__name__
     if isinstance(filtration, type):

@@ -145,5 +145,6 @@ def _farthest(matrix: Tensor) -> Tensor:
 
 
 def _moves(rows: Tensor) -> bool:
-    """Whether something may be differentiated in rows; forward levels can hide each other."""
-    return rows.requires_grad or getattr(forward_ad, "_current_level", 0) >= 0
+    """Whether something may be differentiated in rows; levels of derivatives hide each other."""
+    dual = getattr(forward_ad, "_current_level", 0) >= 0
+    return rows.requires_grad or dual or torch._C._are_functorch_transforms_active()

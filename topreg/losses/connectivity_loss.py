@@ -99,7 +99,7 @@ class ConnectivityLoss(nn.Module):
         super().__init__()
         _checks.is_at_least("scale", scale, 0)
         _checks.is_option("reduction", reduction, _common.REDUCTIONS)
-        _common.check_filtration(filtration)
+        _common.check_filtration(filtration, ("diagram",))
         self.filtration = filtration
         self.scale = scale
         self.reduction = reduction

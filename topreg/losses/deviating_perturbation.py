@@ -104,11 +104,9 @@ def deviating_perturbation(
     _checks.are_labels(joined, len(x))
     _checks.on_one_device("source", x, "labels", joined.device)
     check_rows(one_object(pairs), x, "source", partition(source))
-    divided = partition(source)
-    if divided is None:
-        _are_divided(labels, pairs.cloud_sizes, "pairs")
-    else:
-        _are_divided(labels, divided, "source")
+    divisions = {"source": partition(source), "target": partition(target)}
+    known = [(sizes, name) for name, sizes in divisions.items() if sizes is not None]
+    _are_divided(labels, *(known or [(pairs.cloud_sizes, "pairs")])[0])
     are_of_dimension_0(pairs)
     if match_norms:
         x = with_norms_of(x, y, eps)
@@ -279,7 +277,7 @@ class DeviatingPerturbation(nn.Module):
 
         Args:
             grams: Gram matrices of the views.
-            labels: Label of each vertex.
+            labels: Label of each vertex; as one vector, or divided as the pairs.
             pairs: Pairs found before; of several the first is used.
             geometry: Points in which pairs are found where none are given.
 

@@ -108,7 +108,7 @@ class PersistenceEntropy(nn.Module):
     ) -> None:
         super().__init__()
         _checks.is_option("reduction", reduction, _common.REDUCTIONS)
-        _common.check_filtration(filtration)
+        _common.check_filtration(filtration, ("diagram",))
         self.filtration = filtration
         self.dimensions = _common.check_dimensions(dimensions)
         self.reduction = reduction

@@ -120,7 +120,7 @@ class TotalPersistence(nn.Module):
     ) -> None:
         super().__init__()
         check_options(power, midpoint_power, reduction)
-        _common.check_filtration(filtration)
+        _common.check_filtration(filtration, ("diagram",))
         self.filtration = filtration
         self.dimensions = _common.check_dimensions(dimensions)
         self.power = power

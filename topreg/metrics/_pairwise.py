@@ -57,7 +57,8 @@ def pairwise_distances(x: Tensor, y: Tensor | None = None, metric: Metric = "euc
         the rounding of the normalised rows). Time
         :math:`O(n m d)`. Differentiable twice; coincident points contribute the subgradient 0.
         ``torch.func.grad`` and ``vmap`` work, the latter one cloud at a time; forward mode does
-        not.
+        not. A gradient of ``torch.func`` that is compiled needs memory :math:`O(n m d)` by the
+        Manhattan metric, where the compiler does not fuse it.
 
     Source:
         The decision which entries to measure again is ours: those whose square is below a bound,
@@ -99,7 +100,7 @@ def _differentiable(x: Tensor, y: Tensor | None, metric: str) -> Tensor:
     A compiled program loses the gradient of a function of ours within ``torch.func``: there the
     distances are constants, to which formulas of torch's operations give their derivatives.
     """
-    if not torch.compiler.is_compiling():
+    if not (torch.compiler.is_compiling() and torch._C._are_functorch_transforms_active()):
         return _Distances.apply(x, y, metric)  # type: ignore[no-any-return]
     distances = _measured(x, y, metric)
     x, y = x.double(), x.double() if y is None else y.double()
@@ -109,8 +110,13 @@ def _differentiable(x: Tensor, y: Tensor | None, metric: str) -> Tensor:
         centre = y[:1].detach().sum(0)  # far from the origin products cancel
         x, y = x - centre, y - centre
         products = x.square().sum(1)[:, None] + y.square().sum(1) - 2 * x @ y.T
-        formula = safe_root(distances.double().square() + (products - products.detach()))
-    return distances + (formula - formula.detach()).to(distances.dtype)
+        formula = safe_root(distances.double().square() + _zero(products))
+    return distances + _zero(formula).to(distances.dtype)
+
+
+def _zero(formula: Tensor) -> Tensor:
+    """Zeros with the derivatives of a formula, where it is finite."""
+    return torch.where(formula.isfinite(), formula - formula.detach(), 0.0)
 
 
 def _measured(x: Tensor, y: Tensor | None, metric: str) -> Tensor:

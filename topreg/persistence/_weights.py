@@ -88,4 +88,7 @@ def _refuse(name: str, requirement: str, matrix: Tensor, bad: Tensor) -> None:
     found = f"{matrix[i, j]:.6g} at ({i}, {j})"
     if requirement == "symmetric":
         found += f" and {matrix[j, i]:.6g} at ({j}, {i})"
-    raise ValueError(f"`{name}` should be {requirement}. Got {found}.")
+    cure = ""
+    if requirement == "least on the diagonal":
+        cure = " A similarity is no metric; 1 minus it may be."
+    raise ValueError(f"`{name}` should be {requirement}. Got {found}.{cure}")
