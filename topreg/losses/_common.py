@@ -105,7 +105,7 @@ def flips_from(
 
 def check_filtration(filtration: object, methods: Sequence[str] = ("pairs",)) -> None:
     """Refuse what lacks a method that is called, such as another option in its place."""
-    other = isinstance(filtration, type | PersistencePairs)  # pairs have a diagram of their own
+    other = isinstance(filtration, (type, PersistencePairs))  # pairs have a diagram of their own
     if filtration is None or (not other and all(hasattr(filtration, name) for name in methods)):
         return
     got = type(filtration).__name__

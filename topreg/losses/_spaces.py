@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
-from torch.autograd import forward_ad
 
 from topreg import _checks
 from topreg._clouds import Clouds, cloud_of, join, numbers, starts
+from topreg._levels import within_levels
 from topreg._pairs import PersistencePairs
 from topreg.filtrations import RipsFiltration
 from topreg.metrics import (
@@ -145,6 +145,5 @@ def _farthest(matrix: Tensor) -> Tensor:
 
 
 def _moves(rows: Tensor) -> bool:
-    """Whether something may be differentiated in rows; levels of derivatives hide each other."""
-    dual = getattr(forward_ad, "_current_level", 0) >= 0
-    return rows.requires_grad or dual or torch._C._are_functorch_transforms_active()
+    """Whether something may be differentiated in rows."""
+    return rows.requires_grad or within_levels()

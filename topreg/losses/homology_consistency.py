@@ -241,7 +241,7 @@ class HomologyConsistency(nn.Module):
 
         Args:
             grams: Gram matrices of the views.
-            labels: Label of each vertex.
+            labels: Label of each vertex; as one vector, or divided as the pairs.
             pairs: Pairs found before, dimension 0 first.
             geometry: Points in which flips are found, and pairs where none are given. If it
                 is left out, or edge weights or distances, flips are found in the source.

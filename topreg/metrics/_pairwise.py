@@ -7,6 +7,7 @@ from torch import Tensor
 from torch.autograd.function import FunctionCtx
 
 from topreg import _checks
+from topreg._levels import within_transforms
 from topreg._safe import safe_root
 from topreg.metrics._metric import (
     Metric,
@@ -100,7 +101,7 @@ def _differentiable(x: Tensor, y: Tensor | None, metric: str) -> Tensor:
     A compiled program loses the gradient of a function of ours within ``torch.func``: there the
     distances are constants, to which formulas of torch's operations give their derivatives.
     """
-    if not (torch.compiler.is_compiling() and torch._C._are_functorch_transforms_active()):
+    if not (torch.compiler.is_compiling() and within_transforms()):
         return _Distances.apply(x, y, metric)  # type: ignore[no-any-return]
     distances = _measured(x, y, metric)
     x, y = x.double(), x.double() if y is None else y.double()
