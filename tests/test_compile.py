@@ -1,5 +1,7 @@
 """Losses and engines under torch.compile, and the fake implementations of the operators."""
 
+import math
+
 import pytest
 import torch
 from asserts import compiles_searches
@@ -18,7 +20,9 @@ from topreg import (
     rtd_lite,
     total_persistence,
 )
-from topreg.metrics._selection import cross_distances, dense_distances
+from topreg.metrics._edges import length_corrections
+from topreg.metrics._metric import unit_vectors
+from topreg.metrics._selection import cross_distances, dense_distances, estimated_distances
 from topreg.persistence._annotations import annotate, annotate_edges
 from topreg.persistence._boruvka import boruvka
 from topreg.persistence._higher import homology_by_library
@@ -206,13 +210,20 @@ def test_the_engine_of_dimension_1_has_a_sound_fake():
     torch.library.opcheck(annotate_edges, (edges, 6, True), test_utils=checks)
 
 
-@pytest.mark.parametrize("manhattan", [False, True])
+@pytest.mark.parametrize("metric", ["euclidean", "cosine", "manhattan"])
 @pytest.mark.parametrize("width", [3, 12])
-def test_the_distances_have_sound_fakes(manhattan, width):
-    points = gaussian(0, 7, width, dtype=torch.float32)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_the_distances_have_sound_fakes(metric, width, dtype):
+    points = gaussian(0, 7, width, dtype=dtype)
     checks = ("test_schema", "test_faketensor")
-    torch.library.opcheck(dense_distances, (points, [4, 0, 3], manhattan), test_utils=checks)
-    torch.library.opcheck(cross_distances, (points, points[:2], manhattan), test_utils=checks)
+    sizes = [4, 0, 3]
+    torch.library.opcheck(dense_distances, (points, sizes, metric, math.inf), test_utils=checks)
+    torch.library.opcheck(estimated_distances, (points, sizes, metric), test_utils=checks)
+    torch.library.opcheck(cross_distances, (points, points[:2], metric), test_utils=checks)
+    torch.library.opcheck(unit_vectors, (points,), test_utils=checks)
+    lengths = (points[1:] - points[:-1]).norm(dim=1)
+    rows = points[1:], points[:-1], lengths, metric
+    torch.library.opcheck(length_corrections, rows, test_utils=checks)
 
 
 def test_the_distance_matrix_compiles():

@@ -168,33 +168,31 @@ def test_centring_shifts_by_a_point_of_the_cloud_or_not_at_all(dtype):
 
     generator = torch.Generator().manual_seed(0)
     near = torch.randint(-3, 4, (20, 12), generator=generator).to(dtype)
-    rows = torch.cat([near, near + 1000, near[:0]])
-    _kernels.centre(rows.numpy(), 0, 20)
-    assert_close(rows[:20], near, rtol=0, atol=0)  # the origin is as good as any point
-    assert_close(rows[20:], near + 1000, rtol=0, atol=0)
-    _kernels.centre(rows.numpy(), 20, 40)
-    _kernels.centre(rows.numpy(), 40, 40)
-    shifts = near + 1000 - rows[20:]
-    medoid = (near - near.mean(0)).norm(dim=1).argmin()
-    assert_close(shifts, (near[medoid] + 1000).expand(20, 12), rtol=0, atol=0)
-    assert_close(rows[:20], near, rtol=0, atol=0)
+    out = torch.empty_like(near)
+    _kernels.shift_rows(out.numpy(), near.numpy())
+    assert_close(out, near, rtol=0, atol=0)  # the origin is as good as any point
+    _kernels.shift_rows(out.numpy(), (near + 1000).numpy())
+    middle = (near - near.mean(0)).norm(dim=1).argmin()
+    assert_close(near + 1000 - out, (near[middle] + 1000).expand(20, 12), rtol=0, atol=0)
+    _kernels.shift_rows(out[:0].numpy(), near[:0].numpy())
 
 
 def test_clouds_are_centred_one_by_one(monkeypatch):
     # without it far clouds would be right, but measured again, entry by entry
     from topreg.metrics import _kernels
 
-    called, centre = [], _kernels.centre
+    called, shift = [], _kernels.shift_rows
 
-    def spy(points, first, last):
-        called.append((first, last))
-        centre(points, first, last)
+    def spy(out, points):
+        called.append(len(points))
+        shift(out, points)
 
-    monkeypatch.setattr(_kernels, "centre", spy)
-    RipsFiltration().pairs([gaussian(0, 5, 9), gaussian(1, 7, 9)])
+    monkeypatch.setattr(_kernels, "shift_rows", spy)
+    for dimension in (0, 1):
+        RipsFiltration().pairs([gaussian(0, 5, 9), gaussian(1, 7, 9)], dimension)
     pairwise_distances(gaussian(0, 5, 9), gaussian(1, 7, 9))
     RipsFiltration().pairs(gaussian(0, 5, 8))  # few coordinates: by differences
-    assert called == [(0, 5), (5, 12), (0, 12)]
+    assert called == [5, 7, 5, 7, 12]
 
 
 @fewer_examples

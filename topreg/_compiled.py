@@ -31,8 +31,16 @@ def in_threads(work: Callable[[int, int], Any]) -> list[Any]:
         return list(pool.map(work, range(threads), [threads] * threads))
 
 
-def over_rows(rows: int, work: Callable[[int, int], object]) -> None:
-    """Call ``work(begin, end)`` on consecutive rows, on torch's number of threads."""
+def over_rows(
+    rows: int, work: Callable[[int, int], object], entries: int = THREADING_THRESHOLD
+) -> None:
+    """Call ``work(begin, end)`` on consecutive rows, on torch's number of threads.
+
+    So few ``entries`` that threads would not pay are left to this one.
+    """
+    if entries < THREADING_THRESHOLD or torch.get_num_threads() < 2:
+        work(0, rows)
+        return
     in_threads(lambda thread, of: work(rows * thread // of, rows * (thread + 1) // of))
 
 

@@ -14,7 +14,7 @@ from topreg._clouds import Clouds, cloud_of, join, join_matrices, numbers, start
 from topreg._pairs import PersistencePairs, one_object
 from topreg._repr import constructor_call
 from topreg.filtrations._filtration import Filtration
-from topreg.metrics import METRICS, Metric, at_least_single, by_callable, selection_weights
+from topreg.metrics import METRICS, Metric, at_least_single, by_callable
 from topreg.persistence import (
     ENGINES,
     MEMORY,
@@ -23,7 +23,6 @@ from topreg.persistence import (
     checked_weights,
     find_pairs,
     pairs_of_points,
-    uses_tiles,
 )
 
 
@@ -246,30 +245,16 @@ class RipsFiltration(Filtration):
                 entries, sizes, name=name, check_values=check_values, of_metric=True
             )
             return self._from_weights(weights, sizes, dimensions)
-        if uses_tiles(sizes, dimensions, self.engine):
-            return [
-                pairs_of_points(
-                    rows, sizes, self.metric, self.max_edge_length,
-                    memory=self.memory_budget, progress=self.progress,
-                )
-            ]  # fmt: skip
-        weights = selection_weights(rows, sizes, self.metric)
-        complete = self.max_edge_length == math.inf
-        return self._from_weights(weights, sizes, dimensions, connected=complete)
+        return pairs_of_points(
+            rows, sizes, self.metric, self.max_edge_length, dimensions,
+            engine=self.engine, memory=self.memory_budget, progress=self.progress,
+        )  # fmt: skip
 
     def _from_weights(
-        self,
-        weights: Tensor,
-        sizes: tuple[int, ...],
-        dimensions: Sequence[int],
-        *,
-        connected: bool = False,
+        self, weights: Tensor, sizes: tuple[int, ...], dimensions: Sequence[int]
     ) -> list[PersistencePairs]:
         """Pairs from distance matrices, one after the other."""
-        return find_pairs(
-            weights, sizes, self.max_edge_length, dimensions,
-            engine=self.engine, connected=connected,
-        )  # fmt: skip
+        return find_pairs(weights, sizes, self.max_edge_length, dimensions, engine=self.engine)
 
     def _check_rows(self, rows: Tensor) -> None:
         """Refuse rows between which there is no distance."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -18,9 +19,10 @@ from topreg.metrics import (
     by_callable,
     check_metric,
     edge_lengths,
-    selection_weights,
+    estimated_weights,
+    prepared,
 )
-from topreg.persistence import checked_weights
+from topreg.persistence import checked_weights, pairs_of_points
 
 PRECOMPUTED = RipsFiltration(metric="precomputed")
 
@@ -53,19 +55,23 @@ class Space:
     def distances(self) -> list[Tensor]:
         """Distance matrix of each cloud, not divided, without gradient."""
         if self._distances is None:
-            _checks.are_finite(self.name, self.rows)
-            if self.metric == "cosine":
-                _checks.have_direction(self.name, self.rows)
+            self._check()
             with torch.no_grad():
                 entries = self._entries(self.rows.detach())
             matrices = entries.split([n * n for n in self.sizes])
             self._distances = [m.view(n, n) for m, n in zip(matrices, self.sizes, strict=True)]
         return self._distances
 
+    def _check(self) -> None:
+        """Raise if there is no distance between some rows."""
+        _checks.are_finite(self.name, self.rows)
+        if self.metric == "cosine":
+            _checks.have_direction(self.name, self.rows)
+
     def _entries(self, rows: Tensor) -> Tensor:
         """Distances (sum of n_i^2,) within all clouds, checked if they are a user's metric's."""
         if not callable(self.metric):
-            return selection_weights(rows, self.sizes, self.metric)
+            return estimated_weights(prepared(rows, self.metric), self.sizes, self.metric)[0]
         name = f"metric({self.name}, {self.name})"
         clouds = rows.split(list(self.sizes))
         matrices = [by_callable(self.metric, cloud, cloud).flatten() for cloud in clouds]
@@ -84,6 +90,14 @@ class Space:
             several = numbers(self.sizes, lengths) > 1
             self._scale = torch.where(several & (lengths != 0), lengths, 1.0)
         return self._scale
+
+    def pairs(self, dimensions: Sequence[int]) -> list[PersistencePairs]:
+        """Pairs in some dimensions; dividing lengths does not change them."""
+        if callable(self.metric):
+            return pairs_of(self.distances(), dimensions, self.rows)
+        self._check()
+        with torch.no_grad():
+            return pairs_of_points(self.rows, self.sizes, self.metric, math.inf, dimensions)
 
     def weights(self) -> list[Tensor]:
         """Distance matrices, divided if they shall be, without gradient."""

@@ -3,7 +3,7 @@
 from topreg.metrics._edges import edge_lengths
 from topreg.metrics._metric import METRICS, Metric, at_least_single, by_callable, check_metric
 from topreg.metrics._pairwise import pairwise_distances
-from topreg.metrics._selection import prepared, selection_weights
+from topreg.metrics._selection import estimated_weights, prepared, selection_weights
 
 __all__ = [
     "METRICS",
@@ -12,6 +12,7 @@ __all__ = [
     "by_callable",
     "check_metric",
     "edge_lengths",
+    "estimated_weights",
     "pairwise_distances",
     "prepared",
     "selection_weights",

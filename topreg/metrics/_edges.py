@@ -7,6 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from topreg._operators import operator
 from topreg._safe import safe_norm
 from topreg.metrics._metric import Metric, at_least_single, by_callable, unit_rows
 
@@ -16,6 +17,9 @@ BLOCK = 32  # edges given to a callable metric at a time: it computes BLOCK^2 en
 def edge_lengths(points: Tensor, edges: Tensor, metric: Metric) -> Tensor:
     """Length of each edge, differentiable in the points; 0 with gradient 0 for an edge (v, v).
 
+    By a named metric the value is the weight by which the search orders edges, to the last bit: a
+    formula in torch operations gives the gradient, and its value is corrected.
+
     Shape:
         - points: (N, d); edges: (m, 2) int64.
         - Output: (m,), in at least single precision.
@@ -24,12 +28,38 @@ def edge_lengths(points: Tensor, edges: Tensor, metric: Metric) -> Tensor:
     first, second = (points.index_select(0, ends) for ends in edges.unbind(1))
     if callable(metric):
         return _by_callable(first, second, edges, metric)
+    if metric == "cosine":
+        first, second = unit_rows(first), unit_rows(second)
+    lengths = _formula(first, second, metric)
+    return lengths + length_corrections(first.detach(), second.detach(), lengths.detach(), metric)
+
+
+def _formula(first: Tensor, second: Tensor, metric: str) -> Tensor:
+    """Distance between each row of one matrix and the same row of another."""
     if metric == "manhattan":
         return (second - first).abs().sum(1)
     if metric == "cosine":
-        first, second = unit_rows(first), unit_rows(second)
         return (second - first).square().sum(1) * 0.5
     return safe_norm(second - first)
+
+
+@operator(lambda first, second, lengths, metric: torch.empty_like(lengths), rowwise=True)
+def length_corrections(first: Tensor, second: Tensor, lengths: Tensor, metric: str) -> Tensor:
+    """What is added to lengths by the formula to make them the weights of the edges.
+
+    The two differ by little, so that difference and sum are exact. Lengths that overflow stay.
+    """
+    if first.device.type == "mps":  # has no double precision
+        return torch.zeros_like(lengths)
+    if first.device.type == "cpu":
+        from topreg.metrics import _kernels
+
+        x, y, weights = first.contiguous(), second.contiguous(), torch.empty_like(lengths)
+        arrays = weights.numpy(), x.numpy(), y.numpy()
+        _kernels.edge_weights(*arrays, metric == "manhattan", metric == "cosine")
+    else:
+        weights = _formula(first.double(), second.double(), metric).to(lengths.dtype)
+    return torch.where(lengths.isfinite(), weights - lengths, 0.0)
 
 
 def _by_callable(

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from topreg._compiled import compiled
 
 TILE = 16  # one cache line of float32
 FEW_ROWS = 8  # fewer do not pay for the transposed copy of the other points
+SOME = 16  # rows among which the shift is chosen, at least
 RUN = 512  # points measured at a time: their four sums stay in the first cache
 
 
@@ -32,31 +35,39 @@ def squared_difference(x, y):
 
 
 @compiled
-def centre(points, first, last):
-    """Shift rows ``first`` to ``last`` in place by the better of the origin and their medoid.
+def shift_of(points):
+    """The row by which rows are shifted before inner products are taken, or -1 for none.
 
+    It is the row nearest to the middle of some rows, if it lies nearer to that than the origin.
     The shift is a data value, never the mean, so that coordinates with few digits (integers) keep
-    exact differences and equal distances stay equal. Other coordinates are rounded by the shift:
-    only the Gram matrix may be taken of the result.
+    exact differences and equal distances stay equal. Where it lies changes rounding alone.
     """
-    n, d = last - first, points.shape[1]
-    mean = np.zeros(d)
-    for i in range(first, last):
+    n, d = points.shape
+    step = max(1, n // SOME)
+    mean, count = np.zeros(d), 0
+    for i in range(0, n, step):
         for k in range(d):
             mean[k] += points[i, k]
-    mean /= max(n, 1)
-    nearest, medoid = np.inf, first
-    for i in range(first, last):
+        count += 1
+    mean /= max(count, 1)
+    nearest, middle = np.sum(mean * mean), -1
+    for i in range(0, n, step):
         square = squared_difference(points[i], mean)
         if square < nearest:
-            nearest, medoid = square, i
-    offset = np.sum(mean * mean)
-    if n == 0 or not nearest < offset:
-        return
-    shift = points[medoid].copy()
-    for i in range(first, last):
-        for k in range(d):
-            points[i, k] -= shift[k]
+            nearest, middle = square, i
+    return middle
+
+
+@compiled
+def shift_rows(out, points):
+    """Write the shifted rows. Coordinates that are not integers are rounded by the shift."""
+    middle = shift_of(points)
+    shift = np.zeros(points.shape[1], out.dtype)
+    if middle >= 0:
+        shift[:] = points[middle]
+    for i in range(points.shape[0]):
+        for k in range(points.shape[1]):
+            out[i, k] = out.dtype.type(points[i, k]) - shift[k]
 
 
 @compiled
@@ -69,28 +80,88 @@ def absolute_difference(x, y):
 
 
 @compiled
-def _from_products(products, square_x, squares_y, separated, floor):
+def edge_weight(x, y, manhattan, cosine):
+    """The distance between two points: measured in double precision, rounded once.
+
+    This is the weight by which edges are ordered, and the value that diagrams report. Rows are
+    unit vectors for the cosine: one minus it is half of their squared difference.
+    """
+    kind = x.dtype.type
+    if manhattan:
+        return kind(absolute_difference(x, y))
+    square = squared_difference(x, y)
+    return kind(0.5 * square) if cosine else kind(np.sqrt(square))
+
+
+@compiled
+def edge_weights(out, x, y, manhattan, cosine):
+    """Distances between each row of ``x`` and the same row of ``y``."""
+    for k in range(out.size):
+        out[k] = edge_weight(x[k], y[k], manhattan, cosine)
+
+
+@compiled
+def unit_rows(out, points, begin, end):
+    """Rows divided by their lengths in double precision; zero rows stay."""
+    for i in range(begin, end):
+        largest = 0.0
+        for k in range(points.shape[1]):
+            largest = max(largest, abs(np.float64(points[i, k])))
+        if not 0 < largest < np.inf:  # nothing to divide by: zeros stay, NaN and infinity too
+            out[i] = points[i]
+            continue
+        scale = 2.0 ** -math.frexp(largest)[1]  # rounds nothing, and squares stay in range
+        total = 0.0
+        for k in range(points.shape[1]):
+            entry = np.float64(points[i, k]) * scale
+            total += entry * entry
+        length = np.sqrt(total)
+        for k in range(points.shape[1]):
+            out[i, k] = np.float64(points[i, k]) * scale / length
+
+
+@compiled
+def _from_products(products, square_x, squares_y, separated, floor, cosine):
     """Turn one row of inner products into distances in place; -1 where rounding decides.
 
     Returns how many entries were left at -1.
     """
-    undecided = 0
+    undecided, half = 0, products.dtype.type(0.5)
     for j in range(products.size):
         total = square_x + squares_y[j]
         square = total - (products[j] + products[j])
         decided = (square > separated * total) and (total > floor)
-        products[j] = np.sqrt(square) if decided else products.dtype.type(-1)
+        value = half * square if cosine else np.sqrt(square)
+        products[j] = value if decided else products.dtype.type(-1)
         undecided += 0 if decided else 1
     return undecided
 
 
 @compiled
-def euclidean_row(row, x, square_x, y, squares_y, separated, floor):
-    """Distances from ``x`` to the rows of ``y``, given their inner products in ``row``."""
-    if _from_products(row, square_x, squares_y, separated, floor) > 0:
-        for j in range(row.size):
-            if row[j] < 0:
-                row[j] = np.sqrt(squared_difference(x, y[j]))
+def _rounded_from_products(out, products, square_x, squares_y, separated, slack, cosine):
+    """The same from products in double precision, rounded to the type of ``out``.
+
+    ``slack`` bounds the relative error of a value. Only values that round to one number from both
+    ends of their error are decided: they are what ``edge_weight`` gives.
+    """
+    undecided = 0
+    for j in range(out.size):
+        total = square_x + squares_y[j]
+        square = total - (products[j] + products[j])
+        value = 0.5 * square if cosine else np.sqrt(square)
+        low, high = out.dtype.type(value * (1 - slack)), out.dtype.type(value * (1 + slack))
+        decided = (square > separated * total) and (low == high)
+        out[j] = low if decided else out.dtype.type(-1)
+        undecided += 0 if decided else 1
+    return undecided
+
+
+@compiled
+def _measure_undecided(row, x, y, cosine):
+    """Measure the distances that inner products left at -1."""
+    for j in range(row.size):
+        if row[j] < 0:
+            row[j] = edge_weight(x, y[j], False, cosine)
 
 
 @compiled
@@ -134,7 +205,7 @@ def mirror(matrix):
 
 
 @compiled
-def euclidean_upper(gram, points, separated, floor):
+def estimate_upper(gram, points, separated, floor, cosine):
     """Turn a Gram matrix, upper triangle given, into the full distance matrix in place."""
     n = gram.shape[0]
     squares = np.empty(n, gram.dtype)
@@ -142,18 +213,82 @@ def euclidean_upper(gram, points, separated, floor):
         squares[i] = gram[i, i]
     for i in range(n):
         gram[i, i] = 0
-        euclidean_row(
-            gram[i, i + 1 :], points[i], squares[i], points[i + 1 :], squares[i + 1 :],
-            separated, floor,
-        )  # fmt: skip
+        row, others = gram[i, i + 1 :], points[i + 1 :]
+        if _from_products(row, squares[i], squares[i + 1 :], separated, floor, cosine) > 0:
+            _measure_undecided(row, points[i], others, cosine)
     mirror(gram)
 
 
 @compiled
-def euclidean_rectangle(products, x, squares_x, y, squares_y, separated, floor):
+def estimate_rectangle(products, x, squares_x, y, squares_y, separated, floor, cosine):
     """Turn the inner products of two sets of points into their distances in place."""
     for i in range(len(x)):
-        euclidean_row(products[i], x[i], squares_x[i], y, squares_y, separated, floor)
+        row = products[i]
+        if _from_products(row, squares_x[i], squares_y, separated, floor, cosine) > 0:
+            _measure_undecided(row, x[i], y, cosine)
+
+
+@compiled
+def round_rows(out, products, x, squares_x, y, squares_y, separated, slack, cosine, begin, end):
+    """Rows of distances between ``x`` and ``y`` from inner products in double precision."""
+    for i in range(begin, end):
+        left = _rounded_from_products(
+            out[i], products[i], squares_x[i], squares_y, separated, slack, cosine
+        )
+        if left > 0:
+            _measure_undecided(out[i], x[i], y, cosine)
+
+
+@compiled
+def round_upper(out, products, points, squares, separated, slack, cosine, top, begin, end):
+    """The same above the diagonal of one cloud, for the rows ``begin`` to ``end``.
+
+    ``products`` are those of the points from ``top`` on.
+    """
+    for i in range(begin, end):
+        row, others = out[i, i + 1 :], products[i - top, i - top + 1 :]
+        left = _rounded_from_products(
+            row, others, squares[i], squares[i + 1 :], separated, slack, cosine
+        )
+        if left > 0:
+            _measure_undecided(row, points[i], points[i + 1 :], cosine)
+        out[i, i] = 0
+
+
+@compiled
+def upper_entries(matrix):
+    """The entries above the diagonal."""
+    n, count = matrix.shape[0], 0
+    entries = np.empty(n * (n - 1) // 2, matrix.dtype)
+    for i in range(n):
+        for j in range(i + 1, n):
+            entries[count] = matrix[i, j]
+            count += 1
+    return entries
+
+
+@compiled
+def crowded(entries, slack):
+    """Those of the sorted entries that have a neighbour within a relative distance."""
+    kept, count = np.empty(entries.size, entries.dtype), 0
+    for place in range(entries.size):
+        here, gap = entries[place], entries[place] * slack
+        near = place > 0 and here - entries[place - 1] <= gap
+        near = near or (place + 1 < entries.size and entries[place + 1] - here <= gap)
+        if near and here > 0:  # zeros were measured
+            kept[count] = here
+            count += 1
+    return kept[:count]
+
+
+@compiled
+def measure_crowded(matrix, points, listed, cosine):
+    """Measure by differences the entries above the diagonal that are among those listed."""
+    for i in range(matrix.shape[0]):
+        for j in range(i + 1, matrix.shape[1]):
+            place = np.searchsorted(listed, matrix[i, j])
+            if place < listed.size and listed[place] == matrix[i, j]:
+                matrix[i, j] = edge_weight(points[i], points[j], False, cosine)
 
 
 @compiled
@@ -167,7 +302,7 @@ def coordinates(points):
 
 
 @compiled
-def _direct_row(row, x, columns, first, sums):
+def _direct_row(row, x, columns, first, sums, cosine):
     """Distances from ``x`` to the points from ``first`` on, by differences, many at a time.
 
     Bit for bit what ``squared_difference`` gives: the same four sums, added in the same order.
@@ -185,24 +320,25 @@ def _direct_row(row, x, columns, first, sums):
                 total[j] += gap * gap
         part = row[start : start + size]
         for j in range(size):
-            part[j] = np.sqrt((sums[0, j] + sums[1, j]) + (sums[2, j] + sums[3, j]))
+            square = (sums[0, j] + sums[1, j]) + (sums[2, j] + sums[3, j])
+            part[j] = 0.5 * square if cosine else np.sqrt(square)
 
 
 @compiled
-def euclidean_direct(out, x, y):
+def direct(out, x, y, cosine):
     """Distances by differences alone, for few coordinates."""
     columns, sums = coordinates(y), np.empty((4, RUN))
     for i in range(len(x)):
-        _direct_row(out[i], x[i], columns, 0, sums)
+        _direct_row(out[i], x[i], columns, 0, sums, cosine)
 
 
 @compiled
-def euclidean_direct_upper(out, points):
+def direct_upper(out, points, cosine):
     """The same within one cloud: measured above the diagonal, copied below."""
     columns, sums = coordinates(points), np.empty((4, RUN))
     for i in range(len(points)):
         out[i, i] = 0
-        _direct_row(out[i], points[i], columns, i + 1, sums)
+        _direct_row(out[i], points[i], columns, i + 1, sums, cosine)
     mirror(out)
 
 

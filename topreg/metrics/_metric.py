@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from topreg import _checks
+from topreg._operators import operator
 from topreg.metrics._scale import power_of_two
 
 Metric = str | Callable[[Tensor, Tensor], Tensor]
@@ -26,17 +27,33 @@ def at_least_single(x: Tensor) -> Tensor:
 
 
 def unit_rows(x: Tensor) -> Tensor:
-    """Rows of length one, in at least single precision; zero rows stay.
+    """Rows of length one, in at least single precision, with gradient; zero rows stay.
 
     Each row is divided by a power of two first, which rounds nothing, so that its square neither
-    overflows nor vanishes.
+    overflows nor vanishes. On the CPU the values are those of :func:`unit_vectors`.
 
     Shape:
         - x, output: (n, d).
     """
     x = at_least_single(x)
     scale = power_of_two(x.detach()[:, None]).squeeze(1)
-    return torch.nn.functional.normalize(x / scale, dim=1)
+    rows = torch.nn.functional.normalize(x / scale, dim=1)
+    return rows if x.device.type != "cpu" else rows + (unit_vectors(x.detach()) - rows.detach())
+
+
+@operator(torch.empty_like, rowwise=True)
+def unit_vectors(x: Tensor) -> Tensor:
+    """The values of :func:`unit_rows`: each row depends on itself alone, to the last bit."""
+    if x.device.type != "cpu":
+        return unit_rows(x)
+    from topreg._compiled import over_rows
+    from topreg.metrics import _kernels
+
+    rows = x.contiguous()
+    out = torch.empty_like(rows)
+    points, vectors = rows.numpy(), out.numpy()
+    over_rows(len(points), lambda i, j: _kernels.unit_rows(vectors, points, i, j), rows.numel())
+    return out
 
 
 def by_callable(metric: Callable[[Tensor, Tensor], Tensor], x: Tensor, y: Tensor) -> Tensor:

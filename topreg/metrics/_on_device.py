@@ -10,7 +10,7 @@ from torch import Tensor
 from topreg.metrics._scale import power_of_two
 
 
-def distances_within(points: Tensor, sizes: Sequence[int], manhattan: bool) -> Tensor:
+def distances_within(points: Tensor, sizes: Sequence[int], metric: str) -> Tensor:
     """Distances within each cloud; nothing is read back from the device.
 
     Shape:
@@ -19,12 +19,12 @@ def distances_within(points: Tensor, sizes: Sequence[int], manhattan: bool) -> T
     """
     if len(set(sizes)) == 1:
         clouds = points.reshape(len(sizes), sizes[0], points.shape[1])
-        return direct_distances(clouds, clouds, manhattan).reshape(-1)
-    parts = [direct_distances(x, x, manhattan).reshape(-1) for x in points.split(list(sizes))]
+        return direct_distances(clouds, clouds, metric).reshape(-1)
+    parts = [direct_distances(x, x, metric).reshape(-1) for x in points.split(list(sizes))]
     return torch.cat([points.new_empty(0), *parts])
 
 
-def direct_distances(x: Tensor, y: Tensor, manhattan: bool) -> Tensor:
+def direct_distances(x: Tensor, y: Tensor, metric: str) -> Tensor:
     """Distances by differences: exact zeros for equal rows, equal ones for equal differences.
 
     Squares stay in range because the rows of each cloud are divided by a power of two first; a
@@ -34,8 +34,9 @@ def direct_distances(x: Tensor, y: Tensor, manhattan: bool) -> Tensor:
         - x: (..., n, d); y: (..., m, d). Output: (..., n, m).
     """
     with torch.autocast(x.device.type, enabled=False):
-        if manhattan:
+        if metric == "manhattan":
             return torch.cdist(x, y, p=1.0)
         scale = torch.maximum(power_of_two(x), power_of_two(y))
         by_differences = "donot_use_mm_for_euclid_dist"  # the product cancels
-        return torch.cdist(x / scale, y / scale, compute_mode=by_differences) * scale
+        lengths = torch.cdist(x / scale, y / scale, compute_mode=by_differences) * scale
+        return lengths.square() * 0.5 if metric == "cosine" else lengths

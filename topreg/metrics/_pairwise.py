@@ -85,7 +85,8 @@ def pairwise_distances(x: Tensor, y: Tensor | None = None, metric: Metric = "euc
     check_metric(metric)
     if metric == "cosine":
         x, y = unit_rows(x), None if y is None else unit_rows(y)
-        return _differentiable(x, y, "euclidean").square() * 0.5
+    else:
+        x, y = at_least_single(x), None if y is None else at_least_single(y)
     return _differentiable(x, y, metric)
 
 
@@ -111,7 +112,10 @@ def _differentiable(x: Tensor, y: Tensor | None, metric: str) -> Tensor:
         centre = y[:1].detach().sum(0)  # far from the origin products cancel
         x, y = x - centre, y - centre
         products = x.square().sum(1)[:, None] + y.square().sum(1) - 2 * x @ y.T
-        formula = safe_root(distances.double().square() + _zero(products))
+        if metric == "cosine":
+            formula = products * 0.5
+        else:
+            formula = safe_root(distances.double().square() + _zero(products))
     return distances + _zero(formula).to(distances.dtype)
 
 
@@ -123,8 +127,8 @@ def _zero(formula: Tensor) -> Tensor:
 def _measured(x: Tensor, y: Tensor | None, metric: str) -> Tensor:
     """Distances without gradient."""
     if y is None:
-        return selection_weights(x, [len(x)], metric).view(len(x), len(x))
-    return cross_weights(x, y, metric)
+        return selection_weights(x.detach(), [len(x)], metric).view(len(x), len(x))
+    return cross_weights(x.detach(), y.detach(), metric)
 
 
 class _Distances(torch.autograd.Function):
@@ -147,12 +151,12 @@ class _Distances(torch.autograd.Function):
     @staticmethod
     def backward(ctx: FunctionCtx, *grads: Tensor) -> tuple[Tensor, Tensor | None, None]:
         x, y, distances = ctx.saved_tensors  # type: ignore[attr-defined]
-        alone, manhattan = ctx.alone, ctx.metric == "manhattan"  # type: ignore[attr-defined]
+        alone, metric = ctx.alone, ctx.metric  # type: ignore[attr-defined]
         weights = grads[0] + grads[0].T if alone else grads[0]
-        if not manhattan:
+        if metric == "euclidean":
             apart = distances > 0
             weights = torch.where(apart, weights / torch.where(apart, distances, 1.0), 0.0)
-        pull = _weighted_signs if manhattan else _weighted_differences
+        pull = _weighted_signs if metric == "manhattan" else _weighted_differences
         return pull(weights, x, y), None if alone else pull(weights.T, y, x), None
 
 

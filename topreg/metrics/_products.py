@@ -5,13 +5,17 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-BLOCK = 256  # rows of one matrix product; only columns right of a block's first are computed
+
+def block_of(n: int) -> int:
+    """Rows of one matrix product; only columns right of a block's first are computed."""
+    return max(64, min(256, n // 8))
 
 
 def upper_products(x: Tensor, out: Tensor) -> None:
     """Inner products on and above the diagonal blocks; the rest of ``out`` is not written."""
-    for start in range(0, len(x), BLOCK):
-        full_precision_mm(x[start : start + BLOCK], x[start:].T, out[start : start + BLOCK, start:])
+    block = block_of(len(x))
+    for start in range(0, len(x), block):
+        full_precision_mm(x[start : start + block], x[start:].T, out[start : start + block, start:])
 
 
 def full_precision_mm(a: Tensor, b: Tensor, out: Tensor) -> None:
@@ -54,3 +58,14 @@ def rounding_bound(coordinates: int, dtype: torch.dtype) -> tuple[object, object
     unit = 2.0**-24 if single else 2.0**-53
     separated = min(1.5 * coordinates**0.5, 64.0) * unit / (1e-5 if single else 1e-12)
     return scalar(separated), scalar(1e-30 if single else 1e-290)
+
+
+def slack_of(coordinates: int) -> tuple[float, float]:
+    """Which squared distances the Gram matrix in double precision gives, and how well.
+
+    The first number is a fraction of ``|x|^2 + |y|^2``, as in :func:`rounding_bound`; the second
+    bounds the relative error of distances above it. It is so small against the spacing of single
+    precision that few values lie between two of its numbers in doubt.
+    """
+    slack = 2.0**-38
+    return (min(1.5 * coordinates**0.5, 64.0) + 8) * 2.0**-53 / slack, slack

@@ -1,8 +1,15 @@
-"""Distances without gradient, as the filtration orders edges by them."""
+"""Distances without gradient, as the filtration orders edges by them.
+
+The weight of an edge is the distance between its two points, measured by differences in double
+precision and rounded once. The same number comes out alone, in a batch, in a tile and in a diagram,
+so that the order of edges and the values that diagrams report never contradict each other.
+"""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -11,28 +18,15 @@ from topreg._clouds import starts
 from topreg._operators import operator
 from topreg.metrics._metric import at_least_single, unit_rows
 from topreg.metrics._on_device import direct_distances, distances_within
-from topreg.metrics._products import full_precision_mm, rounding_bound, upper_products
+from topreg.metrics._products import (
+    block_of,
+    full_precision_mm,
+    rounding_bound,
+    slack_of,
+    upper_products,
+)
 
 FEW_COORDINATES = 8  # up to here differences are as fast as the Gram matrix of large clouds
-
-
-def selection_weights(points: Tensor, sizes: Sequence[int], metric: str) -> Tensor:
-    """Distances within each cloud.
-
-    Shape:
-        - points: (N, d), the rows of all clouds.
-        - Output: (sum of n_i^2,), the matrices one after the other, on the device of the points.
-    """
-    weights: Tensor = dense_distances(prepared(points, metric), list(sizes), metric == "manhattan")
-    return _finished(weights, metric)
-
-
-def cross_weights(x: Tensor, y: Tensor, metric: str) -> Tensor:
-    """Distances between two clouds, (n, d) and (m, d) -> (n, m)."""
-    weights: Tensor = cross_distances(
-        prepared(x, metric), prepared(y, metric), metric == "manhattan"
-    )
-    return _finished(weights, metric)
 
 
 def prepared(points: Tensor, metric: str) -> Tensor:
@@ -41,16 +35,77 @@ def prepared(points: Tensor, metric: str) -> Tensor:
     return unit_rows(points) if metric == "cosine" else points
 
 
-def _finished(distances: Tensor, metric: str) -> Tensor:
-    """For unit vectors 1 - cos is half the squared distance, without its cancellation."""
-    return distances.square_().mul_(0.5) if metric == "cosine" else distances
+def selection_weights(
+    points: Tensor, sizes: Sequence[int], metric: str, longest: float = math.inf
+) -> Tensor:
+    """Weights of the edges within each cloud.
+
+    In single precision every entry is the weight of its edge. In double precision entries keep a
+    relative error below 1e-12 where no other entry, nor ``longest``, is as near as that: their
+    order is right, and they stay on their side of ``longest``.
+
+    Shape:
+        - points: (N, d), the prepared rows of all clouds.
+        - Output: (sum of n_i^2,), the matrices one after the other, on the device of the points.
+    """
+    weights: Tensor = dense_distances(points, list(sizes), metric, longest)
+    return weights
 
 
-@operator(lambda points, sizes, manhattan: points.new_empty(sum(n * n for n in sizes)))
-def dense_distances(points: Tensor, sizes: list[int], manhattan: bool) -> Tensor:
-    """Euclidean or Manhattan distances within each cloud."""
+def estimated_weights(points: Tensor, sizes: Sequence[int], metric: str) -> tuple[Tensor, bool]:
+    """Weights whose relative error is below 1e-5 (double precision: 1e-12); whether they have one.
+
+    Shape:
+        - As in :func:`selection_weights`.
+    """
+    if _by_differences(points, metric) or points.device.type != "cpu":
+        return selection_weights(points, sizes, metric), False
+    weights: Tensor = estimated_distances(points, list(sizes), metric)
+    return weights, True
+
+
+def _by_differences(points: Tensor, metric: str) -> bool:
+    """Whether distances are measured by differences from the start."""
+    return metric == "manhattan" or points.shape[1] <= FEW_COORDINATES
+
+
+def _fake(points: Tensor, sizes: list[int], metric: str, longest: float = math.inf) -> Tensor:
+    """Shape alone."""
+    return points.new_empty(sum(n * n for n in sizes))
+
+
+@operator(_fake)
+def dense_distances(points: Tensor, sizes: list[int], metric: str, longest: float) -> Tensor:
+    """The weights of :func:`selection_weights`."""
     if points.device.type != "cpu":
-        return distances_within(points, sizes, manhattan)
+        return distances_within(points, sizes, metric)
+    from topreg._compiled import over_clouds
+
+    if points.dtype == torch.float64 and not _by_differences(points, metric):
+        weights = _estimates(points, sizes, metric)
+        measure = _measure_near
+    else:
+        weights = points.new_empty(sum(n * n for n in sizes))
+        measure = _measure_directly if _by_differences(points, metric) else _measure_products
+    rows, first, corner = points.contiguous(), starts(sizes), starts([n * n for n in sizes])
+
+    def work(start: int, stop: int) -> None:
+        for c in range(start, stop):
+            matrix = weights[corner[c] : corner[c + 1]].view(sizes[c], sizes[c])
+            measure(matrix, rows[first[c] : first[c + 1]], metric, longest)
+
+    over_clouds(work, sizes)
+    return weights
+
+
+@operator(_fake)
+def estimated_distances(points: Tensor, sizes: list[int], metric: str) -> Tensor:
+    """The weights of :func:`estimated_weights`, where they are estimated from inner products."""
+    return _estimates(points, sizes, metric)
+
+
+def _estimates(points: Tensor, sizes: Sequence[int], metric: str) -> Tensor:
+    """Weights from the Gram matrix, measured where it does not separate them from zero."""
     from topreg._compiled import over_clouds
     from topreg.metrics import _kernels
 
@@ -58,53 +113,113 @@ def dense_distances(points: Tensor, sizes: list[int], manhattan: bool) -> Tensor
     weights = rows.new_empty(sum(n * n for n in sizes))
     x, out, first = rows.numpy(), weights.numpy(), starts(sizes)
     corner = starts([n * n for n in sizes])
-    by_products = rows.shape[1] > FEW_COORDINATES and not manhattan
-    centred = rows.clone() if by_products else rows
-    separated, floor = rounding_bound(rows.shape[1], rows.dtype)
+    shifted = torch.empty_like(rows)
+    bounds = rounding_bound(rows.shape[1], rows.dtype)
 
     def before(start: int, stop: int) -> None:
         for c in range(start, stop):
-            _kernels.centre(centred.numpy(), first[c], first[c + 1])
+            cloud = slice(first[c], first[c + 1])
+            _kernels.shift_rows(shifted.numpy()[cloud], x[cloud])
 
     def after(start: int, stop: int) -> None:
         for c in range(start, stop):
+            n = sizes[c]
+            matrix = out[corner[c] : corner[c + 1]].reshape(n, n)
             cloud = x[first[c] : first[c + 1]]
-            matrix = out[corner[c] : corner[c + 1]].reshape(len(cloud), len(cloud))
-            if by_products:
-                _kernels.euclidean_upper(matrix, cloud, separated, floor)
-            elif manhattan:
-                _kernels.manhattan_upper(matrix, cloud)
-            else:
-                _kernels.euclidean_direct_upper(matrix, cloud)
+            _kernels.estimate_upper(matrix, cloud, *bounds, metric == "cosine")
 
-    if by_products:
-        over_clouds(before, sizes)
-        for c, n in enumerate(sizes):
-            matrix = weights[corner[c] : corner[c + 1]].view(n, n)
-            upper_products(centred[first[c] : first[c + 1]], matrix)
-    over_clouds(after, sizes)
+    over_clouds(before, list(sizes))
+    for c, n in enumerate(sizes):
+        matrix = weights[corner[c] : corner[c + 1]].view(n, n)
+        upper_products(shifted[first[c] : first[c + 1]], matrix)
+    over_clouds(after, list(sizes))
     return weights
 
 
-@operator(lambda x, y, manhattan: x.new_empty(len(x), len(y)))
-def cross_distances(x: Tensor, y: Tensor, manhattan: bool) -> Tensor:
-    """Euclidean or Manhattan distances between two clouds."""
-    if x.device.type != "cpu":
-        return direct_distances(x, y, manhattan)
+def _measure_directly(matrix: Tensor, points: Tensor, metric: str, longest: float) -> None:
+    """Weights of one cloud by differences alone."""
     from topreg.metrics import _kernels
 
-    a, b = x.contiguous(), y.contiguous()
+    if metric == "manhattan":
+        _kernels.manhattan_upper(matrix.numpy(), points.numpy())
+    else:
+        _kernels.direct_upper(matrix.numpy(), points.numpy(), metric == "cosine")
+
+
+def _measure_products(matrix: Tensor, points: Tensor, metric: str, longest: float) -> None:
+    """Weights of one cloud in single precision, from inner products in double precision."""
+    from topreg._compiled import over_rows
+    from topreg.metrics import _kernels
+
+    x, out, n = points.numpy(), matrix.numpy(), len(points)
+    shifted, squares = _shifted(points)
+    slack, rows = slack_of(points.shape[1]), block_of(n)
+    for top in range(0, n, rows):
+        products = shifted.new_empty(min(rows, n - top), n - top)
+        full_precision_mm(shifted[top : top + rows], shifted[top:].T, products)
+        block = products.numpy(), x, squares.numpy(), *slack, metric == "cosine", top
+
+        def finish(begin: int, end: int, block: Any = block) -> None:
+            _kernels.round_upper(out, *block, block[-1] + begin, block[-1] + end)
+
+        over_rows(len(products), finish, entries=products.numel())
+    _kernels.mirror(out)
+
+
+def _shifted(points: Tensor) -> tuple[Tensor, Tensor]:
+    """Rows in double precision nearer to the origin, and their squares."""
+    from topreg.metrics import _kernels
+
+    rows = torch.empty(points.shape, dtype=torch.float64)
+    _kernels.shift_rows(rows.numpy(), points.contiguous().numpy())
+    return rows, rows.square().sum(1)
+
+
+def _measure_near(matrix: Tensor, points: Tensor, metric: str, longest: float) -> None:
+    """Measure those estimates of one cloud whose order, or side of ``longest``, is in doubt."""
+    import numpy as np
+
+    from topreg.metrics import _kernels
+
+    out = matrix.numpy()
+    entries = np.append(_kernels.upper_entries(out), longest)
+    listed = _kernels.crowded(np.sort(entries), 8e-12)
+    if len(listed):
+        _kernels.measure_crowded(out, points.numpy(), listed, metric == "cosine")
+        _kernels.mirror(out)
+
+
+def cross_weights(x: Tensor, y: Tensor, metric: str) -> Tensor:
+    """Distances between two prepared clouds, (n, d) and (m, d) -> (n, m)."""
+    weights: Tensor = cross_distances(x, y, metric)
+    return weights
+
+
+@operator(lambda x, y, metric: x.new_empty(len(x), len(y)))
+def cross_distances(x: Tensor, y: Tensor, metric: str) -> Tensor:
+    """Distances between two clouds by a named metric."""
+    if x.device.type != "cpu":
+        return direct_distances(x, y, metric)
+    from topreg.metrics import _kernels
+
+    a, b, cosine = x.contiguous(), y.contiguous(), metric == "cosine"
     out = a.new_empty(len(a), len(b))
-    if manhattan or x.shape[1] <= FEW_COORDINATES:
-        direct = _kernels.manhattan if manhattan else _kernels.euclidean_direct
-        direct(out.numpy(), a.numpy(), b.numpy())
+    if metric == "manhattan":
+        _kernels.manhattan(out.numpy(), a.numpy(), b.numpy())
         return out
-    centred = torch.cat([a, b])
-    _kernels.centre(centred.numpy(), 0, len(centred))
-    squares = centred.square().sum(1).numpy()
-    full_precision_mm(centred[: len(a)], centred[len(a) :].T, out)
-    _kernels.euclidean_rectangle(
-        out.numpy(), a.numpy(), squares[: len(a)], b.numpy(), squares[len(a) :],
-        *rounding_bound(x.shape[1], x.dtype),
-    )  # fmt: skip
+    if _by_differences(x, metric):
+        _kernels.direct(out.numpy(), a.numpy(), b.numpy(), cosine)
+        return out
+    shifted, squares = _shifted(torch.cat([a, b]))
+    squares_a, squares_b = squares[: len(a)].numpy(), squares[len(a) :].numpy()
+    in_double = x.dtype == torch.float64
+    products = out if in_double else torch.empty_like(out, dtype=torch.float64)
+    full_precision_mm(shifted[: len(a)], shifted[len(a) :].T, products)
+    rows = a.numpy(), squares_a, b.numpy(), squares_b
+    if in_double:
+        bounds = rounding_bound(x.shape[1], x.dtype)
+        _kernels.estimate_rectangle(out.numpy(), *rows, *bounds, cosine)
+    else:
+        slack = slack_of(x.shape[1])
+        _kernels.round_rows(out.numpy(), products.numpy(), *rows, *slack, cosine, 0, len(a))
     return out

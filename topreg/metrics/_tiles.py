@@ -41,7 +41,7 @@ class Tiles:
         """Distances from some rows to consecutive others: Euclidean, or Manhattan if asked for."""
         x, y = self.points[rows], self.points[columns]
         if not self.on_cpu:
-            return direct_distances(x, y, True) if self.manhattan else self._by_torch(x, y)
+            return direct_distances(x, y, "manhattan") if self.manhattan else self._by_torch(x, y)
         out = self._buffer[: len(x) * len(y)].view(len(x), len(y))
         if self.manhattan:
             a, b, tile = x.numpy(), y.numpy(), out.numpy()
@@ -60,8 +60,8 @@ class Tiles:
         bounds = rounding_bound(x.shape[1], x.dtype)
         over_rows(
             len(x),
-            lambda i, j: _kernels.euclidean_rectangle(
-                tile[i:j], a[i:j], first[i:j], b, second, *bounds
+            lambda i, j: _kernels.estimate_rectangle(
+                tile[i:j], a[i:j], first[i:j], b, second, *bounds, False
             ),
         )
         return out
@@ -76,7 +76,7 @@ class Tiles:
         undecided = ~((squares > separated * total) & (total > floor))
         i, j = undecided.nonzero().unbind(1)
         if FEW_UNDECIDED * len(i) > undecided.numel():
-            return direct_distances(x, y, False)
+            return direct_distances(x, y, "euclidean")
         distances = squares.clamp_(min=0).sqrt_()
         some = max(1, undecided.numel() // x.shape[1])
         for a, b in zip(i.split(some), j.split(some), strict=True):

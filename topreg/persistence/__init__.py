@@ -6,7 +6,6 @@ from topreg.persistence._dispatch import (
     find_pairs,
     pairs_of_edges,
     pairs_of_points,
-    uses_tiles,
 )
 from topreg.persistence._progress import Progress
 from topreg.persistence._spanning_tree import minimum_spanning_tree
@@ -23,5 +22,4 @@ __all__ = [
     "minimum_spanning_tree",
     "pairs_of_edges",
     "pairs_of_points",
-    "uses_tiles",
 ]

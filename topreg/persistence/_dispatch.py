@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
 from topreg import _checks
 from topreg._pairs import PersistencePairs
-from topreg.metrics import prepared
+from topreg.metrics import edge_lengths, estimated_weights, prepared, selection_weights
 from topreg.persistence._annotations import MOST_VERTICES, annotate, annotate_edges
 from topreg.persistence._boruvka import boruvka
 from topreg.persistence._higher import available, homology_by_library
 from topreg.persistence._prim import prim
 from topreg.persistence._progress import Progress
-from topreg.persistence._tiled import forests_of_points, tiled
+from topreg.persistence._tiled import MEMORY, forests_of_points, tiled
 
 ENGINES = ("auto", "prim", "boruvka", "tiled", "annotations", "gudhi")
 HIGHEST = {"prim": 0, "boruvka": 0, "tiled": 0, "annotations": 1}  # dimensions; GUDHI has no limit
@@ -90,17 +92,51 @@ def pairs_of_points(
     sizes: Sequence[int],
     metric: str,
     longest: float,
+    dimensions: Sequence[int],
     *,
-    memory: int,
-    progress: Progress | None,
-) -> PersistencePairs:
-    """Pairs in dimension 0 of point clouds without their matrices.
+    engine: str = "auto",
+    memory: int = MEMORY,
+    progress: Progress | None = None,
+) -> list[PersistencePairs]:
+    """Persistence pairs of point clouds by a named metric, one object for each dimension.
+
+    Edges are ordered by the distances that diagrams report, to the last bit where the search runs
+    on the CPU.
 
     Shape:
         - points: (N, d), the rows of all clouds.
     """
-    task = prepared(points, metric), list(sizes), metric, longest, memory
-    return _dimension_0(forests_of_points(*task, progress) if progress else tiled(*task), sizes)
+    sizes, rows, connected = list(sizes), prepared(points, metric), longest == math.inf
+    if uses_tiles(sizes, dimensions, engine):
+        task = rows, sizes, metric, longest, memory
+        found = forests_of_points(*task, progress) if progress else tiled(*task)
+        return [_dimension_0(found, sizes)]
+    of_trees = max(dimensions) == 0 and engine not in ("annotations", "gudhi")
+    if of_trees and _by_boruvka(rows.device.type, sizes, engine):
+        weights = selection_weights(rows, sizes, metric, longest)
+        found = boruvka(weights, sizes, longest, connected)
+        return [_in_order_of_deaths(_dimension_0(found, sizes), points, metric)]
+    rows = rows.cpu()
+    if of_trees:
+        weights, estimated = estimated_weights(rows, sizes, metric)
+        hints = (rows, metric == "cosine") if estimated else ()
+        pairs = [_dimension_0(prim(weights, sizes, longest, connected, *hints), sizes)]
+    else:
+        weights = selection_weights(rows, sizes, metric, longest)
+        pairs = find_pairs(weights, sizes, longest, dimensions, engine=engine, connected=connected)
+    return [part.to(points.device) for part in pairs]
+
+
+def _in_order_of_deaths(pairs: PersistencePairs, points: Tensor, metric: str) -> PersistencePairs:
+    """Pairs in the order of the deaths that diagrams report, which a device measures otherwise."""
+    if points.device.type == "cpu":
+        return pairs
+    deaths = edge_lengths(points, pairs.death_edges, metric)
+    order = deaths.argsort(stable=True)
+    order = order[pairs.cloud()[order].argsort(stable=True)]
+    return replace(
+        pairs, birth_edges=pairs.birth_edges[order], death_edges=pairs.death_edges[order]
+    )
 
 
 def _by_boruvka(device: str, sizes: Sequence[int], engine: str) -> bool:

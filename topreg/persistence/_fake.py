@@ -9,7 +9,7 @@ Annotations = tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]
 
 
 def fake_forests(
-    weights: Tensor, sizes: list[int], longest: float, connected: bool
+    weights: Tensor, sizes: list[int], longest: float, connected: bool, *_: object
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Death edges, birth vertices and components, as many as there are if that is known."""
     if connected:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from topreg._compiled import compiled
-from topreg.metrics._kernels import absolute_difference, squared_difference
+from topreg.metrics._kernels import edge_weight
 
 CHUNK = 64  # distances looked at together: nearly always none of them enters a list
 
@@ -75,16 +75,6 @@ def offer_lists(other_keys, other_near, begin, end, keys, near, farthest, limit)
 
 
 @compiled
-def weight_of(x, y, manhattan, cosine, largest):
-    """Weight of an edge by differences in double precision, rounded once to the points' dtype."""
-    kind = x.dtype.type
-    if manhattan:
-        return min(kind(absolute_difference(x, y)), largest)
-    length = kind(np.sqrt(squared_difference(x, y)))
-    return min(length * length * kind(0.5) if cosine else length, largest)
-
-
-@compiled
 def measure_lists(points, rows, near, weights, begin, end, manhattan, cosine, largest):
     """Weights of the listed edges ``begin`` to ``end``, each list put into the order (weight, q).
 
@@ -96,7 +86,7 @@ def measure_lists(points, rows, near, weights, begin, end, manhattan, cosine, la
             vertex = near[at, k]
             if vertex < 0:
                 continue
-            weight = weight_of(points[rows[at]], points[vertex], manhattan, cosine, largest)
+            weight = min(edge_weight(points[rows[at]], points[vertex], manhattan, cosine), largest)
             place = filled
             while place > 0 and (
                 weights[at, place - 1] > weight
@@ -118,7 +108,7 @@ def measure_all(points, rows, label, weights, near, begin, end, manhattan, cosin
         for vertex in range(len(points)):
             if label[vertex] == label[rows[at]]:
                 continue
-            weight = weight_of(points[rows[at]], points[vertex], manhattan, cosine, largest)
+            weight = min(edge_weight(points[rows[at]], points[vertex], manhattan, cosine), largest)
             if weight >= weights[at, width - 1]:  # vertices ascend: an equal one comes later
                 continue
             place = width - 1

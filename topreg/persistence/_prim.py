@@ -8,10 +8,19 @@ from torch import Tensor
 from topreg._operators import operator
 from topreg.persistence._fake import fake_forests
 
+# Floats between two weights of which an estimate of one, off by 1e-5 in single and 1e-12 in double
+# precision, may look like the other: twice that and a margin.
+WINDOW = {torch.float32: 512, torch.float64: 1 << 15}
+
 
 @operator(fake_forests)
 def prim(
-    weights: Tensor, sizes: list[int], longest: float, connected: bool
+    weights: Tensor,
+    sizes: list[int],
+    longest: float,
+    connected: bool,
+    points: Tensor | None = None,
+    cosine: bool = False,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Minimum spanning forests of complete weighted graphs, with the elder rule.
 
@@ -20,13 +29,16 @@ def prim(
         sizes: Vertices of each matrix.
         longest: Heavier edges do not exist.
         connected: Promise that no edge is missing; then the number of pairs is known beforehand.
+        points: Rows whose distances the weights estimate; edges that the estimates do not tell
+            apart are measured. Without them the weights are exact.
+        cosine: Whether the distance is the cosine of unit vectors, not the Euclidean one.
 
     Returns:
         Death edges, birth vertices (both in the order (cloud, weight, i, j)) and the smallest
         vertex of each component.
 
     Shape:
-        - weights: (sum of n_i^2,), float32 or float64.
+        - weights: (sum of n_i^2,), float32 or float64. points: (N, d), on the CPU.
         - Output: (m, 2), (m,) and (e,), int64, on the device of the weights.
     """
     import numpy as np
@@ -36,6 +48,8 @@ def prim(
     from topreg.persistence._prim_kernels import compact, forests
 
     bits, top = as_integers(weights)
+    rows = weights.new_empty((0, 0), device="cpu") if points is None else points.contiguous()
+    window = type(top)(0 if points is None else WINDOW[weights.dtype])
     limit = limit_in_bits(longest, weights.dtype, connected)
     vertices, clouds = sum(sizes), np.asarray(sizes, dtype=np.int64)
     deaths = np.empty((vertices, 2), dtype=np.int64)
@@ -44,7 +58,19 @@ def prim(
     counts = np.zeros(len(sizes), dtype=np.int64)
     over_clouds(
         lambda first, last: forests(
-            bits, clouds, first, last, limit, top, deaths, births, elders, counts
+            bits,
+            rows.numpy(),
+            cosine,
+            window,
+            clouds,
+            first,
+            last,
+            limit,
+            top,
+            deaths,
+            births,
+            elders,
+            counts,
         ),
         sizes,
     )

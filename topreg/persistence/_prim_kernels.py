@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from topreg._compiled import compiled
+from topreg.metrics._kernels import edge_weight
 from topreg.persistence._component_kernels import elder_rule
 
 CHUNK = 256  # entries relaxed before the chunk is searched for its minimum
@@ -72,8 +73,172 @@ def _tree(bits, limit, top, low_ends, high_ends, weights):
 
 
 @compiled
-def forests(bits, sizes, first, last, limit, top, deaths, births, elders, counts):
+def _relax_estimates(row, best, parent, vertex, window, top):
+    """Offer estimated edges from ``vertex``; return the lowest weight and the smallest difference.
+
+    Where the difference to the known weight is at most ``window`` the estimates do not decide, and
+    nothing changes.
+    """
+    low, closest = top, top
+    for j in range(row.size):
+        weight, known, near = row[j] & top, best[j], parent[j]
+        gap = row.dtype.type(weight - known)  # integers of one width stay vectors
+        better = gap < -window
+        closest = min(closest, max(gap, row.dtype.type(-gap)))
+        known = weight if better else known
+        best[j] = known
+        parent[j] = vertex if better else near
+        low = min(low, known if known >= 0 else top)
+    return low, closest
+
+
+@compiled
+def _measured(points, cosine, i, j, scratch, scratch_bits):
+    """The measured weight of an edge through its bits."""
+    scratch[0] = edge_weight(points[i], points[j], False, cosine)
+    return scratch_bits[0]
+
+
+@compiled
+def _tree_of_points(bits, points, cosine, window, limit, top, low_ends, high_ends, weights):
+    """The same where ``bits`` are estimates, each within half of ``window`` of the weight.
+
+    Exact: wherever two estimates are too close to decide, both edges are measured. ``measured[j]``
+    is the vertex of the tree from which ``best[j]`` was measured.
+    """
+    n = bits.shape[0]
+    best = np.full(n, top, bits.dtype)
+    parent = np.full(n, n, bits.dtype)
+    measured = np.full(n, -1, bits.dtype)
+    scratch = np.empty(1, points.dtype)
+    exact = scratch, scratch.view(bits.dtype)
+    lows = np.empty((n + CHUNK - 1) // CHUNK, bits.dtype)
+    vertex, edges, visited, unvisited = bits.dtype.type(0), 0, 1, 0
+    while visited < n:
+        best[vertex] = -1
+        lowest = top
+        for chunk in range(lows.size):
+            start, stop = chunk * CHUNK, min(n, (chunk + 1) * CHUNK)
+            row = bits[vertex, start:stop]
+            low, closest = _relax_estimates(
+                row, best[start:stop], parent[start:stop], vertex, window, top
+            )
+            if closest <= window:
+                for j in range(start, stop):
+                    near = best[j] >= 0 and abs((row[j - start] & top) - best[j]) <= window
+                    if not near or parent[j] == vertex:
+                        continue
+                    if measured[j] != parent[j]:
+                        best[j] = _measured(points, cosine, parent[j], j, *exact)
+                        measured[j] = parent[j]
+                    weight = _measured(points, cosine, vertex, j, *exact)
+                    if weight < best[j] or (weight == best[j] and vertex < parent[j]):
+                        best[j], parent[j], measured[j] = weight, vertex, vertex
+                low = _lowest(best[start:stop], top)
+            lows[chunk] = low
+            lowest = min(lowest, low)
+        nearest, candidates = -1, 0
+        for chunk in range(lows.size if lowest < top else 0):
+            start, stop = chunk * CHUNK, min(n, (chunk + 1) * CHUNK)
+            if lows[chunk] - window <= lowest:
+                candidates += _count_up_to(best[start:stop], bits.dtype.type(lowest + window))
+            if lows[chunk] == lowest and nearest < 0:
+                nearest = start
+                while best[nearest] != lowest:
+                    nearest += 1
+        if candidates > 1 or abs(lowest - limit) <= window:
+            nearest = -1
+            for chunk in range(lows.size):
+                if lows[chunk] - window > lowest:
+                    continue
+                for j in range(chunk * CHUNK, min(n, (chunk + 1) * CHUNK)):
+                    if best[j] < 0 or best[j] - window > lowest:
+                        continue
+                    if measured[j] != parent[j]:
+                        best[j] = _measured(points, cosine, parent[j], j, *exact)
+                        measured[j] = parent[j]
+                    if nearest < 0 or _earlier(best, parent, j, nearest):
+                        nearest = j
+        visited += 1
+        if nearest < 0 or best[nearest] > limit:  # the component is complete: go on at the next
+            while best[unvisited] < 0:
+                unvisited += 1
+            vertex = bits.dtype.type(unvisited)
+            continue
+        low_ends[edges], high_ends[edges] = (
+            min(parent[nearest], nearest),
+            max(parent[nearest], nearest),
+        )
+        weights[edges] = best[nearest]
+        edges += 1
+        vertex = bits.dtype.type(nearest)
+    return edges
+
+
+@compiled
+def _earlier(best, parent, j, other):
+    """Whether the known edge of one vertex comes before that of another in the total order."""
+    if best[j] != best[other]:
+        return best[j] < best[other]
+    i, k = min(parent[j], j), min(parent[other], other)
+    return i < k or (i == k and max(parent[j], j) < max(parent[other], other))
+
+
+@compiled
+def _settle(points, cosine, window, low_ends, high_ends, weights):
+    """Put sorted edges into the order of their measured weights where estimates do not decide."""
+    scratch = np.empty(1, points.dtype)
+    exact = scratch, scratch.view(weights.dtype)
+    before = -window
+    for edge in range(weights.size):
+        own = weights[edge]  # of the estimates, of which the earlier ones may be replaced
+        follows = edge > 0 and own - before <= window
+        if follows or (edge + 1 < weights.size and weights[edge + 1] - own <= window):
+            weights[edge] = _measured(points, cosine, low_ends[edge], high_ends[edge], *exact)
+        before = own
+    for edge in range(1, weights.size):
+        place, weight, i, j = edge, weights[edge], low_ends[edge], high_ends[edge]
+        while place > 0 and (
+            weights[place - 1] > weight
+            or (
+                weights[place - 1] == weight
+                and (
+                    low_ends[place - 1] > i
+                    or (low_ends[place - 1] == i and high_ends[place - 1] > j)
+                )
+            )
+        ):
+            weights[place] = weights[place - 1]
+            low_ends[place], high_ends[place] = low_ends[place - 1], high_ends[place - 1]
+            place -= 1
+        weights[place], low_ends[place], high_ends[place] = weight, i, j
+
+
+@compiled
+def _count_up_to(best, weight):
+    """How many vertices outside the tree have a known weight that is not larger."""
+    count = np.int32(0)
+    for j in range(best.size):
+        count += np.int32((best[j] >= 0) & (best[j] <= weight))
+    return count
+
+
+@compiled
+def _lowest(best, top):
+    """The lowest weight of the vertices outside the tree."""
+    low = top
+    for j in range(best.size):
+        low = min(low, best[j] if best[j] >= 0 else top)
+    return low
+
+
+@compiled
+def forests(
+    bits, points, cosine, window, sizes, first, last, limit, top, deaths, births, elders, counts
+):
     """Pairs of clouds ``first`` to ``last``; ``bits`` holds their matrices one after the other.
+
+    These are weights where ``window`` is 0, else estimates of the distances between ``points``.
 
     Cloud ``c`` writes ``counts[c]`` death edges and birth vertices from the row of its first
     vertex on, in the total order, and marks in ``elders`` the smallest vertex of each component.
@@ -87,10 +252,20 @@ def forests(bits, sizes, first, last, limit, top, deaths, births, elders, counts
         matrix = bits[entry : entry + n * n].reshape(n, n)
         low_ends, high_ends = np.empty(n, np.int64), np.empty(n, np.int64)
         weights = np.empty(n, bits.dtype)
-        m = _tree(matrix, limit, top, low_ends, high_ends, weights)
+        if window:
+            rows = points[vertex : vertex + n]
+            m = _tree_of_points(
+                matrix, rows, cosine, window, limit, top, low_ends, high_ends, weights
+            )
+        else:
+            m = _tree(matrix, limit, top, low_ends, high_ends, weights)
         order = np.argsort(low_ends[:m] * n + high_ends[:m])
         order = order[np.argsort(weights[:m][order], kind="mergesort")]
         low_ends, high_ends = low_ends[:m][order], high_ends[:m][order]
+        if window:
+            _settle(
+                points[vertex : vertex + n], cosine, window, low_ends, high_ends, weights[:m][order]
+            )
         parent = np.arange(n)
         elder_rule(low_ends, high_ends, parent, births[vertex : vertex + m])
         for edge in range(m):
