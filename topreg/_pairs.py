@@ -10,6 +10,7 @@ from torch import Tensor
 
 from topreg import _checks
 from topreg._clouds import Clouds, cloud_of, join, join_labels, partition, starts
+from topreg._plain import plain_tensor
 from topreg.metrics import Metric, check_metric, edge_lengths
 
 _EDGES = ("birth_edges", "death_edges", "essential_edges")
@@ -71,9 +72,8 @@ class PersistencePairs:
         for name in _EDGES:
             edges = getattr(self, name)
             _checks.are_edges(name, edges)
-            if not torch.compiler.is_compiling() and edges.is_inference():
-                with torch.inference_mode(False):  # so that autograd may keep them
-                    object.__setattr__(self, name, edges.clone())
+            if not torch.compiler.is_compiling():
+                object.__setattr__(self, name, plain_tensor(edges))
             _checks.on_one_device("birth_edges", self.birth_edges, name, edges.device)
         if len(self.birth_edges) != len(self.death_edges):
             raise ValueError(
@@ -112,7 +112,7 @@ class PersistencePairs:
         Shape:
             - Output: :math:`(m,)`, int64.
         """
-        return self._cloud_of(self.death_edges)
+        return plain_tensor(self._cloud_of(self.death_edges))
 
     def split(self) -> list[PersistencePairs]:
         """One object for each cloud, its vertices numbered from 0.
@@ -237,8 +237,7 @@ class PersistencePairs:
             - Output: :math:`(v,)`, int64.
         """
         proper = self.birth_edges[self.birth_edges[:, 0] != self.birth_edges[:, 1]]
-        ends: Tensor = torch.cat([self.death_edges, proper]).unique()
-        return ends
+        return plain_tensor(torch.cat([self.death_edges, proper]).unique())
 
     def diagram(self, points: Clouds, metric: Metric = "euclidean") -> Tensor:
         r"""Birth and death of each class in a metric, differentiable in the points.
@@ -279,7 +278,8 @@ class PersistencePairs:
             "dimension": torch.tensor(self.dimension),
             "cloud_sizes": torch.tensor(self.cloud_sizes, dtype=torch.int64),
         }
-        return numbers | {name: getattr(self, name).contiguous() for name in _EDGES}
+        edges = {name: getattr(self, name).contiguous() for name in _EDGES}
+        return {name: plain_tensor(tensor) for name, tensor in (numbers | edges).items()}
 
     @classmethod
     def from_tensors(cls, tensors: Mapping[str, Tensor]) -> PersistencePairs:
