@@ -80,6 +80,7 @@ METHODS = {
     "between": lambda: PAIRS.between(LABELS),
     "cloud": lambda: PAIRS.cloud(),
     "from_tensors": lambda: PersistencePairs.from_tensors(PAIRS.to_tensors()),
+    "join": lambda: PersistencePairs.join([PAIRS, PAIRS]),
     "renumber": lambda: PAIRS.renumber(torch.arange(16), (8, 8)),
     "select": lambda: PAIRS.select(torch.arange(14) < 9),
     "split": lambda: PAIRS.split(),

@@ -137,6 +137,42 @@ class PersistencePairs:
             )
         return parts
 
+    @classmethod
+    def join(cls, parts: Sequence[PersistencePairs]) -> PersistencePairs:
+        """Join the pairs of several clouds, the inverse of :meth:`split`.
+
+        Args:
+            parts: Pairs in one dimension; each object holds those of one or several clouds.
+
+        Returns:
+            The pairs of all clouds in one object, vertices numbered cloud after cloud.
+
+        Raises:
+            TypeError: If ``parts`` is not a sequence of PersistencePairs.
+            ValueError: If ``parts`` is empty, or dimensions or devices differ.
+
+        Example:
+            >>> import torch
+            >>> from topreg import PersistencePairs, RipsFiltration
+            >>> clouds = [torch.tensor([[0.0], [1.0], [3.0]]), torch.tensor([[0.0], [2.0]])]
+            >>> cached = [RipsFiltration().pairs(cloud) for cloud in clouds]
+            >>> pairs = PersistencePairs.join(cached)
+            >>> pairs.death_edges
+            tensor([[0, 1],
+                    [1, 2],
+                    [3, 4]])
+            >>> pairs.cloud_sizes
+            (3, 2)
+        """
+        _can_be_joined(parts)
+        first = starts([sum(part.cloud_sizes) for part in parts])[:-1]
+        births, deaths, essential = (
+            torch.cat([getattr(part, name) + v for part, v in zip(parts, first, strict=True)])
+            for name in _EDGES
+        )
+        sizes = tuple(size for part in parts for size in part.cloud_sizes)
+        return cls(parts[0].dimension, births, deaths, essential, sizes)
+
     def select(self, mask: Tensor) -> PersistencePairs:
         """The pairs where a mask is true; essential classes stay.
 
@@ -356,6 +392,36 @@ def are_of_dimension_0(pairs: PersistencePairs) -> None:
     """Refuse pairs of another dimension."""
     if pairs.dimension != 0:
         raise ValueError(f"`pairs` should be of dimension 0. Got {pairs.dimension}.")
+
+
+def _can_be_joined(parts: object) -> None:
+    """Raise unless these are pairs in one dimension on one device."""
+    if not isinstance(parts, Sequence):
+        raise TypeError(
+            f"`parts` should be a list or tuple of PersistencePairs. Got {type(parts).__name__}."
+        )
+    if not parts:
+        raise ValueError(
+            "`parts` should hold at least one PersistencePairs. Got an empty sequence."
+        )
+    for part in parts:
+        if not isinstance(part, PersistencePairs):
+            raise TypeError(
+                f"`parts` should hold PersistencePairs. Got {type(part).__name__}. "
+                "Join the pairs of each dimension separately."
+            )
+    dimensions = sorted({part.dimension for part in parts})
+    if len(dimensions) > 1:
+        raise ValueError(
+            f"`parts` should be of one dimension. Got {dimensions[0]} and {dimensions[1]}. "
+            "Join the pairs of each dimension separately."
+        )
+    devices = sorted({str(part.death_edges.device) for part in parts})
+    if len(devices) > 1:
+        raise ValueError(
+            f"`parts` should be on one device. Got {devices[0]} and {devices[1]}. "
+            "Move each with `pairs.to(device)`."
+        )
 
 
 def _sizes_of(cloud_sizes: object) -> tuple[int, ...]:
