@@ -505,6 +505,11 @@ TYPES = {
     "`target_pairs` should hold PersistencePairs. Got int.": (
         lambda: signature_loss(three, three, target_pairs=[3])
     ),
+    "`parts` should be a list or tuple of PersistencePairs. Got PersistencePairs.": (
+        lambda: PersistencePairs.join(pairs)
+    ),
+    "`parts` should hold PersistencePairs. Got tuple. Join the pairs of each dimension "
+    "separately.": lambda: PersistencePairs.join([RIPS.all_pairs(three, 1)]),
     "`cloud_sizes` should be a sequence. Got 5. Use `(n,)` for one cloud of n.": (
         lambda: pairs.renumber(torch.arange(3), 5)
     ),
@@ -643,6 +648,11 @@ VALUES = {
     "`pairs` should hold one PersistencePairs for each dimension. Got an empty sequence.": (
         lambda: TrackCoincidence()(three, three, pairs=[])
     ),
+    "`parts` should hold at least one PersistencePairs. Got an empty sequence.": (
+        lambda: PersistencePairs.join([])
+    ),
+    "`parts` should be of one dimension. Got 0 and 1. Join the pairs of each dimension "
+    "separately.": lambda: PersistencePairs.join(RIPS.all_pairs(three, 1)),
     "`points` should hold matrices of the sizes (3,). Got (2, 1). Were the pairs found on another "
     "batch?": lambda: PRECOMPUTED.diagram(pairs, [torch.zeros(2, 2), torch.zeros(1, 1)]),
     "`pairs` should begin with those of dimension 0. Got 1.": lambda: homology_consistency(
@@ -660,6 +670,9 @@ DEVICES = {
     ),
     "`source` and `target` should be on one device. Got cpu and meta. Use "
     "`target.to(source.device)`.": lambda: track_coincidence(three, three.to("meta"), pairs),
+    "`parts` should be on one device. Got cpu and meta. Move each with `pairs.to(device)`.": (
+        lambda: PersistencePairs.join([pairs, pairs.to("meta")])
+    ),
     "`points` and `pairs` should be on one device. Got cpu and meta. Use "
     "`pairs.to(points.device)`.": lambda: persistence_tracks(three, pairs.to("meta")),
     "`x` and `y` should be on one device. Got cpu and meta. Use `y.to(x.device)`.": (

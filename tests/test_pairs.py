@@ -41,23 +41,6 @@ def of_dimension_1():
     )
 
 
-def joined(parts):
-    """The inverse of ``split``."""
-    first, births, deaths, essential = 0, [], [], []
-    for part in parts:
-        births.append(part.birth_edges + first)
-        deaths.append(part.death_edges + first)
-        essential.append(part.essential_edges + first)
-        first += sum(part.cloud_sizes)
-    return PersistencePairs(
-        parts[0].dimension,
-        torch.cat(births),
-        torch.cat(deaths),
-        torch.cat(essential),
-        tuple(size for part in parts for size in part.cloud_sizes),
-    )
-
-
 def test_length_and_repr():
     pairs = of_dimension_1()
     assert len(pairs) == 2
@@ -82,12 +65,29 @@ def test_cloud_of_each_pair():
     assert of_dimension_1().cloud().tolist() == [0, 1]
 
 
+@pytest.mark.parametrize("dimension", [0, 1])
 @given(ragged(integer_clouds(min_size=0)), st.sampled_from([1.0, 2.0, float("inf")]))
-def test_split_is_undone_by_joining(clouds, longest):
-    pairs = RipsFiltration(max_edge_length=longest).pairs(clouds)
+def test_split_and_join_undo_each_other(dimension, clouds, longest):
+    filtration = RipsFiltration(max_edge_length=longest)
+    pairs = filtration.pairs(clouds, dimension)
+    alone = [filtration.pairs(cloud, dimension) for cloud in clouds]
     parts = pairs.split()
-    assert [part.cloud_sizes for part in parts] == [(len(cloud),) for cloud in clouds]
-    same_pairs(joined(parts), pairs)
+    assert len(parts) == len(clouds)
+    for part, expected in zip(parts, alone, strict=True):
+        same_pairs(part, expected)
+    same_pairs(PersistencePairs.join(alone), pairs)
+
+
+@pytest.mark.parametrize("pairs", [some_pairs(), of_dimension_1()])
+def test_parts_of_several_clouds_can_be_joined(pairs):
+    again = PersistencePairs.join([pairs, *pairs.split(), pairs])
+    assert again.cloud_sizes == 3 * pairs.cloud_sizes
+    n = sum(pairs.cloud_sizes)
+    for name in ("birth_edges", "death_edges", "essential_edges"):
+        edges = getattr(pairs, name)
+        assert_close(getattr(again, name), torch.cat([edges, edges + n, edges + 2 * n]))
+    for part, expected in zip(again.split(), 3 * pairs.split(), strict=True):
+        same_pairs(part, expected)
 
 
 def test_split_numbers_dimension_1_locally():

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from topreg import _checks
+from topreg._plain import plain_tensor
 
 
 def most_persistent(diagram: Tensor, count: int, clouds: Tensor | None = None) -> Tensor:
@@ -63,7 +64,8 @@ def most_persistent(diagram: Tensor, count: int, clouds: Tensor | None = None) -
     order = order[clouds[order].argsort(dim=0, stable=True)]
     own = clouds[order]
     place = torch.arange(len(order), device=order.device) - torch.searchsorted(own, own)
-    return torch.zeros_like(lengths, dtype=torch.bool).scatter(0, order, place < count)
+    none = torch.zeros_like(lengths, dtype=torch.bool)
+    return plain_tensor(none.scatter(0, order, place < count))
 
 
 def persistence_between(diagram: Tensor, low: float, high: float = math.inf) -> Tensor:
@@ -106,4 +108,4 @@ def persistence_between(diagram: Tensor, low: float, high: float = math.inf) -> 
     if not low <= high:
         raise ValueError(f"`low` should be at most `high`. Got {low} and {high}.")
     lengths = diagram[:, 1] - diagram[:, 0]
-    return (lengths >= low) & (lengths <= high)
+    return plain_tensor((lengths >= low) & (lengths <= high))

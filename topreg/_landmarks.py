@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from topreg._clouds import Clouds, join
+from topreg._plain import plain_tensor
 from topreg.metrics import Metric, at_least_single, by_callable, check_metric, prepared
 from topreg.metrics._scale import power_of_two
 
@@ -95,13 +96,15 @@ def farthest_point_sampling(
         clouds = rows.view(len(sizes), sizes[0], rows.shape[1])
         indices, radius = _sample(clouds, count, metric, start)
         first = torch.arange(len(sizes), device=rows.device) * sizes[0]
-        return Landmarks((indices + first[:, None]).flatten(), radius)
-    parts, vertex = [(rows.new_empty(0, dtype=torch.int64), rows.new_empty(0))], 0
-    for cloud in rows.split(list(sizes)):
-        indices, radius = _sample(cloud[None], count, metric, start)
-        parts.append((indices[0] + vertex, radius))
-        vertex += len(cloud)
-    return Landmarks(*(torch.cat(same) for same in zip(*parts, strict=True)))
+        indices = (indices + first[:, None]).flatten()
+    else:
+        parts, vertex = [], 0
+        for cloud in rows.split(list(sizes)):
+            chosen, cover = _sample(cloud[None], count, metric, start)
+            parts.append((chosen[0] + vertex, cover))
+            vertex += len(cloud)
+        indices, radius = (torch.cat(same) for same in zip(*parts, strict=True))
+    return Landmarks(plain_tensor(indices), plain_tensor(radius))
 
 
 def _sample(clouds: Tensor, count: int, metric: Metric, start: int) -> tuple[Tensor, Tensor]:

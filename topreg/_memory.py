@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from topreg import _checks
+from topreg._plain import plain_tensor
 from topreg._repr import constructor_call
 
 CLASSES = ("current", "all")
@@ -96,7 +97,7 @@ class CrossBatchMemory:
         stored = [self._chosen(old, labels) for old in reversed(self._stored)]
         joined = [torch.cat([batch[name], *(old[name] for old in stored)]) for name in batch]
         self._stored.append({name: tensor.detach().clone() for name, tensor in batch.items()})
-        return tuple(joined)
+        return tuple(map(plain_tensor, joined))
 
     def clear(self) -> None:
         """Forget everything, for instance at the start of an epoch."""
@@ -109,7 +110,7 @@ class CrossBatchMemory:
             What is stored, under ``"0.labels"`` and so on, the oldest batch first.
         """
         return {
-            f"{age}.{name}": tensor.clone()
+            f"{age}.{name}": plain_tensor(tensor.clone())
             for age, batch in enumerate(self._stored)
             for name, tensor in batch.items()
         }

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from topreg import _checks
 from topreg._clouds import Clouds, cloud_of, join, join_labels, partition, starts
+from topreg._plain import plain_tensor
 from topreg.metrics import Metric, check_metric, edge_lengths
 
 _EDGES = ("birth_edges", "death_edges", "essential_edges")
@@ -71,9 +72,8 @@ class PersistencePairs:
         for name in _EDGES:
             edges = getattr(self, name)
             _checks.are_edges(name, edges)
-            if not torch.compiler.is_compiling() and edges.is_inference():
-                with torch.inference_mode(False):  # so that autograd may keep them
-                    object.__setattr__(self, name, edges.clone())
+            if not torch.compiler.is_compiling():
+                object.__setattr__(self, name, plain_tensor(edges))
             _checks.on_one_device("birth_edges", self.birth_edges, name, edges.device)
         if len(self.birth_edges) != len(self.death_edges):
             raise ValueError(
@@ -112,7 +112,7 @@ class PersistencePairs:
         Shape:
             - Output: :math:`(m,)`, int64.
         """
-        return self._cloud_of(self.death_edges)
+        return plain_tensor(self._cloud_of(self.death_edges))
 
     def split(self) -> list[PersistencePairs]:
         """One object for each cloud, its vertices numbered from 0.
@@ -136,6 +136,42 @@ class PersistencePairs:
                 )
             )
         return parts
+
+    @classmethod
+    def join(cls, parts: Sequence[PersistencePairs]) -> PersistencePairs:
+        """Join the pairs of several clouds, the inverse of :meth:`split`.
+
+        Args:
+            parts: Pairs in one dimension; each object holds those of one or several clouds.
+
+        Returns:
+            The pairs of all clouds in one object, vertices numbered cloud after cloud.
+
+        Raises:
+            TypeError: If ``parts`` is not a sequence of PersistencePairs.
+            ValueError: If ``parts`` is empty, or dimensions or devices differ.
+
+        Example:
+            >>> import torch
+            >>> from topreg import PersistencePairs, RipsFiltration
+            >>> clouds = [torch.tensor([[0.0], [1.0], [3.0]]), torch.tensor([[0.0], [2.0]])]
+            >>> cached = [RipsFiltration().pairs(cloud) for cloud in clouds]
+            >>> pairs = PersistencePairs.join(cached)
+            >>> pairs.death_edges
+            tensor([[0, 1],
+                    [1, 2],
+                    [3, 4]])
+            >>> pairs.cloud_sizes
+            (3, 2)
+        """
+        _can_be_joined(parts)
+        first = starts([sum(part.cloud_sizes) for part in parts])[:-1]
+        births, deaths, essential = (
+            torch.cat([getattr(part, name) + v for part, v in zip(parts, first, strict=True)])
+            for name in _EDGES
+        )
+        sizes = tuple(size for part in parts for size in part.cloud_sizes)
+        return cls(parts[0].dimension, births, deaths, essential, sizes)
 
     def select(self, mask: Tensor) -> PersistencePairs:
         """The pairs where a mask is true; essential classes stay.
@@ -237,8 +273,7 @@ class PersistencePairs:
             - Output: :math:`(v,)`, int64.
         """
         proper = self.birth_edges[self.birth_edges[:, 0] != self.birth_edges[:, 1]]
-        ends: Tensor = torch.cat([self.death_edges, proper]).unique()
-        return ends
+        return plain_tensor(torch.cat([self.death_edges, proper]).unique())
 
     def diagram(self, points: Clouds, metric: Metric = "euclidean") -> Tensor:
         r"""Birth and death of each class in a metric, differentiable in the points.
@@ -279,7 +314,8 @@ class PersistencePairs:
             "dimension": torch.tensor(self.dimension),
             "cloud_sizes": torch.tensor(self.cloud_sizes, dtype=torch.int64),
         }
-        return numbers | {name: getattr(self, name).contiguous() for name in _EDGES}
+        edges = {name: getattr(self, name).contiguous() for name in _EDGES}
+        return {name: plain_tensor(tensor) for name, tensor in (numbers | edges).items()}
 
     @classmethod
     def from_tensors(cls, tensors: Mapping[str, Tensor]) -> PersistencePairs:
@@ -356,6 +392,36 @@ def are_of_dimension_0(pairs: PersistencePairs) -> None:
     """Refuse pairs of another dimension."""
     if pairs.dimension != 0:
         raise ValueError(f"`pairs` should be of dimension 0. Got {pairs.dimension}.")
+
+
+def _can_be_joined(parts: object) -> None:
+    """Raise unless these are pairs in one dimension on one device."""
+    if not isinstance(parts, Sequence):
+        raise TypeError(
+            f"`parts` should be a list or tuple of PersistencePairs. Got {type(parts).__name__}."
+        )
+    if not parts:
+        raise ValueError(
+            "`parts` should hold at least one PersistencePairs. Got an empty sequence."
+        )
+    for part in parts:
+        if not isinstance(part, PersistencePairs):
+            raise TypeError(
+                f"`parts` should hold PersistencePairs. Got {type(part).__name__}. "
+                "Join the pairs of each dimension separately."
+            )
+    dimensions = sorted({part.dimension for part in parts})
+    if len(dimensions) > 1:
+        raise ValueError(
+            f"`parts` should be of one dimension. Got {dimensions[0]} and {dimensions[1]}. "
+            "Join the pairs of each dimension separately."
+        )
+    devices = sorted({str(part.death_edges.device) for part in parts})
+    if len(devices) > 1:
+        raise ValueError(
+            f"`parts` should be on one device. Got {devices[0]} and {devices[1]}. "
+            "Move each with `pairs.to(device)`."
+        )
 
 
 def _sizes_of(cloud_sizes: object) -> tuple[int, ...]:

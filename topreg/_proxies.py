@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from topreg import _checks
 from topreg._clouds import Clouds, join, join_labels
+from topreg._plain import plain_tensor
 from topreg._repr import constructor_call
 from topreg.metrics import at_least_single
 
@@ -130,7 +131,7 @@ def label_indicators(
     if dtype is not None and not dtype.is_floating_point:
         raise TypeError(f"`dtype` should be floating point. Got {dtype}.")
     equal = joined[:, None] == cached_labels[None, :]
-    return equal.to(torch.get_default_dtype() if dtype is None else dtype)
+    return plain_tensor(equal.to(torch.get_default_dtype() if dtype is None else dtype))
 
 
 class LabelIndicators(nn.Module):

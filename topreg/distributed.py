@@ -18,6 +18,7 @@ from topreg import _checks
 from topreg._agreement import agreed, first_error
 from topreg._clouds import starts
 from topreg._exchange import Group, every_row, is_grouped, talking_device
+from topreg._plain import plain_tensor
 from topreg.metrics import METRICS, at_least_single, prepared
 from topreg.persistence import MEMORY, Progress
 
@@ -158,7 +159,7 @@ def minimum_spanning_tree(
             prepared(rows, metric).contiguous(), metric, max_edge_length,
             memory=memory, progress=progress, ranks=ranks,
         )  # fmt: skip
-        return torch.from_numpy(edges).to(points.device)
+        return plain_tensor(torch.from_numpy(edges).to(points.device))
 
 
 class _Gathered(torch.autograd.Function):

@@ -16,6 +16,7 @@ from torch import Tensor
 from topreg import _checks
 from topreg._clouds import Clouds
 from topreg._pairs import PersistencePairs, are_of_one_cloud
+from topreg._plain import plain_tensor
 from topreg.filtrations import Filtration, RipsFiltration
 
 if TYPE_CHECKING:
@@ -72,7 +73,7 @@ def to_persistence_information(
 
     filtration = RipsFiltration() if filtration is None else filtration
     births = pairs.birth_edges[:, :1] if pairs.dimension == 0 else pairs.birth_edges
-    pairing = torch.cat([births, pairs.death_edges], dim=1)
+    pairing = plain_tensor(torch.cat([births, pairs.death_edges], dim=1))
     return PersistenceInformation(pairing, filtration.diagram(pairs, points), pairs.dimension)
 
 
