@@ -252,6 +252,12 @@ CASES = {
         lambda: total_gradient(stacked_deaths),
         torch.ones(3),
     ),
+    "a list of rows": Case(
+        lambda: pairwise_distances(list(points)),
+        "Convert it with `torch.stack`.",
+        lambda: pairwise_distances(torch.stack(list(points))),
+        distances.float(),
+    ),
     "sparse points": Case(
         lambda: RIPS.pairs(points.to_sparse()),
         "Use `.to_dense()`.",
@@ -571,6 +577,8 @@ NOT_CONVERTED = {
     "a set": {1.0, 2.0, 3.0},
     "rows of different lengths": [[1.0, 2.0], [3.0]],
     "tensors of different shapes": [torch.ones(1), torch.ones(2)],
+    "tensors and numbers": [torch.tensor(1.0), 2.0, 4.0],
+    "several matrices": [torch.ones(3, 2), torch.ones(3, 2)],
     "an array of objects": np.array([None, None]),
     "a frame of texts": Frame(SimpleNamespace(numpy=lambda: np.array(["a", "b"]))),
     "a data set": DataSet(),

@@ -65,8 +65,10 @@ def _way(value: Any) -> tuple[str, Callable[[Any], object]]:
         return "torch.as_tensor(matrix.toarray())", lambda matrix: matrix.dtype
     if hasattr(value, "to_numpy"):  # pandas, polars
         return "torch.as_tensor(frame.to_numpy())", lambda x: torch.as_tensor(x.to_numpy())
-    if isinstance(value, list | tuple) and any(isinstance(part, Tensor) for part in value):
-        return "torch.stack", torch.stack  # `as_tensor` would drop the gradient of numbers
+    tensors = [v for v in value if isinstance(v, Tensor)] if isinstance(value, list | tuple) else []
+    if tensors:  # of whose numbers `as_tensor` would drop the gradient
+        small = all(tensor.ndim < 2 for tensor in tensors)  # nobody stacks clouds to one
+        return "torch.stack" if small else "", torch.stack
     arrays = ("__array_interface__", "__cuda_array_interface__")
     if isinstance(value, _NUMBERS) or any(hasattr(value, name) for name in arrays):
         return "torch.as_tensor", torch.as_tensor
