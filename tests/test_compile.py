@@ -127,7 +127,9 @@ def cdist(x, y):
     return torch.cdist(x, y)
 
 
-GRAPH = FlagFiltration(torch.combinations(torch.arange(9)).T, 9)
+ENDS = torch.combinations(torch.arange(9)).T
+GRAPH = FlagFiltration(ENDS, 9)
+BOTH_ENDS = FlagFiltration(torch.cat([ENDS, ENDS.flip(0)], 1), 9, duplicate_edges="mean")
 PRECOMPUTED = RipsFiltration(metric="precomputed")
 SEARCHES = {
     "threshold": entries(RipsFiltration(max_edge_length=1.5)),
@@ -136,6 +138,9 @@ SEARCHES = {
     "precomputed": entries(PRECOMPUTED, 1, pairwise_distances),
     "callable": entries(RipsFiltration(metric=cdist), 1),
     "graph": entries(GRAPH, 1, torch.nn.functional.pdist),
+    "graph from both ends": entries(
+        BOTH_ENDS, 1, lambda points: torch.nn.functional.pdist(points).repeat(2)
+    ),
     "tree": lambda points: minimum_spanning_tree(pairwise_distances(points)),
     "space": lambda points: rtd_lite(points, points[:, :2] ** 2, metric=cdist),
 }

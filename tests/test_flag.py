@@ -271,6 +271,181 @@ def test_a_hub_among_many_leaves(hub):
     assert len(spokes) == 1  # the rim, which the last spoke fills
 
 
+# One edge named several times
+
+
+@st.composite
+def named_again(draw, births=False):
+    """A graph whose edges are named up to four times, in both directions, in any order.
+
+    Weights are multiples of 12, so that their means are exact. Also the distinct edges.
+    """
+    edges, n, weights, *ages = draw(graphs(births=births))
+    generator = torch.Generator().manual_seed(draw(SEEDS))
+    copies = torch.randint(1, 5, (edges.shape[1],), generator=generator)
+    edges, weights = edges.repeat_interleave(copies, 1), weights.repeat_interleave(copies)
+    more = torch.randint(0, 4, (len(weights),), generator=generator)
+    weights = 12 * ((8 * weights).ceil() + more)
+    order = torch.randperm(len(weights), generator=generator)
+    turned = torch.rand(len(weights), generator=generator) < 0.5
+    edges = torch.where(turned, edges.flip(0), edges)[:, order]
+    return edges, n, weights[order], *(12 * 8 * age for age in ages)
+
+
+def combine(edges, weights, how):
+    """The distinct edges (i, j), i < j, each with the smallest of its weights or their mean."""
+    named = {}
+    for edge, weight in zip(edges.T.tolist(), weights.tolist(), strict=True):
+        named.setdefault(tuple(sorted(edge)), []).append(weight)
+    values = [min(v) if how == "min" else math.fsum(v) / len(v) for v in named.values()]
+    ends = torch.tensor(list(named), dtype=torch.int64).reshape(-1, 2).T
+    return ends, torch.tensor(values, dtype=weights.dtype)
+
+
+HOW = pytest.mark.parametrize("how", ["min", "mean"])
+
+
+@HOW
+@given(graph=named_again(births=True))
+def test_edges_named_again_are_combined(how, graph):
+    edges, n, weights, births = graph
+    ends, values = combine(edges, weights, how)
+    for ages in (None, births):
+        combined = FlagFiltration(edges, n, ages, duplicate_edges=how)
+        simple = FlagFiltration(ends, n, ages)
+        if ages is None and bool((values < 0).any()):
+            continue
+        found = combined.all_pairs(weights, 1)
+        for pairs, expected in zip(found, simple.all_pairs(values, 1), strict=True):
+            same_pairs(pairs, expected)
+            diagram, right = combined.diagram(pairs, weights), simple.diagram(pairs, values)
+            assert_close(diagram, right, rtol=0, atol=0)
+
+
+@HOW
+@given(SEEDS, st.sampled_from(DTYPES))
+def test_the_order_and_the_diagram_read_the_same_value(how, seed, dtype):
+    """To the last bit: the deaths of the diagram ascend."""
+    generator = torch.Generator().manual_seed(seed)
+    edges = torch.randint(0, 6, (2, 60), generator=generator)
+    edges = edges[:, edges[0] != edges[1]]
+    weights = 1 + torch.rand(edges.shape[1], generator=generator, dtype=dtype) / 10
+    weights[weights > 1.08] = math.inf
+    filtration = FlagFiltration(edges, 6, duplicate_edges=how)
+    ends, values = combine(edges, weights, how)
+    known = dict(zip(map(tuple, ends.T.tolist()), values.tolist(), strict=True))
+    for pairs in filtration.all_pairs(weights, 1):
+        diagram = filtration.diagram(pairs, weights)
+        assert bool((diagram[:, 1].diff() >= 0).all())
+        assert bool((diagram[:, 0] <= diagram[:, 1]).all())
+        expected = [known[tuple(edge)] for edge in pairs.death_edges.tolist()]
+        assert_close(diagram[:, 1], torch.tensor(expected, dtype=dtype), rtol=1e-6, atol=0)
+
+
+@HOW
+@pytest.mark.parametrize("copies", range(1, 8))
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_equal_weights_give_their_own_value(how, copies, dtype):
+    """Not one below it, which would lie below the births of the vertices."""
+    weight = torch.tensor(0.1, dtype=dtype)
+    edges = torch.tensor([[0], [1]]).repeat(1, copies)
+    filtration = FlagFiltration(edges, 2, weight.repeat(2), duplicate_edges=how)
+    pairs = filtration.pairs(weight.repeat(copies))
+    assert_close(
+        filtration.diagram(pairs, weight.repeat(copies)), weight.repeat(1, 2), rtol=0, atol=0
+    )
+
+
+@HOW
+@given(named_again())
+def test_the_diagram_of_combined_edges_is_differentiable(how, graph):
+    edges, n, weights = graph
+    weights = weights.double().nan_to_num(posinf=999) + torch.arange(len(weights)) / 7
+    filtration = FlagFiltration(edges, n, duplicate_edges=how)
+    for pairs in filtration.all_pairs(weights, 1):
+        if len(pairs):
+            gradients_are_right(
+                lambda w, pairs=pairs: filtration.diagram(pairs, w), weights, second=True
+            )
+
+
+def test_which_of_the_weights_the_gradient_reaches():
+    edges = torch.tensor([[0, 1, 1, 2, 1], [1, 0, 2, 1, 0]])
+    for how, expected in (("min", [0, 1, 1, 0, 0]), ("mean", [1 / 3, 1 / 3, 0.5, 0.5, 1 / 3])):
+        weights = torch.tensor([2.0, 1.0, 3.0, 3.0, 1.0], requires_grad=True)  # ties: the first
+        filtration = FlagFiltration(edges, 3, duplicate_edges=how)
+        filtration.diagram(filtration.pairs(weights), weights).sum().backward()
+        assert_close(weights.grad, torch.tensor(expected, dtype=torch.float32))
+
+
+def test_an_infinite_weight_among_several():
+    edges, weights = torch.tensor([[0, 1], [1, 0]]), torch.tensor([2.0, math.inf])
+    least = FlagFiltration(edges, 2, duplicate_edges="min")
+    assert least.diagram(least.pairs(weights), weights).tolist() == [[0.0, 2.0]]
+    mean = FlagFiltration(edges, 2, duplicate_edges="mean")
+    assert len(mean.pairs(weights)) == 0
+    for filtration in (least, mean):
+        assert len(filtration.pairs(torch.full((2,), math.inf))) == 0
+
+
+def test_means_of_large_weights_do_not_overflow():
+    edges, weights = torch.tensor([[0, 1], [1, 0]]), torch.tensor([3e38, 3.2e38])
+    filtration = FlagFiltration(edges, 2, duplicate_edges="mean")
+    assert_close(filtration.diagram(filtration.pairs(weights), weights)[0, 1], torch.tensor(3.1e38))
+
+
+@HOW
+def test_combined_weights_are_checked(how):
+    edges = torch.tensor([[0, 1, 1], [1, 0, 2]])
+    filtration = FlagFiltration(edges, 3, torch.tensor([0.0, 1.0, 0.0]), duplicate_edges=how)
+    with refused(
+        ValueError, "`edge_weights` should be free of NaN. Got 1 entry, first at entry 1."
+    ):
+        filtration.pairs(torch.tensor([2.0, math.nan, 2.0]))
+    undefined = torch.tensor([2.0, math.nan, 2.0])
+    known = filtration.pairs(torch.tensor([2.0, 2.0, 3.0]))
+    assert filtration.pairs(undefined, check_values=False).death_edges.tolist() == [[1, 2]]
+    assert filtration.diagram(known, undefined)[:, 1].isnan().tolist() == [True, False]
+    weights = torch.tensor([0.5, 2.5, 2.0])
+    if how == "mean":
+        assert filtration.diagram(filtration.pairs(weights), weights)[:, 1].tolist() == [1.5, 2.0]
+        return
+    with refused(
+        ValueError,
+        "`edge_weights` should be at least the births of their vertices. Got 0.5 for edge (0, 1), "
+        "whose vertices are there from 1 on. Pass smaller `vertex_births`.",
+    ):
+        filtration.pairs(weights)
+
+
+@HOW
+def test_a_simple_graph_may_be_combined(how):
+    edges = torch.tensor([[1, 2, 3], [0, 1, 2]])
+    weights = torch.tensor([3.0, 2.0, 1.0])
+    combined = FlagFiltration(edges, 4, duplicate_edges=how)
+    same_pairs(combined.pairs(weights), FlagFiltration(edges, 4).pairs(weights))
+    assert repr(combined) == (
+        f'FlagFiltration(edges=3, vertices=4, vertex_births=zero, duplicate_edges="{how}")'
+    )
+    assert "edges=1, " in repr(FlagFiltration(edges[:, [0, 0]], 4, duplicate_edges=how))
+
+
+@HOW
+def test_the_diagram_of_combined_edges_compiles(how):
+    ends = torch.combinations(torch.arange(6)).T
+    filtration = FlagFiltration(torch.cat([ends, ends.flip(0)], 1), 6, duplicate_edges=how)
+    weights = gaussian(0, 30, dtype=torch.float32).abs().requires_grad_()
+    pairs = filtration.pairs(weights)
+    compiled = torch.compile(
+        lambda w: filtration.diagram(pairs, w), backend="aot_eager", fullgraph=True
+    )
+    found, expected = compiled(weights), filtration.diagram(pairs, weights)
+    assert_close(found, expected)
+    gradients = [torch.autograd.grad(d[:, 1].sum(), weights)[0] for d in (found, expected)]
+    assert_close(*gradients)
+    torch._dynamo.reset()
+
+
 def test_births_that_became_undefined_are_refused():
     births = torch.zeros(3)
     filtration = FlagFiltration(torch.tensor([[0, 1], [1, 2]]), 3, births)

@@ -135,5 +135,5 @@ def test_messages(monkeypatch):
         from_persistence_information(wrong, 5)
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     text = "`to_persistence_information` needs torch_topological. "
-    with refused(ValueError, text + 'Run `pip install "topreg[tda]"`.'):
+    with refused(ValueError, text + 'Run `pip install "topreg[tda]"` with Python 3.12 or older.'):
         to_persistence_information(pairs.split()[0], points[0])

@@ -203,7 +203,7 @@ OTHERS = {
         "scipy", lambda: wasserstein_distance(row, row)
     ),
     "`to_persistence_information` needs torch_topological. "
-    'Run `pip install "topreg[tda]"`.': lambda: without(
+    'Run `pip install "topreg[tda]"` with Python 3.12 or older.': lambda: without(
         "torch_topological", lambda: to_persistence_information(pairs, three)
     ),
     "`pairs` should be of one cloud. Got 2. Use `pairs.split()`.": (
@@ -257,8 +257,24 @@ OTHERS = {
 SHAPES = {
     "`points` should have shape (n, d). Got (3,).": lambda: RIPS.pairs([three, three[0]]),
     "`points` should be dense. Got torch.sparse_coo. Use `.to_dense()`.": (
-        lambda: PRECOMPUTED.pairs(matrix_with().to_sparse())
+        lambda: RIPS.pairs(matrix_with().to_sparse())
     ),
+    **{
+        f"`{name}` should be dense. Got torch.sparse_coo. Absent entries are not zero distances. "
+        "With `graph = matrix.to_sparse_coo().coalesce()`, pass `graph.values()` to "
+        "`FlagFiltration(graph.indices(), matrix.shape[0], "
+        'duplicate_edges="min")`.': call
+        for name, call in {
+            "points": lambda: PRECOMPUTED.pairs(matrix_with().to_sparse()),
+            "distances": lambda: minimum_spanning_tree([matrix_with().to_sparse()]),
+            "edge_weights": lambda: FLAG.pairs(matrix_with().to_sparse()),
+            "metric(x, y)": lambda: RipsFiltration(
+                metric=lambda x, y: torch.cdist(x, y).to_sparse()
+            ).pairs(three),
+        }.items()
+    },
+    "`edge_weights` should be dense. Got torch.sparse_coo. Absent entries are not zero distances. "
+    "Pass those that exist to `FlagFiltration`.": lambda: FLAG.pairs(torch.ones(2).to_sparse()),
     "`points` should be dense. Got a nested tensor. Its parts, `.unbind()`, are.": (
         lambda: RIPS.pairs(torch.nested.nested_tensor([three, three[:2]], layout=torch.jagged))
     ),
@@ -490,14 +506,16 @@ TYPES = {
         "modules take several.": call
         for kind, call in {
             "tuple": lambda: deviating_perturbation(three, three, labels, (pairs,)),
-            "NoneType": lambda: track_coincidence(three, three, None, orientation="aligned"),
-            "Tensor": lambda: RIPS.diagram(three, pairs),
         }.items()
     },
+    "`pairs` should be one PersistencePairs. Got NoneType.": (
+        lambda: track_coincidence(three, three, None, orientation="aligned")
+    ),
+    "`pairs` should be one PersistencePairs. Got Tensor.": lambda: RIPS.diagram(three, pairs),
     "`filtration` should be a filtration such as `RipsFiltration()`. Got tuple. Give other options "
     "by name.": lambda: TrackCoincidence((0, 1)),
     "`filtration` should be a filtration such as `RipsFiltration()`. Got the class RipsFiltration. "
-    "Give other options by name.": lambda: total_persistence(three, filtration=RipsFiltration),
+    "Pass an instance of it.": lambda: total_persistence(three, filtration=RipsFiltration),
     "`max_edge_length` should be a number. Got None.": lambda: RipsFiltration(max_edge_length=None),
     "`power` should be a number. Got '2'.": lambda: total_persistence(three, power="2"),
     "`cross` should be torch.float32 or torch.float64. Got torch.bfloat16, in which differences "
@@ -517,7 +535,7 @@ TYPES = {
         lambda: aggregated_backward(three.sum(), [leaf], torch.sum)
     ),
     "`diagram` should be a tensor or a sequence of them. Got PersistencePairs. "
-    "Use `filtration.diagram(pairs, points)`.": (
+    "Births and deaths are `filtration.diagram(pairs, points)`.": (
         lambda: persistence_image(
             pairs, bandwidth=1.0, birth_range=(0, 1), persistence_range=(0, 1)
         )
@@ -782,12 +800,16 @@ GRAPHS = {
     ),
     "`edge_index` should index 2 vertices. Got vertex 2.": lambda: FlagFiltration(path, 2),
     "`edge_index` should index 3 vertices. Got vertex -1.": lambda: FlagFiltration(path - 1, 3),
-    "`edge_index` should have no self-loop. Got one at vertex 1. "
-    "Keep `edge_index[:, edge_index[0] != edge_index[1]]`.": lambda: FlagFiltration(
-        torch.tensor([[0, 1], [1, 1]]), 3
+    "`edge_index` should have shape (2, e). Got (2,).": lambda: FlagFiltration(path[0], 3),
+    '`duplicate_edges` should be "error", "min" or "mean". Got \'max\'.': (
+        lambda: FlagFiltration(path, 3, duplicate_edges="max")
     ),
-    "`edge_index` should list every edge once, in one direction. Got (1, 0) twice. "
-    "Of a graph with both directions keep `edge_index[:, edge_index[0] < edge_index[1]]`.": (
+    "`edge_index` should have no self-loop. Got one at vertex 1. With "
+    "`proper = edge_index[0] != edge_index[1]`, keep `edge_index[:, proper]` and "
+    "`edge_weights[proper]`.": lambda: FlagFiltration(torch.tensor([[0, 1], [1, 1]]), 3),
+    "`edge_index` should name every edge once, in one direction. Got the edge between 0 and 1 "
+    "several times. Combine the weights of such an edge with "
+    '`duplicate_edges="min"` or `duplicate_edges="mean"`.': (
         lambda: FlagFiltration(torch.tensor([[0, 1, 1], [1, 2, 0]]), 3)
     ),
     "`vertex_births` should have one entry per vertex, shape (3,). Got (2,).": (

@@ -12,28 +12,31 @@ from collections.abc import Iterable, Sequence
 import torch
 from torch import Tensor
 
+from topreg._conversions import conversion, densification
+
 
 def shape(tensor: Tensor) -> str:
     """Shape as error messages print it."""
     return str(tuple(tensor.shape))
 
 
-def is_tensor(name: str, value: object) -> None:
-    """Refuse anything that is not a tensor."""
+def is_tensor(name: str, value: object, *, of_distances: bool = False) -> None:
+    """Raise if a value is not a tensor; ``of_distances`` as in :func:`is_floating`."""
     if not isinstance(value, Tensor):
-        raise TypeError(
-            f"`{name}` should be a torch.Tensor. Got {type(value).__name__}. "
-            "Convert it with `torch.as_tensor`."
-        )
+        cure = conversion(value, of_distances=of_distances)
+        raise TypeError(f"`{name}` should be a torch.Tensor. Got {type(value).__name__}.{cure}")
     if value.is_nested:
         raise ValueError(
             f"`{name}` should be dense. Got a nested tensor. Its parts, `.unbind()`, are."
         )
 
 
-def is_floating(name: str, tensor: Tensor) -> None:
-    """Refuse integers, booleans, complex numbers, quarter precision and what is not dense."""
-    is_tensor(name, tensor)
+def is_floating(name: str, tensor: Tensor, *, of_distances: bool = False) -> None:
+    """Raise if a tensor is not dense, or not of half, single or double precision.
+
+    ``of_distances`` says that an absent entry of a sparse matrix is an absent edge, not a zero.
+    """
+    is_tensor(name, tensor, of_distances=of_distances)
     if not tensor.is_floating_point():
         raise TypeError(f"`{name}` should be floating point. Got {tensor.dtype}.")
     if tensor.dtype.itemsize < 2:
@@ -41,7 +44,8 @@ def is_floating(name: str, tensor: Tensor) -> None:
             f"`{name}` should be float16, bfloat16, float32 or float64. Got {tensor.dtype}."
         )
     if tensor.layout != torch.strided:
-        raise ValueError(f"`{name}` should be dense. Got {tensor.layout}. Use `.to_dense()`.")
+        cure = densification(tensor, of_distances=of_distances)
+        raise ValueError(f"`{name}` should be dense. Got {tensor.layout}.{cure}")
 
 
 def is_integer(name: str, tensor: Tensor) -> None:
@@ -86,12 +90,12 @@ def is_diagram(name: str, diagram: Tensor) -> None:
         raise ValueError(f"`{name}` should have shape (m, 2). Got {shape(diagram)}.")
 
 
-def is_square(name: str, matrix: Tensor) -> None:
-    """Refuse what is not one floating-point square matrix."""
-    is_tensor(name, matrix)
+def is_square(name: str, matrix: Tensor, *, of_distances: bool = False) -> None:
+    """Raise if a tensor is not one floating-point square matrix."""
+    is_tensor(name, matrix, of_distances=of_distances)
     if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1]:
         raise ValueError(f"`{name}` should be a square matrix (n, n). Got {shape(matrix)}.")
-    is_floating(name, matrix)
+    is_floating(name, matrix, of_distances=of_distances)
 
 
 def is_option(name: str, value: object, options: Iterable[str]) -> None:

@@ -57,16 +57,19 @@ def join_labels(labels: Clouds) -> Tensor:
 def join_matrices(distances: Clouds, name: str = "points") -> tuple[Tensor, tuple[int, ...]]:
     """Entries of all square matrices, one matrix after the other, and the matrices' sizes."""
     if isinstance(distances, Tensor) and distances.ndim == 3:
-        _checks.is_floating(name, distances)
+        _checks.is_floating(name, distances, of_distances=True)
         batch, rows, columns = distances.shape
         if rows != columns:
             raise ValueError(
                 f"`{name}` should hold square matrices (b, n, n). Got {tuple(distances.shape)}."
             )
         return distances.reshape(-1), (rows,) * batch
-    matrices = [distances] if isinstance(distances, Tensor) else _as_list(distances, name)
+    if isinstance(distances, Tensor):
+        matrices = [distances]
+    else:
+        matrices = _as_list(distances, name, of_distances=True)
     for matrix in matrices:
-        _checks.is_square(name, matrix)
+        _checks.is_square(name, matrix, of_distances=True)
     _are_alike(name, "matrices", matrices)
     flat = [matrix.reshape(-1) for matrix in matrices]
     return (flat[0] if len(flat) == 1 else torch.cat(flat)), tuple(len(m) for m in matrices)
@@ -97,14 +100,14 @@ def numbers(values: Sequence[int], like: Tensor) -> Tensor:
     return torch.cat([torch.full((1,), value, device=like.device) for value in values])
 
 
-def _as_list(points: Sequence[Tensor], name: str) -> list[Tensor]:
+def _as_list(points: Sequence[Tensor], name: str, *, of_distances: bool = False) -> list[Tensor]:
     """The clouds of a non-empty sequence."""
     if not isinstance(points, Sequence):
-        _checks.is_tensor(name, points)
+        _checks.is_tensor(name, points, of_distances=of_distances)
     if len(points) == 0:
         raise ValueError(f"`{name}` should hold at least one cloud. Got an empty sequence.")
     for cloud in points:
-        _checks.is_tensor(name, cloud)
+        _checks.is_tensor(name, cloud, of_distances=of_distances)
     return list(points)
 
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from topreg import _checks
-from topreg._pairs import PersistencePairs
+from topreg._conversions import conversion
 from topreg.metrics import at_least_single
 
 
@@ -45,12 +45,9 @@ def finite_part(name: str, diagram: Tensor) -> tuple[Tensor, Tensor]:
 def as_batch(diagram: Tensor | Sequence[Tensor]) -> tuple[list[Tensor], bool]:
     """The diagrams, essential classes left out, and whether there are several."""
     if not isinstance(diagram, Tensor | Sequence):
-        cure = "Convert it with `torch.as_tensor`."
-        if isinstance(diagram, PersistencePairs):
-            cure = "Use `filtration.diagram(pairs, points)`."
         raise TypeError(
-            f"`diagram` should be a tensor or a sequence of them. Got {type(diagram).__name__}. "
-            f"{cure}"
+            f"`diagram` should be a tensor or a sequence of them. Got {type(diagram).__name__}."
+            f"{conversion(diagram)}"
         )
     single = isinstance(diagram, Tensor)
     diagrams = [diagram] if isinstance(diagram, Tensor) else list(diagram)

@@ -93,7 +93,7 @@ class CrossBatchMemory:
         batch = {"labels": labels, **tensors}
         _check_rows(batch)
         if self._stored:
-            _check_alike(self._stored[-1], batch)
+            _check_alike(self._stored[-1], batch, " Use `clear()` to begin anew.")
         stored = [self._chosen(old, labels) for old in reversed(self._stored)]
         joined = [torch.cat([batch[name], *(old[name] for old in stored)]) for name in batch]
         self._stored.append({name: tensor.detach().clone() for name, tensor in batch.items()})
@@ -171,27 +171,27 @@ def _check_rows(batch: Mapping[str, Tensor]) -> None:
             )
 
 
-def _check_alike(old: Mapping[str, Tensor], batch: Mapping[str, Tensor]) -> None:
-    """Refuse a batch that cannot be joined to one that is stored."""
+def _check_alike(old: Mapping[str, Tensor], batch: Mapping[str, Tensor], cure: str = "") -> None:
+    """Raise if a batch cannot be joined to the one before it."""
     if set(old) != set(batch):
         stored, given = (", ".join(sorted(set(b) - {"labels"})) for b in (old, batch))
         raise ValueError(
             f"`tensors` should have the names {stored or '(none)'} of the batch before. "
-            f"Got {given or '(none)'}. Use `clear()` to begin anew."
+            f"Got {given or '(none)'}.{cure}"
         )
     for name, tensor in batch.items():
         if old[name].shape[1:] != tensor.shape[1:]:
             raise ValueError(
                 f"`{name}` should have rows of shape {tuple(old[name].shape[1:])}, like those "
-                f"stored. Got {tuple(tensor.shape[1:])}. Use `clear()` to begin anew."
+                f"stored. Got {tuple(tensor.shape[1:])}.{cure}"
             )
         if old[name].dtype != tensor.dtype:
             raise ValueError(
-                f"`{name}` should be {old[name].dtype}, like what is stored. Got {tensor.dtype}. "
-                "Use `clear()` to begin anew."
+                f"`{name}` should be {old[name].dtype}, like what is stored. "
+                f"Got {tensor.dtype}.{cure}"
             )
         if old[name].device != tensor.device:
             raise ValueError(
                 f"`{name}` should be on {old[name].device}, like what is stored. "
-                f"Got {tensor.device}. Use `clear()` to begin anew."
+                f"Got {tensor.device}.{cure}"
             )

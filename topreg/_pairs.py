@@ -372,9 +372,10 @@ def check_rows(
 def one_object(pairs: object, name: str = "pairs") -> PersistencePairs:
     """Refuse anything but one ``PersistencePairs``."""
     if not isinstance(pairs, PersistencePairs):
+        several = isinstance(pairs, Sequence) and not isinstance(pairs, str)
         raise TypeError(
-            f"`{name}` should be one PersistencePairs. Got {type(pairs).__name__}. "
-            "Pass one dimension at a time; modules take several."
+            f"`{name}` should be one PersistencePairs. Got {type(pairs).__name__}."
+            + (" Pass one dimension at a time; modules take several." if several else "")
         )
     return pairs
 

@@ -67,7 +67,8 @@ def to_persistence_information(
     are_of_one_cloud(pairs)
     if importlib.util.find_spec("torch_topological") is None:
         raise ValueError(
-            '`to_persistence_information` needs torch_topological. Run `pip install "topreg[tda]"`.'
+            "`to_persistence_information` needs torch_topological. "
+            'Run `pip install "topreg[tda]"` with Python 3.12 or older.'
         )
     from torch_topological.nn import PersistenceInformation
 

@@ -105,15 +105,16 @@ def flips_from(
 
 def check_filtration(filtration: object, methods: Sequence[str] = ("pairs",)) -> None:
     """Refuse what lacks a method that is called, such as another option in its place."""
-    other = isinstance(filtration, (type, PersistencePairs))  # pairs have a diagram of their own
-    if filtration is None or (not other and all(hasattr(filtration, name) for name in methods)):
+    is_class = isinstance(filtration, type)
+    kind = filtration if isinstance(filtration, type) else type(filtration)
+    able = all(hasattr(filtration, name) for name in methods)
+    able = able and not issubclass(kind, PersistencePairs)  # pairs have a diagram of their own
+    if filtration is None or (able and not is_class):
         return
-    got = type(filtration).__name__
-    if isinstance(filtration, type):
-        got = f"the class {filtration.__name__}"
+    got = f"the class {kind.__name__}" if is_class else kind.__name__
+    cure = "Pass an instance of it." if able else "Give other options by name."
     raise TypeError(
-        f"`filtration` should be a filtration such as `RipsFiltration()`. Got {got}. "
-        "Give other options by name."
+        f"`filtration` should be a filtration such as `RipsFiltration()`. Got {got}. {cure}"
     )
 
 

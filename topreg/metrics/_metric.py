@@ -65,6 +65,5 @@ def by_callable(metric: Callable[[Tensor, Tensor], Tensor], x: Tensor, y: Tensor
         raise ValueError(
             f"`metric(x, y)` should have shape (len(x), len(y)) = ({len(x)}, {len(y)}). Got {got}."
         )
-    if not matrix.is_floating_point():
-        raise TypeError(f"`metric(x, y)` should be floating point. Got {matrix.dtype}.")
+    _checks.is_floating("metric(x, y)", matrix, of_distances=True)
     return matrix

@@ -59,9 +59,10 @@ def embedded(name: str, embedding: Tensor, pairs: PersistencePairs) -> Array:
     """Finite points of the plane, one for each vertex of the pairs of one cloud."""
     _checks.is_point_cloud(name, embedding)
     if embedding.shape[1] != 2:
+        wide = embedding.shape[1] > 2
         raise ValueError(
-            f"`{name}` should have shape (n, 2). Got {_checks.shape(embedding)}. "
-            "Project the points first, for instance with `torch.pca_lowrank`."
+            f"`{name}` should have shape (n, 2). Got {_checks.shape(embedding)}."
+            + (" Project the points first, for instance with `torch.pca_lowrank`." if wide else "")
         )
     _checks.are_finite(name, embedding.detach())
     are_of_one_cloud(pairs)
