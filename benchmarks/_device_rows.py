@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import statistics
 import subprocess
@@ -110,8 +111,14 @@ def marked_tests(device: torch.device, patience: float, where: Sequence[str]) ->
     """How many of the tests for accelerators pass."""
     if device.type == "cpu":
         return {"skipped": "the device is the CPU"}
-    command = [sys.executable, "-m", "pytest", "-m", "gpu", "-q", "-rfE", *where]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=patience)
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-m", "gpu", "-q", "-rfE", *where],
+        cwd=ROOT,
+        env=os.environ | {"COLUMNS": "300"},  # reasons of failures are cut there
+        capture_output=True,
+        text=True,
+        timeout=patience,
+    )
     *lines, summary = done.stdout.strip().splitlines() or [""]
     found = re.findall(r"(\d+) (passed|failed|skipped|error)", summary)
     counts = {what: int(number) for number, what in found}
