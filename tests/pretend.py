@@ -2,9 +2,11 @@
 
 ``pytest -p pretend -m gpu`` runs the tests of accelerators on it. They then take the library's
 paths for other devices, with values and gradients, and an operation on tensors of two devices is an
-error. What a real device rounds otherwise, or does not offer, this cannot show.
+error. With ``PRETEND=single`` in the environment the device has no double precision. What a real
+device rounds otherwise, or does not offer, this cannot show.
 """
 
+import os
 from unittest import mock
 
 import pytest
@@ -28,11 +30,14 @@ def recorded(library, name, function, key, *args, define=torch.library.Library.i
 
 
 with mock.patch.object(torch.library.Library, "impl", recorded):
-    import topreg  # noqa: F401
+    from topreg._safe import SINGLE_ONLY
+
+if os.environ.get("PRETEND") == "single":
+    SINGLE_ONLY.add(NAME)
 
 
 class Backend(backend_registration._DummyBackendModule):
-    """What torch and the benchmark ask of a device type."""
+    """What torch asks of a device type."""
 
     def get_amp_supported_dtype(self):
         return [torch.bfloat16]
@@ -40,6 +45,7 @@ class Backend(backend_registration._DummyBackendModule):
 
 # torch has no way back from this, so a process with it does nothing else
 backend_registration._setup_privateuseone_for_python_backend(NAME, Backend())
+torch.accelerator.synchronize = lambda device=None: None  # nothing runs behind the caller's back
 
 
 class There(torch.Tensor):
@@ -47,6 +53,8 @@ class There(torch.Tensor):
 
     @staticmethod
     def __new__(cls, values):
+        if values.dtype == torch.float64 and NAME in SINGLE_ONLY:
+            raise TypeError("the pretended device has no double precision")
         return torch.Tensor._make_wrapper_subclass(
             cls,
             values.shape,
@@ -83,9 +91,9 @@ class Pretended(TorchDispatchMode):
         if there and operator.namespace == "topreg":
             with self:
                 return BODIES[operator._opname](*args, **kwargs)
-        scalars_or_indices = operator in INDEXING
-        here = [x for x in tensors if not isinstance(x, There) and (x.ndim or x.numel() != 1)]
-        if there and here and operator not in COPIES and not scalars_or_indices:
+        indices = args[1] if operator in INDEXING and isinstance(args[0], There) else []
+        here = {id(x) for x in tensors if not isinstance(x, There) and x.ndim}
+        if there and here - {id(x) for x in indices} and operator not in COPIES:
             raise RuntimeError(f"{operator}: tensors on two devices")
         moves = bool(there)
         if operator is ATEN.copy_.default:

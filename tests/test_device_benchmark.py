@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from accelerator import DEVICE, on_accelerator
 
 ABOUT = {"device": "one", "type": "cpu", "torch": "2", "topreg": "0"}
 TIMES = {"ms": {"there": [1.0, 2.0, 3.0], "over the CPU": [2.0, 4.0, 6.0]}}
@@ -134,6 +135,24 @@ def test_the_size_up_to_which_the_cpu_is_faster(devices, times, size):
     assert devices.faster_over_the_cpu(records) == size
 
 
+def test_the_device_is_waited_for_within_every_time(devices, monkeypatch):
+    rows, log = importlib.import_module("_device_rows"), []
+    monkeypatch.setattr(torch.accelerator, "synchronize", log.append)
+    device = torch.device("cuda")
+    calls = {name: lambda name=name: log.append(name) for name in "ab"}
+    record = rows.timed(calls, device, 0)
+    assert list(record["ms"]) == ["a", "b"]
+    assert log == ["a", device, "b", device] * (1 + record["calls"])
+
+
+@on_accelerator
+def test_every_row_can_be_measured_on_an_accelerator(devices):
+    for row in devices.rows(devices.TINY, DEVICE, 60):
+        if row.stage != "tests":
+            there, other = row.measure(0)["ms"].values()
+            assert min(there[0], other[0]) > 0, row.name
+
+
 def test_marked_tests_are_counted(devices, tmp_path):
     file = tmp_path / "test_some.py"
     file.write_text(
@@ -149,6 +168,9 @@ def test_marked_tests_are_counted(devices, tmp_path):
     file.write_text(file.read_text().replace("1 == 2", "2 == 2"))
     record = rows.marked_tests(torch.device("cuda"), 60, [str(file)])
     assert record == {"counts": {"passed": 2, "skipped": 1}}
+    file.write_text("import pytest\npytest.skip('no device', allow_module_level=True)\n")
+    record = rows.marked_tests(torch.device("cuda"), 60, [str(file)])
+    assert record["error"].startswith("1 skipped in")
     record = rows.marked_tests(torch.device("cuda"), 60, [str(tmp_path / "none.py")])
     assert "none.py" in record["error"]
 

@@ -306,7 +306,8 @@ def test_tensors_of_two_devices_do_not_mix():
     not hasattr(backend_registration, "_setup_privateuseone_for_python_backend"),
     reason="this version of torch takes no device type from Python",
 )
-def test_the_tests_of_accelerators_pass_on_a_pretended_one():
+@pytest.mark.parametrize("precision", ["double", "single"])
+def test_the_tests_of_accelerators_pass_on_a_pretended_one(precision):
     here = Path(__file__).parent
     files = [str(f) for f in here.rglob("test_*.py") if "@on_accelerator" in f.read_text("utf-8")]
     path = os.pathsep.join([str(here), *sys.path])  # plugins are imported before the settings
@@ -316,7 +317,7 @@ def test_the_tests_of_accelerators_pass_on_a_pretended_one():
         text=True,
         timeout=600,
         cwd=here.parent,
-        env=os.environ | {"PYTHONPATH": path},
+        env=os.environ | {"PYTHONPATH": path, "PRETEND": precision},
     )
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     (passed,) = re.findall(r"(\d+) passed, 1 skipped", done.stdout)  # that of CUDA alone
