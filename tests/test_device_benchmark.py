@@ -175,6 +175,14 @@ def test_marked_tests_are_counted(devices, tmp_path):
     assert "none.py" in record["error"]
 
 
+@pytest.mark.parametrize(("present", "expected"), [(False, "cpu"), (True, "xpu")])
+def test_a_device_without_its_driver_is_not_taken(devices, monkeypatch, present, expected):
+    """A build of torch names its type of accelerator even where there is none."""
+    monkeypatch.setattr(torch.accelerator, "is_available", lambda: present)
+    monkeypatch.setattr(torch.accelerator, "current_accelerator", lambda: torch.device("xpu"))
+    assert devices.default_device() == expected
+
+
 def test_without_results_there_is_no_table(devices, monkeypatch, tmp_path, capsys):
     monkeypatch.setattr(sys, "argv", ["devices.py", "--table", f"--out={tmp_path / 'none.json'}"])
     with pytest.raises(SystemExit):
