@@ -31,5 +31,10 @@ def medians(
 
 def spread(times: list[float], digits: int = 2) -> str:
     """Median and quartiles."""
-    low, middle, high = (f"{q:,.{digits}f}" for q in statistics.quantiles(times, n=4))
+    return spelled(statistics.quantiles(times, n=4), digits)
+
+
+def spelled(quartiles: list[float], digits: int = 2) -> str:
+    """The median, and the other two quartiles in brackets."""
+    low, middle, high = (f"{quartile:,.{digits}f}" for quartile in quartiles)
     return f"{middle} ({low} to {high})"

@@ -91,17 +91,17 @@ TIP_ADAPTER = (
 )  # fmt: skip
 
 
-def random_task(size: Size) -> Any:
+def random_task(size: Size, device: torch.device | str = "cpu") -> Any:
     """What a training asks of a task, filled with random rows of unit length."""
     generator = torch.Generator().manual_seed(0)
     images = torch.randn(size.classes * size.shots, size.width, generator=generator)
     texts = torch.randn(size.classes, size.width, generator=generator)
-    images, texts = normalize(images, dim=1), normalize(texts, dim=1)
+    images, texts = (normalize(rows, dim=1).to(device) for rows in (images, texts))
     return SimpleNamespace(
         shots=size.shots,
         seed=1,
         logit_scale=100.0,
-        train_labels=torch.arange(size.classes).repeat_interleave(size.shots),
+        train_labels=torch.arange(size.classes).repeat_interleave(size.shots).to(device),
         train=SimpleNamespace(keys=lambda: images, draw=lambda rows, generator: images[rows]),
         texts=SimpleNamespace(raw=texts, normalized=texts),
     )
@@ -120,7 +120,7 @@ class Run:
     def __call__(self) -> None:
         """One step."""
         order = torch.randperm(len(self.task.train_labels), generator=self.generator)
-        one_step(self.training, self.task, order[: self.batch])
+        one_step(self.training, self.task, order[: self.batch].to(self.task.train_labels.device))
 
     def held_bytes(self) -> int:
         """Bytes of parameters and of the optimiser's state, which stay from step to step."""

@@ -1,24 +1,42 @@
-"""What happens on other devices: on fake ones everywhere, on real ones where there is one."""
+"""What happens on other devices: on fake and pretended ones everywhere, on real ones if present."""
 
 import math
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 import torch
+from accelerator import DEVICE, dtypes, on_accelerator
 from asserts import TORCH, same_pairs
 from strategies import gaussian, two_clusters
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.testing import assert_close
+from torch.utils import backend_registration
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from topreg import (
     DeviatingPerturbation,
+    GramMatrices,
     HomologyConsistency,
     PersistencePairs,
     RipsFiltration,
     TrackCoincidence,
+    connectivity_loss,
+    deviating_perturbation,
     farthest_point_sampling,
     minimum_spanning_tree,
+    pairwise_distances,
+    persistence_entropy,
+    rtd,
+    rtd_lite,
+    signature_loss,
+    sliced_wasserstein_distance,
+    total_persistence,
+    track_coincidence,
 )
 from topreg._clouds import numbers
 from topreg.metrics import _selection
@@ -157,22 +175,17 @@ def test_a_half_precision_product_does_not_reach_the_distances():
     assert all(torch.equal(a, b) for a, b in zip(found, same, strict=True))
 
 
-# On a machine with an accelerator
-
-needs_gpu = pytest.mark.skipif(
-    not torch.cuda.is_available(), reason="needs an accelerator: torch.cuda.is_available() is false"
-)
+# On a machine with an accelerator, and on a pretended one
 
 
 def moved(pairs):
     assert isinstance(pairs, PersistencePairs)
-    assert pairs.death_edges.is_cuda
+    assert pairs.death_edges.device.type == DEVICE.type
     return pairs.to("cpu")
 
 
-@pytest.mark.gpu
-@needs_gpu
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@on_accelerator
+@pytest.mark.parametrize("dtype", dtypes())
 @pytest.mark.parametrize("engine", ["auto", "boruvka", "tiled", "annotations"])
 def test_an_accelerator_gives_the_pairs_of_the_cpu(engine, dtype):
     for points in (
@@ -180,26 +193,93 @@ def test_an_accelerator_gives_the_pairs_of_the_cpu(engine, dtype):
         gaussian(0, 200, 12).to(dtype),
         gaussian(0, 3, 20, 5).to(dtype),
     ):
-        on_device = RipsFiltration(engine=engine).pairs(points.cuda())
+        on_device = RipsFiltration(engine=engine).pairs(points.to(DEVICE))
         if dtype == torch.float64 or (points.ndim == 2 and points.shape[1] == 3):
             same_pairs(moved(on_device), RIPS.pairs(points))
         lengths = RIPS.diagram(moved(on_device), points)
-        assert_close(lengths, RIPS.diagram(RIPS.pairs(points), points))
+        # two edges whose lengths differ by less than both devices' errors may change places
+        relative = 2e-5 if dtype == torch.float32 else 2e-12
+        assert_close(lengths, RIPS.diagram(RIPS.pairs(points), points), rtol=relative, atol=0)
 
 
-@pytest.mark.gpu
-@needs_gpu
+@on_accelerator
 def test_matrices_on_an_accelerator():
     upper = torch.randint(0, 9, (100, 100), generator=torch.Generator().manual_seed(0)).triu(1)
     matrix = (upper + upper.T).float()
-    assert_close(minimum_spanning_tree(matrix.cuda()).cpu(), minimum_spanning_tree(matrix))
+    tree = minimum_spanning_tree(matrix.to(DEVICE)).cpu()
+    assert_close(tree, minimum_spanning_tree(matrix))
     matrix = matrix.masked_fill(matrix > 5, math.inf).fill_diagonal_(0)
     of_matrices = RipsFiltration(metric="precomputed")
-    same_pairs(moved(of_matrices.pairs(matrix.cuda())), of_matrices.pairs(matrix))
+    same_pairs(moved(of_matrices.pairs(matrix.to(DEVICE))), of_matrices.pairs(matrix))
 
 
-@pytest.mark.gpu
-@needs_gpu
+LOSSES = {
+    "track coincidence": lambda x, y, labels, pairs: track_coincidence(x, y, pairs[0]),
+    "track coincidence of loops": lambda x, y, labels, pairs: TrackCoincidence(
+        dimensions=(0, 1), orientation="aligned"
+    )(x, y, pairs=pairs),
+    "deviating perturbation": lambda x, y, labels, pairs: deviating_perturbation(
+        x, y, labels, pairs[0], match_norms=True
+    ),
+    "homology consistency": lambda x, y, labels, pairs: HomologyConsistency(
+        perturbation_weight=0.5
+    )(x, y, labels),
+    "of Gram matrices": lambda x, y, labels, pairs: HomologyConsistency(
+        perturbation_weight=0.5
+    ).of_grams(GramMatrices.of(x, y), labels, pairs=pairs[0]),
+    "total persistence": lambda x, y, labels, pairs: total_persistence(x, dimensions=(0, 1)),
+    "persistence entropy": lambda x, y, labels, pairs: persistence_entropy(x),
+    "connectivity": lambda x, y, labels, pairs: connectivity_loss(x, scale=1.0),
+    "signature": lambda x, y, labels, pairs: signature_loss(x, y[..., :5], dimensions=(0, 1)),
+    "RTD-Lite": lambda x, y, labels, pairs: rtd_lite(x, y[..., :5], normalize=True),
+    "RTD": lambda x, y, labels, pairs: rtd(x, y[..., :5]),
+    "sliced Wasserstein": lambda x, y, labels, pairs: sliced_wasserstein_distance(
+        RIPS.diagram(pairs[1], x), RIPS.diagram(RIPS.pairs(y, 1), y)
+    ),
+    "distances": lambda x, y, labels, pairs: (
+        pairwise_distances(x.flatten(0, -2), y.flatten(0, -2)).square().mean()
+    ),
+}
+
+
+SEEDS, SHAPES = (182, 183), [(20, 8), (3, 12, 8)]
+
+
+def test_rounding_cannot_reorder_the_edges_that_the_losses_compare():
+    for shape in SHAPES:
+        x, y = (gaussian(seed, *shape).view(-1, *shape[-2:]) for seed in SEEDS)
+        a, b, c = (torch.cdist(z, z) for z in (x, y, y[..., :5]))
+        largest = [d.amax((1, 2), keepdim=True) for d in (a, c)]
+        joined = torch.minimum(a, c), torch.minimum(a / largest[0], c / largest[1])
+        i, j = torch.triu_indices(*a.shape[1:], 1)
+        for lengths in (matrix[:, i, j].sort().values for matrix in (a, b, c, *joined)):
+            assert bool((lengths.diff() > 2e-5 * lengths[:, 1:]).all())
+
+
+@on_accelerator
+@pytest.mark.parametrize("dtype", dtypes())
+@pytest.mark.parametrize("shape", SHAPES, ids=["one", "batch"])
+@pytest.mark.parametrize("loss", LOSSES.values(), ids=LOSSES)
+def test_losses_and_gradients_on_an_accelerator_are_those_of_the_cpu(loss, shape, dtype):
+    def on(device):
+        source, target = (gaussian(seed, *shape).to(device, dtype) for seed in SEEDS)
+        views = source.requires_grad_(), target.requires_grad_()
+        labels = (torch.arange(math.prod(shape[:-1])) // 4).to(device)
+        value = loss(*views, labels, RIPS.all_pairs(source, 1))
+        gradients = torch.autograd.grad(value, views, allow_unused=True, materialize_grads=True)
+        assert all(part.device == source.device for part in (value, *gradients))
+        return [part.cpu() for part in (value.detach(), *gradients)]
+
+    tolerances = {"rtol": 1e-4, "atol": 1e-5} if dtype == torch.float32 else {}
+    found, expected = on(DEVICE), on("cpu")
+    assert expected[1].abs().max() > 1e-3  # there is something to compare
+    assert_close(found, expected, **tolerances)
+
+
+@on_accelerator
+@pytest.mark.skipif(
+    DEVICE is None or DEVICE.type != "cuda", reason="only CUDA says when something waits for it"
+)
 def test_nothing_waits_for_the_accelerator():
     points = torch.randn(4, 50, 8, device="cuda", requires_grad=True)
     target = torch.randn(4, 50, 8, device="cuda")
@@ -210,6 +290,38 @@ def test_nothing_waits_for_the_accelerator():
         TrackCoincidence()(points, target, pairs=pairs).backward()
     finally:
         torch.cuda.set_sync_debug_mode("default")
+
+
+@on_accelerator
+def test_tensors_of_two_devices_do_not_mix():
+    """Without this a pretended accelerator would show nothing."""
+    with pytest.raises(RuntimeError, match="two devices"):
+        torch.ones(3).to(DEVICE) + torch.ones(3)
+    with pytest.raises((TypeError, RuntimeError), match="numpy"):
+        torch.ones(3).to(DEVICE).numpy()
+
+
+@pytest.mark.skipif(DEVICE is not None, reason="there is an accelerator, or this pretends one")
+@pytest.mark.skipif(
+    not hasattr(backend_registration, "_setup_privateuseone_for_python_backend"),
+    reason="this version of torch takes no device type from Python",
+)
+@pytest.mark.parametrize("precision", ["double", "single"])
+def test_the_tests_of_accelerators_pass_on_a_pretended_one(precision):
+    here = Path(__file__).parent
+    files = [str(f) for f in here.rglob("test_*.py") if "@on_accelerator" in f.read_text("utf-8")]
+    path = os.pathsep.join([str(here), *sys.path])  # plugins are imported before the settings
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-p", "pretend", "-m", "gpu", "-q", *files],
+        capture_output=True,
+        text=True,
+        timeout=600,
+        cwd=here.parent,
+        env=os.environ | {"PYTHONPATH": path, "PRETEND": precision},
+    )
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    (passed,) = re.findall(r"(\d+) passed, 1 skipped", done.stdout)  # that of CUDA alone
+    assert int(passed) > len(LOSSES)
 
 
 @pytest.mark.parametrize(

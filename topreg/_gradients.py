@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from topreg import _checks
+from topreg._safe import widest_dtype
 
 NORMS = ("global", "per_parameter", "rowwise")
 ROUNDING = 4  # machine epsilons of its factors' norms below which a product is rounding
@@ -266,12 +267,16 @@ def _rescaled(h: Tensor, weight: float, g_size: Tensor, h_size: Tensor) -> Tenso
 
 
 def _norm(gradient: Tensor | None, leaf: Tensor, axis: int | None) -> Tensor:
-    """Norm in double precision, which holds every square of a float32; 0 without a gradient."""
+    """Norm in double precision, which holds every square of a float32; 0 without a gradient.
+
+    A device without double precision takes single.
+    """
+    dtype = widest_dtype(leaf.device)
     if gradient is None:
         shape = (*leaf.shape[:-1], 1) if axis is not None and leaf.ndim else ()
-        return torch.zeros(shape, dtype=torch.float64, device=leaf.device)
+        return torch.zeros(shape, dtype=dtype, device=leaf.device)
     keep = axis is not None and leaf.ndim > 0
     norm: Tensor = torch.linalg.vector_norm(
-        gradient, dim=axis if keep else None, keepdim=keep, dtype=torch.float64
+        gradient, dim=axis if keep else None, keepdim=keep, dtype=dtype
     )
     return norm

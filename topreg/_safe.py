@@ -1,9 +1,16 @@
-"""Roots, powers and quotients whose derivatives stay finite at zero."""
+"""Roots, powers and quotients whose derivatives stay finite at zero, and where digits are kept."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
+
+SINGLE_ONLY = {"mps"}  # types of device that have no double precision
+
+
+def widest_dtype(device: torch.device) -> torch.dtype:
+    """Double precision where the device has it, else single."""
+    return torch.float32 if device.type in SINGLE_ONLY else torch.float64
 
 
 def safe_root(squares: Tensor) -> Tensor:

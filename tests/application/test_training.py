@@ -1,14 +1,26 @@
 """Schedules, batches, optimisers, and one loop for all of them."""
 
+import dataclasses
 import math
 
 import pytest
 import torch
-from application.helpers import all_images, method
+from accelerator import DEVICE, dtypes, on_accelerator
+from application.helpers import all_images, in_double, method
 from vlm_adapters.adapters import TaskRes
 from vlm_adapters.evaluation import accuracy
+from vlm_adapters.features.texts import ClassTexts
+from vlm_adapters.features.training_images import CachedViews
 from vlm_adapters.options import AdapterOptions, TrainingOptions
-from vlm_adapters.training import _batches, _optimizer, epochs_of, learning_rate, train
+from vlm_adapters.training import (
+    _batches,
+    _optimizer,
+    epochs_of,
+    learning_rate,
+    one_step,
+    start_training,
+    train,
+)
 
 
 def test_taskres_schedule():
@@ -74,6 +86,30 @@ def test_training_learns_and_repeats(task, preset):
     pairs = zip(first.adapter.parameters(), second.adapter.parameters(), strict=True)
     for a, b in pairs:
         torch.testing.assert_close(a, b, rtol=0, atol=0)
+
+
+@on_accelerator
+@pytest.mark.parametrize("preset", ["taskres", "hc_tr", "tip_adapter_f", "hc_taf"])
+def test_steps_on_an_accelerator_are_those_of_the_cpu(task, preset):
+    dtype = dtypes()[-1]
+    task = in_double(task)
+
+    def on(device):
+        texts = ClassTexts(*(t.to(device, dtype) for t in (task.texts.raw, task.texts.normalized)))
+        images = CachedViews(all_images(task)[:, None].to(device, dtype))
+        labels = task.train_labels.to(device)
+        there = dataclasses.replace(task, train=images, texts=texts, train_labels=labels)
+        training = start_training(there, method(preset, learning_rate=1e-3))
+        (parameter,) = (p for p in training.trained.adapter.parameters() if p.requires_grad)
+        found = []
+        for rows in torch.arange(20).view(2, 10).to(device):  # the second step has a memory
+            found.append(torch.tensor(one_step(training, there, rows), dtype=dtype))
+            found.append(parameter.grad.cpu())
+        assert parameter.device == there.train_labels.device
+        return [*found, parameter.detach().cpu()]
+
+    tolerances = {"rtol": 1e-3, "atol": 1e-4} if dtype == torch.float32 else {}
+    torch.testing.assert_close(on(DEVICE), on("cpu"), **tolerances)
 
 
 def test_constraint_changes_training_and_is_logged(task):

@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-from topreg._safe import safe_cosines, safe_norm, safe_root
+from topreg._safe import safe_cosines, safe_norm, safe_root, widest_dtype
 from topreg.losses._grams import ROUNDING, GramMatrices, rounding
 
 # a listed pair of wide rows costs about as much as so many entries of the matrix products; what is
@@ -30,7 +30,7 @@ def sums_of_cosines(source: Tensor, target: Tensor, related: Tensor, *, eps: flo
         cosines = _listed_cosines(source, target, i, k, eps)
         return cosines.new_zeros(len(source)).index_add(0, i, cosines)
     if not may_look:
-        precise = _precise(source.device.type)
+        precise = widest_dtype(source.device)
         digits = ROUNDING * torch.finfo(precise).eps
         cosines, _ = _dense_cosines(source.to(precise), target.to(precise), related, eps, digits)
         return torch.where(related, cosines, 0.0).sum(1).to(source.dtype)
@@ -40,11 +40,6 @@ def sums_of_cosines(source: Tensor, target: Tensor, related: Tensor, *, eps: flo
         i, k = lost.nonzero().unbind(1)
         cosines = cosines.index_put((i, k), _listed_cosines(source, target, i, k, eps))
     return torch.where(related, cosines, 0.0).sum(1)
-
-
-def _precise(device: str) -> torch.dtype:
-    """The dtype with most digits on a device type."""
-    return torch.float32 if device == "mps" else torch.float64
 
 
 def sums_from_grams(grams: GramMatrices, related: Tensor, *, eps: float) -> Tensor:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from topreg._operators import operator
-from topreg._safe import safe_norm
+from topreg._safe import safe_norm, widest_dtype
 from topreg.metrics._metric import Metric, at_least_single, by_callable, unit_rows
 
 BLOCK = 32  # edges given to a callable metric at a time: it computes BLOCK^2 entries for BLOCK
@@ -49,8 +49,6 @@ def length_corrections(first: Tensor, second: Tensor, lengths: Tensor, metric: s
 
     The two differ by little, so that difference and sum are exact. Lengths that overflow stay.
     """
-    if first.device.type == "mps":  # has no double precision
-        return torch.zeros_like(lengths)
     if first.device.type == "cpu":
         from topreg.metrics import _kernels
 
@@ -58,7 +56,8 @@ def length_corrections(first: Tensor, second: Tensor, lengths: Tensor, metric: s
         arrays = weights.numpy(), x.numpy(), y.numpy()
         _kernels.edge_weights(*arrays, metric == "manhattan", metric == "cosine")
     else:
-        weights = _formula(first.double(), second.double(), metric).to(lengths.dtype)
+        wide = widest_dtype(first.device)
+        weights = _formula(first.to(wide), second.to(wide), metric).to(lengths.dtype)
     return torch.where(lengths.isfinite(), weights - lengths, 0.0)
 
 

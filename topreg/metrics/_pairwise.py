@@ -8,7 +8,7 @@ from torch.autograd.function import FunctionCtx
 
 from topreg import _checks
 from topreg._levels import within_transforms
-from topreg._safe import safe_root
+from topreg._safe import safe_root, widest_dtype
 from topreg.metrics._metric import (
     Metric,
     at_least_single,
@@ -105,7 +105,8 @@ def _differentiable(x: Tensor, y: Tensor | None, metric: str) -> Tensor:
     if not (torch.compiler.is_compiling() and within_transforms()):
         return _Distances.apply(x, y, metric)  # type: ignore[no-any-return]
     distances = _measured(x, y, metric)
-    x, y = x.double(), x.double() if y is None else y.double()
+    dtype = widest_dtype(x.device)
+    x, y = x.to(dtype), x.to(dtype) if y is None else y.to(dtype)
     if metric == "manhattan":
         formula = (x[:, None] - y).abs().sum(2)
     else:
@@ -115,7 +116,7 @@ def _differentiable(x: Tensor, y: Tensor | None, metric: str) -> Tensor:
         if metric == "cosine":
             formula = products * 0.5
         else:
-            formula = safe_root(distances.double().square() + _zero(products))
+            formula = safe_root(distances.to(dtype).square() + _zero(products))
     return distances + _zero(formula).to(distances.dtype)
 
 
@@ -161,11 +162,12 @@ class _Distances(torch.autograd.Function):
 
 
 def _weighted_differences(weights: Tensor, x: Tensor, y: Tensor) -> Tensor:
-    """Sum over j of ``weights[i, j] * (x_i - y_j)``, in double precision: its two parts cancel."""
+    """Sum over j of ``weights[i, j] * (x_i - y_j)``, with all digits: its two parts cancel."""
     if len(y) == 0:
         return torch.zeros_like(x) + weights.sum()
-    centre = y[:1].detach().double()
-    wide, x_wide, y_wide = weights.double(), x.double() - centre, y.double() - centre
+    dtype = widest_dtype(x.device)
+    centre = y[:1].detach().to(dtype)
+    wide, x_wide, y_wide = weights.to(dtype), x.to(dtype) - centre, y.to(dtype) - centre
     return (wide.sum(1, keepdim=True) * x_wide - wide @ y_wide).to(weights.dtype)
 
 

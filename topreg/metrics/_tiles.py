@@ -10,6 +10,7 @@ import math
 from torch import Tensor
 
 from topreg._compiled import over_rows
+from topreg._safe import widest_dtype
 from topreg.metrics import _kernels
 from topreg.metrics._on_device import direct_distances
 from topreg.metrics._products import full_precision_mm, rounding_bound
@@ -115,4 +116,4 @@ def _shift(points: Tensor) -> Tensor | None:
 
 def _widest(x: Tensor) -> Tensor:
     """In double precision where the device has it."""
-    return x if x.device.type == "mps" else x.double()
+    return x.to(widest_dtype(x.device))
