@@ -72,11 +72,17 @@ class RipsFiltration(Filtration):
         :math:`O(n^2)` there; with ``check_values=False``, a named metric and no
         ``max_edge_length`` without waiting for the device), on the CPU by ``"prim"``, and of more
         than 16,384 points of a named metric by ``"tiled"``: exact, with memory :math:`O(n)` beside
-        the points and the tiles. There, and on devices other than the CPU, distances are measured
-        by differences; where two of them are closer than the error of
-        :func:`~topreg.pairwise_distances` on the CPU, other edges may be chosen than from its
-        matrix. On those devices distances below 1e-19 times the largest coordinate of their cloud
-        count as 0 in single precision. Dimension 1 always passes through the CPU.
+        the points and the tiles. Dimension 1 always passes through the CPU.
+
+        By a named metric the weight of an edge is the distance between its points, measured in
+        double precision and rounded once. It is also what :meth:`diagram` reports: in the points
+        in which pairs were found no death lies before its birth, deaths of dimension 0 do not
+        fall, and ``max_edge_length`` taken from a diagram keeps its edge, all exactly. A cloud has
+        the same pairs alone and in a batch, from its points and from the matrix of
+        :func:`~topreg.pairwise_distances`. On other devices than the CPU edges are selected by
+        distances in the precision of the points and then ordered by what :meth:`diagram` reports;
+        distances below 1e-19 times the largest coordinate of their cloud count as 0 there in
+        single precision.
 
     Source:
         Zhang et al., NeurIPS 2024, equation 1, with the closed condition that software uses.
