@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import math
 
 import torch
@@ -10,9 +9,9 @@ from torch import Tensor, nn
 
 from topreg import _checks
 from topreg._diagrams import check_two, finite_part
-from topreg._operators import operator
 from topreg._repr import constructor_call
 from topreg._safe import safe_norm, safe_power
+from topreg.losses._matching import matching
 
 GROUND = (1.0, 2.0, math.inf)
 
@@ -71,7 +70,9 @@ def wasserstein_distance(
     (x, x_stays), (y, y_stays) = (
         _points(name, diagram) for name, diagram in (("first", first), ("second", second))
     )
-    i, j = _matching(x.detach(), y.detach(), order, ground)
+    j = matching(x.detach(), y.detach(), order, ground)
+    i = torch.arange(len(x), device=x.device)[j < len(y)]
+    j = j[i]
     to_diagonal = torch.cat([_unmatched(x, i), _unmatched(y, j)])
     costs = torch.cat([_norm(x[i] - y[j], ground), _to_diagonal(to_diagonal, ground)])
     if len(x_stays) != len(y_stays):
@@ -102,40 +103,6 @@ def _root_of_powers(lengths: Tensor, order: float) -> Tensor:
     return scale * safe_power(safe_power(lengths / scale, order).sum(), 1 / order)
 
 
-def _matching(x: Tensor, y: Tensor, order: float, ground: float) -> tuple[Tensor, Tensor]:
-    """Indices of the points that are matched with each other.
-
-    Every point of ``x`` takes a point of ``y``, which saves the latter's way to the diagonal, or a
-    place of its own on the diagonal.
-    """
-    if importlib.util.find_spec("scipy") is None:
-        raise ValueError('`wasserstein_distance` needs SciPy. Run `pip install "topreg[tda]"`.')
-    between = _norm((x[:, None] - y[None]).flatten(0, 1), ground).view(len(x), len(y)).double()
-    own, others = _to_diagonal(x, ground).double(), _to_diagonal(y, ground).double()
-    # the longest way to the diagonal is the scale; a longer length than both ways is never taken
-    scale = torch.cat([own, others, own.new_full((1,), torch.finfo(own.dtype).tiny)]).amax()
-    between, own, others = ((cost / scale).pow(order) for cost in (between, own, others))
-    saved = between.clamp(max=4.0) - others
-    own = own[:, None].expand(-1, len(x))
-    j = assignment(torch.cat([saved, own], dim=1))
-    i = torch.arange(len(x), device=x.device)
-    return i[j < len(y)], j[j < len(y)]
-
-
-def _fake_assignment(costs: Tensor) -> Tensor:
-    """Shape alone."""
-    return costs.new_empty(len(costs), dtype=torch.int64)
-
-
-@operator(_fake_assignment)
-def assignment(costs: Tensor) -> Tensor:
-    """The column that each row takes, no column twice, at the least cost in all."""
-    from scipy.optimize import linear_sum_assignment
-
-    _, columns = linear_sum_assignment(costs.cpu().numpy())
-    return torch.from_numpy(columns).to(costs.device)
-
-
 def _unmatched(points: Tensor, matched: Tensor) -> Tensor:
     """The points whose indices are not among those matched."""
     alone = torch.ones(len(points), dtype=torch.bool, device=points.device)
@@ -152,8 +119,8 @@ def _norm(vectors: Tensor, ground: float) -> Tensor:
 
 
 def _to_diagonal(points: Tensor, ground: float) -> Tensor:
-    """Distance of each point to the diagonal."""
-    return (points[:, 1] - points[:, 0]) * 2 ** (1 / ground - 1)
+    """Distance of each point to the diagonal, with the derivative 0 on it."""
+    return (points[:, 1] - points[:, 0]).abs() * 2 ** (1 / ground - 1)
 
 
 def check_options(order: float, ground: float) -> None:
