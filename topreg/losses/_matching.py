@@ -29,6 +29,7 @@ from torch import Tensor
 
 from topreg._operators import operator
 
+LARGEST_ORDER = 2.0**44  # the distance of any larger order is the same up to rounding
 LOWEST_BIT = -1074  # of double precision
 SHRUNK = 2.0**-10  # costs below this part of the largest possible one get units of their own
 NEGLIGIBLE = 2.0**-10  # part of the smallest undecided cost up to which rounding may decide
@@ -50,7 +51,8 @@ class Choices(NamedTuple):
         The least total is then at most ``m + k``: costs above that may change, but stay above it.
         """
         longest = (4.0 * (len(self.own) + len(self.others))) ** (1 / order)
-        return Choices(*(np.minimum(part / unit, longest) ** order for part in self))
+        with np.errstate(over="ignore"):
+            return Choices(*(np.minimum(part / unit, longest) ** order for part in self))
 
     def used(self, matched: Indices) -> NDArray[Any]:
         """The values of the choices that a matching makes."""
@@ -82,6 +84,7 @@ def least_powers(lengths: Choices, order: float) -> Indices:
     """The column of each row, or the number of columns for none, with the least sum of powers."""
     from topreg.losses._matching_kernels import rounded_matching, smallest_positive
 
+    order = min(order, LARGEST_ORDER)
     m, k = lengths.between.shape
     found, rows, columns = np.full(m, k), np.arange(m), np.arange(k + 1)
     unit = max(lengths.own.max(initial=0.0), lengths.others.max(initial=0.0))
@@ -118,13 +121,9 @@ def _rest(
     open_columns = np.ones(len(lengths.others) + 1, np.bool_)
     open_columns[matched[~open_rows]] = False
     open_columns[-1] = True
-    places = np.ix_(open_rows, open_columns[:-1]), open_rows, open_columns[:-1]
-    rest = Choices(
-        *(
-            np.where(allowed[place], part[place], math.inf)
-            for part, allowed, place in zip(lengths, possible, places, strict=True)
-        )
-    )
+    columns = open_columns[:-1]
+    between, own, others = map(np.where, possible, lengths, (math.inf,) * 3)
+    rest = Choices(between[open_rows][:, columns], own[open_rows], others[columns])
     return rest, open_columns.cumsum()[matched[open_rows]] - 1, open_columns
 
 
