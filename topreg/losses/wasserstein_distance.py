@@ -73,7 +73,7 @@ def wasserstein_distance(
     (x, x_stays), (y, y_stays) = (
         _points(name, diagram) for name, diagram in (("first", first), ("second", second))
     )
-    j = matching(x.detach(), y.detach(), order, ground)
+    j = matching(x.detach(), y.detach(), float(order), float(ground))
     i = torch.arange(len(x), device=x.device)[j < len(y)]
     j = j[i]
     to_diagonal = torch.cat([_unmatched(x, i), _unmatched(y, j)])
