@@ -169,7 +169,10 @@ OTHERS = {
     ),
     "`images` should be torch.float32, like what is stored. Got torch.float64. "
     "Use `clear()` to begin anew.": lambda: filled_memory().join(labels, images=three.double()),
-    "`order` should be finite. Got inf.": lambda: wasserstein_distance(row, row, order=INF),
+    "`order` should be finite. Got inf. "
+    "For the bottleneck distance use `gudhi.bottleneck_distance`.": (
+        lambda: wasserstein_distance(row, row, order=INF)
+    ),
     "`first` should have no death before its birth. Got 1 such row, first at row 0. "
     "Did the points move since the pairs were found? Find them again, or drop such rows.": (
         lambda: wasserstein_distance(torch.tensor([[3.0, 1.0]]), row)
@@ -199,9 +202,6 @@ OTHERS = {
         lambda: persistence_landscape(row, sample_range=(1, 0))
     ),
     "`ground` should be 1, 2 or math.inf. Got 3.": lambda: wasserstein_distance(row, row, ground=3),
-    '`wasserstein_distance` needs SciPy. Run `pip install "topreg[tda]"`.': lambda: without(
-        "scipy", lambda: wasserstein_distance(row, row)
-    ),
     "`to_persistence_information` needs torch_topological. "
     'Run `pip install "topreg[tda]"` with Python 3.12 or older.': lambda: without(
         "torch_topological", lambda: to_persistence_information(pairs, three)
