@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from topreg import _checks
+from topreg.metrics._products import full_precision
 from topreg.metrics._scale import power_of_two
 
 Metric = str | Callable[[Tensor, Tensor], Tensor]
@@ -40,8 +41,8 @@ def unit_rows(x: Tensor) -> Tensor:
 
 
 def by_callable(metric: Callable[[Tensor, Tensor], Tensor], x: Tensor, y: Tensor) -> Tensor:
-    """What a metric of the user's gives, with autocast off; its shape is checked."""
-    with torch.autocast(x.device.type, enabled=False):
+    """Return what a metric of the user's gives, computed in full precision; check its shape."""
+    with torch.autocast(x.device.type, enabled=False), full_precision():
         matrix = metric(x, y)
     if not isinstance(matrix, Tensor) or matrix.shape != (len(x), len(y)):
         got = tuple(matrix.shape) if isinstance(matrix, Tensor) else type(matrix).__name__

@@ -35,7 +35,8 @@ def pairwise_distances(x: Tensor, y: Tensor | None = None, metric: Metric = "euc
         x: Point cloud.
         y: Second point cloud; the first one again if left out.
         metric: ``"euclidean"``, ``"cosine"``, ``"manhattan"``, or a callable
-            ``f(x, y) -> (len(x), len(y))``.
+            ``f(x, y) -> (len(x), len(y))``; its matrix products run in full precision, as in
+            :class:`~topreg.RipsFiltration`.
 
     Returns:
         The distance matrix, in the units of the points (the cosine has none), in at least single
