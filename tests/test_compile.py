@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from asserts import compiles_searches
+from asserts import compiles_searches, compiles_to_machine_code
 from strategies import gaussian
 from torch.testing import assert_close
 
@@ -108,6 +108,7 @@ def test_the_default_module_and_batches_compile():
 
 
 @compiles_searches
+@compiles_to_machine_code
 @pytest.mark.parametrize("dimensions", [(0,), (0, 1)])
 def test_a_step_without_points_compiles(dimensions):
     step = torch.compile(lambda x: total_persistence(x, dimensions=dimensions), fullgraph=True)

@@ -16,14 +16,24 @@ _LIBRARY = torch.library.Library("topreg", "FRAGMENT")
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
-def operator(fake: Callable[..., Any]) -> Callable[[Function], Function]:
-    """Make a function the operator ``topreg::`` and its name; ``fake`` gives shapes alone."""
+def operator(
+    fake: Callable[..., Any], vmap: Callable[..., Any] | None = None
+) -> Callable[[Function], Function]:
+    """Make a function the operator ``topreg::`` and its name.
+
+    Args:
+        fake: Gives shapes alone.
+        vmap: Batching rule, as ``torch.library.register_vmap`` takes it. Without one
+            ``torch.func.vmap`` calls the operator once per element, with a warning.
+    """
 
     def register(function: Function) -> Function:
         name = function.__name__.strip("_")
         _LIBRARY.define(name + torch.library.infer_schema(function, mutates_args=()))
         _LIBRARY.impl(name, _hidden(function), "CompositeExplicitAutograd")
         torch.library.register_fake(f"topreg::{name}", fake, lib=_LIBRARY)
+        if vmap is not None:
+            torch.library.register_vmap(f"topreg::{name}", vmap, lib=_LIBRARY)
         overload: Function = getattr(torch.ops.topreg, name).default
         return overload
 

@@ -58,9 +58,9 @@ def pairwise_distances(x: Tensor, y: Tensor | None = None, metric: Metric = "euc
         float32 and 1e-12 in float64 far from the origin and within tight clusters (cosine: up to
         the rounding of the normalised rows). Time
         :math:`O(n m d)`. Differentiable twice; coincident points contribute the subgradient 0.
-        ``torch.func.grad`` and ``vmap`` work, the latter one cloud at a time; forward mode does
-        not. A gradient of ``torch.func`` that is compiled needs memory :math:`O(n m d)` by the
-        Manhattan metric, where the compiler does not fuse it.
+        ``torch.func.grad`` and ``vmap`` work; forward mode does not. A gradient of ``torch.func``
+        that is compiled needs memory :math:`O(n m d)` by the Manhattan metric, where the compiler
+        does not fuse it.
 
     Source:
         The decision which entries to measure again is ours: those whose square is below a bound,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -46,7 +47,30 @@ def _finished(distances: Tensor, metric: str) -> Tensor:
     return distances.square_().mul_(0.5) if metric == "cosine" else distances
 
 
-@operator(lambda points, sizes, manhattan: points.new_empty(sum(n * n for n in sizes)))
+def _dense_by_vmap(
+    info: Any, in_dims: Sequence[Any], points: Tensor, sizes: list[int], manhattan: bool
+) -> tuple[Tensor, int]:
+    """Clouds of a batch are more clouds."""
+    rows = points.movedim(in_dims[0], 0).flatten(0, 1)
+    weights = dense_distances(rows, sizes * info.batch_size, manhattan)
+    return weights.view(info.batch_size, sum(n * n for n in sizes)), 0
+
+
+def _cross_by_vmap(
+    info: Any, in_dims: Sequence[Any], x: Tensor, y: Tensor, manhattan: bool
+) -> tuple[Tensor, int]:
+    """One pair of clouds after the other; either may be the same in all pairs."""
+    batches = [
+        z.expand(info.batch_size, *z.shape) if at is None else z.movedim(at, 0)
+        for z, at in zip((x, y), in_dims, strict=False)
+    ]
+    matrices = [cross_distances(a, b, manhattan) for a, b in zip(*batches, strict=True)]
+    return torch.stack(matrices), 0
+
+
+@operator(
+    lambda points, sizes, manhattan: points.new_empty(sum(n * n for n in sizes)), _dense_by_vmap
+)
 def dense_distances(points: Tensor, sizes: list[int], manhattan: bool) -> Tensor:
     """Euclidean or Manhattan distances within each cloud."""
     if points.device.type != "cpu":
@@ -86,7 +110,7 @@ def dense_distances(points: Tensor, sizes: list[int], manhattan: bool) -> Tensor
     return weights
 
 
-@operator(lambda x, y, manhattan: x.new_empty(len(x), len(y)))
+@operator(lambda x, y, manhattan: x.new_empty(len(x), len(y)), _cross_by_vmap)
 def cross_distances(x: Tensor, y: Tensor, manhattan: bool) -> Tensor:
     """Euclidean or Manhattan distances between two clouds."""
     if x.device.type != "cpu":
