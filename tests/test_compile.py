@@ -145,6 +145,24 @@ def test_searches_run_between_graphs(search):
     assert_close(torch.compile(search, backend="aot_eager")(points), search(points))
 
 
+def test_a_diagram_by_a_callable_metric_compiles_without_a_graph_break():
+    points = gaussian(0, 9, 3, dtype=torch.float32)
+    filtration = RipsFiltration(metric=cdist)
+    pairs = filtration.pairs(points)
+    compiled = torch.compile(
+        lambda x: filtration.diagram(pairs, x), backend="aot_eager", fullgraph=True
+    )
+    expected = filtration.diagram(pairs, points)
+    assert_close(compiled(points), expected)
+    before = torch.get_float32_matmul_precision()
+    try:
+        torch.set_float32_matmul_precision("medium")
+        assert_close(compiled(points), expected)
+        assert torch.get_float32_matmul_precision() == "medium"
+    finally:
+        torch.set_float32_matmul_precision(before)
+
+
 @compiles_searches
 def test_distances_are_checked_in_the_graph():
     compiled = torch.compile(
