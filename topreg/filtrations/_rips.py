@@ -84,6 +84,11 @@ class RipsFiltration(Filtration):
         distances below 1e-19 times the largest coordinate of their cloud count as 0 there in
         single precision.
 
+        A callable metric runs without autocast, and its matrix products in full precision
+        whatever ``torch.set_float32_matmul_precision`` says, so that neither changes the pairs or
+        the diagram. Its products obey that setting in the backward pass and in programs of
+        ``torch.compile``.
+
     Source:
         Zhang et al., NeurIPS 2024, equation 1, with the closed condition that software uses.
 

@@ -35,7 +35,8 @@ def pairwise_distances(x: Tensor, y: Tensor | None = None, metric: Metric = "euc
         x: Point cloud.
         y: Second point cloud; the first one again if left out.
         metric: ``"euclidean"``, ``"cosine"``, ``"manhattan"``, or a callable
-            ``f(x, y) -> (len(x), len(y))``.
+            ``f(x, y) -> (len(x), len(y))``; its matrix products run in full precision, as in
+            :class:`~topreg.RipsFiltration`.
 
     Returns:
         The distance matrix, in the units of the points (the cosine has none), in at least single
@@ -57,9 +58,9 @@ def pairwise_distances(x: Tensor, y: Tensor | None = None, metric: Metric = "euc
         for coincident points and within tight clusters (cosine: up to the rounding of the
         normalised rows). Time
         :math:`O(n m d)`. Differentiable twice; coincident points contribute the subgradient 0.
-        ``torch.func.grad`` and ``vmap`` work, the latter one cloud at a time; forward mode does
-        not. A gradient of ``torch.func`` that is compiled needs memory :math:`O(n m d)` by the
-        Manhattan metric, where the compiler does not fuse it.
+        ``torch.func.grad`` and ``vmap`` work; forward mode does not. A gradient of ``torch.func``
+        that is compiled needs memory :math:`O(n m d)` by the Manhattan metric, where the compiler
+        does not fuse it.
 
     Source:
         Ours: inner products in double precision give the entries that their rounding bound

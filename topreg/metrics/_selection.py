@@ -8,19 +8,18 @@ so that the order of edges and the values that diagrams report never contradict 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from topreg._clouds import starts
-from topreg._operators import operator
+from topreg._operators import operator, with_batch
 from topreg.metrics._metric import at_least_single, unit_rows
 from topreg.metrics._on_device import direct_distances, distances_within
 from topreg.metrics._products import (
     block_of,
-    full_precision_mm,
     rounding_bound,
     slack_of,
     upper_products,
@@ -74,7 +73,34 @@ def _fake(points: Tensor, sizes: list[int], metric: str, longest: float = math.i
     return points.new_empty(sum(n * n for n in sizes))
 
 
-@operator(_fake)
+def _more_clouds(
+    call: Callable[..., Tensor],
+    info: Any,
+    in_dims: Sequence[Any],
+    points: Tensor,
+    sizes: list[int],
+    *options: Any,
+) -> tuple[Tensor, int]:
+    """Batching rule: clouds of a batch are more clouds."""
+    rows = points.movedim(in_dims[0], 0).flatten(0, 1)
+    weights = call(rows, sizes * info.batch_size, *options)
+    return weights.view(info.batch_size, sum(n * n for n in sizes)), 0
+
+
+def _cloud_by_cloud(
+    call: Callable[..., Tensor],
+    info: Any,
+    in_dims: Sequence[Any],
+    x: Tensor,
+    y: Tensor,
+    metric: str,
+) -> tuple[Tensor, int]:
+    """Batching rule: one pair of clouds after the other; either may be the same in all pairs."""
+    batches = (with_batch(z, dim, info.batch_size) for z, dim in zip((x, y), in_dims, strict=False))
+    return torch.stack([call(a, b, metric) for a, b in zip(*batches, strict=True)]), 0
+
+
+@operator(_fake, _more_clouds)
 def dense_distances(points: Tensor, sizes: list[int], metric: str, longest: float) -> Tensor:
     """The weights of :func:`selection_weights`."""
     if points.device.type != "cpu":
@@ -98,7 +124,7 @@ def dense_distances(points: Tensor, sizes: list[int], metric: str, longest: floa
     return weights
 
 
-@operator(_fake)
+@operator(_fake, _more_clouds)
 def estimated_distances(points: Tensor, sizes: list[int], metric: str) -> Tensor:
     """The weights of :func:`estimated_weights`, where they are estimated from inner products."""
     return _estimates(points, sizes, metric)
@@ -156,7 +182,7 @@ def _measure_products(matrix: Tensor, points: Tensor, metric: str, longest: floa
     slack, rows = slack_of(points.shape[1]), block_of(n)
     for top in range(0, n, rows):
         products = shifted.new_empty(min(rows, n - top), n - top)
-        full_precision_mm(shifted[top : top + rows], shifted[top:].T, products)
+        torch.mm(shifted[top : top + rows], shifted[top:].T, out=products)
         block = products.numpy(), x, squares.numpy(), *slack, metric == "cosine", top
 
         def finish(begin: int, end: int, block: Any = block) -> None:
@@ -195,7 +221,7 @@ def cross_weights(x: Tensor, y: Tensor, metric: str) -> Tensor:
     return weights
 
 
-@operator(lambda x, y, metric: x.new_empty(len(x), len(y)))
+@operator(lambda x, y, metric: x.new_empty(len(x), len(y)), _cloud_by_cloud)
 def cross_distances(x: Tensor, y: Tensor, metric: str) -> Tensor:
     """Distances between two clouds by a named metric."""
     if x.device.type != "cpu":
@@ -214,7 +240,7 @@ def cross_distances(x: Tensor, y: Tensor, metric: str) -> Tensor:
     squares_a, squares_b = squares[: len(a)].numpy(), squares[len(a) :].numpy()
     in_double = x.dtype == torch.float64
     products = out if in_double else torch.empty_like(out, dtype=torch.float64)
-    full_precision_mm(shifted[: len(a)], shifted[len(a) :].T, products)
+    torch.mm(shifted[: len(a)], shifted[len(a) :].T, out=products)
     rows = a.numpy(), squares_a, b.numpy(), squares_b
     if in_double:
         bounds = rounding_bound(x.shape[1], x.dtype)
