@@ -23,6 +23,7 @@ from topreg import (
     CrossBatchMemory,
     FlagFiltration,
     GramMatrices,
+    PersistencePairs,
     RipsFiltration,
     TotalPersistence,
     TrackCoincidence,
@@ -57,6 +58,7 @@ of_two = RIPS.pairs(two_clouds)
 PATH = FlagFiltration(torch.tensor([[0, 1, 2], [1, 2, 3]]), 4)
 GRAMS = GramMatrices.of(points, 2 * points)
 ELSEWHERE = GramMatrices(*[torch.empty(4, 4, device="meta")] * 3)
+two_diagrams = torch.tensor([[0.0, 4.0]]), torch.tensor([[0.0, 5.0], [1.0, 2.0]])
 opposite = torch.tensor([[3.0, 1.0], [0.0, 2.0]])  # the first dies before its birth
 information = SimpleNamespace(
     pairing=torch.tensor([[1, 1, 0]]), diagram=torch.tensor([[0.0, 1.0]]), dimension=0
@@ -194,6 +196,27 @@ class DataSet:
 
 
 CASES = {
+    "the largest order": Case(
+        lambda: wasserstein_distance(*two_diagrams, order=math.inf),
+        "For the bottleneck distance use `gudhi.bottleneck_distance`.",
+        lambda: round(pytest.importorskip("gudhi").bottleneck_distance(*two_diagrams, e=0), 6),
+        1.0,
+    ),
+    "pairs of two dimensions": Case(
+        lambda: PersistencePairs.join([*RIPS.all_pairs(square, 1), *RIPS.all_pairs(square, 1)]),
+        "Join the pairs of each dimension separately.",
+        lambda: [
+            len(PersistencePairs.join(same))
+            for same in zip(*[RIPS.all_pairs(square, 1)] * 2, strict=True)
+        ],
+        [6, 2],
+    ),
+    "pairs on two devices": Case(
+        lambda: PersistencePairs.join([RIPS.pairs(square), RIPS.pairs(square).to("meta")]),
+        "Move each with `pairs.to(device)`.",
+        lambda: PersistencePairs.join([RIPS.pairs(square).to("cpu")] * 2).cloud_sizes,
+        (4, 4),
+    ),
     "a list": Case(
         lambda: RIPS.pairs(points.tolist()),
         "Convert it with `torch.as_tensor`.",
