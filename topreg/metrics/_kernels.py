@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from topreg._compiled import compiled
+from topreg._compiled import compiled, halted
 
 TILE = 16  # one cache line of float32
 FEW_ROWS = 8  # fewer do not pay for the transposed copy of the other points
@@ -113,7 +113,7 @@ def _transpose_tile(matrix, top, left, buffer):
 
 
 @compiled
-def mirror(matrix):
+def mirror(matrix, halt):
     """Copy the upper triangle of a square matrix to the lower one.
 
     Tiles pass through a buffer: columns of a matrix whose width is a power of two share few cache
@@ -123,6 +123,8 @@ def mirror(matrix):
     whole = n - n % TILE
     buffer = np.empty((TILE, TILE), matrix.dtype)
     for top in range(0, whole, TILE):
+        if halted(halt):
+            break
         for i in range(top, top + TILE):
             for j in range(i + 1, top + TILE):
                 matrix[j, i] = matrix[i, j]
@@ -134,25 +136,29 @@ def mirror(matrix):
 
 
 @compiled
-def euclidean_upper(gram, points, separated, floor):
+def euclidean_upper(gram, points, separated, floor, halt):
     """Turn a Gram matrix, upper triangle given, into the full distance matrix in place."""
     n = gram.shape[0]
     squares = np.empty(n, gram.dtype)
     for i in range(n):
         squares[i] = gram[i, i]
     for i in range(n):
+        if halted(halt):
+            break
         gram[i, i] = 0
         euclidean_row(
             gram[i, i + 1 :], points[i], squares[i], points[i + 1 :], squares[i + 1 :],
             separated, floor,
         )  # fmt: skip
-    mirror(gram)
+    mirror(gram, halt)
 
 
 @compiled
-def euclidean_rectangle(products, x, squares_x, y, squares_y, separated, floor):
+def euclidean_rectangle(products, x, squares_x, y, squares_y, separated, floor, halt):
     """Turn the inner products of two sets of points into their distances in place."""
     for i in range(len(x)):
+        if halted(halt):
+            break
         euclidean_row(products[i], x[i], squares_x[i], y, squares_y, separated, floor)
 
 
@@ -189,21 +195,25 @@ def _direct_row(row, x, columns, first, sums):
 
 
 @compiled
-def euclidean_direct(out, x, y):
+def euclidean_direct(out, x, y, halt):
     """Distances by differences alone, for few coordinates."""
     columns, sums = coordinates(y), np.empty((4, RUN))
     for i in range(len(x)):
+        if halted(halt):
+            break
         _direct_row(out[i], x[i], columns, 0, sums)
 
 
 @compiled
-def euclidean_direct_upper(out, points):
+def euclidean_direct_upper(out, points, halt):
     """The same within one cloud: measured above the diagonal, copied below."""
     columns, sums = coordinates(points), np.empty((4, RUN))
     for i in range(len(points)):
+        if halted(halt):
+            break
         out[i, i] = 0
         _direct_row(out[i], points[i], columns, i + 1, sums)
-    mirror(out)
+    mirror(out, halt)
 
 
 @compiled
@@ -227,18 +237,20 @@ def _manhattan_row(row, x, columns, first, sums):
 
 
 @compiled
-def manhattan_rows(out, x, columns):
+def manhattan_rows(out, x, columns, halt):
     """Sums of absolute differences to points given by their coordinates."""
     sums = np.empty((1, RUN))
     for i in range(len(x)):
+        if halted(halt):
+            break
         _manhattan_row(out[i], x[i], columns, 0, sums)
 
 
 @compiled
-def manhattan(out, x, y):
+def manhattan(out, x, y, halt):
     """Sums of absolute differences."""
     if len(x) >= FEW_ROWS:
-        manhattan_rows(out, x, coordinates(y))
+        manhattan_rows(out, x, coordinates(y), halt)
         return
     for i in range(len(x)):
         for j in range(len(y)):
@@ -246,10 +258,12 @@ def manhattan(out, x, y):
 
 
 @compiled
-def manhattan_upper(out, points):
+def manhattan_upper(out, points, halt):
     """The same within one cloud: measured above the diagonal, copied below."""
     columns, sums = coordinates(points), np.empty((1, RUN))
     for i in range(len(points)):
+        if halted(halt):
+            break
         out[i, i] = 0
         _manhattan_row(out[i], points[i], columns, i + 1, sums)
-    mirror(out)
+    mirror(out, halt)

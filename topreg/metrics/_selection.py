@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from topreg._clouds import starts
 from topreg._operators import operator
+from topreg._room import bytes_of_matrices, room_for
 from topreg.metrics._metric import at_least_single, unit_rows
 from topreg.metrics._on_device import direct_distances, distances_within
 from topreg.metrics._products import full_precision_mm, rounding_bound, upper_products
+
+if TYPE_CHECKING:
+    from topreg._compiled import Halt
 
 FEW_COORDINATES = 8  # up to here differences are as fast as the Gram matrix of large clouds
 
@@ -55,34 +60,35 @@ def dense_distances(points: Tensor, sizes: list[int], manhattan: bool) -> Tensor
     from topreg.metrics import _kernels
 
     rows = points.contiguous()
-    weights = rows.new_empty(sum(n * n for n in sizes))
+    with room_for(bytes_of_matrices(sizes, rows.dtype), sizes):
+        weights = rows.new_empty(sum(n * n for n in sizes))
     x, out, first = rows.numpy(), weights.numpy(), starts(sizes)
     corner = starts([n * n for n in sizes])
     by_products = rows.shape[1] > FEW_COORDINATES and not manhattan
     centred = rows.clone() if by_products else rows
     separated, floor = rounding_bound(rows.shape[1], rows.dtype)
 
-    def before(start: int, stop: int) -> None:
+    def before(start: int, stop: int, _: Halt) -> None:
         for c in range(start, stop):
             _kernels.centre(centred.numpy(), first[c], first[c + 1])
 
-    def after(start: int, stop: int) -> None:
+    def after(start: int, stop: int, halt: Halt) -> None:
         for c in range(start, stop):
             cloud = x[first[c] : first[c + 1]]
             matrix = out[corner[c] : corner[c + 1]].reshape(len(cloud), len(cloud))
             if by_products:
-                _kernels.euclidean_upper(matrix, cloud, separated, floor)
+                _kernels.euclidean_upper(matrix, cloud, separated, floor, halt)
             elif manhattan:
-                _kernels.manhattan_upper(matrix, cloud)
+                _kernels.manhattan_upper(matrix, cloud, halt)
             else:
-                _kernels.euclidean_direct_upper(matrix, cloud)
+                _kernels.euclidean_direct_upper(matrix, cloud, halt)
 
     if by_products:
         over_clouds(before, sizes)
         for c, n in enumerate(sizes):
             matrix = weights[corner[c] : corner[c + 1]].view(n, n)
             upper_products(centred[first[c] : first[c + 1]], matrix)
-    over_clouds(after, sizes)
+    over_clouds(after, sizes, _cost(rows.shape[1], by_products))
     return weights
 
 
@@ -91,20 +97,31 @@ def cross_distances(x: Tensor, y: Tensor, manhattan: bool) -> Tensor:
     """Euclidean or Manhattan distances between two clouds."""
     if x.device.type != "cpu":
         return direct_distances(x, y, manhattan)
+    from topreg._compiled import stoppable
     from topreg.metrics import _kernels
 
     a, b = x.contiguous(), y.contiguous()
     out = a.new_empty(len(a), len(b))
-    if manhattan or x.shape[1] <= FEW_COORDINATES:
+    by_products = x.shape[1] > FEW_COORDINATES and not manhattan
+    operations = out.numel() * _cost(x.shape[1], by_products)
+    if not by_products:
         direct = _kernels.manhattan if manhattan else _kernels.euclidean_direct
-        direct(out.numpy(), a.numpy(), b.numpy())
+        stoppable(lambda halt: direct(out.numpy(), a.numpy(), b.numpy(), halt), operations)
         return out
     centred = torch.cat([a, b])
     _kernels.centre(centred.numpy(), 0, len(centred))
     squares = centred.square().sum(1).numpy()
     full_precision_mm(centred[: len(a)], centred[len(a) :].T, out)
-    _kernels.euclidean_rectangle(
-        out.numpy(), a.numpy(), squares[: len(a)], b.numpy(), squares[len(a) :],
-        *rounding_bound(x.shape[1], x.dtype),
-    )  # fmt: skip
+    bounds = rounding_bound(x.shape[1], x.dtype)
+    stoppable(
+        lambda halt: _kernels.euclidean_rectangle(
+            out.numpy(), a.numpy(), squares[: len(a)], b.numpy(), squares[len(a) :], *bounds, halt
+        ),
+        operations,
+    )
     return out
+
+
+def _cost(coordinates: int, by_products: bool) -> int:
+    """Operations of a compiled loop for one distance; of products it measures few again."""
+    return 1 + coordinates // 32 if by_products else coordinates

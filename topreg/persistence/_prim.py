@@ -43,8 +43,8 @@ def prim(
     elders = np.empty(vertices, dtype=np.bool_)
     counts = np.zeros(len(sizes), dtype=np.int64)
     over_clouds(
-        lambda first, last: forests(
-            bits, clouds, first, last, limit, top, deaths, births, elders, counts
+        lambda first, last, halt: forests(
+            bits, clouds, first, last, limit, top, deaths, births, elders, counts, halt
         ),
         sizes,
     )

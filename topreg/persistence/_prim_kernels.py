@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from topreg._compiled import compiled
+from topreg._compiled import compiled, halted
 from topreg.persistence._component_kernels import elder_rule
 
 CHUNK = 256  # entries relaxed before the chunk is searched for its minimum
@@ -35,13 +35,13 @@ def _relax(row, best, parent, vertex, top):
 
 
 @compiled
-def _tree(bits, limit, top, low_ends, high_ends, weights):
+def _tree(bits, limit, top, low_ends, high_ends, weights, halt):
     """Minimum spanning forest of one cloud in Prim's order; returns its number of edges."""
     n = bits.shape[0]
     best = np.full(n, top, bits.dtype)
     parent = np.full(n, n, bits.dtype)
     vertex, edges, visited, unvisited = 0, 0, 1, 0
-    while visited < n:
+    while visited < n and not halted(halt):
         best[vertex] = -1
         lowest, nearest, low_end, high_end = top, -1, 0, 0
         for start in range(0, n, CHUNK):
@@ -72,7 +72,7 @@ def _tree(bits, limit, top, low_ends, high_ends, weights):
 
 
 @compiled
-def forests(bits, sizes, first, last, limit, top, deaths, births, elders, counts):
+def forests(bits, sizes, first, last, limit, top, deaths, births, elders, counts, halt):
     """Pairs of clouds ``first`` to ``last``; ``bits`` holds their matrices one after the other.
 
     Cloud ``c`` writes ``counts[c]`` death edges and birth vertices from the row of its first
@@ -87,7 +87,7 @@ def forests(bits, sizes, first, last, limit, top, deaths, births, elders, counts
         matrix = bits[entry : entry + n * n].reshape(n, n)
         low_ends, high_ends = np.empty(n, np.int64), np.empty(n, np.int64)
         weights = np.empty(n, bits.dtype)
-        m = _tree(matrix, limit, top, low_ends, high_ends, weights)
+        m = _tree(matrix, limit, top, low_ends, high_ends, weights, halt)
         order = np.argsort(low_ends[:m] * n + high_ends[:m])
         order = order[np.argsort(weights[:m][order], kind="mergesort")]
         low_ends, high_ends = low_ends[:m][order], high_ends[:m][order]
