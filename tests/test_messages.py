@@ -499,6 +499,9 @@ TYPES = {
     "`filtration` should be a filtration such as `RipsFiltration()`. Got the class RipsFiltration. "
     "Give other options by name.": lambda: total_persistence(three, filtration=RipsFiltration),
     "`max_edge_length` should be a number. Got None.": lambda: RipsFiltration(max_edge_length=None),
+    "`progress` should be True, False, None or a function of (stage, done, total). Got 'bar'.": (
+        lambda: RipsFiltration(progress="bar")
+    ),
     "`power` should be a number. Got '2'.": lambda: total_persistence(three, power="2"),
     "`cross` should be torch.float32 or torch.float64. Got torch.bfloat16, in which differences "
     "of inner products keep no digit.": lambda: GramMatrices(three, three.bfloat16(), three),
@@ -718,9 +721,8 @@ OPTIONS = {
         lambda: without_extra(lambda: RipsFiltration(engine="gudhi").pairs(three))
     ),
     "`points` should have fewer than 65,536 vertices in dimension 1 and above. Got 65,536. "
-    "Filter a graph of nearest neighbours with `FlagFiltration`.": (
-        lambda: find_pairs(torch.empty(0), [3, 1 << 16], INF, [1])
-    ),
+    "Choose landmarks with `farthest_point_sampling`, or filter a graph of nearest neighbours with "
+    "`FlagFiltration`.": (lambda: find_pairs(torch.empty(0), [3, 1 << 16], INF, [1])),
     "`dimension` should be 0 or 1 for a FlagFiltration. Got 2.": (
         lambda: FLAG.pairs(torch.ones(2), 2)
     ),

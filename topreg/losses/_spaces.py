@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -11,6 +12,7 @@ from topreg import _checks
 from topreg._clouds import Clouds, cloud_of, join, numbers, starts
 from topreg._levels import within_levels
 from topreg._pairs import PersistencePairs
+from topreg._room import bytes_of_matrices, check_room
 from topreg.filtrations import RipsFiltration
 from topreg.metrics import (
     Metric,
@@ -20,7 +22,7 @@ from topreg.metrics import (
     edge_lengths,
     selection_weights,
 )
-from topreg.persistence import checked_weights
+from topreg.persistence import MEMORY, checked_weights, pairs_of_points, uses_tiles
 
 PRECOMPUTED = RipsFiltration(metric="precomputed")
 
@@ -53,14 +55,34 @@ class Space:
     def distances(self) -> list[Tensor]:
         """Distance matrix of each cloud, not divided, without gradient."""
         if self._distances is None:
-            _checks.are_finite(self.name, self.rows)
-            if self.metric == "cosine":
-                _checks.have_direction(self.name, self.rows)
+            self._check_rows()
+            self.check_room(1)
             with torch.no_grad():
                 entries = self._entries(self.rows.detach())
             matrices = entries.split([n * n for n in self.sizes])
             self._distances = [m.view(n, n) for m, n in zip(matrices, self.sizes, strict=True)]
         return self._distances
+
+    def pairs(self, dimensions: Sequence[int]) -> list[PersistencePairs]:
+        """Pairs in some dimensions; of large clouds without a matrix where that is possible."""
+        metric = self.metric
+        if callable(metric) or not uses_tiles(self.sizes, dimensions, "auto"):
+            return pairs_of(self.distances(), dimensions, self.rows)
+        self._check_rows()
+        rows = self.rows.detach()
+        return [pairs_of_points(rows, self.sizes, metric, math.inf, memory=MEMORY)]
+
+    def check_room(self, matrices: int) -> None:
+        """Raise if some matrices for each cloud do not fit into memory."""
+        if self.rows.device.type == "cpu":
+            needed = bytes_of_matrices(self.sizes, self.rows.dtype, matrices)
+            check_room(needed, self.sizes, self.name)
+
+    def _check_rows(self) -> None:
+        """Raise if there is no distance between some rows."""
+        _checks.are_finite(self.name, self.rows)
+        if self.metric == "cosine":
+            _checks.have_direction(self.name, self.rows)
 
     def _entries(self, rows: Tensor) -> Tensor:
         """Distances (sum of n_i^2,) within all clouds, checked if they are a user's metric's."""

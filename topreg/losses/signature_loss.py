@@ -69,7 +69,9 @@ def signature_loss(
 
     Note:
         Differentiable in ``source`` and ``target``; not through the pairs. Time and memory
-        :math:`O(m d)` beside finding the pairs; normalised, :math:`O(n^2 d)`.
+        :math:`O(m d)` beside finding the pairs; normalised, :math:`O(n^2 d)` and matrices.
+        Dimension 0 of more than 16,384 points is found as by :class:`~topreg.RipsFiltration`,
+        without a matrix.
 
     Source:
         Moor et al., Topological autoencoders, ICML 2020, equations 2 to 4. Their code divides by
@@ -93,9 +95,9 @@ def signature_loss(
         other = _common.listed(target_pairs, "target_pairs")
     if own or other:  # the other space is searched in the dimensions of what is given
         dimensions = [part.dimension for part in own or other or ()]
-    found = {"pairs": own or _spaces.pairs_of(x.distances(), dimensions, x.rows)}
+    found = {"pairs": own or x.pairs(dimensions)}
     if symmetric:
-        found["target_pairs"] = other or _spaces.pairs_of(z.distances(), dimensions, z.rows)
+        found["target_pairs"] = other or z.pairs(dimensions)
     for name, parts in found.items():
         for part in parts:
             check_rows(part, x.rows, "source", pairs_name=name)
