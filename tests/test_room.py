@@ -54,8 +54,8 @@ def test_rtd_doubles_its_vertices(no_distances):
 @pytest.mark.parametrize("dimension", [0, 1])
 def test_distances_that_do_not_fit_are_refused(little_room, no_distances, dimension):
     text = (
-        "`points` should leave room for their distances. Got 20 vertices, which need at least "
-        rf"1.6e-06 GB; 1e-06 GB are free. {CURE}"
+        "`points` should be few enough that their distances fit into memory. "
+        rf"Got 20 vertices, which need at least 1.6e-06 GB; 1e-06 GB are free. {CURE}"
     )
     with pytest.raises(MemoryError, match=text):
         RipsFiltration().pairs(points(20), dimension)
@@ -89,7 +89,7 @@ def test_losses_count_their_matrices(monkeypatch, no_distances, normalize, matri
     x = points(50)
     for loss, count in ((rtd_lite, matrices), (rtd, matrices + 4), (signature_loss, 1)):
         monkeypatch.setattr(_room, "free_memory", lambda count=count: count * 4 * 50 * 50 - 1)
-        with pytest.raises(MemoryError, match=f"`source` should leave room .* {CURE}"):
+        with pytest.raises(MemoryError, match=f"`source` should be few enough .* {CURE}"):
             loss(x, x, normalize=normalize)
 
 
@@ -139,7 +139,7 @@ def test_an_allocation_that_really_fails_is_explained(monkeypatch):
 def test_other_errors_pass_through():
     with pytest.raises(RuntimeError, match="something else"), _room.room_for(5, [1]):
         raise RuntimeError("something else")
-    own = "`points` should leave room"
+    own = "`points` should be few enough"
     with pytest.raises(MemoryError, match=f"{own}!"), _room.room_for(5, [1]):
         raise MemoryError(f"{own}!")
 

@@ -65,8 +65,8 @@ def _text(name: str, sizes: Sequence[int], told: str) -> str:
     """The message about clouds that are too large."""
     clouds = f" in {len(sizes)} clouds" if len(sizes) > 1 else ""
     return (
-        f"`{name}` should leave room for their distances. Got {sum(sizes):,} vertices{clouds}, "
-        f"which {told}. {WAY_OUT}"
+        f"`{name}` should be few enough that their distances fit into memory. "
+        f"Got {sum(sizes):,} vertices{clouds}, which {told}. {WAY_OUT}"
     )
 
 
