@@ -93,12 +93,26 @@ def without_extra(call):
         call()
 
 
+def with_little_memory(call):
+    """A call on a machine with 300 MB free."""
+    with mock.patch("topreg._room.free_memory", return_value=300_000_000):
+        call()
+
+
+def without_memory(call):
+    """A call on a machine where tensors cannot be allocated."""
+    error = RuntimeError("DefaultCPUAllocator: can't allocate memory")
+    with mock.patch.object(torch.Tensor, "new_empty", side_effect=error):
+        call()
+
+
 def several(count):
     """As many metric values as a callable needs not give."""
     return lambda x, y: x.new_zeros(count)
 
 
 row = torch.zeros(1, 2)
+many = row.expand(1 << 15, 2)
 
 
 def filled_memory():
@@ -517,6 +531,9 @@ TYPES = {
     "`filtration` should be a filtration such as `RipsFiltration()`. Got the class RipsFiltration. "
     "Pass an instance of it.": lambda: total_persistence(three, filtration=RipsFiltration),
     "`max_edge_length` should be a number. Got None.": lambda: RipsFiltration(max_edge_length=None),
+    "`progress` should be True, False, None or a function of (stage, done, total). Got 'bar'.": (
+        lambda: RipsFiltration(progress="bar")
+    ),
     "`power` should be a number. Got '2'.": lambda: total_persistence(three, power="2"),
     "`cross` should be torch.float32 or torch.float64. Got torch.bfloat16, in which differences "
     "of inner products keep no digit.": lambda: GramMatrices(three, three.bfloat16(), three),
@@ -749,9 +766,10 @@ OPTIONS = {
         lambda: without_extra(lambda: RipsFiltration(engine="gudhi").pairs(three))
     ),
     "`points` should have fewer than 65,536 vertices in dimension 1 and above. Got 65,536. "
-    "Filter a graph of nearest neighbours with `FlagFiltration`.": (
-        lambda: find_pairs(torch.empty(0), [3, 1 << 16], INF, [1])
-    ),
+    "Choose landmarks with `farthest_point_sampling`, or filter a graph of nearest neighbours with "
+    "`FlagFiltration`.": (lambda: find_pairs(torch.empty(0), [3, 1 << 16], INF, [1])),
+    "`source` should have fewer than 32,768 points. Got 32,768. Choose landmarks with "
+    "`farthest_point_sampling`, or use `rtd_lite`.": (lambda: rtd(many, many)),
     "`dimension` should be 0 or 1 for a FlagFiltration. Got 2.": (
         lambda: FLAG.pairs(torch.ones(2), 2)
     ),
@@ -841,12 +859,27 @@ GRAPHS = {
     ),
 }
 
+CURE = (
+    " Choose landmarks with `farthest_point_sampling`, filter a graph of nearest neighbours with "
+    '`FlagFiltration`, or find dimension 0 of points with `RipsFiltration(engine="tiled")`.'
+)
+MEMORY = {
+    "`points` should be few enough that their distances fit into memory. Got 10,000 vertices, "
+    f"which need at least 0.4 GB; 0.3 GB are free.{CURE}": (
+        lambda: with_little_memory(lambda: RIPS.pairs(many[:10_000]))
+    ),
+    "`points` should be few enough that their distances fit into memory. Got 6 vertices in 2 "
+    f"clouds, which may need 7.2e-08 GB; an allocation failed.{CURE}": (
+        lambda: without_memory(lambda: RIPS.pairs([three, three]))
+    ),
+}
 CASES = [
     *((ValueError, text, call) for text, call in itertools.chain(
         SHAPES.items(), VALUES.items(), DEVICES.items(), OPTIONS.items(), GRAPHS.items(),
         OTHERS.items(),
     )),
     *((TypeError, text, call) for text, call in TYPES.items()),
+    *((MemoryError, text, call) for text, call in MEMORY.items()),
 ]  # fmt: skip
 
 
@@ -1130,7 +1163,7 @@ def test_only_built_in_classes_are_raised_and_nothing_is_asserted():
         for node in ast.walk(ast.parse(path.read_text())):
             assert not isinstance(node, ast.Assert), path
             if isinstance(node, ast.Raise) and isinstance(node.exc, ast.Call):
-                assert node.exc.func.id in {"ValueError", "TypeError"}, path
+                assert node.exc.func.id in {"ValueError", "TypeError", "MemoryError"}, path
 
 
 @pytest.mark.parametrize(

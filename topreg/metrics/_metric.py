@@ -53,7 +53,11 @@ def unit_vectors(x: Tensor) -> Tensor:
     rows = x.contiguous()
     out = torch.empty_like(rows)
     points, vectors = rows.numpy(), out.numpy()
-    over_rows(len(points), lambda i, j: _kernels.unit_rows(vectors, points, i, j), rows.numel())
+    over_rows(
+        len(points),
+        lambda i, j, halt: _kernels.unit_rows(vectors, points, i, j, halt),
+        rows.numel(),
+    )
     return out
 
 

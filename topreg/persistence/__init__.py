@@ -1,8 +1,10 @@
 """From weights to pairs: the engines, one file each, and the dispatcher that chooses."""
 
+from topreg.persistence._annotations import MOST_VERTICES
 from topreg.persistence._dispatch import (
     ENGINES,
     check_dimension,
+    check_sizes,
     find_pairs,
     pairs_of_edges,
     pairs_of_points,
@@ -15,8 +17,10 @@ from topreg.persistence._weights import checked_weights
 __all__ = [
     "ENGINES",
     "MEMORY",
+    "MOST_VERTICES",
     "Progress",
     "check_dimension",
+    "check_sizes",
     "checked_weights",
     "find_pairs",
     "minimum_spanning_tree",
