@@ -98,9 +98,10 @@ neighbours |##############                          |  36%
 ```
 
 A function in its place is called as `progress(stage, done, total)`; what it raises ends the search. Only the search
-without a matrix tells its progress. Ctrl-C raises `KeyboardInterrupt` within a second in every search of the main
-thread, with one exception: giotto-ph, which finds dimensions from 2 on, keeps Python waiting until it has ended.
-GUDHI goes on in the background, for as long as the program runs.
+without a matrix tells its progress. Ctrl-C in the main thread ends the compiled loops and raises
+`KeyboardInterrupt` within about a second. Python still waits for a single torch operation, such as sorting the edges of
+a very large graph, and for giotto-ph, which finds dimensions from 2 on. GUDHI goes on in the background until it ends
+or the program does.
 
 ## Measured
 

@@ -34,6 +34,8 @@ from topreg import (
     pairwise_distances,
     persistence_image,
     persistence_tracks,
+    rtd,
+    rtd_lite,
     track_coincidence,
     wasserstein_distance,
 )
@@ -125,6 +127,12 @@ def neighbour_graph(cloud, neighbours):
     nearest = matrix.topk(neighbours + 1, largest=False).indices[:, 1:]
     edges = torch.stack([torch.arange(len(cloud)).repeat_interleave(neighbours), nearest.flatten()])
     return edges, matrix[edges[0], edges[1]]
+
+
+def few_points_of_two_spaces():
+    """RTD where clouds of four points are too large."""
+    with mock.patch("topreg.losses.rtd.MOST_VERTICES", 8):
+        rtd(square, 2 * square)
 
 
 def few_vertices(call):
@@ -361,9 +369,16 @@ CASES = {
     ),
     "many vertices": Case(
         lambda: few_vertices(lambda: RIPS.pairs(square, 1)),
-        "Filter a graph of nearest neighbours with `FlagFiltration`.",
+        "Choose landmarks with `farthest_point_sampling`, or filter a graph of nearest neighbours "
+        "with `FlagFiltration`.",
         lambda: listed(few_vertices(all_neighbours)),
         listed(RIPS.pairs(square, 1)),
+    ),
+    "many points of two spaces": Case(
+        few_points_of_two_spaces,
+        "Choose landmarks with `farthest_point_sampling`, or use `rtd_lite`.",
+        lambda: rtd_lite(square, 2 * square),
+        torch.tensor(1.5, dtype=torch.float64),  # trees of length 3, 6 and 3
     ),
     "another engine": Case(
         lambda: RipsFiltration(engine="prim").pairs(square, 1),

@@ -32,8 +32,9 @@ def points(n, width=1):
 @pytest.fixture
 def no_distances(monkeypatch):
     """Nothing may be measured."""
-    for module in ("topreg.filtrations._rips", "topreg.losses._spaces"):
-        monkeypatch.setattr(f"{module}.selection_weights", lambda *_: pytest.fail("measured"))
+    for name in ("selection_weights", "estimated_weights"):
+        monkeypatch.setattr(_dispatch, name, lambda *_: pytest.fail("measured"))
+    monkeypatch.setattr(_spaces, "estimated_weights", lambda *_: pytest.fail("measured"))
 
 
 @pytest.mark.parametrize("metric", ["euclidean", lambda x, y: pytest.fail("measured")])
@@ -101,9 +102,9 @@ def test_signature_loss_finds_large_clouds_without_matrices(monkeypatch, normali
         expected = signature_loss(x, z, **options)
         with monkeypatch.context() as patch:
             patch.setattr(_dispatch, "LARGE", 50)
-            patch.setattr(_spaces, "pairs_of", lambda *_: pytest.fail("searched in a matrix"))
+            patch.setattr(_dispatch, "estimated_weights", lambda *_: pytest.fail("measured"))
             if not normalize:
-                patch.setattr(_spaces, "selection_weights", lambda *_: pytest.fail("measured"))
+                patch.setattr(_spaces, "estimated_weights", lambda *_: pytest.fail("measured"))
             torch.testing.assert_close(signature_loss(x, z, **options), expected)
             with pytest.raises(ValueError, match=r"`target` should be finite\. Got 1 row"):
                 signature_loss(x, z.index_fill(0, torch.tensor([3]), math.nan), **options)

@@ -65,10 +65,13 @@ def stoppable(work: Callable[[Halt], Result], operations: int) -> Result:
         return _watched([work])[0]
     try:
         return work(NEVER)
-    except SystemError as error:  # a signal was handled while arrays became Python's
-        if error.__cause__ is None:
+    except SystemError as error:  # a signal was handled while arrays became Python's, one by one
+        first: BaseException = error
+        while isinstance(first, SystemError) and first.__cause__ is not None:
+            first = first.__cause__
+        if isinstance(first, SystemError):
             raise
-        raise error.__cause__ from None
+        raise first from None
 
 
 def _watched(tasks: Sequence[Callable[[Halt], Result]]) -> list[Result]:

@@ -23,7 +23,7 @@ from topreg.metrics import (
     estimated_weights,
     prepared,
 )
-from topreg.persistence import checked_weights, pairs_of_points
+from topreg.persistence import checked_weights, pairs_of_points, uses_tiles
 
 PRECOMPUTED = RipsFiltration(metric="precomputed")
 
@@ -104,6 +104,8 @@ class Space:
         if callable(self.metric):
             return pairs_of(self.distances(), dimensions, self.rows)
         self._check()
+        if not uses_tiles(self.sizes, dimensions, "auto"):
+            self.check_room(1)
         with torch.no_grad():
             return pairs_of_points(self.rows, self.sizes, self.metric, math.inf, dimensions)
 

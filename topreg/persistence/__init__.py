@@ -8,6 +8,7 @@ from topreg.persistence._dispatch import (
     find_pairs,
     pairs_of_edges,
     pairs_of_points,
+    uses_tiles,
 )
 from topreg.persistence._progress import Progress
 from topreg.persistence._spanning_tree import minimum_spanning_tree
@@ -26,4 +27,5 @@ __all__ = [
     "minimum_spanning_tree",
     "pairs_of_edges",
     "pairs_of_points",
+    "uses_tiles",
 ]
