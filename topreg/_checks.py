@@ -7,7 +7,9 @@ assertions in the graph, which cannot say which row is bad.
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -126,25 +128,25 @@ def is_finite(name: str, value: float) -> None:
         raise ValueError(f"`{name}` should be finite. Got {value}.")
 
 
-def is_natural(name: str, value: object) -> None:
-    """Refuse anything but an integer from 0 on."""
-    if type(value) is not int or value < 0:
-        raise ValueError(f"`{name}` should be a non-negative integer. Got {value!r}.")
+def is_natural(name: str, value: object) -> int:
+    """Return an integer from 0 on of any integer type; raise for anything else."""
+    return _integer(name, value, 0, "a non-negative integer")
 
 
-def is_progress(value: object) -> None:
-    """Refuse what can neither be called nor switched on."""
-    if value is not None and not isinstance(value, bool) and not callable(value):
-        raise TypeError(
-            "`progress` should be True, False, None or a function of (stage, done, total). "
-            f"Got {value!r}."
-        )
+def is_count(name: str, value: object) -> int:
+    """Return a positive integer of any integer type; raise for anything else."""
+    return _integer(name, value, 1, "a positive integer")
 
 
-def is_count(name: str, value: object) -> None:
-    """Refuse anything but a positive integer."""
-    if type(value) is not int or value < 1:
-        raise ValueError(f"`{name}` should be a positive integer. Got {value!r}.")
+def _integer(name: str, value: Any, least: int, what: str) -> int:
+    """Return an integer of any type that is at least ``least``."""
+    try:
+        number = operator.index(value)
+    except TypeError:
+        number = least - 1
+    if isinstance(value, bool) or number < least:
+        raise ValueError(f"`{name}` should be {what}. Got {value!r}.")
+    return number
 
 
 def is_positive(name: str, value: float) -> None:
@@ -233,12 +235,6 @@ def of_clouds(cloud_sizes: Sequence[int], sizes: Sequence[int], name: str, pairs
             f"`{pairs_name}` and `{name}` should be of clouds of the same sizes. "
             f"Got {tuple(cloud_sizes)} and {tuple(sizes)}. Do they belong to the same batch?"
         )
-
-
-def are_labels(labels: Tensor, vertices: int) -> None:
-    """Refuse labels that do not give one integer per vertex."""
-    is_integer("labels", labels)
-    one_each("labels", labels, vertices, "vertex")
 
 
 def one_each(name: str, tensor: Tensor, count: int, what: str, cure: str = "") -> None:

@@ -33,25 +33,19 @@ def join(points: Clouds, name: str = "points") -> tuple[Tensor, tuple[int, ...]]
     return torch.cat(clouds), tuple(len(cloud) for cloud in clouds)
 
 
-def partition(points: Clouds, axes: int = 3) -> tuple[int, ...] | None:
-    """Sizes of a batch or a sequence; None of one matrix of rows, which may be those of many.
-
-    A batch has as many ``axes``: 2 for labels.
-    """
-    if isinstance(points, Tensor):
-        return (points.shape[1],) * points.shape[0] if points.ndim == axes else None
-    return tuple(len(cloud) for cloud in points)
-
-
-def join_labels(labels: Clouds) -> Tensor:
-    """Labels of all clouds as one vector."""
+def join_labels(labels: Clouds) -> tuple[Tensor, tuple[int, ...]]:
+    """Labels of all clouds as one vector, and how many each cloud has."""
     if isinstance(labels, Tensor):
-        _checks.is_tensor("labels", labels)
-        return labels.flatten() if labels.ndim == 2 else labels
+        _checks.is_integer("labels", labels)
+        if labels.ndim == 2:
+            return labels.flatten(), (labels.shape[1],) * labels.shape[0]
+        _checks.has_rank("labels", labels, "(n,)")
+        return labels, (len(labels),)
     parts = _as_list(labels, "labels")
     for part in parts:
+        _checks.is_integer("labels", part)
         _checks.has_rank("labels", part, "(n,)")
-    return torch.cat(parts)
+    return torch.cat(parts), tuple(len(part) for part in parts)
 
 
 def join_matrices(distances: Clouds, name: str = "points") -> tuple[Tensor, tuple[int, ...]]:

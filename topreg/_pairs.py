@@ -9,9 +9,8 @@ import torch
 from torch import Tensor
 
 from topreg import _checks
-from topreg._clouds import Clouds, cloud_of, join, join_labels, partition, starts
+from topreg._clouds import Clouds, cloud_of, join_labels, starts
 from topreg._plain import plain_tensor
-from topreg.metrics import Metric, check_metric, edge_lengths
 
 _EDGES = ("birth_edges", "death_edges", "essential_edges")
 
@@ -41,8 +40,7 @@ class PersistencePairs:
 
     Note:
         Immutable, cacheable and picklable; :meth:`to_tensors` is for stores without pickle. Pairs
-        of one cloud over all vertices, as those of a graph are, go with the rows of a batch, which
-        then are one cloud to diagrams, tracks and the losses on them.
+        of b clouds go with data of b clouds of the same sizes.
         A search under ``torch.compile`` in inference mode gives tensors that autograd cannot keep:
         :meth:`to` makes plain ones of them.
 
@@ -57,9 +55,6 @@ class PersistencePairs:
         >>> pairs.death_edges
         tensor([[0, 1],
                 [1, 2]])
-        >>> pairs.diagram(torch.tensor([[0.0], [1.0], [3.0]]))
-        tensor([[0., 1.],
-                [0., 2.]])
     """
 
     dimension: int
@@ -213,9 +208,8 @@ class PersistencePairs:
             - labels: :math:`(N,)`, :math:`(b, n)` or a sequence of :math:`(n_i,)`, integers, N
               vertices in all clouds.
         """
-        joined = join_labels(labels)
-        _checks.are_labels(joined, sum(self.cloud_sizes))
-        check_rows(self, joined, "labels", partition(labels, 2))
+        joined, sizes = join_labels(labels)
+        check_pairs(self, joined, sizes, "labels")
         ends = joined[self.death_edges]
         return self.select(ends[:, 0] != ends[:, 1])
 
@@ -275,35 +269,6 @@ class PersistencePairs:
         proper = self.birth_edges[self.birth_edges[:, 0] != self.birth_edges[:, 1]]
         return plain_tensor(torch.cat([self.death_edges, proper]).unique())
 
-    def diagram(self, points: Clouds, metric: Metric = "euclidean") -> Tensor:
-        r"""Birth and death of each class in a metric, differentiable in the points.
-
-        .. math::
-
-            \bigl(d(x_{i(\beta)}, x_{j(\beta)}),\; d(x_{i(\delta)}, x_{j(\delta)})\bigr)
-
-        Args:
-            points: Points of the same vertices, not necessarily those of the filtration.
-            metric: As in :func:`~topreg.pairwise_distances`.
-
-        Returns:
-            Birth in column 0, death in column 1, in at least single precision.
-
-        Raises:
-            ValueError: If the pairs belong to another number of vertices, or the metric is unknown.
-
-        Shape:
-            - points: :math:`(n, d)`, :math:`(b, n, d)` or a sequence of :math:`(n_i, d)`.
-            - Output: :math:`(m, 2)`.
-        """
-        rows, _ = join(points)
-        check_metric(metric)
-        check_rows(self, rows, "points", partition(points))
-        deaths = edge_lengths(rows, self.death_edges, metric)
-        if self.dimension == 0:  # edges (v, v)
-            return torch.stack([torch.zeros_like(deaths), deaths], dim=1)
-        return torch.stack([edge_lengths(rows, self.birth_edges, metric), deaths], dim=1)
-
     def to_tensors(self) -> dict[str, Tensor]:
         """Plain tensors, for instance for ``safetensors.torch.save_file``.
 
@@ -351,22 +316,15 @@ class PersistencePairs:
         return cloud_of(edges[:, 0], self.cloud_sizes)
 
 
-def check_rows(
-    pairs: PersistencePairs,
-    rows: Tensor,
-    name: str,
-    sizes: Sequence[int] | None = None,
-    *,
-    pairs_name: str = "pairs",
+def check_pairs(
+    pairs: object, rows: Tensor, sizes: Sequence[int], name: str, pairs_name: str = "pairs"
 ) -> None:
-    """Refuse rows that cannot be those of the vertices of some pairs, and another partition.
-
-    Pairs of one cloud, such as a graph's, know nothing of how a batch divides its vertices.
-    """
-    _checks.indexes(len(rows), one_object(pairs, pairs_name).cloud_sizes, pairs_name)
-    if sizes is not None and len(pairs.cloud_sizes) != 1:
-        _checks.of_clouds(pairs.cloud_sizes, sizes, name, pairs_name)
-    _checks.on_one_device(name, rows, pairs_name, pairs.death_edges.device)
+    """Raise if pairs are not those of clouds of some sizes, whose rows are given."""
+    own = one_object(pairs, pairs_name)
+    if tuple(own.cloud_sizes) != tuple(sizes):
+        _checks.indexes(sum(sizes), own.cloud_sizes, pairs_name)
+        _checks.of_clouds(own.cloud_sizes, sizes, name, pairs_name)
+    _checks.on_one_device(name, rows, pairs_name, own.death_edges.device)
 
 
 def one_object(pairs: object, name: str = "pairs") -> PersistencePairs:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from torch import Tensor
 
 from topreg import _checks
-from topreg._clouds import Clouds, join, partition
-from topreg._pairs import PersistencePairs, check_rows
+from topreg._clouds import Clouds, join
+from topreg._pairs import PersistencePairs, check_pairs
 from topreg.metrics import at_least_single
 
 ORIENTATIONS = ("index", "aligned")
@@ -50,12 +50,11 @@ def edge_vectors(points: Clouds, edges: Tensor) -> Tensor:
     rows, _ = join(points)
     _checks.are_edges("edges", edges)
     _checks.on_one_device("points", rows, "edges", edges.device)
-    # index_select: indexing takes ten times as long forward and twice backward
-    return rows.index_select(0, edges[:, 1]) - rows.index_select(0, edges[:, 0])
+    return vectors(rows, edges)
 
 
 def persistence_tracks(
-    points: Clouds, pairs: PersistencePairs, orientation: str = "index"
+    points: Clouds, pairs: PersistencePairs, *, orientation: str = "index"
 ) -> Tensor:
     r""":term:`Persistence tracks <persistence track>`: death edge vector minus birth edge vector.
 
@@ -99,23 +98,29 @@ def persistence_tracks(
                 [0., 2.]])
     """
     _checks.is_option("orientation", orientation, ORIENTATIONS)
-    rows, _ = join(points)
-    check_rows(pairs, rows, "points", partition(points))
+    rows, sizes = join(points)
+    check_pairs(pairs, rows, sizes, "points")
     flips = death_flips(rows, pairs) if orientation == "aligned" else None
     return oriented_tracks(rows, pairs, flips)
 
 
+def vectors(rows: Tensor, edges: Tensor) -> Tensor:
+    """Vectors from the first to the second end of each edge, unchecked."""
+    # index_select: indexing takes ten times as long forward and twice backward
+    return rows.index_select(0, edges[:, 1]) - rows.index_select(0, edges[:, 0])
+
+
 def oriented_tracks(points: Tensor, pairs: PersistencePairs, flips: Tensor | None) -> Tensor:
     """Tracks whose death edge vectors are multiplied by ``flips`` (m,), +1 or -1."""
-    deaths = edge_vectors(points, pairs.death_edges)
+    deaths = vectors(points, pairs.death_edges)
     if flips is not None:
         deaths = flips[:, None].to(deaths.dtype) * deaths
-    return deaths if pairs.dimension == 0 else deaths - edge_vectors(points, pairs.birth_edges)
+    return deaths if pairs.dimension == 0 else deaths - vectors(points, pairs.birth_edges)
 
 
 def death_flips(points: Tensor, pairs: PersistencePairs) -> Tensor:
     """-1 where a death edge vector opposes its birth edge vector, else +1; constant."""
     points = at_least_single(points.detach())  # products of half precision overflow
-    births = edge_vectors(points, pairs.birth_edges)
-    opposed = (births * edge_vectors(points, pairs.death_edges)).sum(1) < 0
+    births = vectors(points, pairs.birth_edges)
+    opposed = (births * vectors(points, pairs.death_edges)).sum(1) < 0
     return 1 - 2 * opposed.to(points.dtype)

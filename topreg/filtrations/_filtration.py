@@ -4,30 +4,67 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from topreg._clouds import Clouds
 from topreg._pairs import PersistencePairs
 
 
-class Filtration(ABC):
-    """An order in which simplices appear, and the pairs that follow from it.
+class Filtration(nn.Module, ABC):
+    """An order in which simplices appear, and the persistence pairs that follow from it.
 
-    Subclasses say how points become :term:`filtration values <filtration value>`, which give the
-    :term:`persistence pairs <persistence pair>`. They are final: nothing derives from them.
+    A filtration turns data into :term:`filtration values <filtration value>`, which give the
+    :term:`persistence pairs <persistence pair>`. It is a module: tensors and learned metrics that
+    it holds move with ``.to()`` and appear in ``.parameters()``. Derive from it for data of your
+    own; the filtrations of this library are final.
+
+    Example:
+        >>> import torch
+        >>> from topreg import Filtration, PersistencePairs, RipsFiltration
+        >>> class ScaledRips(Filtration):
+        ...     def __init__(self):
+        ...         super().__init__()
+        ...         self.scale = torch.nn.Parameter(torch.tensor(2.0))
+        ...         self.rips = RipsFiltration()
+        ...     def pairs(self, data, dimension=0):
+        ...         return self.rips.pairs(data, dimension)
+        ...     def diagram(self, pairs, data):
+        ...         return self.scale * self.rips.diagram(pairs, data)
+        >>> ScaledRips()(torch.tensor([[0.0], [3.0]])).tolist()
+        [[0.0, 6.0]]
     """
 
-    @property
-    def of_points(self) -> bool:
-        """Whether what it filters are points, not distances or weights."""
-        return True
+    @abstractmethod
+    def pairs(self, data: Clouds, dimension: int = 0) -> PersistencePairs:
+        """Find the persistence pairs in one dimension, without gradient."""
+
+    def all_pairs(self, data: Clouds, max_dimension: int) -> tuple[PersistencePairs, ...]:
+        """Find the persistence pairs in the dimensions 0 to ``max_dimension``.
+
+        Args:
+            data: As in :meth:`pairs`.
+            max_dimension: Highest homology dimension.
+
+        Returns:
+            One object per dimension.
+        """
+        return tuple(self.pairs(data, dimension) for dimension in range(max_dimension + 1))
 
     @abstractmethod
-    def pairs(
-        self, points: Clouds, dimension: int = 0, *, check_values: bool = True
-    ) -> PersistencePairs:
-        """Persistence pairs in one dimension, found without gradient."""
+    def diagram(self, pairs: PersistencePairs, data: Clouds) -> Tensor:
+        """Return births and deaths (m, 2) in the filtration's own values, with gradient."""
 
-    @abstractmethod
-    def diagram(self, pairs: PersistencePairs, points: Clouds) -> Tensor:
-        """Births and deaths (m, 2) in the filtration's own values, with gradient."""
+    def forward(self, data: Clouds, dimension: int = 0) -> Tensor:
+        """Return the diagram of the pairs found in the data.
+
+        Args:
+            data: As in :meth:`pairs`.
+            dimension: Homology dimension.
+
+        Returns:
+            Birth in column 0, death in column 1, differentiable in the data.
+
+        Shape:
+            - Output: :math:`(m, 2)`.
+        """
+        return self.diagram(self.pairs(data, dimension), data)

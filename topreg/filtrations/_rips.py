@@ -3,28 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+import operator
 from typing import final
 
-import torch
 from torch import Tensor
 
 from topreg import _checks
-from topreg._clouds import Clouds, cloud_of, join, join_matrices, numbers, starts
-from topreg._pairs import PersistencePairs, one_object
+from topreg._clouds import Clouds
+from topreg._pairs import PersistencePairs
 from topreg._repr import constructor_call
 from topreg.filtrations._filtration import Filtration
-from topreg.metrics import METRICS, Metric, at_least_single, by_callable
-from topreg.persistence import (
-    ENGINES,
-    MEMORY,
-    Progress,
-    check_dimension,
-    check_sizes,
-    checked_weights,
-    find_pairs,
-    pairs_of_points,
-)
+from topreg.filtrations._space import Space
+from topreg.metrics import METRICS, Metric
+from topreg.persistence import ENGINES, MEMORY, Progress, check_dimension
 
 
 @final
@@ -49,6 +40,9 @@ class RipsFiltration(Filtration):
             in torch operations), ``"tiled"`` (dimension 0, from points, without the matrix),
             ``"annotations"`` (dimensions 0 and 1), ``"gudhi"`` (any dimension, with the ``tda``
             extra). All give the same pairs for the same weights.
+        check_values: Whether to read the values for NaN, infinity, asymmetry and range. Without it
+            they are taken to be what they should be, nothing waits for a device, and the result for
+            other values is undefined.
         memory_budget: Bytes that the tiles of ``"tiled"`` may take; a tile has 64 rows and columns
             at least.
         progress: ``True`` lets ``"tiled"`` show a bar on standard error if a search takes more
@@ -114,9 +108,11 @@ class RipsFiltration(Filtration):
         metric: Metric = "euclidean",
         max_edge_length: float = math.inf,
         engine: str = "auto",
+        check_values: bool = True,
         memory_budget: int = MEMORY,
         progress: Progress | bool | None = None,
     ) -> None:
+        super().__init__()
         if not callable(metric):
             _checks.is_option("metric", metric, (*METRICS, "precomputed"))
         _checks.is_at_least("max_edge_length", max_edge_length, 0)
@@ -129,47 +125,37 @@ class RipsFiltration(Filtration):
                 f'`metric` should be {named} with `engine="tiled"`. Got {metric!r}. '
                 'Use `engine="auto"`.'
             )
-        self.metric = metric
-        self.max_edge_length = max_edge_length
+        self.metric: Metric = metric
+        self.max_edge_length = float(max_edge_length)
         self.engine = engine
-        self.memory_budget = memory_budget
+        self.check_values = check_values
+        self.memory_budget = operator.index(memory_budget)
         self.progress = progress
 
-    @property
-    def of_points(self) -> bool:
-        """Not of points if the metric is precomputed."""
-        return self.metric != "precomputed"
-
     def __repr__(self) -> str:
-        """The call that makes an equal filtration."""
+        """Return the call that makes an equal filtration."""
         return constructor_call(self)
 
-    @torch.no_grad()
-    def pairs(
-        self, points: Clouds, dimension: int = 0, *, check_values: bool = True
-    ) -> PersistencePairs:
-        """Persistence pairs in one dimension, found without gradient.
+    def pairs(self, data: Clouds, dimension: int = 0) -> PersistencePairs:
+        """Find the persistence pairs in one dimension, without gradient.
 
         Args:
-            points: Point clouds, or distance matrices if ``metric="precomputed"``.
+            data: Point clouds, or distance matrices if ``metric="precomputed"``.
             dimension: Homology dimension.
-            check_values: Whether to read the values for NaN, infinity, asymmetry and range. Without
-                it they are taken to be what they should be; the result for other values is
-                undefined.
 
         Returns:
-            The pairs; in dimension 0 there are n - 1 for each cloud unless edges are missing.
+            The pairs. In dimension 0 there are n - 1 per cloud unless edges are missing.
 
         Raises:
-            TypeError: If ``points`` are not floating point.
+            TypeError: If ``data`` are not floating point.
             ValueError: If shapes do not fit, values are not finite, a matrix is not one of
                 distances, the dimension is not available, or a cloud has 65,536 points or more in
                 dimension 1 and above.
             MemoryError: If distances take more memory than is free, or an allocation fails.
 
         Shape:
-            - points: :math:`(n, d)`, :math:`(b, n, d)` or a sequence of :math:`(n_i, d)`;
-              precomputed :math:`(n, n)`, :math:`(b, n, n)` or a sequence.
+            - data: :math:`(n, d)` is one cloud, :math:`(b, n, d)` are b clouds, a sequence of
+              :math:`(n_i, d)` are clouds of different sizes; matrices likewise with d = n.
 
         Example:
             >>> import torch
@@ -178,44 +164,41 @@ class RipsFiltration(Filtration):
             >>> RipsFiltration().pairs(batch)
             PersistencePairs(dimension=0, pairs=2, essential=2, cloud_sizes=(2, 2))
         """
-        check_dimension(dimension, self.engine)
-        return self._found(points, [dimension], check_values)[0]
+        dimension = check_dimension(dimension, self.engine)
+        return Space(self, data).pairs([dimension])[0]
 
-    @torch.no_grad()
-    def all_pairs(
-        self, points: Clouds, max_dimension: int, *, check_values: bool = True
-    ) -> tuple[PersistencePairs, ...]:
-        """Persistence pairs in the dimensions 0 to ``max_dimension``, 0 and 1 in one pass.
+    def all_pairs(self, data: Clouds, max_dimension: int) -> tuple[PersistencePairs, ...]:
+        """Find the persistence pairs in the dimensions 0 to ``max_dimension``, in one pass.
 
         Args:
-            points: As in :meth:`pairs`.
+            data: As in :meth:`pairs`.
             max_dimension: Highest homology dimension.
-            check_values: As in :meth:`pairs`.
 
         Returns:
-            One object for each dimension.
+            One object per dimension.
 
         Raises:
             TypeError: As in :meth:`pairs`.
             ValueError: As in :meth:`pairs`.
             MemoryError: As in :meth:`pairs`.
         """
-        check_dimension(max_dimension, self.engine, "max_dimension")
-        return tuple(self._found(points, range(max_dimension + 1), check_values))
+        highest = check_dimension(max_dimension, self.engine, "max_dimension")
+        return tuple(Space(self, data).pairs(range(highest + 1)))
 
-    def diagram(self, pairs: PersistencePairs, points: Clouds) -> Tensor:
-        """Births and deaths in this filtration's metric, differentiable in the points.
+    def diagram(self, pairs: PersistencePairs, data: Clouds) -> Tensor:
+        """Return births and deaths in this filtration's metric, differentiable in the data.
 
         Args:
-            pairs: Persistence pairs on the vertices of ``points``.
-            points: As in :meth:`pairs`.
+            pairs: Persistence pairs on the vertices of ``data``, which may be others than those in
+                which they were found.
+            data: As in :meth:`pairs`.
 
         Returns:
             Birth in column 0, death in column 1, in at least single precision. The gradient in a
             distance matrix is symmetric.
 
         Raises:
-            ValueError: If the pairs belong to another number of vertices.
+            ValueError: If the pairs belong to clouds of other sizes.
 
         Shape:
             - Output: :math:`(m, 2)`.
@@ -228,70 +211,4 @@ class RipsFiltration(Filtration):
             >>> filtration.diagram(filtration.pairs(distances), distances)
             tensor([[0., 2.]])
         """
-        one_object(pairs)
-        if self.metric != "precomputed":
-            return pairs.diagram(points, self.metric)
-        entries, sizes = join_matrices(points)
-        _checks.indexes(sum(sizes), pairs.cloud_sizes)
-        if sizes != tuple(pairs.cloud_sizes):
-            raise ValueError(
-                f"`points` should hold matrices of the sizes {tuple(pairs.cloud_sizes)}. "
-                f"Got {sizes}. Were the pairs found on another batch?"
-            )
-        _checks.on_one_device("points", entries, "pairs", pairs.death_edges.device)
-        entries = at_least_single(entries)
-        columns = (pairs.birth_edges, pairs.death_edges)
-        return torch.stack([_entries_at(entries, sizes, edges) for edges in columns], dim=1)
-
-    def _found(
-        self, points: Clouds, dimensions: Sequence[int], check_values: bool
-    ) -> list[PersistencePairs]:
-        """Pairs in some dimensions."""
-        if self.metric == "precomputed":
-            entries, sizes = join_matrices(points)
-            copies = entries.dtype.itemsize < 4
-            check_sizes(sizes, dimensions, self.engine, entries, matrices=copies)
-            weights = checked_weights(entries, sizes, name="points", check_values=check_values)
-            return self._from_weights(weights, sizes, dimensions)
-        rows, sizes = join(points)
-        if check_values:
-            self._check_rows(rows)
-        if callable(self.metric):
-            check_sizes(sizes, dimensions, self.engine, rows, matrices=1)
-            clouds = at_least_single(rows.detach()).split(list(sizes))
-            matrices = [by_callable(self.metric, cloud, cloud) for cloud in clouds]
-            name = "metric(points, points)"
-            entries = torch.cat([m.reshape(-1) for m in matrices]) if matrices else rows.flatten()
-            weights = checked_weights(
-                entries, sizes, name=name, check_values=check_values, of_metric=True
-            )
-            return self._from_weights(weights, sizes, dimensions)
-        return pairs_of_points(
-            rows, sizes, self.metric, self.max_edge_length, dimensions,
-            engine=self.engine, memory=self.memory_budget, progress=self.progress,
-        )  # fmt: skip
-
-    def _from_weights(
-        self, weights: Tensor, sizes: tuple[int, ...], dimensions: Sequence[int]
-    ) -> list[PersistencePairs]:
-        """Pairs from distance matrices, one after the other."""
-        return find_pairs(weights, sizes, self.max_edge_length, dimensions, engine=self.engine)
-
-    def _check_rows(self, rows: Tensor) -> None:
-        """Refuse rows between which there is no distance."""
-        _checks.are_finite("points", rows)
-        if self.metric == "cosine":
-            _checks.have_direction("points", rows)
-
-
-def _entries_at(entries: Tensor, sizes: tuple[int, ...], edges: Tensor) -> Tensor:
-    """Mean of D[i, j] and D[j, i] for each edge; 0 for an edge (v, v)."""
-    cloud = cloud_of(edges[:, 0], sizes)
-    size, first, corner = (
-        numbers(values, edges)[cloud]
-        for values in (sizes, starts(sizes)[:-1], starts([n * n for n in sizes])[:-1])
-    )
-    local = edges - first[:, None]
-    above = entries[corner + local[:, 0] * size + local[:, 1]]
-    below = entries[corner + local[:, 1] * size + local[:, 0]]
-    return torch.where(local[:, 0] == local[:, 1], 0.0, above / 2 + below / 2)  # no overflow
+        return Space(self, data).diagram(pairs)

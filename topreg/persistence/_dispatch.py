@@ -30,9 +30,9 @@ OVER_THE_CPU = {"cuda": 0, "mps": 0, "xpu": 0}
 EXTRA = 'Run `pip install "topreg[tda]"`.'
 
 
-def check_dimension(dimension: int, engine: str, name: str = "dimension") -> None:
-    """Refuse a dimension that the engine, or what is installed, does not reach."""
-    _checks.is_natural(name, dimension)
+def check_dimension(dimension: object, engine: str, name: str = "dimension") -> int:
+    """Return a dimension as int; raise if the engine, or what is installed, does not reach it."""
+    dimension = _checks.is_natural(name, dimension)
     if dimension > HIGHEST.get(engine, dimension):
         reach = {0: "0", 1: "0 or 1"}[HIGHEST[engine]]
         raise ValueError(
@@ -40,7 +40,7 @@ def check_dimension(dimension: int, engine: str, name: str = "dimension") -> Non
             'Use `engine="auto"`.'
         )
     if (dimension < 2 and engine != "gudhi") or available("gudhi"):
-        return
+        return dimension
     if engine == "gudhi":
         raise ValueError(f'`engine="gudhi"` needs the `tda` extra. {EXTRA}')
     raise ValueError(f"`{name}` should be 0 or 1 without the `tda` extra. Got {dimension}. {EXTRA}")
@@ -81,7 +81,12 @@ def find_pairs(
 
 
 def check_sizes(
-    sizes: Sequence[int], dimensions: Sequence[int], engine: str, like: Tensor, matrices: int
+    sizes: Sequence[int],
+    dimensions: Sequence[int],
+    engine: str,
+    like: Tensor,
+    matrices: int,
+    name: str = "points",
 ) -> None:
     """Raise if a search cannot work, before its distances are computed.
 
@@ -91,13 +96,14 @@ def check_sizes(
         engine: The engine.
         like: A tensor of the dtype and on the device of the distances.
         matrices: Matrices of distances that are yet to be allocated for each cloud.
+        name: How messages call the data.
     """
     if sum(sizes) < FEW:
         return
     if _by_records(dimensions, engine):
-        _check_vertices(sizes)
+        _check_vertices(sizes, name)
     if like.device.type == "cpu":
-        check_room(bytes_of_matrices(sizes, like.dtype, matrices), sizes)
+        check_room(bytes_of_matrices(sizes, like.dtype, matrices), sizes, name)
 
 
 def _by_records(dimensions: Sequence[int], engine: str) -> bool:
@@ -105,11 +111,11 @@ def _by_records(dimensions: Sequence[int], engine: str) -> bool:
     return max(dimensions) > 0 or engine in ("annotations", "gudhi")
 
 
-def _check_vertices(sizes: Sequence[int]) -> None:
+def _check_vertices(sizes: Sequence[int], name: str = "points") -> None:
     """Raise if the two ends of an edge do not fit into a record."""
     if max(sizes, default=0) >= MOST_VERTICES:
         raise ValueError(
-            f"`points` should have fewer than {MOST_VERTICES:,} vertices in dimension 1 and above. "
+            f"`{name}` should have fewer than {MOST_VERTICES:,} vertices in dimension 1 and above. "
             f"Got {max(sizes):,}. Choose landmarks with `farthest_point_sampling`, or filter a "
             "graph of nearest neighbours with `FlagFiltration`."
         )
@@ -131,6 +137,7 @@ def pairs_of_points(
     engine: str = "auto",
     memory: int = MEMORY,
     progress: Progress | bool | None = None,
+    name: str = "points",
 ) -> list[PersistencePairs]:
     """Persistence pairs of point clouds by a named metric, one object for each dimension.
 
@@ -147,7 +154,7 @@ def pairs_of_points(
             return [_dimension_0(tiled(*task), sizes)]
         with told(progress) as function:
             return [_dimension_0(forests_of_points(*task, function), sizes)]
-    check_sizes(sizes, dimensions, engine, rows, 1)
+    check_sizes(sizes, dimensions, engine, rows, 1, name)
     of_trees = max(dimensions) == 0 and engine not in ("annotations", "gudhi")
     if of_trees and _by_boruvka(rows.device.type, sizes, engine):
         weights = selection_weights(rows, sizes, metric, longest)

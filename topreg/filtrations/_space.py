@@ -1,0 +1,215 @@
+"""Data of a Vietoris-Rips filtration: checked once, measured by its metric."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+from topreg import _checks
+from topreg._clouds import Clouds, cloud_of, join, join_matrices, numbers, starts
+from topreg._pairs import PersistencePairs, check_pairs
+from topreg._room import bytes_of_matrices, check_room
+from topreg.metrics import (
+    Metric,
+    at_least_single,
+    by_callable,
+    edge_lengths,
+    estimated_weights,
+    prepared,
+)
+from topreg.persistence import (
+    check_sizes,
+    checked_weights,
+    find_pairs,
+    pairs_of_points,
+    uses_tiles,
+)
+
+if TYPE_CHECKING:
+    from topreg.filtrations._rips import RipsFiltration
+
+
+class Space:
+    """One or several clouds in a filtration: their pairs and the lengths of their edges.
+
+    Args:
+        filtration: Says how data are measured and searched.
+        data: Point clouds, or distance matrices if the metric is ``"precomputed"``.
+        name: How messages call the data.
+    """
+
+    def __init__(self, filtration: RipsFiltration, data: Clouds, name: str = "points") -> None:
+        self.filtration = filtration
+        self.name = name
+        self.precomputed = filtration.metric == "precomputed"
+        read = join_matrices if self.precomputed else join
+        self.values, self.sizes = read(data, name)
+        self._entries: Tensor | None = None
+
+    def pairs(self, dimensions: Sequence[int]) -> list[PersistencePairs]:
+        """Find pairs, one object per dimension, without gradient."""
+        chosen = self.filtration
+        with torch.no_grad():
+            if self.precomputed or callable(chosen.metric):
+                return find_pairs(
+                    self.entries(dimensions),
+                    self.sizes,
+                    chosen.max_edge_length,
+                    dimensions,
+                    engine=chosen.engine,
+                )
+            self._check_rows()
+            return pairs_of_points(
+                self.values,
+                self.sizes,
+                chosen.metric,
+                chosen.max_edge_length,
+                dimensions,
+                engine=chosen.engine,
+                memory=chosen.memory_budget,
+                progress=chosen.progress,
+                name=self.name,
+            )
+
+    def lengths(self, edges: Tensor) -> Tensor:
+        """Return the length (m,) of each edge (m, 2), with gradient; 0 for an edge (v, v)."""
+        values = at_least_single(self.values)
+        if self.precomputed:
+            return _entries_at(values, self.sizes, edges)
+        return edge_lengths(values, edges, self.filtration.metric)
+
+    def diagram(self, pairs: PersistencePairs) -> Tensor:
+        """Return births and deaths (m, 2) of pairs in this space, with gradient."""
+        check_pairs(pairs, self.values, self.sizes, self.name)
+        deaths = self.lengths(pairs.death_edges)
+        if pairs.dimension == 0:  # edges (v, v)
+            return torch.stack([torch.zeros_like(deaths), deaths], dim=1)
+        return torch.stack([self.lengths(pairs.birth_edges), deaths], dim=1)
+
+    @torch.no_grad()
+    def entries(self, dimensions: Sequence[int] = (0,)) -> Tensor:
+        """Return all distances (sum of n_i^2,) without gradient, matrix after matrix.
+
+        By a named metric they are estimates: their relative error is below 1e-5 in single and
+        1e-12 in double precision.
+        """
+        if self._entries is None:
+            self._entries = self._measured(dimensions)
+        return self._entries
+
+    def scales(self, quantile: float) -> Tensor:
+        """Return a quantile (b,) of the distances of each cloud, with gradient; 1 where it is 0.
+
+        All entries of the distance matrix count, as ``numpy.quantile`` takes them.
+        """
+        low, high, weights = [], [], []
+        for first, entries in zip(starts(self.sizes), self._split(), strict=False):
+            n = len(entries)
+            if quantile == 1:
+                ends = _farthest(entries) + first
+                low, high, weights = [*low, ends], [*high, ends], [*weights, 0.0]
+                continue
+            place = quantile * max(n * n - 1, 0)
+            below = int(place)
+            ends = [
+                _at_rank(entries, min(rank, n * n - 1)) + first for rank in (below, below + 1)
+            ]
+            low, high, weights = [*low, ends[0]], [*high, ends[1]], [*weights, place - below]
+        values = at_least_single(self.values)
+        if not values.numel():
+            return values.new_ones(len(self.sizes))
+        last = max(sum(self.sizes) - 1, 0)  # an empty last cloud has no vertex
+        ends, next_ends = (torch.stack(edges).clamp(max=last) for edges in (low, high))
+        lengths = self.lengths(ends)
+        if quantile != 1:
+            share = torch.tensor(weights, dtype=lengths.dtype, device=lengths.device)
+            lengths = lengths + share * (self.lengths(next_ends) - lengths)
+        several = numbers(self.sizes, ends) > 1
+        return torch.where(several & (lengths != 0), lengths, 1.0)
+
+    def check_room(self, matrices: int) -> None:
+        """Raise if some matrices per cloud do not fit into memory."""
+        if self.values.device.type == "cpu":
+            needed = bytes_of_matrices(self.sizes, self.values.dtype, matrices)
+            check_room(needed, self.sizes, self.name)
+
+    def _split(self) -> list[Tensor]:
+        """Distance matrix of each cloud."""
+        matrices = self.entries().split([n * n for n in self.sizes])
+        return [entries.view(n, n) for entries, n in zip(matrices, self.sizes, strict=True)]
+
+    def _measured(self, dimensions: Sequence[int]) -> Tensor:
+        """Distances as engines read them, checked if the filtration says so."""
+        chosen, check_values = self.filtration, self.filtration.check_values
+        if self.precomputed:
+            copies = self.values.dtype.itemsize < 4
+            check_sizes(self.sizes, dimensions, chosen.engine, self.values, copies, self.name)
+            return checked_weights(
+                self.values, self.sizes, name=self.name, check_values=check_values
+            )
+        self._check_rows()
+        check_sizes(self.sizes, dimensions, chosen.engine, self.values, 1, self.name)
+        if not callable(chosen.metric):
+            return estimated_weights(prepared(self.values, chosen.metric), self.sizes, chosen.metric)[0]
+        rows = at_least_single(self.values.detach())
+        with _without_training(chosen.metric):
+            matrices = [by_callable(chosen.metric, x, x).flatten() for x in rows.split(list(self.sizes))]
+        entries = torch.cat(matrices) if matrices else rows.flatten()
+        name = f"metric({self.name}, {self.name})"
+        return checked_weights(
+            entries, self.sizes, name=name, check_values=check_values, of_metric=True
+        )
+
+    def _check_rows(self) -> None:
+        """Raise if there is no distance between some rows."""
+        if not self.filtration.check_values:
+            return
+        _checks.are_finite(self.name, self.values)
+        if self.filtration.metric == "cosine":
+            _checks.have_direction(self.name, self.values)
+
+
+@contextlib.contextmanager
+def _without_training(metric: Metric) -> Iterator[None]:
+    """Search with a learned metric in evaluation mode, so that it updates no statistics."""
+    trained = [m for m in metric.modules() if m.training] if isinstance(metric, nn.Module) else []
+    try:
+        for module in trained:
+            module.training = False
+        yield
+    finally:
+        for module in trained:
+            module.training = True
+
+
+def _entries_at(entries: Tensor, sizes: Sequence[int], edges: Tensor) -> Tensor:
+    """Mean of D[i, j] and D[j, i] for each edge; 0 for an edge (v, v)."""
+    cloud = cloud_of(edges[:, 0], sizes)
+    size, first, corner = (
+        numbers(values, edges)[cloud]
+        for values in (sizes, starts(sizes)[:-1], starts([n * n for n in sizes])[:-1])
+    )
+    local = edges - first[:, None]
+    above = entries[corner + local[:, 0] * size + local[:, 1]]
+    below = entries[corner + local[:, 1] * size + local[:, 0]]
+    return torch.where(local[:, 0] == local[:, 1], 0.0, above / 2 + below / 2)  # no overflow
+
+
+def _farthest(matrix: Tensor) -> Tensor:
+    """End points (2,) of the longest edge; (0, 0) in an empty cloud."""
+    if not matrix.numel():
+        return torch.zeros(2, dtype=torch.int64, device=matrix.device)
+    row = matrix.amax(1).argmax()  # many times faster than the argmax of all entries
+    return torch.stack([row, matrix.index_select(0, row[None])[0].argmax()])
+
+
+def _at_rank(matrix: Tensor, rank: int) -> Tensor:
+    """End points (2,) of the entry at a place of the ascending order, from 0."""
+    if not matrix.numel():
+        return torch.zeros(2, dtype=torch.int64, device=matrix.device)
+    place = matrix.flatten().kthvalue(rank + 1).indices
+    return torch.stack([place // len(matrix), place % len(matrix)])
