@@ -7,20 +7,16 @@ import torch
 
 from topreg import (
     CrossBatchMemory,
-    DeviatingPerturbation,
     FlagFiltration,
-    GramMatrices,
     PersistencePairs,
     RipsFiltration,
     TrackCoincidence,
     balanced_backward,
-    balanced_linear_backward,
     connectivity_loss,
     deviating_perturbation,
     edge_vectors,
     exponential_affinity,
     farthest_point_sampling,
-    gram_matrix,
     homology_consistency,
     label_indicators,
     minimum_spanning_tree,
@@ -54,25 +50,12 @@ def stored(**tensors):
     return memory.join(**tensors)
 
 
-LINEAR = {"inputs": three, "parameter": torch.eye(3).requires_grad_(), "outputs": three.exp()}
-
-
-def through_a_linear_map(**given):
-    """Both losses anew at each call."""
-    outputs, losses = given["outputs"], [one[0]] * 2
-    if isinstance(outputs, torch.Tensor):
-        outputs = outputs.clone().requires_grad_(outputs.is_floating_point())
-        losses = [outputs.sum(), outputs.exp().sum()]
-    return balanced_linear_backward(*losses, **given | {"outputs": outputs}, weight=1.0)
-
-
 CALLS = {
     connectivity_loss: {"points": three, "scale": 1.0},
     deviating_perturbation: {"source": three, "target": three, "labels": labels, "pairs": PAIRS},
     edge_vectors: {"points": three, "edges": edges},
     exponential_affinity: {"points": three, "keys": three, "sharpness": 1.0},
     farthest_point_sampling: {"points": three, "count": 2},
-    gram_matrix: {"points": three},
     homology_consistency: {
         "source": three, "target": three, "labels": labels, "pairs": [PAIRS],
         "perturbation_weight": 1.0,
@@ -97,9 +80,6 @@ CALLS = {
         "main": three[0, 0].clone().requires_grad_() * 2, "regularizer": three[0, 0],
         "parameters": [three.clone().requires_grad_()], "weight": 1.0,
     },
-    through_a_linear_map: LINEAR,
-    GramMatrices: {"source": three, "cross": three, "target": three},
-    GramMatrices.of: {"source": three, "target": three},
     RIPS.pairs: {"points": three},
     RIPS.all_pairs: {"points": three, "max_dimension": 1},
     RIPS.diagram: {"pairs": PAIRS, "points": three},
@@ -125,13 +105,13 @@ PERTURBED = [
     ("another device", lambda tensor: tensor.to("meta")),
 ]
 ALONE = {  # nothing there says what their precision or device should be
-    connectivity_loss, farthest_point_sampling, gram_matrix, minimum_spanning_tree,
+    connectivity_loss, farthest_point_sampling, minimum_spanning_tree,
     persistence_between, persistence_entropy, persistence_image, persistence_landscape,
     total_persistence, RIPS.pairs, RIPS.all_pairs,
 }  # fmt: skip
 MIXED = {  # precisions that may differ
     edge_vectors, most_persistent, persistence_tracks, RIPS.diagram, FlagFiltration, FLAG.pairs,
-    FLAG.diagram, through_a_linear_map,
+    FLAG.diagram,
 }  # fmt: skip
 
 ALSO_NAMED = {  # what an argument is compared with
@@ -242,15 +222,6 @@ def test_pairs_on_another_device_are_named(call, name):
     found = CALLS[call].get("pairs", PAIRS).to("meta")
     with pytest.raises(ValueError, match=rf"^`{name}` and `pairs` should be on one device\."):
         call(**CALLS[call] | {"pairs": found})
-
-
-def test_devices_beside_gram_matrices_are_named():
-    grams, loss = GramMatrices.of(three, three), DeviatingPerturbation()
-    for name, given in (
-        ("labels", (labels.to("meta"), PAIRS)), ("pairs", (labels, PAIRS.to("meta"))),
-    ):  # fmt: skip
-        with pytest.raises(ValueError, match=rf"^`grams.source` and `{name}` should be on one dev"):
-            loss.of_grams(grams, given[0], pairs=given[1])
 
 
 def test_geometry_on_another_device_is_named():

@@ -72,19 +72,20 @@ def test_it_composes_with_losses():
         assert bool(images.grad.isfinite().all())
 
 
-def test_tensors_can_be_stored_and_loaded():
+def test_a_state_dict_can_be_saved_and_loaded(tmp_path):
     memory = CrossBatchMemory(2, classes="all")
     for step in range(3):
         memory.join(torch.tensor([step]), images=torch.full((1, 2), float(step)))
     other = CrossBatchMemory(2, classes="all")
-    other.load_tensors(memory.to_tensors())
+    torch.save(memory.state_dict(), tmp_path / "memory.pt")
+    other.load_state_dict(torch.load(tmp_path / "memory.pt", weights_only=True))
     for one, two in zip(
         *(m.join(torch.tensor([9]), images=torch.zeros(1, 2)) for m in (memory, other)), strict=True
     ):
         assert_close(one, two)
     other.clear()
     assert len(other) == 0
-    assert other.to_tensors() == {}
+    assert other.state_dict() == {}
     repr_round_trips(CrossBatchMemory(3, classes="all"))
 
 
@@ -119,38 +120,37 @@ def test_other_messages():
         CrossBatchMemory(classes="every")
     with refused(TypeError, "`labels` should be integers. Got torch.float32."):
         CrossBatchMemory().join(torch.zeros(2))
-    with refused(ValueError, "`tensors` should be what `to_tensors` gave. Got the name 'images'."):
-        CrossBatchMemory().load_tensors({"images": torch.zeros(2)})
-    with refused(ValueError, '`tensors` should hold labels. Got no "0.labels".'):
-        CrossBatchMemory().load_tensors({"0.images": torch.zeros(2)})
+    with refused(ValueError, '`state_dict` should hold labels. Got no "0.labels".'):
+        CrossBatchMemory().load_state_dict({"0.images": torch.zeros(2)})
     memory, ones = CrossBatchMemory(), torch.ones(2, dtype=torch.int64)
     memory.join(ones)
     with refused(ValueError, "`x` should have one row per label, 2. Got (5,)."):
-        memory.load_tensors({"0.labels": ones, "0.x": torch.zeros(5)})
+        memory.load_state_dict({"0.labels": ones, "0.x": torch.zeros(5)})
     with refused(
         ValueError,
         "`tensors` should have the names (none) of the batch before. Got x. "
         "Use `clear()` to begin anew.",
     ):
         memory.join(ones, x=ones)
-    with pytest.raises(ValueError, match=r"names x of the batch before\. Got y\."):
-        CrossBatchMemory(2).load_tensors(
+    with pytest.raises(ValueError, match=r"^`state_dict` should have the names x of .* Got y\."):
+        CrossBatchMemory(2).load_state_dict(
             {"0.labels": ones, "0.x": ones, "1.labels": ones, "1.y": ones}
         )
     assert len(memory) == 2
 
 
-@pytest.mark.parametrize("name", ["0", "0.", "x.labels", ".labels", "labels"])
-def test_names_that_to_tensors_does_not_give(name):
-    with refused(ValueError, f"`tensors` should be what `to_tensors` gave. Got the name {name!r}."):
-        CrossBatchMemory().load_tensors({name: torch.zeros(2, dtype=torch.int64)})
+@pytest.mark.parametrize("name", ["images", "0", "0.", "x.labels", ".labels", "labels"])
+def test_names_that_a_state_dict_does_not_have(name):
+    text = f"`state_dict` should be what `state_dict()` returned. Got the name {name!r}."
+    with refused(ValueError, text):
+        CrossBatchMemory().load_state_dict({name: torch.zeros(2, dtype=torch.int64)})
 
 
 def test_a_smaller_memory_keeps_the_newest_batches_and_goes_on():
     large, small = CrossBatchMemory(3, classes="all"), CrossBatchMemory(2, classes="all")
     for step in range(3):
         large.join(torch.tensor([step]), **{"a.b": torch.tensor([float(step)])})
-    small.load_tensors(large.to_tensors())
+    small.load_state_dict(large.state_dict())
     assert len(small) == 2
     small.join(torch.tensor([3]), **{"a.b": torch.tensor([3.0])})
     labels, values = small.join(torch.tensor([4]), **{"a.b": torch.tensor([4.0])})
@@ -165,7 +165,7 @@ def test_labels_of_two_axes():
 def test_loaded_rows_carry_no_gradient():
     memory = CrossBatchMemory()
     rows = torch.ones(2, 3, requires_grad=True)
-    memory.load_tensors({"0.labels": torch.tensor([0, 1]), "0.x": rows})
+    memory.load_state_dict({"0.labels": torch.tensor([0, 1]), "0.x": rows})
     _, joined = memory.join(torch.tensor([0, 1]), x=torch.zeros(2, 3))
     assert not joined.requires_grad
     assert_close(joined[2:], torch.ones(2, 3))
@@ -175,15 +175,15 @@ def test_what_is_stored_is_a_copy():
     memory = CrossBatchMemory(2)
     given = torch.ones(1, 1)
     memory.join(torch.tensor([0]), rows=given)
-    kept = memory.to_tensors()
+    kept = memory.state_dict()
     kept["0.rows"].fill_(9)
     given.fill_(9)
-    assert memory.to_tensors()["0.rows"].item() == 1
-    memory.load_tensors(kept)
+    assert memory.state_dict()["0.rows"].item() == 1
+    memory.load_state_dict(kept)
     kept["0.rows"].fill_(7)
-    assert memory.to_tensors()["0.rows"].item() == 9
+    assert memory.state_dict()["0.rows"].item() == 9
     with refused(TypeError, "`labels` should be integers. Got torch.float32."):
-        memory.load_tensors({"0.labels": torch.ones(1)})
+        memory.load_state_dict({"0.labels": torch.ones(1)})
 
 
 def test_another_device_is_told_with_its_cure():

@@ -22,12 +22,10 @@ from torch.testing import assert_close
 from topreg import (
     CrossBatchMemory,
     FlagFiltration,
-    GramMatrices,
     PersistencePairs,
     RipsFiltration,
     TotalPersistence,
     TrackCoincidence,
-    aggregated_backward,
     balanced_backward,
     exponential_affinity,
     minimum_spanning_tree,
@@ -58,8 +56,6 @@ target = torch.tensor([[0.0, 1.0, 0.0], [1.0, 0.0, 0.0], [0.0, 0.0, 1.0], [1.0, 
 two_clouds = [points[:2], points[1:]]
 of_two = RIPS.pairs(two_clouds)
 PATH = FlagFiltration(torch.tensor([[0, 1, 2], [1, 2, 3]]), 4)
-GRAMS = GramMatrices.of(points, 2 * points)
-ELSEWHERE = GramMatrices(*[torch.empty(4, 4, device="meta")] * 3)
 two_diagrams = torch.tensor([[0.0, 4.0]]), torch.tensor([[0.0, 5.0], [1.0, 2.0]])
 opposite = torch.tensor([[3.0, 1.0], [0.0, 2.0]])  # the first dies before its birth
 information = SimpleNamespace(
@@ -303,12 +299,6 @@ CASES = {
         ),
         GAPS,
     ),
-    "sparse products": Case(
-        lambda: GramMatrices(*[torch.eye(4).to_sparse()] * 3),
-        "Use `.to_dense()`.",
-        lambda: GramMatrices(*[torch.eye(4).to_sparse().to_dense()] * 3).source,
-        torch.eye(4),
-    ),
     "distances in another layout": Case(
         lambda: PRECOMPUTED.pairs(distances.float().to_mkldnn()),
         "Use `.to_dense()`.",
@@ -440,12 +430,6 @@ CASES = {
         lambda: track_coincidence(points.to("meta"), points.to("meta"), pairs.to("meta")),
         torch.empty((), device="meta"),
     ),
-    "pairs beside products on another device": Case(
-        lambda: TrackCoincidence().of_grams(ELSEWHERE, pairs=pairs),
-        "Use `pairs.to(grams.source.device)`.",
-        lambda: TrackCoincidence().of_grams(ELSEWHERE, pairs=pairs.to("meta")),
-        torch.empty((), device="meta"),
-    ),
     "a view on another device": Case(
         lambda: track_coincidence(points.to("meta"), points, pairs.to("meta")),
         "Use `target.to(source.device)`.",
@@ -492,12 +476,6 @@ CASES = {
         ],
         [0.0, 0.0, 7.0],
     ),
-    "no geometry beside products": Case(
-        lambda: TrackCoincidence().of_grams(GRAMS),
-        "Pass the points in which pairs are to be found as `geometry`.",
-        lambda: TrackCoincidence().of_grams(GRAMS, geometry=points),
-        torch.tensor(0.0),
-    ),
     "dimensions for a filtration": Case(
         lambda: TrackCoincidence((0, 1)),
         "Give other options by name.",
@@ -515,14 +493,6 @@ CASES = {
         "Pass an instance of it.",
         lambda: TotalPersistence(RipsFiltration())(points),
         torch.tensor(7.0),
-    ),
-    "one loss": Case(
-        lambda: aggregated_backward(points.sum(), [points], sum),
-        "Use `[loss]`.",
-        lambda: total_gradient(
-            lambda leaf: aggregated_backward([(leaf**2).sum()], [leaf], lambda rows: rows.sum(0))
-        ),
-        torch.full((3,), 4.0),
     ),
     "one parameter": Case(
         lambda: total_gradient(lambda leaf: balanced(leaf, leaf)),
@@ -650,7 +620,7 @@ def test_what_are_not_pairs_need_not_be_taken_apart(wrong):
 def test_loaded_batches_that_do_not_match_are_not_cured_by_forgetting():
     tensors = {"0.labels": labels, "0.x": points, "1.labels": labels, "1.x": points.double()}
     with pytest.raises(ValueError, match=r"Got torch\.float64\.$"):
-        CrossBatchMemory(2).load_tensors(tensors)
+        CrossBatchMemory(2).load_state_dict(tensors)
 
 
 # Sparse matrices: the code of the message runs as it is printed

@@ -20,7 +20,6 @@ from torch.utils._pytree import tree_leaves
 
 from topreg import (
     DeviatingPerturbation,
-    GramMatrices,
     HomologyConsistency,
     PersistencePairs,
     RipsFiltration,
@@ -224,9 +223,6 @@ LOSSES = {
     "homology consistency": lambda x, y, labels, pairs: HomologyConsistency(
         perturbation_weight=0.5
     )(x, y, labels),
-    "of Gram matrices": lambda x, y, labels, pairs: HomologyConsistency(
-        perturbation_weight=0.5
-    ).of_grams(GramMatrices.of(x, y), labels, pairs=pairs[0]),
     "total persistence": lambda x, y, labels, pairs: total_persistence(x, dimensions=(0, 1)),
     "persistence entropy": lambda x, y, labels, pairs: persistence_entropy(x),
     "connectivity": lambda x, y, labels, pairs: connectivity_loss(x, scale=1.0),

@@ -27,7 +27,6 @@ WITH_EXAMPLES = {
     "topreg.persistence._spanning_tree",
     "topreg.plot.barcode",
     "topreg.plot.diagram",
-    "topreg.plot.loss_terms",
     "topreg.plot.merge_tree",
     "topreg.plot.spanning_tree",
     "topreg.plot.tracks",

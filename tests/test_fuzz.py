@@ -139,17 +139,17 @@ def test_dictionaries_are_no_pairs(fields):
 def test_a_memory_loads_or_refuses_and_keeps_what_it_had(stored, batches):
     memory, labels = CrossBatchMemory(batches, classes="all"), torch.tensor([0, 1])
     memory.join(labels, x=labels)
-    before = memory.to_tensors()
+    before = memory.state_dict()
     try:
-        answer(lambda: memory.load_tensors(stored))
+        answer(lambda: memory.load_state_dict(stored))
     finally:
-        after = memory.to_tensors()
+        after = memory.state_dict()
     loaded = after.keys() != before.keys() or any(after[k] is not before[k] for k in after)
     if not loaded:
         return
     assert len(memory) == sum(len(t) for name, t in after.items() if name.endswith(".labels"))
     again = CrossBatchMemory(batches, classes="all")
-    again.load_tensors(after)
+    again.load_state_dict(after)
     assert len(again) == len(memory)
 
 
@@ -199,20 +199,20 @@ class MemoryMachine(RuleBasedStateMachine):
         batches, classes = self.options
         batches = max(1, batches - fewer)
         other = CrossBatchMemory(batches, classes=classes)
-        other.load_tensors(self.memory.to_tensors())
+        other.load_state_dict(self.memory.state_dict())
         self.memory, self.options, self.model = other, (batches, classes), self.model[-batches:]
 
     @rule()
     def refuse_a_foreign_file(self):
-        tensors = self.memory.to_tensors() | {"9.x": torch.zeros(1)}
+        tensors = self.memory.state_dict() | {"9.x": torch.zeros(1)}
         with pytest.raises(ValueError, match=r'should hold labels\. Got no "9\.labels"'):
-            self.memory.load_tensors(tensors)
+            self.memory.load_state_dict(tensors)
 
     @invariant()
     def holds_the_model(self):
         if not hasattr(self, "memory"):
             return
-        stored = self.memory.to_tensors()
+        stored = self.memory.state_dict()
         assert len(self.memory) == sum(map(len, self.model))
         assert len(stored) == 2 * len(self.model)
         for age, batch in enumerate(self.model):
@@ -393,7 +393,6 @@ CALLS = {
     "label_indicators": (LABELS, LABELS),
     "most_persistent": (diagrams(), st.integers(-1, 3), LABELS | st.none()),
     "persistence_between": (diagrams(), st.sampled_from(WILD), st.sampled_from(WILD)),
-    "gram_matrix": (views(),),
 }
 OPTION = {
     "orientation": ("index", "aligned", "none"),

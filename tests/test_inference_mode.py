@@ -11,7 +11,6 @@ from torch.testing import assert_close
 from topreg import (
     CrossBatchMemory,
     FlagFiltration,
-    LabelIndicators,
     PersistencePairs,
     RipsFiltration,
     distributed,
@@ -51,7 +50,7 @@ def filled_memory(classes="current"):
 def loaded_memory(classes="current"):
     """A memory that took its batch from tensors."""
     memory = CrossBatchMemory(classes=classes)
-    memory.load_tensors({"0.labels": LABELS, "0.rows": ROWS})
+    memory.load_state_dict({"0.labels": LABELS, "0.rows": ROWS})
     return memory
 
 
@@ -59,7 +58,6 @@ FUNCTIONS = {
     "farthest_point_sampling": lambda: farthest_point_sampling(POINTS, 3),
     "farthest_point_sampling of a sequence": lambda: farthest_point_sampling([CLOUD, CLOUD[:4]], 3),
     "label_indicators": lambda: label_indicators(LABELS, LABELS[:4]),
-    "LabelIndicators": lambda: LabelIndicators()(LABELS, LABELS[:4]),
     "most_persistent": lambda: most_persistent(DIAGRAM, 3),
     "most_persistent of each cloud": lambda: most_persistent(DIAGRAM, 3, PAIRS.cloud()),
     "persistence_between": lambda: persistence_between(DIAGRAM, 0.5, 1.5),
@@ -71,7 +69,7 @@ FUNCTIONS = {
     "FlagFiltration.pairs": lambda: PATH.pairs(WEIGHTS),
     "FlagFiltration.all_pairs": lambda: PATH.all_pairs(WEIGHTS, 1),
     "CrossBatchMemory.join": lambda: filled_memory().join(LABELS, rows=ROWS),
-    "CrossBatchMemory.to_tensors": lambda: filled_memory().to_tensors(),
+    "CrossBatchMemory.state_dict": lambda: filled_memory().state_dict(),
     "from_persistence_information": lambda: from_persistence_information(
         SimpleNamespace(pairing=torch.tensor([[1, 1, 0], [2, 2, 1]]), dimension=0), 3
     ),

@@ -20,21 +20,17 @@ from topreg import (
     CrossBatchMemory,
     DeviatingPerturbation,
     FlagFiltration,
-    GramMatrices,
     HomologyConsistency,
     PersistenceEntropy,
     PersistencePairs,
     RipsFiltration,
     TotalPersistence,
     TrackCoincidence,
-    aggregated_backward,
     balanced_backward,
-    balanced_linear_backward,
     deviating_perturbation,
     edge_vectors,
     exponential_affinity,
     farthest_point_sampling,
-    gram_matrix,
     homology_consistency,
     label_indicators,
     minimum_spanning_tree,
@@ -64,7 +60,6 @@ pairs = RIPS.pairs(three)
 one_loop, one_edge = torch.tensor([[1, 1]]), torch.tensor([[0, 1]])
 of_dimension_1 = PersistencePairs(1, one_edge, torch.tensor([[1, 2]]), one_loop, (3,))
 leaf = torch.ones(2, requires_grad=True)
-GRAMS = GramMatrices.of(three, three)
 
 
 def points_with(*rows):
@@ -133,46 +128,12 @@ def information(**fields):
     return SimpleNamespace(**({"pairing": torch.zeros(0, 3), "dimension": 0} | fields))
 
 
-def linear(main=None, weight=1.0, **replaced):
-    """A balanced backward pass through a linear map, some of its parts replaced."""
-    w = torch.ones(2, 3, requires_grad=True)
-    parts = {"inputs": three, "parameter": w, "outputs": three @ w.T} | replaced
-    y = parts["outputs"]
-    main = y.sum() if main is None else main
-    return balanced_linear_backward(main, main.detach(), **parts, weight=weight)
-
-
 OTHERS = {
-    "`pairs` or `geometry` should be given with Gram matrices. Got neither. Pass the points in "
-    "which pairs are to be found as `geometry`.": lambda: TrackCoincidence().of_grams(GRAMS),
-    "`source`, `cross` and `target` should be of one size. Got 3 and 2 vertices.": (
-        lambda: GramMatrices(three, three[:2, :2], three)
-    ),
-    "`cross` should be a square matrix (n, n). Got (2, 3).": (
-        lambda: GramMatrices(three, three[:2], three)
-    ),
     "`labels` should have one entry per vertex, shape (3,). Got (1,).": (
-        lambda: DeviatingPerturbation().of_grams(GRAMS, labels[:1], pairs=pairs)
-    ),
-    "`grams.source` and `pairs` should be on one device. Got cpu and meta. Use "
-    "`pairs.to(grams.source.device)`.": (
-        lambda: TrackCoincidence().of_grams(GRAMS, pairs=pairs.to("meta"))
+        lambda: deviating_perturbation(three, three, labels[:1], pairs)
     ),
     "`pairs` should index 3 vertices. Got vertex 3. Were the pairs found on another batch?": (
-        lambda: TrackCoincidence().of_grams(GRAMS, pairs=RIPS.pairs(torch.eye(4)))
-    ),
-    "`outputs` should be `inputs @ parameter.T`. Got shapes (3, 4), (3, 3) and (2, 3).": (
-        lambda: linear(outputs=torch.ones(3, 4, requires_grad=True))
-    ),
-    "`inputs` should have shape (n, d). Got (3,).": lambda: linear(inputs=three[0]),
-    "`parameter` should be a leaf that requires a gradient.": (
-        lambda: linear(parameter=torch.ones(2, 3))
-    ),
-    "`outputs` should have a graph. Were they computed under `no_grad`?": (
-        lambda: linear(outputs=torch.ones(3, 2))
-    ),
-    "`main` should be computed from `outputs`. Got a loss that is not.": (
-        lambda: linear(main=leaf.sum())
+        lambda: TrackCoincidence()(three, three, pairs=RIPS.pairs(torch.eye(4)))
     ),
     "`pairs` and `source` should be of clouds of the same sizes. Got (1, 2) and (3,). "
     "Do they belong to the same batch?": lambda: signature_loss(
@@ -232,12 +193,6 @@ OTHERS = {
     "`information.pairing` should have shape (m, 3) in dimension 0. Got (1, 4).": (
         lambda: from_persistence_information(information(pairing=torch.zeros(1, 4)), 3)
     ),
-    "`losses` should hold at least one loss. Got none.": (
-        lambda: aggregated_backward([], [leaf], lambda jacobian: jacobian.sum(0))
-    ),
-    "`aggregator(jacobian)` should have shape (2,). Got ().": (
-        lambda: aggregated_backward([leaf.sum()], [leaf], lambda jacobian: jacobian.sum())
-    ),
     "`images` should have one row per label, 3. Got (2, 3).": (
         lambda: CrossBatchMemory().join(labels, images=three[:2])
     ),
@@ -247,7 +202,9 @@ OTHERS = {
     "Do they belong to the same batch?": (
         lambda: total_persistence(three, pairs=[RIPS.pairs([three[:2], three[2:]]), pairs])
     ),
-    "`weight` should be finite. Got nan.": lambda: linear(weight=math.nan),
+    "`weight` should be finite. Got nan.": lambda: balanced_backward(
+        leaf.sum(), leaf.sum(), [leaf], weight=math.nan
+    ),
     "`weight` should be finite. Got inf.": lambda: balanced_backward(
         leaf.sum(), leaf.sum(), [leaf], weight=math.inf
     ),
@@ -261,11 +218,11 @@ OTHERS = {
     "Use `clear()` to begin anew.": (lambda: filled_memory().join(labels, texts=three)),
     "`images` should have rows of shape (3,), like those stored. Got (2,). "
     "Use `clear()` to begin anew.": lambda: filled_memory().join(labels, images=three[:, :2]),
-    "`tensors` should be what `to_tensors` gave. Got the name 'images'.": (
-        lambda: CrossBatchMemory().load_tensors({"images": three})
+    "`state_dict` should be what `state_dict()` returned. Got the name 'images'.": (
+        lambda: CrossBatchMemory().load_state_dict({"images": three})
     ),
-    '`tensors` should hold labels. Got no "0.labels".': (
-        lambda: CrossBatchMemory().load_tensors({"0.images": three})
+    '`state_dict` should hold labels. Got no "0.labels".': (
+        lambda: CrossBatchMemory().load_state_dict({"0.images": three})
     ),
 }
 SHAPES = {
@@ -454,10 +411,8 @@ TYPES = {
     ),
     "`pairs` should be one PersistencePairs. Got list. Pass one dimension at a time; modules "
     "take several.": (lambda: to_persistence_information([pairs], three)),
-    "`source` should be torch.float32 or torch.float64. Got torch.bfloat16, in which differences "
-    "of inner products keep no digit.": (lambda: GramMatrices(*[three.bfloat16()] * 3)),
     "`source` and `target` should have one dtype. Got torch.float64 and torch.float32. Use "
-    "`target.to(source.dtype)`.": (lambda: GramMatrices(three.double(), three.double(), three)),
+    "`target.to(source.dtype)`.": (lambda: track_coincidence(three.double(), three, pairs)),
     "`vertices` should be torch.int64. Got torch.float32.": lambda: pairs.renumber(three[0], (9,)),
     "`edge_index` should be torch.int64. Got torch.float32.": lambda: FlagFiltration(
         path.float(), 3
@@ -535,8 +490,6 @@ TYPES = {
         lambda: RipsFiltration(progress="bar")
     ),
     "`power` should be a number. Got '2'.": lambda: total_persistence(three, power="2"),
-    "`cross` should be torch.float32 or torch.float64. Got torch.bfloat16, in which differences "
-    "of inner products keep no digit.": lambda: GramMatrices(three, three.bfloat16(), three),
     "`target_pairs` should hold PersistencePairs. Got int.": (
         lambda: signature_loss(three, three, target_pairs=[3])
     ),
@@ -547,9 +500,6 @@ TYPES = {
     "separately.": lambda: PersistencePairs.join([RIPS.all_pairs(three, 1)]),
     "`cloud_sizes` should be a sequence. Got 5. Use `(n,)` for one cloud of n.": (
         lambda: pairs.renumber(torch.arange(3), 5)
-    ),
-    "`losses` should be a sequence of losses. Got a Tensor. Use `[loss]`.": (
-        lambda: aggregated_backward(three.sum(), [leaf], torch.sum)
     ),
     "`diagram` should be a tensor or a sequence of them. Got PersistencePairs. "
     "Births and deaths are `filtration.diagram(pairs, points)`.": (
@@ -790,17 +740,6 @@ OPTIONS = {
     '`orientation` should be "index" or "aligned". Got \'none\'.': lambda: persistence_tracks(
         three, pairs, "none"
     ),
-    "`parameter` should have shape (k, d). Got (2,).": lambda: balanced_linear_backward(
-        leaf.sum(), leaf.sum(), three, leaf, three, weight=1.0
-    ),
-    "`outputs` should have shape (n, k). Got (2,).": lambda: balanced_linear_backward(
-        leaf.sum(), leaf.sum(), three, three, leaf, weight=1.0
-    ),
-    '`norm` should be "global", "per_parameter" or "rowwise". Got \'l1\'.': (
-        lambda: balanced_linear_backward(
-            leaf.sum(), leaf.sum(), three, three, three, weight=1.0, norm="l1"
-        )
-    ),
     '`norm` should be "global", "per_parameter" or "rowwise". Got \'l2\'.': (
         lambda: balanced_backward(leaf.sum(), leaf.sum(), [leaf], weight=1.0, norm="l2")
     ),
@@ -918,14 +857,7 @@ def test_clouds_divided_otherwise_than_their_pairs_are_named(name, call):
         call(two_and_one_pairs)
 
 
-@pytest.mark.parametrize(
-    "call",
-    [
-        lambda pairs, batch: deviating_perturbation(three, three, batch, pairs),
-        lambda pairs, batch: DeviatingPerturbation().of_grams(GRAMS, batch, pairs=pairs),
-    ],
-)
-def test_a_batch_of_labels_is_divided_too(call):
+def test_a_batch_of_labels_is_divided_too():
     for wrong, sizes in ((labels[:, None], (1, 1, 1)), (divided_labels, (1, 2))):
         for found in (two_and_one_pairs, pairs):
             with refused(
@@ -933,7 +865,7 @@ def test_a_batch_of_labels_is_divided_too(call):
                 "`labels` and `pairs` should be of clouds of the same sizes. "
                 f"Got {sizes} and {found.cloud_sizes}. Do they belong to the same batch?",
             ):
-                call(found, wrong)
+                deviating_perturbation(three, three, wrong, found)
 
 
 def test_labels_are_divided_as_the_view_that_is():
@@ -958,15 +890,6 @@ def test_a_batch_of_labels_between_which_pairs_are_sought():
         two_and_one_pairs.between(labels[:, None])
 
 
-@pytest.mark.parametrize("name", ["main", "regularizer"])
-def test_both_losses_through_a_linear_map_are_scalars(name):
-    w = torch.ones(2, 3, requires_grad=True)
-    y = three @ w.T
-    losses = {"main": y.sum(), "regularizer": y.sum()} | {name: y.sum(0)}
-    with refused(ValueError, f"`{name}` should have shape (). Got (2,)."):
-        balanced_linear_backward(**losses, inputs=three, parameter=w, outputs=y, weight=1.0)
-
-
 def test_labels_are_divided_as_the_points():
     """Pairs of one cloud say nothing of a batch."""
     batch, flat = torch.eye(6).view(2, 3, 6), RIPS.pairs(torch.eye(6))
@@ -981,14 +904,13 @@ def test_labels_are_divided_as_the_points():
 @pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensors")
 def test_strided_nested_tensors_are_refused_too():
     nested = torch.nested.nested_tensor([three, three])
-    for call in (pairwise_distances, PRECOMPUTED.pairs, RIPS.pairs, gram_matrix):
+    for call in (pairwise_distances, PRECOMPUTED.pairs, RIPS.pairs):
         with pytest.raises(ValueError, match=r"should be dense\. Got a nested tensor\."):
             call(nested)
     nested = torch.nested.nested_tensor([labels[:2], labels[2:]])
     for call in (
         pairs.between,
         lambda labels: deviating_perturbation(three, three, labels, pairs),
-        lambda labels: DeviatingPerturbation().of_grams(GRAMS, labels, pairs=pairs),
     ):
         with pytest.raises(ValueError, match=r"`labels` should be dense\. Got a nested tensor\."):
             call(nested)

@@ -31,7 +31,7 @@ from strategies import SEEDS, distinct_clouds, fewer_examples, gaussian, integer
 
 import topreg.plot
 from topreg import FlagFiltration, PersistencePairs, RipsFiltration
-from topreg.plot import barcode, diagram, loss_terms, merge_tree, spanning_tree, tracks
+from topreg.plot import barcode, diagram, merge_tree, spanning_tree, tracks
 from topreg.plot._axes import ENDS, GREY
 
 RIPS = RipsFiltration()
@@ -46,7 +46,6 @@ labels = torch.tensor([0, 1, 0, 7])
 CALLS = {  # one of each; `x` makes any tensor into what shall be drawn alike
     "barcode": lambda x, ax: barcode({"loops": x(loops)}, essential={"loops": x(ends)}, ax=ax),
     "diagram": lambda x, ax: diagram({"loops": x(loops)}, essential={"loops": x(ends)}, ax=ax),
-    "loss_terms": lambda x, ax: loss_terms({"a": x(ends), "b": [1.0, x(ends)[0]]}, ax=ax),
     "merge_tree": lambda x, ax: merge_tree(x(pairs), x(deaths), labels="abcd", ax=ax),
     "spanning_tree": lambda x, ax: spanning_tree(
         x(points), x(pairs), values=x(loops[:, 1]), labels=x(labels), ax=ax
@@ -562,44 +561,6 @@ class TestTracks:
         assert [ax.get_title() for ax in axes] == ["source", "target"]
 
 
-class TestLossTerms:
-    def test_curves(self, ax):
-        loss_terms({"a": [3.0, 2.0, 1.0], "b": torch.tensor([1, 2])}, ax=ax)
-        a, b = ax.lines
-        assert_array_equal(a.get_xydata(), [[0, 3], [1, 2], [2, 1]])
-        assert_array_equal(b.get_xydata(), [[0, 1], [1, 2]])
-        assert legend_of(ax) == ["a", "b"]
-        assert a.get_linestyle() != b.get_linestyle()
-
-    @pytest.mark.parametrize(
-        ("values", "log", "scale"),
-        [
-            ([1.0, 100.0], None, "linear"),
-            ([1.0, 101.0], None, "log"),
-            ([0.0, 101.0], None, "linear"),
-            ([-1.0, 101.0], None, "linear"),
-            ([NAN, INF], None, "linear"),
-            ([1.0, 101.0, NAN], None, "log"),
-            ([], None, "linear"),
-            ([1.0, 101.0], False, "linear"),
-            ([0.0, 2.0], True, "log"),
-        ],
-    )
-    def test_axis_of_values(self, values, log, scale, ax):
-        assert loss_terms({"a": values}, log=log, ax=ax).get_yscale() == scale
-        ax.figure.draw_without_rendering()
-
-    def test_terms_are_compared_with_each_other(self, ax):
-        assert loss_terms({"a": [1.0, 2.0], "b": [0.01, 0.009]}, ax=ax).get_yscale() == "log"
-
-    def test_nothing(self, ax):
-        assert legend_of(loss_terms({}, ax=ax)) is None
-
-    def test_one_step_is_seen(self, ax):
-        loss_terms({"a": [1.0]}, ax=ax)
-        assert ax.lines[0].get_marker() == "o"
-
-
 # What is refused
 
 two = RIPS.pairs(torch.zeros(2, 3, 2))
@@ -689,14 +650,6 @@ CASES = [
      lambda: tracks(points, points, pairs, axes=first)),
     (TypeError, "`axes` should be Axes of matplotlib. Got ndarray.",
      lambda: tracks(points, points, pairs, axes=np.array([[first, second]]))),
-    (TypeError, "`terms` should be a mapping from names to numbers. Got list.",
-     lambda: loss_terms([1.0])),
-    (TypeError, '`terms["a"]` should be a sequence of numbers. Got float.',
-     lambda: loss_terms({"a": 1.0})),
-    (TypeError, '`terms["a"]` should be a sequence of numbers. Got list.',
-     lambda: loss_terms({"a": [torch.zeros(2)]})),
-    (ValueError, '`terms["a"]` should have shape (steps,). Got (2, 2).',
-     lambda: loss_terms({"a": torch.zeros(2, 2)})),
 ]  # fmt: skip
 
 

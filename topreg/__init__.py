@@ -1,18 +1,12 @@
 """Topological regularisation for PyTorch: persistence pairs, tracks, and losses on them."""
 
 from topreg import distributed as distributed
-from topreg._aggregation import aggregated_backward
 from topreg._filters import most_persistent, persistence_between
-from topreg._gradients import balanced_backward, balanced_linear_backward
+from topreg._gradients import balanced_backward
 from topreg._landmarks import Landmarks, farthest_point_sampling
 from topreg._memory import CrossBatchMemory
 from topreg._pairs import PersistencePairs
-from topreg._proxies import (
-    ExponentialAffinity,
-    LabelIndicators,
-    exponential_affinity,
-    label_indicators,
-)
+from topreg._proxies import exponential_affinity, label_indicators
 from topreg._tracks import edge_vectors, persistence_tracks
 from topreg.features import (
     PersistenceImage,
@@ -25,7 +19,6 @@ from topreg.losses import (
     RTD,
     ConnectivityLoss,
     DeviatingPerturbation,
-    GramMatrices,
     HomologyConsistency,
     HomologyTerms,
     PersistenceEntropy,
@@ -37,7 +30,6 @@ from topreg.losses import (
     WassersteinDistance,
     connectivity_loss,
     deviating_perturbation,
-    gram_matrix,
     homology_consistency,
     persistence_entropy,
     rtd,
@@ -55,13 +47,10 @@ __all__ = [  # noqa: RUF022 - sorted as sorted() does
     "ConnectivityLoss",
     "CrossBatchMemory",
     "DeviatingPerturbation",
-    "ExponentialAffinity",
     "Filtration",
     "FlagFiltration",
-    "GramMatrices",
     "HomologyConsistency",
     "HomologyTerms",
-    "LabelIndicators",
     "Landmarks",
     "PersistenceEntropy",
     "PersistenceImage",
@@ -75,15 +64,12 @@ __all__ = [  # noqa: RUF022 - sorted as sorted() does
     "TotalPersistence",
     "TrackCoincidence",
     "WassersteinDistance",
-    "aggregated_backward",
     "balanced_backward",
-    "balanced_linear_backward",
     "connectivity_loss",
     "deviating_perturbation",
     "edge_vectors",
     "exponential_affinity",
     "farthest_point_sampling",
-    "gram_matrix",
     "homology_consistency",
     "label_indicators",
     "minimum_spanning_tree",

@@ -92,12 +92,12 @@ def is_diagram(name: str, diagram: Tensor) -> None:
         raise ValueError(f"`{name}` should have shape (m, 2). Got {shape(diagram)}.")
 
 
-def is_square(name: str, matrix: Tensor, *, of_distances: bool = False) -> None:
-    """Raise if a tensor is not one floating-point square matrix."""
-    is_tensor(name, matrix, of_distances=of_distances)
+def is_square(name: str, matrix: Tensor) -> None:
+    """Raise if a tensor is not one floating-point square matrix of distances."""
+    is_tensor(name, matrix, of_distances=True)
     if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1]:
         raise ValueError(f"`{name}` should be a square matrix (n, n). Got {shape(matrix)}.")
-    is_floating(name, matrix, of_distances=of_distances)
+    is_floating(name, matrix, of_distances=True)
 
 
 def is_option(name: str, value: object, options: Iterable[str]) -> None:

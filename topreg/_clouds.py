@@ -63,7 +63,7 @@ def join_matrices(distances: Clouds, name: str = "points") -> tuple[Tensor, tupl
     else:
         matrices = _as_list(distances, name, of_distances=True)
     for matrix in matrices:
-        _checks.is_square(name, matrix, of_distances=True)
+        _checks.is_square(name, matrix)
     _are_alike(name, "matrices", matrices)
     flat = [matrix.reshape(-1) for matrix in matrices]
     return (flat[0] if len(flat) == 1 else torch.cat(flat)), tuple(len(m) for m in matrices)

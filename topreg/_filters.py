@@ -12,7 +12,7 @@ from topreg._plain import plain_tensor
 
 
 def most_persistent(diagram: Tensor, count: int, clouds: Tensor | None = None) -> Tensor:
-    r"""The pairs of largest :term:`persistence`.
+    r"""Return a mask of the pairs of largest :term:`persistence`.
 
     .. math::
 
@@ -69,7 +69,7 @@ def most_persistent(diagram: Tensor, count: int, clouds: Tensor | None = None) -
 
 
 def persistence_between(diagram: Tensor, low: float, high: float = math.inf) -> Tensor:
-    r"""The pairs whose :term:`persistence` lies in a band.
+    r"""Return a mask of the pairs whose :term:`persistence` lies in a band.
 
     .. math::
 

@@ -93,7 +93,7 @@ class CrossBatchMemory:
         batch = {"labels": labels, **tensors}
         _check_rows(batch)
         if self._stored:
-            _check_alike(self._stored[-1], batch, " Use `clear()` to begin anew.")
+            _check_alike(self._stored[-1], batch, "tensors", " Use `clear()` to begin anew.")
         stored = [self._chosen(old, labels) for old in reversed(self._stored)]
         joined = [torch.cat([batch[name], *(old[name] for old in stored)]) for name in batch]
         self._stored.append({name: tensor.detach().clone() for name, tensor in batch.items()})
@@ -103,11 +103,11 @@ class CrossBatchMemory:
         """Forget everything, for instance at the start of an epoch."""
         self._stored.clear()
 
-    def to_tensors(self) -> dict[str, Tensor]:
-        """Plain tensors, for instance for ``safetensors.torch.save_file``.
+    def state_dict(self) -> dict[str, Tensor]:
+        """Return copies of the stored rows, for a checkpoint next to those of a model.
 
         Returns:
-            What is stored, under ``"0.labels"`` and so on, the oldest batch first.
+            Plain tensors, under ``"0.labels"`` and so on, the oldest batch first.
         """
         return {
             f"{age}.{name}": plain_tensor(tensor.clone())
@@ -115,30 +115,31 @@ class CrossBatchMemory:
             for name, tensor in batch.items()
         }
 
-    def load_tensors(self, tensors: Mapping[str, Tensor]) -> None:
-        """Store what :meth:`to_tensors` gave, without gradient, in place of what is stored.
+    def load_state_dict(self, state_dict: Mapping[str, Tensor]) -> None:
+        """Store what :meth:`state_dict` returned, without gradient, in place of what is stored.
 
-        Of more batches than are kept the newest stay.
+        If it holds more batches than this memory keeps, the newest are stored.
 
         Args:
-            tensors: The tensors, by name.
+            state_dict: The tensors, by name.
 
         Raises:
-            TypeError: If labels are not integers or something is no tensor.
-            ValueError: If a name is none that :meth:`to_tensors` gives, or the tensors of a batch
-                do not have one row for each of its labels.
+            TypeError: If labels are not integers or a value is not a tensor.
+            ValueError: If a name is not one that :meth:`state_dict` gives, the tensors of a batch
+                do not have one row for each of its labels, or two batches differ in names, widths,
+                dtypes or devices. What is stored stays then.
         """
         batches: dict[int, dict[str, Tensor]] = {}
-        for key, tensor in tensors.items():
+        for key, tensor in state_dict.items():
             age, dot, name = key.partition(".")
             if not (dot and name and age.isdecimal()):
                 raise ValueError(
-                    f"`tensors` should be what `to_tensors` gave. Got the name {key!r}."
+                    f"`state_dict` should be what `state_dict()` returned. Got the name {key!r}."
                 )
             batches.setdefault(int(age), {})[name] = tensor
         for number, batch in batches.items():
             if "labels" not in batch:
-                raise ValueError(f'`tensors` should hold labels. Got no "{number}.labels".')
+                raise ValueError(f'`state_dict` should hold labels. Got no "{number}.labels".')
             _check_rows(batch)
         constant = (
             {name: tensor.detach().clone() for name, tensor in batches[age].items()}
@@ -146,7 +147,7 @@ class CrossBatchMemory:
         )
         stored = deque(constant, maxlen=self.batches)
         for old, new in itertools.pairwise(stored):
-            _check_alike(old, new)
+            _check_alike(old, new, "state_dict")
         self._stored = stored
 
     def _chosen(self, old: dict[str, Tensor], labels: Tensor) -> dict[str, Tensor]:
@@ -171,12 +172,14 @@ def _check_rows(batch: Mapping[str, Tensor]) -> None:
             )
 
 
-def _check_alike(old: Mapping[str, Tensor], batch: Mapping[str, Tensor], cure: str = "") -> None:
+def _check_alike(
+    old: Mapping[str, Tensor], batch: Mapping[str, Tensor], given_as: str, cure: str = ""
+) -> None:
     """Raise if a batch cannot be joined to the one before it."""
     if set(old) != set(batch):
         stored, given = (", ".join(sorted(set(b) - {"labels"})) for b in (old, batch))
         raise ValueError(
-            f"`tensors` should have the names {stored or '(none)'} of the batch before. "
+            f"`{given_as}` should have the names {stored or '(none)'} of the batch before. "
             f"Got {given or '(none)'}.{cure}"
         )
     for name, tensor in batch.items():

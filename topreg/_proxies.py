@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from topreg import _checks
 from topreg._clouds import Clouds, join, join_labels
 from topreg._plain import plain_tensor
-from topreg._repr import constructor_call
 from topreg.metrics import at_least_single
 
 
@@ -55,31 +54,6 @@ def exponential_affinity(points: Clouds, keys: Tensor, *, sharpness: float) -> T
     if rows.dtype != keys.dtype:
         rows, keys = at_least_single(rows), at_least_single(keys)
     return torch.exp(-sharpness * (1 - rows @ keys.T))
-
-
-class ExponentialAffinity(nn.Module):
-    """Module form of :func:`exponential_affinity`, a :term:`proxy space`.
-
-    Args:
-        sharpness: As in the function.
-
-    Example:
-        >>> from topreg import ExponentialAffinity
-        >>> ExponentialAffinity(sharpness=1.0)
-        ExponentialAffinity(sharpness=1.0)
-    """
-
-    def __init__(self, *, sharpness: float) -> None:
-        super().__init__()
-        self.sharpness = sharpness
-
-    def forward(self, points: Clouds, keys: Tensor) -> Tensor:
-        """Affinities (n, c) of points (n, d) to keys (c, d)."""
-        return exponential_affinity(points, keys, sharpness=self.sharpness)
-
-    def __repr__(self) -> str:
-        """The call that makes an equal module."""
-        return constructor_call(self)
 
 
 def label_indicators(
@@ -132,28 +106,3 @@ def label_indicators(
         raise TypeError(f"`dtype` should be floating point. Got {dtype}.")
     equal = joined[:, None] == cached_labels[None, :]
     return plain_tensor(equal.to(torch.get_default_dtype() if dtype is None else dtype))
-
-
-class LabelIndicators(nn.Module):
-    """Module form of :func:`label_indicators`, a :term:`proxy space`.
-
-    Args:
-        dtype: As in the function.
-
-    Example:
-        >>> from topreg import LabelIndicators
-        >>> LabelIndicators()
-        LabelIndicators()
-    """
-
-    def __init__(self, *, dtype: torch.dtype | None = None) -> None:
-        super().__init__()
-        self.dtype = dtype
-
-    def forward(self, labels: Clouds, cached_labels: Tensor) -> Tensor:
-        """Indicators (n, c) of labels (n,) among cached labels (c,)."""
-        return label_indicators(labels, cached_labels, dtype=self.dtype)
-
-    def __repr__(self) -> str:
-        """The call that makes an equal module."""
-        return constructor_call(self)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import torch
@@ -14,11 +14,12 @@ from topreg import (
     PersistencePairs,
     RipsFiltration,
     balanced_backward,
-    balanced_linear_backward,
     pairwise_distances,
 )
 
 from .adapters import Adapter, Step
+from .balance import add_balanced_gradient
+from .grams import Grams, deviating_perturbation_of_grams, track_coincidence_of_grams
 from .options import ConstraintOptions
 
 
@@ -79,9 +80,7 @@ class Consistency:
         pairs = self._pairs(views["geometry"], joined, len(labels))
         grams = adapter.grams(views["source"], joined)
         if grams is not None:
-            return Terms(
-                *self.loss.terms_of_grams(grams, joined, pairs=pairs, geometry=views["geometry"])
-            )
+            return self._terms_of_grams(grams, joined, pairs, views["geometry"])
         stored = joined[len(labels) :]  # their counterparts are today's, constant
         target = torch.cat([step.target(labels), step.target(stored).detach()])
         return Terms(
@@ -116,8 +115,8 @@ class Consistency:
         if self.options.combination == "constant":
             (cross_entropy + self.weight * constraint).backward()
         elif step.linear is not None:
-            balanced_linear_backward(
-                cross_entropy, constraint, *step.linear,
+            add_balanced_gradient(
+                cross_entropy, constraint, step.linear,
                 weight=self.options.weight, norm=self.options.norm,
             )  # fmt: skip
         else:
@@ -131,6 +130,23 @@ class Consistency:
         """Forget the batches of the epoch before."""
         if self.memory is not None:
             self.memory.clear()
+
+    def _terms_of_grams(
+        self, grams: Grams, labels: Tensor, pairs: Sequence[PersistencePairs], geometry: Tensor
+    ) -> Terms:
+        """The two terms where an adapter gives inner products of its views."""
+        options = self.options
+        return Terms(
+            track_coincidence_of_grams(grams, pairs, geometry, undirected=options.undirected),
+            deviating_perturbation_of_grams(
+                grams,
+                labels,
+                pairs[0],
+                related=options.related,
+                unrelated=options.unrelated,
+                match_norms=options.match_norms,
+            ),
+        )
 
     def _joined(
         self, labels: Tensor, views: Mapping[str, Tensor]

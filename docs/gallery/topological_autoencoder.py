@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from _data import Table, difference, digits, mean_and_spread, show
 from _style import COLOURS, WIDTH, by_seed, use_style
-from topreg import SignatureLoss, pairwise_distances, plot
+from topreg import SignatureLoss, pairwise_distances
 
 # sphinx_gallery_thumbnail_number = 2
 
@@ -97,9 +97,11 @@ curves = {
     for name, values in trained[weight][0][1].items()
     if weight or name == "reconstruction"
 }
-ax = plot.loss_terms(curves)
+_, ax = plt.subplots()
+for name, values in curves.items():
+    ax.plot(values, label=name)
 ax.legend(bbox_to_anchor=(1.02, 1), loc="upper left")
-ax.set(xlabel="epoch", ylabel="loss")
+ax.set(xlabel="epoch", ylabel="loss", yscale="log")
 plt.show()
 
 # %%

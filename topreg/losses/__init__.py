@@ -1,6 +1,5 @@
 """Losses within one space or across two, each a function and a module in one file."""
 
-from topreg.losses._grams import GramMatrices, gram_matrix
 from topreg.losses.connectivity_loss import ConnectivityLoss, connectivity_loss
 from topreg.losses.deviating_perturbation import DeviatingPerturbation, deviating_perturbation
 from topreg.losses.homology_consistency import (
@@ -24,7 +23,6 @@ __all__ = [
     "RTD",
     "ConnectivityLoss",
     "DeviatingPerturbation",
-    "GramMatrices",
     "HomologyConsistency",
     "HomologyTerms",
     "PersistenceEntropy",
@@ -36,7 +34,6 @@ __all__ = [
     "WassersteinDistance",
     "connectivity_loss",
     "deviating_perturbation",
-    "gram_matrix",
     "homology_consistency",
     "persistence_entropy",
     "rtd",

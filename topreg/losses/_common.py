@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -15,7 +14,6 @@ from topreg.filtrations import Filtration, RipsFiltration
 from topreg.metrics import at_least_single
 
 REDUCTIONS = ("mean", "none")
-Source = TypeVar("Source", bound=Clouds | None)  # None where only inner products are known
 RIPS = RipsFiltration()  # what modules use that were given no filtration
 
 
@@ -34,16 +32,11 @@ def given_or_found(
     pairs: PersistencePairs | Sequence[PersistencePairs] | None,
     filtration: Filtration | None,
     dimensions: Sequence[int],
-    geometry: Clouds | None,
+    geometry: Clouds,
 ) -> list[PersistencePairs]:
     """The pairs of each dimension: those given, else found in one pass over ``geometry``."""
     if pairs is not None:
         return listed(pairs)
-    if geometry is None:
-        raise ValueError(
-            "`pairs` or `geometry` should be given with Gram matrices. Got neither. "
-            "Pass the points in which pairs are to be found as `geometry`."
-        )
     filtration = RIPS if filtration is None else filtration
     all_pairs = getattr(filtration, "all_pairs", None)  # a filtration of one's own need not have it
     with torch.no_grad():
@@ -95,9 +88,7 @@ def over_clouds(values: Tensor, pairs: PersistencePairs, reduction: str) -> Tens
     return values.new_zeros(clouds).index_add(0, pairs.cloud(), values)
 
 
-def flips_from(
-    filtration: Filtration | None, geometry: Clouds | None, source: Source
-) -> Clouds | Source:
+def flips_from(filtration: Filtration | None, geometry: Clouds | None, source: Clouds) -> Clouds:
     """Points in which the modules decide flips; the geometry may be weights or distances."""
     of_points = getattr(filtration, "of_points", True)  # one's own need not have it
     return geometry if geometry is not None and of_points else source

@@ -7,12 +7,12 @@ import math
 import torch
 from torch import Tensor
 
-from topreg._safe import safe_cosines, safe_norm, safe_root, widest_dtype
-from topreg.losses._grams import ROUNDING, GramMatrices, rounding
+from topreg._safe import safe_cosines, safe_norm, widest_dtype
 
 # a listed pair of wide rows costs about as much as so many entries of the matrix products; what is
 # done with each entry besides costs about as much as products of so many coordinates
 LISTED_COST, NARROW = 100, 1000
+ROUNDING = 4  # machine epsilons of its terms below which a square is rounding
 LOST = 3  # roots of machine epsilon of its terms below which a square has lost half its digits
 
 
@@ -42,11 +42,6 @@ def sums_of_cosines(source: Tensor, target: Tensor, related: Tensor, *, eps: flo
     return torch.where(related, cosines, 0.0).sum(1)
 
 
-def sums_from_grams(grams: GramMatrices, related: Tensor, *, eps: float) -> Tensor:
-    """The same from Gram matrices."""
-    return torch.where(related, _gram_cosines(grams, eps), 0.0).sum(1)
-
-
 def _listed_cosines(source: Tensor, target: Tensor, i: Tensor, k: Tensor, eps: float) -> Tensor:
     """Cosine between ``source_i - target_i`` and ``source_k - target_i`` for each listed pair."""
     centres = target.index_select(0, i)
@@ -71,30 +66,17 @@ def _dense_cosines(
     offsets = source - target
     rows = torch.arange(len(target), device=target.device)
     first = torch.minimum(rows, torch.where(related, rows, len(rows)).amin(1))
-    grams = GramMatrices.of(offsets, target - target.detach().index_select(0, first))
-    squares, shifts = grams.source.diagonal(), grams.cross.diagonal()
-    lengths = grams.target.diagonal()
-    dots = grams.source + grams.cross - shifts[:, None]
-    moved = lengths[None, :] + lengths[:, None] - 2 * grams.target
-    others = squares[None, :] + 2 * (shifts[None, :] - grams.cross.T) + moved
+    centres = target - target.detach().index_select(0, first)
+    with torch.autocast(source.device.type, enabled=False):
+        inner, cross, outer = offsets @ offsets.T, offsets @ centres.T, centres @ centres.T
+    squares, shifts, lengths = inner.diagonal(), cross.diagonal(), outer.diagonal()
+    dots = inner + cross - shifts[:, None]
+    moved = lengths[None, :] + lengths[:, None] - 2 * outer
+    others = squares[None, :] + 2 * (shifts[None, :] - cross.T) + moved
     with torch.no_grad():
         least = digits * (squares + lengths + lengths[:, None])
         lost = related & (others <= least) & (least > eps * eps)
     return _cosines(dots, squares[:, None], others, eps * eps, least.clamp(min=eps * eps)), lost
-
-
-def _gram_cosines(grams: GramMatrices, eps: float) -> Tensor:
-    """The same without the rows: what is as small as the rounding of its terms has no direction."""
-    squares, shifts = grams.source.diagonal(), grams.cross.diagonal()[:, None]
-    lengths, inner = grams.target.diagonal()[:, None], grams.cross.T
-    dots = grams.source - shifts - inner + lengths
-    own, others = squares[:, None] - 2 * shifts + lengths, squares - 2 * inner + lengths
-    with torch.no_grad():
-        least = rounding(squares[:, None].abs() + 2 * shifts.abs() + lengths.abs())
-        least_others = rounding(squares.abs() + 2 * inner.abs() + lengths.abs())
-    return _cosines(
-        dots, own, others, least.clamp(min=eps * eps), least_others.clamp(min=eps * eps)
-    )
 
 
 def _cosines(
@@ -116,16 +98,4 @@ def with_norms_of(source: Tensor, target: Tensor, eps: float) -> Tensor:
     length = safe_norm(target)[:, None]
     return torch.where(
         directed, source * length / torch.where(directed, squares, 1.0).sqrt(), source
-    )
-
-
-def grams_with_norms_of_target(grams: GramMatrices, eps: float) -> GramMatrices:
-    """The same from Gram matrices."""
-    squares, lengths = grams.source.diagonal(), grams.target.diagonal()
-    directed = squares > eps * eps
-    scale = torch.where(
-        directed, safe_root(lengths) / torch.where(directed, squares, 1.0).sqrt(), 1.0
-    )
-    return GramMatrices(
-        scale[:, None] * grams.source * scale, scale[:, None] * grams.cross, grams.target
     )

@@ -14,13 +14,7 @@ from topreg._pairs import PersistencePairs, are_of_dimension_0, check_rows, one_
 from topreg._repr import constructor_call
 from topreg.filtrations import Filtration
 from topreg.losses import _common
-from topreg.losses._grams import GramMatrices
-from topreg.losses._offsets import (
-    grams_with_norms_of_target,
-    sums_from_grams,
-    sums_of_cosines,
-    with_norms_of,
-)
+from topreg.losses._offsets import sums_of_cosines, with_norms_of
 
 RELATED = ("endpoints", "all")
 UNRELATED = ("skip", "zero")
@@ -113,32 +107,6 @@ def deviating_perturbation(
     parts = zip(x.split(pairs.cloud_sizes), y.split(pairs.cloud_sizes), strict=True)
     sums = [partial(sums_of_cosines, *part, eps=eps) for part in parts]
     none = (x[:0] + y[:0]).sum(1)  # attaches the loss of no cloud to the graph
-    return _mean_over_samples(sums, none, joined, pairs, related, unrelated, reduction)
-
-
-def perturbation_of_grams(
-    grams: GramMatrices,
-    labels: Clouds,
-    pairs: PersistencePairs,
-    *,
-    related: str,
-    match_norms: bool,
-    unrelated: str,
-    reduction: str,
-    eps: float,
-) -> Tensor:
-    """Equation 6 from Gram matrices."""
-    joined = join_labels(labels)
-    _checks.are_labels(joined, len(grams))
-    _checks.on_one_device("grams.source", grams.source, "labels", joined.device)
-    check_rows(one_object(pairs), grams.source, "grams.source")
-    _are_divided(labels, pairs.cloud_sizes, "pairs")
-    are_of_dimension_0(pairs)
-    if match_norms:
-        grams = grams_with_norms_of_target(grams, eps)
-    parts = grams.split(pairs.cloud_sizes)
-    sums = [partial(sums_from_grams, part, eps=eps) for part in parts]
-    none = (grams.source[:0] + grams.cross[:0] + grams.target[:0]).sum(1)
     return _mean_over_samples(sums, none, joined, pairs, related, unrelated, reduction)
 
 
@@ -263,36 +231,6 @@ class DeviatingPerturbation(nn.Module):
             _common.given_or_found(pairs, self.filtration, (0,), geometry)[0],
             related=self.related, match_norms=self.match_norms, unrelated=self.unrelated,
             reduction=self.reduction, eps=self.eps,
-        )  # fmt: skip
-
-    def of_grams(
-        self,
-        grams: GramMatrices,
-        labels: Clouds,
-        *,
-        pairs: PersistencePairs | Sequence[PersistencePairs] | None = None,
-        geometry: Clouds | None = None,
-    ) -> Tensor:
-        """The loss of two views of which inner products are known.
-
-        Args:
-            grams: Gram matrices of the views.
-            labels: Label of each vertex; as one vector, or divided as the pairs.
-            pairs: Pairs found before; of several the first is used.
-            geometry: Points in which pairs are found where none are given.
-
-        Returns:
-            The loss, :math:`()` or one value for each cloud.
-
-        Raises:
-            TypeError: If ``labels`` are not integers.
-            ValueError: If there are neither pairs nor geometry, or labels or pairs belong to
-                another number of vertices or lie on another device.
-        """
-        found = _common.given_or_found(pairs, self.filtration, (0,), geometry)
-        return perturbation_of_grams(
-            grams, labels, found[0], related=self.related, match_norms=self.match_norms,
-            unrelated=self.unrelated, reduction=self.reduction, eps=self.eps,
         )  # fmt: skip
 
     def __repr__(self) -> str:

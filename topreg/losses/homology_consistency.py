@@ -13,11 +13,10 @@ from topreg._pairs import PersistencePairs
 from topreg._repr import constructor_call
 from topreg.filtrations import Filtration
 from topreg.losses import _common
-from topreg.losses._grams import GramMatrices
 from topreg.losses.deviating_perturbation import check_options as check_perturbation
-from topreg.losses.deviating_perturbation import deviating_perturbation, perturbation_of_grams
+from topreg.losses.deviating_perturbation import deviating_perturbation
 from topreg.losses.track_coincidence import check_options as check_coincidence
-from topreg.losses.track_coincidence import coincidence_of_grams, coincidence_over
+from topreg.losses.track_coincidence import coincidence_over
 
 
 class HomologyTerms(NamedTuple):
@@ -228,56 +227,6 @@ class HomologyConsistency(nn.Module):
     ) -> Tensor:
         """The loss; arguments as in :meth:`terms`."""
         return self._weighted(self.terms(source, target, labels, pairs=pairs, geometry=geometry))
-
-    def terms_of_grams(
-        self,
-        grams: GramMatrices,
-        labels: Clouds,
-        *,
-        pairs: PersistencePairs | Sequence[PersistencePairs] | None = None,
-        geometry: Clouds | None = None,
-    ) -> HomologyTerms:
-        """The two terms of two views of which inner products are known.
-
-        Args:
-            grams: Gram matrices of the views.
-            labels: Label of each vertex; as one vector, or divided as the pairs.
-            pairs: Pairs found before, dimension 0 first.
-            geometry: Points in which flips are found, and pairs where none are given. If it
-                is left out, or edge weights or distances, flips are found in the source.
-
-        Returns:
-            ``track_coincidence`` and ``deviating_perturbation``.
-
-        Raises:
-            TypeError: If ``labels`` are not integers.
-            ValueError: If there are neither pairs nor geometry, labels or pairs belong to another
-                number of vertices, or ``pairs`` does not begin with dimension 0.
-        """
-        points = _common.flips_from(self.filtration, geometry, None)
-        pairs = _common.given_or_found(pairs, self.filtration, self.dimensions, geometry)
-        _begin_with_dimension_0(pairs)
-        return HomologyTerms(
-            coincidence_of_grams(
-                pairs, grams, points, orientation=self.orientation,
-                undirected=self.undirected, reduction=self.reduction, eps=self.eps,
-            ),
-            perturbation_of_grams(
-                grams, labels, pairs[0], related=self.related, match_norms=self.match_norms,
-                unrelated=self.unrelated, reduction=self.reduction, eps=self.eps,
-            ),
-        )  # fmt: skip
-
-    def of_grams(
-        self,
-        grams: GramMatrices,
-        labels: Clouds,
-        *,
-        pairs: PersistencePairs | Sequence[PersistencePairs] | None = None,
-        geometry: Clouds | None = None,
-    ) -> Tensor:
-        """The loss from Gram matrices; arguments as in :meth:`terms_of_grams`."""
-        return self._weighted(self.terms_of_grams(grams, labels, pairs=pairs, geometry=geometry))
 
     def _weighted(self, terms: HomologyTerms) -> Tensor:
         """Equation 7."""

@@ -15,7 +15,6 @@ from topreg._safe import safe_cosines
 from topreg._tracks import ORIENTATIONS, death_flips, oriented_tracks
 from topreg.filtrations import Filtration
 from topreg.losses import _common
-from topreg.losses._grams import GramMatrices, flips_in, track_products
 
 UNDIRECTED = ("skip", "zero")
 
@@ -110,27 +109,6 @@ def coincidence_over(
     return torch.stack(terms).sum(0)
 
 
-def coincidence_of_grams(
-    pairs: Sequence[PersistencePairs],
-    grams: GramMatrices,
-    geometry: Clouds | None,
-    *,
-    orientation: str,
-    undirected: str,
-    reduction: str,
-    eps: float,
-) -> Tensor:
-    """The same from Gram matrices; without ``geometry`` flips are decided in the source."""
-    terms = []
-    for part in pairs:
-        check_rows(part, grams.source, "grams.source")
-        flips = None
-        if orientation == "aligned":
-            flips = flips_in(grams.source, part) if geometry is None else _flips(geometry, part)
-        terms.append(_coincidence_of_grams(grams, part, flips, undirected, reduction, eps))
-    return torch.stack(terms).sum(0)
-
-
 def _coincidence(
     source: Tensor,
     target: Tensor,
@@ -146,24 +124,6 @@ def _coincidence(
     squares_a, squares_b = a.square().sum(1), b.square().sum(1)
     directed = ~((squares_a <= eps * eps) | (squares_b <= eps * eps))  # NaN stays NaN
     cosines = safe_cosines((a * b).sum(1), squares_a, squares_b, directed)
-    return _one_minus_mean(cosines, directed, pairs, undirected, reduction)
-
-
-def _coincidence_of_grams(
-    grams: GramMatrices,
-    pairs: PersistencePairs,
-    flips: Tensor | None,
-    undirected: str,
-    reduction: str,
-    eps: float,
-) -> Tensor:
-    """The same from Gram matrices: a square as small as its rounding has no direction."""
-    dots, _ = track_products(grams.cross, pairs, flips)
-    squares_a, least_a = track_products(grams.source, pairs, flips)
-    squares_b, least_b = track_products(grams.target, pairs, flips)
-    least_a, least_b = (least.clamp(min=eps * eps) for least in (least_a, least_b))
-    directed = ~((squares_a <= least_a) | (squares_b <= least_b))
-    cosines = safe_cosines(dots, squares_a, squares_b, directed)
     return _one_minus_mean(cosines, directed, pairs, undirected, reduction)
 
 
@@ -259,35 +219,6 @@ class TrackCoincidence(nn.Module):
         pairs = _common.given_or_found(pairs, self.filtration, self.dimensions, geometry)
         return coincidence_over(
             pairs, source, target, points, orientation=self.orientation,
-            undirected=self.undirected, reduction=self.reduction, eps=self.eps,
-        )  # fmt: skip
-
-    def of_grams(
-        self,
-        grams: GramMatrices,
-        *,
-        pairs: PersistencePairs | Sequence[PersistencePairs] | None = None,
-        geometry: Clouds | None = None,
-    ) -> Tensor:
-        """Sum of the losses over the dimensions, of two views of which inner products are known.
-
-        Args:
-            grams: Gram matrices of the views.
-            pairs: Pairs of one or several dimensions, found before.
-            geometry: Points in which flips are found, and pairs where none are given. If it
-                is left out, or edge weights or distances, flips are found in the source.
-
-        Returns:
-            The loss, :math:`()` or one value for each cloud.
-
-        Raises:
-            ValueError: If there are neither pairs nor geometry, or the pairs belong to another
-                number of vertices.
-        """
-        points = _common.flips_from(self.filtration, geometry, None)
-        return coincidence_of_grams(
-            _common.given_or_found(pairs, self.filtration, self.dimensions, geometry),
-            grams, points, orientation=self.orientation,
             undirected=self.undirected, reduction=self.reduction, eps=self.eps,
         )  # fmt: skip
 

@@ -1,4 +1,4 @@
-"""Drawings of diagrams, trees and trainings; matplotlib (``topreg[viz]``) is loaded on use.
+"""Drawings of diagrams and trees; matplotlib (``topreg[viz]``) is loaded on use.
 
 Every function draws on the axis that it is given, or else on a new figure of pyplot, returns the
 axis, and leaves the caller's style alone. Tensors may be on any device, of any precision, with or
@@ -7,9 +7,8 @@ without gradient.
 
 from topreg.plot.barcode import barcode
 from topreg.plot.diagram import diagram
-from topreg.plot.loss_terms import loss_terms
 from topreg.plot.merge_tree import merge_tree
 from topreg.plot.spanning_tree import spanning_tree
 from topreg.plot.tracks import tracks
 
-__all__ = ["barcode", "diagram", "loss_terms", "merge_tree", "spanning_tree", "tracks"]
+__all__ = ["barcode", "diagram", "merge_tree", "spanning_tree", "tracks"]

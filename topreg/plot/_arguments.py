@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -108,17 +107,3 @@ def _births(name: str, births: Tensor) -> Array:
     _checks.has_rank(name, births, "(e,)")
     _checks.are_finite(name, births.detach()[:, None])
     return numbers(births)
-
-
-def curve(name: str, values: Any) -> Array:
-    """Numbers of one term, step by step."""
-    if not isinstance(values, Tensor):
-        try:
-            flat = [v.detach().item() if isinstance(v, Tensor) else float(v) for v in values]
-        except (TypeError, ValueError, RuntimeError):
-            raise TypeError(
-                f"`{name}` should be a sequence of numbers. Got {type(values).__name__}."
-            ) from None
-        return np.array(flat, dtype=np.float64)
-    _checks.has_rank(name, values, "(steps,)")
-    return numbers(values)

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 from torch import Tensor, nn
 
-from topreg import GramMatrices
-
+from ..grams import Grams
 from ..options import AdapterOptions
 from ..tasks import Task
 
@@ -92,7 +91,7 @@ class Adapter(nn.Module, ABC):
         """The two views that the constraint compares."""
         return Views(features, self.step(features).source, self.target(labels))
 
-    def grams(self, source: Tensor, labels: Tensor) -> GramMatrices | None:
+    def grams(self, source: Tensor, labels: Tensor) -> Grams | None:
         """Inner products of the views, where they are cheaper than the views; else None."""
         return None
 

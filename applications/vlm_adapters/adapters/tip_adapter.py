@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from topreg import GramMatrices, gram_matrix, label_indicators
+from topreg import label_indicators
 
+from ..grams import Grams, inner_products
 from ..options import AdapterOptions
 from ..tasks import Task
 from .base import Adapter, LinearMap, Step
@@ -110,12 +111,12 @@ class TipAdapter(Adapter):
         """Which cached keys have each label."""
         return label_indicators(labels, self.cached_labels, dtype=self.keys.dtype)
 
-    def grams(self, source: Tensor, labels: Tensor) -> GramMatrices:
+    def grams(self, source: Tensor, labels: Tensor) -> Grams:
         """Inner products with indicators are class sums; those of indicators are class counts."""
         cross = self.class_sums(source).index_select(1, labels)
         counts = self.class_sums.counts.to(source.dtype)[labels]
         target = torch.where(labels[:, None] == labels[None, :], counts[:, None], 0.0)
-        return GramMatrices(gram_matrix(source), cross, target)
+        return Grams(inner_products(source), cross, target)
 
     def search_grid(self) -> SearchGrid:
         """The official grid: equal steps from 0.1, the upper end left out."""

@@ -1,0 +1,190 @@
+"""The constraint's two terms from inner products alone, for views whose rows are long.
+
+The affinities of Tip-Adapter have one coordinate per cached image, and their counterparts are
+indicators, so that inner products with them are sums. Equations 4 to 6 depend on the views through
+inner products only.
+
+The square of a difference of rows is a difference of inner products, which loses digits where the
+difference is much shorter than the rows. A square below a few machine epsilons of the sum of its
+terms is rounding: it has no direction.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from topreg import PersistencePairs, edge_vectors
+
+EPS = 1e-8  # topreg's: vectors no longer than this have no direction
+ROUNDING = 4  # machine epsilons of the sum of its terms below which a square is rounding
+
+
+class Grams(NamedTuple):
+    """Inner products within and between two views of the same images.
+
+    Shape:
+        - source, cross, target: (n, n), of source rows, of source with target rows, of target rows.
+    """
+
+    source: Tensor
+    cross: Tensor
+    target: Tensor
+
+
+def inner_products(rows: Tensor) -> Tensor:
+    """Return ``rows @ rows.T``, whose backward pass takes one product where autograd takes two.
+
+    Args:
+        rows: Rows (n, d).
+
+    Returns:
+        Inner products (n, n).
+    """
+    products: Tensor = _InnerProducts.apply(rows)
+    return products
+
+
+def track_coincidence_of_grams(
+    grams: Grams, pairs: Sequence[PersistencePairs], geometry: Tensor, *, undirected: str
+) -> Tensor:
+    """Return the sum of equation 5 over the pairs of several dimensions.
+
+    Args:
+        grams: Inner products of the two views.
+        pairs: Pairs of each dimension.
+        geometry: Points (n, d) in which, from dimension 1 on, death edges that oppose their birth
+            edges are turned.
+        undirected: ``"skip"`` leaves a class with a track of no direction out of the mean,
+            ``"zero"`` counts its cosine as 0.
+
+    Returns:
+        The sum, with gradient in the inner products; 0 for pairs of which none is counted.
+    """
+    terms = []
+    for part in pairs:
+        ends, signs = _tracks(part, geometry)
+        dots, _ = _products(grams.cross, ends, signs)
+        squares, least = _products(grams.source, ends, signs)
+        others, least_others = _products(grams.target, ends, signs)
+        cosines, directed = _cosines(dots, squares, others, least, least_others)
+        counted = directed if undirected == "skip" else torch.ones_like(directed)
+        mean, some = _mean(cosines, counted)
+        terms.append(torch.where(some, 1 - mean, mean))
+    return torch.stack(terms).sum(0)
+
+
+def deviating_perturbation_of_grams(
+    grams: Grams,
+    labels: Tensor,
+    pairs: PersistencePairs,
+    *,
+    related: str,
+    unrelated: str,
+    match_norms: bool,
+) -> Tensor:
+    """Return equation 6.
+
+    Args:
+        grams: Inner products of the two views.
+        labels: Classes (n,).
+        pairs: Pairs of dimension 0.
+        related: Whether relatives are the ``"endpoints"`` of the pairs, or ``"all"`` images.
+        unrelated: ``"skip"`` leaves images without a relative out of the mean, ``"zero"`` counts
+            them with 0.
+        match_norms: Whether source rows are first rescaled to the lengths of their target rows.
+
+    Returns:
+        The term, with gradient in the inner products; 0 if no image is counted.
+    """
+    if match_norms:
+        grams = _with_norms_of_target(grams)
+    endpoints = torch.zeros_like(labels, dtype=torch.bool)
+    endpoints = endpoints.index_fill(0, pairs.death_edges.flatten(), True)
+    relatives = (labels[:, None] == labels[None, :]).fill_diagonal_(False)
+    if related == "endpoints":
+        relatives = relatives & endpoints
+    count = relatives.sum(1)
+    sums = torch.where(relatives, _offset_cosines(grams), 0.0).sum(1)
+    values = torch.where(count > 0, 1 - sums / count.clamp(min=1), 0.0)
+    return _mean(values, endpoints & (count > 0) if unrelated == "skip" else endpoints)[0]
+
+
+class _InnerProducts(torch.autograd.Function):
+    """``rows @ rows.T``."""
+
+    @staticmethod
+    def forward(ctx: Any, rows: Tensor) -> Tensor:
+        ctx.save_for_backward(rows)
+        return rows @ rows.T
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        (rows,) = ctx.saved_tensors
+        product: Tensor = (gradient + gradient.T) @ rows
+        return product
+
+
+def _tracks(pairs: PersistencePairs, geometry: Tensor) -> tuple[Tensor, Tensor]:
+    """Rows whose signed sum is the track, and the signs: (m, 2) in dimension 0, else (m, 4)."""
+    ones = geometry.new_ones(len(pairs))
+    if pairs.dimension == 0:
+        return pairs.death_edges, torch.stack([-ones, ones], 1)
+    births, deaths = (
+        edge_vectors(geometry, edges) for edges in (pairs.birth_edges, pairs.death_edges)
+    )
+    turns = torch.where((births * deaths).sum(1) < 0, -ones, ones)
+    ends = torch.cat([pairs.death_edges, pairs.birth_edges], 1)
+    return ends, torch.stack([-turns, turns, ones, -ones], 1)
+
+
+def _products(matrix: Tensor, ends: Tensor, signs: Tensor) -> tuple[Tensor, Tensor]:
+    """Inner product of the two tracks of each class, and the least that is not rounding."""
+    places = ends[:, :, None] * len(matrix) + ends[:, None, :]
+    # index_select: indexing takes ten times as long forward and twice backward
+    entries = matrix.reshape(-1).index_select(0, places.flatten()).view(places.shape)
+    products = (signs[:, :, None] * signs[:, None, :] * entries).sum((1, 2))
+    return products, _rounding(entries.detach().abs().sum((1, 2)))
+
+
+def _offset_cosines(grams: Grams) -> Tensor:
+    """Cosines (n, n) between ``source_i - target_i`` and ``source_k - target_i``."""
+    squares, shifts = grams.source.diagonal(), grams.cross.diagonal()[:, None]
+    lengths, inner = grams.target.diagonal()[:, None], grams.cross.T
+    dots = grams.source - shifts - inner + lengths
+    own, others = squares[:, None] - 2 * shifts + lengths, squares - 2 * inner + lengths
+    with torch.no_grad():
+        least = _rounding(squares[:, None].abs() + 2 * shifts.abs() + lengths.abs())
+        least_others = _rounding(squares.abs() + 2 * inner.abs() + lengths.abs())
+    return _cosines(dots, own, others, least, least_others)[0]
+
+
+def _with_norms_of_target(grams: Grams) -> Grams:
+    """Inner products of source rows at the lengths of their target rows; a zero row stays."""
+    squares, lengths = grams.source.diagonal(), grams.target.diagonal()
+    directed = squares > EPS * EPS
+    scale = torch.where(directed, lengths.sqrt() / torch.where(directed, squares, 1.0).sqrt(), 1.0)
+    return Grams(scale[:, None] * grams.source * scale, scale[:, None] * grams.cross, grams.target)
+
+
+def _rounding(sums: Tensor) -> Tensor:
+    """The least square that is not rounding, from the sums of the sizes of its terms."""
+    return (ROUNDING * torch.finfo(sums.dtype).eps * sums).clamp(min=EPS * EPS)
+
+
+def _cosines(
+    dots: Tensor, squares: Tensor, others: Tensor, least: Tensor, least_others: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Cosines, 0 where a square is too small for a direction, and where both are large enough."""
+    directed = ~((squares <= least) | (others <= least_others))  # NaN stays NaN
+    length, other = (torch.where(directed, part, 1.0).sqrt() for part in (squares, others))
+    return torch.where(directed, dots, 0.0) / (length * other), directed
+
+
+def _mean(values: Tensor, counted: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean of the counted values, a 0 with a graph if there are none, and whether there are any."""
+    count = counted.sum()
+    return torch.where(counted, values, 0.0).sum() / count.clamp(min=1), count > 0
