@@ -149,6 +149,15 @@ def _integer(name: str, value: Any, least: int, what: str) -> int:
     return number
 
 
+def is_progress(value: object) -> None:
+    """Refuse what can neither be called nor switched on."""
+    if value is not None and not isinstance(value, bool) and not callable(value):
+        raise TypeError(
+            "`progress` should be True, False, None or a function of (stage, done, total). "
+            f"Got {value!r}."
+        )
+
+
 def is_positive(name: str, value: float) -> None:
     """Refuse a number that is not above 0, and NaN."""
     is_number(name, value)

@@ -52,7 +52,7 @@ def most_persistent(diagram: Tensor, count: int, clouds: Tensor | None = None) -
         tensor(3.)
     """
     _checks.is_diagram("diagram", diagram)
-    _checks.is_natural("count", count)
+    count = _checks.is_natural("count", count)
     if clouds is None:
         clouds = torch.zeros(len(diagram), dtype=torch.int64, device=diagram.device)
     _checks.is_integer("clouds", clouds)

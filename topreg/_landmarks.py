@@ -7,6 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from topreg import _checks
 from topreg._clouds import Clouds, join
 from topreg._plain import plain_tensor
 from topreg.metrics import Metric, at_least_single, by_callable, check_metric, prepared
@@ -90,7 +91,7 @@ def farthest_point_sampling(
     """
     rows, sizes = join(points)
     check_metric(metric)
-    _check_numbers(count, start, sizes)
+    count, start = _check_numbers(count, start, sizes)
     rows = at_least_single(rows) if callable(metric) else prepared(rows, metric)
     if len(set(sizes)) == 1:
         clouds = rows.view(len(sizes), sizes[0], rows.shape[1])
@@ -141,15 +142,24 @@ def _distances(clouds: Tensor, landmark: Tensor, metric: Metric) -> Tensor:
     return lengths
 
 
-def _check_numbers(count: int, start: int, sizes: tuple[int, ...]) -> None:
-    """Refuse numbers that some cloud cannot fulfil."""
+def _check_numbers(count: object, start: object, sizes: tuple[int, ...]) -> tuple[int, int]:
+    """Return both numbers as int; raise if some cloud has not so many points."""
     smallest = min(sizes, default=0)
-    if type(count) is not int or not 1 <= count <= smallest:
+    try:
+        landmarks = _checks.is_count("count", count)
+    except ValueError:
+        landmarks = smallest + 1
+    if landmarks > smallest:
         raise ValueError(
             f"`count` should be between 1 and the {smallest} points of the smallest cloud. "
             f"Got {count!r}."
         )
-    if type(start) is not int or not 0 <= start < smallest:
+    try:
+        first = _checks.is_natural("start", start)
+    except ValueError:
+        first = smallest
+    if first >= smallest:
         raise ValueError(
             f"`start` should be a vertex of every cloud, 0 to {smallest - 1}. Got {start!r}."
         )
+    return landmarks, first

@@ -57,7 +57,7 @@ class CrossBatchMemory:
     """
 
     def __init__(self, batches: int = 1, *, classes: str = "current") -> None:
-        _checks.is_count("batches", batches)
+        batches = _checks.is_count("batches", batches)
         _checks.is_option("classes", classes, CLASSES)
         self.batches = batches
         self.classes = classes

@@ -160,13 +160,7 @@ class PersistencePairs:
             (3, 2)
         """
         _can_be_joined(parts)
-        first = starts([sum(part.cloud_sizes) for part in parts])[:-1]
-        births, deaths, essential = (
-            torch.cat([getattr(part, name) + v for part, v in zip(parts, first, strict=True)])
-            for name in _EDGES
-        )
-        sizes = tuple(size for part in parts for size in part.cloud_sizes)
-        return cls(parts[0].dimension, births, deaths, essential, sizes)
+        return concatenate(parts)
 
     def select(self, mask: Tensor) -> PersistencePairs:
         """The pairs where a mask is true; essential classes stay.
@@ -316,6 +310,17 @@ class PersistencePairs:
         return cloud_of(edges[:, 0], self.cloud_sizes)
 
 
+def concatenate(parts: Sequence[PersistencePairs]) -> PersistencePairs:
+    """Return the pairs of several clouds in one object, vertices numbered cloud after cloud."""
+    first = starts([sum(part.cloud_sizes) for part in parts])[:-1]
+    births, deaths, essential = (
+        torch.cat([getattr(part, name) + v for part, v in zip(parts, first, strict=True)])
+        for name in _EDGES
+    )
+    sizes = tuple(size for part in parts for size in part.cloud_sizes)
+    return PersistencePairs(parts[0].dimension, births, deaths, essential, sizes)
+
+
 def check_pairs(
     pairs: object, rows: Tensor, sizes: Sequence[int], name: str, pairs_name: str = "pairs"
 ) -> None:
@@ -333,7 +338,7 @@ def one_object(pairs: object, name: str = "pairs") -> PersistencePairs:
         several = isinstance(pairs, Sequence) and not isinstance(pairs, str)
         raise TypeError(
             f"`{name}` should be one PersistencePairs. Got {type(pairs).__name__}."
-            + (" Pass one dimension at a time; modules take several." if several else "")
+            + (" Pass one dimension at a time." if several else "")
         )
     return pairs
 

@@ -94,7 +94,7 @@ def label_indicators(
         tensor([[0., 1., 0.],
                 [1., 0., 1.]])
     """
-    joined = join_labels(labels)
+    joined, _ = join_labels(labels)
     for name, given, letters in (
         ("labels", joined, "(n,)"),
         ("cached_labels", cached_labels, "(c,)"),

@@ -79,8 +79,8 @@ def _landscape(diagram: Tensor, scales: Tensor, count: int) -> Tensor:
 
 def check_options(count: int, resolution: int) -> None:
     """Refuse numbers that are not positive."""
-    _checks.is_count("count", count)
-    _checks.is_count("resolution", resolution)
+    count = _checks.is_count("count", count)
+    resolution = _checks.is_count("resolution", resolution)
 
 
 class PersistenceLandscape(nn.Module):

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import NoReturn, cast, final
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from topreg import _checks
 from topreg._clouds import Clouds
-from topreg._pairs import PersistencePairs, one_object
+from topreg._pairs import PersistencePairs, check_pairs, concatenate
 from topreg.filtrations._filtration import Filtration
 from topreg.metrics import at_least_single
 from topreg.persistence import pairs_of_edges
@@ -39,6 +40,8 @@ class FlagFiltration(Filtration):
             and (j, i) in the graph of nearest neighbours: ``"min"``, the smallest, whose gradient
             goes to the first of the smallest; ``"mean"``, the mean of all, infinite if one is;
             ``"error"`` raises.
+        check_values: Whether to read the weights for NaN and for values below the births of their
+            vertices. Without it the result for such weights is undefined.
 
     Raises:
         TypeError: If ``edge_index`` is not int64 or ``vertex_births`` are not floating point.
@@ -51,9 +54,9 @@ class FlagFiltration(Filtration):
         - vertex_births: :math:`(n,)`.
 
     Note:
-        Several graphs are one: number their vertices graph after graph. At a merge the component
-        whose elder vertex comes later in (birth, number) dies. Dimensions 0 and 1. Dimension 0 is
-        linear in the sorted edges. In dimension 1 memory is that of the edges and :math:`c^2 / 2`
+        Graphs with different edges are one: number their vertices graph after graph. At a merge
+        the component whose elder vertex comes later in (birth, number) dies. Dimension 0 is linear
+        in the sorted edges. In dimension 1 memory is that of the edges and :math:`c^2 / 2`
         bytes at most for the :math:`c` loops that live at once and lie in some triangle.
         :meth:`diagram` reads values back on the CPU only, to refuse edges of another graph; on
         other devices, and compiled, their values are NaN.
@@ -73,42 +76,69 @@ class FlagFiltration(Filtration):
         tensor([[2., 3.]], grad_fn=<StackBackward0>)
     """
 
+    vertex_births: Tensor | None
+    edge_index: Tensor
+    _keys: Tensor
+    _listed: Tensor
+    _ends: Tensor
+    _edge: Tensor | None
+    _copies: Tensor | None
+
     def __init__(
         self,
         edge_index: Tensor,
         num_vertices: int,
-        vertex_births: Tensor | None = None,
         *,
+        vertex_births: Tensor | None = None,
         duplicate_edges: str = "error",
+        check_values: bool = True,
     ) -> None:
-        _check_graph(edge_index, num_vertices)
+        super().__init__()
+        num_vertices = _check_graph(edge_index, num_vertices)
         _checks.is_option("duplicate_edges", duplicate_edges, DUPLICATES)
-        self.edge_index = edge_index
+        if vertex_births is not None:
+            _check_births(vertex_births, num_vertices, edge_index)
         self.num_vertices = num_vertices
-        self.vertex_births = vertex_births
         self.duplicate_edges = duplicate_edges
+        self.check_values = check_values
         ends = torch.stack([edge_index.amin(0), edge_index.amax(0)], dim=1)
         _check_loops(ends)
         keys, listed = (ends[:, 0] * num_vertices + ends[:, 1]).sort(stable=True)
         first = torch.ones_like(keys, dtype=torch.bool)
         first[1:] = keys[1:] != keys[:-1]
-        self._named: tuple[Tensor, Tensor] | None = None
+        edge, copies = None, None
         if not bool(first.all()):
             if duplicate_edges == "error":
                 _refuse_duplicate(ends[listed][~first])
             edge = torch.empty_like(keys).scatter_(0, listed, first.cumsum(0) - 1)
-            self._named = edge, torch.bincount(edge)[edge]
-        keys, self._listed = keys[first], listed[first]
-        self._ends = ends[self._listed]
+            copies = torch.bincount(edge)[edge]
         none = keys.new_full((1,), -1)  # stands where an edge of another graph is looked for
-        self._keys = torch.cat([keys, none])
-        if vertex_births is not None:
-            _check_births(vertex_births, num_vertices, edge_index)
+        if isinstance(vertex_births, nn.Parameter):
+            self.vertex_births = vertex_births
+        else:
+            self.register_buffer("vertex_births", vertex_births, persistent=False)
+        for name, buffer in (
+            ("edge_index", edge_index),
+            ("_keys", torch.cat([keys[first], none])),
+            ("_listed", listed[first]),
+            ("_ends", ends[listed[first]]),
+            ("_edge", edge),
+            ("_copies", copies),
+        ):
+            self.register_buffer(name, buffer, persistent=False)
 
-    @property
-    def of_points(self) -> bool:
-        """It filters weights of edges."""
-        return False
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> FlagFiltration:
+        """Move and convert the tensors; births are never rounded to fewer digits."""
+        births = self.vertex_births
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        moved = self.vertex_births
+        if (
+            births is not None
+            and moved is not None
+            and moved.dtype.itemsize < births.dtype.itemsize
+        ):
+            self.vertex_births = births.to(moved.device)
+        return self
 
     def __repr__(self) -> str:
         """Counts rather than edges."""
@@ -120,20 +150,16 @@ class FlagFiltration(Filtration):
             + ")"
         )
 
-    def pairs(
-        self, edge_weights: Clouds, dimension: int = 0, *, check_values: bool = True
-    ) -> PersistencePairs:
-        """Persistence pairs in one dimension, found without gradient.
+    def pairs(self, data: Clouds, dimension: int = 0) -> PersistencePairs:
+        """Find the persistence pairs in one dimension, without gradient.
 
         Args:
-            edge_weights: Weight of each column of ``edge_index``; infinity means that the edge does
-                not exist.
+            data: Weight of each column of ``edge_index``; infinity means that the edge does not
+                exist. Several rows are the weights of several graphs on the same edges.
             dimension: Homology dimension, 0 or 1.
-            check_values: Whether to read the weights for NaN and for values below the births of
-                their vertices; without it the result for such weights is undefined.
 
         Returns:
-            The pairs.
+            The pairs; each graph is a cloud.
 
         Raises:
             TypeError: If the weights are not a floating-point tensor.
@@ -142,7 +168,7 @@ class FlagFiltration(Filtration):
                 is not 0 or 1.
 
         Shape:
-            - edge_weights: :math:`(e,)`.
+            - data: :math:`(e,)` or :math:`(b, e)`.
 
         Example:
             >>> import torch
@@ -152,42 +178,38 @@ class FlagFiltration(Filtration):
             tensor([[1, 2],
                     [0, 1]])
         """
-        self._check_dimension(dimension)
-        return self._found(edge_weights, [dimension], check_values)[0]
+        return self._found(data, [self._checked_dimension(dimension)])[0]
 
-    def all_pairs(
-        self, edge_weights: Clouds, max_dimension: int, *, check_values: bool = True
-    ) -> tuple[PersistencePairs, ...]:
-        """Persistence pairs in the dimensions 0 to ``max_dimension``, in one pass.
+    def all_pairs(self, data: Clouds, max_dimension: int) -> tuple[PersistencePairs, ...]:
+        """Find the persistence pairs in the dimensions 0 to ``max_dimension``, in one pass.
 
         Args:
-            edge_weights: As in :meth:`pairs`.
+            data: As in :meth:`pairs`.
             max_dimension: Highest homology dimension, 0 or 1.
-            check_values: As in :meth:`pairs`.
 
         Returns:
-            One object for each dimension.
+            One object per dimension.
 
         Raises:
             TypeError: As in :meth:`pairs`.
             ValueError: As in :meth:`pairs`.
         """
-        self._check_dimension(max_dimension, "max_dimension")
-        return tuple(self._found(edge_weights, list(range(max_dimension + 1)), check_values))
+        highest = self._checked_dimension(max_dimension, "max_dimension")
+        return tuple(self._found(data, list(range(highest + 1))))
 
-    def diagram(self, pairs: PersistencePairs, edge_weights: Clouds) -> Tensor:
-        """Births and deaths in the weights, differentiable in them and in ``vertex_births``.
+    def diagram(self, pairs: PersistencePairs, data: Clouds) -> Tensor:
+        """Return births and deaths in the weights, differentiable in them and in the births.
 
         Args:
             pairs: Persistence pairs of this graph.
-            edge_weights: As in :meth:`pairs`.
+            data: As in :meth:`pairs`.
 
         Returns:
             Birth in column 0, death in column 1, in at least single precision.
 
         Raises:
             TypeError: As in :meth:`pairs`.
-            ValueError: If the pairs have an edge that is none of the graph's.
+            ValueError: If the pairs have an edge that the graph has not.
 
         Shape:
             - Output: :math:`(m, 2)`.
@@ -195,31 +217,42 @@ class FlagFiltration(Filtration):
         Example:
             >>> import torch
             >>> from topreg import FlagFiltration
-            >>> path = FlagFiltration(torch.tensor([[0], [1]]), 2, torch.tensor([0.0, 0.5]))
-            >>> weights = torch.tensor([2.0])
-            >>> path.diagram(path.pairs(weights), weights)
+            >>> births = torch.tensor([0.0, 0.5])
+            >>> path = FlagFiltration(torch.tensor([[0], [1]]), 2, vertex_births=births)
+            >>> path(torch.tensor([2.0]))
             tensor([[0.5000, 2.0000]])
         """
-        one_object(pairs)
-        weights = self._checked(edge_weights)
-        _checks.indexes(self.num_vertices, pairs.cloud_sizes)
-        _checks.on_one_device("edge_weights", weights, "pairs", pairs.death_edges.device)
-        weights, place = self._combined(weights)
+        rows = self._checked(data)
+        check_pairs(pairs, rows, (self.num_vertices,) * len(rows), "data")
+        if len(rows) == 0:
+            return rows.new_zeros(0, 2) + rows.sum()
+        combined = [self._combined(weights) for weights in rows]
+        weights, places = (torch.stack(same) for same in zip(*combined, strict=True))
         columns = (pairs.birth_edges, pairs.death_edges)
-        return torch.stack([self._values(weights, place, edges) for edges in columns], dim=1)
+        return torch.stack([self._values(weights, places, edges) for edges in columns], dim=1)
 
     @torch.no_grad()
-    def _found(
-        self, edge_weights: Clouds, dimensions: list[int], check_values: bool
-    ) -> list[PersistencePairs]:
+    def _found(self, data: Clouds, dimensions: list[int]) -> list[PersistencePairs]:
         """Pairs in some dimensions."""
-        listed = self._checked(edge_weights)
-        if check_values and bool(listed.isnan().any()):
+        rows = self._checked(data)
+        if len(rows) == 0:
+            none = self.edge_index.new_empty(0, 2)
+            return [PersistencePairs(p, none, none, none, ()) for p in dimensions]
+        found = [self._search(weights, dimensions) for weights in rows]
+        return (
+            found[0]
+            if len(found) == 1
+            else [concatenate(same) for same in zip(*found, strict=True)]
+        )
+
+    def _search(self, listed: Tensor, dimensions: list[int]) -> list[PersistencePairs]:
+        """Pairs of one graph."""
+        if self.check_values and bool(listed.isnan().any()):
             got = _checks.rows(listed.isnan(), "entry", plural="entries")
-            raise ValueError(f"`edge_weights` should be free of NaN. Got {got}.")
+            raise ValueError(f"`data` should be free of NaN. Got {got}.")
         weights, place = self._combined(listed)
         weights = weights[place]
-        if check_values:
+        if self.check_values:
             self._check_appearance(weights)
         ascending, in_order = weights.sort(stable=True)
         edges = self._ends[in_order[ascending < torch.inf]]
@@ -234,9 +267,9 @@ class FlagFiltration(Filtration):
 
         The order and the diagram both read these, so that they agree to the last bit.
         """
-        if self._named is None:
+        edge, copies = self._edge, self._copies
+        if edge is None or copies is None:
             return weights, self._listed
-        edge, copies = self._named  # of each column
         known = weights.detach()
         least = known.new_full(self._listed.shape, torch.inf).scatter_reduce(0, edge, known, "amin")
         columns = torch.arange(len(edge), device=edge.device)
@@ -250,10 +283,15 @@ class FlagFiltration(Filtration):
         shares = (weights - base[edge]) / copies
         return base.index_add(0, edge, shares), columns[: len(base)]
 
-    def _values(self, weights: Tensor, place: Tensor, edges: Tensor) -> Tensor:
-        """Weight of each edge (i, j), birth of the vertex of each edge (v, v)."""
-        at_vertex = edges[:, 0] == edges[:, 1]
-        keys = edges[:, 0] * self.num_vertices + edges[:, 1]
+    def _values(self, weights: Tensor, places: Tensor, edges: Tensor) -> Tensor:
+        """Weight of each edge (i, j), birth of the vertex of each edge (v, v).
+
+        Shape:
+            - weights: (b, w), places: (b, distinct edges), edges: (m, 2). Output: (m,).
+        """
+        graph, width = edges[:, 0] // max(self.num_vertices, 1), weights.shape[1]
+        i, j = (edges - (graph * self.num_vertices)[:, None]).unbind(1)
+        at_vertex, keys = i == j, i * self.num_vertices + j
         number = torch.searchsorted(self._keys[:-1], keys)
         known = self._keys[number] == keys
         reads = edges.device.type == "cpu" and not torch.compiler.is_compiling()
@@ -263,28 +301,42 @@ class FlagFiltration(Filtration):
                 f"`pairs` should hold edges of this graph. Got ({i}, {j}). "
                 "Were the pairs found on another graph?"
             )
-        padded = torch.cat([weights, weights.new_zeros(1), weights.new_full((1,), torch.nan)])
-        place = torch.cat([place, place.new_zeros(1)])[number]
-        place = torch.where(known, place, len(weights) + 1)
-        of_edges = padded.index_select(0, torch.where(at_vertex, len(weights), place))
+        zero, unknown = (
+            weights.new_zeros(len(weights), 1),
+            weights.new_full((len(weights), 1), torch.nan),
+        )
+        padded = torch.cat([weights, zero, unknown], dim=1)
+        place = torch.nn.functional.pad(places, (0, 1))[graph, number]
+        place = torch.where(known, place, width + 1)
+        place = torch.where(at_vertex, width, place) + graph * (width + 2)
+        of_edges = padded.flatten().index_select(0, place)
         if self.vertex_births is None:
             return of_edges
-        births = self.vertex_births.to(weights.dtype).index_select(0, edges[:, 0])
+        births = self.vertex_births.to(weights.dtype).index_select(0, i)
         return torch.where(at_vertex, births, of_edges)
 
-    def _check_dimension(self, dimension: object, name: str = "dimension") -> None:
-        """Refuse a dimension other than 0 and 1."""
-        if type(dimension) is not int or dimension not in (0, 1):
+    def _checked_dimension(self, dimension: object, name: str = "dimension") -> int:
+        """Return a dimension as int; raise if it is not 0 or 1."""
+        try:
+            found = _checks.is_natural(name, dimension)
+        except ValueError:
+            found = 2
+        if found > 1:
             raise ValueError(f"`{name}` should be 0 or 1 for a FlagFiltration. Got {dimension!r}.")
+        return found
 
-    def _checked(self, weights: Clouds) -> Tensor:
-        """One floating-point weight for each edge, in at least single precision."""
-        weights = cast(Tensor, weights)
-        _checks.is_floating("edge_weights", weights, of_distances=True)
-        cure = " Modules read them from `geometry`."
-        _checks.one_each("edge_weights", weights, self.edge_index.shape[1], "edge", cure)
-        _checks.on_one_device("edge_weights", weights, "edge_index", self.edge_index.device)
-        return at_least_single(weights)
+    def _checked(self, data: Clouds) -> Tensor:
+        """Return weights (b, e) of each graph, in at least single precision."""
+        weights, edges = cast(Tensor, data), self.edge_index.shape[1]
+        _checks.is_floating("data", weights, of_distances=True)
+        if weights.ndim not in (1, 2) or weights.shape[-1] != edges:
+            raise ValueError(
+                f"`data` should have one weight per edge, shape ({edges},) or (b, {edges}). "
+                f"Got {_checks.shape(weights)}. Losses read weights from `geometry`."
+            )
+        _checks.on_one_device("data", weights, "edge_index", self.edge_index.device)
+        weights = at_least_single(weights)
+        return weights[None] if weights.ndim == 1 else weights
 
     def _check_appearance(self, weights: Tensor) -> None:
         """Raise if an edge appears before one of its vertices; one weight per distinct edge."""
@@ -298,7 +350,7 @@ class FlagFiltration(Filtration):
             edge = int(early.nonzero()[0])
             i, j = self._ends[edge].tolist()
             raise ValueError(
-                "`edge_weights` should be at least the births of their vertices. "
+                "`data` should be at least the births of their vertices. "
                 f"Got {weights[edge]:.6g} for edge ({i}, {j}), whose vertices are there from "
                 f"{born[edge]:.6g} on. Pass smaller `vertex_births`."
             )
@@ -315,7 +367,7 @@ def _renumbered(pairs: PersistencePairs, vertices: Tensor) -> PersistencePairs:
     return PersistencePairs(pairs.dimension, births, deaths, essential, pairs.cloud_sizes)
 
 
-def _check_graph(edge_index: Tensor, num_vertices: int) -> None:
+def _check_graph(edge_index: Tensor, num_vertices: object) -> int:
     """Refuse what is not a list of end points of some vertices."""
     _checks.is_int64("edge_index", edge_index)
     if edge_index.ndim != 2 or edge_index.shape[0] != 2:
@@ -324,7 +376,7 @@ def _check_graph(edge_index: Tensor, num_vertices: int) -> None:
         raise ValueError(
             f"`edge_index` should have shape (2, e). Got {_checks.shape(edge_index)}.{cure}"
         )
-    _checks.is_natural("num_vertices", num_vertices)
+    num_vertices = _checks.is_natural("num_vertices", num_vertices)
     if num_vertices > MOST_VERTICES:
         raise ValueError(
             f"`num_vertices` should be at most {MOST_VERTICES:,}. Got {num_vertices:,}."
@@ -334,6 +386,7 @@ def _check_graph(edge_index: Tensor, num_vertices: int) -> None:
         raise ValueError(
             f"`edge_index` should index {num_vertices} vertices. Got vertex {int(bad[0])}."
         )
+    return num_vertices
 
 
 def _check_loops(ends: Tensor) -> None:

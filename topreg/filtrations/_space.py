@@ -26,7 +26,6 @@ from topreg.persistence import (
     checked_weights,
     find_pairs,
     pairs_of_points,
-    uses_tiles,
 )
 
 if TYPE_CHECKING:
@@ -106,29 +105,22 @@ class Space:
 
         All entries of the distance matrix count, as ``numpy.quantile`` takes them.
         """
-        low, high, weights = [], [], []
-        for first, entries in zip(starts(self.sizes), self._split(), strict=False):
-            n = len(entries)
-            if quantile == 1:
-                ends = _farthest(entries) + first
-                low, high, weights = [*low, ends], [*high, ends], [*weights, 0.0]
-                continue
-            place = quantile * max(n * n - 1, 0)
-            below = int(place)
-            ends = [
-                _at_rank(entries, min(rank, n * n - 1)) + first for rank in (below, below + 1)
-            ]
-            low, high, weights = [*low, ends[0]], [*high, ends[1]], [*weights, place - below]
-        values = at_least_single(self.values)
-        if not values.numel():
-            return values.new_ones(len(self.sizes))
-        last = max(sum(self.sizes) - 1, 0)  # an empty last cloud has no vertex
-        ends, next_ends = (torch.stack(edges).clamp(max=last) for edges in (low, high))
-        lengths = self.lengths(ends)
+        ranks = [_ranks(n * n, quantile) for n in self.sizes]
+        edges = [
+            (_at_rank(matrix, low) + first, _at_rank(matrix, low + 1) + first)
+            for matrix, (low, _), first in zip(
+                self._split(), ranks, starts(self.sizes)[:-1], strict=True
+            )
+        ]
+        if not sum(self.sizes):
+            return at_least_single(self.values).new_ones(len(self.sizes))
+        last = sum(self.sizes) - 1  # an empty last cloud has no vertex
+        below, above = (torch.stack(ends).clamp(max=last) for ends in zip(*edges, strict=True))
+        lengths = self.lengths(below)
         if quantile != 1:
-            share = torch.tensor(weights, dtype=lengths.dtype, device=lengths.device)
-            lengths = lengths + share * (self.lengths(next_ends) - lengths)
-        several = numbers(self.sizes, ends) > 1
+            share = lengths.new_tensor([share for _, share in ranks])
+            lengths = lengths + share * (self.lengths(above) - lengths)
+        several = numbers(self.sizes, below) > 1
         return torch.where(several & (lengths != 0), lengths, 1.0)
 
     def check_room(self, matrices: int) -> None:
@@ -154,10 +146,14 @@ class Space:
         self._check_rows()
         check_sizes(self.sizes, dimensions, chosen.engine, self.values, 1, self.name)
         if not callable(chosen.metric):
-            return estimated_weights(prepared(self.values, chosen.metric), self.sizes, chosen.metric)[0]
+            return estimated_weights(
+                prepared(self.values, chosen.metric), self.sizes, chosen.metric
+            )[0]
         rows = at_least_single(self.values.detach())
         with _without_training(chosen.metric):
-            matrices = [by_callable(chosen.metric, x, x).flatten() for x in rows.split(list(self.sizes))]
+            matrices = [
+                by_callable(chosen.metric, x, x).flatten() for x in rows.split(list(self.sizes))
+            ]
         entries = torch.cat(matrices) if matrices else rows.flatten()
         name = f"metric({self.name}, {self.name})"
         return checked_weights(
@@ -199,17 +195,19 @@ def _entries_at(entries: Tensor, sizes: Sequence[int], edges: Tensor) -> Tensor:
     return torch.where(local[:, 0] == local[:, 1], 0.0, above / 2 + below / 2)  # no overflow
 
 
-def _farthest(matrix: Tensor) -> Tensor:
-    """End points (2,) of the longest edge; (0, 0) in an empty cloud."""
-    if not matrix.numel():
-        return torch.zeros(2, dtype=torch.int64, device=matrix.device)
-    row = matrix.amax(1).argmax()  # many times faster than the argmax of all entries
-    return torch.stack([row, matrix.index_select(0, row[None])[0].argmax()])
+def _ranks(entries: int, quantile: float) -> tuple[int, float]:
+    """Place below a quantile of some ascending entries, from 0, and how far it lies beyond it."""
+    place = quantile * max(entries - 1, 0)
+    return int(place), place - int(place)
 
 
 def _at_rank(matrix: Tensor, rank: int) -> Tensor:
-    """End points (2,) of the entry at a place of the ascending order, from 0."""
-    if not matrix.numel():
+    """End points (2,) of the entry at a place of the ascending order, or the last."""
+    n = len(matrix)
+    if not n:
         return torch.zeros(2, dtype=torch.int64, device=matrix.device)
+    if rank >= n * n - 1:
+        row = matrix.amax(1).argmax()  # many times faster than the argmax of all entries
+        return torch.stack([row, matrix.index_select(0, row[None])[0].argmax()])
     place = matrix.flatten().kthvalue(rank + 1).indices
-    return torch.stack([place // len(matrix), place % len(matrix)])
+    return torch.stack([place // n, place % n])

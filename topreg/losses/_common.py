@@ -1,4 +1,4 @@
-"""What the losses share: views of clouds, finding pairs, and means that cannot be NaN."""
+"""What the losses share: views of clouds, finding pairs, and sums and means per cloud."""
 
 from __future__ import annotations
 
@@ -8,48 +8,87 @@ import torch
 from torch import Tensor
 
 from topreg import _checks
-from topreg._clouds import Clouds, join, partition
-from topreg._pairs import PersistencePairs
+from topreg._clouds import Clouds, join
+from topreg._pairs import PersistencePairs, check_pairs
 from topreg.filtrations import Filtration, RipsFiltration
 from topreg.metrics import at_least_single
 
-REDUCTIONS = ("mean", "none")
-RIPS = RipsFiltration()  # what modules use that were given no filtration
+Pairs = PersistencePairs | Sequence[PersistencePairs]
+
+REDUCTIONS = ("mean", "sum", "none")
+UNDEFINED = ("skip", "zero")
+RIPS = RipsFiltration()  # the filtration of losses that were given none
 
 
-def views(source: Clouds, target: Clouds) -> tuple[Tensor, Tensor]:
-    """Rows of two matching views, in at least single precision."""
-    x, _ = join(source, "source")
-    y, _ = join(target, "target")
+def check_options(
+    filtration: Filtration | None, reduction: str, dimensions: object = (0,), least: int = 0
+) -> tuple[int, ...]:
+    """Check the options that all losses have; return the dimensions as a tuple of int."""
+    check_filtration(filtration)
+    _checks.is_option("reduction", reduction, REDUCTIONS)
+    return check_dimensions(dimensions, least)
+
+
+def check_filtration(filtration: object, name: str = "filtration") -> None:
+    """Raise if ``filtration`` is not one, for example because another option was passed there."""
+    if filtration is None or isinstance(filtration, Filtration):
+        return
+    if isinstance(filtration, type):
+        got, cure = f"the class {filtration.__name__}", "Pass an instance of it."
+    else:
+        got, cure = type(filtration).__name__, "Give other options by name."
+    raise TypeError(
+        f"`{name}` should be a filtration such as `RipsFiltration()`. Got {got}. {cure}"
+    )
+
+
+def check_dimensions(dimensions: object, least: int = 0) -> tuple[int, ...]:
+    """Return distinct integers from ``least`` on as a tuple; raise for anything else."""
+    try:
+        listed = tuple(_checks.is_natural("dimensions", p) for p in dimensions)  # type: ignore[attr-defined]
+    except (TypeError, ValueError):
+        listed = ()
+    if not listed or min(listed) < 0 or len(set(listed)) < len(listed):
+        raise ValueError(
+            "`dimensions` should be a sequence of distinct non-negative integers, such as (0, 1). "
+            f"Got {dimensions!r}."
+        )
+    if min(listed) < least:
+        raise ValueError(f"`dimensions` should be {least} or above. Got {listed}.")
+    return listed
+
+
+def views(source: Clouds, target: Clouds) -> tuple[Tensor, Tensor, tuple[int, ...]]:
+    """Rows of two matching views, in at least single precision, and the sizes of their clouds."""
+    x, sizes = join(source, "source")
+    y, others = join(target, "target")
     _checks.match(x, y)
-    sizes, others = partition(source), partition(target)
-    if sizes is not None and others is not None:
-        _checks.of_same_clouds(sizes, others)
-    return at_least_single(x), at_least_single(y)
+    _checks.of_same_clouds(sizes, others)
+    return at_least_single(x), at_least_single(y), sizes
 
 
-def given_or_found(
-    pairs: PersistencePairs | Sequence[PersistencePairs] | None,
+def find(
+    pairs: Pairs | None,
     filtration: Filtration | None,
     dimensions: Sequence[int],
-    geometry: Clouds,
+    data: Clouds,
+    name: str = "pairs",
 ) -> list[PersistencePairs]:
-    """The pairs of each dimension: those given, else found in one pass over ``geometry``."""
+    """Return the pairs of each dimension: those given, else found in one pass over the data."""
     if pairs is not None:
-        return listed(pairs)
-    filtration = RIPS if filtration is None else filtration
-    all_pairs = getattr(filtration, "all_pairs", None)  # a filtration of one's own need not have it
+        return listed(pairs, name)
+    chosen = RIPS if filtration is None else filtration
     with torch.no_grad():
-        if all_pairs is not None and len(dimensions) > 1:
-            every = all_pairs(geometry, max(dimensions))
-            return [every[dimension] for dimension in dimensions]
-        return [filtration.pairs(geometry, dimension) for dimension in dimensions]
+        if len(dimensions) == 1:
+            return [chosen.pairs(data, dimensions[0])]
+        every = chosen.all_pairs(data, max(dimensions))
+        return [every[dimension] for dimension in dimensions]
 
 
-def listed(
-    pairs: PersistencePairs | Sequence[PersistencePairs], name: str = "pairs"
-) -> list[PersistencePairs]:
-    """One object or several as a list that is not empty."""
+def listed(pairs: Pairs, name: str = "pairs") -> list[PersistencePairs]:
+    """Return one object or several, of different dimensions, as a list that is not empty."""
+    if isinstance(pairs, PersistencePairs):
+        return [pairs]
     given = list(pairs) if isinstance(pairs, Iterable) else [pairs]
     for part in given:
         if not isinstance(part, PersistencePairs):
@@ -58,83 +97,80 @@ def listed(
         raise ValueError(
             f"`{name}` should hold one PersistencePairs for each dimension. Got an empty sequence."
         )
+    dimensions = [part.dimension for part in given]
+    for place, dimension in enumerate(dimensions):
+        if dimension in dimensions[:place]:
+            raise ValueError(
+                f"`{name}` should hold one PersistencePairs for each dimension. "
+                f"Got two of dimension {dimension}. "
+                "Put the clouds of a batch together with `PersistencePairs.join`."
+            )
     return given
 
 
+def check_all(
+    pairs: Sequence[PersistencePairs], rows: Tensor, sizes: tuple[int, ...], name: str = "source"
+) -> None:
+    """Raise if some pairs are not those of these clouds."""
+    for part in pairs:
+        check_pairs(part, rows, sizes, name)
+
+
 def diagrams_of(
-    points: Clouds,
-    pairs: PersistencePairs | Sequence[PersistencePairs] | None,
+    data: Clouds,
+    pairs: Pairs | None,
     filtration: Filtration | None,
     dimensions: Sequence[int],
 ) -> list[tuple[PersistencePairs, Tensor]]:
-    """Pairs of each dimension, given or found, and their births and deaths with gradient."""
-    check_filtration(filtration, ("pairs", "diagram") if pairs is None else ("diagram",))
-    filtration = RIPS if filtration is None else filtration
-    found = given_or_found(pairs, filtration, dimensions, points)
-    for place, part in enumerate(found):
-        _checks.of_clouds(part.cloud_sizes, found[0].cloud_sizes, "pairs[0]", f"pairs[{place}]")
-    return [(part, filtration.diagram(part, points)) for part in found]
+    """Return the pairs of each dimension, given or found, and their births and deaths."""
+    chosen = RIPS if filtration is None else filtration
+    found = find(pairs, chosen, dimensions, data)
+    return [(part, chosen.diagram(part, data)) for part in found]
 
 
-def over_clouds(values: Tensor, pairs: PersistencePairs, reduction: str) -> Tensor:
-    """Sum of the values of each cloud's pairs, or the mean of these sums over the clouds.
-
-    Shape:
-        - values: (m,). Output: (clouds,) for ``"none"``, () for ``"mean"``.
-    """
+def sums(values: Tensor, pairs: PersistencePairs) -> Tensor:
+    """Sum the values (m,) of the pairs of each cloud: (b,)."""
     clouds = len(pairs.cloud_sizes)
-    if reduction == "mean":
-        return values.sum() / max(clouds, 1)
+    if clouds == 1:
+        return values.sum()[None]
     return values.new_zeros(clouds).index_add(0, pairs.cloud(), values)
 
 
-def flips_from(filtration: Filtration | None, geometry: Clouds | None, source: Clouds) -> Clouds:
-    """Points in which the modules decide flips; the geometry may be weights or distances."""
-    of_points = getattr(filtration, "of_points", True)  # one's own need not have it
-    return geometry if geometry is not None and of_points else source
-
-
-def check_filtration(filtration: object, methods: Sequence[str] = ("pairs",)) -> None:
-    """Refuse what lacks a method that is called, such as another option in its place."""
-    is_class = isinstance(filtration, type)
-    kind = filtration if isinstance(filtration, type) else type(filtration)
-    able = all(hasattr(filtration, name) for name in methods)
-    able = able and not issubclass(kind, PersistencePairs)  # pairs have a diagram of their own
-    if filtration is None or (able and not is_class):
-        return
-    got = f"the class {kind.__name__}" if is_class else kind.__name__
-    cure = "Pass an instance of it." if able else "Give other options by name."
-    raise TypeError(
-        f"`filtration` should be a filtration such as `RipsFiltration()`. Got {got}. {cure}"
-    )
-
-
-def check_dimensions(dimensions: Sequence[int]) -> tuple[int, ...]:
-    """Refuse dimensions that are not distinct non-negative integers."""
-    listed = tuple(dimensions) if isinstance(dimensions, Sequence) else ()
-    valid = all(type(p) is int and p >= 0 for p in listed)
-    if not valid or not listed or len(set(listed)) < len(listed):
-        raise ValueError(
-            "`dimensions` should be a sequence of distinct non-negative integers, such as (0, 1). "
-            f"Got {dimensions!r}."
-        )
-    return listed
-
-
-def mean_of_counted(
-    values: Tensor, counted: Tensor, cloud: Tensor, clouds: int, reduction: str
+def means(
+    values: Tensor, counted: Tensor | None, cloud: Tensor | None, clouds: int
 ) -> tuple[Tensor, Tensor]:
-    """Mean of the counted values, over everything or for each cloud, and whether there are any.
+    """Return the mean of the counted values of each cloud, and whether there are any: (b,), (b,).
 
     Without a counted value the mean is a zero attached to the graph of ``values``.
 
     Shape:
-        - values, counted, cloud: (m,). Output: () for ``"mean"``, (clouds,) for ``"none"``.
+        - values, counted, cloud: (m,). All values count if ``counted`` is left out; there is one
+          cloud if ``cloud`` is.
     """
-    values, weights = torch.where(counted, values, 0.0), counted.to(values.dtype)
-    if reduction == "mean":
-        total, count = values.sum(), weights.sum()
+    if counted is None:
+        weights = torch.ones_like(values)
+    else:
+        values, weights = torch.where(counted, values, 0.0), counted.to(values.dtype)
+    if cloud is None:
+        total, count = values.sum()[None], weights.sum()[None]
     else:
         total = values.new_zeros(clouds).index_add(0, cloud, values)
         count = weights.new_zeros(clouds).index_add(0, cloud, weights)
     return total / count.clamp(min=1), count > 0
+
+
+def cloud_numbers(pairs: PersistencePairs) -> Tensor | None:
+    """Return the cloud of each pair, None if there is one cloud."""
+    return None if len(pairs.cloud_sizes) == 1 else pairs.cloud()
+
+
+def added(terms: Sequence[Tensor]) -> Tensor:
+    """Add the values (b,) of several dimensions."""
+    return terms[0] if len(terms) == 1 else torch.stack(list(terms)).sum(0)
+
+
+def reduced(values: Tensor, reduction: str) -> Tensor:
+    """Reduce one value per cloud, (b,), as asked; without a cloud mean and sum are 0."""
+    if reduction == "none":
+        return values
+    return values.sum() if reduction == "sum" or len(values) == 0 else values.mean()

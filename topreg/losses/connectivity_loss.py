@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from topreg import _checks
 from topreg._clouds import Clouds
-from topreg._pairs import PersistencePairs, are_of_dimension_0, one_object
-from topreg._repr import constructor_call
+from topreg._pairs import are_of_dimension_0
 from topreg.filtrations import Filtration
 from topreg.losses import _common
+from topreg.losses._common import Pairs
+from topreg.losses._loss import Loss
 
 
 def connectivity_loss(
     points: Clouds,
     *,
-    scale: float,
-    pairs: PersistencePairs | None = None,
+    pairs: Pairs | None = None,
     filtration: Filtration | None = None,
+    scale: float,
     reduction: str = "mean",
 ) -> Tensor:
     r"""Mean distance of the scales at which components merge from one that is wanted.
@@ -35,17 +33,17 @@ def connectivity_loss(
 
     Args:
         points: Point cloud, or what the filtration filters.
-        scale: :math:`\eta`, in the units of the filtration.
         pairs: :term:`Persistence pairs <persistence pair>` in dimension 0, found before.
         filtration: Finds the pairs and measures deaths; :class:`~topreg.RipsFiltration` if left
             out.
-        reduction: ``"mean"`` over the pairs of all clouds, ``"none"`` one mean a cloud.
+        scale: :math:`\eta`, in the units of the filtration.
+        reduction: ``"none"`` gives one value per cloud, ``"mean"`` and ``"sum"`` reduce them.
 
     Returns:
-        The loss, in the units of the filtration; 0 without a pair.
+        The loss, in the units of the filtration. A cloud without a pair has the value 0.
 
     Raises:
-        TypeError: If ``points`` are not floating point, or ``pairs`` not one object.
+        TypeError: If ``points`` are not floating point, or ``pairs`` are something else.
         ValueError: If ``scale`` is negative, the reduction is unknown, the pairs belong to another
             number of vertices, or are not of dimension 0.
 
@@ -67,24 +65,31 @@ def connectivity_loss(
         >>> connectivity_loss(torch.tensor([[0.0], [1.0], [3.0]]), scale=1.0)
         tensor(0.5000)
     """
+    check_options(filtration, scale, reduction)
+    found = _common.diagrams_of(points, pairs, filtration, (0,))
+    terms = []
+    for part, diagram in found:
+        are_of_dimension_0(part)
+        gaps = (diagram[:, 1] - scale).abs()
+        cloud, clouds = _common.cloud_numbers(part), len(part.cloud_sizes)
+        terms.append(_common.means(gaps, None, cloud, clouds)[0])
+    return _common.reduced(_common.added(terms), reduction)
+
+
+def check_options(filtration: Filtration | None, scale: float, reduction: str) -> None:
+    """Raise if an option is unknown or out of range."""
     _checks.is_at_least("scale", scale, 0)
-    _checks.is_option("reduction", reduction, _common.REDUCTIONS)
-    ((part, diagram),) = _common.diagrams_of(
-        points, None if pairs is None else one_object(pairs), filtration, (0,)
-    )
-    are_of_dimension_0(part)
-    gaps = (diagram[:, 1] - scale).abs()
-    every, clouds = torch.ones_like(gaps, dtype=torch.bool), len(part.cloud_sizes)
-    return _common.mean_of_counted(gaps, every, part.cloud(), clouds, reduction)[0]
+    _common.check_options(filtration, reduction)
 
 
-class ConnectivityLoss(nn.Module):
+class ConnectivityLoss(Loss):
     """Module form of :func:`connectivity_loss`.
 
     Args:
-        filtration: As in the function.
-        scale: A :term:`filtration value`, as in the function.
-        reduction: As in the function.
+        filtration: Finds the pairs and measures deaths; :class:`~topreg.RipsFiltration` if left
+            out.
+        scale: The :term:`filtration value` at which components should merge.
+        reduction: ``"none"`` gives one value per cloud, ``"mean"`` and ``"sum"`` reduce them.
 
     Example:
         >>> import torch
@@ -93,29 +98,21 @@ class ConnectivityLoss(nn.Module):
         tensor(0.5000)
     """
 
+    _check = staticmethod(check_options)
+
     def __init__(
-        self, filtration: Filtration | None = None, *, scale: float, reduction: str = "mean"
+        self, *, filtration: Filtration | None = None, scale: float, reduction: str = "mean"
     ) -> None:
-        super().__init__()
-        _checks.is_at_least("scale", scale, 0)
-        _checks.is_option("reduction", reduction, _common.REDUCTIONS)
-        _common.check_filtration(filtration, ("diagram",))
-        self.filtration = filtration
-        self.scale = scale
-        self.reduction = reduction
+        super().__init__(filtration=filtration, scale=scale, reduction=reduction)
 
-    def forward(
-        self,
-        points: Clouds,
-        *,
-        pairs: PersistencePairs | Sequence[PersistencePairs] | None = None,
-    ) -> Tensor:
-        """The loss on the pairs of dimension 0, found if not given; of several the first."""
-        return connectivity_loss(
-            points, scale=self.scale, filtration=self.filtration, reduction=self.reduction,
-            pairs=None if pairs is None else _common.listed(pairs)[0],
-        )  # fmt: skip
+    def forward(self, points: Clouds, *, pairs: Pairs | None = None) -> Tensor:
+        """Return the loss.
 
-    def __repr__(self) -> str:
-        """The call that makes an equal module."""
-        return constructor_call(self)
+        Args:
+            points: Point cloud, or what the filtration filters.
+            pairs: Pairs of dimension 0, found before.
+
+        Returns:
+            The loss, :math:`()` or one value per cloud.
+        """
+        return connectivity_loss(points, pairs=pairs, **self._options())

@@ -2,35 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Sequence
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from topreg import _checks
-from topreg._clouds import Clouds, cloud_of, join_labels, partition
-from topreg._pairs import PersistencePairs, are_of_dimension_0, check_rows, one_object
-from topreg._repr import constructor_call
+from topreg._clouds import Clouds, cloud_of, join_labels
+from topreg._pairs import PersistencePairs
 from topreg.filtrations import Filtration
 from topreg.losses import _common
+from topreg.losses._common import Pairs
+from topreg.losses._loss import Loss
 from topreg.losses._offsets import sums_of_cosines, with_norms_of
 
 RELATED = ("endpoints", "all")
-UNRELATED = ("skip", "zero")
 
 
 def deviating_perturbation(
     source: Clouds,
     target: Clouds,
     labels: Clouds,
-    pairs: PersistencePairs,
     *,
+    pairs: Pairs | None = None,
+    geometry: Clouds | None = None,
+    filtration: Filtration | None = None,
+    dimensions: Sequence[int] = (0,),
     related: str = "endpoints",
     match_norms: bool = False,
-    unrelated: str = "skip",
-    reduction: str = "mean",
+    undefined: str = "skip",
     eps: float = 1e-8,
+    reduction: str = "mean",
 ) -> Tensor:
     r"""How differently the samples of a class lie around their common counterpart.
 
@@ -41,32 +43,36 @@ def deviating_perturbation(
         \cos\bigl(x_i - t_i,\; x'_i - t_i\bigr)\Bigr)
 
     :math:`X_{\Gamma_0}` are the end points of the pairs, :math:`X'_i` the relatives of i: other
-    samples of its label in its cloud.
+    samples of its label in its cloud. The losses of several dimensions are added.
 
     Args:
         source: Point cloud in the first space.
         target: Point cloud in the second space; with class prototypes pass ``prototypes[labels]``.
         labels: Label of each vertex.
-        pairs: :term:`Persistence pairs <persistence pair>` in dimension 0.
+        pairs: :term:`Persistence pairs <persistence pair>` on the common vertices, one object or
+            one per dimension. If left out they are found in ``geometry``.
+        geometry: Data in which pairs are found; ``source`` if left out.
+        filtration: Finds the pairs; :class:`~topreg.RipsFiltration` if left out.
+        dimensions: Homology dimensions in which pairs are found; the paper has (0,).
         related: ``"endpoints"`` seeks relatives among the end points of the pairs, ``"all"`` among
             all samples of the cloud.
-        match_norms: Rescale each source row to the length of its target row first; a source row no
+        match_norms: Rescale each source row to the length of its target row first. A source row no
             longer than ``eps`` stays.
-        unrelated: What becomes of an end point without a relative: ``"skip"`` leaves it out of the
+        undefined: What becomes of an end point without a relative: ``"skip"`` leaves it out of the
             mean, ``"zero"`` counts it with 0.
-        reduction: ``"mean"`` over all counted samples, ``"none"`` one value a cloud.
         eps: An offset no longer than this has no direction; its cosines count as 0.
+        reduction: ``"none"`` gives one value per cloud, ``"mean"`` and ``"sum"`` reduce them.
 
     Returns:
-        The loss, dimensionless, in :math:`[0, 2]`, in at least single precision; 0 if no sample has
-        a relative.
+        The loss, dimensionless, in :math:`[0, 2]` per dimension, in at least single precision. A
+        cloud in which no sample has a relative has the value 0.
 
     Raises:
         TypeError: If one view alone is in double precision, ``labels`` are not integers, or
-            ``pairs`` are several.
-        ValueError: If ``source`` and ``target`` differ in length or width, labels or pairs belong
-            to another number of vertices or lie on another device, the pairs are not of dimension
-            0, clouds are divided otherwise, an option is unknown, or ``eps`` is negative.
+            ``pairs`` or ``filtration`` are something else.
+        ValueError: If ``source`` and ``target`` differ in length, width or the sizes of their
+            clouds, labels or pairs belong to others or lie on another device, an option is unknown,
+            or ``eps`` is negative.
 
     Shape:
         - source, target: :math:`(n, d)`, :math:`(b, n, d)` or a sequence of :math:`(n_i, d)`.
@@ -74,107 +80,132 @@ def deviating_perturbation(
         - Output: :math:`()`, or :math:`(b,)` with ``reduction="none"``.
 
     Note:
-        Differentiable in ``source`` and ``target``; not through ``pairs``. With r relatives in all
-        the cosines are listed, time and memory :math:`O(n^2 + rd)`, or where r is large come from
+        Differentiable in ``source`` and ``target``; not through the pairs. With r relatives in all
+        the cosines are listed, time and memory :math:`O(n^2 + rd)`. Where r is large they come from
         products of matrices, time :math:`O(n^2 d)`, memory :math:`O(n^2 + nd)`. A compiled program
         and an accelerator, which do not wait to look at values, multiply in double precision.
 
     Source:
         Zhang et al., NeurIPS 2024, equation 6. ``related="all"`` and ``match_norms=True`` follow
-        the authors' code, as does ``unrelated="skip"``; ``"zero"`` is the equation read literally.
+        the authors' code, as does ``undefined="skip"``; ``"zero"`` is the equation read literally.
 
     Example:
         >>> import torch
-        >>> from topreg import RipsFiltration, deviating_perturbation
+        >>> from topreg import deviating_perturbation
         >>> images = torch.tensor([[1.0, 0.0], [0.0, 1.0], [-3.0, 0.0]])
         >>> texts = torch.zeros(3, 2)
-        >>> pairs = RipsFiltration().pairs(images)
-        >>> deviating_perturbation(images, texts, torch.tensor([0, 0, 1]), pairs)
+        >>> deviating_perturbation(images, texts, torch.tensor([0, 0, 1]))
         tensor(1.)
     """
-    check_options(related, unrelated, reduction, eps)
-    x, y = _common.views(source, target)
-    joined = join_labels(labels)
-    _checks.are_labels(joined, len(x))
-    _checks.on_one_device("source", x, "labels", joined.device)
-    check_rows(one_object(pairs), x, "source", partition(source))
-    divisions = {"source": partition(source), "target": partition(target)}
-    known = [(sizes, name) for name, sizes in divisions.items() if sizes is not None]
-    _are_divided(labels, *(known or [(pairs.cloud_sizes, "pairs")])[0])
-    are_of_dimension_0(pairs)
+    dimensions = check_options(
+        filtration, dimensions, related, match_norms, undefined, eps, reduction
+    )
+    x, y, sizes = _common.views(source, target)
+    joined = check_labels(labels, x, sizes)
+    found = _common.find(pairs, filtration, dimensions, source if geometry is None else geometry)
+    _common.check_all(found, x, sizes)
+    values = perturbation(x, y, joined, found, related, match_norms, undefined, eps)
+    return _common.reduced(values, reduction)
+
+
+def check_labels(labels: Clouds, rows: Tensor, sizes: tuple[int, ...]) -> Tensor:
+    """Return the labels of all clouds as one vector; raise if they are not one per vertex."""
+    joined, own = join_labels(labels)
+    if own != sizes:
+        _checks.one_each("labels", joined, len(rows), "vertex")
+        _checks.of_clouds(own, sizes, "source", "labels")
+    _checks.on_one_device("source", rows, "labels", joined.device)
+    return joined
+
+
+def perturbation(
+    source: Tensor,
+    target: Tensor,
+    labels: Tensor,
+    pairs: Sequence[PersistencePairs],
+    related: str,
+    match_norms: bool,
+    undefined: str,
+    eps: float,
+) -> Tensor:
+    """Equation 6 per cloud, summed over the dimensions, on checked rows."""
     if match_norms:
-        x = with_norms_of(x, y, eps)
-    parts = zip(x.split(pairs.cloud_sizes), y.split(pairs.cloud_sizes), strict=True)
-    sums = [partial(sums_of_cosines, *part, eps=eps) for part in parts]
-    none = (x[:0] + y[:0]).sum(1)  # attaches the loss of no cloud to the graph
-    return _mean_over_samples(sums, none, joined, pairs, related, unrelated, reduction)
+        source = with_norms_of(source, target, eps)
+    terms = [_of_one(source, target, labels, p, related, undefined, eps) for p in pairs]
+    return _common.added(terms)
 
 
-def _are_divided(labels: Clouds, sizes: Sequence[int], name: str) -> None:
-    """Refuse labels of clouds other than these; one vector may be that of several."""
-    own = partition(labels, 2)
-    if own is not None:
-        _checks.of_clouds(own, sizes, name, "labels")
-
-
-def _mean_over_samples(
-    sums: Sequence[Callable[[Tensor], Tensor]],
-    none: Tensor,
+def _of_one(
+    source: Tensor,
+    target: Tensor,
     labels: Tensor,
     pairs: PersistencePairs,
     related: str,
-    unrelated: str,
-    reduction: str,
+    undefined: str,
+    eps: float,
 ) -> Tensor:
-    """Equation 6 from the sums of cosines that each cloud gives for its relatives."""
+    """Equation 6 for one dimension."""
     sizes = list(pairs.cloud_sizes)
-    endpoints = torch.zeros(len(labels), dtype=torch.bool, device=pairs.death_edges.device)
-    endpoints = endpoints.index_fill(0, pairs.death_edges.flatten(), True)  # copies no constant
+    endpoints = torch.zeros(len(labels), dtype=torch.bool, device=labels.device)
+    ends = pairs.death_edges if pairs.dimension == 0 else _both_edges(pairs)
+    endpoints = endpoints.index_fill(0, ends.flatten(), True)  # copies no constant
     relatives = torch.ones_like(endpoints) if related == "all" else endpoints
-    parts = zip(
-        sums, labels.split(sizes), endpoints.split(sizes), relatives.split(sizes), strict=True
+    clouds = zip(
+        *(t.split(sizes) for t in (source, target, labels, endpoints, relatives)), strict=True
     )
-    terms = [_terms(*part, unrelated) for part in parts if len(part[1])]
-    values = torch.cat([none, *(value for value, _ in terms)])
+    terms = [_summands(cloud, undefined, eps) for cloud in clouds if len(cloud[0])]
+    values = torch.cat([(source[:0] + target[:0]).sum(1), *(value for value, _ in terms)])
     counted = torch.cat([endpoints[:0], *(counts for _, counts in terms)])
-    cloud = cloud_of(torch.arange(len(labels), device=endpoints.device), sizes)
-    return _common.mean_of_counted(values, counted, cloud, len(sizes), reduction)[0]
+    cloud = cloud_of(torch.arange(len(labels), device=labels.device), sizes)
+    return _common.means(values, counted, cloud if len(sizes) != 1 else None, len(sizes))[0]
 
 
-def _terms(
-    sums: Callable[[Tensor], Tensor],
-    labels: Tensor,
-    endpoints: Tensor,
-    relatives: Tensor,
-    unrelated: str,
-) -> tuple[Tensor, Tensor]:
+def _both_edges(pairs: PersistencePairs) -> Tensor:
+    """Birth and death edges."""
+    return torch.cat([pairs.birth_edges, pairs.death_edges])
+
+
+def _summands(cloud: tuple[Tensor, ...], undefined: str, eps: float) -> tuple[Tensor, Tensor]:
     """Summand of each sample of one cloud, and whether it is counted."""
+    source, target, labels, endpoints, relatives = cloud
     related = (labels[:, None] == labels[None, :]) & relatives[None, :]
     related = related & ~torch.eye(len(labels), dtype=torch.bool, device=labels.device)
     count = related.sum(1)
     has = count > 0
-    values = torch.where(has, 1 - sums(related) / count.clamp(min=1), 0.0)
-    return values, endpoints & has if unrelated == "skip" else endpoints
+    means = sums_of_cosines(source, target, related, eps=eps) / count.clamp(min=1)
+    return torch.where(has, 1 - means, 0.0), endpoints & has if undefined == "skip" else endpoints
 
 
-def check_options(related: str, unrelated: str, reduction: str, eps: float) -> None:
-    """Refuse unknown options."""
+def check_options(
+    filtration: Filtration | None,
+    dimensions: Sequence[int],
+    related: str,
+    match_norms: bool,
+    undefined: str,
+    eps: float,
+    reduction: str,
+) -> tuple[int, ...]:
+    """Raise if an option is unknown or out of range; return the dimensions."""
     _checks.is_option("related", related, RELATED)
-    _checks.is_option("unrelated", unrelated, UNRELATED)
-    _checks.is_option("reduction", reduction, _common.REDUCTIONS)
+    _checks.is_option("undefined", undefined, _common.UNDEFINED)
     _checks.is_at_least("eps", eps, 0)
+    return _common.check_options(filtration, reduction, dimensions)
 
 
-class DeviatingPerturbation(nn.Module):
-    """Module form of :func:`deviating_perturbation`, which finds the pairs when not given.
+class DeviatingPerturbation(Loss):
+    """Module form of :func:`deviating_perturbation`.
 
     Args:
-        filtration: Orders the :term:`edges <edge>`; :class:`~topreg.RipsFiltration` if left out.
-        related: As in the function.
-        match_norms: As in the function.
-        unrelated: As in the function.
-        reduction: As in the function.
-        eps: As in the function.
+        filtration: Finds the pairs; :class:`~topreg.RipsFiltration` if left out.
+        dimensions: :term:`Homology dimensions <homology dimension>` in which pairs are found; the
+            paper has (0,).
+        related: ``"endpoints"`` seeks relatives among the end points of the pairs, ``"all"`` among
+            all samples of the cloud.
+        match_norms: Rescale each source row to the length of its target row first.
+        undefined: ``"skip"`` leaves an end point without a relative out of the mean, ``"zero"``
+            counts it with 0.
+        eps: An offset no longer than this has no direction; its cosines count as 0.
+        reduction: ``"none"`` gives one value per cloud, ``"mean"`` and ``"sum"`` reduce them.
 
     Example:
         >>> import torch
@@ -184,25 +215,28 @@ class DeviatingPerturbation(nn.Module):
         tensor(1.)
     """
 
+    _check = staticmethod(check_options)
+
     def __init__(
         self,
-        filtration: Filtration | None = None,
         *,
+        filtration: Filtration | None = None,
+        dimensions: Sequence[int] = (0,),
         related: str = "endpoints",
         match_norms: bool = False,
-        unrelated: str = "skip",
-        reduction: str = "mean",
+        undefined: str = "skip",
         eps: float = 1e-8,
+        reduction: str = "mean",
     ) -> None:
-        super().__init__()
-        check_options(related, unrelated, reduction, eps)
-        _common.check_filtration(filtration)
-        self.filtration = filtration
-        self.related = related
-        self.match_norms = match_norms
-        self.unrelated = unrelated
-        self.reduction = reduction
-        self.eps = eps
+        super().__init__(
+            filtration=filtration,
+            dimensions=dimensions,
+            related=related,
+            match_norms=match_norms,
+            undefined=undefined,
+            eps=eps,
+            reduction=reduction,
+        )
 
     def forward(
         self,
@@ -210,29 +244,21 @@ class DeviatingPerturbation(nn.Module):
         target: Clouds,
         labels: Clouds,
         *,
-        pairs: PersistencePairs | Sequence[PersistencePairs] | None = None,
+        pairs: Pairs | None = None,
         geometry: Clouds | None = None,
     ) -> Tensor:
-        """The loss on the pairs of dimension 0.
+        """Return the loss.
 
         Args:
             source: Point cloud in the first space.
             target: Point cloud in the second space.
             labels: Label of each vertex.
-            pairs: Pairs found before; of several the first is used.
-            geometry: Points in which pairs are found; ``source`` if left out.
+            pairs: Pairs found before, one object or one per dimension.
+            geometry: Data in which pairs are found; ``source`` if left out.
 
         Returns:
-            The loss, :math:`()` or one value for each cloud.
+            The loss, :math:`()` or one value per cloud.
         """
-        geometry = source if geometry is None else geometry
         return deviating_perturbation(
-            source, target, labels,
-            _common.given_or_found(pairs, self.filtration, (0,), geometry)[0],
-            related=self.related, match_norms=self.match_norms, unrelated=self.unrelated,
-            reduction=self.reduction, eps=self.eps,
-        )  # fmt: skip
-
-    def __repr__(self) -> str:
-        """The call that makes an equal module."""
-        return constructor_call(self)
+            source, target, labels, pairs=pairs, geometry=geometry, **self._options()
+        )

@@ -5,26 +5,26 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from topreg import _checks
 from topreg._clouds import Clouds
-from topreg._pairs import PersistencePairs
-from topreg._repr import constructor_call
 from topreg.filtrations import Filtration
 from topreg.losses import _common
+from topreg.losses._common import Pairs
+from topreg.losses._loss import Loss
+from topreg.losses.deviating_perturbation import check_labels, perturbation
 from topreg.losses.deviating_perturbation import check_options as check_perturbation
-from topreg.losses.deviating_perturbation import deviating_perturbation
 from topreg.losses.track_coincidence import check_options as check_coincidence
-from topreg.losses.track_coincidence import coincidence_over
+from topreg.losses.track_coincidence import coincidence
 
 
 class HomologyTerms(NamedTuple):
-    """The parts of :term:`homology consistency`, each a loss without its weight.
+    """The two parts of :term:`homology consistency`, each a loss without its weight.
 
     Args:
-        track_coincidence: Sum over dimensions, equation 5.
-        deviating_perturbation: Of dimension 0, equation 6.
+        track_coincidence: Equation 5, summed over the dimensions.
+        deviating_perturbation: Equation 6 in dimension 0.
 
     Shape:
         - Both :math:`()`, or :math:`(b,)` with ``reduction="none"``.
@@ -48,18 +48,20 @@ def homology_consistency(
     source: Clouds,
     target: Clouds,
     labels: Clouds,
-    pairs: Sequence[PersistencePairs],
     *,
+    pairs: Pairs | None = None,
+    geometry: Clouds | None = None,
+    filtration: Filtration | None = None,
+    dimensions: Sequence[int] = (0,),
     perturbation_weight: float,
     orientation: str = "index",
-    undirected: str = "skip",
     related: str = "endpoints",
     match_norms: bool = False,
-    unrelated: str = "skip",
-    reduction: str = "mean",
+    undefined: str = "skip",
     eps: float = 1e-8,
+    reduction: str = "mean",
 ) -> Tensor:
-    r"""Track coincidence over several dimensions with a deviating perturbation on dimension 0.
+    r"""Track coincidence over several dimensions with a deviating perturbation in dimension 0.
 
     .. math::
 
@@ -68,25 +70,29 @@ def homology_consistency(
 
     Args:
         source: Point cloud in the first space.
-        target: Point cloud in the second space.
+        target: Point cloud in the second space, with as many coordinates as the first.
         labels: Label of each vertex.
-        pairs: :term:`Persistence pairs <persistence pair>` of each dimension, dimension 0 first.
+        pairs: :term:`Persistence pairs <persistence pair>` on the common vertices, one object or
+            one per dimension, dimension 0 among them. If left out they are found in ``geometry``.
+        geometry: Data in which pairs are found; ``source`` if left out.
+        filtration: Finds the pairs; :class:`~topreg.RipsFiltration` if left out.
+        dimensions: Homology dimensions in which pairs are found, 0 among them.
         perturbation_weight: :term:`Perturbation weight` :math:`\lambda`, dimensionless.
         orientation: As in :func:`~topreg.track_coincidence`.
-        undirected: As in :func:`~topreg.track_coincidence`.
         related: As in :func:`~topreg.deviating_perturbation`.
         match_norms: As in :func:`~topreg.deviating_perturbation`.
-        unrelated: As in :func:`~topreg.deviating_perturbation`.
-        reduction: ``"mean"`` or ``"none"``, for both terms.
-        eps: For both terms.
+        undefined: In both terms, ``"skip"`` leaves what is not defined out of the mean, ``"zero"``
+            counts it: a class without direction with the cosine 0, an end point without a relative
+            with 0.
+        eps: Tracks and offsets no longer than this have no direction.
+        reduction: ``"none"`` gives one value per cloud, ``"mean"`` and ``"sum"`` reduce them.
 
     Returns:
         The loss, dimensionless, in at least single precision.
 
     Raises:
         TypeError: As in the two losses.
-        ValueError: As in the two losses, or if ``pairs`` does not begin with dimension 0 or
-            the weight is not finite.
+        ValueError: As in the two losses, or if dimension 0 is missing or the weight is not finite.
 
     Shape:
         - source, target: :math:`(n, d)`, :math:`(b, n, d)` or a sequence of :math:`(n_i, d)`.
@@ -94,47 +100,102 @@ def homology_consistency(
         - Output: :math:`()`, or :math:`(b,)` with ``reduction="none"``.
 
     Note:
-        Differentiable in ``source`` and ``target``; not through ``pairs``.
+        Differentiable in ``source`` and ``target``; not through the pairs.
 
     Source:
         Zhang et al., NeurIPS 2024, equation 7.
 
     Example:
         >>> import torch
-        >>> from topreg import RipsFiltration, homology_consistency
+        >>> from topreg import homology_consistency
         >>> images = torch.tensor([[1.0, 0.0], [0.0, 1.0], [-3.0, 0.0]])
         >>> texts, labels = torch.zeros(3, 2), torch.tensor([0, 0, 1])
-        >>> pairs = RipsFiltration().all_pairs(images, 0)
-        >>> homology_consistency(images, texts, labels, pairs, perturbation_weight=2.5)
+        >>> homology_consistency(images, texts, labels, perturbation_weight=2.5)
         tensor(2.5000)
     """
-    module = HomologyConsistency(
-        perturbation_weight=perturbation_weight, orientation=orientation, undirected=undirected,
-        related=related, match_norms=match_norms, unrelated=unrelated, reduction=reduction,
-        eps=eps,
+    coincident, perturbed = _terms(
+        source, target, labels, pairs, geometry, filtration, dimensions, perturbation_weight,
+        orientation, related, match_norms, undefined, eps, reduction,
     )  # fmt: skip
-    loss: Tensor = module(source, target, labels, pairs=pairs)
-    return loss
+    return coincident + perturbation_weight * perturbed
 
 
-class HomologyConsistency(nn.Module):
-    """Module form of :func:`homology_consistency`, which finds the pairs when not given.
+def _terms(
+    source: Clouds,
+    target: Clouds,
+    labels: Clouds,
+    pairs: Pairs | None,
+    geometry: Clouds | None,
+    filtration: Filtration | None,
+    dimensions: Sequence[int],
+    perturbation_weight: float,
+    orientation: str,
+    related: str,
+    match_norms: bool,
+    undefined: str,
+    eps: float,
+    reduction: str,
+) -> HomologyTerms:
+    """The two terms before they are weighted and added."""
+    dimensions = check_options(
+        filtration, dimensions, perturbation_weight, orientation, related, match_norms, undefined,
+        eps, reduction,
+    )  # fmt: skip
+    x, y, sizes = _common.views(source, target)
+    joined = check_labels(labels, x, sizes)
+    found = _common.find(pairs, filtration, dimensions, source if geometry is None else geometry)
+    _common.check_all(found, x, sizes)
+    of_zero = [part for part in found if part.dimension == 0]
+    if not of_zero:
+        raise ValueError(f"`pairs` should hold those of dimension 0. Got {found[0].dimension}.")
+    return HomologyTerms(
+        _common.reduced(coincidence(x, y, found, orientation, undefined, eps), reduction),
+        _common.reduced(
+            perturbation(x, y, joined, of_zero, related, match_norms, undefined, eps), reduction
+        ),
+    )
+
+
+def check_options(
+    filtration: Filtration | None,
+    dimensions: Sequence[int],
+    perturbation_weight: float,
+    orientation: str,
+    related: str,
+    match_norms: bool,
+    undefined: str,
+    eps: float,
+    reduction: str,
+) -> tuple[int, ...]:
+    """Raise if an option is unknown or out of range; return the dimensions."""
+    check_perturbation(filtration, dimensions, related, match_norms, undefined, eps, reduction)
+    listed = check_coincidence(filtration, dimensions, orientation, undefined, eps, reduction)
+    if 0 not in listed:
+        raise ValueError(f"`dimensions` should contain 0. Got {dimensions!r}.")
+    _checks.is_finite("perturbation_weight", perturbation_weight)
+    return listed
+
+
+class HomologyConsistency(Loss):
+    """Module form of :func:`homology_consistency`.
 
     Args:
-        filtration: Orders the edges; :class:`~topreg.RipsFiltration` if left out.
-        dimensions: Homology dimensions of the :term:`track coincidence`, 0 first.
-        perturbation_weight: As in the function, and so the rest.
-        orientation: As in the function; flips are decided in ``geometry``, else in ``source``.
-        undirected: As in the function.
-        related: As in the function.
-        match_norms: As in the function.
-        unrelated: As in the function.
-        reduction: As in the function.
-        eps: As in the function.
+        filtration: Finds the pairs; :class:`~topreg.RipsFiltration` if left out.
+        dimensions: Homology dimensions of the :term:`track coincidence`, 0 among them.
+        perturbation_weight: Weight of the deviating perturbation, dimensionless.
+        orientation: ``"index"`` orients edges from the smaller vertex to the larger; ``"aligned"``
+            flips death edge vectors that oppose their birth edge vectors in ``source``.
+        related: ``"endpoints"`` seeks relatives among the end points of the pairs, ``"all"`` among
+            all samples of the cloud.
+        match_norms: Rescale each source row to the length of its target row before offsets are
+            compared.
+        undefined: ``"skip"`` leaves what is not defined out of the mean, ``"zero"`` counts it.
+        eps: Tracks and offsets no longer than this have no direction.
+        reduction: ``"none"`` gives one value per cloud, ``"mean"`` and ``"sum"`` reduce them.
 
     Raises:
-        ValueError: If an option is unknown, the weight is not finite, or the dimensions do not
-            begin with 0.
+        ValueError: If an option is unknown, the weight is not finite, or 0 is missing among the
+            dimensions.
 
     Example:
         >>> from topreg import HomologyConsistency
@@ -142,37 +203,32 @@ class HomologyConsistency(nn.Module):
         HomologyConsistency(perturbation_weight=2.5)
     """
 
+    _check = staticmethod(check_options)
+
     def __init__(
         self,
+        *,
         filtration: Filtration | None = None,
         dimensions: Sequence[int] = (0,),
-        *,
         perturbation_weight: float,
         orientation: str = "index",
-        undirected: str = "skip",
         related: str = "endpoints",
         match_norms: bool = False,
-        unrelated: str = "skip",
-        reduction: str = "mean",
+        undefined: str = "skip",
         eps: float = 1e-8,
+        reduction: str = "mean",
     ) -> None:
-        super().__init__()
-        _common.check_filtration(filtration)
-        self.filtration = filtration
-        self.dimensions = _common.check_dimensions(dimensions)
-        if self.dimensions[0] != 0:
-            raise ValueError(f"`dimensions` should begin with 0. Got {dimensions!r}.")
-        _checks.is_finite("perturbation_weight", perturbation_weight)
-        self.perturbation_weight = perturbation_weight
-        self.orientation = orientation
-        self.undirected = undirected
-        self.related = related
-        self.match_norms = match_norms
-        self.unrelated = unrelated
-        self.reduction = reduction
-        self.eps = eps
-        check_coincidence(orientation, undirected, reduction, eps)
-        check_perturbation(related, unrelated, reduction, eps)
+        super().__init__(
+            filtration=filtration,
+            dimensions=dimensions,
+            perturbation_weight=perturbation_weight,
+            orientation=orientation,
+            related=related,
+            match_norms=match_norms,
+            undefined=undefined,
+            eps=eps,
+            reduction=reduction,
+        )
 
     def terms(
         self,
@@ -180,41 +236,26 @@ class HomologyConsistency(nn.Module):
         target: Clouds,
         labels: Clouds,
         *,
-        pairs: PersistencePairs | Sequence[PersistencePairs] | None = None,
+        pairs: Pairs | None = None,
         geometry: Clouds | None = None,
     ) -> HomologyTerms:
-        """The two terms before they are weighted and added.
+        """Return the two terms before they are weighted and added, for instance for a log.
 
         Args:
             source: Point cloud in the first space.
             target: Point cloud in the second space.
             labels: Label of each vertex.
-            pairs: Pairs found before, dimension 0 first.
-            geometry: What the filtration filters, in which pairs and flips are found; ``source``
-                if left out. If these are edge weights or distances, flips are found in ``source``.
+            pairs: Pairs found before, one object or one per dimension.
+            geometry: Data in which pairs are found; ``source`` if left out.
 
         Returns:
             ``track_coincidence`` and ``deviating_perturbation``.
 
         Raises:
             TypeError: As in the two losses.
-            ValueError: As in the two losses, or if ``pairs`` does not begin with dimension 0.
+            ValueError: As in the two losses, or if dimension 0 is missing.
         """
-        points = _common.flips_from(self.filtration, geometry, source)
-        within = source if geometry is None else geometry
-        pairs = _common.given_or_found(pairs, self.filtration, self.dimensions, within)
-        _begin_with_dimension_0(pairs)
-        return HomologyTerms(
-            coincidence_over(
-                pairs, source, target, points, orientation=self.orientation,
-                undirected=self.undirected, reduction=self.reduction, eps=self.eps,
-            ),
-            deviating_perturbation(
-                source, target, labels, pairs[0], related=self.related,
-                match_norms=self.match_norms, unrelated=self.unrelated,
-                reduction=self.reduction, eps=self.eps,
-            ),
-        )  # fmt: skip
+        return _terms(source, target, labels, pairs, geometry, **self._options())
 
     def forward(
         self,
@@ -222,24 +263,10 @@ class HomologyConsistency(nn.Module):
         target: Clouds,
         labels: Clouds,
         *,
-        pairs: PersistencePairs | Sequence[PersistencePairs] | None = None,
+        pairs: Pairs | None = None,
         geometry: Clouds | None = None,
     ) -> Tensor:
-        """The loss; arguments as in :meth:`terms`."""
-        return self._weighted(self.terms(source, target, labels, pairs=pairs, geometry=geometry))
-
-    def _weighted(self, terms: HomologyTerms) -> Tensor:
-        """Equation 7."""
-        return terms.track_coincidence + self.perturbation_weight * terms.deviating_perturbation
-
-    def __repr__(self) -> str:
-        """The call that makes an equal module."""
-        return constructor_call(self)
-
-
-def _begin_with_dimension_0(pairs: Sequence[PersistencePairs]) -> None:
-    """Refuse pairs whose first dimension is not that of the perturbation."""
-    if pairs[0].dimension != 0:
-        raise ValueError(
-            f"`pairs` should begin with those of dimension 0. Got {pairs[0].dimension}."
+        """Return the loss; arguments as in :meth:`terms`."""
+        return homology_consistency(
+            source, target, labels, pairs=pairs, geometry=geometry, **self._options()
         )

@@ -5,20 +5,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from topreg import _checks
 from topreg._clouds import Clouds
 from topreg._pairs import PersistencePairs
-from topreg._repr import constructor_call
 from topreg.filtrations import Filtration
 from topreg.losses import _common
+from topreg.losses._common import Pairs
+from topreg.losses._loss import Loss
 
 
 def persistence_entropy(
     points: Clouds,
     *,
-    pairs: PersistencePairs | Sequence[PersistencePairs] | None = None,
+    pairs: Pairs | None = None,
     filtration: Filtration | None = None,
     dimensions: Sequence[int] = (0,),
     reduction: str = "mean",
@@ -32,12 +32,12 @@ def persistence_entropy(
 
     Args:
         points: Point cloud, or what the filtration filters.
-        pairs: :term:`Persistence pairs <persistence pair>` of one or several dimensions, found
-            before.
+        pairs: :term:`Persistence pairs <persistence pair>` found before, one object or one per
+            dimension.
         filtration: Finds the pairs and measures births and deaths;
             :class:`~topreg.RipsFiltration` if left out.
-        dimensions: Homology dimensions whose entropies are added; read if ``pairs`` are not given.
-        reduction: ``"mean"`` over the clouds, ``"none"`` one value a cloud.
+        dimensions: Homology dimensions in which pairs are found; their entropies are added.
+        reduction: ``"none"`` gives one value per cloud, ``"mean"`` and ``"sum"`` reduce them.
 
     Returns:
         The entropy in nats, in :math:`[0, \log m]` for the m classes of one cloud and dimension; 0
@@ -66,31 +66,37 @@ def persistence_entropy(
         >>> persistence_entropy(torch.tensor([[0.0], [1.0], [2.0]]))  # log 2
         tensor(0.6931)
     """
-    _checks.is_option("reduction", reduction, _common.REDUCTIONS)
-    dimensions = _common.check_dimensions(dimensions)
+    dimensions = check_options(filtration, dimensions, reduction)
     terms = [
-        _entropy(part, (diagram[:, 1] - diagram[:, 0]).abs(), reduction)
+        _entropy(part, (diagram[:, 1] - diagram[:, 0]).abs())
         for part, diagram in _common.diagrams_of(points, pairs, filtration, dimensions)
     ]
-    return torch.stack(terms).sum(0)
+    return _common.reduced(_common.added(terms), reduction)
 
 
-def _entropy(pairs: PersistencePairs, lengths: Tensor, reduction: str) -> Tensor:
-    """Entropy of one dimension."""
-    totals = _common.over_clouds(lengths, pairs, "none")
-    total = totals.index_select(0, pairs.cloud())
+def _entropy(pairs: PersistencePairs, lengths: Tensor) -> Tensor:
+    """Entropy of each cloud in one dimension."""
+    total = _common.sums(lengths, pairs).index_select(0, pairs.cloud())
     shares = lengths / torch.where(total == 0, 1.0, total)
     shares = torch.where(shares == 0, 1.0, shares)  # so that they count 0
-    return _common.over_clouds(-shares * shares.log(), pairs, reduction)
+    return _common.sums(-shares * shares.log(), pairs)
 
 
-class PersistenceEntropy(nn.Module):
+def check_options(
+    filtration: Filtration | None, dimensions: Sequence[int], reduction: str
+) -> tuple[int, ...]:
+    """Raise if an option is unknown or out of range; return the dimensions."""
+    return _common.check_options(filtration, reduction, dimensions)
+
+
+class PersistenceEntropy(Loss):
     """Module form of :func:`persistence_entropy`.
 
     Args:
-        filtration: As in the function.
-        dimensions: :term:`Homology dimensions <homology dimension>`, as in the function.
-        reduction: As in the function.
+        filtration: Finds the pairs and measures births and deaths;
+            :class:`~topreg.RipsFiltration` if left out.
+        dimensions: :term:`Homology dimensions <homology dimension>` whose entropies are added.
+        reduction: ``"none"`` gives one value per cloud, ``"mean"`` and ``"sum"`` reduce them.
 
     Example:
         >>> import torch
@@ -99,32 +105,25 @@ class PersistenceEntropy(nn.Module):
         tensor(0.6931)
     """
 
+    _check = staticmethod(check_options)
+
     def __init__(
         self,
+        *,
         filtration: Filtration | None = None,
         dimensions: Sequence[int] = (0,),
-        *,
         reduction: str = "mean",
     ) -> None:
-        super().__init__()
-        _checks.is_option("reduction", reduction, _common.REDUCTIONS)
-        _common.check_filtration(filtration, ("diagram",))
-        self.filtration = filtration
-        self.dimensions = _common.check_dimensions(dimensions)
-        self.reduction = reduction
+        super().__init__(filtration=filtration, dimensions=dimensions, reduction=reduction)
 
-    def forward(
-        self,
-        points: Clouds,
-        *,
-        pairs: PersistencePairs | Sequence[PersistencePairs] | None = None,
-    ) -> Tensor:
-        """The entropy of the pairs, found in ``points`` if they are not given."""
-        return persistence_entropy(
-            points, pairs=pairs, filtration=self.filtration, dimensions=self.dimensions,
-            reduction=self.reduction,
-        )  # fmt: skip
+    def forward(self, points: Clouds, *, pairs: Pairs | None = None) -> Tensor:
+        """Return the loss.
 
-    def __repr__(self) -> str:
-        """The call that makes an equal module."""
-        return constructor_call(self)
+        Args:
+            points: Point cloud, or what the filtration filters.
+            pairs: Pairs found before, one object or one per dimension.
+
+        Returns:
+            The loss, :math:`()` or one value per cloud.
+        """
+        return persistence_entropy(points, pairs=pairs, **self._options())

@@ -2,32 +2,35 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from topreg import _checks
 from topreg._clouds import Clouds, cloud_of, numbers, starts
-from topreg._repr import constructor_call
 from topreg._safe import safe_power
-from topreg.losses import _common, _spaces
-from topreg.metrics import Metric, check_metric
-from topreg.persistence import MOST_VERTICES
+from topreg.filtrations import RipsFiltration
+from topreg.losses import _across, _common
+from topreg.losses._across import Scaled
+from topreg.losses._loss import Loss
+from topreg.persistence import MOST_VERTICES, find_pairs
 
 
 def rtd(
     source: Clouds,
     target: Clouds,
     *,
+    filtration: RipsFiltration | None = None,
+    target_filtration: RipsFiltration | None = None,
     dimensions: Sequence[int] = (1,),
     symmetric: bool = True,
-    normalize: bool = False,
+    normalize: float | None = None,
     power: float = 1.0,
-    metric: Metric = "euclidean",
     reduction: str = "mean",
 ) -> Tensor:
-    r"""Total :term:`persistence` of what one space has and its union with the other has not.
+    r"""Total :term:`persistence` of the features in which one space differs from its union.
 
     .. math::
 
@@ -41,24 +44,27 @@ def rtd(
     of ``target`` are the same vertex; widths may differ, scales should not: see ``normalize``.
 
     Args:
-        source: Point cloud with the distances A.
-        target: Point cloud with the distances B.
+        source: Point cloud, or distance matrix, with the distances A.
+        target: Point cloud, or distance matrix, with the distances B.
+        filtration: Measures A; a :class:`~topreg.RipsFiltration`, the default one if left out.
+        target_filtration: Measures B; ``filtration`` if left out.
         dimensions: Homology dimensions of the doubled complex whose sums are added, from 1 on:
             dimension 1 compares components, and loops of the union that A does not have. From 2 on
-            M follows the authors' code and is no mapping cone: it may miss classes.
+            M follows the authors' code and is not a mapping cone: it may miss classes.
         symmetric: The mean of both directions as above; else R(A, B).
-        normalize: Divide the distances of each cloud by the largest, which takes part in the
-            gradient; a cloud of coincident points is divided by 1.
+        normalize: Divide the distances of each space by this quantile of all distances of their
+            cloud, which takes part in the gradient: 1.0 is the largest, 0.9 the published protocol.
+            A cloud of coincident points is divided by 1.
         power: q, positive.
-        metric: As in :func:`~topreg.pairwise_distances`.
-        reduction: ``"mean"`` over the clouds, ``"none"`` one value a cloud.
+        reduction: ``"none"`` gives one value per cloud, ``"mean"`` and ``"sum"`` reduce them.
 
     Returns:
         The divergence, in the q-th power of the units of the metric, or dimensionless if
-        normalised; 0 for fewer than two points.
+        normalised. A cloud of fewer than two points has the value 0.
 
     Raises:
-        TypeError: If one of them alone is in double precision.
+        TypeError: If one space alone is in double precision, or a filtration is not a
+            RipsFiltration.
         ValueError: If the clouds do not belong to the same vertices or have NaN or infinity, a
             dimension is 0 or not available, an option is unknown, or a cloud has 32,768 points or
             more.
@@ -77,8 +83,8 @@ def rtd(
     Source:
         Barannikov et al., Representation topology divergence, ICML 2022; as a loss Trofimov et al.,
         Learning topology-preserving data representations, ICLR 2023, with the block of zeros of
-        their code. The first paper sums dimension 1 and normalises by the 0.9-quantile of the
-        distances: divide the points by it.
+        their code. Their training loss ``RTDLoss`` differs: it measures deaths in the other cloud,
+        keeps the 50 longest bars and sends the gradient to one cloud.
 
     Example:
         >>> import torch
@@ -88,36 +94,56 @@ def rtd(
         >>> rtd(source, target)
         tensor(1.)
     """
-    check_options(dimensions, power, reduction)
-    x, y = _spaces.two_spaces(source, target, metric, normalize)
-    most = MOST_VERTICES // 2  # the doubled complex has every vertex twice
-    if max(x.sizes, default=0) >= most:
-        raise ValueError(
-            f"`source` should have fewer than {most:,} points. Got {max(x.sizes):,}. "
-            "Choose landmarks with `farthest_point_sampling`, or use `rtd_lite`."
+    dimensions = check_options(
+        filtration, target_filtration, dimensions, symmetric, normalize, power, reduction
+    )
+    x, y = _across.two_spaces(source, target, filtration, target_filtration)
+    _check_size(x.sizes)
+    x.check_room(7 if normalize is None else 9)  # A and B, divided too, the smaller of both, and M
+    a, b = Scaled(x, normalize), Scaled(y, normalize)
+    one, other = a.entries(), b.entries()
+    union = torch.minimum(one, other)
+    total = _divergence(a, one, union, (a, b), dimensions, power)
+    if symmetric:
+        total = (total + _divergence(b, other, union, (a, b), dimensions, power)) / 2
+    return _common.reduced(total, reduction)
+
+
+def _divergence(
+    own: Scaled,
+    entries: Tensor,
+    union: Tensor,
+    both: tuple[Scaled, Scaled],
+    dimensions: Sequence[int],
+    power: float,
+) -> Tensor:
+    """R(A, B) per cloud, summed over the dimensions."""
+    sizes = own.space.sizes
+    with torch.no_grad():
+        weights = _doubled(entries, union, sizes)
+        found = find_pairs(weights, [2 * n for n in sizes], math.inf, dimensions)
+    terms = []
+    for pairs in found:
+        birth, death = (
+            _lengths(edges, own, both) for edges in (pairs.birth_edges, pairs.death_edges)
         )
-    x.check_room(9 if normalize else 7)  # A and B, divided too, the smaller of both, and M
-    one, other = x.weights(), y.weights()
-    union = list(map(torch.minimum, one, other))
-
-    def divergence(own: list[Tensor], space: _spaces.Space) -> Tensor:
-        doubled = [_doubled(a, both) for a, both in zip(own, union, strict=True)]
-        terms = []
-        for pairs in _spaces.pairs_of(doubled, dimensions, x.rows):
-            birth, death = (
-                _entries(edges, space, x, y) for edges in (pairs.birth_edges, pairs.death_edges)
-            )
-            lives = (death - birth).clamp(min=0)  # measured again, equal ones may cross by rounding
-            terms.append(_common.over_clouds(safe_power(lives, power), pairs, reduction))
-        return torch.stack(terms).sum(0)
-
-    total = divergence(one, x)
-    return (total + divergence(other, y)) / 2 if symmetric else total
+        lives = (death - birth).clamp(min=0)  # measured again, equal ones may cross by rounding
+        terms.append(_common.sums(safe_power(lives, power), pairs))
+    return _common.added(terms)
 
 
-def _doubled(a: Tensor, union: Tensor) -> Tensor:
-    """The matrix M (2n, 2n): a copy of the vertices without distances, joined to the union by A."""
-    return torch.cat([torch.cat([torch.zeros_like(a), a], 1), torch.cat([a, union], 1)])
+def _doubled(entries: Tensor, union: Tensor, sizes: Sequence[int]) -> Tensor:
+    """The matrices M (2n, 2n): copies of the vertices without distances, joined to the union by A.
+
+    Shape:
+        - entries, union: (sum of n_i^2,). Output: (sum of 4 n_i^2,).
+    """
+    doubled, corner = [entries[:0]], starts([n * n for n in sizes])
+    for n, first in zip(sizes, corner, strict=False):
+        a, joined = (part[first : first + n * n].view(n, n) for part in (entries, union))
+        above, below = torch.cat([torch.zeros_like(a), a], 1), torch.cat([a, joined], 1)
+        doubled += [above.flatten(), below.flatten()]
+    return torch.cat(doubled)
 
 
 def _vertices(edges: Tensor, sizes: Sequence[int]) -> tuple[Tensor, Tensor]:
@@ -131,32 +157,54 @@ def _vertices(edges: Tensor, sizes: Sequence[int]) -> tuple[Tensor, Tensor]:
     return vertices, second.sum(1)
 
 
-def _entries(edges: Tensor, own: _spaces.Space, x: _spaces.Space, y: _spaces.Space) -> Tensor:
+def _lengths(edges: Tensor, own: Scaled, both: tuple[Scaled, Scaled]) -> Tensor:
     """Entries of M: 0 among the copies, A between the two parts, the smaller one in the union."""
-    vertices, copies = _vertices(edges, x.sizes)
-    between, both = own.lengths(vertices), torch.minimum(x.lengths(vertices), y.lengths(vertices))
-    return torch.where(copies == 0, 0.0, torch.where(copies == 1, between, both))
+    vertices, copies = _vertices(edges, own.space.sizes)
+    x, y = (space.lengths(vertices) for space in both)
+    between = x if own is both[0] else y
+    return torch.where(copies == 0, 0.0, torch.where(copies == 1, between, torch.minimum(x, y)))
 
 
-def check_options(dimensions: Sequence[int], power: float, reduction: str) -> None:
-    """Refuse dimension 0, and options that are none."""
-    _common.check_dimensions(dimensions)
-    if 0 in dimensions:
-        raise ValueError(f"`dimensions` should be 1 or above. Got {tuple(dimensions)}.")
+def _check_size(sizes: Sequence[int]) -> None:
+    """Raise if the doubled complex has too many vertices."""
+    most = MOST_VERTICES // 2
+    if max(sizes, default=0) >= most:
+        raise ValueError(
+            f"`source` should have fewer than {most:,} points. Got {max(sizes):,}. "
+            "Choose landmarks with `farthest_point_sampling`, or use `rtd_lite`."
+        )
+
+
+def check_options(
+    filtration: RipsFiltration | None,
+    target_filtration: RipsFiltration | None,
+    dimensions: Sequence[int],
+    symmetric: bool,
+    normalize: float | None,
+    power: float,
+    reduction: str,
+) -> tuple[int, ...]:
+    """Raise if an option is unknown or out of range; return the dimensions."""
+    _across.are_rips(filtration, target_filtration, "")
+    _across.check_normalize(normalize)
     _checks.is_positive("power", power)
-    _checks.is_option("reduction", reduction, _common.REDUCTIONS)
+    return _common.check_options(None, reduction, dimensions, least=1)
 
 
-class RTD(nn.Module):
+class RTD(Loss):
     """Module form of :func:`rtd`.
 
     Args:
-        dimensions: :term:`Homology dimensions <homology dimension>`, as in the function.
-        symmetric: As in the function.
-        normalize: As in the function.
-        power: As in the function.
-        metric: As in the function.
-        reduction: As in the function.
+        filtration: Measures ``source``; a :class:`~topreg.RipsFiltration`, the default one if left
+            out.
+        target_filtration: Measures ``target``; ``filtration`` if left out.
+        dimensions: :term:`Homology dimensions <homology dimension>` of the doubled complex, from 1
+            on.
+        symmetric: Whether the mean of both directions is taken.
+        normalize: Divide the distances of each space by this quantile of all distances of their
+            cloud: 1.0 is the largest, 0.9 the published protocol.
+        power: Exponent of the persistence, positive.
+        reduction: ``"none"`` gives one value per cloud, ``"mean"`` and ``"sum"`` reduce them.
 
     Example:
         >>> import torch
@@ -165,34 +213,29 @@ class RTD(nn.Module):
         tensor(1.)
     """
 
+    _check = staticmethod(check_options)
+
     def __init__(
         self,
         *,
+        filtration: RipsFiltration | None = None,
+        target_filtration: RipsFiltration | None = None,
         dimensions: Sequence[int] = (1,),
         symmetric: bool = True,
-        normalize: bool = False,
+        normalize: float | None = None,
         power: float = 1.0,
-        metric: Metric = "euclidean",
         reduction: str = "mean",
     ) -> None:
-        super().__init__()
-        check_options(dimensions, power, reduction)
-        check_metric(metric)
-        self.dimensions = tuple(dimensions)
-        self.symmetric = symmetric
-        self.normalize = normalize
-        self.power = power
-        self.metric = metric
-        self.reduction = reduction
+        super().__init__(
+            filtration=filtration,
+            target_filtration=target_filtration,
+            dimensions=dimensions,
+            symmetric=symmetric,
+            normalize=normalize,
+            power=power,
+            reduction=reduction,
+        )
 
     def forward(self, source: Clouds, target: Clouds) -> Tensor:
-        """The divergence of two clouds, or batches of clouds, on the same vertices."""
-        return rtd(
-            source, target, dimensions=self.dimensions, symmetric=self.symmetric,
-            normalize=self.normalize, power=self.power, metric=self.metric,
-            reduction=self.reduction,
-        )  # fmt: skip
-
-    def __repr__(self) -> str:
-        """The call that makes an equal module."""
-        return constructor_call(self)
+        """Return the divergence of two clouds, or batches of clouds, on the same vertices."""
+        return rtd(source, target, **self._options())

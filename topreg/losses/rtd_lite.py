@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
-import torch
-from torch import Tensor, nn
+import math
 
-from topreg import _checks
+import torch
+from torch import Tensor
+
 from topreg._clouds import Clouds
 from topreg._pairs import PersistencePairs
-from topreg._repr import constructor_call
-from topreg.losses import _common, _spaces
-from topreg.metrics import Metric, check_metric
+from topreg.filtrations import RipsFiltration
+from topreg.losses import _across, _common
+from topreg.losses._across import Scaled
+from topreg.losses._loss import Loss
+from topreg.persistence import find_pairs
 
 
 def rtd_lite(
     source: Clouds,
     target: Clouds,
     *,
+    filtration: RipsFiltration | None = None,
+    target_filtration: RipsFiltration | None = None,
     symmetric: bool = True,
-    normalize: bool = False,
-    metric: Metric = "euclidean",
+    normalize: float | None = None,
     reduction: str = "mean",
 ) -> Tensor:
     r"""Difference between the trees of two spaces and the tree of their smaller distances.
@@ -34,20 +38,23 @@ def rtd_lite(
     vertex; widths may differ, scales should not: see ``normalize``.
 
     Args:
-        source: :term:`Point cloud` with the distances A.
-        target: Point cloud with the distances B.
+        source: Point cloud, or distance matrix, with the distances A.
+        target: Point cloud, or distance matrix, with the distances B.
+        filtration: Measures A; a :class:`~topreg.RipsFiltration`, the default one if left out.
+        target_filtration: Measures B; ``filtration`` if left out.
         symmetric: The mean of both directions as above; else :math:`w(A) - w(\min(A, B))`.
-        normalize: Divide the distances of each cloud by the largest, which takes part in the
-            gradient; a cloud of coincident points is divided by 1.
-        metric: As in :func:`~topreg.pairwise_distances`.
-        reduction: ``"mean"`` over the clouds, ``"none"`` one value a cloud.
+        normalize: Divide the distances of each space by this quantile of all distances of their
+            cloud, which takes part in the gradient: 1.0 is the largest, 0.9 the published protocol.
+            A cloud of coincident points is divided by 1.
+        reduction: ``"none"`` gives one value per cloud, ``"mean"`` and ``"sum"`` reduce them.
 
     Returns:
         The loss, not negative up to rounding, in the units of the metric, or dimensionless if
-        normalised; 0 for fewer than two points.
+        normalised. A cloud of fewer than two points has the value 0.
 
     Raises:
-        TypeError: If one of them alone is in double precision.
+        TypeError: If one space alone is in double precision, or a filtration is not a
+            RipsFiltration.
         ValueError: If the clouds do not belong to the same vertices or have NaN or infinity, or an
             option is unknown.
         MemoryError: If the distance matrices take more memory than is free.
@@ -63,8 +70,7 @@ def rtd_lite(
 
     Source:
         Tulchinskii et al., RTD-Lite: scalable topological analysis for comparing weighted graphs in
-        learning tasks, AISTATS 2025. They normalise by the 0.9-quantile of the distances: divide
-        the points by it.
+        learning tasks, AISTATS 2025.
 
     Example:
         >>> import torch
@@ -74,33 +80,54 @@ def rtd_lite(
         >>> rtd_lite(source, target)  # trees of length 3, 3 and 1 + 1
         tensor(1.)
     """
-    _checks.is_option("reduction", reduction, _common.REDUCTIONS)
-    x, y = _spaces.two_spaces(source, target, metric, normalize)
-    x.check_room(5 if normalize else 3)  # A and B, divided too, and the smaller of both
-    one, other = x.weights(), y.weights()
-
-    def tree_of(matrices: list[Tensor]) -> PersistencePairs:
-        return _spaces.pairs_of(matrices, [0], x.rows)[0]
-
-    tree = tree_of(one)
-    total = _common.over_clouds(x.lengths(tree.death_edges), tree, reduction)
+    check_options(filtration, target_filtration, symmetric, normalize, reduction)
+    x, y = _across.two_spaces(source, target, filtration, target_filtration)
+    x.check_room(3 if normalize is None else 5)  # A and B, divided too, and the smaller of both
+    a, b = Scaled(x, normalize), Scaled(y, normalize)
+    one, other = a.entries(), b.entries()
+    total = _length(a, _tree(one, x.sizes))
     if symmetric:
-        tree = tree_of(other)
-        length = _common.over_clouds(y.lengths(tree.death_edges), tree, reduction)
-        total = (total + length) / 2
-    tree = tree_of(list(map(torch.minimum, one, other)))
-    shorter = torch.minimum(x.lengths(tree.death_edges), y.lengths(tree.death_edges))
-    return total - _common.over_clouds(shorter, tree, reduction)
+        total = (total + _length(b, _tree(other, x.sizes))) / 2
+    tree = _tree(torch.minimum(one, other), x.sizes)
+    shorter = torch.minimum(a.lengths(tree.death_edges), b.lengths(tree.death_edges))
+    return _common.reduced(total - _common.sums(shorter, tree), reduction)
 
 
-class RTDLite(nn.Module):
+def _tree(entries: Tensor, sizes: tuple[int, ...]) -> PersistencePairs:
+    """Pairs of dimension 0, whose death edges are the spanning forest."""
+    with torch.no_grad():
+        return find_pairs(entries, sizes, math.inf, [0])[0]
+
+
+def _length(space: Scaled, tree: PersistencePairs) -> Tensor:
+    """Length of the spanning forest of each cloud, (b,)."""
+    return _common.sums(space.lengths(tree.death_edges), tree)
+
+
+def check_options(
+    filtration: RipsFiltration | None,
+    target_filtration: RipsFiltration | None,
+    symmetric: bool,
+    normalize: float | None,
+    reduction: str,
+) -> None:
+    """Raise if an option is unknown or out of range."""
+    _across.are_rips(filtration, target_filtration, "")
+    _across.check_normalize(normalize)
+    _common.check_options(None, reduction)
+
+
+class RTDLite(Loss):
     """Module form of :func:`rtd_lite`.
 
     Args:
-        symmetric: As in the function.
-        normalize: As in the function.
-        metric: Of both :term:`point clouds <point cloud>`, as in the function.
-        reduction: As in the function.
+        filtration: Measures ``source``; a :class:`~topreg.RipsFiltration`, the default one if left
+            out.
+        target_filtration: Measures ``target``; ``filtration`` if left out.
+        symmetric: Whether the mean of both directions is taken.
+        normalize: Divide the distances of each space by this quantile of all distances of their
+            :term:`point cloud`: 1.0 is the largest, 0.9 the published protocol.
+        reduction: ``"none"`` gives one value per cloud, ``"mean"`` and ``"sum"`` reduce them.
 
     Example:
         >>> import torch
@@ -109,29 +136,25 @@ class RTDLite(nn.Module):
         tensor(1.)
     """
 
+    _check = staticmethod(check_options)
+
     def __init__(
         self,
         *,
+        filtration: RipsFiltration | None = None,
+        target_filtration: RipsFiltration | None = None,
         symmetric: bool = True,
-        normalize: bool = False,
-        metric: Metric = "euclidean",
+        normalize: float | None = None,
         reduction: str = "mean",
     ) -> None:
-        super().__init__()
-        check_metric(metric)
-        _checks.is_option("reduction", reduction, _common.REDUCTIONS)
-        self.symmetric = symmetric
-        self.normalize = normalize
-        self.metric = metric
-        self.reduction = reduction
+        super().__init__(
+            filtration=filtration,
+            target_filtration=target_filtration,
+            symmetric=symmetric,
+            normalize=normalize,
+            reduction=reduction,
+        )
 
     def forward(self, source: Clouds, target: Clouds) -> Tensor:
-        """The loss of two clouds, or batches of clouds, on the same vertices."""
-        return rtd_lite(
-            source, target, symmetric=self.symmetric, normalize=self.normalize, metric=self.metric,
-            reduction=self.reduction,
-        )  # fmt: skip
-
-    def __repr__(self) -> str:
-        """The call that makes an equal module."""
-        return constructor_call(self)
+        """Return the loss of two clouds, or batches of clouds, on the same vertices."""
+        return rtd_lite(source, target, **self._options())

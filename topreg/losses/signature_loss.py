@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from topreg import _checks
 from topreg._clouds import Clouds
-from topreg._pairs import PersistencePairs, check_rows
-from topreg._repr import constructor_call
-from topreg.losses import _common, _spaces
-from topreg.metrics import Metric, check_metric
-
-Pairs = PersistencePairs | Sequence[PersistencePairs]
+from topreg._pairs import PersistencePairs
+from topreg.filtrations import Filtration, RipsFiltration
+from topreg.losses import _across, _common
+from topreg.losses._common import Pairs
+from topreg.losses._loss import Loss
 
 
 def signature_loss(
@@ -24,10 +22,11 @@ def signature_loss(
     *,
     pairs: Pairs | None = None,
     target_pairs: Pairs | None = None,
+    filtration: Filtration | None = None,
+    target_filtration: Filtration | None = None,
     dimensions: Sequence[int] = (0,),
     symmetric: bool = True,
-    normalize: bool = False,
-    metric: Metric = "euclidean",
+    normalize: float | None = None,
     reduction: str = "mean",
 ) -> Tensor:
     r"""How much the edges that carry the topology of one space differ in length in the other.
@@ -37,28 +36,33 @@ def signature_loss(
         \frac{1}{2} \bigl\| A^X[\Gamma^X] - A^Z[\Gamma^X] \bigr\|^2
         + \frac{1}{2} \bigl\| A^Z[\Gamma^Z] - A^X[\Gamma^Z] \bigr\|^2
 
-    :math:`A[\Gamma]` are the lengths of the birth and death edges of the pairs :math:`\Gamma`; in
-    dimension 0 births are vertices and only death edges count. Row i of ``source`` and row i of
-    ``target`` are the same vertex; widths may differ.
+    :math:`A[\Gamma]` are the births and deaths of the pairs :math:`\Gamma`, measured in that space.
+    Row i of ``source`` and row i of ``target`` are the same vertex; widths may differ.
 
     Args:
-        source: Point cloud X, for instance the inputs of an encoder.
-        target: Point cloud Z, for instance what it makes of them.
-        pairs: :term:`Persistence pairs <persistence pair>` of ``source``, found before.
-        target_pairs: Those of ``target``.
-        dimensions: Homology dimensions whose losses are added; read where no pairs are given. With
-            those of one space the other is searched in their dimensions.
+        source: Data in the first space, for instance the inputs of an encoder.
+        target: Data in the second space on the same vertices, for instance its outputs.
+        pairs: :term:`Persistence pairs <persistence pair>` of ``source`` found before, one object
+            or one per dimension.
+        target_pairs: Those of ``target``. If the pairs of one space alone are given, the other is
+            searched in their dimensions.
+        filtration: Finds the pairs of ``source`` and measures births and deaths in it;
+            :class:`~topreg.RipsFiltration` if left out.
+        target_filtration: The same for ``target``; ``filtration`` if left out.
+        dimensions: Homology dimensions in which pairs are found; their losses are added.
         symmetric: Whether the second term is added; without it nothing is found in ``target``.
-        normalize: Divide the lengths of each cloud by its largest distance, which takes part in
-            the gradient; a cloud of coincident points is divided by 1.
-        metric: As in :func:`~topreg.pairwise_distances`.
-        reduction: ``"mean"`` over the clouds, ``"none"`` one value a cloud.
+        normalize: Divide the values of each space by this quantile of all distances of their cloud,
+            which takes part in the gradient: 1.0 is the largest. It needs Vietoris-Rips
+            filtrations. A cloud of coincident points is divided by 1.
+        reduction: ``"none"`` gives one value per cloud, ``"mean"`` and ``"sum"`` reduce them.
 
     Returns:
-        The loss, in squared units of the metric, or dimensionless if normalised; 0 without a pair.
+        The loss, in squared units of the filtrations, or dimensionless if normalised. A cloud
+        without a pair has the value 0.
 
     Raises:
-        TypeError: If one of them alone is in double precision.
+        TypeError: If one space alone is in double precision, or ``normalize`` is given with another
+            filtration than Vietoris-Rips.
         ValueError: If the clouds or the pairs do not belong to the same vertices, a cloud whose
             distances are needed has NaN or infinity, or an option is unknown.
 
@@ -77,7 +81,8 @@ def signature_loss(
         Moor et al., Topological autoencoders, ICML 2020, equations 2 to 4. Their code divides by
         the number of points and normalises X as here, Z by a learned constant. Beyond dimension 0
         both edges of each pair are compared, as the equations say; the code takes the difference of
-        their lengths.
+        their lengths. torch_topological's ``SignatureLoss`` sums both directions: this is half of
+        it, squared.
 
     Example:
         >>> import torch
@@ -86,77 +91,135 @@ def signature_loss(
         >>> signature_loss(points, 2 * points)  # (1 + 4) / 2 from each side
         tensor(5.)
     """
-    _checks.is_option("reduction", reduction, _common.REDUCTIONS)
-    dimensions = _common.check_dimensions(dimensions)
-    x, z = _spaces.two_spaces(source, target, metric, normalize)
-    own = None if pairs is None else _common.listed(pairs)
-    other = None
-    if symmetric and target_pairs is not None:
-        other = _common.listed(target_pairs, "target_pairs")
+    dimensions = check_options(
+        filtration, target_filtration, dimensions, symmetric, normalize, reduction
+    )
+    own, other = _given(pairs, "pairs"), _given(target_pairs, "target_pairs")
     if own or other:  # the other space is searched in the dimensions of what is given
-        dimensions = [part.dimension for part in own or other or ()]
-    found = {"pairs": own or x.pairs(dimensions)}
+        dimensions = tuple(part.dimension for part in own or other or ())
+    x, z = _measures(source, target, filtration, target_filtration, normalize)
+    every = own or x.find(dimensions)
     if symmetric:
-        found["target_pairs"] = other or z.pairs(dimensions)
-    for name, parts in found.items():
-        for part in parts:
-            check_rows(part, x.rows, "source", pairs_name=name)
-            _checks.of_clouds(part.cloud_sizes, x.sizes, "source", name)
-    every = list(itertools.chain.from_iterable(found.values()))
-    compared = [(part, edges) for part in every for edges in _compared(part)]
-    joined = torch.cat([edges for _, edges in compared])  # many short calls take longer
-    squares = (x.lengths(joined) - z.lengths(joined)).square() / 2
-    terms = [
-        _common.over_clouds(values, part, reduction)
-        for (part, _), values in zip(
-            compared, squares.split([len(edges) for _, edges in compared]), strict=True
-        )
-    ]
-    return torch.stack(terms).sum(0)
+        every = [*every, *(other or z.find(dimensions))]
+    joined = _stacked(every)
+    squares = (x.diagram(joined) - z.diagram(joined)).square().sum(1) / 2
+    return _common.reduced(_common.sums(squares, joined), reduction)
 
 
-def _compared(pairs: PersistencePairs) -> list[Tensor]:
-    """Edges whose lengths are compared; vertices have none."""
-    if pairs.dimension == 0:
-        return [pairs.death_edges]
-    return [pairs.birth_edges, pairs.death_edges]
+def _given(pairs: Pairs | None, name: str) -> list[PersistencePairs]:
+    """Return given pairs as a list, empty if there are none."""
+    return [] if pairs is None else _common.listed(pairs, name)
 
 
-class SignatureLoss(nn.Module):
+class _Measure:
+    """How one space finds pairs and measures them."""
+
+    def __init__(
+        self,
+        find: Callable[[Sequence[int]], list[PersistencePairs]],
+        diagram: Callable[[PersistencePairs], Tensor],
+    ) -> None:
+        self.find = find
+        self.diagram = diagram
+
+
+def _measures(
+    source: Clouds,
+    target: Clouds,
+    filtration: Filtration | None,
+    target_filtration: Filtration | None,
+    normalize: float | None,
+) -> tuple[_Measure, _Measure]:
+    """Return both spaces: points are checked once, other data by their filtrations."""
+    first = _common.RIPS if filtration is None else filtration
+    second = first if target_filtration is None else target_filtration
+    if isinstance(first, RipsFiltration) and isinstance(second, RipsFiltration):
+        x, z = _across.two_spaces(source, target, first, second)
+        one, other = _across.Scaled(x, normalize), _across.Scaled(z, normalize)
+        return _Measure(x.pairs, one.diagram), _Measure(z.pairs, other.diagram)
+    return _by_filtration(first, source), _by_filtration(second, target)
+
+
+def _by_filtration(filtration: Filtration, data: Clouds) -> _Measure:
+    """Return a space that its filtration searches and measures."""
+    return _Measure(
+        lambda dimensions: _common.find(None, filtration, dimensions, data),
+        lambda pairs: filtration.diagram(pairs, data),
+    )
+
+
+def _stacked(parts: Sequence[PersistencePairs]) -> PersistencePairs:
+    """Return the pairs of several searches as one object: many short calls take longer."""
+    if len(parts) == 1:
+        return parts[0]
+    sizes = parts[0].cloud_sizes
+    for part in parts[1:]:
+        _checks.of_clouds(part.cloud_sizes, sizes, "pairs", "target_pairs")
+    births, deaths = (
+        torch.cat([getattr(part, name) for part in parts])
+        for name in ("birth_edges", "death_edges")
+    )
+    dimension = max(part.dimension for part in parts)
+    return PersistencePairs(dimension, births, deaths, births[:0], sizes)
+
+
+def check_options(
+    filtration: Filtration | None,
+    target_filtration: Filtration | None,
+    dimensions: Sequence[int],
+    symmetric: bool,
+    normalize: float | None,
+    reduction: str,
+) -> tuple[int, ...]:
+    """Raise if an option is unknown or out of range; return the dimensions."""
+    _common.check_filtration(target_filtration, "target_filtration")
+    _across.check_normalize(normalize)
+    if normalize is not None:
+        _across.are_rips(filtration, target_filtration, " with `normalize`")
+    return _common.check_options(filtration, reduction, dimensions)
+
+
+class SignatureLoss(Loss):
     """Module form of :func:`signature_loss`.
 
     Args:
-        dimensions: :term:`Homology dimensions <homology dimension>`, as in the function.
-        symmetric: As in the function.
-        normalize: As in the function.
-        metric: As in the function.
-        reduction: As in the function.
+        filtration: Finds the pairs of ``source`` and measures births and deaths in it;
+            :class:`~topreg.RipsFiltration` if left out.
+        target_filtration: The same for ``target``; ``filtration`` if left out.
+        dimensions: :term:`Homology dimensions <homology dimension>` whose losses are added.
+        symmetric: Whether the pairs of ``target`` are compared too.
+        normalize: Divide the values of each space by this quantile of all distances of their cloud;
+            1.0 is the largest.
+        reduction: ``"none"`` gives one value per cloud, ``"mean"`` and ``"sum"`` reduce them.
 
     Example:
         >>> import torch
         >>> from topreg import SignatureLoss
         >>> points = torch.tensor([[0.0], [1.0], [3.0]])
-        >>> SignatureLoss(normalize=True)(points, 2 * points)
+        >>> SignatureLoss(normalize=1.0)(points, 2 * points)
         tensor(0.)
     """
+
+    _check = staticmethod(check_options)
 
     def __init__(
         self,
         *,
+        filtration: Filtration | None = None,
+        target_filtration: Filtration | None = None,
         dimensions: Sequence[int] = (0,),
         symmetric: bool = True,
-        normalize: bool = False,
-        metric: Metric = "euclidean",
+        normalize: float | None = None,
         reduction: str = "mean",
     ) -> None:
-        super().__init__()
-        check_metric(metric)
-        _checks.is_option("reduction", reduction, _common.REDUCTIONS)
-        self.dimensions = _common.check_dimensions(dimensions)
-        self.symmetric = symmetric
-        self.normalize = normalize
-        self.metric = metric
-        self.reduction = reduction
+        super().__init__(
+            filtration=filtration,
+            target_filtration=target_filtration,
+            dimensions=dimensions,
+            symmetric=symmetric,
+            normalize=normalize,
+            reduction=reduction,
+        )
 
     def forward(
         self,
@@ -166,13 +229,17 @@ class SignatureLoss(nn.Module):
         pairs: Pairs | None = None,
         target_pairs: Pairs | None = None,
     ) -> Tensor:
-        """The loss; pairs that are not given are found."""
-        return signature_loss(
-            source, target, pairs=pairs, target_pairs=target_pairs, dimensions=self.dimensions,
-            symmetric=self.symmetric, normalize=self.normalize, metric=self.metric,
-            reduction=self.reduction,
-        )  # fmt: skip
+        """Return the loss.
 
-    def __repr__(self) -> str:
-        """The call that makes an equal module."""
-        return constructor_call(self)
+        Args:
+            source: Data in the first space.
+            target: Data in the second space on the same vertices.
+            pairs: Pairs of ``source`` found before, one object or one per dimension.
+            target_pairs: Pairs of ``target`` found before.
+
+        Returns:
+            The loss, :math:`()` or one value per cloud.
+        """
+        return signature_loss(
+            source, target, pairs=pairs, target_pairs=target_pairs, **self._options()
+        )

@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from topreg import _checks, _diagrams
-from topreg._repr import constructor_call
+from topreg.losses._loss import Loss
 
 
 def sliced_wasserstein_distance(first: Tensor, second: Tensor, *, directions: int = 50) -> Tensor:
@@ -56,7 +56,7 @@ def sliced_wasserstein_distance(first: Tensor, second: Tensor, *, directions: in
         >>> sliced_wasserstein_distance(first, second, directions=2)  # along birth and death
         tensor(1.)
     """
-    _checks.is_count("directions", directions)
+    directions = check_options(directions)
     _diagrams.check_two(first, second)
     x, _ = _diagrams.finite_part("first", first)
     y, _ = _diagrams.finite_part("second", second)
@@ -74,7 +74,12 @@ def _on_diagonal(points: Tensor) -> Tensor:
     return points.mean(1, keepdim=True).expand(-1, 2)
 
 
-class SlicedWassersteinDistance(nn.Module):
+def check_options(directions: int) -> int:
+    """Return the number of directions; raise if it is not positive."""
+    return _checks.is_count("directions", directions)
+
+
+class SlicedWassersteinDistance(Loss):
     """Module form of :func:`sliced_wasserstein_distance`.
 
     Args:
@@ -88,15 +93,11 @@ class SlicedWassersteinDistance(nn.Module):
         tensor(1.)
     """
 
+    _check = staticmethod(check_options)
+
     def __init__(self, *, directions: int = 50) -> None:
-        super().__init__()
-        _checks.is_count("directions", directions)
-        self.directions = directions
+        super().__init__(directions=directions)
 
     def forward(self, first: Tensor, second: Tensor) -> Tensor:
-        """The distance between two diagrams, (m, 2) and (k, 2)."""
-        return sliced_wasserstein_distance(first, second, directions=self.directions)
-
-    def __repr__(self) -> str:
-        """The call that makes an equal module."""
-        return constructor_call(self)
+        """Return the distance between two diagrams, (m, 2) and (k, 2)."""
+        return sliced_wasserstein_distance(first, second, **self._options())

@@ -4,22 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from topreg import _checks
 from topreg._clouds import Clouds
-from topreg._pairs import PersistencePairs
-from topreg._repr import constructor_call
 from topreg._safe import safe_power
 from topreg.filtrations import Filtration
 from topreg.losses import _common
+from topreg.losses._common import Pairs
+from topreg.losses._loss import Loss
 
 
 def total_persistence(
     points: Clouds,
     *,
-    pairs: PersistencePairs | Sequence[PersistencePairs] | None = None,
+    pairs: Pairs | None = None,
     filtration: Filtration | None = None,
     dimensions: Sequence[int] = (0,),
     power: float = 1.0,
@@ -38,14 +37,14 @@ def total_persistence(
 
     Args:
         points: Point cloud, or what the filtration filters.
-        pairs: :term:`Persistence pairs <persistence pair>` of one or several dimensions, found
-            before.
+        pairs: :term:`Persistence pairs <persistence pair>` found before, one object or one per
+            dimension.
         filtration: Finds the pairs and measures births and deaths;
             :class:`~topreg.RipsFiltration` if left out.
-        dimensions: Homology dimensions whose sums are added; read if ``pairs`` are not given.
+        dimensions: Homology dimensions in which pairs are found; their sums are added.
         power: :math:`p`, positive.
         midpoint_power: :math:`q`, not negative.
-        reduction: ``"mean"`` over the clouds, ``"none"`` one value a cloud.
+        reduction: ``"none"`` gives one value per cloud, ``"mean"`` and ``"sum"`` reduce them.
 
     Returns:
         The sum, in the :math:`(p + q)`-th power of the units of the filtration; 0 without a pair.
@@ -73,34 +72,40 @@ def total_persistence(
         >>> total_persistence(torch.tensor([[0.0], [1.0], [3.0]]))
         tensor(3.)
     """
-    check_options(power, midpoint_power, reduction)
-    dimensions = _common.check_dimensions(dimensions)
+    dimensions = check_options(filtration, dimensions, power, midpoint_power, reduction)
     terms = []
     for part, diagram in _common.diagrams_of(points, pairs, filtration, dimensions):
         birth, death = diagram.unbind(1)
         values = safe_power((death - birth).abs(), power)
         if midpoint_power:
             values = values * safe_power((birth + death) / 2, midpoint_power)
-        terms.append(_common.over_clouds(values, part, reduction))
-    return torch.stack(terms).sum(0)
+        terms.append(_common.sums(values, part))
+    return _common.reduced(_common.added(terms), reduction)
 
 
-def check_options(power: float, midpoint_power: float, reduction: str) -> None:
-    """Refuse powers and reductions that are none."""
+def check_options(
+    filtration: Filtration | None,
+    dimensions: Sequence[int],
+    power: float,
+    midpoint_power: float,
+    reduction: str,
+) -> tuple[int, ...]:
+    """Raise if an option is unknown or out of range; return the dimensions."""
     _checks.is_positive("power", power)
     _checks.is_at_least("midpoint_power", midpoint_power, 0)
-    _checks.is_option("reduction", reduction, _common.REDUCTIONS)
+    return _common.check_options(filtration, reduction, dimensions)
 
 
-class TotalPersistence(nn.Module):
+class TotalPersistence(Loss):
     """Module form of :func:`total_persistence`.
 
     Args:
-        filtration: As in the function.
-        dimensions: :term:`Homology dimensions <homology dimension>`, as in the function.
-        power: As in the function.
-        midpoint_power: As in the function.
-        reduction: As in the function.
+        filtration: Finds the pairs and measures births and deaths;
+            :class:`~topreg.RipsFiltration` if left out.
+        dimensions: :term:`Homology dimensions <homology dimension>` whose sums are added.
+        power: Exponent of the persistence, positive.
+        midpoint_power: Exponent of the mean of birth and death, not negative.
+        reduction: ``"none"`` gives one value per cloud, ``"mean"`` and ``"sum"`` reduce them.
 
     Example:
         >>> import torch
@@ -109,36 +114,33 @@ class TotalPersistence(nn.Module):
         tensor(5.)
     """
 
+    _check = staticmethod(check_options)
+
     def __init__(
         self,
+        *,
         filtration: Filtration | None = None,
         dimensions: Sequence[int] = (0,),
-        *,
         power: float = 1.0,
         midpoint_power: float = 0.0,
         reduction: str = "mean",
     ) -> None:
-        super().__init__()
-        check_options(power, midpoint_power, reduction)
-        _common.check_filtration(filtration, ("diagram",))
-        self.filtration = filtration
-        self.dimensions = _common.check_dimensions(dimensions)
-        self.power = power
-        self.midpoint_power = midpoint_power
-        self.reduction = reduction
+        super().__init__(
+            filtration=filtration,
+            dimensions=dimensions,
+            power=power,
+            midpoint_power=midpoint_power,
+            reduction=reduction,
+        )
 
-    def forward(
-        self,
-        points: Clouds,
-        *,
-        pairs: PersistencePairs | Sequence[PersistencePairs] | None = None,
-    ) -> Tensor:
-        """The sum over the pairs, found in ``points`` if they are not given."""
-        return total_persistence(
-            points, pairs=pairs, filtration=self.filtration, dimensions=self.dimensions,
-            power=self.power, midpoint_power=self.midpoint_power, reduction=self.reduction,
-        )  # fmt: skip
+    def forward(self, points: Clouds, *, pairs: Pairs | None = None) -> Tensor:
+        """Return the loss.
 
-    def __repr__(self) -> str:
-        """The call that makes an equal module."""
-        return constructor_call(self)
+        Args:
+            points: Point cloud, or what the filtration filters.
+            pairs: Pairs found before, one object or one per dimension.
+
+        Returns:
+            The loss, :math:`()` or one value per cloud.
+        """
+        return total_persistence(points, pairs=pairs, **self._options())

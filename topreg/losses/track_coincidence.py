@@ -5,29 +5,31 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from topreg import _checks
-from topreg._clouds import Clouds, join, partition
-from topreg._pairs import PersistencePairs, check_rows, one_object
-from topreg._repr import constructor_call
+from topreg._clouds import Clouds
+from topreg._pairs import PersistencePairs
 from topreg._safe import safe_cosines
 from topreg._tracks import ORIENTATIONS, death_flips, oriented_tracks
 from topreg.filtrations import Filtration
 from topreg.losses import _common
-
-UNDIRECTED = ("skip", "zero")
+from topreg.losses._common import Pairs
+from topreg.losses._loss import Loss
 
 
 def track_coincidence(
     source: Clouds,
     target: Clouds,
-    pairs: PersistencePairs,
     *,
+    pairs: Pairs | None = None,
+    geometry: Clouds | None = None,
+    filtration: Filtration | None = None,
+    dimensions: Sequence[int] = (0,),
     orientation: str = "index",
-    undirected: str = "skip",
-    reduction: str = "mean",
+    undefined: str = "skip",
     eps: float = 1e-8,
+    reduction: str = "mean",
 ) -> Tensor:
     r"""One minus the mean cosine between the persistence tracks of two paired point clouds.
 
@@ -36,27 +38,31 @@ def track_coincidence(
         \mathcal{L}_{TC}(\Gamma_p, X, T) = 1 - \frac{1}{|\Gamma_p|} \sum_{\mu \in \Gamma_p}
         \cos\bigl(\mathrm{tra}_p(\mu, X), \mathrm{tra}_p(\mu, T)\bigr)
 
-    Row ``i`` of ``source`` and row ``i`` of ``target`` are two views of the same vertex ``i``;
-    ``pairs`` says which edges to compare and may come from either cloud or from a third one.
+    Row ``i`` of ``source`` and row ``i`` of ``target`` are two views of the same vertex ``i``.
+    The losses of several dimensions are added, as in equation 7.
 
     Args:
         source: Point cloud in the first space.
         target: Point cloud in the second space, with as many coordinates as the first.
-        pairs: :term:`Persistence pairs <persistence pair>` on the common vertices.
-        orientation: ``"index"`` or ``"aligned"``, see :func:`~topreg.persistence_tracks`; flips
-            are decided in ``source`` and applied to both.
-        undirected: What becomes of a class with a track no longer than ``eps`` in either space:
+        pairs: :term:`Persistence pairs <persistence pair>` on the common vertices, one object or
+            one per dimension. If left out they are found in ``geometry``.
+        geometry: Data in which pairs are found; ``source`` if left out.
+        filtration: Finds the pairs; :class:`~topreg.RipsFiltration` if left out.
+        dimensions: Homology dimensions in which pairs are found.
+        orientation: ``"index"`` or ``"aligned"``, see :func:`~topreg.persistence_tracks`. Flips
+            are decided in ``source`` and applied to both views.
+        undefined: What becomes of a class with a track no longer than ``eps`` in either space:
             ``"skip"`` leaves it out of the mean, ``"zero"`` counts its cosine as 0.
-        reduction: ``"mean"`` over all classes, ``"none"`` one value for each cloud.
         eps: Tracks no longer than this, in the units of their space, have no direction.
+        reduction: ``"none"`` gives one value per cloud, ``"mean"`` and ``"sum"`` reduce them.
 
     Returns:
-        The loss, dimensionless, in :math:`[0, 2]`, in at least single precision; 0 if no class is
-        counted.
+        The loss, dimensionless, in :math:`[0, 2]` per dimension, in at least single precision. A
+        cloud in which no class is counted has the value 0.
 
     Raises:
         TypeError: If one view alone is in double precision, a view is not floating point, or
-            ``pairs`` are several.
+            ``pairs`` or ``filtration`` are something else.
         ValueError: If ``source`` and ``target`` differ in length, width or the sizes of their
             clouds, the pairs belong to others, an option is unknown, or ``eps`` is negative.
 
@@ -65,9 +71,9 @@ def track_coincidence(
         - Output: :math:`()`, or :math:`(b,)` with ``reduction="none"``.
 
     Note:
-        Differentiable in ``source`` and ``target``. Not differentiable through ``pairs``: which
+        Differentiable in ``source`` and ``target``. Not differentiable through the pairs: which
         edges are compared is constant between two changes of the filtration order.
-        Time and memory :math:`O(md)`.
+        Time and memory :math:`O(md)` in addition to finding the pairs.
 
     Source:
         Zhang et al., NeurIPS 2024, equations 4 and 5. ``"skip"`` follows the authors' code, which
@@ -75,96 +81,80 @@ def track_coincidence(
 
     Example:
         >>> import torch
-        >>> from topreg import RipsFiltration, track_coincidence
+        >>> from topreg import track_coincidence
         >>> images = torch.tensor([[0.0, 0.0], [1.0, 0.0], [1.0, 2.0]])
-        >>> pairs = RipsFiltration().pairs(images)
-        >>> track_coincidence(images, -images, pairs)
+        >>> track_coincidence(images, -images)
         tensor(2.)
     """
-    return coincidence_over(
-        [one_object(pairs)], source, target, source,
-        orientation=orientation, undirected=undirected, reduction=reduction, eps=eps,
-    )  # fmt: skip
+    dimensions = check_options(filtration, dimensions, orientation, undefined, eps, reduction)
+    x, y, sizes = _common.views(source, target)
+    found = _common.find(pairs, filtration, dimensions, source if geometry is None else geometry)
+    _common.check_all(found, x, sizes)
+    values = coincidence(x, y, found, orientation, undefined, eps)
+    return _common.reduced(values, reduction)
 
 
-def coincidence_over(
+def coincidence(
+    source: Tensor,
+    target: Tensor,
     pairs: Sequence[PersistencePairs],
-    source: Clouds,
-    target: Clouds,
-    geometry: Clouds,
-    *,
     orientation: str,
-    undirected: str,
-    reduction: str,
+    undefined: str,
     eps: float,
 ) -> Tensor:
-    """Sum of equation 5 over the pairs of several dimensions; flips are decided in ``geometry``."""
-    check_options(orientation, undirected, reduction, eps)
-    x, y = _common.views(source, target)
-    terms = []
-    for part in pairs:
-        check_rows(part, x, "source", partition(source))
-        flips = _flips(geometry, part) if orientation == "aligned" else None
-        terms.append(_coincidence(x, y, part, flips, undirected, reduction, eps))
-    return torch.stack(terms).sum(0)
+    """Equation 5 per cloud, summed over the dimensions, on checked rows."""
+    return _common.added([_of_one(source, target, p, orientation, undefined, eps) for p in pairs])
 
 
-def _coincidence(
+def _of_one(
     source: Tensor,
     target: Tensor,
     pairs: PersistencePairs,
-    flips: Tensor | None,
-    undirected: str,
-    reduction: str,
+    orientation: str,
+    undefined: str,
     eps: float,
 ) -> Tensor:
-    """Equation 5 on checked views, with the flips given."""
+    """Equation 5 for one dimension."""
+    flips = death_flips(source, pairs) if orientation == "aligned" else None
     a = oriented_tracks(source, pairs, flips)
     b = oriented_tracks(target, pairs, flips)
     squares_a, squares_b = a.square().sum(1), b.square().sum(1)
     directed = ~((squares_a <= eps * eps) | (squares_b <= eps * eps))  # NaN stays NaN
     cosines = safe_cosines((a * b).sum(1), squares_a, squares_b, directed)
-    return _one_minus_mean(cosines, directed, pairs, undirected, reduction)
-
-
-def _one_minus_mean(
-    cosines: Tensor, directed: Tensor, pairs: PersistencePairs, undirected: str, reduction: str
-) -> Tensor:
-    """One minus the mean of the counted cosines; 0 where none is counted."""
-    counted = directed if undirected == "skip" else torch.ones_like(directed)
-    mean, some = _common.mean_of_counted(
-        cosines, counted, pairs.cloud(), len(pairs.cloud_sizes), reduction
+    counted = directed if undefined == "skip" else None
+    mean, some = _common.means(
+        cosines, counted, _common.cloud_numbers(pairs), len(pairs.cloud_sizes)
     )
     return torch.where(some, 1 - mean, mean)
 
 
-def _flips(geometry: Clouds, pairs: PersistencePairs) -> Tensor:
-    """Flips of death edges, decided in points."""
-    points, _ = join(geometry, "geometry")
-    check_rows(pairs, points, "geometry", partition(geometry))
-    return death_flips(points, pairs)
-
-
-def check_options(orientation: str, undirected: str, reduction: str, eps: float) -> None:
-    """Refuse unknown options."""
+def check_options(
+    filtration: Filtration | None,
+    dimensions: Sequence[int],
+    orientation: str,
+    undefined: str,
+    eps: float,
+    reduction: str,
+) -> tuple[int, ...]:
+    """Raise if an option is unknown or out of range; return the dimensions."""
     _checks.is_option("orientation", orientation, ORIENTATIONS)
-    _checks.is_option("undirected", undirected, UNDIRECTED)
-    _checks.is_option("reduction", reduction, _common.REDUCTIONS)
+    _checks.is_option("undefined", undefined, _common.UNDEFINED)
     _checks.is_at_least("eps", eps, 0)
+    return _common.check_options(filtration, reduction, dimensions)
 
 
-class TrackCoincidence(nn.Module):
-    """Module form of :func:`track_coincidence`, which finds the pairs when they are not given.
+class TrackCoincidence(Loss):
+    """Module form of :func:`track_coincidence`.
 
     Args:
-        filtration: Orders the edges; :class:`~topreg.RipsFiltration` if left out.
-        dimensions: :term:`Homology dimensions <homology dimension>` whose losses are added, as in
-            equation 7.
-        orientation: ``"index"`` or ``"aligned"``, see :func:`~topreg.persistence_tracks`; flips
-            are decided in ``geometry``, else in ``source``, and applied to both.
-        undirected: As in the function.
-        reduction: As in the function.
-        eps: As in the function.
+        filtration: Finds the pairs; :class:`~topreg.RipsFiltration` if left out.
+        dimensions: :term:`Homology dimensions <homology dimension>` whose losses are added.
+        orientation: ``"index"`` orients edges from the smaller vertex to the larger; ``"aligned"``
+            flips death edge vectors that oppose their birth edge vectors in ``source``.
+        undefined: ``"skip"`` leaves a class without direction out of the mean, ``"zero"`` counts
+            its cosine as 0.
+        eps: Tracks no longer than this, in the units of their space, have no direction.
+        reduction: ``"none"`` gives one value per cloud, ``"mean"`` and ``"sum"`` reduce them.
 
     Example:
         >>> import torch
@@ -174,54 +164,44 @@ class TrackCoincidence(nn.Module):
         tensor(0.)
     """
 
+    _check = staticmethod(check_options)
+
     def __init__(
         self,
+        *,
         filtration: Filtration | None = None,
         dimensions: Sequence[int] = (0,),
-        *,
         orientation: str = "index",
-        undirected: str = "skip",
-        reduction: str = "mean",
+        undefined: str = "skip",
         eps: float = 1e-8,
+        reduction: str = "mean",
     ) -> None:
-        super().__init__()
-        check_options(orientation, undirected, reduction, eps)
-        _common.check_filtration(filtration)
-        self.filtration = filtration
-        self.dimensions = _common.check_dimensions(dimensions)
-        self.orientation = orientation
-        self.undirected = undirected
-        self.reduction = reduction
-        self.eps = eps
+        super().__init__(
+            filtration=filtration,
+            dimensions=dimensions,
+            orientation=orientation,
+            undefined=undefined,
+            eps=eps,
+            reduction=reduction,
+        )
 
     def forward(
         self,
         source: Clouds,
         target: Clouds,
         *,
-        pairs: PersistencePairs | Sequence[PersistencePairs] | None = None,
+        pairs: Pairs | None = None,
         geometry: Clouds | None = None,
     ) -> Tensor:
-        """Sum of the losses over the dimensions.
+        """Return the loss.
 
         Args:
             source: Point cloud in the first space.
             target: Point cloud in the second space.
-            pairs: Pairs of one or several dimensions, found before.
-            geometry: What the filtration filters, in which pairs and flips are found; ``source``
-                if left out. If these are edge weights or distances, flips are found in ``source``.
+            pairs: Pairs found before, one object or one per dimension.
+            geometry: Data in which pairs are found; ``source`` if left out.
 
         Returns:
-            The loss, :math:`()` or one value for each cloud.
+            The loss, :math:`()` or one value per cloud.
         """
-        points = _common.flips_from(self.filtration, geometry, source)
-        geometry = source if geometry is None else geometry
-        pairs = _common.given_or_found(pairs, self.filtration, self.dimensions, geometry)
-        return coincidence_over(
-            pairs, source, target, points, orientation=self.orientation,
-            undirected=self.undirected, reduction=self.reduction, eps=self.eps,
-        )  # fmt: skip
-
-    def __repr__(self) -> str:
-        """The call that makes an equal module."""
-        return constructor_call(self)
+        return track_coincidence(source, target, pairs=pairs, geometry=geometry, **self._options())

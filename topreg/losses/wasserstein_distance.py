@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from topreg import _checks
 from topreg._diagrams import check_two, finite_part
-from topreg._repr import constructor_call
 from topreg._safe import safe_norm, safe_power
+from topreg.losses._loss import Loss
 from topreg.losses._matching import matching
 
 GROUND = (1.0, 2.0, math.inf)
@@ -140,7 +140,7 @@ def check_options(order: float, ground: float) -> None:
         raise ValueError(f"`ground` should be 1, 2 or math.inf. Got {ground!r}.")
 
 
-class WassersteinDistance(nn.Module):
+class WassersteinDistance(Loss):
     """Module form of :func:`wasserstein_distance`.
 
     Args:
@@ -154,16 +154,11 @@ class WassersteinDistance(nn.Module):
         tensor(1.)
     """
 
+    _check = staticmethod(check_options)
+
     def __init__(self, *, order: float = 1.0, ground: float = math.inf) -> None:
-        super().__init__()
-        check_options(order, ground)
-        self.order = order
-        self.ground = ground
+        super().__init__(order=order, ground=ground)
 
     def forward(self, first: Tensor, second: Tensor) -> Tensor:
-        """The distance between two diagrams, (m, 2) and (k, 2)."""
-        return wasserstein_distance(first, second, order=self.order, ground=self.ground)
-
-    def __repr__(self) -> str:
-        """The call that makes an equal module."""
-        return constructor_call(self)
+        """Return the distance between two diagrams, (m, 2) and (k, 2)."""
+        return wasserstein_distance(first, second, **self._options())

@@ -19,7 +19,9 @@ from topreg.metrics._metric import (
 from topreg.metrics._selection import cross_weights, selection_weights
 
 
-def pairwise_distances(x: Tensor, y: Tensor | None = None, metric: Metric = "euclidean") -> Tensor:
+def pairwise_distances(
+    x: Tensor, y: Tensor | None = None, *, metric: Metric = "euclidean"
+) -> Tensor:
     r"""Distances between the rows of one :term:`point cloud`, or of two.
 
     .. math::

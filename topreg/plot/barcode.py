@@ -50,7 +50,7 @@ def barcode(diagrams: ByLabel, *, essential: ByLabel | None = None, ax: Axes | N
         >>> from topreg.plot import barcode
         >>> points = torch.tensor([[0.0], [1.0], [3.0]])
         >>> pairs = RipsFiltration().pairs(points)
-        >>> ax = barcode(pairs.diagram(points), ax=Figure().subplots())
+        >>> ax = barcode(RipsFiltration().diagram(pairs, points), ax=Figure().subplots())
         >>> [bar.tolist() for bar in ax.collections[0].get_segments()]
         [[[0.0, 0.0], [1.0, 0.0]], [[0.0, 1.0], [2.0, 1.0]]]
     """

@@ -65,7 +65,7 @@ def merge_tree(
         >>> from topreg.plot import merge_tree
         >>> points = torch.tensor([[0.0], [3.0], [1.0]])
         >>> pairs = RipsFiltration().pairs(points)
-        >>> ax = merge_tree(pairs, pairs.diagram(points), labels="abc", ax=Figure().subplots())
+        >>> ax = merge_tree(pairs, RipsFiltration().diagram(pairs, points), labels="abc", ax=Figure().subplots())
         >>> [label.get_text() for label in ax.get_xticklabels()]
         ['a', 'c', 'b']
     """

@@ -70,7 +70,8 @@ def spanning_tree(
         start, end = points[pairs.death_edges.cpu().numpy()].swapaxes(0, 1)
         colours = np.linalg.norm(end - start, axis=1)
     if labels is not None:
-        _checks.are_labels(labels, len(points))
+        _checks.is_integer("labels", labels)
+        _checks.one_each("labels", labels, len(points), "vertex")
     ax = axis(ax)
     lines = draw_edges(ax, points, pairs.death_edges, colours, scale(colours))
     draw_points(ax, points, None if labels is None else labels.cpu().numpy())

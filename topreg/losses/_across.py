@@ -1,0 +1,87 @@
+"""What the losses across two spaces of different widths share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from topreg import _checks
+from topreg._clouds import Clouds, cloud_of
+from topreg._pairs import PersistencePairs
+from topreg.filtrations import Filtration, RipsFiltration
+from topreg.filtrations._space import Space
+from topreg.losses import _common
+
+Measure = Callable[[PersistencePairs], Tensor]
+
+
+def check_normalize(normalize: float | None) -> None:
+    """Raise if ``normalize`` is not a quantile."""
+    if normalize is not None and (normalize is True or not 0 < normalize <= 1):
+        raise ValueError(f"`normalize` should be a quantile in (0, 1], or None. Got {normalize!r}.")
+
+
+def are_rips(filtration: Filtration | None, target_filtration: Filtration | None, why: str) -> None:
+    """Raise if a filtration is not a Vietoris-Rips filtration."""
+    given = {"filtration": filtration, "target_filtration": target_filtration}
+    for name, chosen in given.items():
+        _common.check_filtration(chosen, name)
+        if chosen is not None and not isinstance(chosen, RipsFiltration):
+            raise TypeError(
+                f"`{name}` should be a RipsFiltration{why}. Got {type(chosen).__name__}."
+            )
+
+
+def rips_or(filtration: Filtration | None, other: Filtration | None = None) -> RipsFiltration:
+    """Return a filtration that was checked, the other one, or the default."""
+    chosen = other if filtration is None else filtration
+    return chosen if isinstance(chosen, RipsFiltration) else _common.RIPS
+
+
+def two_spaces(
+    source: Clouds, target: Clouds, filtration: Filtration | None, other: Filtration | None
+) -> tuple[Space, Space]:
+    """Return two clouds or batches on the same vertices, each in its filtration."""
+    x = Space(rips_or(filtration), source, "source")
+    y = Space(rips_or(other, filtration), target, "target")
+    _checks.of_same_clouds(x.sizes, y.sizes)
+    _checks.alike("source", x.values, "target", y.values)
+    return x, y
+
+
+class Scaled:
+    """Distances in a space, divided by a quantile of each cloud's distances if one is given."""
+
+    def __init__(self, space: Space, normalize: float | None) -> None:
+        self.space = space
+        self.scales = None if normalize is None else space.scales(normalize)
+
+    def entries(self) -> Tensor:
+        """Return all distances (sum of n_i^2,) without gradient; infinite where no edge is."""
+        entries, longest = self.space.entries(), self.space.filtration.max_edge_length
+        if longest != float("inf"):
+            entries = entries.masked_fill(entries > longest, torch.inf)
+        if self.scales is None:
+            return entries
+        scales = self.scales.detach()
+        if len(scales) == 1:
+            return entries / scales
+        counts = torch.tensor([n * n for n in self.space.sizes], device=entries.device)
+        return entries / scales.repeat_interleave(counts, output_size=len(entries))
+
+    def lengths(self, edges: Tensor) -> Tensor:
+        """Return the length (m,) of each edge (m, 2), with gradient."""
+        lengths = self.space.lengths(edges)
+        if self.scales is None:
+            return lengths
+        return lengths / self.scales.index_select(0, cloud_of(edges[:, 0], self.space.sizes))
+
+    def diagram(self, pairs: PersistencePairs) -> Tensor:
+        """Return births and deaths (m, 2) of pairs, with gradient."""
+        values = self.space.diagram(pairs)
+        if self.scales is None:
+            return values
+        cloud = cloud_of(pairs.death_edges[:, 0], self.space.sizes)
+        return values / self.scales.index_select(0, cloud)[:, None]
