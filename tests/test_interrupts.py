@@ -27,7 +27,7 @@ from topreg.persistence import (
     _sparse_kernels,
 )
 
-PATIENCE = 60  # seconds after which silence is a hang
+PATIENCE = 300  # seconds after which silence is a hang, also on a busy machine
 STOP = np.ones(1, np.int64)
 
 

@@ -11,6 +11,7 @@ import itertools
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from functools import partial
 from typing import Any, TypeVar
 
 import numba
@@ -166,9 +167,10 @@ def over_clouds(work: Callable[[int, int, Halt], object], sizes: list[int], cost
 
     ``cost`` is the number of operations for each matrix entry.
     """
-    threads, entries = min(torch.get_num_threads(), len(sizes)), sum(n * n for n in sizes)
+    entries = sizes[0] * sizes[0] if len(sizes) == 1 else sum([n * n for n in sizes])
+    threads = min(torch.get_num_threads(), len(sizes))
     if threads < 2 or entries < THREADING_THRESHOLD:
-        stoppable(lambda halt: work(0, len(sizes), halt), cost * entries)
+        stoppable(partial(work, 0, len(sizes)), cost * entries)
         return
     bounds = _equal_shares(sizes, threads)
 
