@@ -88,8 +88,20 @@ along edges that these lists prove to be right, and search again where they do n
 ```python
 from topreg import RipsFiltration
 
-filtration = RipsFiltration(memory_budget=2**26, progress=print)  # bytes for a tile
+filtration = RipsFiltration(memory_budget=2**26, progress=True)  # bytes for a tile
 ```
+
+200,000 points take minutes. `progress=True` shows how far a search is, on standard error, once it has taken a second:
+
+```text
+neighbours |##############                          |  36%
+```
+
+A function in its place is called as `progress(stage, done, total)`; what it raises ends the search. Only the search
+without a matrix tells its progress. Ctrl-C in the main thread ends the compiled loops and raises
+`KeyboardInterrupt` within about a second. Python still waits for a single torch operation, such as sorting the edges of
+a very large graph, and for giotto-ph, which finds dimensions from 2 on. GUDHI goes on in the background until it ends
+or the program does.
 
 ## Measured
 
@@ -112,6 +124,14 @@ Two gloo processes of one thread each beside one process of two threads, `topreg
 ## A million points
 
 {calculation(record)}
+## Too many points
+
+Clouds that cannot be searched are refused before their distances are computed: 65,536 points or more in dimension 1
+and above (`ValueError`), and matrices that take more memory than is free (`MemoryError`, with the bytes). In dimension
+1 each edge takes about 20 bytes besides the matrices; edges are counted after their distances are known, since those
+that are longer than the radius of the cloud are not needed. `signature_loss` without `normalize` finds dimension 0 of
+more than 16,384 points without a matrix; `normalize=True`, `rtd` and `rtd_lite` hold matrices.
+
 ## Fewer points instead
 
 Dimension 1 needs all distances. `farthest_point_sampling` picks landmarks and gives their cover radius r: the

@@ -1,8 +1,11 @@
 """One function for each theorem."""
 
 import contextlib
+import importlib.util
 import math
+import os
 import re
+import shutil
 
 import pytest
 import torch
@@ -15,6 +18,13 @@ compiles_searches = pytest.mark.skipif(
     TORCH < (2, 10),
     reason="torch compiles operators with shapes that depend on values from 2.10 on",
 )
+compiles_to_machine_code = pytest.mark.skipif(
+    shutil.which(os.environ.get("CXX", "g++")) is None,
+    reason="torch.compile's default backend needs a C++ compiler",
+)
+HAS_TORCH_TOPOLOGICAL = importlib.util.find_spec("torch_topological") is not None
+NO_TORCH_TOPOLOGICAL = "torch_topological brings giotto-ph, which has no wheels for this Python"
+needs_torch_topological = pytest.mark.skipif(not HAS_TORCH_TOPOLOGICAL, reason=NO_TORCH_TOPOLOGICAL)
 
 
 def same_pairs(actual, expected):

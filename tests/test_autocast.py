@@ -1,8 +1,11 @@
 """Neither autocast nor a global precision setting changes pairs; losses stay sound."""
 
 import contextlib
+import os
 import subprocess
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
@@ -36,6 +39,7 @@ def medium_precision():
         torch.set_float32_matmul_precision(before)
 
 
+FULL = {"highest", "ieee"}  # the older setting and those of torch 2.9
 SETTINGS = {
     "autocast bfloat16": lambda: torch.autocast("cpu", torch.bfloat16),
     "autocast float16": lambda: torch.autocast("cpu", torch.float16),
@@ -48,8 +52,18 @@ def chebyshev(x, y):
     return (x[:, None] - y[None]).abs().amax(2)
 
 
+def in_force():
+    """What the settings say about products: the older one, or from torch 2.9 on for the CPU."""
+    try:
+        return torch.get_float32_matmul_precision()
+    except RuntimeError:
+        return torch.backends.mkldnn.matmul.fp32_precision
+
+
 def by_products(x, y):
-    """A metric that autocast would round."""
+    """A metric that autocast would round, and so would some processors if the settings let them."""
+    if in_force() not in FULL:
+        x, y = x.bfloat16().to(x.dtype), y.bfloat16().to(y.dtype)
     return (2 - 2 * (x @ y.T)).clamp(min=1e-6) * (1 - torch.eye(len(x)))
 
 
@@ -119,6 +133,17 @@ PRECISION_SETTINGS = {
         "torch.backends.cuda.matmul.fp32_precision = 'tf32'",
         "torch.backends.fp32_precision = 'tf32'",
     ],
+    "inherited": [
+        "torch.backends.fp32_precision = 'bf16'",
+        "assert torch.backends.mkldnn.matmul.fp32_precision == 'bf16'",
+        "torch.backends.fp32_precision = 'ieee'",
+        "assert torch.backends.mkldnn.matmul.fp32_precision == 'ieee'",
+    ],
+    "both": [
+        "torch.set_float32_matmul_precision('medium')",
+        "torch.backends.mkldnn.matmul.fp32_precision = 'ieee'",
+        "assert torch.get_float32_matmul_precision() == 'medium'",
+    ],
 }
 
 
@@ -127,30 +152,50 @@ def test_no_way_of_setting_precision_changes_pairs(statements):
     """In a fresh interpreter, as torch cannot take these settings back."""
     code = """
 import sys, torch
-from topreg import RipsFiltration
+from test_autocast import FULL, in_force
+from topreg import RipsFiltration, farthest_point_sampling, pairwise_distances, rtd_lite
+product, seen = torch.mm, []
+def spy(*args, **options):  # not every processor rounds when it is allowed to
+    seen.append(in_force())
+    return product(*args, **options)
+def metric(x, y):
+    seen.append(in_force())
+    return torch.cdist(x, y)
+def fails(x, y):
+    seen.append(in_force())
+    raise ArithmeticError
+torch.mm = spy
 points = torch.randn(300, 100, generator=torch.Generator().manual_seed(0))
 before = RipsFiltration().pairs(points)
-product, seen = torch.mm, set()
-def in_force():
-    try:
-        return torch.get_float32_matmul_precision()
-    except RuntimeError:
-        return torch.backends.mkldnn.matmul.fp32_precision
-def spy(*args, **options):  # not every processor rounds when it is allowed to
-    seen.add(in_force())
-    return product(*args, **options)
-torch.mm = spy
+own = RipsFiltration(metric=metric)
 for statement in sys.argv[1:]:
     exec(statement)
+    for search in (
+        lambda: RipsFiltration().pairs(points),
+        lambda: own.pairs(points),
+        lambda: own.diagram(before, points),
+        lambda: pairwise_distances(points, metric=metric),
+        lambda: farthest_point_sampling(points, 3, metric=metric),
+        lambda: rtd_lite(points, points, metric=metric),
+        lambda: pairwise_distances(points, metric=fails),
+    ):
+        seen.clear()
+        try:
+            search()
+        except ArithmeticError:
+            pass
+        assert seen and FULL.issuperset(seen), (statement, seen)
+        name, _, value = statement.partition(" = ")
+        assert not value or eval(name) == eval(value)
     after = RipsFiltration().pairs(points)
     assert torch.equal(before.death_edges, after.death_edges)
-    name, _, value = statement.partition(" = ")
-    assert eval(name) == eval(value)
-assert seen and seen <= {"highest", "ieee"}, seen
 """
     if hasattr(torch.backends, "fp32_precision") or "allow" in statements[0]:
         run = subprocess.run(
-            [sys.executable, "-c", code, *statements], capture_output=True, text=True
+            [sys.executable, "-c", code, *statements],
+            capture_output=True,
+            text=True,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
         )
         assert run.returncode == 0, run.stderr
 
@@ -169,6 +214,30 @@ def test_a_callable_metric_is_not_rounded_by_autocast():
         same_pairs(filtration.pairs(points), pairs)
         assert_close(pairwise_distances(points, metric=metric), matrix, rtol=0, atol=0)
         assert_close(filtration.diagram(pairs, points), diagram, rtol=0, atol=0)
+
+
+def test_a_metric_is_not_rounded_when_another_thread_ends():
+    """The settings belong to the process: the last thread within puts them back, not the first."""
+    within, ended, seen = threading.Event(), threading.Event(), []
+
+    def first(x, y):
+        assert within.wait(60)
+        return torch.cdist(x, y)
+
+    def second(x, y):
+        within.set()
+        assert ended.wait(60)
+        seen.append(in_force())
+        return torch.cdist(x, y)
+
+    points = gaussian(3, 9, 2, dtype=torch.float32)
+    with medium_precision(), ThreadPoolExecutor(2) as pool:
+        ends = pool.submit(pairwise_distances, points, metric=first)
+        goes_on = pool.submit(pairwise_distances, points, metric=second)
+        ends.result()
+        ended.set()
+        assert_close(goes_on.result(), ends.result())
+    assert seen == ["highest"]
 
 
 @pytest.mark.parametrize("result", [torch.zeros(3), torch.zeros(3, 2), 1.0])

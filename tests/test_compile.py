@@ -4,7 +4,7 @@ import math
 
 import pytest
 import torch
-from asserts import compiles_searches
+from asserts import compiles_searches, compiles_to_machine_code
 from strategies import gaussian
 from torch.testing import assert_close
 
@@ -112,6 +112,7 @@ def test_the_default_module_and_batches_compile():
 
 
 @compiles_searches
+@compiles_to_machine_code
 @pytest.mark.parametrize("dimensions", [(0,), (0, 1)])
 def test_a_step_without_points_compiles(dimensions):
     step = torch.compile(lambda x: total_persistence(x, dimensions=dimensions), fullgraph=True)
@@ -151,6 +152,24 @@ SEARCHES = {
 def test_searches_run_between_graphs(search):
     points = gaussian(0, 9, 3, dtype=torch.float32)
     assert_close(torch.compile(search, backend="aot_eager")(points), search(points))
+
+
+def test_a_diagram_by_a_callable_metric_compiles_without_a_graph_break():
+    points = gaussian(0, 9, 3, dtype=torch.float32)
+    filtration = RipsFiltration(metric=cdist)
+    pairs = filtration.pairs(points)
+    compiled = torch.compile(
+        lambda x: filtration.diagram(pairs, x), backend="aot_eager", fullgraph=True
+    )
+    expected = filtration.diagram(pairs, points)
+    assert_close(compiled(points), expected)
+    before = torch.get_float32_matmul_precision()
+    try:
+        torch.set_float32_matmul_precision("medium")
+        assert_close(compiled(points), expected)
+        assert torch.get_float32_matmul_precision() == "medium"
+    finally:
+        torch.set_float32_matmul_precision(before)
 
 
 @compiles_searches

@@ -22,6 +22,7 @@ from torch.testing import assert_close
 from topreg import (
     CrossBatchMemory,
     FlagFiltration,
+    PersistencePairs,
     RipsFiltration,
     TotalPersistence,
     TrackCoincidence,
@@ -31,6 +32,8 @@ from topreg import (
     pairwise_distances,
     persistence_image,
     persistence_tracks,
+    rtd,
+    rtd_lite,
     track_coincidence,
     wasserstein_distance,
 )
@@ -53,6 +56,7 @@ target = torch.tensor([[0.0, 1.0, 0.0], [1.0, 0.0, 0.0], [0.0, 0.0, 1.0], [1.0, 
 two_clouds = [points[:2], points[1:]]
 of_two = RIPS.pairs(two_clouds)
 PATH = FlagFiltration(torch.tensor([[0, 1, 2], [1, 2, 3]]), 4)
+two_diagrams = torch.tensor([[0.0, 4.0]]), torch.tensor([[0.0, 5.0], [1.0, 2.0]])
 opposite = torch.tensor([[3.0, 1.0], [0.0, 2.0]])  # the first dies before its birth
 information = SimpleNamespace(
     pairing=torch.tensor([[1, 1, 0]]), diagram=torch.tensor([[0.0, 1.0]]), dimension=0
@@ -119,6 +123,12 @@ def neighbour_graph(cloud, neighbours):
     nearest = matrix.topk(neighbours + 1, largest=False).indices[:, 1:]
     edges = torch.stack([torch.arange(len(cloud)).repeat_interleave(neighbours), nearest.flatten()])
     return edges, matrix[edges[0], edges[1]]
+
+
+def few_points_of_two_spaces():
+    """RTD where clouds of four points are too large."""
+    with mock.patch("topreg.losses.rtd.MOST_VERTICES", 8):
+        rtd(square, 2 * square)
 
 
 def few_vertices(call):
@@ -190,6 +200,27 @@ class DataSet:
 
 
 CASES = {
+    "the largest order": Case(
+        lambda: wasserstein_distance(*two_diagrams, order=math.inf),
+        "For the bottleneck distance use `gudhi.bottleneck_distance`.",
+        lambda: round(pytest.importorskip("gudhi").bottleneck_distance(*two_diagrams, e=0), 6),
+        1.0,
+    ),
+    "pairs of two dimensions": Case(
+        lambda: PersistencePairs.join([*RIPS.all_pairs(square, 1), *RIPS.all_pairs(square, 1)]),
+        "Join the pairs of each dimension separately.",
+        lambda: [
+            len(PersistencePairs.join(same))
+            for same in zip(*[RIPS.all_pairs(square, 1)] * 2, strict=True)
+        ],
+        [6, 2],
+    ),
+    "pairs on two devices": Case(
+        lambda: PersistencePairs.join([RIPS.pairs(square), RIPS.pairs(square).to("meta")]),
+        "Move each with `pairs.to(device)`.",
+        lambda: PersistencePairs.join([RIPS.pairs(square).to("cpu")] * 2).cloud_sizes,
+        (4, 4),
+    ),
     "a list": Case(
         lambda: RIPS.pairs(points.tolist()),
         "Convert it with `torch.as_tensor`.",
@@ -328,9 +359,16 @@ CASES = {
     ),
     "many vertices": Case(
         lambda: few_vertices(lambda: RIPS.pairs(square, 1)),
-        "Filter a graph of nearest neighbours with `FlagFiltration`.",
+        "Choose landmarks with `farthest_point_sampling`, or filter a graph of nearest neighbours "
+        "with `FlagFiltration`.",
         lambda: listed(few_vertices(all_neighbours)),
         listed(RIPS.pairs(square, 1)),
+    ),
+    "many points of two spaces": Case(
+        few_points_of_two_spaces,
+        "Choose landmarks with `farthest_point_sampling`, or use `rtd_lite`.",
+        lambda: rtd_lite(square, 2 * square),
+        torch.tensor(1.5, dtype=torch.float64),  # trees of length 3, 6 and 3
     ),
     "another engine": Case(
         lambda: RipsFiltration(engine="prim").pairs(square, 1),

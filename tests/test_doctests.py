@@ -5,6 +5,7 @@ import importlib
 import pathlib
 
 import pytest
+from asserts import HAS_TORCH_TOPOLOGICAL, NO_TORCH_TOPOLOGICAL
 
 import topreg
 
@@ -34,6 +35,8 @@ WITH_EXAMPLES = {
 
 @pytest.mark.parametrize("name", MODULES)
 def test_examples(name):
+    if name == "topreg.interop" and not HAS_TORCH_TOPOLOGICAL:
+        pytest.skip(NO_TORCH_TOPOLOGICAL)
     result = doctest.testmod(importlib.import_module(name), raise_on_error=False)
     assert result.failed == 0
     assert name not in WITH_EXAMPLES or result.attempted > 0

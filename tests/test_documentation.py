@@ -1,7 +1,6 @@
 """The Python blocks of README and docs/ run in order, as a reader copies them."""
 
 import doctest
-import importlib.util
 import inspect
 import pathlib
 import re
@@ -9,6 +8,7 @@ import runpy
 
 import pytest
 import torch
+from asserts import HAS_TORCH_TOPOLOGICAL, NO_TORCH_TOPOLOGICAL
 
 import topreg
 from topreg import interop, plot
@@ -35,9 +35,9 @@ pytestmark = [
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_the_blocks_run_in_order(page):
     blocks = BLOCK.findall(page.read_text())
-    peers = re.findall(r"^ *from (gph|torch_topological)\b", "\n".join(blocks), re.MULTILINE)
-    if any(importlib.util.find_spec(peer) is None for peer in peers):
-        pytest.skip("giotto-ph has no wheels for this Python")
+    peers = re.findall(r"\b(gph|torch_topological|to_persistence_information)\b", "".join(blocks))
+    if peers and not HAS_TORCH_TOPOLOGICAL:
+        pytest.skip(NO_TORCH_TOPOLOGICAL)
     torch.manual_seed(0)
     names = {}
     for block in blocks:

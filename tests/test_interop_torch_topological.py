@@ -1,20 +1,18 @@
 """torch-topological: distances agree where it is right, and its objects are exchanged."""
 
-import sys
 import warnings
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
-from asserts import refused, same_multisets
+from asserts import needs_torch_topological, refused, same_multisets
 from strategies import distinct_clouds, gaussian
 from torch.testing import assert_close
 
 # torch-topological imports POT, which warns of back ends that it does not find, and giotto-ph,
 # whose build of pybind11 predates the rules of newer Pythons
 pytestmark = [
-    pytest.mark.skipif(sys.version_info >= (3, 13), reason="giotto-ph has no wheels"),
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),
     pytest.mark.filterwarnings("ignore::ImportWarning"),
 ]
@@ -36,6 +34,7 @@ def deaths_of_torch_topological(points):
     return information.diagram[:, 1]
 
 
+@needs_torch_topological
 @given(distinct_clouds(dtype=torch.float32))
 def test_death_distances_agree_on_distinct_points(points):
     filtration = RipsFiltration()
@@ -43,6 +42,7 @@ def test_death_distances_agree_on_distinct_points(points):
     same_multisets(deaths, deaths_of_torch_topological(points), rtol=1e-4, atol=1e-5)
 
 
+@needs_torch_topological
 def test_death_distances_agree_on_a_larger_cloud():
     points = gaussian(0, 100, 32, dtype=torch.float32)
     filtration = RipsFiltration()
@@ -50,6 +50,7 @@ def test_death_distances_agree_on_a_larger_cloud():
     same_multisets(deaths, deaths_of_torch_topological(points), rtol=1e-4, atol=1e-5)
 
 
+@needs_torch_topological
 @pytest.mark.parametrize("dimension", [0, 1])
 def test_persistence_information_both_ways(dimension):
     from torch_topological.nn import VietorisRipsComplex
@@ -70,6 +71,7 @@ def test_persistence_information_both_ways(dimension):
     assert order[0] == order[1]
 
 
+@needs_torch_topological
 def test_their_losses_work_on_our_pairs_and_ours_on_theirs():
     from torch_topological.nn import SignatureLoss as Peer
     from torch_topological.nn import SummaryStatisticLoss, VietorisRipsComplex

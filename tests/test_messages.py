@@ -88,12 +88,26 @@ def without_extra(call):
         call()
 
 
+def with_little_memory(call):
+    """A call on a machine with 300 MB free."""
+    with mock.patch("topreg._room.free_memory", return_value=300_000_000):
+        call()
+
+
+def without_memory(call):
+    """A call on a machine where tensors cannot be allocated."""
+    error = RuntimeError("DefaultCPUAllocator: can't allocate memory")
+    with mock.patch.object(torch.Tensor, "new_empty", side_effect=error):
+        call()
+
+
 def several(count):
     """As many metric values as a callable needs not give."""
     return lambda x, y: x.new_zeros(count)
 
 
 row = torch.zeros(1, 2)
+many = row.expand(1 << 15, 2)
 
 
 def filled_memory():
@@ -130,7 +144,10 @@ OTHERS = {
     ),
     "`images` should be torch.float32, like what is stored. Got torch.float64. "
     "Use `clear()` to begin anew.": lambda: filled_memory().join(labels, images=three.double()),
-    "`order` should be finite. Got inf.": lambda: wasserstein_distance(row, row, order=INF),
+    "`order` should be finite. Got inf. "
+    "For the bottleneck distance use `gudhi.bottleneck_distance`.": (
+        lambda: wasserstein_distance(row, row, order=INF)
+    ),
     "`first` should have no death before its birth. Got 1 such row, first at row 0. "
     "Did the points move since the pairs were found? Find them again, or drop such rows.": (
         lambda: wasserstein_distance(torch.tensor([[3.0, 1.0]]), row)
@@ -160,9 +177,6 @@ OTHERS = {
         lambda: persistence_landscape(row, sample_range=(1, 0))
     ),
     "`ground` should be 1, 2 or math.inf. Got 3.": lambda: wasserstein_distance(row, row, ground=3),
-    '`wasserstein_distance` needs SciPy. Run `pip install "topreg[tda]"`.': lambda: without(
-        "scipy", lambda: wasserstein_distance(row, row)
-    ),
     "`to_persistence_information` needs torch_topological. "
     'Run `pip install "topreg[tda]"` with Python 3.12 or older.': lambda: without(
         "torch_topological", lambda: to_persistence_information(pairs, three)
@@ -472,6 +486,9 @@ TYPES = {
     "`filtration` should be a filtration such as `RipsFiltration()`. Got the class RipsFiltration. "
     "Pass an instance of it.": lambda: total_persistence(three, filtration=RipsFiltration),
     "`max_edge_length` should be a number. Got None.": lambda: RipsFiltration(max_edge_length=None),
+    "`progress` should be True, False, None or a function of (stage, done, total). Got 'bar'.": (
+        lambda: RipsFiltration(progress="bar")
+    ),
     "`power` should be a number. Got '2'.": lambda: total_persistence(three, power="2"),
     "`target_pairs` should hold PersistencePairs. Got int.": (
         lambda: signature_loss(three, three, target_pairs=[3])
@@ -699,9 +716,10 @@ OPTIONS = {
         lambda: without_extra(lambda: RipsFiltration(engine="gudhi").pairs(three))
     ),
     "`points` should have fewer than 65,536 vertices in dimension 1 and above. Got 65,536. "
-    "Filter a graph of nearest neighbours with `FlagFiltration`.": (
-        lambda: find_pairs(torch.empty(0), [3, 1 << 16], INF, [1])
-    ),
+    "Choose landmarks with `farthest_point_sampling`, or filter a graph of nearest neighbours with "
+    "`FlagFiltration`.": (lambda: find_pairs(torch.empty(0), [3, 1 << 16], INF, [1])),
+    "`source` should have fewer than 32,768 points. Got 32,768. Choose landmarks with "
+    "`farthest_point_sampling`, or use `rtd_lite`.": (lambda: rtd(many, many)),
     "`dimension` should be 0 or 1 for a FlagFiltration. Got 2.": (
         lambda: FLAG.pairs(torch.ones(2), 2)
     ),
@@ -780,12 +798,27 @@ GRAPHS = {
     ),
 }
 
+CURE = (
+    " Choose landmarks with `farthest_point_sampling`, filter a graph of nearest neighbours with "
+    '`FlagFiltration`, or find dimension 0 of points with `RipsFiltration(engine="tiled")`.'
+)
+MEMORY = {
+    "`points` should be few enough that their distances fit into memory. Got 10,000 vertices, "
+    f"which need at least 0.4 GB; 0.3 GB are free.{CURE}": (
+        lambda: with_little_memory(lambda: RIPS.pairs(many[:10_000]))
+    ),
+    "`points` should be few enough that their distances fit into memory. Got 6 vertices in 2 "
+    f"clouds, which may need 7.2e-08 GB; an allocation failed.{CURE}": (
+        lambda: without_memory(lambda: RIPS.pairs([three, three]))
+    ),
+}
 CASES = [
     *((ValueError, text, call) for text, call in itertools.chain(
         SHAPES.items(), VALUES.items(), DEVICES.items(), OPTIONS.items(), GRAPHS.items(),
         OTHERS.items(),
     )),
     *((TypeError, text, call) for text, call in TYPES.items()),
+    *((MemoryError, text, call) for text, call in MEMORY.items()),
 ]  # fmt: skip
 
 
@@ -1052,7 +1085,7 @@ def test_only_built_in_classes_are_raised_and_nothing_is_asserted():
         for node in ast.walk(ast.parse(path.read_text())):
             assert not isinstance(node, ast.Assert), path
             if isinstance(node, ast.Raise) and isinstance(node.exc, ast.Call):
-                assert node.exc.func.id in {"ValueError", "TypeError"}, path
+                assert node.exc.func.id in {"ValueError", "TypeError", "MemoryError"}, path
 
 
 @pytest.mark.parametrize(

@@ -32,6 +32,7 @@ from topreg.persistence._certificates import forest_of_cloud, spanning_forest
 from topreg.persistence._duplicate_kernels import first_copies
 from topreg.persistence._lists import TorchLists
 from topreg.persistence._neighbours import Neighbours
+from topreg.persistence._progress import told
 from topreg.persistence._ranks import Alone
 
 METRICS = ("euclidean", "cosine", "manhattan")
@@ -263,6 +264,44 @@ def test_progress_never_falls_and_ends_at_the_total():
         totals = {total for s, _, total in told if s == stage}
         assert done == sorted(done)
         assert totals == {done[-1]}
+
+
+@pytest.mark.parametrize(("patience", "shown"), [(0, True), (1e9, False)])
+def test_a_bar_on_standard_error_unless_the_search_is_short(monkeypatch, capsys, patience, shown):
+    monkeypatch.setattr("topreg.persistence._progress.PATIENCE", patience)
+    points = gaussian(0, 60, 12)
+    filtration = RipsFiltration(engine="tiled", memory_budget=5000, progress=True)
+    same_pairs(filtration.pairs(points), RipsFiltration().pairs(points))
+    out, err = capsys.readouterr()
+    assert out == ""
+    if not shown:
+        assert err == ""
+        return
+    assert err.endswith("\n")
+    lines = err[:-1].split("\r")[1:]  # each overwrites the one before
+    assert lines[-1] == f"tree       |{'#' * 40}| 100%"
+    assert lines[0].startswith("neighbours |#")
+    assert len({len(line) for line in lines}) == 1
+    assert all(a != b for a, b in itertools.pairwise(lines))
+
+
+def test_a_bar_ends_its_line_when_the_search_fails(monkeypatch, capsys):
+    monkeypatch.setattr("topreg.persistence._progress.PATIENCE", 0)
+    filtration = RipsFiltration(engine="tiled", progress=True, memory_budget=5000)
+    monkeypatch.setattr(_neighbours.Neighbours, "outside", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError, match="division by zero"):
+        filtration.pairs(torch.eye(40))  # equal distances: all lists are found anew
+    assert capsys.readouterr().err.endswith(f"|{'#' * 40}| 100%\n")
+
+
+def test_nobody_is_told_without_progress(capsys):
+    for progress in (None, False):
+        with told(progress) as function:
+            assert function is None
+        RipsFiltration(engine="tiled", progress=progress).pairs(gaussian(0, 20, 3))
+    assert capsys.readouterr().err == ""
+    with told(print) as function:
+        assert function is print
 
 
 @pytest.mark.parametrize("at", ["neighbours", "tree"])

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import torch
-from oracles import kruskal, ordered_edges, reduction
+from oracles import kruskal, ordered_edges, reduction, root
 
 INF, NAN = math.inf, math.nan
 HALF = math.sqrt(0.5)
@@ -36,7 +36,7 @@ class Case:
         if self.given == "distances":
             return ((x + x.T) / 2).clamp(min=0).fill_diagonal_(0)
         squares = (x[:, None] - x[None]).square().sum(2)
-        return squares / 2 if self.given == "directions" else squares.sqrt()
+        return squares / 2 if self.given == "directions" else root(squares)
 
 
 def _gaussian(seed, *shape, dtype=torch.float32):
@@ -59,7 +59,7 @@ def _filled(entries, n, fill, dtype=torch.float32):
 def _spoilt(i, j, value, both=False):
     """A regular hexagon's distances with one entry replaced."""
     points = _polygon(6)
-    matrix = (points[:, None] - points[None]).square().sum(2).sqrt()
+    matrix = root((points[:, None] - points[None]).square().sum(2))
     matrix[i, j] = value
     if both:
         matrix[j, i] = value

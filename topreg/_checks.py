@@ -132,6 +132,15 @@ def is_natural(name: str, value: object) -> None:
         raise ValueError(f"`{name}` should be a non-negative integer. Got {value!r}.")
 
 
+def is_progress(value: object) -> None:
+    """Refuse what can neither be called nor switched on."""
+    if value is not None and not isinstance(value, bool) and not callable(value):
+        raise TypeError(
+            "`progress` should be True, False, None or a function of (stage, done, total). "
+            f"Got {value!r}."
+        )
+
+
 def is_count(name: str, value: object) -> None:
     """Refuse anything but a positive integer."""
     if type(value) is not int or value < 1:

@@ -1,16 +1,33 @@
-"""How the library compiles its loops, and how it spreads rows and clouds over threads."""
+"""How the library compiles its loops, spreads them over threads, and lets Ctrl-C end them.
+
+Python handles signals between two of its own instructions in the main thread, so a compiled loop
+delays them to its end. Long loops therefore run in other threads. The main thread waits for them,
+and whatever a signal handler raises there sets a flag that the loops read.
+"""
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from typing import Any, TypeVar
 
 import numba
+import numpy as np
 import torch
+from numba import types
+from numba.extending import intrinsic
+from numpy.typing import NDArray
 
 THREADING_THRESHOLD = 1 << 18  # matrix entries below which a second thread costs more than it saves
+LONG = 1 << 24  # operations of about a nanosecond from which the main thread waits for another one
+HEARTBEAT = 0.1  # seconds: where waiting cannot be interrupted, signals are handled between waits
+GRACE = 0.5  # seconds that loops have to end before an exception is raised all the same
+
+Result = TypeVar("Result")
+Halt = NDArray[np.int64]  # one entry; not 0 means that nobody wants the result any more
+NEVER: Halt = np.zeros(1, np.int64)
 
 
 def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -21,65 +38,144 @@ def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
         return numba.njit(nogil=True, error_model="numpy")(function)
 
 
-def in_threads(work: Callable[[int, int], Any]) -> list[Any]:
-    """What ``work(thread, threads)`` gives on each of torch's number of threads.
+def _halted(_typing: Any, halt: Any) -> Any:
+    """Whether a compiled loop should return at once; its result is then undefined.
 
-    The pool lives for one call: threads kept for longer would not survive a fork.
+    An atomic read, which the compiler does not move out of a loop.
     """
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        array = context.make_array(signature.args[0])(context, builder, arguments[0])
+        flag = builder.load_atomic(array.data, "monotonic", 8)
+        return builder.icmp_signed("!=", flag, flag.type(0))
+
+    return types.boolean(halt), generate
+
+
+halted = intrinsic(_halted)
+
+
+def stoppable(work: Callable[[Halt], Result], operations: int) -> Result:
+    """Return ``work(halt)``, which signals can end if it takes about ``operations`` nanoseconds.
+
+    Loops that do not read ``halt`` go on in the background after a signal. In other threads than
+    the main one, which never handle signals, the work is done on the spot.
+    """
+    if operations >= LONG and threading.current_thread() is threading.main_thread():
+        return _watched([work])[0]
+    try:
+        return work(NEVER)
+    except SystemError as error:  # a signal was handled while arrays became Python's, one by one
+        first: BaseException = error
+        while isinstance(first, SystemError) and first.__cause__ is not None:
+            first = first.__cause__
+        if isinstance(first, SystemError):
+            raise
+        raise first from None
+
+
+def _watched(tasks: Sequence[Callable[[Halt], Result]]) -> list[Result]:
+    """Run every task in a thread of its own, while this thread handles signals.
+
+    The threads live for one call: if kept for longer they would not survive a fork. They are
+    daemons, so that a program can end although a library goes on.
+    """
+    halt, futures = np.zeros(1, np.int64), [Future[Result]() for _ in tasks]
+    threads = [
+        threading.Thread(target=_fulfil, args=(future, task, halt), daemon=True)
+        for future, task in zip(futures, tasks, strict=True)
+    ]
+    try:
+        for thread in threads:
+            thread.start()
+        while wait(futures, HEARTBEAT).not_done:
+            pass
+    except BaseException:
+        halt[0] = 1
+        wait(futures, GRACE)
+        raise
+    for thread in threads:
+        thread.join()
+    return [future.result() for future in futures]
+
+
+def _fulfil(future: Future[Result], task: Callable[[Halt], Result], halt: Halt) -> None:
+    """Give a future what a task returns or raises."""
+    try:
+        future.set_result(task(halt))
+    except BaseException as error:
+        future.set_exception(error)
+
+
+def in_threads(work: Callable[[int, int, Halt], Result]) -> list[Result]:
+    """What ``work(thread, threads, halt)`` gives on each of torch's number of threads."""
     threads = torch.get_num_threads()
-    with ThreadPoolExecutor(threads) as pool:
-        return list(pool.map(work, range(threads), [threads] * threads))
+
+    def part(thread: int) -> Callable[[Halt], Result]:
+        return lambda halt: work(thread, threads, halt)
+
+    return _watched([part(thread) for thread in range(threads)])
 
 
 def over_rows(
-    rows: int, work: Callable[[int, int], object], entries: int = THREADING_THRESHOLD
+    rows: int, work: Callable[[int, int, Halt], object], entries: int = THREADING_THRESHOLD
 ) -> None:
-    """Call ``work(begin, end)`` on consecutive rows, on torch's number of threads.
+    """Call ``work(begin, end, halt)`` on consecutive rows, on torch's number of threads.
 
     So few ``entries`` that threads would not pay are left to this one.
     """
-    if entries < THREADING_THRESHOLD or torch.get_num_threads() < 2:
-        work(0, rows)
+    if entries < THREADING_THRESHOLD:
+        work(0, rows, NEVER)
         return
-    in_threads(lambda thread, of: work(rows * thread // of, rows * (thread + 1) // of))
+    in_threads(lambda thread, of, halt: work(rows * thread // of, rows * (thread + 1) // of, halt))
 
 
-def in_runs(work: Callable[[int, int], list[Any]], sizes: list[int]) -> list[Any]:
-    """What ``work(first, last)`` gives for runs of consecutive clouds, one list after the other.
+def in_runs(work: Callable[[int, int, Halt], list[Any]], sizes: list[int]) -> list[Any]:
+    """What ``work(first, last, halt)`` gives for runs of consecutive clouds, in one list.
 
     For work whose time varies and is about 30 times that of one look at each matrix entry: threads
     take the next run when they are free. Runs are long, because the interpreter's lock is handed
     over between them.
     """
-    threads = min(torch.get_num_threads(), len(sizes))
-    if threads < 2 or 30 * sum(n * n for n in sizes) < THREADING_THRESHOLD:
-        return work(0, len(sizes))
+    threads, operations = min(torch.get_num_threads(), len(sizes)), 30 * sum(n * n for n in sizes)
+    if threads < 2 or operations < THREADING_THRESHOLD:
+        return stoppable(lambda halt: work(0, len(sizes), halt), operations)
     bounds = _equal_shares(sizes, 8 * threads)
     runs = iter(list(enumerate(itertools.pairwise(bounds))))
     found: list[list[Any]] = [[] for _ in bounds[1:]]
 
-    def take_runs() -> None:
+    def take_runs(halt: Halt) -> None:
         for place, (first, last) in runs:
-            found[place] = work(first, last)
+            if halt[0]:
+                break
+            found[place] = work(first, last, halt)
 
-    with ThreadPoolExecutor(threads - 1) as pool:  # this thread works too: others start late
-        others = [pool.submit(take_runs) for _ in range(threads - 1)]
-        take_runs()
-        for other in others:
-            other.result()
+    if operations >= LONG:
+        _watched([take_runs] * threads)
+    else:
+        with ThreadPoolExecutor(threads - 1) as pool:  # this thread works too: others start late
+            others = [pool.submit(take_runs, NEVER) for _ in range(threads - 1)]
+            stoppable(take_runs, 0)
+            for other in others:
+                other.result()
     return [one for run in found for one in run]
 
 
-def over_clouds(work: Callable[[int, int], object], sizes: list[int]) -> None:
-    """Call ``work(first, last)`` on consecutive clouds, on torch's number of threads."""
-    threads = min(torch.get_num_threads(), len(sizes))
-    if threads < 2 or sum(n * n for n in sizes) < THREADING_THRESHOLD:
-        work(0, len(sizes))
+def over_clouds(work: Callable[[int, int, Halt], object], sizes: list[int], cost: int = 1) -> None:
+    """Call ``work(first, last, halt)`` on consecutive clouds, on torch's number of threads.
+
+    ``cost`` is the number of operations for each matrix entry.
+    """
+    threads, entries = min(torch.get_num_threads(), len(sizes)), sum(n * n for n in sizes)
+    if threads < 2 or entries < THREADING_THRESHOLD:
+        stoppable(lambda halt: work(0, len(sizes), halt), cost * entries)
         return
     bounds = _equal_shares(sizes, threads)
-    in_threads(
-        lambda thread, _: work(*bounds[thread : thread + 2]) if bounds[thread + 1 :] else None
-    )
+
+    def share(first: int, last: int) -> Callable[[Halt], object]:
+        return lambda halt: work(first, last, halt)
+
+    _watched([share(first, last) for first, last in itertools.pairwise(bounds)])
 
 
 def _equal_shares(sizes: list[int], shares: int) -> list[int]:

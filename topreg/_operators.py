@@ -7,7 +7,8 @@ first call, which takes longer than everything else at a program's start.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, TypeVar
 
 import torch
@@ -17,10 +18,16 @@ _LIBRARY = torch.library.Library("topreg", "FRAGMENT")
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
-def operator(fake: Callable[..., Any], *, rowwise: bool = False) -> Callable[[Function], Function]:
-    """Make a function the operator ``topreg::`` and its name; ``fake`` gives shapes alone.
+def operator(
+    fake: Callable[..., Any], vmap: Callable[..., Any] | None = None
+) -> Callable[[Function], Function]:
+    """Make a function the operator ``topreg::`` and its name.
 
-    What is ``rowwise`` treats each row by itself, so that ``vmap`` may join the rows of a batch.
+    Args:
+        fake: Gives shapes alone.
+        vmap: Batching rule, as ``torch.library.register_vmap`` takes it, with the operator as a
+            further first argument: :func:`row_by_row` is one. Without a rule ``torch.func.vmap``
+            calls the operator once per element, with a warning.
     """
 
     def register(function: Function) -> Function:
@@ -28,9 +35,10 @@ def operator(fake: Callable[..., Any], *, rowwise: bool = False) -> Callable[[Fu
         _LIBRARY.define(name + torch.library.infer_schema(function, mutates_args=()))
         _LIBRARY.impl(name, _hidden(function), "CompositeExplicitAutograd")
         torch.library.register_fake(f"topreg::{name}", fake, lib=_LIBRARY)
-        if rowwise:
-            torch.library.register_vmap(f"topreg::{name}", _over_batches(function), lib=_LIBRARY)
         overload: Function = getattr(torch.ops.topreg, name).default
+        if vmap is not None:
+            rule = partial(vmap, overload)
+            torch.library.register_vmap(f"topreg::{name}", rule, lib=_LIBRARY)
         return overload
 
     return register
@@ -50,19 +58,17 @@ def _hidden(function: Function) -> Callable[..., Any]:
     return call
 
 
-def _over_batches(function: Callable[..., Tensor]) -> Callable[..., tuple[Tensor, int]]:
-    """The rule of ``vmap`` for a rowwise function: the rows of all members of the batch as one."""
-
-    def rule(info: Any, in_dims: tuple[int | None, ...], *args: Any) -> tuple[Tensor, int]:
-        joined = [
-            _with_batch(arg, dim, info.batch_size).flatten(0, 1) if isinstance(arg, Tensor) else arg
-            for arg, dim in zip(args, in_dims, strict=True)
-        ]
-        return function(*joined).unflatten(0, (info.batch_size, -1)), 0
-
-    return rule
+def row_by_row(
+    call: Callable[..., Tensor], info: Any, in_dims: Sequence[int | None], *args: Any
+) -> tuple[Tensor, int]:
+    """Batching rule of an operator that treats each row by itself: all rows are given at once."""
+    joined = [
+        with_batch(arg, dim, info.batch_size).flatten(0, 1) if isinstance(arg, Tensor) else arg
+        for arg, dim in zip(args, in_dims, strict=False)
+    ]
+    return call(*joined, *args[len(joined) :]).unflatten(0, (info.batch_size, -1)), 0
 
 
-def _with_batch(tensor: Tensor, dim: int | None, size: int) -> Tensor:
+def with_batch(tensor: Tensor, dim: int | None, size: int) -> Tensor:
     """The batch as the first axis; a tensor without it is the same for every member."""
     return tensor.expand(size, *tensor.shape) if dim is None else tensor.movedim(dim, 0)

@@ -84,7 +84,7 @@ def minimum_spanning_tree(
     max_edge_length: float = math.inf,
     group: Group = None,
     memory_budget: int = MEMORY,
-    progress: Progress | None = None,
+    progress: Progress | bool | None = None,
     check_values: bool = True,
 ) -> Tensor:
     r""":term:`Minimum spanning tree` of all ranks' rows, its distances shared out over the ranks.
@@ -137,12 +137,14 @@ def minimum_spanning_tree(
     """
     from topreg.persistence._certificates import forest_of_cloud  # these load numba
     from topreg.persistence._group import GroupRanks
+    from topreg.persistence._progress import told
     from topreg.persistence._ranks import Alone, Ranks
 
     problem = first_error(
         lambda: _checks.is_option("metric", metric, METRICS),
         lambda: _checks.is_at_least("max_edge_length", float(max_edge_length), 0),
         lambda: _checks.is_count("memory_budget", memory_budget),
+        lambda: _checks.is_progress(progress),
         lambda: _checks.is_point_cloud("points", points),
         *_checks_of_values(points, metric, check_values),
     )
@@ -155,10 +157,15 @@ def minimum_spanning_tree(
         if is_grouped():
             rows = every_row(rows, sizes, group)
             ranks = GroupRanks(group, talking_device(group))
-        edges, _, _ = forest_of_cloud(
-            prepared(rows, metric).contiguous(), metric, max_edge_length,
-            memory=memory, progress=progress, ranks=ranks,
-        )  # fmt: skip
+        with told(progress) as function:
+            edges, _, _ = forest_of_cloud(
+                prepared(rows, metric).contiguous(),
+                metric,
+                max_edge_length,
+                memory=memory,
+                progress=function,
+                ranks=ranks,
+            )
         return plain_tensor(torch.from_numpy(edges).to(points.device))
 
 

@@ -20,6 +20,7 @@ from topreg.persistence import (
     MEMORY,
     Progress,
     check_dimension,
+    check_sizes,
     checked_weights,
     find_pairs,
     pairs_of_points,
@@ -50,13 +51,15 @@ class RipsFiltration(Filtration):
             extra). All give the same pairs for the same weights.
         memory_budget: Bytes that the tiles of ``"tiled"`` may take; a tile has 64 rows and columns
             at least.
-        progress: Called by ``"tiled"`` as ``progress(stage, done, total)``: ``stage`` is
+        progress: ``True`` lets ``"tiled"`` show a bar on standard error if a search takes more
+            than a second. A function is called as ``progress(stage, done, total)``: ``stage`` is
             ``"neighbours"`` (tiles of distances), then ``"tree"`` (edges of the tree). What it
             raises ends the search.
 
     Raises:
         ValueError: If an option is unknown, ``max_edge_length`` is negative, ``memory_budget`` is
             no positive integer, or ``"tiled"`` is asked for with a metric that has no name.
+        TypeError: If ``progress`` is neither a function nor ``True``, ``False`` or ``None``.
 
     Note:
         Pairs are constants for autograd: which edges are selected does not change under a small
@@ -72,11 +75,22 @@ class RipsFiltration(Filtration):
         :math:`O(n^2)` there; with ``check_values=False``, a named metric and no
         ``max_edge_length`` without waiting for the device), on the CPU by ``"prim"``, and of more
         than 16,384 points of a named metric by ``"tiled"``: exact, with memory :math:`O(n)` beside
-        the points and the tiles. There, and on devices other than the CPU, distances are measured
-        by differences; where two of them are closer than the error of
-        :func:`~topreg.pairwise_distances` on the CPU, other edges may be chosen than from its
-        matrix. On those devices distances below 1e-19 times the largest coordinate of their cloud
-        count as 0 in single precision. Dimension 1 always passes through the CPU.
+        the points and the tiles. Dimension 1 always passes through the CPU.
+
+        By a named metric the weight of an edge is the distance between its points, measured in
+        double precision and rounded once. It is also what :meth:`diagram` reports: in the points
+        in which pairs were found no death lies before its birth, deaths of dimension 0 do not
+        fall, and ``max_edge_length`` taken from a diagram keeps its edge, all exactly. A cloud has
+        the same pairs alone and in a batch, from its points and from the matrix of
+        :func:`~topreg.pairwise_distances`. On other devices than the CPU edges are selected by
+        distances in the precision of the points and then ordered by what :meth:`diagram` reports;
+        distances below 1e-19 times the largest coordinate of their cloud count as 0 there in
+        single precision.
+
+        A callable metric runs without autocast, and its matrix products in full precision
+        whatever ``torch.set_float32_matmul_precision`` says, so that neither changes the pairs or
+        the diagram. Its products obey that setting in the backward pass and in programs of
+        ``torch.compile``.
 
     Source:
         Zhang et al., NeurIPS 2024, equation 1, with the closed condition that software uses.
@@ -101,13 +115,14 @@ class RipsFiltration(Filtration):
         max_edge_length: float = math.inf,
         engine: str = "auto",
         memory_budget: int = MEMORY,
-        progress: Progress | None = None,
+        progress: Progress | bool | None = None,
     ) -> None:
         if not callable(metric):
             _checks.is_option("metric", metric, (*METRICS, "precomputed"))
         _checks.is_at_least("max_edge_length", max_edge_length, 0)
         _checks.is_option("engine", engine, ENGINES)
         _checks.is_count("memory_budget", memory_budget)
+        _checks.is_progress(progress)
         if engine == "tiled" and metric not in METRICS:
             named = '"euclidean", "cosine" or "manhattan"'
             raise ValueError(
@@ -148,7 +163,9 @@ class RipsFiltration(Filtration):
         Raises:
             TypeError: If ``points`` are not floating point.
             ValueError: If shapes do not fit, values are not finite, a matrix is not one of
-                distances, or the dimension is not available.
+                distances, the dimension is not available, or a cloud has 65,536 points or more in
+                dimension 1 and above.
+            MemoryError: If distances take more memory than is free, or an allocation fails.
 
         Shape:
             - points: :math:`(n, d)`, :math:`(b, n, d)` or a sequence of :math:`(n_i, d)`;
@@ -181,6 +198,7 @@ class RipsFiltration(Filtration):
         Raises:
             TypeError: As in :meth:`pairs`.
             ValueError: As in :meth:`pairs`.
+            MemoryError: As in :meth:`pairs`.
         """
         check_dimension(max_dimension, self.engine, "max_dimension")
         return tuple(self._found(points, range(max_dimension + 1), check_values))
@@ -231,12 +249,15 @@ class RipsFiltration(Filtration):
         """Pairs in some dimensions."""
         if self.metric == "precomputed":
             entries, sizes = join_matrices(points)
+            copies = entries.dtype.itemsize < 4
+            check_sizes(sizes, dimensions, self.engine, entries, matrices=copies)
             weights = checked_weights(entries, sizes, name="points", check_values=check_values)
             return self._from_weights(weights, sizes, dimensions)
         rows, sizes = join(points)
         if check_values:
             self._check_rows(rows)
         if callable(self.metric):
+            check_sizes(sizes, dimensions, self.engine, rows, matrices=1)
             clouds = at_least_single(rows.detach()).split(list(sizes))
             matrices = [by_callable(self.metric, cloud, cloud) for cloud in clouds]
             name = "metric(points, points)"

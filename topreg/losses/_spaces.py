@@ -12,6 +12,7 @@ from topreg import _checks
 from topreg._clouds import Clouds, cloud_of, join, numbers, starts
 from topreg._levels import within_levels
 from topreg._pairs import PersistencePairs
+from topreg._room import bytes_of_matrices, check_room
 from topreg.filtrations import RipsFiltration
 from topreg.metrics import (
     Metric,
@@ -22,7 +23,7 @@ from topreg.metrics import (
     estimated_weights,
     prepared,
 )
-from topreg.persistence import checked_weights, pairs_of_points
+from topreg.persistence import checked_weights, pairs_of_points, uses_tiles
 
 PRECOMPUTED = RipsFiltration(metric="precomputed")
 
@@ -56,11 +57,18 @@ class Space:
         """Distance matrix of each cloud, not divided, without gradient."""
         if self._distances is None:
             self._check()
+            self.check_room(1)
             with torch.no_grad():
                 entries = self._entries(self.rows.detach())
             matrices = entries.split([n * n for n in self.sizes])
             self._distances = [m.view(n, n) for m, n in zip(matrices, self.sizes, strict=True)]
         return self._distances
+
+    def check_room(self, matrices: int) -> None:
+        """Raise if some matrices for each cloud do not fit into memory."""
+        if self.rows.device.type == "cpu":
+            needed = bytes_of_matrices(self.sizes, self.rows.dtype, matrices)
+            check_room(needed, self.sizes, self.name)
 
     def _check(self) -> None:
         """Raise if there is no distance between some rows."""
@@ -96,6 +104,8 @@ class Space:
         if callable(self.metric):
             return pairs_of(self.distances(), dimensions, self.rows)
         self._check()
+        if not uses_tiles(self.sizes, dimensions, "auto"):
+            self.check_room(1)
         with torch.no_grad():
             return pairs_of_points(self.rows, self.sizes, self.metric, math.inf, dimensions)
 

@@ -13,6 +13,7 @@ from topreg._repr import constructor_call
 from topreg._safe import safe_power
 from topreg.losses import _common, _spaces
 from topreg.metrics import Metric, check_metric
+from topreg.persistence import MOST_VERTICES
 
 
 def rtd(
@@ -59,7 +60,9 @@ def rtd(
     Raises:
         TypeError: If one of them alone is in double precision.
         ValueError: If the clouds do not belong to the same vertices or have NaN or infinity, a
-            dimension is 0 or not available, or an option is unknown.
+            dimension is 0 or not available, an option is unknown, or a cloud has 32,768 points or
+            more.
+        MemoryError: If the distance matrices take more memory than is free.
 
     Shape:
         - source: :math:`(n, d)`, :math:`(b, n, d)` or a sequence of :math:`(n_i, d)`.
@@ -87,6 +90,13 @@ def rtd(
     """
     check_options(dimensions, power, reduction)
     x, y = _spaces.two_spaces(source, target, metric, normalize)
+    most = MOST_VERTICES // 2  # the doubled complex has every vertex twice
+    if max(x.sizes, default=0) >= most:
+        raise ValueError(
+            f"`source` should have fewer than {most:,} points. Got {max(x.sizes):,}. "
+            "Choose landmarks with `farthest_point_sampling`, or use `rtd_lite`."
+        )
+    x.check_room(9 if normalize else 7)  # A and B, divided too, the smaller of both, and M
     one, other = x.weights(), y.weights()
     union = list(map(torch.minimum, one, other))
 

@@ -50,6 +50,7 @@ def rtd_lite(
         TypeError: If one of them alone is in double precision.
         ValueError: If the clouds do not belong to the same vertices or have NaN or infinity, or an
             option is unknown.
+        MemoryError: If the distance matrices take more memory than is free.
 
     Shape:
         - source: :math:`(n, d)`, :math:`(b, n, d)` or a sequence of :math:`(n_i, d)`.
@@ -75,6 +76,7 @@ def rtd_lite(
     """
     _checks.is_option("reduction", reduction, _common.REDUCTIONS)
     x, y = _spaces.two_spaces(source, target, metric, normalize)
+    x.check_room(5 if normalize else 3)  # A and B, divided too, and the smaller of both
     one, other = x.weights(), y.weights()
 
     def tree_of(matrices: list[Tensor]) -> PersistencePairs:

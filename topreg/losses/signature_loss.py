@@ -69,7 +69,9 @@ def signature_loss(
 
     Note:
         Differentiable in ``source`` and ``target``; not through the pairs. Time and memory
-        :math:`O(m d)` beside finding the pairs; normalised, :math:`O(n^2 d)`.
+        :math:`O(m d)` beside finding the pairs; normalised, :math:`O(n^2 d)` and matrices.
+        Dimension 0 of more than 16,384 points is found as by :class:`~topreg.RipsFiltration`,
+        without a matrix.
 
     Source:
         Moor et al., Topological autoencoders, ICML 2020, equations 2 to 4. Their code divides by

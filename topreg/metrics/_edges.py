@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from topreg._operators import operator
+from topreg._operators import operator, row_by_row
 from topreg._safe import safe_norm, widest_dtype
 from topreg.metrics._metric import Metric, at_least_single, by_callable, unit_rows
 
@@ -43,7 +43,7 @@ def _formula(first: Tensor, second: Tensor, metric: str) -> Tensor:
     return safe_norm(second - first)
 
 
-@operator(lambda first, second, lengths, metric: torch.empty_like(lengths), rowwise=True)
+@operator(lambda first, second, lengths, metric: torch.empty_like(lengths), row_by_row)
 def length_corrections(first: Tensor, second: Tensor, lengths: Tensor, metric: str) -> Tensor:
     """What is added to lengths by the formula to make them the weights of the edges.
 

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from topreg._compiled import compiled
+from topreg._compiled import compiled, halted
 
 TILE = 16  # one cache line of float32
 FEW_ROWS = 8  # fewer do not pay for the transposed copy of the other points
@@ -101,9 +101,11 @@ def edge_weights(out, x, y, manhattan, cosine):
 
 
 @compiled
-def unit_rows(out, points, begin, end):
+def unit_rows(out, points, begin, end, halt):
     """Rows divided by their lengths in double precision; zero rows stay."""
     for i in range(begin, end):
+        if halted(halt):
+            break
         largest = 0.0
         for k in range(points.shape[1]):
             largest = max(largest, abs(np.float64(points[i, k])))
@@ -184,7 +186,7 @@ def _transpose_tile(matrix, top, left, buffer):
 
 
 @compiled
-def mirror(matrix):
+def mirror(matrix, halt):
     """Copy the upper triangle of a square matrix to the lower one.
 
     Tiles pass through a buffer: columns of a matrix whose width is a power of two share few cache
@@ -194,6 +196,8 @@ def mirror(matrix):
     whole = n - n % TILE
     buffer = np.empty((TILE, TILE), matrix.dtype)
     for top in range(0, whole, TILE):
+        if halted(halt):
+            break
         for i in range(top, top + TILE):
             for j in range(i + 1, top + TILE):
                 matrix[j, i] = matrix[i, j]
@@ -205,33 +209,41 @@ def mirror(matrix):
 
 
 @compiled
-def estimate_upper(gram, points, separated, floor, cosine):
+def estimate_upper(gram, points, separated, floor, cosine, halt):
     """Turn a Gram matrix, upper triangle given, into the full distance matrix in place."""
     n = gram.shape[0]
     squares = np.empty(n, gram.dtype)
     for i in range(n):
         squares[i] = gram[i, i]
     for i in range(n):
+        if halted(halt):
+            break
         gram[i, i] = 0
         row, others = gram[i, i + 1 :], points[i + 1 :]
         if _from_products(row, squares[i], squares[i + 1 :], separated, floor, cosine) > 0:
             _measure_undecided(row, points[i], others, cosine)
-    mirror(gram)
+    mirror(gram, halt)
 
 
 @compiled
-def estimate_rectangle(products, x, squares_x, y, squares_y, separated, floor, cosine):
+def estimate_rectangle(products, x, squares_x, y, squares_y, separated, floor, cosine, halt):
     """Turn the inner products of two sets of points into their distances in place."""
     for i in range(len(x)):
+        if halted(halt):
+            break
         row = products[i]
         if _from_products(row, squares_x[i], squares_y, separated, floor, cosine) > 0:
             _measure_undecided(row, x[i], y, cosine)
 
 
 @compiled
-def round_rows(out, products, x, squares_x, y, squares_y, separated, slack, cosine, begin, end):
+def round_rows(
+    out, products, x, squares_x, y, squares_y, separated, slack, cosine, begin, end, halt
+):
     """Rows of distances between ``x`` and ``y`` from inner products in double precision."""
     for i in range(begin, end):
+        if halted(halt):
+            break
         left = _rounded_from_products(
             out[i], products[i], squares_x[i], squares_y, separated, slack, cosine
         )
@@ -240,12 +252,14 @@ def round_rows(out, products, x, squares_x, y, squares_y, separated, slack, cosi
 
 
 @compiled
-def round_upper(out, products, points, squares, separated, slack, cosine, top, begin, end):
+def round_upper(out, products, points, squares, separated, slack, cosine, top, begin, end, halt):
     """The same above the diagonal of one cloud, for the rows ``begin`` to ``end``.
 
     ``products`` are those of the points from ``top`` on.
     """
     for i in range(begin, end):
+        if halted(halt):
+            break
         row, others = out[i, i + 1 :], products[i - top, i - top + 1 :]
         left = _rounded_from_products(
             row, others, squares[i], squares[i + 1 :], separated, slack, cosine
@@ -282,9 +296,11 @@ def crowded(entries, slack):
 
 
 @compiled
-def measure_crowded(matrix, points, listed, cosine):
+def measure_crowded(matrix, points, listed, cosine, halt):
     """Measure by differences the entries above the diagonal that are among those listed."""
     for i in range(matrix.shape[0]):
+        if halted(halt):
+            break
         for j in range(i + 1, matrix.shape[1]):
             place = np.searchsorted(listed, matrix[i, j])
             if place < listed.size and listed[place] == matrix[i, j]:
@@ -325,21 +341,25 @@ def _direct_row(row, x, columns, first, sums, cosine):
 
 
 @compiled
-def direct(out, x, y, cosine):
+def direct(out, x, y, cosine, halt):
     """Distances by differences alone, for few coordinates."""
     columns, sums = coordinates(y), np.empty((4, RUN))
     for i in range(len(x)):
+        if halted(halt):
+            break
         _direct_row(out[i], x[i], columns, 0, sums, cosine)
 
 
 @compiled
-def direct_upper(out, points, cosine):
+def direct_upper(out, points, cosine, halt):
     """The same within one cloud: measured above the diagonal, copied below."""
     columns, sums = coordinates(points), np.empty((4, RUN))
     for i in range(len(points)):
+        if halted(halt):
+            break
         out[i, i] = 0
         _direct_row(out[i], points[i], columns, i + 1, sums, cosine)
-    mirror(out)
+    mirror(out, halt)
 
 
 @compiled
@@ -363,18 +383,20 @@ def _manhattan_row(row, x, columns, first, sums):
 
 
 @compiled
-def manhattan_rows(out, x, columns):
+def manhattan_rows(out, x, columns, halt):
     """Sums of absolute differences to points given by their coordinates."""
     sums = np.empty((1, RUN))
     for i in range(len(x)):
+        if halted(halt):
+            break
         _manhattan_row(out[i], x[i], columns, 0, sums)
 
 
 @compiled
-def manhattan(out, x, y):
+def manhattan(out, x, y, halt):
     """Sums of absolute differences."""
     if len(x) >= FEW_ROWS:
-        manhattan_rows(out, x, coordinates(y))
+        manhattan_rows(out, x, coordinates(y), halt)
         return
     for i in range(len(x)):
         for j in range(len(y)):
@@ -382,10 +404,12 @@ def manhattan(out, x, y):
 
 
 @compiled
-def manhattan_upper(out, points):
+def manhattan_upper(out, points, halt):
     """The same within one cloud: measured above the diagonal, copied below."""
     columns, sums = coordinates(points), np.empty((1, RUN))
     for i in range(len(points)):
+        if halted(halt):
+            break
         out[i, i] = 0
         _manhattan_row(out[i], points[i], columns, i + 1, sums)
-    mirror(out)
+    mirror(out, halt)

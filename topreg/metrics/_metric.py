@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from topreg import _checks
-from topreg._operators import operator
+from topreg._operators import operator, row_by_row
+from topreg.metrics._products import full_precision
 from topreg.metrics._scale import power_of_two
 
 Metric = str | Callable[[Tensor, Tensor], Tensor]
@@ -41,7 +42,7 @@ def unit_rows(x: Tensor) -> Tensor:
     return rows if x.device.type != "cpu" else rows + (unit_vectors(x.detach()) - rows.detach())
 
 
-@operator(torch.empty_like, rowwise=True)
+@operator(torch.empty_like, row_by_row)
 def unit_vectors(x: Tensor) -> Tensor:
     """The values of :func:`unit_rows`: each row depends on itself alone, to the last bit."""
     if x.device.type != "cpu":
@@ -52,13 +53,17 @@ def unit_vectors(x: Tensor) -> Tensor:
     rows = x.contiguous()
     out = torch.empty_like(rows)
     points, vectors = rows.numpy(), out.numpy()
-    over_rows(len(points), lambda i, j: _kernels.unit_rows(vectors, points, i, j), rows.numel())
+    over_rows(
+        len(points),
+        lambda i, j, halt: _kernels.unit_rows(vectors, points, i, j, halt),
+        rows.numel(),
+    )
     return out
 
 
 def by_callable(metric: Callable[[Tensor, Tensor], Tensor], x: Tensor, y: Tensor) -> Tensor:
-    """What a metric of the user's gives, with autocast off; its shape is checked."""
-    with torch.autocast(x.device.type, enabled=False):
+    """Return what a metric of the user's gives, computed in full precision; check its shape."""
+    with torch.autocast(x.device.type, enabled=False), full_precision():
         matrix = metric(x, y)
     if not isinstance(matrix, Tensor) or matrix.shape != (len(x), len(y)):
         got = tuple(matrix.shape) if isinstance(matrix, Tensor) else type(matrix).__name__

@@ -35,7 +35,8 @@ def pairwise_distances(x: Tensor, y: Tensor | None = None, metric: Metric = "euc
         x: Point cloud.
         y: Second point cloud; the first one again if left out.
         metric: ``"euclidean"``, ``"cosine"``, ``"manhattan"``, or a callable
-            ``f(x, y) -> (len(x), len(y))``.
+            ``f(x, y) -> (len(x), len(y))``; its matrix products run in full precision, as in
+            :class:`~topreg.RipsFiltration`.
 
     Returns:
         The distance matrix, in the units of the points (the cosine has none), in at least single
@@ -52,18 +53,19 @@ def pairwise_distances(x: Tensor, y: Tensor | None = None, metric: Metric = "euc
         - Output: :math:`(n, n)` or :math:`(n, m)`.
 
     Note:
-        The Gram matrix gives the entries whose rounding bound separates them from zero; the
-        others are measured again by differences, so that relative errors stay below 1e-5 in
-        float32 and 1e-12 in float64 far from the origin and within tight clusters (cosine: up to
-        the rounding of the normalised rows). Time
+        In single precision each entry is the distance measured in double precision and rounded
+        once; in double precision relative errors stay below 1e-12. Both hold far from the origin,
+        for coincident points and within tight clusters (cosine: up to the rounding of the
+        normalised rows). Time
         :math:`O(n m d)`. Differentiable twice; coincident points contribute the subgradient 0.
-        ``torch.func.grad`` and ``vmap`` work, the latter one cloud at a time; forward mode does
-        not. A gradient of ``torch.func`` that is compiled needs memory :math:`O(n m d)` by the
-        Manhattan metric, where the compiler does not fuse it.
+        ``torch.func.grad`` and ``vmap`` work; forward mode does not. A gradient of ``torch.func``
+        that is compiled needs memory :math:`O(n m d)` by the Manhattan metric, where the compiler
+        does not fuse it.
 
     Source:
-        The decision which entries to measure again is ours: those whose square is below a bound,
-        measured with common BLAS kernels, on the rounding of ``|x|^2 + |y|^2 - 2 x.y``.
+        Ours: inner products in double precision give the entries that their rounding bound
+        decides, differences give the others. Entries in double precision whose order the bound
+        leaves open are measured by differences too.
 
     Example:
         >>> import torch

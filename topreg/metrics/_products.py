@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -20,27 +25,79 @@ def upper_products(x: Tensor, out: Tensor) -> None:
 
 def full_precision_mm(a: Tensor, b: Tensor, out: Tensor) -> None:
     """Matrix product that no global precision setting rounds to bfloat16 or TF32."""
+    with full_precision():
+        torch.mm(a, b, out=out)
+
+
+def full_precision() -> AbstractContextManager[None]:
+    """Run matrix products in full single precision, whatever the global settings say.
+
+    A compiled program cannot switch the settings while it runs: there they stay as they are.
+    """
+    return nullcontext() if torch.compiler.is_compiling() else _SWITCH
+
+
+class _Switch(AbstractContextManager[None]):
+    """Switch the settings when the first user comes, and back when the last one leaves.
+
+    The settings belong to the process. If each thread put back what it had found, one that ends
+    would round the products of another that still runs.
+    """
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.users = 0  # calls that are inside now, nested ones and those of other threads too
+        self.switch_back: Callable[[], None] | None = None
+
+    def __enter__(self) -> None:
+        with self.lock:
+            if self.users == 0:
+                self.switch_back = _switch_to_full_precision()
+            self.users += 1
+
+    def __exit__(self, *_: object) -> None:
+        with self.lock:
+            self.users -= 1
+            if self.users == 0 and self.switch_back is not None:
+                self.switch_back()
+
+
+_SWITCH = _Switch()
+
+
+def _switch_to_full_precision() -> Callable[[], None] | None:
+    """Turn off rounding of matrix products; return what restores the settings if they changed."""
     try:
         precision = torch.get_float32_matmul_precision()
-    except RuntimeError:  # settings of torch 2.9, one for each backend, are in use
-        settings = [torch.backends.mkldnn.matmul, torch.backends.cuda.matmul]  # type: ignore[attr-defined]
-        before = [setting.fp32_precision for setting in settings]
-        try:
-            for setting in settings:
-                setting.fp32_precision = "ieee"
-            torch.mm(a, b, out=out)
-        finally:
-            for setting, value in zip(settings, before, strict=True):
-                setting.fp32_precision = value
-        return
+    except RuntimeError:  # only the settings per backend, of torch 2.9, describe the state
+        precision = None
     if precision == "highest":
-        torch.mm(a, b, out=out)
-        return
-    try:
+        return None
+    settings = _settings_per_backend()
+    before = [setting.fp32_precision for setting in settings]
+    if precision is None:
+        for setting in settings:
+            setting.fp32_precision = "ieee"
+    else:
         torch.set_float32_matmul_precision("highest")
-        torch.mm(a, b, out=out)
-    finally:
-        torch.set_float32_matmul_precision(precision)
+
+    def switch_back() -> None:
+        if precision is not None:
+            torch.set_float32_matmul_precision(precision)
+        for setting, value in zip(settings, before, strict=True):
+            if setting.fp32_precision != value:
+                setting.fp32_precision = "none"  # as the setting above it says
+            if setting.fp32_precision != value:
+                setting.fp32_precision = value
+
+    return switch_back
+
+
+def _settings_per_backend() -> list[Any]:
+    """Precision of matrix products per backend: none before torch 2.9."""
+    if not hasattr(torch.backends, "fp32_precision"):
+        return []
+    return [torch.backends.mkldnn.matmul, torch.backends.cuda.matmul]  # type: ignore[attr-defined]
 
 
 def rounding_bound(coordinates: int, dtype: torch.dtype) -> tuple[object, object]:

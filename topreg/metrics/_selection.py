@@ -8,23 +8,26 @@ so that the order of edges and the values that diagrams report never contradict 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
 from topreg._clouds import starts
-from topreg._operators import operator
+from topreg._operators import operator, with_batch
+from topreg._room import bytes_of_matrices, room_for
 from topreg.metrics._metric import at_least_single, unit_rows
 from topreg.metrics._on_device import direct_distances, distances_within
 from topreg.metrics._products import (
     block_of,
-    full_precision_mm,
     rounding_bound,
     slack_of,
     upper_products,
 )
+
+if TYPE_CHECKING:
+    from topreg._compiled import Halt
 
 FEW_COORDINATES = 8  # up to here differences are as fast as the Gram matrix of large clouds
 
@@ -74,31 +77,70 @@ def _fake(points: Tensor, sizes: list[int], metric: str, longest: float = math.i
     return points.new_empty(sum(n * n for n in sizes))
 
 
-@operator(_fake)
+def _more_clouds(
+    call: Callable[..., Tensor],
+    info: Any,
+    in_dims: Sequence[Any],
+    points: Tensor,
+    sizes: list[int],
+    *options: Any,
+) -> tuple[Tensor, int]:
+    """Batching rule: clouds of a batch are more clouds."""
+    rows = points.movedim(in_dims[0], 0).flatten(0, 1)
+    weights = call(rows, sizes * info.batch_size, *options)
+    return weights.view(info.batch_size, sum(n * n for n in sizes)), 0
+
+
+def _cloud_by_cloud(
+    call: Callable[..., Tensor],
+    info: Any,
+    in_dims: Sequence[Any],
+    x: Tensor,
+    y: Tensor,
+    metric: str,
+) -> tuple[Tensor, int]:
+    """Batching rule: one pair of clouds after the other; either may be the same in all pairs."""
+    batches = (with_batch(z, dim, info.batch_size) for z, dim in zip((x, y), in_dims, strict=False))
+    return torch.stack([call(a, b, metric) for a, b in zip(*batches, strict=True)]), 0
+
+
+@operator(_fake, _more_clouds)
 def dense_distances(points: Tensor, sizes: list[int], metric: str, longest: float) -> Tensor:
     """The weights of :func:`selection_weights`."""
     if points.device.type != "cpu":
         return distances_within(points, sizes, metric)
     from topreg._compiled import over_clouds
 
-    if points.dtype == torch.float64 and not _by_differences(points, metric):
-        weights = _estimates(points, sizes, metric)
-        measure = _measure_near
+    direct = _by_differences(points, metric)
+    if points.dtype == torch.float64 and not direct:
+        weights, measure = _estimates(points, sizes, metric), _measure_near
     else:
-        weights = points.new_empty(sum(n * n for n in sizes))
-        measure = _measure_directly if _by_differences(points, metric) else _measure_products
+        weights, measure = _empty(points, sizes), _measure_products
+    if direct:
+        measure = _measure_directly
     rows, first, corner = points.contiguous(), starts(sizes), starts([n * n for n in sizes])
 
-    def work(start: int, stop: int) -> None:
+    def work(start: int, stop: int, halt: Halt) -> None:
         for c in range(start, stop):
             matrix = weights[corner[c] : corner[c + 1]].view(sizes[c], sizes[c])
-            measure(matrix, rows[first[c] : first[c + 1]], metric, longest)
+            measure(matrix, rows[first[c] : first[c + 1]], metric, longest, halt)
 
-    over_clouds(work, sizes)
+    over_clouds(work, sizes, _cost(rows.shape[1], not direct))
     return weights
 
 
-@operator(_fake)
+def _empty(points: Tensor, sizes: Sequence[int]) -> Tensor:
+    """Room for the weights."""
+    with room_for(bytes_of_matrices(sizes, points.dtype), sizes):
+        return points.new_empty(sum(n * n for n in sizes))
+
+
+def _cost(coordinates: int, by_products: bool) -> int:
+    """Operations of a compiled loop for one distance; of products it measures few again."""
+    return 1 + coordinates // 32 if by_products else coordinates
+
+
+@operator(_fake, _more_clouds)
 def estimated_distances(points: Tensor, sizes: list[int], metric: str) -> Tensor:
     """The weights of :func:`estimated_weights`, where they are estimated from inner products."""
     return _estimates(points, sizes, metric)
@@ -110,60 +152,62 @@ def _estimates(points: Tensor, sizes: Sequence[int], metric: str) -> Tensor:
     from topreg.metrics import _kernels
 
     rows = points.contiguous()
-    weights = rows.new_empty(sum(n * n for n in sizes))
+    with room_for(bytes_of_matrices(sizes, rows.dtype), sizes):
+        weights = _empty(rows, sizes)
     x, out, first = rows.numpy(), weights.numpy(), starts(sizes)
     corner = starts([n * n for n in sizes])
     shifted = torch.empty_like(rows)
     bounds = rounding_bound(rows.shape[1], rows.dtype)
 
-    def before(start: int, stop: int) -> None:
+    def before(start: int, stop: int, _: Halt) -> None:
         for c in range(start, stop):
             cloud = slice(first[c], first[c + 1])
             _kernels.shift_rows(shifted.numpy()[cloud], x[cloud])
 
-    def after(start: int, stop: int) -> None:
+    def after(start: int, stop: int, halt: Halt) -> None:
         for c in range(start, stop):
             n = sizes[c]
             matrix = out[corner[c] : corner[c + 1]].reshape(n, n)
             cloud = x[first[c] : first[c + 1]]
-            _kernels.estimate_upper(matrix, cloud, *bounds, metric == "cosine")
+            _kernels.estimate_upper(matrix, cloud, *bounds, metric == "cosine", halt)
 
     over_clouds(before, list(sizes))
     for c, n in enumerate(sizes):
         matrix = weights[corner[c] : corner[c + 1]].view(n, n)
         upper_products(shifted[first[c] : first[c + 1]], matrix)
-    over_clouds(after, list(sizes))
+    over_clouds(after, list(sizes), _cost(rows.shape[1], by_products=True))
     return weights
 
 
-def _measure_directly(matrix: Tensor, points: Tensor, metric: str, longest: float) -> None:
+def _measure_directly(
+    matrix: Tensor, points: Tensor, metric: str, longest: float, halt: Halt
+) -> None:
     """Weights of one cloud by differences alone."""
     from topreg.metrics import _kernels
 
     if metric == "manhattan":
-        _kernels.manhattan_upper(matrix.numpy(), points.numpy())
+        _kernels.manhattan_upper(matrix.numpy(), points.numpy(), halt)
     else:
-        _kernels.direct_upper(matrix.numpy(), points.numpy(), metric == "cosine")
+        _kernels.direct_upper(matrix.numpy(), points.numpy(), metric == "cosine", halt)
 
 
-def _measure_products(matrix: Tensor, points: Tensor, metric: str, longest: float) -> None:
+def _measure_products(
+    matrix: Tensor, points: Tensor, metric: str, longest: float, halt: Halt
+) -> None:
     """Weights of one cloud in single precision, from inner products in double precision."""
-    from topreg._compiled import over_rows
     from topreg.metrics import _kernels
 
     x, out, n = points.numpy(), matrix.numpy(), len(points)
     shifted, squares = _shifted(points)
     slack, rows = slack_of(points.shape[1]), block_of(n)
     for top in range(0, n, rows):
+        if halt[0]:
+            break
         products = shifted.new_empty(min(rows, n - top), n - top)
-        full_precision_mm(shifted[top : top + rows], shifted[top:].T, products)
+        torch.mm(shifted[top : top + rows], shifted[top:].T, out=products)
         block = products.numpy(), x, squares.numpy(), *slack, metric == "cosine", top
-
-        def finish(begin: int, end: int, block: Any = block) -> None:
-            _kernels.round_upper(out, *block, block[-1] + begin, block[-1] + end)
-
-        over_rows(len(products), finish, entries=products.numel())
-    _kernels.mirror(out)
+        _kernels.round_upper(out, *block, top, top + len(products), halt)
+    _kernels.mirror(out, halt)
 
 
 def _shifted(points: Tensor) -> tuple[Tensor, Tensor]:
@@ -175,7 +219,7 @@ def _shifted(points: Tensor) -> tuple[Tensor, Tensor]:
     return rows, rows.square().sum(1)
 
 
-def _measure_near(matrix: Tensor, points: Tensor, metric: str, longest: float) -> None:
+def _measure_near(matrix: Tensor, points: Tensor, metric: str, longest: float, halt: Halt) -> None:
     """Measure those estimates of one cloud whose order, or side of ``longest``, is in doubt."""
     import numpy as np
 
@@ -185,8 +229,8 @@ def _measure_near(matrix: Tensor, points: Tensor, metric: str, longest: float) -
     entries = np.append(_kernels.upper_entries(out), longest)
     listed = _kernels.crowded(np.sort(entries), 8e-12)
     if len(listed):
-        _kernels.measure_crowded(out, points.numpy(), listed, metric == "cosine")
-        _kernels.mirror(out)
+        _kernels.measure_crowded(out, points.numpy(), listed, metric == "cosine", halt)
+        _kernels.mirror(out, halt)
 
 
 def cross_weights(x: Tensor, y: Tensor, metric: str) -> Tensor:
@@ -195,31 +239,42 @@ def cross_weights(x: Tensor, y: Tensor, metric: str) -> Tensor:
     return weights
 
 
-@operator(lambda x, y, metric: x.new_empty(len(x), len(y)))
+@operator(lambda x, y, metric: x.new_empty(len(x), len(y)), _cloud_by_cloud)
 def cross_distances(x: Tensor, y: Tensor, metric: str) -> Tensor:
     """Distances between two clouds by a named metric."""
     if x.device.type != "cpu":
         return direct_distances(x, y, metric)
+    from topreg._compiled import stoppable
     from topreg.metrics import _kernels
 
     a, b, cosine = x.contiguous(), y.contiguous(), metric == "cosine"
     out = a.new_empty(len(a), len(b))
-    if metric == "manhattan":
-        _kernels.manhattan(out.numpy(), a.numpy(), b.numpy())
-        return out
     if _by_differences(x, metric):
-        _kernels.direct(out.numpy(), a.numpy(), b.numpy(), cosine)
+        operations = out.numel() * x.shape[1]
+        if metric == "manhattan":
+            arrays = out.numpy(), a.numpy(), b.numpy()
+            stoppable(lambda halt: _kernels.manhattan(*arrays, halt), operations)
+        else:
+            stoppable(
+                lambda halt: _kernels.direct(out.numpy(), a.numpy(), b.numpy(), cosine, halt),
+                operations,
+            )
         return out
     shifted, squares = _shifted(torch.cat([a, b]))
     squares_a, squares_b = squares[: len(a)].numpy(), squares[len(a) :].numpy()
     in_double = x.dtype == torch.float64
     products = out if in_double else torch.empty_like(out, dtype=torch.float64)
-    full_precision_mm(shifted[: len(a)], shifted[len(a) :].T, products)
+    torch.mm(shifted[: len(a)], shifted[len(a) :].T, out=products)
     rows = a.numpy(), squares_a, b.numpy(), squares_b
-    if in_double:
-        bounds = rounding_bound(x.shape[1], x.dtype)
-        _kernels.estimate_rectangle(out.numpy(), *rows, *bounds, cosine)
-    else:
-        slack = slack_of(x.shape[1])
-        _kernels.round_rows(out.numpy(), products.numpy(), *rows, *slack, cosine, 0, len(a))
+
+    def finish(halt: Halt) -> None:
+        if in_double:
+            bounds = rounding_bound(x.shape[1], x.dtype)
+            _kernels.estimate_rectangle(out.numpy(), *rows, *bounds, cosine, halt)
+        else:
+            slack = slack_of(x.shape[1])
+            every = *rows, *slack, cosine, 0, len(a)
+            _kernels.round_rows(out.numpy(), products.numpy(), *every, halt)
+
+    stoppable(finish, out.numel() * _cost(x.shape[1], by_products=True))
     return out

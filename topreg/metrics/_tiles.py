@@ -9,7 +9,7 @@ import math
 
 from torch import Tensor
 
-from topreg._compiled import over_rows
+from topreg._compiled import NEVER, over_rows
 from topreg._safe import widest_dtype
 from topreg.metrics import _kernels
 from topreg.metrics._on_device import direct_distances
@@ -47,10 +47,13 @@ class Tiles:
         if self.manhattan:
             a, b, tile = x.numpy(), y.numpy(), out.numpy()
             if len(x) < _kernels.FEW_ROWS:
-                _kernels.manhattan(tile, a, b)
+                _kernels.manhattan(tile, a, b, NEVER)
                 return out
-            columns = _kernels.coordinates(b)  # as large as the two blocks of shifted points
-            over_rows(len(x), lambda i, j: _kernels.manhattan_rows(tile[i:j], a[i:j], columns))
+            # as large as the two blocks of shifted points
+            across = b.T.astype("float64", order="C")
+            over_rows(
+                len(x), lambda i, j, halt: _kernels.manhattan_rows(tile[i:j], a[i:j], across, halt)
+            )
             return out
         return self._by_kernels(x, y, out)
 
@@ -61,8 +64,8 @@ class Tiles:
         bounds = rounding_bound(x.shape[1], x.dtype)
         over_rows(
             len(x),
-            lambda i, j: _kernels.estimate_rectangle(
-                tile[i:j], a[i:j], first[i:j], b, second, *bounds, False
+            lambda i, j, halt: _kernels.estimate_rectangle(
+                tile[i:j], a[i:j], first[i:j], b, second, *bounds, False, halt
             ),
         )
         return out

@@ -1,11 +1,14 @@
 """From weights to pairs: the engines, one file each, and the dispatcher that chooses."""
 
+from topreg.persistence._annotations import MOST_VERTICES
 from topreg.persistence._dispatch import (
     ENGINES,
     check_dimension,
+    check_sizes,
     find_pairs,
     pairs_of_edges,
     pairs_of_points,
+    uses_tiles,
 )
 from topreg.persistence._progress import Progress
 from topreg.persistence._spanning_tree import minimum_spanning_tree
@@ -15,11 +18,14 @@ from topreg.persistence._weights import checked_weights
 __all__ = [
     "ENGINES",
     "MEMORY",
+    "MOST_VERTICES",
     "Progress",
     "check_dimension",
+    "check_sizes",
     "checked_weights",
     "find_pairs",
     "minimum_spanning_tree",
     "pairs_of_edges",
     "pairs_of_points",
+    "uses_tiles",
 ]

@@ -8,12 +8,18 @@ import torch
 from torch import Tensor
 
 from topreg._operators import operator
+from topreg._room import check_room, room_for
 from topreg.persistence._fake import Annotations, fake_annotations
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from topreg._compiled import Halt
+
 MOST_VERTICES = 1 << 16  # from here on two vertices do not fit into half a record
+OPERATIONS = 30  # for each entry of a matrix
+FILLED = 20  # bytes for each record: its copy, the ends of its edge and the next one of its row
+ALLOCATED = 42  # bytes for each entry of a matrix; most of them are never touched
 SPARSE = 128  # squares of vertices for each edge from which lists of neighbours are faster
 
 
@@ -41,7 +47,7 @@ def annotate(
     """
     import numpy as np
 
-    from topreg._compiled import in_runs
+    from topreg._compiled import in_runs, stoppable
     from topreg.persistence import _dense_kernels as kernels
     from topreg.persistence._annotation_kernels import by_ends
     from topreg.persistence._bits import as_integers, limit_in_bits
@@ -50,12 +56,24 @@ def annotate(
     bits, top = as_integers(weights)
     limit = limit_in_bits(longest, weights.dtype, connected)
     if len(sizes) == 1:  # without the loop over clouds, which takes seconds to compile
-        records = records_of_matrix(bits.reshape(sizes[0], sizes[0]), limit, top)
-        return _joined([by_ends(0, *kernels.reduce_records(records, sizes[0]))], weights.device)
+        matrix = bits.reshape(sizes[0], sizes[0])
+
+        def search(halt: Halt) -> Sequence[Any]:
+            records = records_of_matrix(matrix, limit, top, halt)
+            check_room(FILLED * len(records), sizes)
+            arrays: Sequence[Any] = by_ends(0, *kernels.reduce_records(records, sizes[0], halt))
+            return arrays
+
+        with room_for(ALLOCATED * sizes[0] ** 2, sizes):
+            return _joined([stoppable(search, OPERATIONS * sizes[0] ** 2)], weights.device)
     clouds = np.asarray(sizes, dtype=np.int64)
-    found = in_runs(
-        lambda first, last: kernels.reduce_clouds(bits, clouds, first, last, limit, top), sizes
-    )
+    with room_for(ALLOCATED * max(sizes, default=0) ** 2, sizes):
+        found = in_runs(
+            lambda first, last, halt: kernels.reduce_clouds(
+                bits, clouds, first, last, limit, top, halt
+            ),
+            sizes,
+        )
     return _joined(found, weights.device)
 
 
@@ -72,6 +90,7 @@ def annotate_edges(
     """
     import numpy as np
 
+    from topreg._compiled import stoppable
     from topreg.persistence._annotation_kernels import by_ends
 
     ends = edges.detach().cpu().numpy().astype(np.uint64)
@@ -79,18 +98,20 @@ def annotate_edges(
     if not loops:
         from topreg.persistence._sparse_kernels import join_edges
 
-        reduced = join_edges(*rows, num_vertices)
+        reduce, arguments = join_edges, (*rows, num_vertices)
     elif num_vertices < MOST_VERTICES and num_vertices**2 < SPARSE * max(len(ends), 1 << 12):
         from topreg.persistence._dense_kernels import reduce_records
 
         place = np.arange(len(ends), dtype=np.uint64)
         records = place << np.uint64(32) | ends[:, 0] << np.uint64(16) | ends[:, 1]
-        reduced = reduce_records(records, num_vertices)
+        reduce, arguments = reduce_records, (records, num_vertices)
     else:
         from topreg.persistence._sparse_kernels import reduce_edges
 
-        reduced = reduce_edges(*rows, num_vertices)
-    return _joined([by_ends(0, *reduced)], edges.device)
+        reduce, arguments = reduce_edges, (*rows, num_vertices)
+    operations = len(ends) ** 2 // 64 if loops else 10 * len(ends)  # all edges may carry all loops
+    search = stoppable(lambda halt: by_ends(0, *reduce(*arguments, halt)), operations)
+    return _joined([search], edges.device)
 
 
 def _joined(found: Sequence[Sequence[Any]], device: torch.device) -> Annotations:

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from topreg._clouds import numbers, starts
 from topreg._operators import operator
+from topreg._room import bytes_of_matrices, room_for
 from topreg.persistence._fake import fake_forests
 
 
@@ -22,7 +23,8 @@ def boruvka(
     weights: Tensor, sizes: list[int], longest: float, connected: bool
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Minimum spanning forests with the elder rule; arguments and results are those of ``prim``."""
-    return forests(weights, sizes, longest, connected)
+    with room_for(bytes_of_matrices(sizes, weights.dtype, matrices=3), sizes):
+        return forests(weights, sizes, longest, connected)
 
 
 def forests(

@@ -74,16 +74,16 @@ def join_certain(
 
 
 @compiled
-def used_up(label, weights, near, certain, bound, passed, best, longest):
-    """Vertices whose used-up lists keep their component from being joined.
+def used_up(label, weights, near, certain, bound, passed, best, longest, rows):
+    """Write the vertices whose used-up lists keep their component from being joined; count them.
 
     Only those count whose bound does not exceed the cheapest open edge, if there is one.
     """
-    rows, count = np.empty(label.size, np.int64), 0
+    count = 0
     for p in range(label.size):
         other = best[label[p]]
         limit = longest if other < 0 else min(longest, weights[other, passed[other]])
         if passed[p] == certain[p] and bound[p] <= limit:
             rows[count] = p
             count += 1
-    return rows[:count]
+    return count

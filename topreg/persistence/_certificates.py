@@ -121,7 +121,11 @@ class _Forest:
 
         Those of one half of the components, rounded up: of the ones that need the fewest.
         """
-        rows = kernels.used_up(self.label, *self._lists, self._passed, self._best, self._longest)
+        rows = np.empty(len(self.label), np.int64)
+        count = kernels.used_up(
+            self.label, *self._lists, self._passed, self._best, self._longest, rows
+        )
+        rows = rows[:count]
         _, component, needed = np.unique(self.label[rows], return_inverse=True, return_counts=True)
         cheap = np.zeros(len(needed), np.bool_)
         cheap[np.argsort(needed, kind="stable")[: (len(needed) + 1) // 2]] = True

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from topreg._compiled import compiled
+from topreg._compiled import compiled, halted
 from topreg.metrics._kernels import TILE
 
 BAND = 128  # rows read in their order before any column of theirs is
@@ -43,7 +43,7 @@ def _differences(bits, top, left, buffer):
 
 
 @compiled
-def clean_bands(bits, infinity, first, step):
+def clean_bands(bits, infinity, first, step, halt):
     """Whether every ``step``-th band of rows from ``first`` on is what the engines read.
 
     That is: symmetric to the bit, no sign bit, no NaN, zero on the diagonal. Rows are read in their
@@ -56,7 +56,7 @@ def clean_bands(bits, infinity, first, step):
         unequal = bits.dtype.type(0)
         for i in range(top, bottom):
             unequal |= bits[i, i]
-        if unequal != 0 or _signs(bits[top:bottom], infinity) < 0:
+        if unequal != 0 or halted(halt) or _signs(bits[top:bottom], infinity) < 0:
             return False
         for left in range(top, n, TILE):
             for i in range(top, min(bottom, left + TILE), TILE):
@@ -67,11 +67,11 @@ def clean_bands(bits, infinity, first, step):
 
 
 @compiled
-def clean(bits, sizes, infinity):
+def clean(bits, sizes, infinity, halt):
     """Whether all matrices, laid one after the other, are clean."""
     corner = 0
     for n in sizes:
-        if not clean_bands(bits[corner : corner + n * n].reshape(n, n), infinity, 0, 1):
+        if not clean_bands(bits[corner : corner + n * n].reshape(n, n), infinity, 0, 1, halt):
             return False
         corner += n * n
     return True

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from topreg._compiled import compiled
+from topreg._compiled import compiled, halted
 from topreg.persistence._annotation_kernels import (
     BORN,
     CARRIERS,
@@ -38,6 +38,7 @@ from topreg.persistence._component_kernels import join
 from topreg.persistence._edge_kernels import (
     ENDS,
     LAST,
+    PACE,
     bounds_of_shares,
     records_of_matrix,
     sorted_records,
@@ -89,9 +90,11 @@ def _to_check(shared, one, other, labelled, single):
 
 
 @compiled
-def _no_birth_ahead(present, records, left):
+def _no_birth_ahead(present, records, left, halt):
     """Whether the ends of every edge that is left already have a common neighbour."""
     for place in range(left):
+        if place & PACE == 0 and halted(halt):
+            break
         ends = records[place] & ENDS
         if not _share_a_neighbour(present, ends >> np.uint64(16), ends & LAST):
             return False
@@ -131,7 +134,7 @@ def _release(edge, low, high, active, degree, label, following):
 
 
 @compiled
-def reduce_records(records, n):
+def reduce_records(records, n, halt):
     """Persistence pairs in dimensions 0 and 1 of the edges given by records, which are used up.
 
     Edges are named by their places in the order. Returns their ends in that order, as far as it is
@@ -150,11 +153,13 @@ def reduce_records(records, n):
     merges, merged = np.empty((2, n), np.int64), 0
     taken, remaining, stop = np.empty(records.size, np.uint64), records.size, 0
 
-    for bound in bounds_of_shares(records):
-        start, remaining = stop, take(records, remaining, bound, taken)
+    for bound in bounds_of_shares(records, halt):
+        start, remaining = stop, take(records, remaining, bound, taken, halt)
         stop = records.size - remaining
-        unpack(sorted_records(taken[: stop - start]), low, high, start)
+        unpack(sorted_records(taken[: stop - start], halt), low, high, start)
         for edge in range(start, stop):
+            if halted(halt):
+                break
             u, v = low[edge], high[edge]
             if degree[u] == 0 and degree[v] == 0 and _share_a_neighbour(present, u, v):
                 _enter(u, v, present)
@@ -180,6 +185,8 @@ def reduce_records(records, n):
                     _mark(edge, u, v, row, active, degree, label, of_rows, following)
 
             for q in range(width):
+                if halted(halt):
+                    break
                 rest = common[q]
                 while rest != ZERO:
                     single = counts[ROWS] - counts[SPARE_ROWS] == 2
@@ -199,7 +206,10 @@ def reduce_records(records, n):
                             head = of_rows[HEAD, row]
                             _release(head, low, high, active, degree, label, following)
                             drop_row(row, counts, of_rows)
-        if counts[SLOTS] == counts[SPARE_SLOTS] and _no_birth_ahead(present, records, remaining):
+        if halted(halt):
+            break
+        none_alive = counts[SLOTS] == counts[SPARE_SLOTS]
+        if none_alive and _no_birth_ahead(present, records, remaining, halt):
             break
 
     sort_births(pairs[0], pairs[1], counts[DIED])
@@ -208,7 +218,7 @@ def reduce_records(records, n):
 
 
 @compiled
-def reduce_clouds(bits, sizes, first, last, limit, top):
+def reduce_clouds(bits, sizes, first, last, limit, top, halt):
     """Pairs of the clouds ``first`` to ``last`` by end points, one tuple of arrays for each."""
     entry, vertex = 0, 0
     for cloud in range(first):
@@ -216,9 +226,11 @@ def reduce_clouds(bits, sizes, first, last, limit, top):
         vertex += sizes[cloud]
     found = []
     for cloud in range(first, last):
+        if halted(halt):
+            break
         n = sizes[cloud]
-        records = records_of_matrix(bits[entry : entry + n * n].reshape(n, n), limit, top)
-        found.append(by_ends(vertex, *reduce_records(records, n)))
+        records = records_of_matrix(bits[entry : entry + n * n].reshape(n, n), limit, top, halt)
+        found.append(by_ends(vertex, *reduce_records(records, n, halt)))
         entry += n * n
         vertex += n
     return found

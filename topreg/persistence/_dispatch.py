@@ -11,16 +11,18 @@ from torch import Tensor
 
 from topreg import _checks
 from topreg._pairs import PersistencePairs
+from topreg._room import bytes_of_matrices, check_room
 from topreg.metrics import edge_lengths, estimated_weights, prepared, selection_weights
 from topreg.persistence._annotations import MOST_VERTICES, annotate, annotate_edges
 from topreg.persistence._boruvka import boruvka
 from topreg.persistence._higher import available, homology_by_library
 from topreg.persistence._prim import prim
-from topreg.persistence._progress import Progress
+from topreg.persistence._progress import Progress, told
 from topreg.persistence._tiled import MEMORY, forests_of_points, tiled
 
 ENGINES = ("auto", "prim", "boruvka", "tiled", "annotations", "gudhi")
 HIGHEST = {"prim": 0, "boruvka": 0, "tiled": 0, "annotations": 1}  # dimensions; GUDHI has no limit
+FEW = 8192  # vertices of all clouds whose matrices fit everywhere: at most half a gigabyte
 LARGE = 16_384  # vertices above which "auto" keeps no matrix: in float32 it would take 1 GiB
 # Vertices of the largest cloud up to which a tensor of a device type is faster over the CPU, which
 # waits for the device; none until measured: `python benchmarks/devices.py` finds it.
@@ -62,12 +64,9 @@ def find_pairs(
         - weights: (sum of n_i^2,), float32 or float64.
     """
     sizes, highest = list(sizes), max(dimensions)
-    by_records = highest > 0 or engine in ("annotations", "gudhi")
-    if by_records and max(sizes, default=0) >= MOST_VERTICES:
-        raise ValueError(
-            f"`points` should have fewer than {MOST_VERTICES:,} vertices in dimension 1 and above. "
-            f"Got {max(sizes):,}. Filter a graph of nearest neighbours with `FlagFiltration`."
-        )
+    by_records = _by_records(dimensions, engine)
+    if by_records:
+        _check_vertices(sizes)
     low = {}
     if engine == "annotations" or (engine == "auto" and 1 in dimensions):
         low = _both(annotate(weights, sizes, longest, connected), sizes, dimensions)
@@ -79,6 +78,41 @@ def find_pairs(
     found = homology_by_library(weights, sizes, longest, highest, connected, engine == "gudhi")
     higher = {p: _dimension(p, found[3 * p : 3 * p + 3], sizes) for p in dimensions if p not in low}
     return [(low | higher)[p] for p in dimensions]
+
+
+def check_sizes(
+    sizes: Sequence[int], dimensions: Sequence[int], engine: str, like: Tensor, matrices: int
+) -> None:
+    """Raise if a search cannot work, before its distances are computed.
+
+    Args:
+        sizes: Vertices of each cloud.
+        dimensions: Homology dimensions.
+        engine: The engine.
+        like: A tensor of the dtype and on the device of the distances.
+        matrices: Matrices of distances that are yet to be allocated for each cloud.
+    """
+    if sum(sizes) < FEW:
+        return
+    if _by_records(dimensions, engine):
+        _check_vertices(sizes)
+    if like.device.type == "cpu":
+        check_room(bytes_of_matrices(sizes, like.dtype, matrices), sizes)
+
+
+def _by_records(dimensions: Sequence[int], engine: str) -> bool:
+    """Whether edges are sorted as records."""
+    return max(dimensions) > 0 or engine in ("annotations", "gudhi")
+
+
+def _check_vertices(sizes: Sequence[int]) -> None:
+    """Raise if the two ends of an edge do not fit into a record."""
+    if max(sizes, default=0) >= MOST_VERTICES:
+        raise ValueError(
+            f"`points` should have fewer than {MOST_VERTICES:,} vertices in dimension 1 and above. "
+            f"Got {max(sizes):,}. Choose landmarks with `farthest_point_sampling`, or filter a "
+            "graph of nearest neighbours with `FlagFiltration`."
+        )
 
 
 def uses_tiles(sizes: Sequence[int], dimensions: Sequence[int], engine: str) -> bool:
@@ -96,7 +130,7 @@ def pairs_of_points(
     *,
     engine: str = "auto",
     memory: int = MEMORY,
-    progress: Progress | None = None,
+    progress: Progress | bool | None = None,
 ) -> list[PersistencePairs]:
     """Persistence pairs of point clouds by a named metric, one object for each dimension.
 
@@ -106,11 +140,14 @@ def pairs_of_points(
     Shape:
         - points: (N, d), the rows of all clouds.
     """
-    sizes, rows, connected = list(sizes), prepared(points, metric), longest == math.inf
+    sizes, connected, rows = list(sizes), longest == math.inf, prepared(points, metric)
     if uses_tiles(sizes, dimensions, engine):
         task = rows, sizes, metric, longest, memory
-        found = forests_of_points(*task, progress) if progress else tiled(*task)
-        return [_dimension_0(found, sizes)]
+        if not progress:
+            return [_dimension_0(tiled(*task), sizes)]
+        with told(progress) as function:
+            return [_dimension_0(forests_of_points(*task, function), sizes)]
+    check_sizes(sizes, dimensions, engine, rows, 1)
     of_trees = max(dimensions) == 0 and engine not in ("annotations", "gudhi")
     if of_trees and _by_boruvka(rows.device.type, sizes, engine):
         weights = selection_weights(rows, sizes, metric, longest)

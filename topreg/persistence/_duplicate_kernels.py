@@ -18,7 +18,7 @@ def first_copies(points: NDArray[Any]) -> NDArray[np.int64]:
     n = len(points)
     hashes, first = np.empty(n, np.uint64), np.arange(n)
     bits = points.view(np.uint32 if points.dtype == np.float32 else np.uint64)
-    over_rows(n, lambda i, j: _hash_rows(bits, hashes, i, j))
+    over_rows(n, lambda i, j, _: _hash_rows(bits, hashes, i, j))
     order = np.argsort(hashes, kind="stable")
     _find_copies(points, hashes, order, first)
     return first

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from topreg._compiled import compiled
+from topreg._compiled import compiled, halted
 
 HALF = np.uint64(32)
 LAST = np.uint64(0xFFFF)
 WIDEST = 11  # bits of a digit: more counters than 2,048 no longer stay in the cache
 MANY = 1 << 12  # edges from which shares of them are worth looking at
 SHARES, SAMPLE = 4, 1 << 9
+PACE = (1 << 16) - 1  # records between two looks at whether to go on
 ENDS, HIGHEST = np.uint64(0xFFFFFFFF), np.uint64(0xFFFFFFFFFFFFFFFF)
 
 
@@ -42,11 +43,13 @@ def _half(weight, high):
 
 
 @compiled
-def _records(matrix, limit, top):
+def _records(matrix, limit, top, halt):
     """Edges no heavier than ``limit`` in the order of their ends: low half of the weight, i, j."""
     n, count = matrix.shape[0], 0
     records = np.empty(n * (n - 1) // 2 + 1, np.uint64)  # one more for the write that is undone
     for i in range(n):
+        if halted(halt):
+            break
         for j in range(i + 1, n):
             weight = matrix[i, j] & top
             records[count] = (_half(weight, False) << HALF) | np.uint64((i << 16) | j)
@@ -55,11 +58,13 @@ def _records(matrix, limit, top):
 
 
 @compiled
-def _digits(records, lowest, width, passes):
+def _digits(records, lowest, width, passes, halt):
     """How often each digit of the upper half occurs, turned into where its records begin."""
     counts, mask = np.zeros((passes, 1 << width), np.int64), np.uint64((1 << width) - 1)
-    for record in records:
-        rest = (record - lowest) >> HALF
+    for place in range(records.size):
+        if place & PACE == 0 and halted(halt):
+            break
+        rest = (records[place] - lowest) >> HALF
         for digit in range(passes):
             counts[digit, rest & mask] += 1
             rest >>= np.uint64(width)
@@ -71,7 +76,7 @@ def _digits(records, lowest, width, passes):
 
 
 @compiled
-def sorted_records(records):
+def sorted_records(records, halt):
     """Records by their keys: a stable radix sort over no more bits than the keys span."""
     if records.size == 0:
         return records
@@ -85,11 +90,14 @@ def sorted_records(records):
         bits += 1
     passes = max(1, (bits + WIDEST - 1) // WIDEST)
     width = (bits + passes - 1) // passes
-    begins, mask = _digits(records, lowest, width, passes), np.uint64((1 << width) - 1)
+    begins, mask = _digits(records, lowest, width, passes, halt), np.uint64((1 << width) - 1)
     others = np.empty_like(records)
     for digit in range(passes):
         begin, shift = begins[digit], HALF + np.uint64(digit * width)
-        for record in records:
+        for place in range(records.size):
+            if place & PACE == 0 and halted(halt):
+                return records
+            record = records[place]
             value = ((record - lowest) >> shift) & mask
             others[begin[value]] = record
             begin[value] += 1
@@ -98,21 +106,22 @@ def sorted_records(records):
 
 
 @compiled
-def records_of_matrix(matrix, limit, top):
+def records_of_matrix(matrix, limit, top, halt):
     """Records of the edges that homology depends on, not sorted.
 
     Weights of 64 bits do not fit: there the key is the place in the order.
     """
     limit = min(limit, enclosing_radius(matrix, top)) if matrix.shape[0] else limit
-    records = _records(matrix, limit, top)
+    records = _records(matrix, limit, top, halt)
     if matrix.itemsize == 4:
         return records
-    records = sorted_records(records)  # by the low half of the weight, then stably by the high one
-    for edge in range(records.size):
+    # by the low half of the weight, then stably by the high one
+    records = sorted_records(records, halt)
+    for edge in range(0 if halted(halt) else records.size):
         ends = records[edge] & ENDS
         weight = matrix[ends >> np.uint64(16), ends & LAST] & top
         records[edge] = (_half(weight, True) << HALF) | ends
-    records = sorted_records(records)
+    records = sorted_records(records, halt)
     for edge in range(records.size):
         records[edge] = (np.uint64(edge) << HALF) | (records[edge] & ENDS)
     return records
@@ -127,7 +136,7 @@ def unpack(records, low, high, start):
 
 
 @compiled
-def bounds_of_shares(records):
+def bounds_of_shares(records, halt):
     """The largest record of each quarter of the edges, estimated from a sample; of few, the last.
 
     Late edges are rarely needed: no class is left or can be born, so that they need no order.
@@ -138,17 +147,19 @@ def bounds_of_shares(records):
         sample = np.empty(SAMPLE, np.uint64)
         for place in range(SAMPLE):
             sample[place] = records[place * step]
-        sample = sorted_records(sample)
+        sample = sorted_records(sample, halt)
         for share in range(SHARES - 1):
             bounds[share] = sample[(share + 1) * SAMPLE // SHARES] | ENDS
     return bounds
 
 
 @compiled
-def take(records, left, bound, taken):
+def take(records, left, bound, taken, halt):
     """Move the records up to ``bound`` to ``taken`` and close the gaps; count those left."""
     count, kept = 0, 0
     for place in range(left):
+        if place & PACE == 0 and halted(halt):
+            return left
         record = records[place]
         taken[count] = record
         records[kept] = record

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from topreg._operators import operator
+from topreg._room import room_for
 from topreg.persistence._fake import fake_homology
 
 if TYPE_CHECKING:
@@ -44,17 +45,16 @@ def homology_by_library(
     import numpy as np
 
     from topreg.persistence._bits import as_integers, limit_in_bits
-    from topreg.persistence._edge_kernels import records_of_matrix, sorted_records
 
     bits, top = as_integers(weights)
     limit = limit_in_bits(longest, weights.dtype, connected)
     found, entry, vertex = [], 0, 0
     for n in sizes:
         matrix = bits[entry : entry + n * n].reshape(n, n)
-        records = sorted_records(records_of_matrix(matrix, limit, top)).astype(np.int64)
-        edges = np.stack([records >> 16 & 0xFFFF, records & 0xFFFF], axis=1)
+        with room_for(3 * 8 * n * n // 2, [n]):
+            edges = _edges_in_order(matrix, limit, top)
         by_gudhi = gudhi_only or len(edges) >= MOST_RANKS or not available("gph")
-        diagrams = (_gudhi if by_gudhi else _giotto)(edges, n, dimension) if n else []
+        diagrams = _diagrams(edges, n, dimension, by_gudhi) if n else []
         found.append([vertex + part for part in _as_edges(diagrams, edges, n, dimension)])
         entry, vertex = entry + n * n, vertex + n
     if not found:  # a batch of no cloud
@@ -65,14 +65,40 @@ def homology_by_library(
     ]
 
 
-def _gudhi(edges: NDArray[np.int64], n: int, dimension: int) -> list[NDArray[np.float64]]:
-    """Diagrams of ranks from 1 on; collapsing edges first leaves them as they are."""
+def _edges_in_order(matrix: NDArray[Any], limit: Any, top: Any) -> NDArray[np.int64]:
+    """The edges (m, 2) that homology depends on, in the total order."""
     import numpy as np
 
-    with warnings.catch_warnings():
-        # GUDHI looks for array-API packages at import and may meet their deprecation warnings
-        warnings.simplefilter("ignore", DeprecationWarning)
-        import gudhi
+    from topreg._compiled import stoppable
+    from topreg.persistence._edge_kernels import records_of_matrix, sorted_records
+
+    records = stoppable(
+        lambda halt: sorted_records(records_of_matrix(matrix, limit, top, halt), halt),
+        10 * matrix.size,
+    ).astype(np.int64)
+    return np.stack([records >> 16 & 0xFFFF, records & 0xFFFF], axis=1)
+
+
+def _diagrams(
+    edges: NDArray[np.int64], n: int, dimension: int, by_gudhi: bool
+) -> list[NDArray[np.float64]]:
+    """Diagrams of ranks from 1 on; after a signal the library goes on in the background."""
+    from topreg._compiled import stoppable
+
+    if by_gudhi:
+        with warnings.catch_warnings():  # of all threads: not in the one that works
+            # GUDHI looks for array-API packages at import and may meet their deprecation warnings
+            warnings.simplefilter("ignore", DeprecationWarning)
+            import gudhi  # noqa: F401
+    search = _gudhi if by_gudhi else _giotto
+    return stoppable(lambda _: search(edges, n, dimension), len(edges) * n**dimension)
+
+
+def _gudhi(edges: NDArray[np.int64], n: int, dimension: int) -> list[NDArray[np.float64]]:
+    """Diagrams by GUDHI; collapsing edges first leaves them as they are."""
+    import gudhi
+    import numpy as np
+
     tree = gudhi.SimplexTree()
     tree.insert_batch(np.arange(n)[None], np.zeros(n))
     tree.insert_batch(np.ascontiguousarray(edges.T), 1.0 + np.arange(len(edges)))

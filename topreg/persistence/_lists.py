@@ -64,7 +64,7 @@ class CompiledLists:
         vertices, lists = rows.numpy(), places.numpy()
         over_rows(
             len(vertices),
-            lambda i, j: kernels.offer_rows(
+            lambda i, j, _: kernels.offer_rows(
                 bits[i:j], vertices[i:j], lists[i:j], columns.start, labels, *self._state
             ),
         )
@@ -73,12 +73,12 @@ class CompiledLists:
         """As in :class:`Keeper`."""
         bits, first = self._bits(tile), (rows.start, columns.start)
         over_rows(
-            tile.shape[1], lambda i, j: kernels.offer_columns(bits, *first, i, j, *self._state)
+            tile.shape[1], lambda i, j, _: kernels.offer_columns(bits, *first, i, j, *self._state)
         )
 
     def offer_lists(self, other: Raw) -> None:
         """Offer what other lists hold of the same vertices."""
-        over_rows(len(other.near), lambda i, j: kernels.offer_lists(*other, i, j, *self._state))
+        over_rows(len(other.near), lambda i, j, _: kernels.offer_lists(*other, i, j, *self._state))
 
     def raw(self) -> Raw:
         """As in :class:`Keeper`."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from topreg._compiled import compiled
+from topreg._compiled import compiled, halted
 from topreg.metrics._kernels import edge_weight
 
 CHUNK = 64  # distances looked at together: nearly always none of them enters a list
@@ -75,12 +75,14 @@ def offer_lists(other_keys, other_near, begin, end, keys, near, farthest, limit)
 
 
 @compiled
-def measure_lists(points, rows, near, weights, begin, end, manhattan, cosine, largest):
+def measure_lists(points, rows, near, weights, begin, end, manhattan, cosine, largest, halt):
     """Weights of the listed edges ``begin`` to ``end``, each list put into the order (weight, q).
 
     Places that are not filled (``near`` -1) come last, at infinity.
     """
     for at in range(begin, end):
+        if halted(halt):
+            break
         filled = 0
         for k in range(near.shape[1]):
             vertex = near[at, k]
@@ -100,10 +102,12 @@ def measure_lists(points, rows, near, weights, begin, end, manhattan, cosine, la
 
 
 @compiled
-def measure_all(points, rows, label, weights, near, begin, end, manhattan, cosine, largest):
+def measure_all(points, rows, label, weights, near, begin, end, manhattan, cosine, largest, halt):
     """Exact lists of the rows ``begin`` to ``end``: every vertex of another label is measured."""
     width = near.shape[1]
     for at in range(begin, end):
+        if halted(halt):
+            break
         weights[at], near[at] = np.inf, -1
         for vertex in range(len(points)):
             if label[vertex] == label[rows[at]]:

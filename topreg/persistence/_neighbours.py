@@ -102,8 +102,8 @@ class Neighbours:
         lists = Lists(np.empty(near.shape, dtype), near, np.empty(len(near), np.int32), bound)
         over_rows(
             len(rows),
-            lambda i, j: kernels.measure_lists(
-                self._points, rows, near, lists.weights, i, j, *self._metric
+            lambda i, j, halt: kernels.measure_lists(
+                self._points, rows, near, lists.weights, i, j, *self._metric, halt
             ),
         )
         count_certain(*lists)
@@ -127,8 +127,8 @@ class Neighbours:
         weights, near = np.empty(shape, self._points.dtype), np.empty(shape, np.int32)
         over_rows(
             len(rows),
-            lambda i, j: kernels.measure_all(
-                self._points, rows, label, weights, near, i, j, *self._metric
+            lambda i, j, halt: kernels.measure_all(
+                self._points, rows, label, weights, near, i, j, *self._metric, halt
             ),
         )
         certain = (near >= 0).sum(1, dtype=np.int32)

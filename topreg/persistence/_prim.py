@@ -57,7 +57,7 @@ def prim(
     elders = np.empty(vertices, dtype=np.bool_)
     counts = np.zeros(len(sizes), dtype=np.int64)
     over_clouds(
-        lambda first, last: forests(
+        lambda first, last, halt: forests(
             bits,
             rows.numpy(),
             cosine,
@@ -71,6 +71,7 @@ def prim(
             births,
             elders,
             counts,
+            halt,
         ),
         sizes,
     )

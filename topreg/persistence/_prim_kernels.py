@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from topreg._compiled import compiled
+from topreg._compiled import compiled, halted
 from topreg.metrics._kernels import edge_weight
 from topreg.persistence._component_kernels import elder_rule
 
@@ -36,13 +36,13 @@ def _relax(row, best, parent, vertex, top):
 
 
 @compiled
-def _tree(bits, limit, top, low_ends, high_ends, weights):
+def _tree(bits, limit, top, low_ends, high_ends, weights, halt):
     """Minimum spanning forest of one cloud in Prim's order; returns its number of edges."""
     n = bits.shape[0]
     best = np.full(n, top, bits.dtype)
     parent = np.full(n, n, bits.dtype)
     vertex, edges, visited, unvisited = 0, 0, 1, 0
-    while visited < n:
+    while visited < n and not halted(halt):
         best[vertex] = -1
         lowest, nearest, low_end, high_end = top, -1, 0, 0
         for start in range(0, n, CHUNK):
@@ -100,7 +100,7 @@ def _measured(points, cosine, i, j, scratch, scratch_bits):
 
 
 @compiled
-def _tree_of_points(bits, points, cosine, window, limit, top, low_ends, high_ends, weights):
+def _tree_of_points(bits, points, cosine, window, limit, top, low_ends, high_ends, weights, halt):
     """The same where ``bits`` are estimates, each within half of ``window`` of the weight.
 
     Exact: wherever two estimates are too close to decide, both edges are measured. ``measured[j]``
@@ -114,7 +114,7 @@ def _tree_of_points(bits, points, cosine, window, limit, top, low_ends, high_end
     exact = scratch, scratch.view(bits.dtype)
     lows = np.empty((n + CHUNK - 1) // CHUNK, bits.dtype)
     vertex, edges, visited, unvisited = bits.dtype.type(0), 0, 1, 0
-    while visited < n:
+    while visited < n and not halted(halt):
         best[vertex] = -1
         lowest = top
         for chunk in range(lows.size):
@@ -234,7 +234,20 @@ def _lowest(best, top):
 
 @compiled
 def forests(
-    bits, points, cosine, window, sizes, first, last, limit, top, deaths, births, elders, counts
+    bits,
+    points,
+    cosine,
+    window,
+    sizes,
+    first,
+    last,
+    limit,
+    top,
+    deaths,
+    births,
+    elders,
+    counts,
+    halt,
 ):
     """Pairs of clouds ``first`` to ``last``; ``bits`` holds their matrices one after the other.
 
@@ -255,10 +268,10 @@ def forests(
         if window:
             rows = points[vertex : vertex + n]
             m = _tree_of_points(
-                matrix, rows, cosine, window, limit, top, low_ends, high_ends, weights
+                matrix, rows, cosine, window, limit, top, low_ends, high_ends, weights, halt
             )
         else:
-            m = _tree(matrix, limit, top, low_ends, high_ends, weights)
+            m = _tree(matrix, limit, top, low_ends, high_ends, weights, halt)
         order = np.argsort(low_ends[:m] * n + high_ends[:m])
         order = order[np.argsort(weights[:m][order], kind="mergesort")]
         low_ends, high_ends = low_ends[:m][order], high_ends[:m][order]

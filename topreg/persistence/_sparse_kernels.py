@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from topreg._compiled import compiled
+from topreg._compiled import compiled, halted
 from topreg.persistence._annotation_kernels import (
     BORN,
     CARRIERS,
@@ -127,7 +127,7 @@ def _release(edge, label, following):
 
 
 @compiled
-def reduce_edges(low, high, n):
+def reduce_edges(low, high, n, halt):
     """Persistence pairs in dimensions 0 and 1 of edges given in their order.
 
     Returns what ``reduce_records`` returns.
@@ -143,6 +143,8 @@ def reduce_edges(low, high, n):
     unfilled, never = np.empty(low.size, np.int64), 0
 
     for edge in range(low.size):
+        if halted(halt):
+            break
         u, v = low[edge], high[edge]
         count = _triangles(edge, u, v, begins, entries, sides)
         if count == 0:
@@ -188,10 +190,12 @@ def reduce_edges(low, high, n):
 
 
 @compiled
-def join_edges(low, high, n):
+def join_edges(low, high, n, halt):
     """Dimension 0 alone, in the same form."""
     parent, merges, merged = np.arange(n), np.empty((2, n), np.int64), 0
     for edge in range(low.size):
+        if halted(halt):
+            break
         younger = join(parent, low[edge], high[edge])
         if younger >= 0:
             merges[0, merged], merges[1, merged] = edge, younger

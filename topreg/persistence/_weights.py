@@ -47,16 +47,17 @@ def _is_clean(weights: Tensor, sizes: Sequence[int]) -> bool:
         return False  # they are looked at where they are, or in the graph
     import numpy as np
 
-    from topreg._compiled import in_threads
+    from topreg._compiled import in_threads, stoppable
     from topreg.persistence._bits import kinds_of
     from topreg.persistence._check_kernels import clean, clean_bands
 
     scalar, integer = kinds_of(weights.dtype)
     bits, infinity = weights.numpy().view(integer), scalar(np.inf).view(integer)
     if len(sizes) != 1 or sizes[0] < LARGE:
-        return bool(clean(bits, np.asarray(sizes, dtype=np.int64), infinity))
+        each = np.asarray(sizes, dtype=np.int64)
+        return bool(stoppable(lambda halt: clean(bits, each, infinity, halt), bits.size))
     matrix = bits.reshape(sizes[0], sizes[0])
-    return all(in_threads(lambda thread, of: clean_bands(matrix, infinity, thread, of)))
+    return all(in_threads(lambda one, of, halt: clean_bands(matrix, infinity, one, of, halt)))
 
 
 def _mended(matrix: Tensor, eps: float, name: str, of_metric: bool) -> Tensor:

@@ -1,0 +1,265 @@
+"""Ctrl-C ends every long search with a KeyboardInterrupt, after which others are right."""
+
+import importlib.util
+import multiprocessing
+import os
+import signal
+import threading
+import time
+
+import numba
+import numpy as np
+import pytest
+import torch
+from long_searches import SEARCHES, serve
+from strategies import gaussian
+from torch.testing import assert_close
+
+from topreg import _compiled
+from topreg._compiled import LONG, NEVER, halted, stoppable
+from topreg.metrics import _kernels
+from topreg.persistence import (
+    _check_kernels,
+    _dense_kernels,
+    _edge_kernels,
+    _neighbour_kernels,
+    _prim_kernels,
+    _sparse_kernels,
+)
+
+PATIENCE = 60  # seconds after which silence is a hang
+STOP = np.ones(1, np.int64)
+
+
+class Child:
+    """A process that searches until it is interrupted; another one where it has died."""
+
+    def __init__(self):
+        self._process = None
+
+    def interrupted(self, search, after=1.0):
+        """What a search raises, and what a short one gives before and after it."""
+        if self._process is None or not self._process.is_alive():
+            context = multiprocessing.get_context("spawn")
+            self._pipe, end = context.Pipe()
+            self._process = context.Process(target=serve, args=(end,), daemon=True)
+            self._process.start()
+            end.close()
+        self._pipe.send(search)
+        assert self._answer() == "begun"
+        time.sleep(after)  # into the search; wherever it is the outcome must be the same
+        os.kill(self._process.pid, signal.SIGINT)
+        return self._answer()
+
+    def stop(self):
+        """End the process."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.join()
+
+    def _answer(self):
+        if not self._pipe.poll(PATIENCE):
+            self.stop()
+            pytest.fail("the search hangs")
+        return self._pipe.recv()
+
+
+@pytest.fixture(scope="module")
+def child():
+    process = Child()
+    yield process
+    process.stop()
+
+
+@pytest.mark.parametrize("search", SEARCHES)
+def test_ctrl_c_raises_keyboard_interrupt_and_the_next_search_is_right(child, search):
+    if search == "gudhi" and importlib.util.find_spec("gudhi") is None:
+        pytest.skip("needs GUDHI")
+    expected = SEARCHES[search][1]
+    moments = [0.1 + 0.013 * k for k in range(30)] if "short" in search else [1.0]
+    for after in moments:  # of short searches few hand over their arrays at that moment
+        assert child.interrupted(search, after) == ("KeyboardInterrupt", expected, expected)
+
+
+# The parts
+
+
+def test_the_flag_is_read_in_every_step_of_a_loop():
+    """A compiler that read it once before the loop would never end."""
+
+    @numba.njit(nogil=True)
+    def spin(halt):
+        steps = 0
+        while not halted(halt):
+            steps += 1
+        return steps
+
+    spin(STOP)
+    halt, steps = np.zeros(1, np.int64), []
+    thread = threading.Thread(target=lambda: steps.append(spin(halt)), daemon=True)
+    thread.start()
+    time.sleep(0.1)
+    halt[0] = 1
+    thread.join(PATIENCE)
+    assert len(steps) == 1
+    assert steps[0] > 0
+
+
+def test_a_signal_sets_the_flag_and_waits_for_the_loop():
+    ended = []
+
+    def work(halt):
+        signal.raise_signal(signal.SIGINT)  # handled in the main thread
+        while not halt[0]:
+            time.sleep(0.001)
+        ended.append(True)
+
+    with pytest.raises(KeyboardInterrupt):
+        stoppable(work, LONG)
+    assert ended == [True]
+
+
+def test_what_does_not_read_the_flag_is_left_behind():
+    release, ended = threading.Event(), threading.Event()
+
+    def library(_):
+        signal.raise_signal(signal.SIGINT)
+        release.wait(PATIENCE)
+        ended.set()
+
+    with pytest.raises(KeyboardInterrupt):
+        stoppable(library, LONG)
+    assert not ended.is_set()
+    release.set()
+    assert ended.wait(PATIENCE)
+
+
+def test_all_threads_of_a_search_are_told_to_stop():
+    ended, begun = [], threading.Barrier(torch.get_num_threads())
+
+    def work(thread, threads, halt):
+        begun.wait(PATIENCE)
+        if thread == 0:
+            signal.raise_signal(signal.SIGINT)
+        while not halt[0]:
+            time.sleep(0.001)
+        ended.append(thread)
+
+    with pytest.raises(KeyboardInterrupt):
+        _compiled.in_threads(work)
+    assert sorted(ended) == list(range(torch.get_num_threads()))
+
+
+def test_short_work_and_other_threads_are_not_moved():
+    here = threading.get_ident()
+    assert stoppable(lambda halt: (threading.get_ident(), halt is NEVER), LONG - 1) == (here, True)
+    assert stoppable(lambda _: threading.get_ident(), LONG) != here
+    found = []
+
+    def other():
+        own = threading.get_ident()
+        found.append(stoppable(lambda _: threading.get_ident(), LONG) == own)
+
+    thread = threading.Thread(target=other)
+    thread.start()
+    thread.join(PATIENCE)
+    assert found == [True]
+
+
+def test_no_thread_outlives_a_search():
+    before = threading.active_count()
+    stoppable(lambda _: None, LONG)
+    _compiled.over_rows(10, lambda begin, end, halt: None)
+    assert threading.active_count() == before
+
+
+@pytest.mark.parametrize("operations", [0, LONG])
+def test_errors_of_the_work_are_raised(operations):
+    def fail(_):
+        raise MemoryError("too large")
+
+    with pytest.raises(MemoryError, match="too large"):
+        stoppable(fail, operations)
+
+
+def test_a_signal_hidden_by_a_system_error_is_raised():
+    def boxed(_):
+        raise SystemError("returned a result with an exception set") from KeyboardInterrupt("now")
+
+    def boxed_twice(_):
+        try:
+            boxed(_)
+        except SystemError as error:
+            raise SystemError("returned a result with an exception set") from error
+
+    def broken(_):
+        raise SystemError("something else")
+
+    for work in (boxed, boxed_twice):
+        with pytest.raises(KeyboardInterrupt, match="now"):
+            stoppable(work, 0)
+    with pytest.raises(SystemError, match="something else"):
+        stoppable(broken, 0)
+
+
+def test_distances_stop_at_once_where_nobody_wants_them():
+    x = gaussian(0, 40, 12, dtype=torch.float32).numpy()
+    squares, bound, wide = (x * x).sum(1), np.float32(0), np.zeros((40, 40))
+    rows = x, squares, x, squares
+    for loop in (
+        lambda out: _kernels.estimate_upper(out, x, bound, bound, False, STOP),
+        lambda out: _kernels.direct_upper(out, x, False, STOP),
+        lambda out: _kernels.manhattan_upper(out, x, STOP),
+        lambda out: _kernels.direct(out, x, x, False, STOP),
+        lambda out: _kernels.manhattan(out, x, x, STOP),
+        lambda out: _kernels.estimate_rectangle(out, *rows, bound, bound, False, STOP),
+        lambda out: _kernels.round_rows(out, wide, *rows, 0.1, 0.1, False, 0, 40, STOP),
+        lambda out: _kernels.round_upper(out, wide, x, squares, 0.1, 0.1, False, 0, 0, 40, STOP),
+        lambda out: _kernels.measure_crowded(out, x, out[0], False, STOP),
+        lambda out: _kernels.unit_rows(out, np.ones((40, 40), np.float32), 0, 40, STOP),
+        lambda out: _kernels.mirror(out, STOP),
+    ):
+        out = np.full((40, 40), -7, np.float32)
+        out[:, 32:] = out[32:] = 0  # the rest of no whole tile, which is few entries
+        loop(out)
+        assert (out[:32, :32] == -7).all()
+
+
+def test_searches_stop_at_once_where_nobody_wants_them():
+    n = 40
+    weights = torch.cdist(*[gaussian(0, n, 3, dtype=torch.float32)] * 2).fill_diagonal_(0)
+    bits, top = weights.numpy().view(np.int32), np.int32(2**31 - 1)
+    deaths, births = np.empty((n, 2), np.int64), np.empty(n, np.int64)
+    elders, counts, sizes = np.empty(n, np.bool_), np.ones(1, np.int64), np.array([n])
+    points = gaussian(0, n, 3, dtype=torch.float32).numpy()
+    for window in (0, 512):
+        counts[0] = 1
+        _prim_kernels.forests(
+            bits.ravel(), points, False, np.int32(window), sizes, 0, 1, top - 1, top,
+            deaths, births, elders, counts, STOP,
+        )  # fmt: skip
+        assert counts[0] == 0
+    assert not _check_kernels.clean(bits.ravel(), sizes, top, STOP)
+    assert len(_edge_kernels.records_of_matrix(bits, top - 1, top, STOP)) == 0
+    records = _edge_kernels.records_of_matrix(bits, top - 1, top, NEVER)
+    assert len(records) > n
+    np.testing.assert_array_equal(_edge_kernels.sorted_records(records.copy(), STOP), records)
+    for search, arguments in (
+        (_dense_kernels.reduce_records, (records, n)),
+        (_sparse_kernels.reduce_edges, (*np.triu_indices(n, 1), n)),
+        (_sparse_kernels.join_edges, (*np.triu_indices(n, 1), n)),
+    ):
+        _, _, merges, pairs, born, parent = search(*arguments, STOP)
+        assert (merges.shape[1], pairs.shape[1], len(born)) == (0, 0, 0)
+        assert parent.tolist() == list(range(n))
+    with_stop = (bits.ravel(), sizes, 0, 1, top - 1, top, STOP)
+    assert len(_dense_kernels.reduce_clouds(*with_stop)) == 0
+
+
+def test_lists_stop_at_once_where_nobody_wants_them():
+    points = gaussian(0, 9, 3, dtype=torch.float32).numpy()
+    rows, metric = np.arange(9), (False, False, np.float32(np.inf))
+    weights, near = np.full((9, 4), -7, np.float32), np.full((9, 4), 1, np.int32)
+    _neighbour_kernels.measure_lists(points, rows, near, weights, 0, 9, *metric, STOP)
+    _neighbour_kernels.measure_all(points, rows, rows, weights, near, 0, 9, *metric, STOP)
+    assert_close(torch.from_numpy(weights), torch.full((9, 4), -7.0))
