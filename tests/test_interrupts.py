@@ -31,6 +31,14 @@ PATIENCE = 300  # seconds after which silence is a hang, also on a busy machine
 STOP = np.ones(1, np.int64)
 
 
+@pytest.fixture(autouse=True)
+def interruptible():
+    """Handle Ctrl-C also in the background of a shell, where it is ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 class Child:
     """A process that searches until it is interrupted; another one where it has died."""
 
