@@ -191,6 +191,39 @@ def test_all_points_equal(undefined, expected):
     harmless(lambda s, t: module(s, t, labels), points, points, expected=expected)
 
 
+ROWS = gaussian(0, 2, 4, 3)
+
+
+@pytest.mark.parametrize(
+    ("points", "clouds"),
+    [
+        (ROWS[0], 1),
+        (ROWS[:1], 1),
+        (ROWS, 2),
+        (ROWS[:0], 0),
+        ([ROWS[0]], 1),
+        ([ROWS[0], ROWS[1, :1], ROWS[1]], 3),
+    ],
+)
+def test_mean_and_sum_are_those_of_one_value_per_cloud(points, clouds):
+    if isinstance(points, list):
+        target, labels = [p.flip(1) for p in points], [torch.arange(len(p)) % 2 for p in points]
+    else:
+        target, labels = points.flip(-1), torch.arange(points[..., 0].numel()) % 2
+        labels = labels.reshape(points.shape[:-1])
+    for loss in (
+        lambda how: track_coincidence(points, target, reduction=how),
+        lambda how: deviating_perturbation(points, target, labels, reduction=how),
+        lambda how: homology_consistency(
+            points, target, labels, perturbation_weight=0.5, reduction=how
+        ),
+    ):
+        each = loss("none")
+        assert each.shape == (clouds,)
+        assert_close(loss("sum"), each.sum())
+        assert_close(loss("mean"), each.mean() if clouds else each.sum())
+
+
 def test_batches_equal_their_clouds():
     sizes = (5, 0, 1, 7)
     clouds = [(gaussian(n, n, 3), gaussian(n + 9, n, 3), torch.arange(n) % 2) for n in sizes]
