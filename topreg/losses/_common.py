@@ -92,7 +92,9 @@ def listed(pairs: Pairs, name: str = "pairs") -> list[PersistencePairs]:
     """Return one object or several, of different dimensions, as a list that is not empty."""
     if isinstance(pairs, PersistencePairs):
         return [pairs]
-    given = list(pairs) if isinstance(pairs, Iterable) else [pairs]
+    if isinstance(pairs, Tensor) or not isinstance(pairs, Iterable):
+        pairs = [pairs]  # what it is stands in the error below
+    given = list(pairs)
     for part in given:
         if not isinstance(part, PersistencePairs):
             raise TypeError(f"`{name}` should hold PersistencePairs. Got {type(part).__name__}.")
