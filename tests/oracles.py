@@ -102,7 +102,8 @@ def deviating_perturbation(
         x = [
             _at_norm(row, math.sqrt(_dot(like, like)), eps) for row, like in zip(x, t, strict=True)
         ]
-    endpoints = sorted({vertex for edge in pairs.death_edges.tolist() for vertex in edge})
+    proper = [(i, j) for i, j in pairs.birth_edges.tolist() if i != j]
+    endpoints = sorted({v for edge in [*pairs.death_edges.tolist(), *proper] for v in edge})
     candidates = endpoints if related == "endpoints" else range(len(x))
     terms = []
     for i in endpoints:
@@ -124,11 +125,15 @@ def _at_norm(row, length, eps):
     return row if own <= eps else [value * length / own for value in row]
 
 
-def homology_consistency(source, target, labels, pairs, *, perturbation_weight, **options):
+def homology_consistency(
+    source, target, labels, pairs, *, perturbation_weight, undefined="skip", **options
+):
     """Equation 7 on one cloud."""
-    undefined = options.pop("undefined", "skip")
     coincidence = sum(track_coincidence(source, target, p, undefined=undefined) for p in pairs)
-    perturbation = deviating_perturbation(source, target, labels, pairs[0], **options)
+    (of_zero,) = (p for p in pairs if p.dimension == 0)
+    perturbation = deviating_perturbation(
+        source, target, labels, of_zero, undefined=undefined, **options
+    )
     return coincidence + perturbation_weight * perturbation
 
 
