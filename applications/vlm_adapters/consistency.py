@@ -10,16 +10,22 @@ from torch import Tensor
 
 from topreg import (
     CrossBatchMemory,
-    HomologyConsistency,
+    DeviatingPerturbation,
     PersistencePairs,
     RipsFiltration,
+    TrackCoincidence,
     balanced_backward,
     pairwise_distances,
 )
 
 from .adapters import Adapter, Step
 from .balance import add_balanced_gradient
-from .grams import Grams, deviating_perturbation_of_grams, track_coincidence_of_grams
+from .grams import (
+    Grams,
+    deviating_perturbation_of_grams,
+    grams_of,
+    track_coincidence_of_grams,
+)
 from .options import ConstraintOptions
 
 
@@ -54,14 +60,14 @@ class Consistency:
         self.filtration = RipsFiltration(
             metric=half_distances if options.distance_dtype == "float16" else "euclidean"
         )
-        self.loss = HomologyConsistency(
-            dimensions=options.dimensions,
-            perturbation_weight=options.perturbation_weight,
+        self.track_coincidence = TrackCoincidence(
             orientation="aligned" if len(options.dimensions) > 1 else "index",
-            undirected=options.undirected,
+            undefined=options.undirected,
+        )
+        self.deviating_perturbation = DeviatingPerturbation(
             related=options.related,
-            unrelated=options.unrelated,
             match_norms=options.match_norms,
+            undefined=options.unrelated,
         )
 
     def terms(self, adapter: Adapter, step: Step, features: Tensor, labels: Tensor) -> Terms:
@@ -77,16 +83,18 @@ class Consistency:
             The two terms, with gradient in the batch's views.
         """
         joined, views = self._joined(labels, {"geometry": features, "source": step.source})
-        pairs = self._pairs(views["geometry"], joined, len(labels))
-        grams = adapter.grams(views["source"], joined)
+        geometry, source = views["geometry"], views["source"]
+        pairs = self._pairs(geometry, joined, len(labels))
+        grams = adapter.grams(source, joined)
         if grams is not None:
-            return self._terms_from_products(grams, joined, pairs, views["geometry"])
+            return self._terms_from_products(grams, joined, pairs, geometry)
         stored = joined[len(labels) :]  # their counterparts are today's, constant
         target = torch.cat([step.target(labels), step.target(stored).detach()])
+        if len(pairs) > 1 and not torch.equal(source, geometry):  # topreg aligns in the source
+            return self._terms_from_products(grams_of(source, target), joined, pairs, geometry)
         return Terms(
-            *self.loss.terms(
-                views["source"], target, joined, pairs=pairs, geometry=views["geometry"]
-            )
+            self.track_coincidence(source, target, pairs=pairs),
+            self.deviating_perturbation(source, target, joined, pairs=pairs[0]),
         )
 
     def backward(
@@ -134,7 +142,7 @@ class Consistency:
     def _terms_from_products(
         self, grams: Grams, labels: Tensor, pairs: Sequence[PersistencePairs], geometry: Tensor
     ) -> Terms:
-        """The two terms where an adapter gives inner products of its views."""
+        """The two terms from inner products of the views."""
         options = self.options
         return Terms(
             track_coincidence_of_grams(grams, pairs, geometry, undirected=options.undirected),

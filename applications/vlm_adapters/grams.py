@@ -48,6 +48,19 @@ def inner_products(rows: Tensor) -> Tensor:
     return products
 
 
+def grams_of(source: Tensor, target: Tensor) -> Grams:
+    """Return the inner products of two views.
+
+    Args:
+        source: Rows (n, d) of the first view.
+        target: Rows (n, d) of the second view.
+
+    Returns:
+        Their inner products, with gradient in the rows.
+    """
+    return Grams(inner_products(source), source @ target.T, inner_products(target))
+
+
 def track_coincidence_of_grams(
     grams: Grams, pairs: Sequence[PersistencePairs], geometry: Tensor, *, undirected: str
 ) -> Tensor:

@@ -160,12 +160,13 @@ class ConstraintOptions:
         perturbation_weight: Weight of the deviating perturbation within the constraint.
         combination: ``"constant"`` or ``"ratio"``.
         norm: Scope of the ratio: ``"global"``, ``"per_parameter"`` or ``"rowwise"``.
-        dimensions: Homology dimensions of the track coincidence, 0 first.
+        dimensions: Homology dimensions of the track coincidence, 0 first. Above 0, a death edge is
+            turned if it opposes its birth edge among the image features.
         same_label_edges: ``"drop"`` the edges of the spanning tree between images of one class
             before both terms, or ``"keep"`` them.
-        undirected: As in :func:`topreg.track_coincidence`.
+        undirected: ``undefined`` of :func:`topreg.track_coincidence`.
         related: As in :func:`topreg.deviating_perturbation`.
-        unrelated: As in :func:`topreg.deviating_perturbation`.
+        unrelated: ``undefined`` of :func:`topreg.deviating_perturbation`.
         match_norms: As in :func:`topreg.deviating_perturbation`.
         memory_batches: Earlier batches of the epoch whose features are joined.
         memory_classes: ``"current"`` joins those of the batch's classes only, ``"all"`` every one.

@@ -55,7 +55,7 @@ def test_terms_equal_literal_loops(task, kind, options):
     step = adapter.step(features)
     terms = Consistency(options, task.logit_scale).terms(adapter, step, features, labels)
     expected = (
-        oracles.track_coincidence(source, target, pairs, undirected=options.undirected),
+        oracles.track_coincidence(source, target, pairs, undefined=options.undirected),
         oracles.deviating_perturbation(
             source, target, labels, pairs,
             related=options.related, match_norms=options.match_norms,

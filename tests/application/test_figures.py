@@ -117,7 +117,7 @@ class TestTree:
         view = tree_view(adapter, *batch)
         views = adapter.views(*batch)
         pairs = RipsFiltration().pairs(views.geometry)
-        expected = track_coincidence(views.source, views.target, pairs).item()
+        expected = track_coincidence(views.source, views.target, pairs=pairs).item()
         assert view.coincidence == pytest.approx(expected, abs=1e-6)
         within = batch[1][view.edges[:, 0]] == batch[1][view.edges[:, 1]]
         assert torch.equal(view.cosines.isnan(), within)

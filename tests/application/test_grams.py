@@ -5,6 +5,7 @@ import itertools
 import oracles
 import pytest
 import torch
+from application.helpers import aligned_coincidence
 from asserts import gradients_are_right, harmless
 from hypothesis import given
 from hypothesis import strategies as st
@@ -13,13 +14,19 @@ from test_tracks import random_pairs
 from torch.testing import assert_close
 from torch.utils._python_dispatch import TorchDispatchMode
 from vlm_adapters.grams import (
-    Grams,
     deviating_perturbation_of_grams,
+    grams_of,
     inner_products,
     track_coincidence_of_grams,
 )
 
-from topreg import HomologyConsistency, PersistencePairs, RipsFiltration, persistence_tracks
+from topreg import (
+    PersistencePairs,
+    RipsFiltration,
+    deviating_perturbation,
+    persistence_tracks,
+    track_coincidence,
+)
 
 RIPS = RipsFiltration()
 OPTIONS = [
@@ -29,10 +36,6 @@ OPTIONS = [
     )
 ]
 every_option = pytest.mark.parametrize("options", OPTIONS)
-
-
-def grams_of(source, target):
-    return Grams(inner_products(source), source @ target.T, inner_products(target))
 
 
 def terms_of(source, target, labels, pairs, geometry=None, *, undirected="skip", **options):
@@ -46,10 +49,14 @@ def terms_of(source, target, labels, pairs, geometry=None, *, undirected="skip",
     )
 
 
-def terms_of_rows(source, target, labels, pairs, geometry=None, **options):
+def terms_of_rows(source, target, labels, pairs, *, undirected="skip", unrelated="skip", **options):
     """Both terms by topreg."""
-    loss = HomologyConsistency(perturbation_weight=1.0, orientation="aligned", **options)
-    return loss.terms(source, target, labels, pairs=pairs, geometry=geometry)
+    return (
+        track_coincidence(source, target, pairs=pairs, orientation="aligned", undefined=undirected),
+        deviating_perturbation(
+            source, target, labels, pairs=pairs[0], undefined=unrelated, **options
+        ),
+    )
 
 
 def values_and_gradients(terms, *views):
@@ -80,11 +87,13 @@ def tolerance_for(source, target, pairs):
     return max(1e-9, 1e-14 * (longest / float(shortest)) ** 3)
 
 
-def same_terms(source, target, labels, pairs, **found):
+def same_terms(source, target, labels, pairs, **options):
     """Terms and gradients from inner products are those from the rows."""
     tolerance = tolerance_for(source, target, pairs)
     own, other = (
-        values_and_gradients(lambda s, t, f=terms: f(s, t, labels, pairs, **found), source, target)
+        values_and_gradients(
+            lambda s, t, f=terms: f(s, t, labels, pairs, **options), source, target
+        )
         for terms in (terms_of_rows, terms_of)
     )
     for expected, actual in zip(own, other, strict=True):
@@ -122,13 +131,17 @@ def test_equal_the_losses_of_the_rows(options, drawn, seed, with_loops):
         pairs.append(random_pairs(seed, len(source), 3))
     same_terms(source, target, labels, pairs, **options)
     if not with_loops:
-        expected = oracles.homology_consistency(
-            source, target, labels, pairs, perturbation_weight=0.7, **options
-        )
-        coincidence, perturbation = terms_of(source, target, labels, pairs, **options)
+        expected = (
+            oracles.track_coincidence(source, target, *pairs, undefined=options["undirected"]),
+            oracles.deviating_perturbation(
+                source, target, labels, *pairs, related=options["related"],
+                match_norms=options["match_norms"], undefined=options["unrelated"],
+            ),
+        )  # fmt: skip
         expected = torch.tensor(expected, dtype=torch.float64)
+        found = torch.stack(terms_of(source, target, labels, pairs, **options))
         tolerance = tolerance_for(source, target, pairs)
-        assert_close(coincidence + 0.7 * perturbation, expected, rtol=tolerance, atol=tolerance)
+        assert_close(found, expected, rtol=tolerance, atol=tolerance)
 
 
 @every_option
@@ -156,7 +169,10 @@ def test_flips_are_decided_in_the_geometry():
     source, target, geometry = gaussian(0, 3, 8, 3)
     labels = torch.tensor([0, 0, 1, 1, 2, 2, 2, 0])
     pairs = [RIPS.pairs(source), random_pairs(3, 8, 5)]
-    same_terms(source, target, labels, pairs, geometry=geometry)
+    for points in (source, geometry):
+        expected = sum(aligned_coincidence(points, source, target, part)[0] for part in pairs)
+        found, _ = terms_of(source, target, labels, pairs, points)
+        assert float(found) == pytest.approx(expected, rel=1e-9)
     own, other = (terms_of(source, target, labels, pairs, g)[0] for g in (source, geometry))
     assert abs(float(own - other)) > 1e-3
 
