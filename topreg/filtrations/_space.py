@@ -100,6 +100,11 @@ class Space:
             self._entries = self._measured(dimensions)
         return self._entries
 
+    @torch.no_grad()
+    def entries_at(self, edges: Tensor) -> Tensor:
+        """Return the entry (m,) of :meth:`entries` at each edge (m, 2)."""
+        return _entries_at(self.entries(), self.sizes, edges)
+
     def scales(self, quantile: float) -> Tensor:
         """Return a quantile (b,) of the distances of each cloud, with gradient; 1 where it is 0.
 
@@ -120,6 +125,7 @@ class Space:
         if quantile != 1:
             share = lengths.new_tensor([share for _, share in ranks])
             lengths = lengths + share * (self.lengths(above) - lengths)
+        self._check_scales(lengths)
         several = numbers(self.sizes, below) > 1
         return torch.where(several & (lengths != 0), lengths, 1.0)
 
@@ -159,6 +165,18 @@ class Space:
         return checked_weights(
             entries, self.sizes, name=name, check_values=check_values, of_metric=True
         )
+
+    def _check_scales(self, lengths: Tensor) -> None:
+        """Raise if a quantile of given distances lies among edges that do not exist."""
+        measured = not self.precomputed or not self.filtration.check_values
+        if measured or torch.compiler.is_compiling():
+            return
+        if not bool(lengths.isfinite().all()):
+            cloud = int((~lengths.isfinite()).nonzero()[0])
+            raise ValueError(
+                f"`{self.name}` should have finite distances up to the quantile `normalize`. "
+                f"Got an infinite one in cloud {cloud}. Pass a smaller `normalize`."
+            )
 
     def _check_rows(self) -> None:
         """Raise if there is no distance between some rows."""

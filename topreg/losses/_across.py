@@ -61,7 +61,7 @@ class Scaled:
     def entries(self) -> Tensor:
         """Return all distances (sum of n_i^2,) without gradient; infinite where no edge is."""
         entries, longest = self.space.entries(), self.space.filtration.max_edge_length
-        if longest != float("inf"):
+        if longest != torch.inf:
             entries = entries.masked_fill(entries > longest, torch.inf)
         if self.scales is None:
             return entries
@@ -72,11 +72,22 @@ class Scaled:
         return entries / scales.repeat_interleave(counts, output_size=len(entries))
 
     def lengths(self, edges: Tensor) -> Tensor:
-        """Return the length (m,) of each edge (m, 2), with gradient."""
-        lengths = self.space.lengths(edges)
-        if self.scales is None:
-            return lengths
-        return lengths / self.scales.index_select(0, cloud_of(edges[:, 0], self.space.sizes))
+        """Return the length (m,) of each edge (m, 2), with gradient; infinite where no edge is."""
+        lengths, missing = self.space.lengths(edges), self._missing(edges)
+        if missing is not None:
+            lengths = torch.where(missing, 0.0, lengths)  # infinity / scale has no gradient
+        if self.scales is not None:
+            cloud = cloud_of(edges[:, 0], self.space.sizes)
+            lengths = lengths / self.scales.index_select(0, cloud)
+        return lengths if missing is None else torch.where(missing, torch.inf, lengths)
+
+    def _missing(self, edges: Tensor) -> Tensor | None:
+        """Return which edges (m,) do not exist, as the search decides it; None if all exist."""
+        longest = self.space.filtration.max_edge_length
+        if longest == torch.inf and not self.space.precomputed:
+            return None
+        entries = self.space.entries_at(edges)
+        return (entries > longest) | entries.isinf()
 
     def diagram(self, pairs: PersistencePairs) -> Tensor:
         """Return births and deaths (m, 2) of pairs, with gradient."""
