@@ -220,9 +220,7 @@ def test_matrices_on_an_accelerator():
 
 
 LOSSES = {
-    "track coincidence": lambda x, y, labels, pairs: track_coincidence(
-        x, y, pairs=pairs[0]
-    ),
+    "track coincidence": lambda x, y, labels, pairs: track_coincidence(x, y, pairs=pairs[0]),
     "track coincidence of loops": lambda x, y, labels, pairs: TrackCoincidence(
         dimensions=(0, 1), orientation="aligned"
     )(x, y, pairs=pairs),

@@ -89,7 +89,6 @@ class Space:
             return torch.stack([torch.zeros_like(deaths), deaths], dim=1)
         return torch.stack([self.lengths(pairs.birth_edges), deaths], dim=1)
 
-    @torch.no_grad()
     def entries(self, dimensions: Sequence[int] = (0,)) -> Tensor:
         """Return all distances (sum of n_i^2,) without gradient, matrix after matrix.
 
@@ -97,12 +96,12 @@ class Space:
         1e-12 in double precision.
         """
         if self._entries is None:
-            self._entries = self._measured(dimensions)
+            with torch.no_grad():  # a decorated method breaks compiled graphs
+                self._entries = self._measured(dimensions)
         return self._entries
 
-    @torch.no_grad()
     def entries_at(self, edges: Tensor) -> Tensor:
-        """Return the entry (m,) of :meth:`entries` at each edge (m, 2)."""
+        """Return the entry (m,) of :meth:`entries` at each edge (m, 2), without gradient."""
         return _entries_at(self.entries(), self.sizes, edges)
 
     def scales(self, quantile: float) -> Tensor:

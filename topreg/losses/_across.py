@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from topreg import _checks
-from topreg._clouds import Clouds, cloud_of
+from topreg._clouds import Clouds, cloud_of, numbers
 from topreg._pairs import PersistencePairs
 from topreg.filtrations import Filtration, RipsFiltration
 from topreg.filtrations._space import Space
@@ -68,7 +68,7 @@ class Scaled:
         scales = self.scales.detach()
         if len(scales) == 1:
             return entries / scales
-        counts = torch.tensor([n * n for n in self.space.sizes], device=entries.device)
+        counts = numbers([n * n for n in self.space.sizes], entries)
         return entries / scales.repeat_interleave(counts, output_size=len(entries))
 
     def lengths(self, edges: Tensor) -> Tensor:

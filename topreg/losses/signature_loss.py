@@ -101,6 +101,8 @@ def signature_loss(
     every = own or x.find(dimensions)
     if symmetric:
         every = [*every, *(other or z.find(dimensions))]
+    if len({part.cloud_sizes for part in every}) > 1:
+        _refuse_sizes(x, z, own + other, every)
     joined = _stacked(every)
     squares = (x.diagram(joined) - z.diagram(joined)).square().sum(1) / 2
     return _common.reduced(_common.sums(squares, joined), reduction)
@@ -152,15 +154,22 @@ def _stacked(parts: Sequence[PersistencePairs]) -> PersistencePairs:
     """Return the pairs of several searches as one object: many short calls take longer."""
     if len(parts) == 1:
         return parts[0]
-    sizes = parts[0].cloud_sizes
-    for part in parts[1:]:
-        _checks.of_clouds(part.cloud_sizes, sizes, "pairs", "target_pairs")
     births, deaths = (
         torch.cat([getattr(part, name) for part in parts])
         for name in ("birth_edges", "death_edges")
     )
     dimension = max(part.dimension for part in parts)
-    return PersistencePairs(dimension, births, deaths, births[:0], sizes)
+    return PersistencePairs(dimension, births, deaths, births[:0], parts[0].cloud_sizes)
+
+
+def _refuse_sizes(
+    x: _Measure, z: _Measure, given: list[PersistencePairs], every: list[PersistencePairs]
+) -> None:
+    """Raise for pairs of clouds of different sizes: those given, else the spaces are to blame."""
+    for part in given:
+        x.diagram(part)
+        z.diagram(part)
+    _checks.of_same_clouds(every[0].cloud_sizes, every[-1].cloud_sizes)
 
 
 def check_options(
