@@ -29,7 +29,7 @@ from topreg import (
 )
 
 ROOT = Path(__file__).parents[1]
-RIPS = RipsFiltration()
+RIPS = RipsFiltration(check_values=False)  # nothing waits for the device
 TESTS, DIMENSION_0, LOSSES, STEPS = "tests", "dimension 0", "losses", "steps"  # by their value
 MOST_ENTRIES = 2**26  # of the distance matrices of a batch: 256 MiB in single precision
 METHODS = {
@@ -73,15 +73,16 @@ class Inputs(NamedTuple):
 
 def coincidence_of_pairs_found(given: Inputs) -> Tensor:
     """Selection and track coincidence; nothing waits for the device between them."""
-    pairs = RIPS.pairs(given.source, check_values=False)
-    return track_coincidence(given.source, given.target, pairs)
+    return track_coincidence(given.source, given.target, filtration=RIPS)
 
 
 EACH_LOSS: dict[str, Callable[[Inputs], Tensor]] = {
     "track coincidence, pairs found": coincidence_of_pairs_found,
-    "track coincidence, pairs given": lambda g: track_coincidence(g.source, g.target, g.pairs),
+    "track coincidence, pairs given": lambda g: track_coincidence(
+        g.source, g.target, pairs=g.pairs
+    ),
     "deviating perturbation, pairs given": lambda g: deviating_perturbation(
-        g.source, g.target, g.labels, g.pairs
+        g.source, g.target, g.labels, pairs=g.pairs
     ),
     "signature": lambda g: signature_loss(g.source, g.target),
     "total persistence": lambda g: total_persistence(g.source),
@@ -133,7 +134,7 @@ def both_engines(n: int, batch: int, device: torch.device, seconds: float) -> Re
     points = torch.stack([cloud("sphere", n, seed) for seed in range(batch)]).to(device)
     engines = {"boruvka there": "boruvka", "prim over the CPU": "prim"}
     calls: Calls = {
-        title: partial(RipsFiltration(engine=engine).pairs, points, check_values=False)
+        title: partial(RipsFiltration(engine=engine, check_values=False).pairs, points)
         for title, engine in engines.items()
     }
     return {"n": n, "batch": batch, **timed(calls, device, seconds)}

@@ -50,7 +50,7 @@ def signature(seconds: float) -> None:
             own, other = timed(
                 [
                     lambda x=source, z=leaf, d=dimensions: signature_loss(
-                        x, z, dimensions=d, normalize=True
+                        x, z, dimensions=d, normalize=1.0
                     ).backward(),
                     lambda x=source, z=leaf, rips=rips, peer=peer: peer(
                         [x, rips(x)], [z, rips(z)]
@@ -108,7 +108,7 @@ def doubled_clouds(seconds: float) -> None:
             )
             loss, search = timed(
                 [
-                    lambda x=source, y=target: rtd(x, y, normalize=True),
+                    lambda x=source, y=target: rtd(x, y, normalize=1.0),
                     lambda x=large: rips.pairs(x, 1),
                 ],
                 seconds,

@@ -129,8 +129,8 @@ Two gloo processes of one thread each beside one process of two threads, `topreg
 Clouds that cannot be searched are refused before their distances are computed: 65,536 points or more in dimension 1
 and above (`ValueError`), and matrices that take more memory than is free (`MemoryError`, with the bytes). In dimension
 1 each edge takes about 20 bytes besides the matrices; edges are counted after their distances are known, since those
-that are longer than the radius of the cloud are not needed. `signature_loss` without `normalize` finds dimension 0 of
-more than 16,384 points without a matrix; `normalize=True`, `rtd` and `rtd_lite` hold matrices.
+that are longer than the radius of the cloud are not needed. `signature_loss` finds dimension 0 of more than 16,384
+points without a matrix; with `normalize` it holds matrices, as `rtd` and `rtd_lite` always do.
 
 ## Fewer points instead
 

@@ -51,7 +51,7 @@ def loops() -> Step:
     angles = 2 * torch.pi * torch.rand(256, generator=generator)
     source = torch.stack([angles.cos(), angles.sin()], 1)
     codes = torch.randn(256, 8, generator=generator).requires_grad_()
-    loss = SignatureLoss(dimensions=(0, 1), normalize=True)
+    loss = SignatureLoss(dimensions=(0, 1), normalize=1.0)
     optimizer = torch.optim.Adam([codes], lr=1e-2)
 
     def step(_: int) -> None:

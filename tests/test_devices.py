@@ -77,6 +77,13 @@ def fake(*shape, dtype=torch.float32):
     return torch.empty(shape, dtype=dtype, device="cuda", requires_grad=dtype.is_floating_point)
 
 
+def labels_of(clouds):
+    """A zero for each vertex, in the form of the clouds."""
+    if isinstance(clouds, list):
+        return [labels_of(cloud) for cloud in clouds]
+    return torch.zeros(clouds.shape[:-1], dtype=torch.int64, device=clouds.device)
+
+
 @on_fake_devices
 @pytest.mark.usefixtures("traced")
 @pytest.mark.parametrize("metric", ["euclidean", "cosine", "manhattan"])
@@ -92,14 +99,14 @@ def fake(*shape, dtype=torch.float32):
 )
 def test_selection_and_loss_never_leave_the_device(clouds, metric, dtype):
     points = clouds(dtype)
-    filtration = RipsFiltration(metric=metric)
-    pairs = filtration.pairs(points, check_values=False)
+    filtration = RipsFiltration(metric=metric, check_values=False)
+    pairs = filtration.pairs(points)
     sizes = pairs.cloud_sizes
     assert len(pairs) == sum(sizes) - sum(n > 0 for n in sizes)
     assert len(pairs.essential_edges) == sum(n > 0 for n in sizes)
     assert pairs.death_edges.device.type == pairs.birth_edges.device.type == "cuda"
-    labels = torch.zeros(sum(sizes), dtype=torch.int64, device="cuda")
-    target = fake(sum(sizes), 16, dtype=dtype)
+    target = clouds(dtype)
+    labels = labels_of(points)
     terms = [
         TrackCoincidence(orientation="aligned")(points, target, pairs=pairs),
         DeviatingPerturbation(match_norms=True)(points, target, labels, pairs=pairs),
@@ -123,7 +130,7 @@ def test_reading_back_would_be_noticed():
     with pytest.raises(torch._subclasses.fake_tensor.DataDependentOutputException):
         RIPS.pairs(fake(9, 3))  # looks for NaN
     with pytest.raises(torch._subclasses.fake_tensor.DataDependentOutputException):
-        RipsFiltration(max_edge_length=1.0).pairs(fake(9, 3), check_values=False)
+        RipsFiltration(max_edge_length=1.0, check_values=False).pairs(fake(9, 3))
     with pytest.raises(AssertionError, match="copy"):
         fake(3).cpu()
 
@@ -137,9 +144,9 @@ def test_a_small_cloud_may_go_over_the_cpu(monkeypatch):
             monkeypatch.setattr(
                 _dispatch, name, lambda *a, e=engine, n=name: calls.append(n) or e(*a)
             )
-        RIPS.pairs(fake(8, 3), check_values=False)
-        RIPS.pairs(fake(9, 3), check_values=False)
-        RIPS.pairs([fake(9, 3), fake(2, 3)], check_values=False)
+        rips = RipsFiltration(check_values=False)
+        for clouds in (fake(8, 3), fake(9, 3), [fake(9, 3), fake(2, 3)]):
+            rips.pairs(clouds)
     assert calls == ["prim", "boruvka", "boruvka"]
 
 
@@ -213,12 +220,12 @@ def test_matrices_on_an_accelerator():
 
 
 LOSSES = {
-    "track coincidence": lambda x, y, labels, pairs: track_coincidence(x, y, pairs[0]),
+    "track coincidence": lambda x, y, labels, pairs: track_coincidence(x, y, pairs=pairs[0]),
     "track coincidence of loops": lambda x, y, labels, pairs: TrackCoincidence(
         dimensions=(0, 1), orientation="aligned"
     )(x, y, pairs=pairs),
     "deviating perturbation": lambda x, y, labels, pairs: deviating_perturbation(
-        x, y, labels, pairs[0], match_norms=True
+        x, y, labels, pairs=pairs[0], match_norms=True
     ),
     "homology consistency": lambda x, y, labels, pairs: HomologyConsistency(
         perturbation_weight=0.5
@@ -227,7 +234,7 @@ LOSSES = {
     "persistence entropy": lambda x, y, labels, pairs: persistence_entropy(x),
     "connectivity": lambda x, y, labels, pairs: connectivity_loss(x, scale=1.0),
     "signature": lambda x, y, labels, pairs: signature_loss(x, y[..., :5], dimensions=(0, 1)),
-    "RTD-Lite": lambda x, y, labels, pairs: rtd_lite(x, y[..., :5], normalize=True),
+    "RTD-Lite": lambda x, y, labels, pairs: rtd_lite(x, y[..., :5], normalize=1.0),
     "RTD": lambda x, y, labels, pairs: rtd(x, y[..., :5]),
     "sliced Wasserstein": lambda x, y, labels, pairs: sliced_wasserstein_distance(
         RIPS.diagram(pairs[1], x), RIPS.diagram(RIPS.pairs(y, 1), y)
@@ -260,7 +267,7 @@ def test_losses_and_gradients_on_an_accelerator_are_those_of_the_cpu(loss, shape
     def on(device):
         source, target = (gaussian(seed, *shape).to(device, dtype) for seed in SEEDS)
         views = source.requires_grad_(), target.requires_grad_()
-        labels = (torch.arange(math.prod(shape[:-1])) // 4).to(device)
+        labels = (torch.arange(math.prod(shape[:-1])) // 4).view(shape[:-1]).to(device)
         value = loss(*views, labels, RIPS.all_pairs(source, 1))
         gradients = torch.autograd.grad(value, views, allow_unused=True, materialize_grads=True)
         assert all(part.device == source.device for part in (value, *gradients))
@@ -279,11 +286,13 @@ def test_losses_and_gradients_on_an_accelerator_are_those_of_the_cpu(loss, shape
 def test_nothing_waits_for_the_accelerator():
     points = torch.randn(4, 50, 8, device="cuda", requires_grad=True)
     target = torch.randn(4, 50, 8, device="cuda")
-    RIPS.pairs(points, check_values=False)  # kernels load, streams open
+    rips = RipsFiltration(check_values=False)
+    rips.pairs(points)  # kernels load, streams open
     torch.cuda.set_sync_debug_mode("error")
     try:
-        pairs = RIPS.pairs(points, check_values=False)
+        pairs = rips.pairs(points)
         TrackCoincidence()(points, target, pairs=pairs).backward()
+        TrackCoincidence(filtration=rips)(points, target).backward()
     finally:
         torch.cuda.set_sync_debug_mode("default")
 

@@ -96,9 +96,11 @@ def test_module_function_and_given_pairs_agree(function, module, slow, options):
         repr_round_trips(made)
         assert_close(made(points), expected)
         pairs = [RIPS.pairs(points, p) for p in choice.get("dimensions", (0,))]
-        pairs = pairs if "dimensions" in choice else pairs[0]
         assert_close(made(points, pairs=pairs), expected)
         assert_close(function(points, pairs=pairs, **options), expected)
+        if len(pairs) == 1:
+            assert_close(function(points, pairs=pairs[0], **options), expected)
+            assert_close(made(points, pairs=pairs[0]), expected)
 
 
 @every
@@ -107,15 +109,17 @@ def test_batches(function, module, slow, options):
     for choice in choices(function):
         alone = torch.stack([function(cloud, **choice, **options) for cloud in clouds])
         assert_close(function(clouds, reduction="none", **choice, **options), alone)
-        mean = function(clouds, **choice, **options)
-        if function is connectivity_loss:
-            weights = torch.tensor([8.0, 0, 13, 0], dtype=torch.float64)
-            assert_close(mean, (alone * weights).sum() / weights.sum())
-        else:
-            assert_close(mean, alone.mean())
+        assert_close(function(clouds, **choice, **options), alone.mean())
+        assert_close(function(clouds, reduction="sum", **choice, **options), alone.sum())
+        one = function(clouds[0], reduction="none", **choice, **options)
+        assert_close(one, alone[:1])
         none = function(gaussian(0, 0, 3, 2), reduction="none", **choice, **options)
         assert none.shape == (0,)
-        assert float(function(gaussian(0, 0, 3, 2), **choice, **options)) == 0
+        for reduction in ("mean", "sum"):
+            harmless(
+                lambda x, r=reduction, c=choice: function(x, reduction=r, **c, **options),
+                gaussian(0, 0, 3, 2),
+            )
 
 
 @every
@@ -123,7 +127,6 @@ def test_gradients(function, module, slow, options):
     points = gaussian(0, 9, 2)
     for choice in choices(function):
         pairs = [RIPS.pairs(points, p) for p in choice.get("dimensions", (0,))]
-        pairs = pairs if "dimensions" in choice else pairs[0]
         gradients_are_right(lambda x, p=pairs: function(x, pairs=p, **options), points, second=True)
 
 
@@ -179,11 +182,12 @@ def test_known_values():
 
 
 def test_other_filtrations():
-    path = FlagFiltration(torch.tensor([[0, 1], [1, 2]]), 3, torch.tensor([0.0, 0.5, 0.0]))
+    births = torch.tensor([0.0, 0.5, 0.0])
+    path = FlagFiltration(torch.tensor([[0, 1], [1, 2]]), 3, vertex_births=births)
     weights = torch.tensor([1.0, 3.0], requires_grad=True)
     # at 1 the vertex born at 0.5 dies, at 3 one of those born at 0
     assert float(total_persistence(weights.detach(), filtration=path)) == 3.5
-    ConnectivityLoss(path, scale=2.0)(weights).backward()
+    ConnectivityLoss(filtration=path, scale=2.0)(weights).backward()
     assert_close(weights.grad, torch.tensor([-0.5, 0.5]))
     manhattan = RipsFiltration(metric="manhattan")
     assert float(total_persistence(torch.eye(3), filtration=manhattan)) == 4
@@ -258,7 +262,8 @@ def test_filters_select_pairs_of_a_batch():
 
 def test_midpoints_below_zero():
     """Integer powers are the formula; others have no value there."""
-    path = FlagFiltration(torch.tensor([[0, 1], [1, 2]]), 3, torch.full((3,), -3.0))
+    births = torch.full((3,), -3.0)
+    path = FlagFiltration(torch.tensor([[0, 1], [1, 2]]), 3, vertex_births=births)
     weights = torch.tensor([-2.0, -1.5])
     for power, expected in ((1, -5.875), (2, 13.84375), (0.5, math.nan)):
         value = total_persistence(weights, filtration=path, midpoint_power=power)
@@ -274,16 +279,8 @@ def test_messages():
         TotalPersistence(midpoint_power=-1)
     with refused(ValueError, "`scale` should be at least 0. Got -1."):
         ConnectivityLoss(scale=-1)
-    with refused(ValueError, "`pairs` should be of dimension 0. Got 1."):
-        connectivity_loss(points, scale=1.0, pairs=RIPS.pairs(points, 1))
-    with refused(
-        TypeError,
-        "`pairs` should be one PersistencePairs. Got tuple. "
-        "Pass one dimension at a time; modules take several.",
-    ):
-        connectivity_loss(points, scale=1.0, pairs=RIPS.all_pairs(points, 1))
-    with refused(ValueError, '`reduction` should be "mean" or "none". Got \'sum\'.'):
-        persistence_entropy(points, reduction="sum")
+    with refused(ValueError, '`reduction` should be "mean", "sum" or "none". Got \'max\'.'):
+        persistence_entropy(points, reduction="max")
     with refused(ValueError, "`count` should be a non-negative integer. Got -1."):
         most_persistent(diagram, -1)
     with refused(ValueError, "`clouds` should have one entry per pair, shape (2,). Got (3,)."):
@@ -305,9 +302,9 @@ def test_nan_is_not_hidden_by_the_losses_of_the_paper():
     points = torch.tensor([[0.0, 0.0], [1.0, 0.0], [1.0, 2.0]])
     pairs, spoilt = RIPS.pairs(points), points.clone()
     spoilt[1] = math.nan
-    assert math.isnan(track_coincidence(spoilt, points, pairs))
+    assert math.isnan(track_coincidence(spoilt, points, pairs=pairs))
     labels = torch.tensor([0, 0, 1])
-    assert math.isnan(deviating_perturbation(spoilt, points + 1, labels, pairs))
+    assert math.isnan(deviating_perturbation(spoilt, points + 1, labels, pairs=pairs))
 
 
 def test_entropy_of_shares_that_underflow():
@@ -328,10 +325,13 @@ def test_pairs_measured_in_other_points_count_by_size():
     assert loop[0] < loop[1]
 
 
-def test_the_module_takes_pairs_of_several_dimensions():
+def test_connectivity_takes_pairs_of_dimension_0_as_a_sequence_too():
     points = gaussian(0, 7, 2)
-    every = RipsFiltration().all_pairs(points, 1)
-    module = ConnectivityLoss(scale=1.0)
-    assert_close(module(points, pairs=every), module(points))
-    assert_close(module(points, pairs=[every[0]]), module(points))
-    assert_close(module(points, pairs=every[0]), module(points))
+    trees, loops = RIPS.all_pairs(points, 1)
+    module, expected = ConnectivityLoss(scale=1.0), connectivity_loss(points, scale=1.0)
+    for pairs in (trees, [trees]):
+        assert_close(module(points, pairs=pairs), expected)
+        assert_close(connectivity_loss(points, pairs=pairs, scale=1.0), expected)
+    for pairs in (loops, [trees, loops]):
+        with refused(ValueError, "`pairs` should be of dimension 0. Got 1."):
+            module(points, pairs=pairs)

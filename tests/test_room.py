@@ -10,7 +10,7 @@ from asserts import same_pairs
 from strategies import gaussian
 
 from topreg import RipsFiltration, _room, pairwise_distances, rtd, rtd_lite, signature_loss
-from topreg.losses import _spaces
+from topreg.filtrations import _space
 from topreg.persistence import MOST_VERTICES, _dispatch
 
 CURE = r"Choose landmarks with `farthest_point_sampling`, .* `FlagFiltration`"
@@ -34,7 +34,7 @@ def no_distances(monkeypatch):
     """Nothing may be measured."""
     for name in ("selection_weights", "estimated_weights"):
         monkeypatch.setattr(_dispatch, name, lambda *_: pytest.fail("measured"))
-    monkeypatch.setattr(_spaces, "estimated_weights", lambda *_: pytest.fail("measured"))
+    monkeypatch.setattr(_space, "estimated_weights", lambda *_: pytest.fail("measured"))
 
 
 @pytest.mark.parametrize("metric", ["euclidean", lambda x, y: pytest.fail("measured")])
@@ -84,9 +84,10 @@ def test_edges_that_do_not_fit_are_refused_after_they_are_counted(little_room):
         RipsFiltration(metric="precomputed").pairs(matrix, 1)
 
 
-@pytest.mark.parametrize(("normalize", "matrices"), [(False, 3), (True, 5)])
+@pytest.mark.parametrize(("normalize", "matrices"), [(None, 3), (1.0, 5), (0.9, 5)])
 def test_losses_count_their_matrices(monkeypatch, no_distances, normalize, matrices):
     monkeypatch.setattr(_room, "SMALL", 0)
+    monkeypatch.setattr(_dispatch, "FEW", 0)
     x = points(50)
     for loss, count in ((rtd_lite, matrices), (rtd, matrices + 4), (signature_loss, 1)):
         monkeypatch.setattr(_room, "free_memory", lambda count=count: count * 4 * 50 * 50 - 1)
@@ -94,17 +95,18 @@ def test_losses_count_their_matrices(monkeypatch, no_distances, normalize, matri
             loss(x, x, normalize=normalize)
 
 
-@pytest.mark.parametrize("normalize", [False, True])
+@pytest.mark.parametrize("normalize", [None, 1.0, 0.9])
 def test_signature_loss_finds_large_clouds_without_matrices(monkeypatch, normalize):
     x, z = gaussian(0, 60, 5), gaussian(1, 60, 2)
     for metric in ("euclidean", "cosine"):
-        options = {"normalize": normalize, "metric": metric}
+        rips = RipsFiltration(metric=metric)
+        options = {"normalize": normalize, "filtration": rips}
         expected = signature_loss(x, z, **options)
         with monkeypatch.context() as patch:
             patch.setattr(_dispatch, "LARGE", 50)
             patch.setattr(_dispatch, "estimated_weights", lambda *_: pytest.fail("measured"))
-            if not normalize:
-                patch.setattr(_spaces, "estimated_weights", lambda *_: pytest.fail("measured"))
+            if normalize is None:
+                patch.setattr(_space, "estimated_weights", lambda *_: pytest.fail("measured"))
             torch.testing.assert_close(signature_loss(x, z, **options), expected)
             with pytest.raises(ValueError, match=r"`target` should be finite\. Got 1 row"):
                 signature_loss(x, z.index_fill(0, torch.tensor([3]), math.nan), **options)

@@ -4,6 +4,7 @@ import importlib.util
 import math
 import warnings
 
+import numpy
 import pytest
 import torch
 from asserts import compiles_searches, gradients_are_right, harmless, refused, repr_round_trips
@@ -15,9 +16,11 @@ from torch.testing import assert_close
 
 from topreg import (
     RTD,
+    FlagFiltration,
     RipsFiltration,
     RTDLite,
     SignatureLoss,
+    pairwise_distances,
     rtd,
     rtd_lite,
     signature_loss,
@@ -26,18 +29,22 @@ from topreg import (
 RIPS = RipsFiltration()
 
 
-def pairs_by(points, _, metric):
-    return RipsFiltration(metric=metric).pairs(points)
+MATRICES = RipsFiltration(metric="precomputed")
+
+
+def pairs_by(points, _, filtration):
+    return filtration.pairs(points)
 
 
 def scaled(points, normalize):
-    """Distances, divided by the largest if that is not 0."""
+    """Distances, divided by a quantile of all entries of their matrix if that is not 0."""
     distances = distances_by_differences(points)
-    largest = float(distances.max()) if distances.numel() else 0.0
-    return distances / (largest if normalize and largest else 1.0)
+    if normalize is None or not distances.numel():
+        return distances
+    return distances / (float(numpy.quantile(distances.numpy(), normalize)) or 1.0)
 
 
-def slow_signature(x, z, *, dimensions=(0,), symmetric=True, normalize=False):
+def slow_signature(x, z, *, dimensions=(0,), symmetric=True, normalize=None):
     a, b = scaled(x, normalize), scaled(z, normalize)
     total = 0.0
     for dimension in dimensions:
@@ -49,7 +56,7 @@ def slow_signature(x, z, *, dimensions=(0,), symmetric=True, normalize=False):
     return total
 
 
-def slow_rtd_lite(x, y, *, symmetric=True, normalize=False):
+def slow_rtd_lite(x, y, *, symmetric=True, normalize=None):
     a, b = scaled(x, normalize), scaled(y, normalize)
 
     def weight(matrix):
@@ -92,7 +99,7 @@ every = pytest.mark.parametrize(
     ("function", "module", "slow", "options"), LOSSES.values(), ids=LOSSES
 )
 choices = pytest.mark.parametrize("symmetric", [True, False])
-normalized = pytest.mark.parametrize("normalize", [True, False])
+normalized = pytest.mark.parametrize("normalize", [None, 1.0, 0.9])
 
 
 @st.composite
@@ -138,10 +145,14 @@ def test_batches(function, module, slow, options, normalize):
     alone = torch.stack([function(x, y, **choice) for x, y in zip(xs, ys, strict=True)])
     assert_close(function(xs, ys, reduction="none", **choice), alone)
     assert_close(function(xs, ys, **choice), alone.mean())
+    assert_close(function(xs, ys, reduction="sum", **choice), alone.sum())
+    one = function(xs[0], ys[0], reduction="none", **choice)
+    assert_close(one, alone[:1])
     x, y = gaussian(0, 3, 6, 2), gaussian(1, 3, 6, 4)
     assert_close(function(x, y, **choice), function(list(x), list(y), **choice))
     none = function(x[:0], y[:0], reduction="none", **choice)
     assert none.shape == (0,)
+    harmless(lambda a, b: function(a, b, **choice), x[:0], y[:0])
 
 
 @every
@@ -181,8 +192,10 @@ def test_equal_spaces_have_no_loss_and_normalized_ones_no_scale(
 ):
     x, y = views
     assert_close(function(x, x, **options), torch.zeros((), dtype=torch.float64))
-    choice = {"normalize": True, **options}
-    assert_close(function(4 * x, y / 2, **choice), function(x, y, **choice), rtol=1e-9, atol=1e-9)
+    for quantile in (1.0, 0.9):
+        choice = {"normalize": quantile, **options}
+        expected = function(x, y, **choice)
+        assert_close(function(4 * x, y / 2, **choice), expected, rtol=1e-9, atol=1e-9)
 
 
 @given(two_views())
@@ -215,7 +228,8 @@ def test_signature_loss_equals_torch_topological(points, normalize):
     x, z = points.float(), other.float()
     theirs = Peer(normalise=normalize)([x, rips(x)], [z, rips(z)])
     ways = [
-        signature_loss(*views, symmetric=False, normalize=normalize) for views in ((x, z), (z, x))
+        signature_loss(*views, symmetric=False, normalize=1.0 if normalize else None)
+        for views in ((x, z), (z, x))
     ]
     # they add 1/2 |.| of both ways, we 1/2 |.|^2
     assert_close(sum((2 * way).sqrt() for way in ways) / 2, theirs, rtol=1e-4, atol=1e-5)
@@ -234,8 +248,12 @@ def test_given_pairs_are_used():
 @pytest.mark.parametrize("function", [signature_loss, rtd_lite, rtd])
 def test_metrics(function, metric):
     x, y = gaussian(0, 8, 3), gaussian(1, 8, 4)
-    assert float(function(x, y, metric=metric)) > 0
-    assert float(function(x, y, metric=metric, normalize=True)) > 0
+    rips = RipsFiltration(metric=metric)
+    a, b = (pairwise_distances(points, metric=metric) for points in (x, y))
+    for normalize in (None, 1.0, 0.9):
+        found = function(x, y, filtration=rips, normalize=normalize)
+        assert float(found) > 0
+        assert_close(found, function(a, b, filtration=MATRICES, normalize=normalize))
 
 
 def test_half_precision_is_computed_in_single():
@@ -261,10 +279,23 @@ def test_messages():
         "Got torch.float32 and torch.float64. Use `target.to(source.dtype)`.",
     ):
         rtd(x, x.double())
+    graph = FlagFiltration(torch.tensor([[0], [1]]), 3)
+    with refused(TypeError, "`filtration` should be a RipsFiltration. Got FlagFiltration."):
+        RTDLite(filtration=graph)
+    with refused(TypeError, "`target_filtration` should be a RipsFiltration. Got FlagFiltration."):
+        rtd(x, x, target_filtration=graph)
     with refused(
-        ValueError, '`metric` should be "euclidean", "cosine" or "manhattan". Got \'l2\'.'
+        TypeError,
+        "`target_filtration` should be a RipsFiltration with `normalize`. Got FlagFiltration.",
     ):
-        RTDLite(metric="l2")
+        SignatureLoss(target_filtration=graph, normalize=0.9)
+    for function in (signature_loss, rtd_lite, rtd):
+        for quantile in (True, 0, -0.1, 1.5, math.nan):
+            with refused(
+                ValueError,
+                f"`normalize` should be a quantile in (0, 1], or None. Got {quantile!r}.",
+            ):
+                function(x, x, normalize=quantile)
     with refused(
         ValueError,
         "`pairs` should index 3 vertices. Got vertex 3. Were the pairs found on another batch?",
@@ -283,7 +314,9 @@ def test_a_learned_metric_gets_its_gradient(function):
     found = []
     for wanted in (False, True):
         leaf = x.clone().requires_grad_(wanted)
-        (gradient,) = torch.autograd.grad(function(leaf, y, metric=learned), weight)
+        (gradient,) = torch.autograd.grad(
+            function(leaf, y, filtration=RipsFiltration(metric=learned)), weight
+        )
         found.append(gradient)
     assert_close(found[0], found[1])
     assert bool(found[0].any())
@@ -294,6 +327,8 @@ def test_a_learned_metric_gets_its_gradient(function):
 def test_bad_values_are_refused_where_pairs_are_found(function, value):
     x, y = gaussian(0, 6, 3), gaussian(1, 6, 3)
     x[2, 1] = value
+    cosine = RipsFiltration(metric="cosine")
+    flat = RipsFiltration(metric=lambda a, b: a[:, 0])
     with refused(
         ValueError,
         "`source` should be finite. Got 1 row with NaN or infinity, first at row 2.",
@@ -303,12 +338,12 @@ def test_bad_values_are_refused_where_pairs_are_found(function, value):
         ValueError,
         '`target` should have no zero row under `metric="cosine"`. Got 1 zero row, first at row 0.',
     ):
-        function(y, y * (torch.arange(6) > 0)[:, None], metric="cosine")
+        function(y, y * (torch.arange(6) > 0)[:, None], filtration=cosine)
     with refused(
         ValueError,
         "`metric(x, y)` should have shape (len(x), len(y)) = (6, 6). Got (6,).",
     ):
-        function(y, y, metric=lambda a, b: a[:, 0])
+        function(y, y, filtration=flat)
 
 
 @compiles_searches
@@ -372,19 +407,21 @@ def test_a_metric_of_the_users_is_checked(function, which):
         x, y = y, x
 
     def wrong(metric):
-        return lambda a, b: (metric if a.shape[1] == 3 else torch.cdist)(a, b)
+        return RipsFiltration(
+            metric=lambda a, b: (metric if a.shape[1] == 3 else torch.cdist)(a, b)
+        )
 
     name = f"`metric({which}, {which})`"
     with refused(ValueError, f"{name} should be free of NaN. Got 6 rows with NaN, first at row 0."):
-        function(x, y, metric=wrong(undefined))
+        function(x, y, filtration=wrong(undefined))
     with pytest.raises(ValueError, match=rf"`metric\({which}, {which}\)` should be symmetric"):
-        function(x, y, metric=wrong(bad))
+        function(x, y, filtration=wrong(bad))
     with refused(TypeError, "`metric(x, y)` should be floating point. Got torch.int64."):
-        function(x, y, metric=counted)
+        function(x, y, filtration=RipsFiltration(metric=counted))
 
 
 @pytest.mark.parametrize("function", [signature_loss, rtd_lite, rtd])
-@pytest.mark.parametrize("normalize", [False, True])
+@normalized
 @pytest.mark.filterwarnings("ignore::FutureWarning")  # of torch's own rules for forward mode
 def test_derivatives_forward(function, normalize):
     x, y, direction = gaussian(0, 3, 6, 3).unbind(0)
@@ -411,18 +448,19 @@ def test_a_metric_of_lower_precision_or_with_a_small_diagonal(function):
         return ((a[:, None] - b[None]).square().sum(2) + 1e-12).sqrt()
 
     for metric in (single, rounded):
-        value = function(x, y, metric=metric)
+        value = function(x, y, filtration=RipsFiltration(metric=metric))
         assert_close(value.double(), function(x, y), rtol=1e-3, atol=1e-5)
 
     def of_two_heights(a, b):  # each diagonal entry is the least of its own row alone
         return torch.cdist(a, b) + (a[:, None, 0].abs() > 9) * (b[None, :, 0].abs() > 9) * 0.5
 
     points = torch.tensor([[10.0], [20.0], [0.0], [1.0]]).double()
-    assert bool(function(points, points, metric=of_two_heights).isfinite())
+    heights, rips = RipsFiltration(metric=of_two_heights), RipsFiltration(metric=rounded)
+    assert bool(function(points, points, filtration=heights).isfinite())
     none = torch.zeros(0, 3, 2)
-    assert float(function(none, none, metric=rounded)) == 0
-    function(1e-3 * x, 1e-3 * y, metric=rounded)
-    function(0 * x, 0 * y, metric=rounded)
+    assert float(function(none, none, filtration=rips)) == 0
+    function(1e-3 * x, 1e-3 * y, filtration=rips)
+    function(0 * x, 0 * y, filtration=rips)
 
 
 @pytest.mark.parametrize("function", [signature_loss, rtd_lite, rtd, pairs_by])
@@ -439,7 +477,7 @@ def test_a_metric_of_lower_precision_or_with_a_small_diagonal(function):
 def test_similarities_are_no_metrics(function, metric, dtype):
     points = torch.nn.functional.normalize(1 + 0.05 * gaussian(0, 9, 64), dim=1).to(dtype)
     with pytest.raises(ValueError, match="should be least on the diagonal"):
-        function(points, points, metric=metric)
+        function(points, points, filtration=RipsFiltration(metric=metric))
 
 
 @pytest.mark.filterwarnings("ignore::FutureWarning")
@@ -490,7 +528,7 @@ def test_mixed_second_derivatives_in_both_spaces():
     x, y, u = gaussian(0, 3, 7, 3).unbind(0)
     step = 1e-5
     for form in (FORMS["matrix"], FORMS["batch"], FORMS["list"]):
-        for options in ({}, {"normalize": True}, {"dimensions": (0, 1)}):
+        for options in ({}, {"normalize": 1.0}, {"normalize": 0.9}, {"dimensions": (0, 1)}):
 
             def slope(a, form=form, options=options):
                 return torch.func.grad(lambda b: signature_loss(form(a), form(b), **options))(y)
@@ -529,3 +567,197 @@ def test_gradients_by_torch_func(function):
     leaf = x.clone().requires_grad_()
     function(leaf, y).backward()
     assert_close(torch.func.grad(lambda points: function(points, y))(x), leaf.grad)
+
+
+# Other filtrations
+
+
+three = pytest.mark.parametrize("function", [signature_loss, rtd_lite, rtd])
+
+
+@three
+@normalized
+@pytest.mark.parametrize("symmetric", [True, False])
+def test_distance_matrices_give_what_points_give(function, normalize, symmetric):
+    x, y = gaussian(0, 3, 7, 2), gaussian(1, 3, 7, 4)
+    choice = {"normalize": normalize, "symmetric": symmetric, "reduction": "none"}
+    for form in (lambda clouds: clouds, list, lambda clouds: clouds[0]):
+        leaves = [clouds.clone().requires_grad_() for clouds in (x, y)]
+        expected = function(*map(form, leaves), **choice)
+        slopes = torch.autograd.grad(expected.sum(), leaves)
+        matrices = [form(of_each(clouds)) for clouds in leaves]
+        found = function(*matrices, filtration=MATRICES, **choice)
+        assert_close(found, expected)
+        assert_close(torch.autograd.grad(found.sum(), leaves, retain_graph=True), slopes)
+        mixed = function(
+            matrices[0], form(leaves[1]), filtration=MATRICES, target_filtration=RIPS, **choice
+        )
+        assert_close(mixed, expected)
+        assert_close(torch.autograd.grad(mixed.sum(), leaves), slopes)
+
+
+def of_each(clouds, metric="euclidean"):
+    """A matrix of distances for each cloud of a batch."""
+    return torch.stack([pairwise_distances(cloud, metric=metric) for cloud in clouds])
+
+
+@three
+@normalized
+def test_the_second_space_may_have_another_metric(function, normalize):
+    x, y = gaussian(0, 2, 7, 3), gaussian(1, 2, 7, 4)
+    manhattan = RipsFiltration(metric="manhattan")
+    for own, other, metrics in (
+        (None, manhattan, ("euclidean", "manhattan")),
+        (manhattan, None, ("manhattan", "manhattan")),
+        (manhattan, RIPS, ("manhattan", "euclidean")),
+    ):
+        matrices = map(of_each, (x, y), metrics)
+        expected = function(*matrices, filtration=MATRICES, normalize=normalize)
+        options = {"filtration": own, "target_filtration": other, "normalize": normalize}
+        assert_close(function(x, y, **options), expected)
+
+
+@three
+def test_matrices_of_different_sizes_do_not_go_together(function):
+    a, b = (pairwise_distances(gaussian(0, n, 2)) for n in (4, 3))
+    text = "`source` and `target` should be clouds of the same sizes, rows in the same order. "
+    with refused(ValueError, text + "Got (4,) and (3,)."):
+        function(a, b, filtration=MATRICES)
+    with refused(ValueError, text + "Got (4,) and (3,)."):
+        function(a, gaussian(0, 3, 2), filtration=MATRICES, target_filtration=RIPS)
+
+
+@every
+@choices
+@pytest.mark.parametrize("quantile", [0.9, 0.55])
+def test_a_quantile_of_the_whole_matrix_is_the_unit(
+    function, module, slow, options, symmetric, quantile
+):
+    """As ``numpy.quantile`` takes it: zeros of the diagonal and both copies of a distance count."""
+    x, y = gaussian(2, 7, 2).requires_grad_(), gaussian(3, 7, 3).requires_grad_()
+    choice = {"symmetric": symmetric, **options}
+    units = [
+        numpy.quantile(distances_by_differences(points.detach()).numpy(), quantile)
+        for points in (x, y)
+    ]
+    expected = slow(x.detach() / units[0], y.detach() / units[1], **choice)
+    found = function(x, y, normalize=quantile, **choice)
+    assert float(found.detach()) == pytest.approx(expected, rel=1e-9)
+    matrices = [torch.cdist(points, points) for points in (x, y)]  # torch's quantile has a gradient
+    parts = [matrix / matrix.flatten().quantile(quantile) for matrix in matrices]
+    literal = function(*parts, filtration=MATRICES, **choice)
+    assert_close(torch.autograd.grad(found, (x, y)), torch.autograd.grad(literal, (x, y)))
+    gradients_are_right(lambda a, b: function(a, b, normalize=quantile, **choice), x, y)
+
+
+def slow_graphs(edges, source, target, filtration, dimensions, symmetric):
+    """The signature loss of two weightings of one graph, edge by edge."""
+    weights = [
+        {tuple(edge): float(w) for edge, w in zip(edges.T.tolist(), own, strict=True)}
+        for own in (source, target)
+    ]
+    total = 0.0
+    for dimension in dimensions:
+        for own in (source, target) if symmetric else (source,):
+            pairs = filtration.pairs(own, dimension)
+            for column in (pairs.birth_edges, pairs.death_edges):
+                for i, j in column.tolist():
+                    if i != j:
+                        total += (weights[0][i, j] - weights[1][i, j]) ** 2 / 2
+    return total
+
+
+@choices
+@pytest.mark.parametrize("dimensions", [(0,), (1,), (0, 1)])
+def test_signature_loss_of_graphs(dimensions, symmetric):
+    edges = torch.triu_indices(7, 7, 1)[:, torch.arange(21) % 5 > 0]
+    graph = FlagFiltration(edges, 7)
+    source, target = gaussian(0, 2, 3, edges.shape[1]).abs()
+    choice = {"dimensions": dimensions, "symmetric": symmetric}
+    expected = torch.tensor(
+        [slow_graphs(edges, a, b, graph, **choice) for a, b in zip(source, target, strict=True)],
+        dtype=torch.float64,
+    )
+    assert bool((expected > 0).all())
+    loss = SignatureLoss(filtration=graph, reduction="none", **choice)
+    assert_close(loss(source, target), expected)
+    assert_close(loss(source[0], target[0]), expected[:1])
+    mean = signature_loss(source, target, filtration=graph, **choice)
+    assert_close(mean, expected.mean())
+    gradients_are_right(loss, source, target)
+
+
+@pytest.mark.parametrize("dimensions", [(0,), (1,), (0, 1)])
+def test_a_complete_graph_is_its_points(dimensions):
+    edges = torch.triu_indices(8, 8, 1)
+    graph = FlagFiltration(edges, 8)
+    x, y = gaussian(0, 3, 8, 2), gaussian(1, 3, 8, 3)
+    a, b = (of_each(clouds)[:, edges[0], edges[1]] for clouds in (x, y))
+    expected = signature_loss(x, y, dimensions=dimensions, reduction="none")
+    choice = {"dimensions": dimensions, "reduction": "none"}
+    assert_close(signature_loss(a, b, filtration=graph, **choice), expected)
+    assert_close(signature_loss(x, b, target_filtration=graph, **choice), expected)
+    assert_close(signature_loss(a, y, filtration=graph, target_filtration=RIPS, **choice), expected)
+
+
+def test_graphs_that_do_not_go_together():
+    path = FlagFiltration(torch.tensor([[0, 1], [1, 2]]), 3)
+    points = torch.tensor([[0.0], [5.0], [1.0]])  # its tree has the edge (0, 2)
+    with refused(
+        ValueError,
+        "`pairs` should hold edges of this graph. Got (0, 2). "
+        "Were the pairs found on another graph?",
+    ):
+        signature_loss(points, torch.ones(2), target_filtration=path)
+    weights = torch.tensor([[1.0, 2.0], [3.0, 1.0]])
+    text = "`source` and `target` should be clouds of the same sizes, rows in the same order. "
+    with refused(ValueError, text + "Got (3, 3) and (3,)."):
+        signature_loss(weights, weights[0], filtration=path)
+    other = RIPS.pairs(gaussian(0, 4, 1))
+    with refused(
+        ValueError,
+        "`pairs` should index 3 vertices. Got vertex 3. Were the pairs found on another batch?",
+    ):
+        signature_loss(weights[0], weights[1], filtration=path, target_pairs=other)
+
+
+@three
+def test_a_quantile_among_missing_edges_is_no_unit(function):
+    """Divided by infinity all lengths would be 0, and so would the loss."""
+    x = gaussian(0, 2, 6, 2)
+    source, target = of_each(x), of_each(x + gaussian(1, 2, 6, 2))
+    target[1, 0, 5] = target[1, 5, 0] = math.inf
+    for quantile in (1.0, 0.95):
+        with refused(
+            ValueError,
+            "`target` should have finite distances up to the quantile `normalize`. "
+            "Got an infinite one in cloud 1. Pass a smaller `normalize`.",
+        ):
+            function(source, target, filtration=MATRICES, normalize=quantile)
+    target.requires_grad_()
+    value = function(source, target, filtration=MATRICES, normalize=0.9)
+    value.backward()
+    assert bool(value.isfinite())
+    assert bool(target.grad.isfinite().all())
+    assert bool(target.grad.any())
+
+
+@three
+def test_edges_beyond_a_threshold_of_either_space_do_not_exist(function):
+    """Whatever the other space, or its unit, makes of their lengths."""
+    x, y = gaussian(4, 2, 8, 2), 3 * gaussian(5, 2, 8, 3)
+    own, other = RipsFiltration(max_edge_length=0.9), RipsFiltration(max_edge_length=5.0)
+    if function is signature_loss:
+        found = function(x, y, filtration=own, target_filtration=other)
+        pairs, target_pairs = own.pairs(x), other.pairs(y)
+        assert_close(found, function(x, y, pairs=pairs, target_pairs=target_pairs))
+        return
+    a, b = of_each(x), of_each(y)
+    a, b = a.masked_fill(a > 0.9, math.inf), b.masked_fill(b > 5.0, math.inf)
+    expected = function(a, b, filtration=MATRICES)
+    found = function(x, y, filtration=own, target_filtration=other)
+    assert bool(expected.isfinite())
+    assert_close(found, expected)
+    gradients_are_right(
+        lambda c, d: function(c, d, filtration=own, target_filtration=other, normalize=0.9), x, y
+    )

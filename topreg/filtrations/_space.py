@@ -87,7 +87,6 @@ class Space:
             return torch.stack([torch.zeros_like(deaths), deaths], dim=1)
         return torch.stack([self.lengths(pairs.birth_edges), deaths], dim=1)
 
-    @torch.no_grad()
     def entries(self, dimensions: Sequence[int] = (0,)) -> Tensor:
         """Return all distances (sum of n_i^2,) without gradient, matrix after matrix.
 
@@ -95,8 +94,13 @@ class Space:
         1e-12 in double precision.
         """
         if self._entries is None:
-            self._entries = self._measured(dimensions)
+            with torch.no_grad():  # a decorated method breaks compiled graphs
+                self._entries = self._measured(dimensions)
         return self._entries
+
+    def entries_at(self, edges: Tensor) -> Tensor:
+        """Return the entry (m,) of :meth:`entries` at each edge (m, 2), without gradient."""
+        return _entries_at(self.entries(), self.sizes, edges)
 
     def scales(self, quantile: float) -> Tensor:
         """Return a quantile (b,) of the distances of each cloud, with gradient; 1 where it is 0.
@@ -118,6 +122,7 @@ class Space:
         if quantile != 1:
             share = lengths.new_tensor([share for _, share in ranks])
             lengths = lengths + share * (self.lengths(above) - lengths)
+        self._check_scales(lengths)
         several = numbers(self.sizes, below) > 1
         return torch.where(several & (lengths != 0), lengths, 1.0)
 
@@ -157,6 +162,18 @@ class Space:
         return checked_weights(
             entries, self.sizes, name=name, check_values=check_values, of_metric=True
         )
+
+    def _check_scales(self, lengths: Tensor) -> None:
+        """Raise if a quantile of given distances lies among edges that do not exist."""
+        measured = not self.precomputed or not self.filtration.check_values
+        if measured or torch.compiler.is_compiling():
+            return
+        if not bool(lengths.isfinite().all()):
+            cloud = int((~lengths.isfinite()).nonzero()[0])
+            raise ValueError(
+                f"`{self.name}` should have finite distances up to the quantile `normalize`. "
+                f"Got an infinite one in cloud {cloud}. Pass a smaller `normalize`."
+            )
 
     def _check_rows(self) -> None:
         """Raise if there is no distance between some rows."""

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from topreg import _checks
-from topreg._clouds import Clouds, cloud_of
+from topreg._clouds import Clouds, cloud_of, numbers
 from topreg._pairs import PersistencePairs
 from topreg.filtrations import Filtration, RipsFiltration
 from topreg.filtrations._space import Space
@@ -62,22 +62,33 @@ class Scaled:
     def entries(self) -> Tensor:
         """Return all distances (sum of n_i^2,) without gradient; infinite where no edge is."""
         entries, longest = self.space.entries(), self.space.filtration.max_edge_length
-        if longest != float("inf"):
+        if longest != torch.inf:
             entries = entries.masked_fill(entries > longest, torch.inf)
         if self.scales is None:
             return entries
         scales = self.scales.detach()
         if len(scales) == 1:
             return entries / scales
-        counts = torch.tensor([n * n for n in self.space.sizes], device=entries.device)
+        counts = numbers([n * n for n in self.space.sizes], entries)
         return entries / scales.repeat_interleave(counts, output_size=len(entries))
 
     def lengths(self, edges: Tensor) -> Tensor:
-        """Return the length (m,) of each edge (m, 2), with gradient."""
-        lengths = self.space.lengths(edges)
-        if self.scales is None:
-            return lengths
-        return lengths / self.scales.index_select(0, cloud_of(edges[:, 0], self.space.sizes))
+        """Return the length (m,) of each edge (m, 2), with gradient; infinite where no edge is."""
+        lengths, missing = self.space.lengths(edges), self._missing(edges)
+        if missing is not None:
+            lengths = torch.where(missing, 0.0, lengths)  # infinity / scale has no gradient
+        if self.scales is not None:
+            cloud = cloud_of(edges[:, 0], self.space.sizes)
+            lengths = lengths / self.scales.index_select(0, cloud)
+        return lengths if missing is None else torch.where(missing, torch.inf, lengths)
+
+    def _missing(self, edges: Tensor) -> Tensor | None:
+        """Return which edges (m,) do not exist, as the search decides it; None if all exist."""
+        longest = self.space.filtration.max_edge_length
+        if longest == torch.inf and not self.space.precomputed:
+            return None
+        entries = self.space.entries_at(edges)
+        return (entries > longest) | entries.isinf()
 
     def diagram(self, pairs: PersistencePairs) -> Tensor:
         """Return births and deaths (m, 2) of pairs, with gradient."""

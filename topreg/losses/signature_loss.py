@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NoReturn
 
 import torch
 from torch import Tensor
@@ -105,6 +106,8 @@ def signature_loss(
     if symmetric:
         every = [*every, *(other or z.pairs(dimensions))]
     joined = _stacked(every)
+    if joined is None:
+        _refuse_sizes(x, z, [*(own or ()), *(other or ())], every)
     squares = (x.diagram(joined) - z.diagram(joined)).square().sum(1) / 2
     return _common.reduced(_common.sums(squares, joined), reduction)
 
@@ -141,19 +144,33 @@ def _spaces(
     return _Other(first, source), _Other(second, target)
 
 
-def _stacked(parts: Sequence[PersistencePairs]) -> PersistencePairs:
-    """Return the pairs of several searches as one object: many short calls take longer."""
+def _stacked(parts: Sequence[PersistencePairs]) -> PersistencePairs | None:
+    """Return the pairs of several searches as one object, None if clouds differ in size."""
     if len(parts) == 1:
         return parts[0]
     sizes, dimension, births, deaths = parts[0].cloud_sizes, 0, [], []
     for part in parts:
         if part.cloud_sizes != sizes:
-            _checks.of_clouds(part.cloud_sizes, sizes, "pairs", "target_pairs")
+            return None
         births.append(part.birth_edges)
         deaths.append(part.death_edges)
         dimension = max(dimension, part.dimension)
     joined = torch.cat(deaths)
     return PersistencePairs(dimension, torch.cat(births), joined, joined[:0], sizes)
+
+
+def _refuse_sizes(
+    x: Space | Scaled | _Other,
+    z: Space | Scaled | _Other,
+    given: Sequence[PersistencePairs],
+    every: Sequence[PersistencePairs],
+) -> NoReturn:
+    """Raise for clouds of different sizes: the given pairs are to blame, else the spaces."""
+    for part in given:
+        x.diagram(part)
+        z.diagram(part)
+    _checks.of_same_clouds(every[0].cloud_sizes, every[-1].cloud_sizes)
+    raise AssertionError("one of these calls raises")
 
 
 def check_options(
