@@ -203,6 +203,8 @@ class PersistencePairs:
               vertices in all clouds.
         """
         joined, sizes = join_labels(labels)
+        if sizes != tuple(self.cloud_sizes):
+            _checks.have_no_columns(labels, self.cloud_sizes)
         check_pairs(self, joined, sizes, "labels")
         ends = joined[self.death_edges]
         return self.select(ends[:, 0] != ends[:, 1])

@@ -235,6 +235,7 @@ class FlagFiltration(Filtration):
     def _found(self, data: Clouds, dimensions: list[int]) -> list[PersistencePairs]:
         """Pairs in some dimensions."""
         rows = self._checked(data)
+        _checks.is_not_vmapped("data", rows)
         if len(rows) == 0:
             none = self.edge_index.new_empty(0, 2)
             return [PersistencePairs(p, none, none, none, ()) for p in dimensions]

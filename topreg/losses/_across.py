@@ -10,7 +10,7 @@ from torch import Tensor
 from topreg import _checks
 from topreg._clouds import Clouds, cloud_of
 from topreg._pairs import PersistencePairs
-from topreg.filtrations import Filtration, RipsFiltration
+from topreg.filtrations import RIPS, Filtration, RipsFiltration
 from topreg.filtrations._space import Space
 from topreg.losses import _common
 
@@ -37,7 +37,7 @@ def are_rips(filtration: Filtration | None, target_filtration: Filtration | None
 def rips_or(filtration: Filtration | None, other: Filtration | None = None) -> RipsFiltration:
     """Return a filtration that was checked, the other one, or the default."""
     chosen = other if filtration is None else filtration
-    return chosen if isinstance(chosen, RipsFiltration) else _common.RIPS
+    return chosen if isinstance(chosen, RipsFiltration) else RIPS
 
 
 def two_spaces(

@@ -10,7 +10,7 @@ from torch import Tensor
 from topreg import _checks
 from topreg._clouds import Clouds
 from topreg._pairs import PersistencePairs
-from topreg.filtrations import Filtration, RipsFiltration
+from topreg.filtrations import RIPS, Filtration, RipsFiltration
 from topreg.losses import _across, _common
 from topreg.losses._common import Pairs
 from topreg.losses._loss import Loss
@@ -131,7 +131,7 @@ def _measures(
     normalize: float | None,
 ) -> tuple[_Measure, _Measure]:
     """Return both spaces: points are checked once, other data by their filtrations."""
-    first = _common.RIPS if filtration is None else filtration
+    first = RIPS if filtration is None else filtration
     second = first if target_filtration is None else target_filtration
     if isinstance(first, RipsFiltration) and isinstance(second, RipsFiltration):
         x, z = _across.two_spaces(source, target, first, second)
