@@ -67,9 +67,8 @@ def _mended(matrix: Tensor, eps: float, name: str, of_metric: bool) -> Tensor:
         return matrix
     largest = torch.where(matrix.isfinite(), matrix.abs(), 0.0).amax()
     allowed = min(16 * math.sqrt(eps), 0.25) * largest  # 1.4 in bfloat16
-    own = matrix.diagonal()
     _refuse(name, "non-negative", matrix, matrix < -allowed)
-    wanted = "zero on the diagonal"
+    own, wanted = matrix.diagonal(), "zero on the diagonal"
     bad = own.abs() > allowed
     if of_metric:
         bad, wanted = bad & ~(own - matrix.amin(1) <= 4 * eps * largest), "least on the diagonal"
