@@ -98,6 +98,8 @@ def signature_loss(
     if own or other:  # the other space is searched in the dimensions of what is given
         dimensions = tuple(part.dimension for part in own or other or ())
     x, z = _measures(source, target, filtration, target_filtration, normalize)
+    _on_its_device("source", x, "pairs", own)
+    _on_its_device("target", z, "target_pairs", other)
     every = own or x.find(dimensions)
     if symmetric:
         every = [*every, *(other or z.find(dimensions))]
@@ -118,9 +120,11 @@ class _Measure:
         self,
         find: Callable[[Sequence[int]], list[PersistencePairs]],
         diagram: Callable[[PersistencePairs], Tensor],
+        rows: Clouds,
     ) -> None:
         self.find = find
         self.diagram = diagram
+        self.rows = rows
 
 
 def _measures(
@@ -136,7 +140,7 @@ def _measures(
     if isinstance(first, RipsFiltration) and isinstance(second, RipsFiltration):
         x, z = _across.two_spaces(source, target, first, second)
         one, other = _across.Scaled(x, normalize), _across.Scaled(z, normalize)
-        return _Measure(x.pairs, one.diagram), _Measure(z.pairs, other.diagram)
+        return _Measure(x.pairs, one.diagram, x.values), _Measure(z.pairs, other.diagram, z.values)
     return _by_filtration(first, source), _by_filtration(second, target)
 
 
@@ -145,7 +149,17 @@ def _by_filtration(filtration: Filtration, data: Clouds) -> _Measure:
     return _Measure(
         lambda dimensions: _common.find(None, filtration, dimensions, data),
         lambda pairs: filtration.diagram(pairs, data),
+        data,
     )
+
+
+def _on_its_device(
+    name: str, space: _Measure, pairs_name: str, pairs: Sequence[PersistencePairs]
+) -> None:
+    """Raise if given pairs are not on the device of their space."""
+    if isinstance(space.rows, Tensor):
+        for part in pairs:
+            _checks.on_one_device(name, space.rows, pairs_name, part.death_edges.device)
 
 
 def _stacked(parts: Sequence[PersistencePairs]) -> PersistencePairs:
