@@ -128,16 +128,13 @@ class FlagFiltration(Filtration):
             self.register_buffer(name, buffer, persistent=False)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> FlagFiltration:
-        """Move and convert the tensors; births are never rounded to fewer digits."""
-        births = self.vertex_births
+        """Move and convert the tensors; given births are never rounded, learned ones may be."""
+        births = self._buffers.get("vertex_births")
         super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
-        moved = self.vertex_births
-        if (
-            births is not None
-            and moved is not None
-            and moved.dtype.itemsize < births.dtype.itemsize
-        ):
-            self.vertex_births = births.to(moved.device)
+        moved = self._buffers.get("vertex_births")
+        if births is not None and moved is not None:
+            if moved.dtype.itemsize < births.dtype.itemsize:
+                self.vertex_births = births.to(moved.device)
         return self
 
     def __repr__(self) -> str:
