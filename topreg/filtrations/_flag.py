@@ -132,9 +132,10 @@ class FlagFiltration(Filtration):
         births = self._buffers.get("vertex_births")
         super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
         moved = self._buffers.get("vertex_births")
-        if births is not None and moved is not None:
-            if moved.dtype.itemsize < births.dtype.itemsize:
-                self.vertex_births = births.to(moved.device)
+        if births is None or moved is None:
+            return self
+        if moved.dtype.itemsize < births.dtype.itemsize:
+            self.vertex_births = births.to(moved.device)
         return self
 
     def __repr__(self) -> str:
