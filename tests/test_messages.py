@@ -47,6 +47,7 @@ from topreg import (
     persistence_landscape,
     persistence_tracks,
     rtd,
+    rtd_lite,
     signature_loss,
     total_persistence,
     track_coincidence,
@@ -326,13 +327,13 @@ SHAPES = {
     "`points` should be a square matrix (n, n). Got (4,).": lambda: PRECOMPUTED.pairs(
         torch.ones(4)
     ),
-    "`points` should not come from `torch.func.vmap` where pairs are found. Got a part of shape "
-    "(3, 3). Pass the whole batch, or `pairs=` found before. For one gradient per cloud use "
+    "`points` should not come from `torch.func.vmap` where pairs are found. Got a tensor "
+    "batched by it. Pass the whole batch, or `pairs=` found before. For one gradient per cloud use "
     '`torch.func.jacrev` with `reduction="none"`.': (
         lambda: torch.func.vmap(total_persistence)(three[None])
     ),
-    "`data` should not come from `torch.func.vmap` where pairs are found. Got a part of shape "
-    "(1, 2). Pass the whole batch, or `pairs=` found before. For one gradient per cloud use "
+    "`data` should not come from `torch.func.vmap` where pairs are found. Got a tensor "
+    "batched by it. Pass the whole batch, or `pairs=` found before. For one gradient per cloud use "
     '`torch.func.jacrev` with `reduction="none"`.': (
         lambda: torch.func.vmap(torch.func.grad(lambda w: FLAG(w).sum()))(torch.ones(1, 2))
     ),
@@ -539,6 +540,7 @@ TYPES = {
     "`progress` should be True, False, None or a function of (stage, done, total). Got 'bar'.": (
         lambda: RipsFiltration(progress="bar")
     ),
+    "`normalize` should be a number. Got 'max'.": lambda: rtd(three, three, normalize="max"),
     "`power` should be a number. Got '2'.": lambda: total_persistence(three, power="2"),
     "`target_pairs` should hold PersistencePairs. Got int.": (
         lambda: signature_loss(three, three, target_pairs=[3])
@@ -734,6 +736,7 @@ OPTIONS = {
     f"{QUANTILE}True.": lambda: rtd(three, three, normalize=True),
     f"{QUANTILE}False.": lambda: signature_loss(three, three, normalize=False),
     f"{QUANTILE}1.5.": lambda: rtd(three, three, normalize=1.5),
+    f"{QUANTILE}nan.": lambda: rtd(three, three, normalize=NAN),
     '`undefined` should be "skip" or "zero". Got \'drop\'.': lambda: TrackCoincidence(
         undefined="drop"
     ),
@@ -1119,6 +1122,24 @@ def test_shapes_are_checked_without_values():
         RipsFiltration(check_values=False).pairs(torch.ones(5))
     with refused(ValueError, "`points` should be a square matrix (n, n). Got (2, 3)."):
         RipsFiltration(metric="precomputed", check_values=False).pairs(three[:2])
+
+
+@pytest.mark.parametrize(
+    "search",
+    [
+        RIPS.pairs,
+        PRECOMPUTED.pairs,
+        minimum_spanning_tree,
+        lambda x: rtd(x, x),
+        lambda x: rtd_lite(x, x),
+        lambda x: signature_loss(x, x, normalize=1.0),
+        lambda x: track_coincidence(x, x),
+    ],
+)
+def test_every_search_inside_vmap_is_refused(search):
+    matrices = torch.stack([matrix_with(), 2 * matrix_with()])
+    with pytest.raises(ValueError, match=r"should not come from `torch\.func\.vmap` where pairs"):
+        torch.func.vmap(search)(matrices)
 
 
 # None is left out

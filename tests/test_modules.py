@@ -204,6 +204,13 @@ def test_an_unknown_reduction_is_refused_by_the_module_at_once(module):
         module(reduction="add", **required)
 
 
+@pytest.mark.parametrize("dimensions", [iter((0, 1)), [0, 1], torch.arange(2).numpy(), range(2)])
+def test_dimensions_of_any_sequence_are_kept_as_a_tuple_of_int(dimensions):
+    loss = topreg.TotalPersistence(dimensions=dimensions)
+    assert repr(loss) == "TotalPersistence(dimensions=(0, 1))"
+    assert_close(loss(x), topreg.total_persistence(x, dimensions=(0, 1)), rtol=0, atol=0)
+
+
 @pytest.mark.parametrize("module", [topreg.SignatureLoss, topreg.RTDLite, topreg.RTD])
 def test_reduction_across_spaces(module):
     expected = function_of(module)(*BATCHES, reduction="none")

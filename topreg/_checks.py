@@ -104,9 +104,8 @@ def is_not_vmapped(name: str, tensor: Tensor) -> None:
         if functorch.is_batchedtensor(inner):
             raise ValueError(
                 f"`{name}` should not come from `torch.func.vmap` where pairs are found. "
-                f"Got a part of shape {shape(tensor)}. Pass the whole batch, or `pairs=` found "
-                "before. For one gradient per cloud use `torch.func.jacrev` with "
-                '`reduction="none"`.'
+                "Got a tensor batched by it. Pass the whole batch, or `pairs=` found before. "
+                'For one gradient per cloud use `torch.func.jacrev` with `reduction="none"`.'
             )
         inner = functorch.get_unwrapped(inner)
 
