@@ -7,10 +7,10 @@ import torch
 
 from topreg import (
     CrossBatchMemory,
+    Filtration,
     FlagFiltration,
     PersistencePairs,
     RipsFiltration,
-    TrackCoincidence,
     balanced_backward,
     connectivity_loss,
     deviating_perturbation,
@@ -80,12 +80,12 @@ CALLS = {
         "main": three[0, 0].clone().requires_grad_() * 2, "regularizer": three[0, 0],
         "parameters": [three.clone().requires_grad_()], "weight": 1.0,
     },
-    RIPS.pairs: {"points": three},
-    RIPS.all_pairs: {"points": three, "max_dimension": 1},
-    RIPS.diagram: {"pairs": PAIRS, "points": three},
+    RIPS.pairs: {"data": three},
+    RIPS.all_pairs: {"data": three, "max_dimension": 1},
+    RIPS.diagram: {"pairs": PAIRS, "data": three},
     FlagFiltration: {"edge_index": edges.T, "num_vertices": 3, "vertex_births": torch.zeros(3)},
-    FLAG.pairs: {"edge_weights": torch.ones(2)},
-    FLAG.diagram: {"pairs": FLAG.pairs(torch.ones(2)), "edge_weights": torch.ones(2)},
+    FLAG.pairs: {"data": torch.ones(2)},
+    FLAG.diagram: {"pairs": FLAG.pairs(torch.ones(2)), "data": torch.ones(2)},
     PAIRS.select: {"mask": torch.tensor([True, False])},
     PAIRS.renumber: {"vertices": torch.arange(3), "cloud_sizes": (3,)},
     PAIRS.between: {"labels": labels},
@@ -121,6 +121,13 @@ ALSO_NAMED = {  # what an argument is compared with
 }  # fmt: skip
 
 
+def said(call, name):
+    """How messages call an argument: what a Vietoris-Rips filtration is given are points."""
+    return (
+        "points" if call in (RIPS.pairs, RIPS.all_pairs, RIPS.diagram) and name == "data" else name
+    )
+
+
 def cases():
     """Every tensor of every call, in every way wrong."""
     for call, given in CALLS.items():
@@ -145,8 +152,8 @@ def test_the_argument_that_is_wrong_is_named(call, name, change):
         call(**given | {name: change(given[name])})
     subject, _ = re.split(" should ", str(caught.value), maxsplit=1)
     named = set(re.findall(r"`([^`]*)`", subject))
-    assert name in named
-    assert named <= {*given, *ALSO_NAMED.get(call, ())}
+    assert said(call, name) in named
+    assert named <= {*(said(call, other) for other in given), *ALSO_NAMED.get(call, ())}
 
 
 @pytest.mark.parametrize("call", CALLS, ids=lambda call: call.__qualname__)
@@ -159,10 +166,14 @@ LOSSES = (
     rtd_lite, signature_loss, total_persistence, track_coincidence,
 )  # fmt: skip
 OUT_OF_RANGE = [
-    *((loss, "reduction", "sum") for loss in LOSSES),
+    *((loss, "reduction", "add") for loss in LOSSES),
     *((loss, "eps", -1.0) for loss in (deviating_perturbation, track_coincidence)),
-    *((loss, "metric", "cubic") for loss in (rtd, rtd_lite, signature_loss, pairwise_distances)),
-    *((loss, "dimensions", (0, 0)) for loss in (rtd, signature_loss, persistence_entropy)),
+    *((loss, "undefined", "drop") for loss in (deviating_perturbation, track_coincidence)),
+    *((loss, "normalize", wrong) for loss in (rtd, rtd_lite, signature_loss) for wrong in (0, 2)),
+    *((loss, "dimensions", (0, 0)) for loss in LOSSES if loss not in (rtd_lite, connectivity_loss)),
+    (pairwise_distances, "metric", "cubic"),
+    (homology_consistency, "undefined", "drop"),
+    (homology_consistency, "eps", -1.0),
     (connectivity_loss, "scale", -1.0),
     (total_persistence, "power", 0.0),
     (total_persistence, "midpoint_power", -1.0),
@@ -199,14 +210,14 @@ def test_the_option_that_is_out_of_range_is_named(call, name, value):
         (wasserstein_distance, "second"), (sliced_wasserstein_distance, "first"),
         (sliced_wasserstein_distance, "second"), (persistence_image, "diagram"),
         (persistence_landscape, "diagram"), (minimum_spanning_tree, "distances"),
-        (RIPS.pairs, "points"), (RIPS.all_pairs, "points"), (total_persistence, "points"),
-        (FLAG.pairs, "edge_weights"),
+        (RIPS.pairs, "data"), (RIPS.all_pairs, "data"), (total_persistence, "points"),
+        (FLAG.pairs, "data"),
     ],
 )  # fmt: skip
 def test_the_argument_with_nan_is_named(call, name):
     value = CALLS[call][name].clone()
     value[-1] = torch.nan
-    with pytest.raises(ValueError, match=rf"^`{name}` should be .*NaN"):
+    with pytest.raises(ValueError, match=rf"^`{said(call, name)}` should be .*NaN"):
         call(**CALLS[call] | {name: value})
 
 
@@ -214,17 +225,28 @@ def test_the_argument_with_nan_is_named(call, name):
     ("call", "name"),
     [
         (track_coincidence, "source"), (deviating_perturbation, "source"),
-        (persistence_tracks, "points"), (signature_loss, "source"), (RIPS.diagram, "points"),
-        (FLAG.diagram, "edge_weights"),
+        (persistence_tracks, "points"), (signature_loss, "source"), (RIPS.diagram, "data"),
+        (FLAG.diagram, "data"),
     ],
 )  # fmt: skip
 def test_pairs_on_another_device_are_named(call, name):
     found = CALLS[call].get("pairs", PAIRS).to("meta")
-    with pytest.raises(ValueError, match=rf"^`{name}` and `pairs` should be on one device\."):
+    with pytest.raises(ValueError, match=rf"^`{said(call, name)}` and `pairs` should be on one"):
         call(**CALLS[call] | {"pairs": found})
 
 
-def test_geometry_on_another_device_is_named():
-    loss = TrackCoincidence(orientation="aligned")
-    with pytest.raises(ValueError, match=r"^`geometry` and `pairs` should be on one device\."):
-        loss(three, three, pairs=PAIRS, geometry=three.to("meta"))
+def test_target_pairs_on_another_device_are_named():
+    with pytest.raises(ValueError, match=r"^`target` and `target_pairs` should be on one device\."):
+        signature_loss(three, three, target_pairs=PAIRS.to("meta"))
+
+
+def test_pairs_found_on_another_device_are_named():
+    class Elsewhere(Filtration):
+        def pairs(self, data, dimension=0):
+            return PAIRS.to("meta")
+
+        def diagram(self, pairs, data):
+            raise NotImplementedError
+
+    with pytest.raises(ValueError, match=r"^`source` and `pairs` should be on one device\."):
+        track_coincidence(three, three, filtration=Elsewhere())

@@ -16,6 +16,7 @@ import test_messages
 import torch
 from asserts import listed, same_pairs
 from oracles import gudhi_of_edges, kruskal, ordered_edges, reduction
+from scipy.spatial.distance import squareform
 from strategies import distances_by_differences, gaussian
 from torch.testing import assert_close
 
@@ -34,6 +35,7 @@ from topreg import (
     persistence_tracks,
     rtd,
     rtd_lite,
+    total_persistence,
     track_coincidence,
     wasserstein_distance,
 )
@@ -113,7 +115,7 @@ def without_loops():
 
 def born_early():
     """Births and deaths along a path of negative weights."""
-    filtration = FlagFiltration(PATH.edge_index, 4, torch.full((4,), -5.0))
+    filtration = FlagFiltration(PATH.edge_index, 4, vertex_births=torch.full((4,), -5.0))
     return filtration.diagram(filtration.pairs(-GAPS), -GAPS)
 
 
@@ -145,7 +147,7 @@ def all_neighbours():
 def in_common_space(affinity):
     """A loss between views of different widths."""
     views = (points.double(), points[:, :2].double()), (target.double(), target.double())
-    return track_coincidence(*(affinity(view, keys) for view, keys in views), pairs)
+    return track_coincidence(*(affinity(view, keys) for view, keys in views), pairs=pairs)
 
 
 def affinity_by_hand(view, keys):
@@ -169,6 +171,21 @@ def join_after_clear(**tensors):
     memory.clear()
     memory.join(labels[:2], **tensors)
     return memory.join(labels[:2], **tensors)[0]
+
+
+batch = torch.stack([points, 2 * points.flip(0)])
+
+
+def gradients_per_cloud():
+    """Whether the ways that avoid a search in vmap give the gradients of clouds one by one."""
+    expected = torch.stack([torch.func.grad(total_persistence)(cloud) for cloud in batch])
+    whole = torch.func.grad(partial(total_persistence, reduction="sum"))(batch)
+    rows = torch.func.jacrev(partial(total_persistence, reduction="none"))(batch)
+    along = torch.func.vmap(torch.func.grad(lambda cloud: total_persistence(cloud, pairs=pairs)))(
+        batch[:1]
+    )
+    found = [whole, torch.stack([rows[0, 0], rows[1, 1]]), along]
+    return [torch.equal(one, expected[: len(one)]) for one in found]
 
 
 def unit(x):
@@ -346,9 +363,9 @@ CASES = {
         torch.tensor([[0, 1], [1, 2], [2, 3]]),
     ),
     "weights for a module": Case(
-        lambda: TrackCoincidence(PATH)(points, points),
-        "Modules read them from `geometry`.",
-        lambda: TrackCoincidence(PATH)(points, 2 * points, geometry=GAPS),
+        lambda: TrackCoincidence(filtration=PATH)(points, points),
+        "Losses read weights from `geometry`.",
+        lambda: TrackCoincidence(filtration=PATH)(points, 2 * points, geometry=GAPS),
         torch.tensor(0.0),
     ),
     "negative weights": Case(
@@ -386,7 +403,7 @@ CASES = {
     ),
     "a similarity": Case(
         lambda: RipsFiltration(metric=lambda x, y: unit(x) @ unit(y).T).pairs(1 + points),
-        "A similarity is no metric; 1 minus it may be.",
+        "A similarity is not a distance; 1 minus it may be.",
         lambda: (
             RipsFiltration(metric=lambda x, y: 1 - unit(x) @ unit(y).T)
             .pairs(1 + points)
@@ -395,21 +412,21 @@ CASES = {
         RipsFiltration(metric="cosine").pairs(1 + points).death_edges,
     ),
     "fewer prototypes than samples": Case(
-        lambda: track_coincidence(points, points[:2], pairs),
+        lambda: track_coincidence(points, points[:2], pairs=pairs),
         "To pair samples with class prototypes, pass `prototypes[labels]`.",
-        lambda: track_coincidence(points, points[:2][labels], pairs),
-        track_coincidence(points, torch.stack([points[i] for i in (0, 0, 1, 1)]), pairs),
+        lambda: track_coincidence(points, points[:2][labels], pairs=pairs),
+        track_coincidence(points, torch.stack([points[i] for i in (0, 0, 1, 1)]), pairs=pairs),
     ),
     "two widths": Case(
-        lambda: track_coincidence(points, target, pairs),
+        lambda: track_coincidence(points, target, pairs=pairs),
         "Map both into a common space first, for instance with `exponential_affinity`.",
         lambda: in_common_space(partial(exponential_affinity, sharpness=1.0)),
         in_common_space(affinity_by_hand),
     ),
     "two dtypes": Case(
-        lambda: track_coincidence(points, points.double(), pairs),
+        lambda: track_coincidence(points, points.double(), pairs=pairs),
         "Use `target.to(source.dtype)`.",
-        lambda: track_coincidence(points, points.double().to(points.dtype), pairs),
+        lambda: track_coincidence(points, points.double().to(points.dtype), pairs=pairs),
         torch.tensor(0.0),
     ),
     "distances in two dtypes": Case(
@@ -425,15 +442,15 @@ CASES = {
         torch.empty(3, 2, device="meta"),
     ),
     "pairs of losses on another device": Case(
-        lambda: track_coincidence(points.to("meta"), points.to("meta"), pairs),
+        lambda: track_coincidence(points.to("meta"), points.to("meta"), pairs=pairs),
         "Use `pairs.to(source.device)`.",
-        lambda: track_coincidence(points.to("meta"), points.to("meta"), pairs.to("meta")),
+        lambda: track_coincidence(points.to("meta"), points.to("meta"), pairs=pairs.to("meta")),
         torch.empty((), device="meta"),
     ),
     "a view on another device": Case(
-        lambda: track_coincidence(points.to("meta"), points, pairs.to("meta")),
+        lambda: track_coincidence(points.to("meta"), points, pairs=pairs.to("meta")),
         "Use `target.to(source.device)`.",
-        lambda: track_coincidence(points.to("meta"), points.to("meta"), pairs.to("meta")),
+        lambda: track_coincidence(points.to("meta"), points.to("meta"), pairs=pairs.to("meta")),
         torch.empty((), device="meta"),
     ),
     "keys on another device": Case(
@@ -466,32 +483,85 @@ CASES = {
         lambda: from_persistence_information([information][0], 2).death_edges,
         torch.tensor([[0, 1]]),
     ),
-    "two dimensions": Case(
-        lambda: track_coincidence(points, 2 * points, [pairs]),
-        "Pass one dimension at a time; modules take several.",
-        lambda: [
-            float(track_coincidence(points, 2 * points, pairs)),
-            float(TrackCoincidence()(points, 2 * points, pairs=[pairs])),
-            float(TotalPersistence()(points, pairs=[pairs])),
-        ],
-        [0.0, 0.0, 7.0],
+    "a list of pairs": Case(
+        lambda: RIPS.diagram([pairs], points),
+        "Pass one dimension at a time.",
+        lambda: torch.stack([RIPS.diagram(part, points)[:, 1] for part in [pairs]]),
+        GAPS[None],
+    ),
+    "pairs per cloud": Case(
+        lambda: track_coincidence(two_clouds, two_clouds, pairs=of_two.split()),
+        "Put the clouds of a batch together with `PersistencePairs.join`.",
+        lambda: track_coincidence(
+            two_clouds, two_clouds, pairs=PersistencePairs.join(of_two.split()), reduction="none"
+        ),
+        torch.zeros(2),
+    ),
+    "whole numbers": Case(
+        lambda: RIPS.pairs(points.long()),
+        "Use `.float()`.",
+        lambda: deaths(RIPS.pairs(points.long().float()), points),
+        GAPS,
+    ),
+    "short indices": Case(
+        lambda: FlagFiltration(PATH.edge_index.int(), 4),
+        "Use `.long()`.",
+        lambda: FlagFiltration(PATH.edge_index.int().long(), 4).pairs(GAPS).death_edges,
+        torch.tensor([[0, 1], [1, 2], [2, 3]]),
+    ),
+    "a condensed vector of distances": Case(
+        lambda: PRECOMPUTED.pairs(torch.pdist(points)),
+        "Turn a condensed vector into a matrix with `scipy.spatial.distance.squareform`.",
+        lambda: deaths(PRECOMPUTED.pairs(torch.as_tensor(squareform(torch.pdist(points)))), points),
+        GAPS,
+    ),
+    "a matrix of similarities": Case(
+        lambda: PRECOMPUTED.pairs(unit(1 + points) @ unit(1 + points).T),
+        "A similarity is not a distance; 1 minus it may be.",
+        lambda: PRECOMPUTED.pairs(1 - unit(1 + points) @ unit(1 + points).T).death_edges,
+        RipsFiltration(metric="cosine").pairs(1 + points).death_edges,
+    ),
+    **{
+        f"one-hot labels: {kind}": Case(
+            lambda one_hot=one_hot: pairs.between(one_hot),
+            "Use `labels.argmax(1)` if they are one-hot.",
+            lambda one_hot=one_hot: pairs.between(one_hot.argmax(1)).death_edges,
+            torch.tensor([[1, 2]]),
+        )
+        for kind, one_hot in {
+            "integers": torch.nn.functional.one_hot(labels),
+            "numbers": torch.nn.functional.one_hot(labels).float(),
+        }.items()
+    },
+    "a column of labels": Case(
+        lambda: pairs.between(labels[:, None]),
+        "Use `labels.squeeze(1)`.",
+        lambda: pairs.between(labels[:, None].squeeze(1)).death_edges,
+        torch.tensor([[1, 2]]),
+    ),
+    "vmap": Case(
+        lambda: torch.func.vmap(torch.func.grad(total_persistence))(batch),
+        "Pass the whole batch, or `pairs=` found before. For one gradient per cloud use "
+        '`torch.func.jacrev` with `reduction="none"`.',
+        gradients_per_cloud,
+        [True, True, True],
     ),
     "dimensions for a filtration": Case(
-        lambda: TrackCoincidence((0, 1)),
+        lambda: TrackCoincidence(filtration=(0, 1)),
         "Give other options by name.",
         lambda: list(TrackCoincidence(dimensions=(0, 1)).dimensions),
         [0, 1],
     ),
     "pairs for a filtration": Case(
-        lambda: TrackCoincidence(pairs),
+        lambda: TrackCoincidence(filtration=pairs),
         "Give other options by name.",
         lambda: TrackCoincidence()(points, 2 * points, pairs=pairs),
         torch.tensor(0.0),
     ),
     "a class for a filtration": Case(
-        lambda: TotalPersistence(RipsFiltration),
+        lambda: TotalPersistence(filtration=RipsFiltration),
         "Pass an instance of it.",
-        lambda: TotalPersistence(RipsFiltration())(points),
+        lambda: TotalPersistence(filtration=RipsFiltration())(points),
         torch.tensor(7.0),
     ),
     "one parameter": Case(
@@ -611,10 +681,10 @@ def test_what_gives_numbers_one_by_one_becomes_a_list_then_a_tensor(value):
     assert_close(deaths(PATH.pairs(weights), weights, PATH), GAPS)
 
 
-@pytest.mark.parametrize("wrong", [None, points, "pairs", 3])
+@pytest.mark.parametrize("wrong", [points, "pairs", 3])
 def test_what_are_not_pairs_need_not_be_taken_apart(wrong):
     with pytest.raises(TypeError, match=rf"Got {type(wrong).__name__}\.$"):
-        track_coincidence(points, points, wrong)
+        track_coincidence(points, points, pairs=wrong)
 
 
 def test_loaded_batches_that_do_not_match_are_not_cured_by_forgetting():
@@ -654,7 +724,7 @@ READS_DISTANCES = {
     "tree": minimum_spanning_tree,
     "several": lambda matrix: PRECOMPUTED.pairs([matrix, matrix]),
     "several trees": lambda matrix: minimum_spanning_tree((matrix, matrix)),
-    "loss": TotalPersistence(PRECOMPUTED),
+    "loss": TotalPersistence(filtration=PRECOMPUTED),
     "graph": PATH.pairs,
 }
 

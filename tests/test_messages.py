@@ -13,9 +13,11 @@ import numpy as np
 import pytest
 import torch
 from asserts import refused
+from torch.testing import assert_close
 
 import topreg
 from topreg import (
+    RTD,
     ConnectivityLoss,
     CrossBatchMemory,
     DeviatingPerturbation,
@@ -24,9 +26,12 @@ from topreg import (
     PersistenceEntropy,
     PersistencePairs,
     RipsFiltration,
+    RTDLite,
+    SignatureLoss,
     TotalPersistence,
     TrackCoincidence,
     balanced_backward,
+    connectivity_loss,
     deviating_perturbation,
     edge_vectors,
     exponential_affinity,
@@ -42,6 +47,7 @@ from topreg import (
     persistence_landscape,
     persistence_tracks,
     rtd,
+    rtd_lite,
     signature_loss,
     total_persistence,
     track_coincidence,
@@ -56,6 +62,7 @@ NAN, INF = math.nan, math.inf
 
 three = torch.eye(3)
 labels = torch.tensor([0, 0, 1])
+one_hot = torch.nn.functional.one_hot(labels)
 pairs = RIPS.pairs(three)
 one_loop, one_edge = torch.tensor([[1, 1]]), torch.tensor([[0, 1]])
 of_dimension_1 = PersistencePairs(1, one_edge, torch.tensor([[1, 2]]), one_loop, (3,))
@@ -130,13 +137,13 @@ def information(**fields):
 
 OTHERS = {
     "`labels` should have one entry per vertex, shape (3,). Got (1,).": (
-        lambda: deviating_perturbation(three, three, labels[:1], pairs)
+        lambda: deviating_perturbation(three, three, labels[:1], pairs=pairs)
     ),
     "`pairs` should index 3 vertices. Got vertex 3. Were the pairs found on another batch?": (
         lambda: TrackCoincidence()(three, three, pairs=RIPS.pairs(torch.eye(4)))
     ),
     "`pairs` and `source` should be of clouds of the same sizes. Got (1, 2) and (3,). "
-    "Do they belong to the same batch?": lambda: signature_loss(
+    "Do they belong to the same batch?": lambda: track_coincidence(
         three, three, pairs=RIPS.pairs([three[:1], three[:2]])
     ),
     "`images` should be on cpu, like what is stored. Got meta. Use `clear()` to begin anew.": (
@@ -198,9 +205,19 @@ OTHERS = {
     ),
     "`tensors` should have the names images of the batch before. Got (none). "
     "Use `clear()` to begin anew.": (lambda: filled_memory().join(labels)),
-    "`pairs[1]` and `pairs[0]` should be of clouds of the same sizes. Got (3,) and (2, 1). "
+    "`pairs` and `points` should be of clouds of the same sizes. Got (2, 1) and (3,). "
     "Do they belong to the same batch?": (
-        lambda: total_persistence(three, pairs=[RIPS.pairs([three[:2], three[2:]]), pairs])
+        lambda: total_persistence(
+            three, pairs=[pairs, RIPS.pairs([three[:2], three[2:]], 1)], dimensions=(0, 1)
+        )
+    ),
+    "`pairs` should hold one PersistencePairs for each dimension. Got two of dimension 0. "
+    "Put the clouds of a batch together with `PersistencePairs.join`.": (
+        lambda: total_persistence([three, three], pairs=[pairs, pairs])
+    ),
+    "`target_pairs` should hold one PersistencePairs for each dimension. Got two of dimension 0. "
+    "Put the clouds of a batch together with `PersistencePairs.join`.": (
+        lambda: signature_loss([three, three], [three, three], target_pairs=[pairs, pairs])
     ),
     "`weight` should be finite. Got nan.": lambda: balanced_backward(
         leaf.sum(), leaf.sum(), [leaf], weight=math.nan
@@ -238,22 +255,18 @@ SHAPES = {
         for name, call in {
             "points": lambda: PRECOMPUTED.pairs(matrix_with().to_sparse()),
             "distances": lambda: minimum_spanning_tree([matrix_with().to_sparse()]),
-            "edge_weights": lambda: FLAG.pairs(matrix_with().to_sparse()),
+            "data": lambda: FLAG.pairs(matrix_with().to_sparse()),
             "metric(x, y)": lambda: RipsFiltration(
                 metric=lambda x, y: torch.cdist(x, y).to_sparse()
             ).pairs(three),
         }.items()
     },
-    "`edge_weights` should be dense. Got torch.sparse_coo. Absent entries are not zero distances. "
+    "`data` should be dense. Got torch.sparse_coo. Absent entries are not zero distances. "
     "Pass those that exist to `FlagFiltration`.": lambda: FLAG.pairs(torch.ones(2).to_sparse()),
     "`points` should be dense. Got a nested tensor. Its parts, `.unbind()`, are.": (
         lambda: RIPS.pairs(torch.nested.nested_tensor([three, three[:2]], layout=torch.jagged))
     ),
-    "`target_pairs` should index 3 vertices. Got vertex 3. "
-    "Were the pairs found on another batch?": lambda: signature_loss(
-        three, three, target_pairs=RIPS.pairs(torch.eye(4))
-    ),
-    "`target_pairs` and `source` should be of clouds of the same sizes. Got (1, 2) and (3,). "
+    "`target_pairs` and `pairs` should be of clouds of the same sizes. Got (1, 2) and (3,). "
     "Do they belong to the same batch?": lambda: signature_loss(
         three, three, target_pairs=RIPS.pairs([three[:1], three[:2]])
     ),
@@ -302,11 +315,28 @@ SHAPES = {
         three, three[0], sharpness=1.0
     ),
     "`source` should have shape (n, d). Got (3,).": lambda: track_coincidence(
-        three[0], three, pairs
+        three[0], three, pairs=pairs
     ),
-    "`geometry` should have shape (n, d). Got (3,).": lambda: TrackCoincidence(
-        orientation="aligned"
-    )(three, three, pairs=pairs, geometry=three[0]),
+    "`labels` should have one entry per vertex, shape (3,). Got (3, 2). "
+    "Use `labels.argmax(1)` if they are one-hot.": lambda: pairs.between(one_hot),
+    "`labels` should have one entry per vertex, shape (3,). Got (3, 1). Use `labels.squeeze(1)`.": (
+        lambda: deviating_perturbation(three, three, labels[:, None])
+    ),
+    "`points` should be a square matrix (n, n). Got (3,). Turn a condensed vector into a matrix "
+    "with `scipy.spatial.distance.squareform`.": lambda: PRECOMPUTED.pairs(torch.pdist(three)),
+    "`points` should be a square matrix (n, n). Got (4,).": lambda: PRECOMPUTED.pairs(
+        torch.ones(4)
+    ),
+    "`points` should not come from `torch.func.vmap` where pairs are found. Got a tensor "
+    "batched by it. Pass the whole batch, or `pairs=` found before. For one gradient per cloud use "
+    '`torch.func.jacrev` with `reduction="none"`.': (
+        lambda: torch.func.vmap(total_persistence)(three[None])
+    ),
+    "`data` should not come from `torch.func.vmap` where pairs are found. Got a tensor "
+    "batched by it. Pass the whole batch, or `pairs=` found before. For one gradient per cloud use "
+    '`torch.func.jacrev` with `reduction="none"`.': (
+        lambda: torch.func.vmap(torch.func.grad(lambda w: FLAG(w).sum()))(torch.ones(1, 2))
+    ),
     "`labels` should have shape (n,). Got ().": lambda: label_indicators(labels[0], labels),
     "`cached_labels` should have shape (c,). Got ().": lambda: label_indicators(labels, labels[0]),
     "`main` should have shape (). Got (2,).": lambda: balanced_backward(
@@ -328,9 +358,8 @@ SHAPES = {
         lambda: PersistencePairs(0, one_loop.repeat(2, 1), one_edge, one_loop, (3,))
     ),
     "`points` should be a square matrix (n, n). Got (2, 3).": lambda: PRECOMPUTED.pairs(three[:2]),
-    "`distances` should be a square matrix (n, n). Got (3,).": lambda: minimum_spanning_tree(
-        three[0]
-    ),
+    "`distances` should be a square matrix (n, n). Got (3,). Turn a condensed vector into a "
+    "matrix with `scipy.spatial.distance.squareform`.": lambda: minimum_spanning_tree(three[0]),
     "`points` should hold square matrices (b, n, n). Got (1, 2, 3).": lambda: PRECOMPUTED.pairs(
         three[None, :2]
     ),
@@ -380,16 +409,16 @@ SHAPES = {
     "`labels` should have one entry per vertex, shape (3,). Got (2,).": lambda: pairs.between(
         labels[:2]
     ),
-    "`labels` should have one entry per vertex, shape (3,). Got (1, 3, 1).": (
-        lambda: deviating_perturbation(three, three, labels[None, :, None], pairs)
+    "`labels` should have shape (n,). Got (1, 3, 1).": (
+        lambda: deviating_perturbation(three, three, labels[None, :, None], pairs=pairs)
     ),
     "`source` and `target` should have one row per vertex, in the same order. Got 5 and 3 rows. "
     "To pair samples with class prototypes, pass `prototypes[labels]`.": lambda: track_coincidence(
-        torch.ones(5, 3), three, pairs
+        torch.ones(5, 3), three, pairs=pairs
     ),
     "`source` and `target` should have as many coordinates. Got 512 and 1024. Map both into a "
     "common space first, for instance with `exponential_affinity`.": lambda: track_coincidence(
-        torch.ones(3, 512), torch.ones(3, 1024), pairs
+        torch.ones(3, 512), torch.ones(3, 1024), pairs=pairs
     ),
 }
 
@@ -397,44 +426,52 @@ TYPES = {
     "`points` should be float16, bfloat16, float32 or float64. Got torch.float8_e4m3fn.": (
         lambda: RIPS.pairs(three.to(torch.float8_e4m3fn))
     ),
-    "`points` should be floating point. Got torch.int32.": lambda: PRECOMPUTED.pairs(
-        matrix_with()[None].int()
+    "`points` should be floating point. Got torch.int32. Use `.float()`.": lambda: (
+        PRECOMPUTED.pairs(matrix_with()[None].int())
     ),
     "`parameters` should be an iterable of tensors. Got one. Put it in a list.": (
         lambda: balanced_backward(leaf.sum(), leaf.sum(), leaf, weight=1.0)
     ),
-    "`metric(x, y)` should be floating point. Got torch.int64.": (
+    "`metric(x, y)` should be floating point. Got torch.int64. Use `.float()`.": (
         lambda: pairwise_distances(three, metric=lambda x, y: (x @ y.T).long())
     ),
     "`dtype` should be floating point. Got torch.int64.": (
         lambda: label_indicators(labels, labels, dtype=torch.int64)
     ),
-    "`pairs` should be one PersistencePairs. Got list. Pass one dimension at a time; modules "
-    "take several.": (lambda: to_persistence_information([pairs], three)),
+    "`pairs` should be one PersistencePairs. Got list. Pass one dimension at a time.": (
+        lambda: to_persistence_information([pairs], three)
+    ),
     "`source` and `target` should have one dtype. Got torch.float64 and torch.float32. Use "
-    "`target.to(source.dtype)`.": (lambda: track_coincidence(three.double(), three, pairs)),
+    "`target.to(source.dtype)`.": (lambda: track_coincidence(three.double(), three, pairs=pairs)),
     "`vertices` should be torch.int64. Got torch.float32.": lambda: pairs.renumber(three[0], (9,)),
+    "`edge_index` should be torch.int64. Got torch.int32. Use `.long()`.": lambda: FlagFiltration(
+        path.int(), 3
+    ),
     "`edge_index` should be torch.int64. Got torch.float32.": lambda: FlagFiltration(
         path.float(), 3
     ),
     "`edge_index` should be a torch.Tensor. Got list. Convert it with `torch.as_tensor`.": (
         lambda: FlagFiltration([[0], [1]], 2)
     ),
-    "`vertex_births` should be floating point. Got torch.int64.": lambda: FlagFiltration(
-        path, 3, torch.ones(3, dtype=torch.int64)
+    "`vertex_births` should be floating point. Got torch.int64. Use `.float()`.": lambda: (
+        FlagFiltration(path, 3, vertex_births=torch.ones(3, dtype=torch.int64))
     ),
-    "`edge_weights` should be floating point. Got torch.int64.": lambda: FLAG.pairs(
+    "`data` should be floating point. Got torch.int64. Use `.float()`.": lambda: FLAG.pairs(
         torch.ones(2, dtype=torch.int64)
     ),
-    "`edge_weights` should be a torch.Tensor. Got list. Convert it with `torch.as_tensor`.": (
+    "`data` should be a torch.Tensor. Got list. Convert it with `torch.as_tensor`.": (
         lambda: FLAG.pairs([1.0, 2.0])
     ),
     "`x` and `y` should have one dtype. Got torch.float32 and torch.float64. Use "
     "`y.to(x.dtype)`.": lambda: pairwise_distances(three, three.double()),
-    "`points` should be floating point. Got torch.int64.": lambda: RIPS.pairs(three.long()),
-    "`points` should be floating point. Got torch.bool.": lambda: RIPS.pairs(three[None].bool()),
-    "`distances` should be floating point. Got torch.int64.": lambda: minimum_spanning_tree(
+    "`points` should be floating point. Got torch.int64. Use `.float()`.": lambda: RIPS.pairs(
         three.long()
+    ),
+    "`points` should be floating point. Got torch.bool. Use `.float()`.": lambda: RIPS.pairs(
+        three[None].bool()
+    ),
+    "`distances` should be floating point. Got torch.int64. Use `.float()`.": lambda: (
+        minimum_spanning_tree(three.long())
     ),
     "`x` should be floating point. Got torch.complex64.": lambda: pairwise_distances(
         three.to(torch.complex64)
@@ -455,40 +492,55 @@ TYPES = {
         lambda: PersistencePairs(0, [[1, 1]], one_edge, one_loop, (3,))
     ),
     "`pairs` should hold PersistencePairs. Got int.": (
-        lambda: homology_consistency(three, three, labels, [pairs, 1], perturbation_weight=1.0)
+        lambda: homology_consistency(
+            three, three, labels, pairs=[pairs, 1], perturbation_weight=1.0
+        )
     ),
     "`cloud_sizes` should be integers. Got torch.float32.": lambda: PersistencePairs.from_tensors(
         pairs.to_tensors() | {"cloud_sizes": torch.tensor([2.5])}
     ),
-    "`death_edges` should be torch.int64. Got torch.int32.": lambda: PersistencePairs(
-        0, one_loop, one_edge.int(), one_loop, (3,)
+    "`death_edges` should be torch.int64. Got torch.int32. Use `.long()`.": lambda: (
+        PersistencePairs(0, one_loop, one_edge.int(), one_loop, (3,))
     ),
     "`mask` should be torch.bool. Got torch.int64.": lambda: pairs.select(torch.tensor([0, 1])),
     "`labels` should be integers. Got torch.float32.": lambda: pairs.between(labels.float()),
     "`labels` should be integers. Got torch.complex64.": lambda: deviating_perturbation(
-        three, three, labels.to(torch.complex64), pairs
+        three, three, labels.to(torch.complex64), pairs=pairs
     ),
     "`source` and `target` should have one dtype. Got torch.float32 and torch.float64. Use "
-    "`target.to(source.dtype)`.": lambda: track_coincidence(three, three.double(), pairs),
-    **{
-        f"`pairs` should be one PersistencePairs. Got {kind}. Pass one dimension at a time; "
-        "modules take several.": call
-        for kind, call in {
-            "tuple": lambda: deviating_perturbation(three, three, labels, (pairs,)),
-        }.items()
-    },
-    "`pairs` should be one PersistencePairs. Got NoneType.": (
-        lambda: track_coincidence(three, three, None, orientation="aligned")
+    "`target.to(source.dtype)`.": lambda: track_coincidence(three, three.double(), pairs=pairs),
+    "`pairs` should be one PersistencePairs. Got tuple. Pass one dimension at a time.": (
+        lambda: RIPS.diagram((pairs,), three)
     ),
-    "`pairs` should be one PersistencePairs. Got Tensor.": lambda: RIPS.diagram(three, pairs),
+    "`pairs` should be one PersistencePairs. Got NoneType.": lambda: RIPS.diagram(None, three),
+    "`pairs` should be one PersistencePairs. Got Tensor.": lambda: RIPS.diagram(three, three),
+    "`points` should be a torch.Tensor. Got PersistencePairs. "
+    "Births and deaths are `filtration.diagram(pairs, points)`.": (
+        lambda: RIPS.diagram(three, pairs)
+    ),
+    "`labels` should be integers (n,). Got torch.float32 of shape (3, 2). "
+    "Use `labels.argmax(1)` if they are one-hot.": (
+        lambda: deviating_perturbation(three, three, one_hot.float())
+    ),
+    "`labels` should be integers (n,). Got torch.float32 of shape (3, 1). "
+    "Use `labels.squeeze(1)`.": (lambda: pairs.between(one_hot[:, :1].float())),
     "`filtration` should be a filtration such as `RipsFiltration()`. Got tuple. Give other options "
-    "by name.": lambda: TrackCoincidence((0, 1)),
+    "by name.": lambda: TrackCoincidence(filtration=(0, 1)),
+    "`target_filtration` should be a filtration such as `RipsFiltration()`. Got str. Give other "
+    "options by name.": lambda: signature_loss(three, three, target_filtration="cosine"),
+    "`filtration` should be a RipsFiltration. Got FlagFiltration.": (
+        lambda: rtd(three, three, filtration=FLAG)
+    ),
+    "`target_filtration` should be a RipsFiltration with `normalize`. Got FlagFiltration.": (
+        lambda: signature_loss(three, three, target_filtration=FLAG, normalize=1.0)
+    ),
     "`filtration` should be a filtration such as `RipsFiltration()`. Got the class RipsFiltration. "
     "Pass an instance of it.": lambda: total_persistence(three, filtration=RipsFiltration),
     "`max_edge_length` should be a number. Got None.": lambda: RipsFiltration(max_edge_length=None),
     "`progress` should be True, False, None or a function of (stage, done, total). Got 'bar'.": (
         lambda: RipsFiltration(progress="bar")
     ),
+    "`normalize` should be a number. Got 'max'.": lambda: rtd(three, three, normalize="max"),
     "`power` should be a number. Got '2'.": lambda: total_persistence(three, power="2"),
     "`target_pairs` should hold PersistencePairs. Got int.": (
         lambda: signature_loss(three, three, target_pairs=[3])
@@ -543,6 +595,14 @@ VALUES = {
     "`distances` should be non-negative. Got -inf at (0, 2).": lambda: minimum_spanning_tree(
         matrix_with((0, 2, -INF), (2, 0, -INF))
     ),
+    "`points` should be zero on the diagonal. Got 1 at (0, 0). "
+    "A similarity is not a distance; 1 minus it may be.": lambda: PRECOMPUTED.pairs(
+        three / 2 + 0.5
+    ),
+    "`points` should be non-negative. Got -0.6 at (0, 1). "
+    "A similarity is not a distance; 1 minus it may be.": lambda: PRECOMPUTED.pairs(
+        torch.tensor([[1.0, -0.6], [-0.6, 1.0]])
+    ),
     "`points` should be zero on the diagonal. Got 0.25 at (1, 1).": lambda: PRECOMPUTED.pairs(
         matrix_with((1, 1, 0.25))
     ),
@@ -558,24 +618,24 @@ VALUES = {
     "`metric(points, points)` should be non-negative. Got -1 at (0, 0).": lambda: RipsFiltration(
         metric=lambda x, y: -x @ y.T
     ).pairs(three),
-    "`metric(points, points)` should be least on the diagonal. Got 1 at (0, 0). A similarity is no "
-    "metric; 1 minus it may be.": (
+    "`metric(points, points)` should be least on the diagonal. Got 1 at (0, 0). A similarity is "
+    "not a distance; 1 minus it may be.": (
         lambda: RipsFiltration(metric=lambda x, y: x @ y.T).pairs(three)
     ),
     "`pairs` should index 3 vertices. Got vertex 7. Were the pairs found on another batch?": (
         lambda: persistence_tracks(three, RIPS.pairs(torch.eye(8)))
     ),
     "`pairs` should index 8 vertices. Got pairs of 3 vertices. Were the pairs found on another "
-    "batch?": lambda: track_coincidence(torch.eye(8), torch.eye(8), pairs),
+    "batch?": lambda: track_coincidence(torch.eye(8), torch.eye(8), pairs=pairs),
     "`pairs` should index 4 vertices. Got pairs of 3 vertices. Were the pairs found on another "
     "batch?": lambda: deviating_perturbation(
-        torch.eye(4), torch.eye(4), torch.zeros(4).long(), pairs
+        torch.eye(4), torch.eye(4), torch.zeros(4).long(), pairs=pairs
     ),
     "`pairs` should index 2 vertices. Got vertex 2. Were the pairs found on another batch?": (
         lambda: PRECOMPUTED.diagram(pairs, torch.zeros(2, 2))
     ),
     "`pairs` should index 1 vertices. Got vertex 2. Were the pairs found on another batch?": (
-        lambda: pairs.diagram(torch.zeros(1, 2))
+        lambda: RIPS.diagram(pairs, torch.zeros(1, 2))
     ),
     "`essential_edges` should index 2 vertices. Got vertex 2.": lambda: (
         PersistencePairs.from_tensors(
@@ -627,8 +687,8 @@ VALUES = {
     "`tensors` should hold the fields of PersistencePairs. Got no 'cloud_sizes'.": (
         lambda: PersistencePairs.from_tensors({"dimension": torch.tensor(0)})
     ),
-    "`pairs` should be of dimension 0. Got 1.": lambda: deviating_perturbation(
-        three, three, labels, of_dimension_1
+    "`pairs` should be of dimension 0. Got 1.": lambda: connectivity_loss(
+        three, pairs=of_dimension_1, scale=1.0
     ),
     "`pairs` should hold one PersistencePairs for each dimension. Got an empty sequence.": (
         lambda: TrackCoincidence()(three, three, pairs=[])
@@ -638,10 +698,12 @@ VALUES = {
     ),
     "`parts` should be of one dimension. Got 0 and 1. Join the pairs of each dimension "
     "separately.": lambda: PersistencePairs.join(RIPS.all_pairs(three, 1)),
-    "`points` should hold matrices of the sizes (3,). Got (2, 1). Were the pairs found on another "
-    "batch?": lambda: PRECOMPUTED.diagram(pairs, [torch.zeros(2, 2), torch.zeros(1, 1)]),
-    "`pairs` should begin with those of dimension 0. Got 1.": lambda: homology_consistency(
-        three, three, labels, [of_dimension_1], perturbation_weight=1.0
+    "`pairs` and `points` should be of clouds of the same sizes. Got (3,) and (2, 1). "
+    "Do they belong to the same batch?": lambda: PRECOMPUTED.diagram(
+        pairs, [torch.zeros(2, 2), torch.zeros(1, 1)]
+    ),
+    "`pairs` should hold those of dimension 0. Got 1.": lambda: homology_consistency(
+        three, three, labels, pairs=[of_dimension_1], perturbation_weight=1.0
     ),
     "`parameters` should hold a tensor that requires a gradient. Got none.": (
         lambda: balanced_backward(leaf.sum(), leaf.sum(), [three], weight=1.0)
@@ -651,10 +713,10 @@ VALUES = {
 DEVICES = {
     "`source` and `pairs` should be on one device. Got meta and cpu. Use "
     "`pairs.to(source.device)`.": lambda: track_coincidence(
-        three.to("meta"), three.to("meta"), pairs
+        three.to("meta"), three.to("meta"), pairs=pairs
     ),
     "`source` and `target` should be on one device. Got cpu and meta. Use "
-    "`target.to(source.device)`.": lambda: track_coincidence(three, three.to("meta"), pairs),
+    "`target.to(source.device)`.": lambda: track_coincidence(three, three.to("meta"), pairs=pairs),
     "`parts` should be on one device. Got cpu and meta. Move each with `pairs.to(device)`.": (
         lambda: PersistencePairs.join([pairs, pairs.to("meta")])
     ),
@@ -665,10 +727,21 @@ DEVICES = {
     ),
 }
 
+QUANTILE = "`normalize` should be a quantile in (0, 1], or None. Got "
 NAMED = '"euclidean", "cosine" or "manhattan"'
 OPTIONS = {
     "`parameters` should be leaves, which keep a gradient. Got a tensor computed from others.": (
         lambda: balanced_backward(leaf.sum(), leaf.sum(), [leaf, 2 * leaf], weight=1.0)
+    ),
+    f"{QUANTILE}True.": lambda: rtd(three, three, normalize=True),
+    f"{QUANTILE}False.": lambda: signature_loss(three, three, normalize=False),
+    f"{QUANTILE}1.5.": lambda: rtd(three, three, normalize=1.5),
+    f"{QUANTILE}nan.": lambda: rtd(three, three, normalize=NAN),
+    '`undefined` should be "skip" or "zero". Got \'drop\'.': lambda: TrackCoincidence(
+        undefined="drop"
+    ),
+    '`reduction` should be "mean", "sum" or "none". Got None.': lambda: total_persistence(
+        three, reduction=None
     ),
     "`max_dimension` should be a non-negative integer. Got -1.": lambda: RIPS.all_pairs(three, -1),
     "`max_dimension` should be 0 or 1 for a FlagFiltration. Got 2.": (
@@ -693,7 +766,7 @@ OPTIONS = {
     f"`metric` should be {NAMED}. Got 'precomputed'.": lambda: pairwise_distances(
         three, metric="precomputed"
     ),
-    f"`metric` should be {NAMED}. Got 'l2'.": lambda: pairs.diagram(three, "l2"),
+    f"`metric` should be {NAMED}. Got 'l2'.": lambda: pairwise_distances(three, metric="l2"),
     f"`metric` should be {NAMED}. Got 2.": lambda: pairwise_distances(three, metric=2),
     '`engine` should be "auto", "prim", "boruvka", "tiled", "annotations" or "gudhi". '
     "Got 'ripser'.": (lambda: RipsFiltration(engine="ripser")),
@@ -731,14 +804,14 @@ OPTIONS = {
     "Got [0, -1].": (lambda: HomologyConsistency(dimensions=[0, -1], perturbation_weight=1.0)),
     "`dimensions` should be a sequence of distinct non-negative integers, such as (0, 1). "
     "Got (0.5,).": lambda: TrackCoincidence(dimensions=(0.5,)),
-    "`dimensions` should begin with 0. Got (1, 0).": lambda: HomologyConsistency(
-        dimensions=(1, 0), perturbation_weight=1.0
+    "`dimensions` should contain 0. Got (1, 2).": lambda: HomologyConsistency(
+        dimensions=(1, 2), perturbation_weight=1.0
     ),
     "`perturbation_weight` should be finite. Got nan.": lambda: HomologyConsistency(
         perturbation_weight=NAN
     ),
     '`orientation` should be "index" or "aligned". Got \'none\'.': lambda: persistence_tracks(
-        three, pairs, "none"
+        three, pairs, orientation="none"
     ),
     '`norm` should be "global", "per_parameter" or "rowwise". Got \'l2\'.': (
         lambda: balanced_backward(leaf.sum(), leaf.sum(), [leaf], weight=1.0, norm="l2")
@@ -770,23 +843,25 @@ GRAPHS = {
         lambda: FlagFiltration(torch.tensor([[0, 1, 1], [1, 2, 0]]), 3)
     ),
     "`vertex_births` should have one entry per vertex, shape (3,). Got (2,).": (
-        lambda: FlagFiltration(path, 3, torch.ones(2))
+        lambda: FlagFiltration(path, 3, vertex_births=torch.ones(2))
     ),
     "`vertex_births` should be finite. Got 1 row with NaN or infinity, first at row 2.": (
-        lambda: FlagFiltration(path, 3, torch.tensor([0.0, 0.0, NAN]))
+        lambda: FlagFiltration(path, 3, vertex_births=torch.tensor([0.0, 0.0, NAN]))
     ),
-    "`edge_weights` should have one entry per edge, shape (2,). Got (3,). "
-    "Modules read them from `geometry`.": (lambda: FLAG.pairs(torch.ones(3))),
-    "`edge_weights` should be free of NaN. Got 2 entries, first at entry 0.": (
+    "`data` should have one weight per edge, shape (2,) or (b, 2). Got (3,). "
+    "Losses read weights from `geometry`.": (lambda: FLAG.pairs(torch.ones(3))),
+    "`data` should be free of NaN. Got 2 entries, first at entry 0.": (
         lambda: FLAG.pairs(torch.tensor([NAN, NAN]))
     ),
-    "`edge_weights` should be at least the births of their vertices. Got -1 for edge (1, 2), "
+    "`data` should be at least the births of their vertices. Got -1 for edge (1, 2), "
     "whose vertices are there from 0 on. Pass smaller `vertex_births`.": (
         lambda: FLAG.pairs(torch.tensor([1.0, -1.0]))
     ),
-    "`edge_weights` should be at least the births of their vertices. Got 1 for edge (0, 1), "
+    "`data` should be at least the births of their vertices. Got 1 for edge (0, 1), "
     "whose vertices are there from 2 on. Pass smaller `vertex_births`.": (
-        lambda: FlagFiltration(path, 3, torch.tensor([0.0, 2.0, 0.0])).pairs(torch.ones(2))
+        lambda: FlagFiltration(path, 3, vertex_births=torch.tensor([0.0, 2.0, 0.0])).pairs(
+            torch.ones(2)
+        )
     ),
     "`pairs` should hold edges of this graph. Got (0, 2). Were the pairs found on another graph?": (
         lambda: FLAG.diagram(
@@ -836,16 +911,9 @@ two_and_one_pairs, divided_labels = RIPS.pairs(two_and_one), [labels[:1], labels
     ("name", "call"),
     [
         ("points", lambda pairs: persistence_tracks(one_and_two, pairs)),
-        ("points", lambda pairs: pairs.diagram(one_and_two)),
-        ("source", lambda pairs: track_coincidence(one_and_two, one_and_two, pairs)),
-        ("source", lambda pairs: signature_loss(one_and_two, one_and_two, pairs=pairs)),
+        ("points", lambda pairs: RIPS.diagram(pairs, one_and_two)),
+        ("source", lambda pairs: track_coincidence(one_and_two, one_and_two, pairs=pairs)),
         ("labels", lambda pairs: pairs.between(divided_labels)),
-        (
-            "geometry",
-            lambda pairs: TrackCoincidence(orientation="aligned")(
-                three, three, pairs=pairs, geometry=one_and_two
-            ),
-        ),
     ],
 )
 def test_clouds_divided_otherwise_than_their_pairs_are_named(name, call):
@@ -857,48 +925,44 @@ def test_clouds_divided_otherwise_than_their_pairs_are_named(name, call):
         call(two_and_one_pairs)
 
 
-def test_a_batch_of_labels_is_divided_too():
-    for wrong, sizes in ((labels[:, None], (1, 1, 1)), (divided_labels, (1, 2))):
-        for found in (two_and_one_pairs, pairs):
-            with refused(
-                ValueError,
-                "`labels` and `pairs` should be of clouds of the same sizes. "
-                f"Got {sizes} and {found.cloud_sizes}. Do they belong to the same batch?",
-            ):
-                deviating_perturbation(three, three, wrong, found)
-
-
-def test_labels_are_divided_as_the_view_that_is():
-    batch = torch.stack([three, three])
-    of_all, divided = RIPS.pairs(batch.flatten(0, 1)), torch.stack([labels, labels])
-    expected = deviating_perturbation(batch, batch + 1, divided, of_all)
-    assert deviating_perturbation(batch.flatten(0, 1), batch + 1, divided, of_all) == expected
+def test_the_pairs_of_the_spaces_of_a_signature_are_of_the_same_clouds():
     with refused(
         ValueError,
-        "`labels` and `target` should be of clouds of the same sizes. "
-        "Got (2, 2, 2) and (3, 3). Do they belong to the same batch?",
+        "`target_pairs` and `pairs` should be of clouds of the same sizes. Got (1, 2) and (2, 1). "
+        "Do they belong to the same batch?",
     ):
-        deviating_perturbation(batch.flatten(0, 1), batch + 1, divided.T, of_all)
-
-
-def test_a_batch_of_labels_between_which_pairs_are_sought():
-    with refused(
-        ValueError,
-        "`pairs` and `labels` should be of clouds of the same sizes. "
-        "Got (2, 1) and (1, 1, 1). Do they belong to the same batch?",
-    ):
-        two_and_one_pairs.between(labels[:, None])
+        signature_loss(one_and_two, one_and_two, pairs=two_and_one_pairs)
 
 
 def test_labels_are_divided_as_the_points():
-    """Pairs of one cloud say nothing of a batch."""
-    batch, flat = torch.eye(6).view(2, 3, 6), RIPS.pairs(torch.eye(6))
+    batch = torch.eye(6).view(2, 3, 6)
+    divided = torch.tensor([[0, 0, 1], [0, 1, 1]])
+    joined = [deviating_perturbation(x, x + 1, one) for x, one in zip(batch, divided, strict=True)]
+    assert_close(
+        deviating_perturbation(batch, batch + 1, divided, reduction="none"), torch.stack(joined)
+    )
+    for wrong, sizes in ((divided.T, (2, 2, 2)), (divided.flatten(), (6,))):
+        with refused(
+            ValueError,
+            "`labels` and `source` should be of clouds of the same sizes. "
+            f"Got {sizes} and (3, 3). Do they belong to the same batch?",
+        ):
+            deviating_perturbation(batch, batch, wrong)
+        with refused(
+            ValueError,
+            "`pairs` and `labels` should be of clouds of the same sizes. "
+            f"Got (3, 3) and {sizes}. Do they belong to the same batch?",
+        ):
+            RIPS.pairs(batch).between(wrong)
+
+
+def test_labels_of_clouds_of_other_sizes_are_refused():
     with refused(
         ValueError,
         "`labels` and `source` should be of clouds of the same sizes. "
-        "Got (2, 2, 2) and (3, 3). Do they belong to the same batch?",
+        "Got (1, 2) and (2, 1). Do they belong to the same batch?",
     ):
-        deviating_perturbation(batch, batch, torch.zeros(3, 2, dtype=torch.int64), flat)
+        deviating_perturbation(two_and_one, two_and_one, divided_labels)
 
 
 @pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensors")
@@ -910,7 +974,7 @@ def test_strided_nested_tensors_are_refused_too():
     nested = torch.nested.nested_tensor([labels[:2], labels[2:]])
     for call in (
         pairs.between,
-        lambda labels: deviating_perturbation(three, three, labels, pairs),
+        lambda labels: deviating_perturbation(three, three, labels, pairs=pairs),
     ):
         with pytest.raises(ValueError, match=r"`labels` should be dense\. Got a nested tensor\."):
             call(nested)
@@ -919,12 +983,15 @@ def test_strided_nested_tensors_are_refused_too():
 @pytest.mark.parametrize(
     "call",
     [
-        lambda: ConnectivityLoss((0, 1), scale=1.0),
-        lambda: DeviatingPerturbation((0, 1)),
-        lambda: HomologyConsistency((0, 1), perturbation_weight=1.0),
-        lambda: PersistenceEntropy((0, 1)),
-        lambda: TotalPersistence((0, 1)),
-        lambda: TrackCoincidence((0, 1)),
+        lambda: ConnectivityLoss(filtration=(0, 1), scale=1.0),
+        lambda: DeviatingPerturbation(filtration=(0, 1)),
+        lambda: HomologyConsistency(filtration=(0, 1), perturbation_weight=1.0),
+        lambda: PersistenceEntropy(filtration=(0, 1)),
+        lambda: RTD(filtration=(0, 1)),
+        lambda: RTDLite(filtration=(0, 1)),
+        lambda: SignatureLoss(filtration=(0, 1)),
+        lambda: TotalPersistence(filtration=(0, 1)),
+        lambda: TrackCoincidence(filtration=(0, 1)),
         lambda: persistence_entropy(three, filtration=(0, 1)),
         lambda: total_persistence(three, pairs=pairs, filtration=(0, 1)),
     ],
@@ -934,60 +1001,58 @@ def test_another_option_in_the_place_of_a_filtration(call):
         call()
 
 
-class OnlyDiagram:
-    """What measures pairs but finds none."""
+class Duck:
+    """Has the methods of a filtration, but is not one."""
 
-    def diagram(self, pairs, points):
-        return RIPS.diagram(pairs, points)
+    def pairs(self, data, dimension=0):
+        return RIPS.pairs(data, dimension)
+
+    def all_pairs(self, data, max_dimension):
+        return RIPS.all_pairs(data, max_dimension)
+
+    def diagram(self, pairs, data):
+        return RIPS.diagram(pairs, data)
 
 
+@pytest.mark.parametrize("wrong", [pairs, PersistencePairs, RipsFiltration, Duck, Duck()])
 @pytest.mark.parametrize(
-    ("module", "wrong"),
+    "module",
     [
-        *(
-            (module, wrong)
-            for module in (
-                TrackCoincidence,
-                DeviatingPerturbation,
-                partial(HomologyConsistency, perturbation_weight=1.0),
-            )
-            for wrong in (pairs, PersistencePairs, OnlyDiagram, OnlyDiagram())
-        ),
-        *(
-            (module, wrong)
-            for module in (TotalPersistence, PersistenceEntropy)
-            for wrong in (pairs, PersistencePairs, OnlyDiagram)
-        ),
+        TrackCoincidence,
+        DeviatingPerturbation,
+        partial(HomologyConsistency, perturbation_weight=1.0),
+        partial(ConnectivityLoss, scale=1.0),
+        TotalPersistence,
+        PersistenceEntropy,
+        SignatureLoss,
+        RTD,
+        RTDLite,
     ],
 )
-def test_what_lacks_the_methods_of_a_filtration_is_refused(module, wrong):
+def test_what_is_not_a_filtration_is_refused(module, wrong):
     with pytest.raises(TypeError, match=r"^`filtration` should be a filtration such as "):
         module(filtration=wrong)
 
 
-def test_what_measures_pairs_suffices_where_they_are_given():
-    expected = total_persistence(three, pairs=pairs)
-    assert total_persistence(three, pairs=pairs, filtration=OnlyDiagram()) == expected
-    assert TotalPersistence(filtration=OnlyDiagram())(three, pairs=pairs) == expected
-    for wrong in (pairs, PersistencePairs):
+def test_what_is_not_a_filtration_is_refused_where_pairs_are_given():
+    for wrong in (pairs, PersistencePairs, Duck()):
         with pytest.raises(TypeError, match=r"^`filtration` should be a filtration such as "):
             total_persistence(three, pairs=pairs, filtration=wrong)
-    with pytest.raises(TypeError, match=r"^`filtration` should be a filtration such as "):
-        total_persistence(three, filtration=OnlyDiagram())
 
 
 CHOICES = {
     "orientation": ('"index" or "aligned"', "upwards"),
-    "undirected": ('"skip" or "zero"', "drop"),
+    "undefined": ('"skip" or "zero"', "drop"),
     "related": ('"endpoints" or "all"', "none"),
-    "unrelated": ('"skip" or "zero"', "drop"),
-    "reduction": ('"mean" or "none"', "sum"),
+    "reduction": ('"mean", "sum" or "none"', "add"),
 }
 LOSSES = {
     "orientation": (track_coincidence, TrackCoincidence, HomologyConsistency),
-    "undirected": (track_coincidence, TrackCoincidence, HomologyConsistency),
+    "undefined": (
+        track_coincidence, TrackCoincidence, deviating_perturbation, DeviatingPerturbation,
+        homology_consistency, HomologyConsistency,
+    ),
     "related": (deviating_perturbation, DeviatingPerturbation, HomologyConsistency),
-    "unrelated": (deviating_perturbation, DeviatingPerturbation, HomologyConsistency),
     "reduction": (
         track_coincidence, TrackCoincidence, deviating_perturbation, DeviatingPerturbation,
         homology_consistency, HomologyConsistency,
@@ -1002,8 +1067,7 @@ def call_loss(loss, **options):
     if isinstance(loss, type):
         return loss(**options)
     with_labels = () if loss is track_coincidence else (labels,)
-    found = [pairs] if loss is homology_consistency else pairs
-    return loss(three, three, *with_labels, found, **options)
+    return loss(three, three, *with_labels, pairs=pairs, **options)
 
 
 @pytest.mark.parametrize(
@@ -1031,23 +1095,51 @@ def test_good_arguments_are_not_refused():
 
 
 @pytest.mark.parametrize(
-    ("filtration", "points"),
+    ("metric", "points"),
     [
-        (RIPS, points_with((4, NAN))),
-        (RipsFiltration(metric="cosine"), torch.zeros(2, 2)),
-        (PRECOMPUTED, matrix_with((0, 1, 5.0))),
-        (RipsFiltration(metric=lambda x, y: -x @ y.T), three),
+        ("euclidean", points_with((4, NAN))),
+        ("cosine", torch.zeros(2, 2)),
+        ("precomputed", matrix_with((0, 1, 5.0))),
+        (lambda x, y: -x @ y.T, three),
     ],
 )
-def test_unchecked_values_are_not_refused(filtration, points):
-    assert filtration.pairs(points, check_values=False).cloud_sizes == (len(points),)
+def test_unchecked_values_are_not_refused(metric, points):
+    filtration = RipsFiltration(metric=metric, check_values=False)
+    assert filtration.pairs(points).cloud_sizes == (len(points),)
+    assert TotalPersistence(filtration=filtration)(points).shape == ()
+
+
+@pytest.mark.parametrize("weights", [[NAN, 1.0], [1.0, -1.0]])
+def test_unchecked_weights_are_not_refused(weights):
+    filtration = FlagFiltration(path, 3, check_values=False)
+    assert filtration.pairs(torch.tensor(weights)).cloud_sizes == (3,)
+    with pytest.raises(ValueError, match=r"^`data` should be "):
+        FLAG.pairs(torch.tensor(weights))
 
 
 def test_shapes_are_checked_without_values():
     with refused(ValueError, "`points` should have shape (n, d). Got (5,)."):
-        RIPS.pairs(torch.ones(5), check_values=False)
+        RipsFiltration(check_values=False).pairs(torch.ones(5))
     with refused(ValueError, "`points` should be a square matrix (n, n). Got (2, 3)."):
-        PRECOMPUTED.pairs(three[:2], check_values=False)
+        RipsFiltration(metric="precomputed", check_values=False).pairs(three[:2])
+
+
+@pytest.mark.parametrize(
+    "search",
+    [
+        RIPS.pairs,
+        PRECOMPUTED.pairs,
+        minimum_spanning_tree,
+        lambda x: rtd(x, x),
+        lambda x: rtd_lite(x, x),
+        lambda x: signature_loss(x, x, normalize=1.0),
+        lambda x: track_coincidence(x, x),
+    ],
+)
+def test_every_search_inside_vmap_is_refused(search):
+    matrices = torch.stack([matrix_with(), 2 * matrix_with()])
+    with pytest.raises(ValueError, match=r"should not come from `torch\.func\.vmap` where pairs"):
+        torch.func.vmap(search)(matrices)
 
 
 # None is left out

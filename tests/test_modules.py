@@ -1,5 +1,10 @@
 """Each module is its function under every option, and each option counts."""
 
+import copy
+import io
+import math
+import pickle
+
 import pytest
 import torch
 from asserts import refused
@@ -8,6 +13,18 @@ from torch.testing import assert_close
 
 import topreg
 from topreg import RipsFiltration
+
+
+class LearnedMetric(torch.nn.Module):
+    """Euclidean distances after a linear map."""
+
+    def __init__(self):
+        super().__init__()
+        self.map = torch.nn.Linear(3, 2, dtype=torch.float64)
+
+    def forward(self, x, y):
+        return torch.cdist(self.map(x.double()), self.map(y.double()))
+
 
 x, y = (gaussian(seed, 12, 3, dtype=torch.float32) for seed in (0, 10))
 labels = torch.arange(12) % 5
@@ -19,12 +36,12 @@ ALL_PAIRS = RipsFiltration().all_pairs(y, 1)
 first, second = (torch.tensor([[0.0, 1.0 + d], [0.5, 3.0], [d, d + 2.0]]) for d in (0.2, 0.9))
 VIEWS, BATCHES = (x, y), (batch, other)
 POWERS = {"power": 2.0, "midpoint_power": 1.0}
-MORE = {"orientation": "aligned"}, {"undirected": "zero"}, {"eps": 1.5}
-RELATED = (
-    {"related": "all"}, {"match_norms": True}, {"unrelated": "zero"},
-    {"eps": 1.9},
+MORE = {"orientation": "aligned"}, {"undefined": "zero"}, {"eps": 1.5}
+RELATED = {"related": "all"}, {"match_norms": True}, {"undefined": "zero"}, {"eps": 1.9}
+CROSS = (
+    {"symmetric": False}, {"normalize": 1.0}, {"normalize": 0.9}, {"filtration": MANHATTAN},
+    {"target_filtration": MANHATTAN},
 )  # fmt: skip
-CROSS = {"symmetric": False}, {"normalize": True}, {"metric": "manhattan"}
 RANGES = {"birth_range": (0.0, 1.0), "persistence_range": (0.0, 3.0)}
 
 # module, function, their arguments, options of the module, options of the call
@@ -92,7 +109,7 @@ def test_pairs_filtration_and_reduction_in_one_space(module, given, required, op
     loss = module(**options)
     assert_close(loss(*given, pairs=found), function(*given, pairs=found, **options))
     assert float(loss(*given, pairs=found)) != float(loss(*given))
-    by_manhattan = module(MANHATTAN, **options)(*given)
+    by_manhattan = module(filtration=MANHATTAN, **options)(*given)
     assert_close(by_manhattan, function(*given, filtration=MANHATTAN, **options))
     assert float(by_manhattan) != float(loss(*given))
     every = module(reduction="none", **options)(batch)
@@ -116,39 +133,62 @@ TWO_VIEWS = [
 ]  # fmt: skip
 
 
-def on_pairs(module, given, pairs, **options):
-    """The function on pairs of several dimensions."""
-    function = function_of(module)
-    if module is topreg.HomologyConsistency:
-        return function(*given, pairs, **options)
-    if module is topreg.DeviatingPerturbation:
-        return function(*given, pairs[0], **options)
-    return sum(function(*given, part, **options) for part in pairs)
-
-
 @pytest.mark.parametrize(("module", "given", "required", "options"), listed(TWO_VIEWS))
 def test_losses_of_two_views(module, given, required, options):
-    several = module is not topreg.DeviatingPerturbation
-    dimensions = {"dimensions": (0, 1)} if several else {}
-    loss = module(NEAR, **dimensions, **required, **options)
-    expected = on_pairs(module, given, FEW, **required, **options)
-    pairs = FEW if several else FEW[0]
-    assert_close(loss(*given, pairs=pairs), expected)
+    function, dimensions = function_of(module), {"dimensions": (0, 1)}
+    loss = module(filtration=NEAR, **dimensions, **required, **options)
+    expected = function(*given, pairs=FEW, **required, **options)
+    assert_close(loss(*given, pairs=FEW), expected, rtol=0, atol=0)
+    assert_close(loss(*given, pairs=FEW[::-1]), expected)
     for name in options:
         rest = {other: value for other, value in options.items() if other != name}
-        assert differ(on_pairs(module, given, FEW, **required, **rest), expected)
+        assert differ(function(*given, pairs=FEW, **required, **rest), expected)
     found = NEAR.all_pairs(x, 1)
-    assert_close(loss(*given), on_pairs(module, given, found, **required, **options))
+    assert_close(loss(*given), function(*given, pairs=found, **required, **options))
+    assert_close(
+        loss(*given, geometry=y),
+        function(*given, geometry=y, filtration=NEAR, **dimensions, **required, **options),
+    )
     assert differ(loss(*given, geometry=y), loss(*given))
+
+
+@pytest.mark.parametrize(("module", "given", "required", "options"), listed(TWO_VIEWS[:2]))
+def test_the_losses_of_several_dimensions_are_added(module, given, required, options):
+    function = function_of(module)
+    parts = [function(*given, pairs=part, **required, **options) for part in FEW]
+    assert_close(function(*given, pairs=FEW, **required, **options), sum(parts))
+
+
+@pytest.mark.parametrize("options", [{}, *MORE, *RELATED], ids=str)
+def test_homology_consistency_is_composed_of_the_other_two(options):
+    given = (x, coincident, rare)
+    terms = [
+        function_of(module)(
+            *given[: 3 - (module is topreg.TrackCoincidence)],
+            pairs=pairs,
+            **{name: value for name, value in options.items() if hasattr(module(), name)},
+        )
+        for module, pairs in (
+            (topreg.TrackCoincidence, FEW),
+            (topreg.DeviatingPerturbation, FEW[0]),
+        )
+    ]
+    loss = topreg.HomologyConsistency(perturbation_weight=0.3, **options)
+    assert_close(loss.terms(*given, pairs=FEW), topreg.HomologyTerms(*terms))
+    assert_close(loss(*given, pairs=FEW), terms[0] + 0.3 * terms[1])
 
 
 @pytest.mark.parametrize(("module", "given", "required", "options"), listed(TWO_VIEWS))
 def test_one_value_a_cloud(module, given, required, options):
     clouds = [part.view(2, 6, *part.shape[1:]) for part in given]
-    options = required | options | {"reduction": "none"}
-    expected = on_pairs(module, clouds, [NEAR.pairs(clouds[0])], **options)
-    assert_close(module(NEAR, **options)(*clouds), expected)
-    assert expected.shape == (2,)
+    options = required | options
+    single = [
+        function_of(module)(*one, pairs=NEAR.pairs(one[0]), **options)
+        for one in zip(*clouds, strict=True)
+    ]
+    found = module(filtration=NEAR, **options, reduction="none")(*clouds)
+    assert_close(found, torch.stack(single))
+    assert found.shape == (2,)
 
 
 @pytest.mark.parametrize(
@@ -160,8 +200,15 @@ def test_one_value_a_cloud(module, given, required, options):
 )  # fmt: skip
 def test_an_unknown_reduction_is_refused_by_the_module_at_once(module):
     required = {"scale": 1.0} if module is topreg.ConnectivityLoss else {}
-    with refused(ValueError, '`reduction` should be "mean" or "none". Got \'sum\'.'):
-        module(reduction="sum", **required)
+    with refused(ValueError, '`reduction` should be "mean", "sum" or "none". Got \'add\'.'):
+        module(reduction="add", **required)
+
+
+@pytest.mark.parametrize("dimensions", [iter((0, 1)), [0, 1], torch.arange(2).numpy(), range(2)])
+def test_dimensions_of_any_sequence_are_kept_as_a_tuple_of_int(dimensions):
+    loss = topreg.TotalPersistence(dimensions=dimensions)
+    assert repr(loss) == "TotalPersistence(dimensions=(0, 1))"
+    assert_close(loss(x), topreg.total_persistence(x, dimensions=(0, 1)), rtol=0, atol=0)
 
 
 @pytest.mark.parametrize("module", [topreg.SignatureLoss, topreg.RTDLite, topreg.RTD])
@@ -209,6 +256,189 @@ def test_flips_of_a_graph_are_found_in_the_source():
     edges = torch.combinations(torch.arange(12)).T
     weights = torch.pdist(y)
     graph = topreg.FlagFiltration(edges, 12)
-    loss = topreg.TrackCoincidence(graph, (0, 1), orientation="aligned")
+    loss = topreg.TrackCoincidence(filtration=graph, dimensions=(0, 1), orientation="aligned")
     expected = loss(x, coincident, pairs=graph.all_pairs(weights, 1))
     assert_close(loss(x, coincident, geometry=weights), expected)
+
+
+# Reductions: "mean" and "sum" are those of "none", to the bit
+
+SCALED = {"scale": 0.7}
+WEIGHTED = {"perturbation_weight": 0.3}
+CLOUD_LOSSES = {
+    topreg.ConnectivityLoss: (1, 0, SCALED),
+    topreg.PersistenceEntropy: (1, 0, {}),
+    topreg.TotalPersistence: (1, 0, {}),
+    topreg.SignatureLoss: (2, 0, {}),
+    topreg.RTD: (2, 0, {}),
+    topreg.RTDLite: (2, 0, {}),
+    topreg.TrackCoincidence: (2, 0, {}),
+    topreg.DeviatingPerturbation: (2, 1, {}),
+    topreg.HomologyConsistency: (2, 1, WEIGHTED),
+}
+SHAPES = {"one cloud": (6, 3), "a batch": (4, 6, 3), "one of a batch": (1, 6, 3)}
+REQUIRES = {module: required for module, (_, _, required) in CLOUD_LOSSES.items()}
+
+
+def data_of(module, shape):
+    """Views and labels of some clouds, of which the first has no two samples of one label."""
+    views, has_labels, _ = CLOUD_LOSSES[module]
+    clouds = [gaussian(seed, 100, 3)[: math.prod(shape[:-1])].reshape(shape) for seed in (3, 4)]
+    names = torch.arange(math.prod(shape[:-1])).view(shape[:-1])
+    return [*clouds[:views], *([torch.where(names < 6, names, names % 3)] if has_labels else [])]
+
+
+@pytest.mark.parametrize("module", CLOUD_LOSSES, ids=lambda module: module.__name__)
+@pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
+def test_mean_and_sum_are_those_of_none(module, shape):
+    given, required = data_of(module, shape), REQUIRES[module]
+    for dimensions in ({}, {"dimensions": (1, 2) if module is topreg.RTD else (0, 1)}):
+        if dimensions and module in (topreg.ConnectivityLoss, topreg.RTDLite):
+            continue
+        every, mean, total, default = (
+            module(**required, **dimensions, **reduction)(*given)
+            for reduction in (
+                {"reduction": "none"}, {"reduction": "mean"}, {"reduction": "sum"}, {},
+            )
+        )  # fmt: skip
+        assert every.shape == (shape[0] if len(shape) == 3 else 1,)
+        for found, expected in ((mean, every.mean()), (total, every.sum()), (default, mean)):
+            assert_close(found, expected, rtol=0, atol=0)
+        if len(shape) == 3:
+            single = [module(**required, **dimensions)(*one) for one in zip(*given, strict=True)]
+            assert_close(every, torch.stack(single))
+
+
+@pytest.mark.parametrize("module", CLOUD_LOSSES, ids=lambda module: module.__name__)
+def test_an_empty_batch_gives_zero_attached_to_the_graph(module):
+    given = data_of(module, (0, 6, 3))
+    given[0].requires_grad_()
+    for reduction, shape in (("none", (0,)), ("mean", ()), ("sum", ())):
+        value = module(**REQUIRES[module], reduction=reduction)(*given)
+        assert_close(value, torch.zeros(shape, dtype=torch.float64))
+        (gradient,) = torch.autograd.grad(value.sum(), given[0])
+        assert gradient.shape == (0, 6, 3)
+
+
+@pytest.mark.parametrize(
+    "module", [topreg.TrackCoincidence, topreg.DeviatingPerturbation], ids=lambda m: m.__name__
+)
+def test_a_cloud_without_a_defined_term_counts_with_zero(module):
+    given = data_of(module, (2, 6, 3))
+    given[1][0] = given[0][0] if module is topreg.DeviatingPerturbation else 0  # no track
+    every = module(reduction="none")(*given)
+    assert every[0] == 0
+    assert every[1] > 0
+    assert module()(*given) == every[1] / 2
+
+
+# Every module and filtration: copies, stores, types and devices
+
+path = torch.tensor([[0, 1, 2], [1, 2, 3]])
+births = torch.tensor([0.1, 0.2, 0.3, 0.4], dtype=torch.float64)
+FILTRATIONS = {
+    "default": RipsFiltration(),
+    "options": RipsFiltration(
+        metric="cosine", max_edge_length=1.5, engine="prim", check_values=False, memory_budget=9999
+    ),
+    "precomputed": RipsFiltration(metric="precomputed"),
+    "learned": RipsFiltration(metric=LearnedMetric()),
+    "graph": topreg.FlagFiltration(path, 4),
+    "born": topreg.FlagFiltration(path, 4, vertex_births=births, duplicate_edges="min"),
+    "learned births": topreg.FlagFiltration(path, 4, vertex_births=torch.nn.Parameter(births)),
+}
+OTHERS = {
+    "WassersteinDistance": topreg.WassersteinDistance(order=2.0),
+    "SlicedWassersteinDistance": topreg.SlicedWassersteinDistance(directions=7),
+    "PersistenceImage": topreg.PersistenceImage(bandwidth=0.5, **RANGES),
+    "PersistenceLandscape": topreg.PersistenceLandscape(sample_range=(0.0, 3.0)),
+}
+MODULES = (
+    {f"filtration-{name}": filtration for name, filtration in FILTRATIONS.items()}
+    | OTHERS
+    | {module.__name__: module(**REQUIRES[module]) for module in CLOUD_LOSSES}
+    | {
+        f"{module.__name__}-{name}": module(filtration=filtration, **REQUIRES[module])
+        for module in CLOUD_LOSSES
+        for name, filtration in FILTRATIONS.items()
+        if isinstance(filtration, RipsFiltration) or module not in (topreg.RTD, topreg.RTDLite)
+    }
+)
+every_module = pytest.mark.parametrize("module", MODULES.values(), ids=MODULES)
+
+
+def value_of(module):
+    """A result of a module on data that suit it."""
+    if isinstance(module, topreg.Filtration):
+        return module(data_for(module))
+    if type(module) not in CLOUD_LOSSES:
+        return module(first, second) if "Distance" in repr(module) else module(first)
+    views, has_labels, _ = CLOUD_LOSSES[type(module)]
+    data = data_for(module.filtration)
+    if isinstance(module.filtration, topreg.FlagFiltration):
+        if hasattr(module, "undefined"):  # views are points, the weights are apart
+            cloud = gaussian(0, 4, 3)
+            return module(cloud, cloud.flip(0), *[torch.arange(4) % 2] * has_labels, geometry=data)
+        return module(*[data] * views)
+    return module(*[data] * views, *[torch.arange(6) % 3] * has_labels)
+
+
+def data_for(filtration):
+    """Data that suit a filtration."""
+    if isinstance(filtration, topreg.FlagFiltration):
+        return torch.tensor([1.0, 3.0, 2.0], dtype=torch.float64)
+    cloud = gaussian(0, 6, 3)
+    if filtration is not None and filtration.metric == "precomputed":
+        return 6 - 6 * torch.eye(6, dtype=torch.float64)  # d = n: these are points, too
+    return cloud
+
+
+def stored(module):
+    """A module that was written to a file and read again."""
+    file = io.BytesIO()
+    torch.save(module, file)
+    file.seek(0)
+    return torch.load(file, weights_only=False)
+
+
+@every_module
+@pytest.mark.parametrize(
+    "copied",
+    [copy.deepcopy, lambda module: pickle.loads(pickle.dumps(module)), stored],
+    ids=["deepcopy", "pickle", "save"],
+)
+def test_a_copy_computes_the_same(module, copied):
+    twin = copied(module)
+    assert twin is not module
+    assert repr(twin) == repr(module)
+    assert type(twin) is type(module)
+    assert_close(value_of(twin), value_of(module), rtol=0, atol=0)
+
+
+@every_module
+def test_the_representation_is_the_call(module):
+    text = repr(module)
+    if "FlagFiltration" in text or "LearnedMetric" in text:
+        assert text.startswith(type(module).__name__)
+        return  # edges and learned metrics are not printed in full
+    twin = eval(text, vars(topreg) | {"math": math, "torch": torch})
+    assert repr(twin) == text
+    assert_close(value_of(twin), value_of(module), rtol=0, atol=0)
+
+
+@every_module
+def test_types_and_devices(module):
+    expected = value_of(module)
+    for move in (
+        lambda m: m.half(),
+        lambda m: m.to(torch.float64),
+        lambda m: m.to(dtype=torch.bfloat16),
+    ):
+        moved = move(copy.deepcopy(module))
+        assert all(not b.is_floating_point() or b.dtype == torch.float64 for b in moved.buffers())
+        if not list(module.parameters()):
+            assert_close(value_of(moved), expected, rtol=0, atol=0)
+    elsewhere = copy.deepcopy(module).to("meta")
+    tensors = [*elsewhere.buffers(), *elsewhere.parameters()]
+    assert {tensor.device.type for tensor in tensors} <= {"meta"}
+    assert len(tensors) == len([*module.buffers(), *module.parameters()])

@@ -1,5 +1,6 @@
 """The public names, and what importing them costs."""
 
+import ast
 import doctest
 import importlib
 import inspect
@@ -12,6 +13,7 @@ import pytest
 import torch
 
 import topreg
+from topreg.losses._loss import Loss
 
 HEAVY = ("numba", "gudhi", "matplotlib", "torch_topological", "scipy", "gph", "sklearn")
 CONTRACT = {
@@ -123,27 +125,199 @@ def test_everything_is_annotated(name):
                 assert parameter.annotation is not inspect.Parameter.empty, parameter
 
 
-def test_modules_have_the_options_of_their_functions():
-    twins = {
-        "TrackCoincidence": "track_coincidence",
-        "DeviatingPerturbation": "deviating_perturbation",
-        "HomologyConsistency": "homology_consistency",
-        "TotalPersistence": "total_persistence",
-        "PersistenceEntropy": "persistence_entropy",
-        "ConnectivityLoss": "connectivity_loss",
+# Every loss on data follows one convention
+
+NAMES = 46
+DATA = {  # tensors by position
+    "ConnectivityLoss": ("points",),
+    "DeviatingPerturbation": ("source", "target", "labels"),
+    "HomologyConsistency": ("source", "target", "labels"),
+    "PersistenceEntropy": ("points",),
+    "RTD": ("source", "target"),
+    "RTDLite": ("source", "target"),
+    "SignatureLoss": ("source", "target"),
+    "TotalPersistence": ("points",),
+    "TrackCoincidence": ("source", "target"),
+}
+NOT_ON_DATA = {"WassersteinDistance", "SlicedWassersteinDistance"}  # distances of diagrams
+WITH_GEOMETRY = {"TrackCoincidence", "DeviatingPerturbation", "HomologyConsistency"}
+SEARCHES_BOTH = {"SignatureLoss", "RTD", "RTDLite"}
+WITHOUT_PAIRS = {"RTD", "RTDLite"}  # their complexes are joint
+WITHOUT_DIMENSIONS = {"RTDLite", "ConnectivityLoss"}
+OTHER_DIMENSIONS = {"RTD": (1,)}
+GONE = {"metric", "undirected", "unrelated", "check_values", "sum"}
+
+every_loss = pytest.mark.parametrize("name", DATA)
+
+
+def function_of(name):
+    """The function of a module."""
+    (found,) = (f for f in topreg.__all__ if f.islower() and f.replace("_", "") == name.lower())
+    return getattr(topreg, found)
+
+
+def parameters(call, kind):
+    """Parameters of one kind with their defaults, in order, without ``self``."""
+    found = inspect.signature(call).parameters.values()
+    return {p.name: p.default for p in found if p.kind is kind and p.name != "self"}
+
+
+def by_name(call):
+    return parameters(call, inspect.Parameter.KEYWORD_ONLY)
+
+
+def by_position(call):
+    return parameters(call, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+
+
+def of_a_call(name):
+    """What is given by name to a call of the module: what belongs to the data."""
+    found = () if name in WITHOUT_PAIRS else ("pairs",)
+    if name in SEARCHES_BOTH and found:
+        found += ("target_pairs",)
+    return found + (("geometry",) if name in WITH_GEOMETRY else ())
+
+
+def first_options(name):
+    """The options that all losses have, in order, with their defaults."""
+    options = {"filtration": None}
+    if name in SEARCHES_BOTH:
+        options["target_filtration"] = None
+    if name not in WITHOUT_DIMENSIONS:
+        options["dimensions"] = OTHER_DIMENSIONS.get(name, (0,))
+    return options
+
+
+def test_the_public_names_are_few():
+    assert len(topreg.__all__) <= NAMES
+
+
+def test_the_table_holds_every_loss():
+    losses = {
+        name
+        for name in topreg.__all__
+        if inspect.isclass(getattr(topreg, name)) and issubclass(getattr(topreg, name), Loss)
     }
-    stored = {"pairs", "filtration", "dimensions"}  # found by a call, or placed first in a module
-    for module, function in twins.items():
-        options = [
-            {
-                p.name: p.default
-                for p in inspect.signature(getattr(topreg, name)).parameters.values()
-                if p.kind is inspect.Parameter.KEYWORD_ONLY and p.name not in stored
-            }
-            for name in (module, function)
-        ]
-        assert options[0] == options[1], module
-        assert issubclass(getattr(topreg, module), torch.nn.Module)
+    assert losses - NOT_ON_DATA == set(DATA)
+
+
+@every_loss
+def test_data_are_positional_and_everything_else_is_by_name(name):
+    module, function = getattr(topreg, name), function_of(name)
+    empty = inspect.Parameter.empty
+    for call in (function, module.forward):
+        assert by_position(call) == dict.fromkeys(DATA[name], empty)
+    assert by_position(module) == {}
+    kinds = {p.kind for p in inspect.signature(function).parameters.values()}
+    assert kinds == {
+        inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD,
+    }  # fmt: skip
+
+
+@every_loss
+def test_every_loss_has_the_options_that_all_have(name):
+    own, found = by_name(getattr(topreg, name)), by_name(function_of(name))
+    given = dict.fromkeys(of_a_call(name))
+    assert by_name(getattr(topreg, name).forward) == given
+    assert list(found.items()) == [*given.items(), *own.items()]
+    common = first_options(name)
+    assert list(own.items())[: len(common)] == list(common.items())
+    assert list(own.items())[-1] == ("reduction", "mean")
+    assert not GONE & set(found)
+    required = {option for option, default in own.items() if default is inspect.Parameter.empty}
+    assert required == {
+        "ConnectivityLoss": {"scale"}, "HomologyConsistency": {"perturbation_weight"},
+    }.get(name, set())  # fmt: skip
+
+
+@every_loss
+def test_a_module_holds_its_options_and_checks_them_at_once(name):
+    module = getattr(topreg, name)
+    required = {
+        option: 0.5
+        for option, default in by_name(module).items()
+        if default is inspect.Parameter.empty
+    }
+    held = module(**required)
+    for option, default in by_name(module).items():
+        expected = required.get(option, default)
+        assert getattr(held, option) == expected
+    assert issubclass(module, torch.nn.Module)
+    for wrong in ({"filtration": "euclidean"}, {"reduction": "add"}):
+        with pytest.raises((TypeError, ValueError), match=f"^`{next(iter(wrong))}` should be"):
+            module(**required, **wrong)
+
+
+@pytest.mark.parametrize("name", sorted(NOT_ON_DATA))
+def test_distances_of_diagrams_take_diagrams(name):
+    for call in (function_of(name), getattr(topreg, name).forward):
+        assert [*by_position(call)] == ["first", "second"]
+        assert not {"pairs", "filtration", "dimensions"} & set(by_name(call))
+
+
+# What is private calls nothing that is public
+
+
+MAY_BE_CALLED = {
+    name
+    for name in topreg.__all__
+    if inspect.isclass(getattr(topreg, name)) and issubclass(getattr(topreg, name), tuple)
+} | {"PersistencePairs"}
+
+
+def is_private(name):
+    return name.startswith("_") and not name.startswith("__")
+
+
+def public_calls(node, aliases, private):
+    """Calls of public names inside private functions, classes and modules, with their lines."""
+    for child in ast.iter_child_nodes(node):
+        named = isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)
+        inside = private or (named and is_private(child.name))
+        if inside and isinstance(child, ast.Call):
+            called = child.func
+            if isinstance(called, ast.Name):
+                name = aliases.get(called.id, "")
+            else:  # of an object it is a method, of a module the same function
+                owner = ast.unparse(called).rpartition(".")[0]
+                name = called.attr if owner in aliases.get("modules", ()) else ""
+            if name in set(topreg.__all__) - MAY_BE_CALLED:
+                yield child.lineno, name
+        yield from public_calls(child, aliases, inside)
+
+
+def aliases_of(tree):
+    """Names in a file that stand for imported or defined names, and the modules imported there."""
+    aliases, modules = {name: name for name in topreg.__all__}, {"topreg"}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("topreg"):
+            aliases |= {alias.asname or alias.name: alias.name for alias in node.names}
+            modules |= {alias.asname or alias.name for alias in node.names}
+        elif isinstance(node, ast.Import):
+            modules |= {a.asname or a.name for a in node.names if a.name.startswith("topreg")}
+    return aliases | {"modules": modules - set(topreg.__all__)}
+
+
+def test_private_code_calls_no_public_name():
+    package = pathlib.Path(topreg.__file__).parent
+    found = []
+    for path in sorted(package.rglob("*.py")):
+        parts = path.relative_to(package).with_suffix("").parts
+        tree = ast.parse(path.read_text())
+        private = any(is_private(part) for part in parts)
+        found += [(str(path.name), *call) for call in public_calls(tree, aliases_of(tree), private)]
+    assert found == []
+
+
+def test_a_private_call_of_a_public_name_would_be_found():
+    code = (
+        "from topreg._tracks import edge_vectors as ends\nfrom topreg import losses\n"
+        "def public(x): return ends(x)\n"
+        "def _private(x): return ends(x), losses.rtd(x), x.rtd(), PersistencePairs(x)\n"
+    )
+    tree = ast.parse(code)
+    assert [*public_calls(tree, aliases_of(tree), False)] == [(4, "edge_vectors"), (4, "rtd")]
+    assert len([*public_calls(tree, aliases_of(tree), True)]) == 3
 
 
 def test_the_package_is_typed_and_has_a_version():

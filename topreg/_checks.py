@@ -42,7 +42,8 @@ def is_floating(name: str, tensor: Tensor, *, of_distances: bool = False) -> Non
     """
     is_tensor(name, tensor, of_distances=of_distances)
     if not tensor.is_floating_point():
-        raise TypeError(f"`{name}` should be floating point. Got {tensor.dtype}.")
+        cure = "" if tensor.is_complex() else " Use `.float()`."
+        raise TypeError(f"`{name}` should be floating point. Got {tensor.dtype}.{cure}")
     if tensor.dtype.itemsize < 2:
         raise TypeError(
             f"`{name}` should be float16, bfloat16, float32 or float64. Got {tensor.dtype}."
@@ -59,11 +60,56 @@ def is_integer(name: str, tensor: Tensor) -> None:
         raise TypeError(f"`{name}` should be integers. Got {tensor.dtype}.")
 
 
+def is_not_one_hot(labels: Tensor) -> None:
+    """Raise if labels are rows of floating-point numbers, as one-hot labels are."""
+    is_tensor("labels", labels)
+    if labels.ndim == 2 and labels.is_floating_point():
+        raise TypeError(
+            f"`labels` should be integers (n,). Got {labels.dtype} of shape {shape(labels)}."
+            + _of_rows(labels)
+        )
+
+
+def have_no_columns(labels: object, sizes: Sequence[int]) -> None:
+    """Raise if each vertex of one cloud has a row of labels, as one-hot labels have."""
+    if isinstance(labels, Tensor) and labels.ndim == 2 and tuple(sizes) == (len(labels),):
+        raise ValueError(
+            f"`labels` should have one entry per vertex, shape ({len(labels)},). "
+            f"Got {shape(labels)}.{_of_rows(labels)}"
+        )
+
+
+def _of_rows(labels: Tensor) -> str:
+    """How one label per row is made of rows of labels."""
+    if labels.shape[1] < 2:
+        return " Use `labels.squeeze(1)`." if labels.shape[1] else ""
+    return " Use `labels.argmax(1)` if they are one-hot."
+
+
 def is_int64(name: str, tensor: Tensor) -> None:
     """Refuse anything that is not a tensor of int64."""
     is_tensor(name, tensor)
     if tensor.dtype != torch.int64:
-        raise TypeError(f"`{name}` should be torch.int64. Got {tensor.dtype}.")
+        exact = not (
+            tensor.is_floating_point() or tensor.is_complex() or tensor.dtype == torch.bool
+        )
+        cure = " Use `.long()`." if exact else ""
+        raise TypeError(f"`{name}` should be torch.int64. Got {tensor.dtype}.{cure}")
+
+
+def is_not_vmapped(name: str, tensor: Tensor) -> None:
+    """Raise inside ``torch.func.vmap``: a search reads values, which it does not show."""
+    if torch.compiler.is_compiling():
+        return
+    inner, functorch = tensor, torch._C._functorch
+    while functorch.is_functorch_wrapped_tensor(inner):
+        if functorch.is_batchedtensor(inner):
+            raise ValueError(
+                f"`{name}` should not come from `torch.func.vmap` where pairs are found. "
+                "Got a tensor batched by it. Pass the whole batch, or `pairs=` found before. "
+                'For one gradient per cloud use `torch.func.jacrev` with `reduction="none"`.'
+            )
+        inner = functorch.get_unwrapped(inner)
 
 
 def has_rank(name: str, tensor: Tensor, letters: str) -> None:
@@ -101,7 +147,16 @@ def is_square(name: str, matrix: Tensor) -> None:
     """Raise if a tensor is not one floating-point square matrix of distances."""
     is_tensor(name, matrix, of_distances=True)
     if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1]:
-        raise ValueError(f"`{name}` should be a square matrix (n, n). Got {shape(matrix)}.")
+        cure = ""
+        if (
+            matrix.ndim == 1
+            and len(matrix)
+            and math.isqrt(8 * len(matrix) + 1) ** 2 == (8 * len(matrix) + 1)
+        ):  # n (n - 1) / 2 entries
+            cure = (
+                " Turn a condensed vector into a matrix with `scipy.spatial.distance.squareform`."
+            )
+        raise ValueError(f"`{name}` should be a square matrix (n, n). Got {shape(matrix)}.{cure}")
     is_floating(name, matrix, of_distances=True)
 
 

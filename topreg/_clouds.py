@@ -36,6 +36,7 @@ def join(points: Clouds, name: str = "points") -> tuple[Tensor, tuple[int, ...]]
 def join_labels(labels: Clouds) -> tuple[Tensor, tuple[int, ...]]:
     """Labels of all clouds as one vector, and how many each cloud has."""
     if isinstance(labels, Tensor):
+        _checks.is_not_one_hot(labels)
         _checks.is_integer("labels", labels)
         if labels.ndim == 2:
             return labels.flatten(), (labels.shape[1],) * labels.shape[0]

@@ -210,6 +210,9 @@ class PersistencePairs:
               vertices in all clouds.
         """
         joined, sizes = join_labels(labels)
+        if sizes != tuple(self.cloud_sizes):
+            _checks.have_no_columns(labels, self.cloud_sizes)
+            _checks.one_each("labels", joined, sum(self.cloud_sizes), "vertex")
         check_pairs(self, joined, sizes, "labels")
         ends = joined[self.death_edges]
         return self.select(ends[:, 0] != ends[:, 1])

@@ -17,7 +17,7 @@ from topreg import _checks
 from topreg._clouds import Clouds
 from topreg._pairs import PersistencePairs, are_of_one_cloud
 from topreg._plain import plain_tensor
-from topreg.filtrations import Filtration, RipsFiltration
+from topreg.filtrations import RIPS, Filtration
 
 if TYPE_CHECKING:
     import numpy as np
@@ -72,7 +72,7 @@ def to_persistence_information(
         )
     from torch_topological.nn import PersistenceInformation
 
-    filtration = RipsFiltration() if filtration is None else filtration
+    filtration = RIPS if filtration is None else filtration
     births = pairs.birth_edges[:, :1] if pairs.dimension == 0 else pairs.birth_edges
     pairing = plain_tensor(torch.cat([births, pairs.death_edges], dim=1))
     return PersistenceInformation(pairing, filtration.diagram(pairs, points), pairs.dimension)
@@ -178,7 +178,7 @@ def numpy_diagram(
                [ 0.,  2.],
                [ 0., inf]])
     """
-    filtration = RipsFiltration() if filtration is None else filtration
+    filtration = RIPS if filtration is None else filtration
     with torch.no_grad():
         diagram = filtration.diagram(pairs, points).double()
         if essential:

@@ -128,15 +128,13 @@ class FlagFiltration(Filtration):
             self.register_buffer(name, buffer, persistent=False)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> FlagFiltration:
-        """Move and convert the tensors; births are never rounded to fewer digits."""
-        births = self.vertex_births
+        """Move and convert the tensors; given births are never rounded, learned ones may be."""
+        births = self._buffers.get("vertex_births")
         super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
-        moved = self.vertex_births
-        if (
-            births is not None
-            and moved is not None
-            and moved.dtype.itemsize < births.dtype.itemsize
-        ):
+        moved = self._buffers.get("vertex_births")
+        if births is None or moved is None:
+            return self
+        if moved.dtype.itemsize < births.dtype.itemsize:
             self.vertex_births = births.to(moved.device)
         return self
 
@@ -235,6 +233,7 @@ class FlagFiltration(Filtration):
     def _found(self, data: Clouds, dimensions: list[int]) -> list[PersistencePairs]:
         """Pairs in some dimensions."""
         rows = self._checked(data)
+        _checks.is_not_vmapped("data", rows)
         if len(rows) == 0:
             none = self.edge_index.new_empty(0, 2)
             return [PersistencePairs(p, none, none, none, ()) for p in dimensions]

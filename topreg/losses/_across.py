@@ -10,7 +10,7 @@ from torch import Tensor
 from topreg import _checks
 from topreg._clouds import Clouds, cloud_of, numbers
 from topreg._pairs import PersistencePairs
-from topreg.filtrations import Filtration, RipsFiltration
+from topreg.filtrations import RIPS, Filtration, RipsFiltration
 from topreg.filtrations._space import Space
 from topreg.losses import _common
 
@@ -39,7 +39,7 @@ def two_spaces(
     source: Clouds, target: Clouds, filtration: Filtration | None, other: Filtration | None
 ) -> tuple[Space, Space]:
     """Return two clouds or batches on the same vertices, each in its filtration."""
-    first = filtration if isinstance(filtration, RipsFiltration) else _common.RIPS
+    first = filtration if isinstance(filtration, RipsFiltration) else RIPS
     second = other if isinstance(other, RipsFiltration) else first
     x, y = Space(first, source, "source"), Space(second, target, "target")
     if x.sizes != y.sizes:

@@ -10,14 +10,13 @@ from torch import Tensor
 from topreg import _checks
 from topreg._clouds import Clouds, join
 from topreg._pairs import PersistencePairs, check_pairs
-from topreg.filtrations import Filtration, RipsFiltration
+from topreg.filtrations import RIPS, Filtration
 from topreg.metrics import at_least_single
 
 Pairs = PersistencePairs | Sequence[PersistencePairs]
 
 REDUCTIONS = ("mean", "sum", "none")
 UNDEFINED = ("skip", "zero")
-RIPS = RipsFiltration()  # the filtration of losses that were given none
 
 
 def check_options(

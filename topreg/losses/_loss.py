@@ -15,17 +15,18 @@ from topreg._repr import constructor_call
 class Loss(nn.Module, ABC):
     """A loss that holds its options, checks them once, and calls its function with them.
 
-    A subclass names the check in ``_check``, lists its options in ``__init__``, and calls its
-    function with ``self._options()`` in ``forward``.
+    A subclass names the check in ``_check``, which returns the dimensions as a tuple if there are
+    any, lists its options in ``__init__``, and calls its function with ``self._options()`` in
+    ``forward``.
     """
 
     _check: ClassVar[Callable[..., object]]
 
     def __init__(self, **options: Any) -> None:
         super().__init__()
-        type(self)._check(**options)
+        dimensions = type(self)._check(**options)
         for name, value in options.items():
-            setattr(self, name, tuple(value) if name == "dimensions" else value)
+            setattr(self, name, dimensions if name == "dimensions" else value)
         self._names = tuple(options)
 
     def _options(self) -> dict[str, Any]:

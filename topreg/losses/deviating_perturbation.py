@@ -113,6 +113,7 @@ def check_labels(labels: Clouds, rows: Tensor, sizes: tuple[int, ...]) -> Tensor
     """Return the labels of all clouds as one vector; raise if they are not one per vertex."""
     joined, own = join_labels(labels)
     if own != sizes:
+        _checks.have_no_columns(labels, sizes)
         _checks.one_each("labels", joined, len(rows), "vertex")
         _checks.of_clouds(own, sizes, "source", "labels")
     _checks.on_one_device("source", rows, "labels", joined.device)

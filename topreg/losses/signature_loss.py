@@ -11,7 +11,7 @@ from torch import Tensor
 from topreg import _checks
 from topreg._clouds import Clouds
 from topreg._pairs import PersistencePairs
-from topreg.filtrations import Filtration, RipsFiltration
+from topreg.filtrations import RIPS, Filtration, RipsFiltration
 from topreg.filtrations._space import Space
 from topreg.losses import _across, _common
 from topreg.losses._across import Scaled
@@ -102,6 +102,9 @@ def signature_loss(
     if own or other:  # the other space is searched in the dimensions of what is given
         dimensions = tuple(part.dimension for part in own or other or ())
     x, z = _spaces(source, target, filtration, target_filtration, normalize)
+    if own or other:
+        _on_their_devices("source", source, "pairs", own)
+        _on_their_devices("target", target, "target_pairs", other)
     every = own or x.pairs(dimensions)
     if symmetric:
         every = [*every, *(other or z.pairs(dimensions))]
@@ -136,12 +139,21 @@ def _spaces(
     normalize: float | None,
 ) -> Sequence[Space | Scaled | _Other]:
     """Return both spaces: points are checked once, other data by their filtrations."""
-    first = _common.RIPS if filtration is None else filtration
+    first = RIPS if filtration is None else filtration
     second = first if target_filtration is None else target_filtration
     if isinstance(first, RipsFiltration) and isinstance(second, RipsFiltration):
         spaces = _across.two_spaces(source, target, first, second)
         return spaces if normalize is None else [Scaled(space, normalize) for space in spaces]
     return _Other(first, source), _Other(second, target)
+
+
+def _on_their_devices(
+    name: str, data: Clouds, pairs_name: str, pairs: Sequence[PersistencePairs] | None
+) -> None:
+    """Raise if given pairs are not on the device of their space."""
+    one = data if isinstance(data, Tensor) else data[0]
+    for part in pairs or ():
+        _checks.on_one_device(name, one, pairs_name, part.death_edges.device)
 
 
 def _stacked(parts: Sequence[PersistencePairs]) -> PersistencePairs | None:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from topreg import _checks
 from topreg._clouds import join_matrices
 from topreg.persistence._dispatch import find_pairs
 from topreg.persistence._weights import checked_weights
@@ -54,6 +55,7 @@ def minimum_spanning_tree(distances: Tensor | Sequence[Tensor]) -> Tensor | list
     """
     with torch.no_grad():
         entries, sizes = join_matrices(distances, "distances")
+        _checks.is_not_vmapped("distances", entries)
         weights = checked_weights(entries, sizes, name="distances", check_values=True)
         (pairs,) = find_pairs(weights, sizes, math.inf, [0])
     if isinstance(distances, Tensor) and distances.ndim == 2:

@@ -89,7 +89,13 @@ def _refuse(name: str, requirement: str, matrix: Tensor, bad: Tensor) -> None:
     found = f"{matrix[i, j]:.6g} at ({i}, {j})"
     if requirement == "symmetric":
         found += f" and {matrix[j, i]:.6g} at ({j}, {i})"
-    cure = ""
-    if requirement == "least on the diagonal":
-        cure = " A similarity is no metric; 1 minus it may be."
-    raise ValueError(f"`{name}` should be {requirement}. Got {found}.{cure}")
+    raise ValueError(f"`{name}` should be {requirement}. Got {found}.{_cure(requirement, matrix)}")
+
+
+def _cure(requirement: str, matrix: Tensor) -> str:
+    """What to do with similarities: they are largest on the diagonal, or a metric of a user's."""
+    own = matrix.diagonal()
+    similar = bool((own > 0).all() and (own >= matrix.amax(1)).all())
+    if similar or requirement == "least on the diagonal":
+        return " A similarity is not a distance; 1 minus it may be."
+    return ""
