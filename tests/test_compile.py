@@ -70,7 +70,7 @@ def test_a_weight_may_change_from_step_to_step():
     pairs = [RipsFiltration().pairs(source)]
 
     def loss(weight):
-        return homology_consistency(source, target, LABELS, pairs, perturbation_weight=weight)
+        return homology_consistency(source, target, LABELS, pairs=pairs, perturbation_weight=weight)
 
     compiled = torch.compile(loss, backend="eager", fullgraph=True)
     for weight in (1.0, 2.0, 3.5):
@@ -92,7 +92,7 @@ SELECTIONS = {
 def test_selection_and_loss_compile_without_a_graph_break(filtration, dimensions):
     if max(dimensions) and filtration.engine != "auto":
         filtration = RipsFiltration(engine="annotations")
-    module = TrackCoincidence(filtration, dimensions)
+    module = TrackCoincidence(filtration=filtration, dimensions=dimensions)
     source, target = gaussian(0, 2, 9, 3, dtype=torch.float32)
     compiled = torch.compile(module, backend="aot_eager", fullgraph=True)
     results = []
@@ -143,7 +143,9 @@ SEARCHES = {
         BOTH_ENDS, 1, lambda points: torch.nn.functional.pdist(points).repeat(2)
     ),
     "tree": lambda points: minimum_spanning_tree(pairwise_distances(points)),
-    "space": lambda points: rtd_lite(points, points[:, :2] ** 2, metric=cdist),
+    "space": lambda points: rtd_lite(
+        points, points[:, :2] ** 2, filtration=RipsFiltration(metric=cdist)
+    ),
 }
 
 
@@ -194,7 +196,9 @@ def test_distances_are_checked_in_the_graph():
 @pytest.mark.parametrize("metric", ["euclidean", "cosine"])
 def test_a_compiled_program_refuses_bad_points(metric):
     compiled = torch.compile(
-        TrackCoincidence(RipsFiltration(metric=metric)), backend="aot_eager", fullgraph=True
+        TrackCoincidence(filtration=RipsFiltration(metric=metric)),
+        backend="aot_eager",
+        fullgraph=True,
     )
     good = gaussian(0, 9, 4, dtype=torch.float32)
     bad = good.clone()
@@ -265,7 +269,10 @@ def test_compiled_gradients_of_the_distance_matrix(metric, offset):
     others, weights = points[:4] + 0.5, gaussian(1, 9, 9, dtype=torch.float32)
 
     def loss(x):
-        own, cross = pairwise_distances(x, metric=metric), pairwise_distances(others, x, metric)
+        own, cross = (
+            pairwise_distances(x, metric=metric),
+            pairwise_distances(others, x, metric=metric),
+        )
         return (weights * own).sum() + cross.square().sum()
 
     leaf = points.clone().requires_grad_()
