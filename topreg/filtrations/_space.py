@@ -89,7 +89,6 @@ class Space:
             return torch.stack([torch.zeros_like(deaths), deaths], dim=1)
         return torch.stack([self.lengths(pairs.birth_edges), deaths], dim=1)
 
-    @torch.no_grad()
     def entries(self, dimensions: Sequence[int] = (0,)) -> Tensor:
         """Return all distances (sum of n_i^2,) without gradient, matrix after matrix.
 
@@ -97,7 +96,8 @@ class Space:
         1e-12 in double precision.
         """
         if self._entries is None:
-            self._entries = self._measured(dimensions)
+            with torch.no_grad():  # not a decorator, which the compiler cannot trace here
+                self._entries = self._measured(dimensions)
         return self._entries
 
     def scales(self, quantile: float) -> Tensor:
