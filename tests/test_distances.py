@@ -260,7 +260,7 @@ def test_half_precision_gives_single(metric, half):
     x = gaussian(0, 9, 20).to(half)
     assert pairwise_distances(x, metric=metric).dtype == torch.float32
     actual = pairwise_distances(x, x[:4], metric=metric)
-    assert_close(actual, pairwise_distances(x.float(), x[:4].float(), metric))
+    assert_close(actual, pairwise_distances(x.float(), x[:4].float(), metric=metric))
     x.requires_grad_()
     pairwise_distances(x, metric=metric).sum().backward()
     assert x.grad.dtype == half
