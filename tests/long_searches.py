@@ -39,10 +39,11 @@ def of_points(points, dimension=0, **options):
 
 def of_matrix(n, check_values):
     """A search in a matrix and one in that of the square."""
-    distances, filtration = matrix(n), RipsFiltration(metric="precomputed", engine="prim")
+    distances = matrix(n)
+    filtration = RipsFiltration(metric="precomputed", engine="prim", check_values=check_values)
     own = pairwise_distances(SQUARE)
     return (
-        lambda: filtration.pairs(distances, check_values=check_values),
+        lambda: filtration.pairs(distances),
         lambda: filtration.pairs(own).death_edges,
     )
 
@@ -69,8 +70,8 @@ def between_clouds():
     """Distances between two clouds and those within the square."""
     x, y = sphere(8000, 512), sphere(8000, 512)
     return (
-        lambda: pairwise_distances(x, y, "manhattan"),
-        lambda: pairwise_distances(SQUARE, SQUARE.flip(0), "manhattan"),
+        lambda: pairwise_distances(x, y, metric="manhattan"),
+        lambda: pairwise_distances(SQUARE, SQUARE.flip(0), metric="manhattan"),
     )
 
 

@@ -90,10 +90,10 @@ def test_pairs_are_the_same(setting, metric, dtype):
 @pytest.mark.parametrize("metric", ["euclidean", "cosine", "manhattan"])
 def test_distances_are_the_same(setting, metric):
     points = gaussian(0, 120, 64, dtype=torch.float32)
-    own, cross = (pairwise_distances(points, y, metric) for y in (None, points[:30]))
+    own, cross = (pairwise_distances(points, y, metric=metric) for y in (None, points[:30]))
     with setting():
         assert_close(pairwise_distances(points, metric=metric), own, rtol=0, atol=0)
-        assert_close(pairwise_distances(points, points[:30], metric), cross, rtol=0, atol=0)
+        assert_close(pairwise_distances(points, points[:30], metric=metric), cross, rtol=0, atol=0)
         tree = minimum_spanning_tree(own)
     assert_close(tree, minimum_spanning_tree(own))
 
@@ -176,7 +176,7 @@ for statement in sys.argv[1:]:
         lambda: own.diagram(before, points),
         lambda: pairwise_distances(points, metric=metric),
         lambda: farthest_point_sampling(points, 3, metric=metric),
-        lambda: rtd_lite(points, points, metric=metric),
+        lambda: rtd_lite(points, points, filtration=own),
         lambda: pairwise_distances(points, metric=fails),
     ):
         seen.clear()

@@ -40,7 +40,9 @@ def test_forests_of_tied_matrices_equal_kruskal(matrix, longest):
 def test_pairs_of_points_equal_prim(points, dtype):
     points = points.to(dtype)
     same_pairs(BORUVKA.pairs(points), PRIM.pairs(points))
-    same_pairs(BORUVKA.pairs(points, check_values=False), PRIM.pairs(points))
+    same_pairs(
+        RipsFiltration(engine="boruvka", check_values=False).pairs(points), PRIM.pairs(points)
+    )
 
 
 @given(ragged(integer_clouds(min_size=0, max_size=20, dtype=torch.float32), max_clouds=6))

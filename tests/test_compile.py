@@ -6,6 +6,7 @@ import pytest
 import torch
 from asserts import compiles_searches, compiles_to_machine_code
 from strategies import gaussian
+from torch._dynamo.testing import CompileCounterWithBackend
 from torch.testing import assert_close
 
 from topreg import (
@@ -14,11 +15,17 @@ from topreg import (
     HomologyConsistency,
     RipsFiltration,
     TrackCoincidence,
+    connectivity_loss,
+    deviating_perturbation,
     homology_consistency,
     minimum_spanning_tree,
     pairwise_distances,
+    persistence_entropy,
+    rtd,
     rtd_lite,
+    signature_loss,
     total_persistence,
+    track_coincidence,
 )
 from topreg.metrics._edges import length_corrections
 from topreg.metrics._metric import unit_vectors
@@ -70,7 +77,7 @@ def test_a_weight_may_change_from_step_to_step():
     pairs = [RipsFiltration().pairs(source)]
 
     def loss(weight):
-        return homology_consistency(source, target, LABELS, pairs, perturbation_weight=weight)
+        return homology_consistency(source, target, LABELS, pairs=pairs, perturbation_weight=weight)
 
     compiled = torch.compile(loss, backend="eager", fullgraph=True)
     for weight in (1.0, 2.0, 3.5):
@@ -92,7 +99,7 @@ SELECTIONS = {
 def test_selection_and_loss_compile_without_a_graph_break(filtration, dimensions):
     if max(dimensions) and filtration.engine != "auto":
         filtration = RipsFiltration(engine="annotations")
-    module = TrackCoincidence(filtration, dimensions)
+    module = TrackCoincidence(filtration=filtration, dimensions=dimensions)
     source, target = gaussian(0, 2, 9, 3, dtype=torch.float32)
     compiled = torch.compile(module, backend="aot_eager", fullgraph=True)
     results = []
@@ -143,7 +150,9 @@ SEARCHES = {
         BOTH_ENDS, 1, lambda points: torch.nn.functional.pdist(points).repeat(2)
     ),
     "tree": lambda points: minimum_spanning_tree(pairwise_distances(points)),
-    "space": lambda points: rtd_lite(points, points[:, :2] ** 2, metric=cdist),
+    "space": lambda points: rtd_lite(
+        points, points[:, :2] ** 2, filtration=RipsFiltration(metric=cdist)
+    ),
 }
 
 
@@ -194,7 +203,9 @@ def test_distances_are_checked_in_the_graph():
 @pytest.mark.parametrize("metric", ["euclidean", "cosine"])
 def test_a_compiled_program_refuses_bad_points(metric):
     compiled = torch.compile(
-        TrackCoincidence(RipsFiltration(metric=metric)), backend="aot_eager", fullgraph=True
+        TrackCoincidence(filtration=RipsFiltration(metric=metric)),
+        backend="aot_eager",
+        fullgraph=True,
     )
     good = gaussian(0, 9, 4, dtype=torch.float32)
     bad = good.clone()
@@ -265,7 +276,10 @@ def test_compiled_gradients_of_the_distance_matrix(metric, offset):
     others, weights = points[:4] + 0.5, gaussian(1, 9, 9, dtype=torch.float32)
 
     def loss(x):
-        own, cross = pairwise_distances(x, metric=metric), pairwise_distances(others, x, metric)
+        own, cross = (
+            pairwise_distances(x, metric=metric),
+            pairwise_distances(others, x, metric=metric),
+        )
         return (weights * own).sum() + cross.square().sum()
 
     leaf = points.clone().requires_grad_()
@@ -339,3 +353,70 @@ def test_higher_dimensions_have_a_sound_fake():
     weights = pairwise_distances(gaussian(0, 6, 3)).flatten()
     task = (weights, [6], float("inf"), 2, True, False)
     torch.library.opcheck(homology_by_library, task, test_utils=("test_schema", "test_faketensor"))
+
+
+# Sizes of clouds that change from step to step
+
+
+SIZES = 8, 9, 16, 17, 33
+SEVERAL = {"dimensions": (0, 1), "orientation": "aligned"}
+
+
+def both(pairs=None):
+    """The pairs of both spaces; the same ones serve."""
+    return {} if pairs is None else {"pairs": pairs, "target_pairs": pairs}
+
+
+LOSSES = {  # of two views and labels, with pairs or without
+    "track_coincidence": lambda x, y, c, **given: track_coincidence(x, y, **given),
+    "track_coincidence, aligned": lambda x, y, c, **given: track_coincidence(
+        x, y, **given, **SEVERAL
+    ),
+    "deviating_perturbation": lambda x, y, c, **given: deviating_perturbation(x, y, c, **given),
+    "homology_consistency": lambda x, y, c, **given: homology_consistency(
+        x, y, c, perturbation_weight=0.5, **given
+    ),
+    "connectivity_loss": lambda x, y, c, **given: connectivity_loss(x, scale=1.0, **given),
+    "persistence_entropy": lambda x, y, c, **given: persistence_entropy(x, **given),
+    "total_persistence": lambda x, y, c, **given: total_persistence(x, **given),
+    "signature_loss": lambda x, y, c, **given: signature_loss(x, y, **both(**given)),
+    "signature_loss, normalized": lambda x, y, c, **given: signature_loss(
+        x, y, normalize=0.9, **both(**given)
+    ),
+    "rtd": lambda x, y, c: rtd(x, y),
+    "rtd_lite": lambda x, y, c: rtd_lite(x, y),
+    "rtd_lite, normalized": lambda x, y, c: rtd_lite(x, y, normalize=0.9),
+}
+WAYS = [(name, given) for name in LOSSES for given in (False, True)[: 1 + ("rtd" not in name)]]
+
+
+def graphs_over_sizes(name, given, dynamic):
+    """How many graphs a loss takes for clouds of five sizes; values and gradients are right."""
+    torch._dynamo.reset()
+    counter = CompileCounterWithBackend("aot_eager")
+    compiled = torch.compile(LOSSES[name], backend=counter, dynamic=dynamic, fullgraph=True)
+    for n in SIZES:
+        source, target = gaussian(n, 2, n, 4)
+        pairs = {"pairs": RipsFiltration().pairs(source)} if given else {}
+        results = []
+        for loss in (LOSSES[name], compiled):
+            leaf = source.clone().requires_grad_()
+            value = loss(leaf, target, torch.arange(n) % 3, **pairs)
+            value.backward()
+            results.append((value.detach(), leaf.grad))
+        assert_close(results[1], results[0])
+    return counter.frame_count
+
+
+def print_graphs_over_sizes():
+    """Print the table of counts, with symbolic sizes from the first call on and without."""
+    for name, given in WAYS:
+        counts = [graphs_over_sizes(name, given, dynamic) for dynamic in (True, None)]
+        print(f"{name:28} {'pairs given' if given else 'pairs found':12}", *counts)
+
+
+@compiles_searches
+@pytest.mark.parametrize(("name", "given"), WAYS)
+@pytest.mark.parametrize(("dynamic", "most"), [(True, 1), (None, 2)], ids=["dynamic", "automatic"])
+def test_clouds_of_other_sizes_need_no_other_graph(name, given, dynamic, most):
+    assert graphs_over_sizes(name, given, dynamic) <= most

@@ -24,6 +24,8 @@ from topreg import (
 )
 from topreg.metrics import _tiles
 
+RIPS = RipsFiltration()
+
 ENGINES = {
     "auto": 1, "prim": 0, "boruvka": 0, "tiled": 0, "annotations": 1, "gudhi": 1,
 }  # fmt: skip
@@ -124,7 +126,7 @@ def test_graphs_do_not_depend_on_threads(points, births):
     graph, weights = graph_of(points)
     if births:
         early = torch.zeros(graph.num_vertices) - integers(7, graph.num_vertices, 1, 3).flatten()
-        graph = FlagFiltration(graph.edge_index, graph.num_vertices, early)
+        graph = FlagFiltration(graph.edge_index, graph.num_vertices, vertex_births=early)
     alone, others = on_threads(lambda: graph.all_pairs(weights, 1))
     for found in others:
         for pairs, expected in zip(found, alone, strict=True):
@@ -144,7 +146,7 @@ def test_landmarks_do_not_depend_on_threads(points, metric):
 
 
 def diagram(points):
-    return RipsFiltration().pairs(points).diagram(points)
+    return RIPS.diagram(RIPS.pairs(points), points)
 
 
 def losses_of(points):

@@ -449,7 +449,7 @@ def test_the_gradient_of_tracks_and_losses(orientation):
     source, target = gaussian(3, 2, 12, 3)
     pairs = RIPS.all_pairs(source, 1)
     assert len(pairs[1]) > 0
-    gradients_are_right(lambda x: persistence_tracks(x, pairs[1], orientation), source)
+    gradients_are_right(lambda x: persistence_tracks(x, pairs[1], orientation=orientation), source)
     loss = TrackCoincidence(dimensions=(0, 1), orientation=orientation)
     gradients_are_right(lambda x, y: loss(x, y, pairs=pairs), source, target)
 

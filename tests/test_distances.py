@@ -111,7 +111,7 @@ def test_double_precision_against_sixty_digits(width):
 def test_every_metric_equals_its_reference(metric, width, dtype):
     x, y = gaussian(0, 2, 17, width, dtype=dtype)
     tolerance = {torch.float32: 1e-5, torch.float64: 1e-12}[dtype]
-    actual = pairwise_distances(x, y, metric)
+    actual = pairwise_distances(x, y, metric=metric)
     assert actual.dtype == dtype
     # a cosine distance near 0 inherits the rounding of the unit rows themselves
     atol = tolerance**1.5 if metric == "cosine" else 0
@@ -223,7 +223,7 @@ def test_the_filtration_orders_edges_by_this_matrix_on_large_clouds(metric, dtyp
     distances = pairwise_distances(points, metric=metric)
     of_points = RipsFiltration(metric=metric).pairs(points)
     same_pairs(RipsFiltration(metric="precomputed").pairs(distances), of_points)
-    diagram = of_points.diagram(points, metric)
+    diagram = RipsFiltration(metric=metric).diagram(of_points, points)
     i, j = of_points.death_edges.T
     assert_close(diagram[:, 1], distances[i, j], rtol=2e-5, atol=1e-12)
 
@@ -250,7 +250,7 @@ def test_the_longest_edge_between_two_clusters_is_the_gap():
     points = torch.cat([gaussian(0, 5, 3) * 1e-3, gaussian(1, 5, 3) * 1e-3 + 10])
     pairs = RipsFiltration().pairs(points)
     gap = reference(points[:5], points[5:], "euclidean").min()
-    assert_close(pairs.diagram(points)[-1, 1], gap)
+    assert_close(RipsFiltration().diagram(pairs, points)[-1, 1], gap)
     assert pairs.birth_edges[-1].tolist() == [5, 5]
 
 
@@ -259,8 +259,8 @@ def test_the_longest_edge_between_two_clusters_is_the_gap():
 def test_half_precision_gives_single(metric, half):
     x = gaussian(0, 9, 20).to(half)
     assert pairwise_distances(x, metric=metric).dtype == torch.float32
-    actual = pairwise_distances(x, x[:4], metric)
-    assert_close(actual, pairwise_distances(x.float(), x[:4].float(), metric))
+    actual = pairwise_distances(x, x[:4], metric=metric)
+    assert_close(actual, pairwise_distances(x.float(), x[:4].float(), metric=metric))
     x.requires_grad_()
     pairwise_distances(x, metric=metric).sum().backward()
     assert x.grad.dtype == half
@@ -275,7 +275,7 @@ def test_half_precision_gives_single(metric, half):
 def test_gradients_of_both_orders(metric, width):
     x, y = gaussian(0, 2, 5, width)
     gradients_are_right(lambda a: pairwise_distances(a, metric=metric), x, second=True)
-    gradients_are_right(lambda a, b: pairwise_distances(a, b, metric), x, y[:3], second=True)
+    gradients_are_right(lambda a, b: pairwise_distances(a, b, metric=metric), x, y[:3], second=True)
 
 
 @pytest.mark.parametrize("metric", METRICS)
@@ -321,7 +321,7 @@ def test_gradients_far_from_the_origin_are_those_at_the_origin(dtype):
 def test_empty_clouds(metric, n, m):
     x = torch.ones(n, 9, requires_grad=True)
     y = torch.ones(m, 9, requires_grad=True)
-    distances = pairwise_distances(x, y, metric)
+    distances = pairwise_distances(x, y, metric=metric)
     assert distances.shape == (n, m)
     distances.sum().backward()
     assert_close(x.grad, torch.zeros(n, 9))
@@ -340,7 +340,7 @@ def test_a_callable_metric_is_made_symmetric():
     x = gaussian(0, 5, 2)
     distances = pairwise_distances(x, metric=lopsided)
     assert_close(distances, reference(x, x, "manhattan") / 2)
-    assert_close(pairwise_distances(x, x[:2], lopsided), lopsided(x, x[:2]))
+    assert_close(pairwise_distances(x, x[:2], metric=lopsided), lopsided(x, x[:2]))
     gradients_are_right(lambda a: pairwise_distances(a, metric=lopsided), x)
 
 
@@ -367,15 +367,16 @@ def test_a_learned_metric_gets_gradients_through_the_diagram():
 @pytest.mark.parametrize("metric", METRICS)
 def test_diagram_gradients_at_fixed_pairs(metric):
     points = gaussian(0, 7, 3)
-    pairs = RipsFiltration(metric=metric).pairs(points)
-    gradients_are_right(lambda p: pairs.diagram(p, metric), points, second=True)
+    filtration = RipsFiltration(metric=metric)
+    pairs = filtration.pairs(points)
+    gradients_are_right(lambda p: filtration.diagram(pairs, p), points, second=True)
 
 
 @pytest.mark.parametrize("metric", METRICS)
 def test_diagram_gradients_at_duplicates_are_zero(metric):
     points = gaussian(0, 3, 3)[[0, 0, 1, 2, 2]].requires_grad_()
-    pairs = RipsFiltration(metric=metric).pairs(points)
-    zero = pairs.diagram(points, metric)[:2, 1]
+    filtration = RipsFiltration(metric=metric)
+    zero = filtration.diagram(filtration.pairs(points), points)[:2, 1]
     assert_close(zero, torch.zeros(2, dtype=torch.float64), rtol=0, atol=0)
     zero.sum().backward()
     assert_close(points.grad, torch.zeros_like(points), rtol=0, atol=0)
@@ -424,8 +425,8 @@ def test_many_at_a_time_equal_one_at_a_time_bit_for_bit(width, dtype):
         expected = torch.tensor([[one(rows[i], b) for b in rows] for i in some], dtype=dtype)
         within = pairwise_distances(x, metric=metric)
         assert_close(within[some], expected, rtol=0, atol=0)
-        few = torch.cat([pairwise_distances(part, x, metric) for part in x.split(5)])
-        for found in (within.T, pairwise_distances(x, x, metric), few):
+        few = torch.cat([pairwise_distances(part, x, metric=metric) for part in x.split(5)])
+        for found in (within.T, pairwise_distances(x, x, metric=metric), few):
             assert_close(found, within, rtol=0, atol=0)
 
 
@@ -477,7 +478,7 @@ def test_distances_of_a_batch_by_vmap(metric, width, capfd):
         return pairwise_distances(x, metric=metric)
 
     def cross(x, y=other):
-        return pairwise_distances(x, y, metric)
+        return pairwise_distances(x, y, metric=metric)
 
     for distances in (own, cross, lambda x: cross(other, x)):
         found = torch.func.vmap(distances)(batch)

@@ -12,7 +12,13 @@ from oracles import gudhi_of_edges, reduction
 from strategies import SEEDS, distances_by_differences, gaussian, regular_polygon
 from torch.testing import assert_close
 
-from topreg import FlagFiltration, RipsFiltration, TrackCoincidence, persistence_tracks
+from topreg import (
+    FlagFiltration,
+    RipsFiltration,
+    TotalPersistence,
+    TrackCoincidence,
+    persistence_tracks,
+)
 from topreg.persistence import _annotations
 
 DTYPES = (torch.float32, torch.float64)
@@ -82,7 +88,7 @@ def test_pairs_equal_a_matrix_reduction(sparse, graph):
 @given(graph=graphs(births=True))
 def test_vertex_births_decide_which_component_dies(sparse, graph):
     edges, n, weights, births = graph
-    filtration = FlagFiltration(edges, n, births)
+    filtration = FlagFiltration(edges, n, vertex_births=births)
     with mock.patch.object(_annotations, "SPARSE", sparse):
         zero, one = filtration.all_pairs(weights, 1)
     same_pairs(filtration.pairs(weights, 0), zero)
@@ -161,7 +167,7 @@ def test_a_nearest_neighbour_graph_equals_gudhi(neighbours):
 def test_negative_weights_are_allowed_with_births():
     edges = torch.tensor([[0, 1, 2, 0], [1, 2, 3, 3]])
     weights = torch.tensor([-3.0, -2.0, -1.0, -0.5])
-    filtration = FlagFiltration(edges, 4, torch.full((4,), -5.0))
+    filtration = FlagFiltration(edges, 4, vertex_births=torch.full((4,), -5.0))
     zero, one = filtration.all_pairs(weights, 1)
     assert_close(filtration.diagram(zero, weights)[:, 0], torch.full((3,), -5.0))
     assert one.essential_edges.tolist() == [[0, 3]]
@@ -173,10 +179,12 @@ def test_the_diagram_is_differentiable_in_weights_and_births(graph):
     weights = weights.double().nan_to_num(posinf=9)
     births = births.double().requires_grad_()
     for p in (0, 1):
-        pairs = FlagFiltration(edges, n, births).pairs(weights, p)
+        pairs = FlagFiltration(edges, n, vertex_births=births).pairs(weights, p)
         if len(pairs):
             gradients_are_right(
-                lambda w, b, pairs=pairs: FlagFiltration(edges, n, b).diagram(pairs, w),
+                lambda w, b, pairs=pairs: FlagFiltration(edges, n, vertex_births=b).diagram(
+                    pairs, w
+                ),
                 weights,
                 births,
                 second=True,
@@ -208,7 +216,7 @@ def test_tracks_and_losses_take_the_pairs_of_a_graph():
     pairs = filtration.all_pairs(matrix[i, j], 1)
     assert persistence_tracks(source, pairs[1]).shape == (len(pairs[1]), 3)
     for orientation in ("index", "aligned"):
-        loss = TrackCoincidence(filtration, dimensions=(0, 1), orientation=orientation)
+        loss = TrackCoincidence(filtration=filtration, dimensions=(0, 1), orientation=orientation)
         found = loss(source, target, geometry=matrix[i, j])
         assert_close(found, loss(source, target, pairs=pairs))
 
@@ -236,7 +244,7 @@ def test_the_representation_counts():
     assert repr(FlagFiltration(edges, 3)) == (
         "FlagFiltration(edges=2, vertices=3, vertex_births=zero)"
     )
-    assert "vertex_births=given" in repr(FlagFiltration(edges, 3, torch.zeros(3)))
+    assert "vertex_births=given" in repr(FlagFiltration(edges, 3, vertex_births=torch.zeros(3)))
 
 
 def test_a_grid_without_triangles_needs_no_annotations():
@@ -311,8 +319,8 @@ def test_edges_named_again_are_combined(how, graph):
     edges, n, weights, births = graph
     ends, values = combine(edges, weights, how)
     for ages in (None, births):
-        combined = FlagFiltration(edges, n, ages, duplicate_edges=how)
-        simple = FlagFiltration(ends, n, ages)
+        combined = FlagFiltration(edges, n, vertex_births=ages, duplicate_edges=how)
+        simple = FlagFiltration(ends, n, vertex_births=ages)
         if ages is None and bool((values < 0).any()):
             continue
         found = combined.all_pairs(weights, 1)
@@ -349,7 +357,7 @@ def test_equal_weights_give_their_own_value(how, copies, dtype):
     """Not one below it, which would lie below the births of the vertices."""
     weight = torch.tensor(0.1, dtype=dtype)
     edges = torch.tensor([[0], [1]]).repeat(1, copies)
-    filtration = FlagFiltration(edges, 2, weight.repeat(2), duplicate_edges=how)
+    filtration = FlagFiltration(edges, 2, vertex_births=weight.repeat(2), duplicate_edges=how)
     pairs = filtration.pairs(weight.repeat(copies))
     assert_close(
         filtration.diagram(pairs, weight.repeat(copies)), weight.repeat(1, 2), rtol=0, atol=0
@@ -397,14 +405,14 @@ def test_means_of_large_weights_do_not_overflow():
 @HOW
 def test_combined_weights_are_checked(how):
     edges = torch.tensor([[0, 1, 1], [1, 0, 2]])
-    filtration = FlagFiltration(edges, 3, torch.tensor([0.0, 1.0, 0.0]), duplicate_edges=how)
-    with refused(
-        ValueError, "`edge_weights` should be free of NaN. Got 1 entry, first at entry 1."
-    ):
+    options = {"vertex_births": torch.tensor([0.0, 1.0, 0.0]), "duplicate_edges": how}
+    filtration = FlagFiltration(edges, 3, **options)
+    with refused(ValueError, "`data` should be free of NaN. Got 1 entry, first at entry 1."):
         filtration.pairs(torch.tensor([2.0, math.nan, 2.0]))
     undefined = torch.tensor([2.0, math.nan, 2.0])
     known = filtration.pairs(torch.tensor([2.0, 2.0, 3.0]))
-    assert filtration.pairs(undefined, check_values=False).death_edges.tolist() == [[1, 2]]
+    unchecked = FlagFiltration(edges, 3, check_values=False, **options)
+    assert unchecked.pairs(undefined).death_edges.tolist() == [[1, 2]]
     assert filtration.diagram(known, undefined)[:, 1].isnan().tolist() == [True, False]
     weights = torch.tensor([0.5, 2.5, 2.0])
     if how == "mean":
@@ -412,7 +420,7 @@ def test_combined_weights_are_checked(how):
         return
     with refused(
         ValueError,
-        "`edge_weights` should be at least the births of their vertices. Got 0.5 for edge (0, 1), "
+        "`data` should be at least the births of their vertices. Got 0.5 for edge (0, 1), "
         "whose vertices are there from 1 on. Pass smaller `vertex_births`.",
     ):
         filtration.pairs(weights)
@@ -448,7 +456,7 @@ def test_the_diagram_of_combined_edges_compiles(how):
 
 def test_births_that_became_undefined_are_refused():
     births = torch.zeros(3)
-    filtration = FlagFiltration(torch.tensor([[0, 1], [1, 2]]), 3, births)
+    filtration = FlagFiltration(torch.tensor([[0, 1], [1, 2]]), 3, vertex_births=births)
     births[2] = math.nan
     with refused(
         ValueError,
@@ -461,6 +469,80 @@ def test_the_diagram_compiles():
     edges = torch.combinations(torch.arange(6)).T
     filtration = FlagFiltration(edges, 6)
     weights = gaussian(0, 15, dtype=torch.float32).abs()
+    pairs = filtration.pairs(weights)
+    compiled = torch.compile(
+        lambda w: filtration.diagram(pairs, w), backend="aot_eager", fullgraph=True
+    )
+    assert_close(compiled(weights), filtration.diagram(pairs, weights))
+    torch._dynamo.reset()
+
+
+# Several graphs on the same edges
+
+
+@pytest.mark.parametrize("how", ["error", "min", "mean"])
+@pytest.mark.parametrize("born", [False, True])
+@given(data=st.data())
+def test_each_graph_of_a_batch_is_as_it_is_alone(how, born, data):
+    graph = graphs(births=True) if how == "error" else named_again(births=True)
+    edges, n, weights, births = data.draw(graph)
+    weights = weights if born else weights.clamp(min=0)
+    generator = torch.Generator().manual_seed(data.draw(SEEDS))
+    shape = data.draw(st.integers(0, 3)), len(weights)
+    rows = weights + 12 * torch.randint(0, 4, shape, generator=generator)
+    rows = rows.masked_fill(torch.rand(shape, generator=generator) < 0.2, math.inf).requires_grad_()
+    leaves = [rows, births.requires_grad_()] if born else [rows]
+    filtration = FlagFiltration(
+        edges, n, vertex_births=births if born else None, duplicate_edges=how
+    )
+
+    def gradients(diagram):
+        total = (gaussian(5, len(diagram), 2, dtype=diagram.dtype) * diagram).sum()
+        return torch.autograd.grad(total, leaves, allow_unused=True, materialize_grads=True)
+
+    for dimension, pairs in enumerate(filtration.all_pairs(rows, 1)):
+        same_pairs(filtration.pairs(rows, dimension), pairs)
+        assert pairs.cloud_sizes == (n,) * len(rows)
+        alone = [filtration.pairs(row, dimension) for row in rows]
+        for part, expected in zip(pairs.split(), alone, strict=True):
+            same_pairs(part, expected)
+        diagram = filtration.diagram(pairs, rows)
+        each = [filtration.diagram(part, row) for part, row in zip(alone, rows, strict=True)]
+        expected = torch.cat([rows.sum(0)[:0, None].expand(0, 2), *each])
+        assert_close(diagram, expected, rtol=0, atol=0)
+        assert_close(gradients(diagram), gradients(expected))
+
+
+def test_a_loss_of_several_graphs_is_one_value_per_graph():
+    edges = torch.combinations(torch.arange(7)).T
+    weights = gaussian(0, 3, 21).abs()
+    filtration = FlagFiltration(edges, 7)
+    loss = TotalPersistence(filtration=filtration, dimensions=(0, 1), reduction="none")
+    assert_close(loss(weights), torch.cat([loss(row) for row in weights]))
+    assert_close(loss(weights, pairs=filtration.all_pairs(weights, 1)), loss(weights))
+
+
+def test_a_batch_without_graphs():
+    weights = torch.empty(0, 2, requires_grad=True)
+    filtration = FlagFiltration(torch.tensor([[0, 1], [1, 2]]), 3)
+    for pairs in filtration.all_pairs(weights, 1):
+        assert len(pairs) == len(pairs.essential_edges) == 0
+        assert pairs.cloud_sizes == ()
+        diagram = filtration.diagram(pairs, weights)
+        assert diagram.shape == (0, 2)
+        (gradient,) = torch.autograd.grad(diagram.sum(), weights)
+        assert gradient.shape == (0, 2)
+    loss = TotalPersistence(filtration=filtration)
+    loss(weights).backward()
+    assert weights.grad.shape == (0, 2)
+    loss = TotalPersistence(filtration=filtration, reduction="none")
+    assert loss(weights).shape == (0,)
+
+
+def test_the_diagram_of_several_graphs_compiles():
+    edges = torch.combinations(torch.arange(6)).T
+    filtration = FlagFiltration(edges, 6, vertex_births=torch.full((6,), -1.0))
+    weights = gaussian(0, 3, 15, dtype=torch.float32).abs()
     pairs = filtration.pairs(weights)
     compiled = torch.compile(
         lambda w: filtration.diagram(pairs, w), backend="aot_eager", fullgraph=True

@@ -39,7 +39,7 @@ INF, NAN = math.inf, math.nan
 
 points = torch.tensor([[0.0, 0.0], [4.0, 0.0], [1.0, 0.0], [4.0, 2.0]])
 pairs = RIPS.pairs(points)  # edges (0, 2), (1, 3), (1, 2) of lengths 1, 2, 3
-deaths = pairs.diagram(points)
+deaths = RIPS.diagram(pairs, points)
 loops = torch.tensor([[1.0, 3.0], [0.5, 2.0], [1.0, 1.0]])
 labels = torch.tensor([0, 1, 0, 7])
 
@@ -345,7 +345,7 @@ class TestMergeTree:
     def test_it_is_scipys_single_linkage(self, cloud):
         found = RIPS.pairs(cloud)
         n = len(cloud)
-        ax = merge_tree(found, found.diagram(cloud), labels=range(n), ax=Figure().subplots())
+        ax = merge_tree(found, RIPS.diagram(found, cloud), labels=range(n), ax=Figure().subplots())
         tree = linkage(cloud.numpy(), "single")
         assert_allclose(segments(ax)[:, 1, 1], tree[:, 2], rtol=1e-5)
         order = list(map(int, names_below(ax)))
@@ -359,7 +359,7 @@ class TestMergeTree:
     @given(integer_clouds(), st.sampled_from([1.0, 2.0, INF]))
     def test_no_branch_crosses_another(self, cloud, threshold):
         found = RipsFiltration(max_edge_length=threshold).pairs(cloud)
-        ax = merge_tree(found, found.diagram(cloud), ax=Figure().subplots())
+        ax = merge_tree(found, RIPS.diagram(found, cloud), ax=Figure().subplots())
         brackets = segments(ax).reshape(-1, 4, 2)
         upright = np.concatenate([brackets[:, :2], brackets[:, 3:1:-1], segments(ax, 1)])
         for left, right in brackets[:, 1:3]:
@@ -380,21 +380,21 @@ class TestMergeTree:
     def test_fewer_pairs_give_a_forest(self, cloud, seed):
         found = RIPS.pairs(cloud)
         kept = found.select(gaussian(seed, len(found)) > 0)
-        ax = merge_tree(kept, kept.diagram(cloud), ax=Figure().subplots())
+        ax = merge_tree(kept, RIPS.diagram(kept, cloud), ax=Figure().subplots())
         assert len(ax.collections[0].get_segments()) == len(kept)
         assert len(offsets(ax, 2)) == len(cloud) - len(kept)
         assert len({tuple(row) for row in offsets(ax, 2)}) == len(cloud) - len(kept)
 
     def test_essential_classes_of_a_threshold_are_roots(self, ax):
         cut = RipsFiltration(max_edge_length=2.5).pairs(points)
-        merge_tree(cut, cut.diagram(points), ax=ax)
+        merge_tree(cut, RIPS.diagram(cut, points), ax=ax)
         assert_allclose(offsets(ax, 2)[:, 0], [0.5, 2.5])
         assert len(offsets(ax, 2)) == len(cut.essential_edges)
 
     @pytest.mark.parametrize("n", [0, 1])
     def test_no_merge(self, n, ax):
         found = RIPS.pairs(torch.zeros(n, 2))
-        merge_tree(found, found.diagram(torch.zeros(n, 2)), labels="x" * n, ax=ax)
+        merge_tree(found, RIPS.diagram(found, torch.zeros(n, 2)), labels="x" * n, ax=ax)
         assert len(offsets(ax, 2)) == n
         assert names_below(ax) == ["x"] * n
         ax.figure.draw_without_rendering()
@@ -418,7 +418,7 @@ class TestMergeTree:
     def test_a_thousand_points_in_a_chain(self, ax):
         line = torch.arange(1000.0).square()[:, None] / 1000
         found = RIPS.pairs(line)
-        merge_tree(found, found.diagram(line), labels=torch.arange(1000), ax=ax)
+        merge_tree(found, RIPS.diagram(found, line), labels=torch.arange(1000), ax=ax)
         assert names_below(ax)[:3] == ["0", "1", "2"]
         assert len(segments(ax)) == 999
 
@@ -427,7 +427,7 @@ class TestMergeTree:
             count = len(names)
             cloud = torch.arange(float(count))[:, None]
             found = RIPS.pairs(cloud)
-            ax = merge_tree(found, found.diagram(cloud), labels=names, ax=Figure().subplots())
+            ax = merge_tree(found, RIPS.diagram(found, cloud), labels=names, ax=Figure().subplots())
             label = ax.get_xticklabels()[0]
             return label.get_fontsize(), label.get_rotation()
 

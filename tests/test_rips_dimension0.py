@@ -98,7 +98,7 @@ def test_pairs_of_tied_matrices_equal_kruskal(matrix):
     pairs = PRECOMPUTED.pairs(matrix)
     equal_kruskal(pairs, kruskal(matrix))
     sorted_by_total_order(pairs.death_edges, matrix)
-    same_pairs(PRECOMPUTED.pairs(matrix, check_values=False), pairs)
+    same_pairs(RipsFiltration(metric="precomputed", check_values=False).pairs(matrix), pairs)
 
 
 @given(tied_matrices())
@@ -337,7 +337,7 @@ def test_negative_zero_is_zero():
     matrix = torch.tensor([[0.0, 0.0, 1], [0.0, 0, -0.0], [1, -0.0, 0]])
     expected = [[0, 1], [1, 2]]
     for check_values in (True, False):
-        pairs = PRECOMPUTED.pairs(matrix, check_values=check_values)
+        pairs = RipsFiltration(metric="precomputed", check_values=check_values).pairs(matrix)
         assert pairs.death_edges.tolist() == expected
 
 
@@ -518,7 +518,7 @@ def test_repr_states_what_differs_from_the_defaults():
 
 def test_unchecked_values_raise_nothing():
     points = torch.tensor([[0.0], [math.nan], [1.0]])
-    assert RIPS.pairs(points, check_values=False).cloud_sizes == (3,)
+    assert RipsFiltration(check_values=False).pairs(points).cloud_sizes == (3,)
 
 
 def test_a_sum_that_overflows_is_not_taken_for_infinity():

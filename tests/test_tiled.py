@@ -201,7 +201,7 @@ def test_weights_that_underflow(width):
 def test_unchecked_nan_ends():
     points = gaussian(0, 20, 3, dtype=torch.float32)
     points[3] = math.nan
-    RipsFiltration(engine="tiled").pairs(points, check_values=False)
+    RipsFiltration(engine="tiled", check_values=False).pairs(points)
 
 
 # The public engine

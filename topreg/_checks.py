@@ -99,8 +99,12 @@ def is_int64(name: str, tensor: Tensor) -> None:
 
 def is_not_vmapped(name: str, tensor: Tensor) -> None:
     """Raise inside ``torch.func.vmap``: a search reads values, which it does not show."""
-    if torch.compiler.is_compiling():
-        return
+    if not torch.compiler.is_compiling():
+        _is_not_batched(name, tensor)
+
+
+def _is_not_batched(name: str, tensor: Tensor) -> None:
+    """Raise for a tensor that ``torch.func.vmap`` batches; not for compiled programs."""
     inner, functorch = tensor, torch._C._functorch
     while functorch.is_functorch_wrapped_tensor(inner):
         if functorch.is_batchedtensor(inner):
@@ -336,6 +340,7 @@ def are_finite(name: str, points: Tensor) -> None:
     if torch.compiler.is_compiling():
         torch._assert_async(points.isfinite().all(), f"`{name}` should be finite.")
         return
+    _is_not_batched(name, points)
     if bool(points.sum().isfinite()):  # one pass, no temporary; the sum of finite rows may overflow
         return
     bad = ~points.isfinite().all(dim=1)

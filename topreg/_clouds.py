@@ -78,18 +78,26 @@ def starts(sizes: Sequence[int]) -> list[int]:
     return first
 
 
+def have_one_size(sizes: Sequence[int]) -> bool:
+    """Whether there are clouds and all have the same size.
+
+    Sizes are compared, not hashed: a set would make the compiler take each number as a constant.
+    """
+    return len(sizes) > 0 and all(size == sizes[0] for size in sizes)
+
+
 def cloud_of(vertices: Tensor, sizes: Sequence[int]) -> Tensor:
     """Number of the cloud to which each vertex belongs."""
-    if len(set(sizes)) == 1 and sizes[0]:
+    if have_one_size(sizes) and sizes[0]:
         return vertices // sizes[0]
     return torch.bucketize(vertices.contiguous(), numbers(starts(sizes)[1:], vertices), right=True)
 
 
 def numbers(values: Sequence[int], like: Tensor) -> Tensor:
     """Integers on the device of a tensor, written there: a copy would wait for the device."""
-    steps = {b - a for a, b in itertools.pairwise(values)} or {1}
-    if len(values) and len(steps) == 1 and (step := steps.pop()) > 0:
-        return torch.arange(values[0], values[-1] + 1, step, device=like.device)
+    steps = [b - a for a, b in itertools.pairwise(values)] or [1]
+    if len(values) and have_one_size(steps) and steps[0] > 0:
+        return torch.arange(values[0], values[-1] + 1, steps[0], device=like.device)
     if like.device.type == "cpu" or not len(values):
         return torch.tensor(values, dtype=torch.int64, device=like.device)
     return torch.cat([torch.full((1,), value, device=like.device) for value in values])

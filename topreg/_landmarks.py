@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from topreg import _checks
-from topreg._clouds import Clouds, join
+from topreg._clouds import Clouds, have_one_size, join
 from topreg._plain import plain_tensor
 from topreg.metrics import Metric, at_least_single, by_callable, check_metric, prepared
 from topreg.metrics._scale import power_of_two
@@ -93,7 +93,7 @@ def farthest_point_sampling(
     check_metric(metric)
     count, start = _check_numbers(count, start, sizes)
     rows = at_least_single(rows) if callable(metric) else prepared(rows, metric)
-    if len(set(sizes)) == 1:
+    if have_one_size(sizes):
         clouds = rows.view(len(sizes), sizes[0], rows.shape[1])
         indices, radius = _sample(clouds, count, metric, start)
         first = torch.arange(len(sizes), device=rows.device) * sizes[0]

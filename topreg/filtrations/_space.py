@@ -52,8 +52,8 @@ class Space:
     def pairs(self, dimensions: Sequence[int]) -> list[PersistencePairs]:
         """Find pairs, one object per dimension, without gradient."""
         chosen = self.filtration
-        _checks.is_not_vmapped(self.name, self.values)
         if self.precomputed or callable(chosen.metric):
+            _checks.is_not_vmapped(self.name, self.values)
             return find_pairs(
                 self.entries(dimensions),
                 self.sizes,
@@ -95,7 +95,6 @@ class Space:
         1e-12 in double precision.
         """
         if self._entries is None:
-            _checks.is_not_vmapped(self.name, self.values)
             with torch.no_grad():  # a decorated method breaks compiled graphs
                 self._entries = self._measured(dimensions)
         return self._entries

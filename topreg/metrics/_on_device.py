@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from topreg._clouds import have_one_size
 from topreg.metrics._scale import power_of_two
 
 
@@ -17,7 +18,7 @@ def distances_within(points: Tensor, sizes: Sequence[int], metric: str) -> Tenso
         - points: (N, d), the rows of all clouds.
         - Output: (sum of n_i^2,), the matrices one after the other.
     """
-    if len(set(sizes)) == 1:
+    if have_one_size(sizes):
         clouds = points.reshape(len(sizes), sizes[0], points.shape[1])
         return direct_distances(clouds, clouds, metric).reshape(-1)
     parts = [direct_distances(x, x, metric).reshape(-1) for x in points.split(list(sizes))]

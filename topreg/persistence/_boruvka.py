@@ -12,7 +12,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from topreg._clouds import numbers, starts
+from topreg._clouds import have_one_size, numbers, starts
 from topreg._operators import operator
 from topreg._room import bytes_of_matrices, room_for
 from topreg.persistence._fake import fake_forests
@@ -169,7 +169,7 @@ def _alike(sizes: Sequence[int]) -> list[list[int]]:
 
 def _stacked(weights: Tensor, sizes: Sequence[int], clouds: list[int]) -> Tensor:
     """The matrices of some clouds as one batch, filled up with vertices that have no edge."""
-    if len(set(sizes)) == 1:
+    if have_one_size(sizes):
         return weights.view(len(sizes), sizes[0], sizes[0])
     corner, side = starts([n * n for n in sizes]), max(sizes[c] for c in clouds)
     matrices = weights.new_full((len(clouds), side, side), torch.inf)
