@@ -37,7 +37,7 @@ torch.set_num_threads(1)  # such small networks gain nothing from more
 # between the codes, and those of the codes as long between the inputs; lengths are parts of the
 # largest distance in the batch.
 
-signature = SignatureLoss(normalize=True)
+signature = SignatureLoss(normalize=1.0)
 
 
 class Autoencoder(nn.Module):
