@@ -82,7 +82,7 @@ def signature_loss(
         1/2, so its sum is twice this loss; it then divides by the number of points. It normalises X
         by the largest distance, Z by a learned constant. Beyond dimension 0 both edges of each pair
         are compared, as the equations say; the code takes the difference of their lengths.
-        torch_topological's ``SignatureLoss`` is half the sum of the two norms, not of their squares.
+        torch_topological's ``SignatureLoss`` is half the sum of the two norms, not of the squares.
 
     Example:
         >>> import torch
