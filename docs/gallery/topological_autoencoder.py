@@ -2,9 +2,9 @@
 A topological autoencoder
 =========================
 
-An autoencoder squeezes images of digits into a code of two numbers. With and without the signature
-loss between inputs and codes (Moor et al., Topological autoencoders, ICML 2020), and beside PCA:
-does the term keep the shape of the data?
+An autoencoder squeezes images of digits into a code of two numbers. It is trained with and without
+the signature loss between inputs and codes (Moor et al., Topological autoencoders, ICML 2020), and
+compared with PCA. Does the term keep the shape of the data?
 """
 
 import statistics
