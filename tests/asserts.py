@@ -118,7 +118,8 @@ def repr_round_trips(instance):
 
 
 def _options(instance):
-    return {k: v for k, v in vars(instance).items() if not k.startswith("_") and k != "training"}
+    own = vars(instance) | vars(instance).get("_modules", {})  # filtrations are modules
+    return {k: v for k, v in own.items() if not k.startswith("_") and k != "training"}
 
 
 @contextlib.contextmanager

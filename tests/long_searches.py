@@ -1,6 +1,7 @@
 """A process that searches until it is interrupted, and then searches again."""
 
 import math
+import signal
 
 import torch
 
@@ -106,6 +107,7 @@ SEARCHES = {  # what makes both searches, and what the second one gives
 
 def serve(pipe):
     """Answer each name of a search; in between wait to be interrupted."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in the background of a shell
     torch.manual_seed(0)
     torch.set_num_threads(2)
     while True:

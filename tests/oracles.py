@@ -73,14 +73,14 @@ def tracks(points, pairs):
     return torch.tensor(rows, dtype=points.dtype).reshape(len(rows), points.shape[1])
 
 
-def track_coincidence(source, target, pairs, *, undirected="skip", eps=1e-8):
+def track_coincidence(source, target, pairs, *, undefined="skip", eps=1e-8):
     """Equation 5, one class at a time; 0 if none is counted."""
     cosines = []
     for a, b in zip(tracks(source, pairs).tolist(), tracks(target, pairs).tolist(), strict=True):
         cosine = _cosine(a, b, eps)
         if cosine is not None:
             cosines.append(cosine)
-        elif undirected == "zero":
+        elif undefined == "zero":
             cosines.append(0.0)
     return 1 - math.fsum(cosines) / len(cosines) if cosines else 0.0
 
@@ -93,7 +93,7 @@ def deviating_perturbation(
     *,
     related="endpoints",
     match_norms=False,
-    unrelated="skip",
+    undefined="skip",
     eps=1e-8,
 ):
     """Equation 6 on one cloud, one sample and one relative at a time; 0 without a relative."""
@@ -102,13 +102,14 @@ def deviating_perturbation(
         x = [
             _at_norm(row, math.sqrt(_dot(like, like)), eps) for row, like in zip(x, t, strict=True)
         ]
-    endpoints = sorted({vertex for edge in pairs.death_edges.tolist() for vertex in edge})
+    proper = [(i, j) for i, j in pairs.birth_edges.tolist() if i != j]
+    endpoints = sorted({v for edge in [*pairs.death_edges.tolist(), *proper] for v in edge})
     candidates = endpoints if related == "endpoints" else range(len(x))
     terms = []
     for i in endpoints:
         relatives = [k for k in candidates if k != i and labels[k] == labels[i]]
         if not relatives:
-            terms += [0.0] if unrelated == "zero" else []
+            terms += [0.0] if undefined == "zero" else []
             continue
         own = [a - b for a, b in zip(x[i], t[i], strict=True)]
         total = 0.0
@@ -124,11 +125,15 @@ def _at_norm(row, length, eps):
     return row if own <= eps else [value * length / own for value in row]
 
 
-def homology_consistency(source, target, labels, pairs, *, perturbation_weight, **options):
+def homology_consistency(
+    source, target, labels, pairs, *, perturbation_weight, undefined="skip", **options
+):
     """Equation 7 on one cloud."""
-    undirected = options.pop("undirected", "skip")
-    coincidence = sum(track_coincidence(source, target, p, undirected=undirected) for p in pairs)
-    perturbation = deviating_perturbation(source, target, labels, pairs[0], **options)
+    coincidence = sum(track_coincidence(source, target, p, undefined=undefined) for p in pairs)
+    (of_zero,) = (p for p in pairs if p.dimension == 0)
+    perturbation = deviating_perturbation(
+        source, target, labels, of_zero, undefined=undefined, **options
+    )
     return coincidence + perturbation_weight * perturbation
 
 

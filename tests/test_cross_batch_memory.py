@@ -1,5 +1,6 @@
 """Rows of earlier batches: which are taken, in which order, with which gradient."""
 
+import numpy as np
 import pytest
 import torch
 from asserts import refused, repr_round_trips
@@ -34,6 +35,11 @@ def test_the_rows_that_are_taken(history, kept, classes):
         assert list(zip(found.tolist(), joined[:, 0].tolist(), strict=True)) == expected
         past.append((labels, images))
         assert len(memory) == sum(len(old) for old, _ in past[-kept:])
+
+
+def test_the_number_of_batches_may_be_of_any_integer_type():
+    memory = CrossBatchMemory(np.int64(2))
+    assert repr(memory) == repr(CrossBatchMemory(2))
 
 
 def test_labels_may_be_booleans():
@@ -116,6 +122,8 @@ def test_a_batch_that_does_not_fit_is_refused_and_not_stored(text, tensors):
 def test_other_messages():
     with refused(ValueError, "`batches` should be a positive integer. Got 0."):
         CrossBatchMemory(0)
+    with refused(ValueError, "`batches` should be a positive integer. Got True."):
+        CrossBatchMemory(True)
     with refused(ValueError, '`classes` should be "current" or "all". Got \'every\'.'):
         CrossBatchMemory(classes="every")
     with refused(TypeError, "`labels` should be integers. Got torch.float32."):

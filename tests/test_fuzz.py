@@ -81,11 +81,13 @@ def is_whole(pairs):
         return
     assert bool((pairs.cloud() < max(len(pairs.cloud_sizes), 1)).all())
     assert sum(map(len, pairs.split())) == len(pairs)
-    assert pairs.diagram(torch.zeros(n, 1)).shape == (len(pairs), 2)
-    assert len(pairs.between(torch.zeros(n, dtype=torch.int64))) == 0
+    sizes = pairs.cloud_sizes
+    points = [torch.zeros(size, 1) for size in sizes] or torch.zeros(0, 2, 1)
+    assert RipsFiltration().diagram(pairs, points).shape == (len(pairs), 2)
+    labels = [cloud[:, 0].long() for cloud in points] if sizes else torch.zeros(0, 2).long()
+    assert len(pairs.between(labels)) == 0
     assert pairs.vertices().numel() <= n
-    sizes = torch.tensor(pairs.cloud_sizes, dtype=torch.int64)
-    matrices = [torch.zeros(size, size) for size in sizes.tolist()] or torch.zeros(0, 0, 0)
+    matrices = [torch.zeros(size, size) for size in sizes] or torch.zeros(0, 0, 0)
     lengths = RipsFiltration(metric="precomputed").diagram(pairs, matrices)
     assert_close(lengths, torch.zeros(len(pairs), 2))
     same_pairs(PersistencePairs.from_tensors(pairs.to_tensors()), pairs)
@@ -239,7 +241,7 @@ TestMemory.settings = settings(
 )
 @MANY
 def test_graphs_are_filtered_or_refused(edge_index, vertices, births, weights):
-    graph = answer(lambda: FlagFiltration(edge_index, vertices, births))
+    graph = answer(lambda: FlagFiltration(edge_index, vertices, vertex_births=births))
     if graph is None or vertices > 1000:
         return
     found = answer(lambda: graph.all_pairs(weights, 1))
@@ -378,35 +380,63 @@ LABELS = st.one_of(
     tensors(st.just((3,)), (torch.int64,)), tensors(st.just((3,)), (torch.int32,)), anything()
 )
 CALLS = {
-    "track_coincidence": (views(), views(), FOUND | anything()),
-    "deviating_perturbation": (views(), views(), LABELS, FOUND | anything()),
+    "track_coincidence": (views(), views()),
+    "deviating_perturbation": (views(), views(), LABELS),
     "signature_loss": (views(), views()),
     "rtd": (views(), views()),
     "rtd_lite": (views(), views()),
+    "connectivity_loss": (views(),),
     "total_persistence": (views(),),
     "persistence_entropy": (views(),),
     "wasserstein_distance": (diagrams(), diagrams()),
     "sliced_wasserstein_distance": (diagrams(), diagrams()),
     "persistence_tracks": (views(), FOUND),
     "farthest_point_sampling": (views(), st.integers(-1, 4)),
-    "pairwise_distances": (views(), views() | st.none(), st.sampled_from((*METRICS, None))),
+    "pairwise_distances": (views(), views() | st.none()),
     "label_indicators": (LABELS, LABELS),
     "most_persistent": (diagrams(), st.integers(-1, 3), LABELS | st.none()),
     "persistence_between": (diagrams(), st.sampled_from(WILD), st.sampled_from(WILD)),
 }
+FILTRATIONS = st.sampled_from(
+    (None, RipsFiltration(), RipsFiltration(metric="cosine"), RipsFiltration(max_edge_length=1.0),
+     RipsFiltration(metric="precomputed"), FlagFiltration(torch.tensor([[0, 1], [1, 2]]), 3),
+     RipsFiltration, torch.nn.Identity(), "euclidean")
+)  # fmt: skip
+DIMENSIONS = st.sampled_from(
+    ((0,), (0, 1), (1,), [1, 0], (), (0, 0), (-1,), (True,), (0.0,), 0, None, "01")
+)
 OPTION = {
-    "orientation": ("index", "aligned", "none"),
-    "undirected": ("skip", "zero", None),
-    "related": ("endpoints", "all", 0),
-    "unrelated": ("skip", "zero"),
-    "match_norms": (True, False),
-    "reduction": ("mean", "none", "sum"),
-    "eps": (0, 1e-8, 1.0, math.inf, math.nan, -1.0),
+    "pairs": FOUND | FOUND.map(lambda p: [p]) | anything(),
+    "target_pairs": FOUND | anything(),
+    "geometry": CLOUDS,
+    "filtration": FILTRATIONS,
+    "target_filtration": FILTRATIONS,
+    "dimensions": DIMENSIONS,
+    "orientation": st.sampled_from(("index", "aligned", "none")),
+    "undefined": st.sampled_from(("skip", "zero", None)),
+    "related": st.sampled_from(("endpoints", "all", 0)),
+    "match_norms": st.booleans(),
+    "normalize": st.sampled_from((None, 1.0, 0.9, 1, 0.0, 1.5, math.nan, True, False, "0.9")),
+    "metric": st.sampled_from((*METRICS, None)),
+    "reduction": st.sampled_from(("mean", "none", "sum", "all", None)),
+    "eps": st.sampled_from((0, 1e-8, 1.0, math.inf, math.nan, -1.0, None)),
 }
-OF_LOSS = {
-    "track_coincidence": ("orientation", "undirected", "reduction", "eps"),
-    "deviating_perturbation": ("related", "unrelated", "match_norms", "reduction", "eps"),
+SEARCH = ("pairs", "filtration", "dimensions", "reduction")
+ACROSS = ("filtration", "target_filtration", "normalize", "reduction")
+OPTIONS_OF = {
+    "track_coincidence": (*SEARCH, "geometry", "orientation", "undefined", "eps"),
+    "deviating_perturbation": (*SEARCH, "geometry", "related", "undefined", "match_norms", "eps"),
+    "signature_loss": (*ACROSS, "pairs", "target_pairs", "dimensions"),
+    "rtd": (*ACROSS, "dimensions"),
+    "rtd_lite": ACROSS,
+    "connectivity_loss": ("pairs", "filtration", "reduction"),
+    "total_persistence": SEARCH,
+    "persistence_entropy": SEARCH,
+    "persistence_tracks": ("orientation",),
+    "farthest_point_sampling": ("metric",),
+    "pairwise_distances": ("metric",),
 }
+REQUIRED = {"connectivity_loss": {"scale": st.sampled_from((1.0, 2, 0, -1.0, math.nan, None))}}
 
 
 def is_tame(arguments):
@@ -420,11 +450,11 @@ def is_tame(arguments):
 @given(st.data())
 def test_functions_answer_or_refuse(name, data):
     arguments = data.draw(st.tuples(*CALLS[name]))
-    chosen = {key: st.sampled_from(OPTION[key]) for key in OF_LOSS.get(name, ())}
-    options = data.draw(st.fixed_dictionaries({}, optional=chosen))
+    chosen = {key: OPTION[key] for key in OPTIONS_OF.get(name, ())}
+    options = data.draw(st.fixed_dictionaries(REQUIRED.get(name, {}), optional=chosen))
     value = answer(lambda: getattr(topreg, name)(*arguments, **options))
     if isinstance(value, torch.Tensor) and is_tame(arguments):
-        assert bool(value.isfinite().all()), (value, arguments)
+        assert bool(value.isfinite().all()), (value, arguments, options)
 
 
 @given(CLOUDS, rows(values=(0, 1, 2)))
@@ -441,14 +471,14 @@ def test_edges_are_measured_or_refused(points, edges):
 def test_several_pairs_are_taken_or_refused(source, target, labels, pairs, several, weight):
     value = answer(
         lambda: topreg.homology_consistency(
-            source, target, labels, several(pairs), perturbation_weight=weight
+            source, target, labels, pairs=several(pairs), perturbation_weight=weight
         )
     )
     if value is not None and is_tame((source, target)):
         assert bool(value.isfinite())
 
 
-@given(views(), views(), st.sampled_from(((0,), (0, 1), (1,), (), (0, 0), (-1,), None)), CLOUDS)
+@given(views(), views(), DIMENSIONS, CLOUDS)
 def test_modules_answer_or_refuse(source, target, dimensions, geometry):
     module = answer(lambda: topreg.TrackCoincidence(dimensions=dimensions))
     if module is None:

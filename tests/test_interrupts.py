@@ -27,8 +27,16 @@ from topreg.persistence import (
     _sparse_kernels,
 )
 
-PATIENCE = 60  # seconds after which silence is a hang
+PATIENCE = 300  # seconds after which silence is a hang, also on a busy machine
 STOP = np.ones(1, np.int64)
+
+
+@pytest.fixture(autouse=True)
+def interruptible():
+    """Handle Ctrl-C also in the background of a shell, where it is ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 class Child:

@@ -2,6 +2,7 @@
 
 import warnings
 
+import numpy as np
 import pytest
 import torch
 from asserts import listed, refused, same_pairs
@@ -120,6 +121,12 @@ def test_a_count_that_no_cloud_has(count):
     text = "`count` should be between 1 and the 5 points of the smallest cloud. Got {!r}."
     with refused(ValueError, text.format(count)):
         farthest_point_sampling(torch.zeros(5, 2), count)
+
+
+def test_numbers_of_any_integer_type():
+    points = gaussian(0, 6, 2)
+    found = farthest_point_sampling(points, np.int64(3), start=np.int32(1))
+    assert_close(found, farthest_point_sampling(points, 3, start=1))
 
 
 def test_messages():

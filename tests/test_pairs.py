@@ -16,9 +16,11 @@ from torch.testing import assert_close
 from topreg import (
     PersistencePairs,
     RipsFiltration,
+    deviating_perturbation,
     homology_consistency,
     pairwise_distances,
     persistence_tracks,
+    track_coincidence,
 )
 
 SIZES = (4, 0, 1, 5, 2)
@@ -125,7 +127,8 @@ def test_between_takes_labels_of_batches_and_sequences():
     points = gaussian(0, 3, 6, 2)
     labels = torch.arange(18).reshape(3, 6) % 3
     pairs = RipsFiltration().pairs(points)
-    expected = pairs.between(labels.flatten())
+    parts = zip(pairs.split(), labels, strict=True)
+    expected = PersistencePairs.join([part.between(own) for part, own in parts])
     assert 0 < len(expected) < len(pairs)
     same_pairs(pairs.between(labels), expected)
     same_pairs(pairs.between(list(labels)), expected)
@@ -177,36 +180,39 @@ def test_pickle_and_copies(pairs, tmp_path):
 
 
 def test_diagram_of_dimension_1_has_births_and_deaths():
-    points = torch.tensor([[0.0, 0], [1, 0], [1, 1], [0, 1.5]]).repeat(2, 1)
+    points = torch.tensor([[0.0, 0], [1, 0], [1, 1], [0, 1.5]]).repeat(2, 1, 1)
     expected = torch.tensor([[(1 + 0.25) ** 0.5, 2**0.5], [2**0.5, (1 + 1.5**2) ** 0.5]])
-    assert_close(of_dimension_1().diagram(points), expected)
-    assert_close(of_dimension_1().diagram(points.reshape(2, 4, 2)), expected)
-    assert_close(of_dimension_1().diagram(list(points.split(4))), expected)
-    matrices = [torch.cdist(p, p) for p in points.split(4)]
+    rips = RipsFiltration()
+    assert_close(rips.diagram(of_dimension_1(), points), expected)
+    assert_close(rips.diagram(of_dimension_1(), list(points)), expected)
+    matrices = [torch.cdist(p, p) for p in points]
     filtration = RipsFiltration(metric="precomputed")
     assert_close(filtration.diagram(of_dimension_1(), matrices), expected)
+    assert_close(filtration.diagram(of_dimension_1(), torch.stack(matrices)), expected)
 
 
 def test_diagram_in_another_space():
     points, other = gaussian(0, 6, 3), gaussian(1, 6, 9)
     pairs = RipsFiltration().pairs(points)
     i, j = pairs.death_edges.T
-    assert_close(pairs.diagram(other)[:, 1], (other[j] - other[i]).norm(dim=1))
-    manhattan = (other[j] - other[i]).abs().sum(1)
-    assert_close(pairs.diagram(other, "manhattan")[:, 1], manhattan)
-    cosine = 1 - torch.nn.functional.cosine_similarity(other[i], other[j])
-    assert_close(pairs.diagram(other, "cosine")[:, 1], cosine)
-    assert_close(pairs.diagram(other, "cosine")[:, 0], torch.zeros(5, dtype=torch.float64))
+    expected = {
+        "euclidean": (other[j] - other[i]).norm(dim=1),
+        "manhattan": (other[j] - other[i]).abs().sum(1),
+        "cosine": 1 - torch.nn.functional.cosine_similarity(other[i], other[j]),
+    }
+    for metric, deaths in expected.items():
+        births, found = RipsFiltration(metric=metric).diagram(pairs, other).T
+        assert_close(found, deaths)
+        assert_close(births, torch.zeros(5, dtype=torch.float64))
 
 
 @pytest.mark.parametrize("metric", ["manhattan", "cosine"])
 def test_births_and_deaths_are_measured_in_the_metric(metric):
     points = gaussian(0, 12, 3)
     pairs = RipsFiltration().all_pairs(points, 1)[1]
+    diagram = RipsFiltration(metric=metric).diagram(pairs, points)
     distances = pairwise_distances(points, metric=metric)
-    for edges, column in zip(
-        (pairs.birth_edges, pairs.death_edges), pairs.diagram(points, metric).T, strict=True
-    ):
+    for edges, column in zip((pairs.birth_edges, pairs.death_edges), diagram.T, strict=True):
         assert_close(column, distances[edges[:, 0], edges[:, 1]])
 
 
@@ -216,7 +222,7 @@ def test_pairs_found_in_inference_mode_serve_in_training():
         pairs = RipsFiltration().pairs(points)
     same_pairs(pairs, RipsFiltration().pairs(points))
     points.requires_grad_()
-    pairs.diagram(points).sum().backward()
+    RipsFiltration().diagram(pairs, points).sum().backward()
     assert bool(points.grad.any())
 
 
@@ -228,23 +234,30 @@ def test_a_vertex_may_be_a_birth_edge(dimension):
     same_pairs(PersistencePairs.from_tensors(pairs.to_tensors()), pairs)
 
 
-def test_pairs_of_a_graph_go_with_a_batch_of_any_division():
-    batch, other = gaussian(0, 2, 2, 3, 2).unbind(0)
-    flat = RipsFiltration().pairs(batch.flatten(0, 1))
-    assert_close(flat.diagram(batch), flat.diagram(batch.flatten(0, 1)))
-    tracks = persistence_tracks(batch, flat)
-    assert_close(tracks, persistence_tracks(batch.flatten(0, 1), flat))
-    labels = torch.arange(6).view(2, 3) % 2
-    for points in (batch, list(batch)):
-        loss = homology_consistency(
-            points, other, labels, (flat,), perturbation_weight=1.0, related="all"
-        )
-        rows = [p.flatten(0, 1) for p in (batch, other)]
-        expected = homology_consistency(
-            *rows, labels.flatten(), (flat,), perturbation_weight=1.0, related="all"
-        )
-        assert_close(loss, expected)
-    same_pairs(flat.between(labels), flat.between(labels.flatten()))
+@pytest.mark.parametrize(
+    ("found", "given"), [((3, 5), (4, 4)), ((3, 5), (8,)), ((8,), (4, 4)), ((4, 4), (5, 3))]
+)
+def test_pairs_go_with_clouds_of_their_own_sizes_alone(found, given):
+    rows, labels = gaussian(0, 8, 2), torch.arange(8) % 2
+    pairs = RipsFiltration().pairs(list(rows.split(found)))
+    points, others, of_points = (
+        list(t.split(given)) if len(given) > 1 else t for t in (rows, rows.flip(0), labels)
+    )
+    text = (
+        "`pairs` and `{}` should be of clouds of the same sizes. "
+        f"Got {found} and {given}. Do they belong to the same batch?"
+    )
+    weight = {"perturbation_weight": 1.0}
+    for name, call in (
+        ("points", lambda: RipsFiltration().diagram(pairs, points)),
+        ("points", lambda: persistence_tracks(points, pairs)),
+        ("labels", lambda: pairs.between(of_points)),
+        ("source", lambda: track_coincidence(points, others, pairs=pairs)),
+        ("source", lambda: deviating_perturbation(points, others, of_points, pairs=pairs)),
+        ("source", lambda: homology_consistency(points, others, of_points, pairs=pairs, **weight)),
+    ):
+        with refused(ValueError, text.format(name)):
+            call()
 
 
 @compiles_searches
@@ -258,15 +271,3 @@ def test_pairs_of_a_compiled_search_in_inference_mode_become_plain():
     plain = found.to("cpu")
     assert not plain.death_edges.is_inference()
     same_pairs(plain, RipsFiltration().pairs(points))
-
-
-def test_one_matrix_of_rows_may_be_those_of_several_clouds():
-    clouds = [gaussian(n, n, 2) for n in (3, 5)]
-    pairs = RipsFiltration().pairs(clouds)
-    assert_close(pairs.diagram(torch.cat(clouds)), pairs.diagram(clouds))
-    with refused(
-        ValueError,
-        "`pairs` and `points` should be of clouds of the same sizes. Got (3, 5) and (4, 4). "
-        "Do they belong to the same batch?",
-    ):
-        pairs.diagram(torch.cat(clouds).view(2, 4, 2))

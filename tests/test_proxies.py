@@ -85,8 +85,11 @@ def test_batches_and_sequences_give_the_rows_of_all_clouds():
     for views in (labels, list(labels)):
         expected = label_indicators(labels.flatten(), cached)
         assert_close(label_indicators(views, cached), expected)
-    loss = TrackCoincidence()
-    affinity = exponential_affinity(clouds, keys, sharpness=2.0)
-    assert loss(affinity.view(2, 3, 5), affinity) == loss(
-        affinity.view(2, 3, 5), affinity.view(2, 3, 5)
-    )
+    affinity = exponential_affinity(clouds, keys, sharpness=2.0).view(2, 3, 5)
+    indicators = label_indicators(labels, cached, dtype=torch.float64).view(2, 3, 5)
+    loss = TrackCoincidence(reduction="none")(affinity, indicators, geometry=clouds)
+    each = [
+        TrackCoincidence()(*views, geometry=cloud)
+        for *views, cloud in zip(affinity, indicators, clouds, strict=True)
+    ]
+    assert_close(loss, torch.stack(each))

@@ -1,6 +1,13 @@
-"""Topological regularisation for PyTorch: persistence pairs, tracks, and losses on them."""
+"""Topological regularisation for PyTorch: persistence pairs, tracks, and losses on them.
 
-from topreg import distributed as distributed
+``topreg.plot``, ``topreg.interop`` and ``topreg.distributed`` load on first use.
+"""
+
+from __future__ import annotations
+
+import importlib
+from types import ModuleType
+
 from topreg._filters import most_persistent, persistence_between
 from topreg._gradients import balanced_backward
 from topreg._landmarks import Landmarks, farthest_point_sampling
@@ -42,6 +49,7 @@ from topreg.losses import (
 )
 from topreg.metrics import pairwise_distances
 from topreg.persistence import minimum_spanning_tree
+from topreg.warm_up import warm_up
 
 __all__ = [  # noqa: RUF022 - sorted as sorted() does
     "ConnectivityLoss",
@@ -86,7 +94,15 @@ __all__ = [  # noqa: RUF022 - sorted as sorted() does
     "sliced_wasserstein_distance",
     "total_persistence",
     "track_coincidence",
+    "warm_up",
     "wasserstein_distance",
 ]
 
 __version__ = "0.1.0"
+
+
+def __getattr__(name: str) -> ModuleType:
+    """Load a part of the library that is not needed at once."""
+    if name in ("distributed", "interop", "plot"):
+        return importlib.import_module(f"topreg.{name}")
+    raise AttributeError(f"module 'topreg' has no attribute {name!r}")

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from topreg._conversions import conversion, densification
+
+USUAL = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
 
 
 def shape(tensor: Tensor) -> str:
@@ -78,7 +80,10 @@ def are_edges(name: str, edges: Tensor) -> None:
 
 
 def is_point_cloud(name: str, points: Tensor) -> None:
-    """Refuse what is not one floating-point cloud."""
+    """Raise if the points are not one floating-point cloud."""
+    usual = isinstance(points, Tensor) and points.ndim == 2 and points.dtype in USUAL
+    if usual and points.layout == torch.strided and not points.is_nested:
+        return
     is_tensor(name, points)
     has_rank(name, points, "(n, d)")
     is_floating(name, points)
@@ -100,10 +105,10 @@ def is_square(name: str, matrix: Tensor) -> None:
     is_floating(name, matrix, of_distances=True)
 
 
-def is_option(name: str, value: object, options: Iterable[str]) -> None:
+def is_option(name: str, value: object, options: Sequence[str]) -> None:
     """Refuse a keyword that is none of the options."""
-    names = [f'"{option}"' for option in options]
-    if not isinstance(value, str) or f'"{value}"' not in names:
+    if not isinstance(value, str) or value not in options:
+        names = [f'"{option}"' for option in options]
         listed = ", ".join(names[:-1]) + f" or {names[-1]}" if len(names) > 1 else names[0]
         raise ValueError(f"`{name}` should be {listed}. Got {value!r}.")
 
@@ -115,8 +120,9 @@ def is_number(name: str, value: object) -> None:
 
 
 def is_at_least(name: str, value: float, bound: float) -> None:
-    """Refuse a number below its bound, and NaN."""
-    is_number(name, value)
+    """Raise if a number is below its bound or NaN."""
+    if not isinstance(value, float | int):
+        is_number(name, value)
     if not value >= bound:
         raise ValueError(f"`{name}` should be at least {bound}. Got {value}.")
 
@@ -130,6 +136,8 @@ def is_finite(name: str, value: float) -> None:
 
 def is_natural(name: str, value: object) -> int:
     """Return an integer from 0 on of any integer type; raise for anything else."""
+    if type(value) is int and value >= 0:
+        return value
     return _integer(name, value, 0, "a non-negative integer")
 
 
@@ -176,7 +184,7 @@ def have_one_width(name: str, rows: Tensor, other_name: str, other: Tensor) -> N
 
 def match(source: Tensor, target: Tensor) -> None:
     """Refuse two views that are not rows of one common width for the same vertices."""
-    if len(source) != len(target):
+    if source.shape[0] != target.shape[0]:
         raise ValueError(
             "`source` and `target` should have one row per vertex, in the same order. "
             f"Got {len(source)} and {len(target)} rows. "
@@ -210,7 +218,8 @@ def alike(name: str, tensor: Tensor, other_name: str, other: Tensor) -> None:
             f"`{name}` and `{other_name}` should have one dtype. "
             f"Got {tensor.dtype} and {other.dtype}. Use `{other_name}.to({name}.dtype)`."
         )
-    on_one_device(name, tensor, other_name, other.device)
+    if tensor.device != other.device:
+        on_one_device(name, tensor, other_name, other.device)
 
 
 def on_one_device(name: str, tensor: Tensor, other: str, device: torch.device) -> None:

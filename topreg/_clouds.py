@@ -24,7 +24,7 @@ def join(points: Clouds, name: str = "points") -> tuple[Tensor, tuple[int, ...]]
             _checks.is_floating(name, points)
             return points.flatten(0, 1), (points.shape[1],) * points.shape[0]
         _checks.is_point_cloud(name, points)
-        return points, (len(points),)
+        return points, (points.shape[0],)
     clouds = _as_list(points, name)
     for cloud in clouds:
         _checks.is_point_cloud(name, cloud)

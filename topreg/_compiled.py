@@ -7,10 +7,14 @@ and whatever a signal handler raises there sets a flag that the loops read.
 
 from __future__ import annotations
 
+import functools
+import hashlib
 import itertools
+import pathlib
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from functools import partial
 from typing import Any, TypeVar
 
 import numba
@@ -31,11 +35,32 @@ NEVER: Halt = np.zeros(1, np.int64)
 
 
 def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Compile without the GIL; keep the machine code on disk unless no directory is writable."""
+    """Compile without the GIL; keep the machine code on disk unless no directory is writable.
+
+    Numba compares the cached code with the file of its function alone, although it contains the
+    functions of other files that it calls. Here it is compared with all files of compiled loops,
+    so that code on disk is never older than any of them, also after an upgrade in place.
+    """
     try:
-        return numba.njit(nogil=True, cache=True, error_model="numpy")(function)
+        dispatcher: Any = numba.njit(nogil=True, cache=True, error_model="numpy")(function)
     except RuntimeError:  # "cannot cache function": read-only installation and read-only home
         return numba.njit(nogil=True, error_model="numpy")(function)
+    try:
+        file = dispatcher._cache._cache_file
+        file._source_stamp = f"{file._source_stamp} {_sources()}"
+    except AttributeError:  # another version of numba: better slow than stale
+        return numba.njit(nogil=True, error_model="numpy")(function)
+    return dispatcher  # type: ignore[no-any-return]
+
+
+@functools.cache
+def _sources() -> str:
+    """Digest of the sources of all compiled loops."""
+    digest = hashlib.sha256()
+    for path in sorted(pathlib.Path(__file__).parent.rglob("*_kernels.py")):
+        digest.update(path.read_bytes())
+    digest.update(pathlib.Path(__file__).read_bytes())
+    return digest.hexdigest()
 
 
 def _halted(_typing: Any, halt: Any) -> Any:
@@ -166,9 +191,10 @@ def over_clouds(work: Callable[[int, int, Halt], object], sizes: list[int], cost
 
     ``cost`` is the number of operations for each matrix entry.
     """
-    threads, entries = min(torch.get_num_threads(), len(sizes)), sum(n * n for n in sizes)
+    entries = sizes[0] * sizes[0] if len(sizes) == 1 else sum([n * n for n in sizes])
+    threads = min(torch.get_num_threads(), len(sizes))
     if threads < 2 or entries < THREADING_THRESHOLD:
-        stoppable(lambda halt: work(0, len(sizes), halt), cost * entries)
+        stoppable(partial(work, 0, len(sizes)), cost * entries)
         return
     bounds = _equal_shares(sizes, threads)
 

@@ -64,17 +64,24 @@ class PersistencePairs:
     cloud_sizes: tuple[int, ...]
 
     def __post_init__(self) -> None:
-        for name in _EDGES:
-            edges = getattr(self, name)
-            _checks.are_edges(name, edges)
-            if not torch.compiler.is_compiling():
-                object.__setattr__(self, name, plain_tensor(edges))
-            _checks.on_one_device("birth_edges", self.birth_edges, name, edges.device)
-        if len(self.birth_edges) != len(self.death_edges):
+        births, deaths, essential = self.birth_edges, self.death_edges, self.essential_edges
+        for name, edges in zip(_EDGES, (births, deaths, essential), strict=True):
+            if not isinstance(edges, Tensor) or edges.dtype != torch.int64 or edges.ndim != 2:
+                _checks.are_edges(name, edges)
+            if edges.shape[1] != 2:
+                _checks.are_edges(name, edges)
+            if edges.device != births.device:
+                _checks.on_one_device("birth_edges", births, name, edges.device)
+        if births.shape[0] != deaths.shape[0]:
             raise ValueError(
                 "`birth_edges` and `death_edges` should have one row per pair. "
-                f"Got {len(self.birth_edges)} and {len(self.death_edges)} rows."
+                f"Got {len(births)} and {len(deaths)} rows."
             )
+        if torch.compiler.is_compiling():
+            return
+        if births.is_inference() or deaths.is_inference() or essential.is_inference():
+            for name, edges in zip(_EDGES, (births, deaths, essential), strict=True):
+                object.__setattr__(self, name, plain_tensor(edges))
 
     def __len__(self) -> int:
         """Number of pairs, without the essential classes."""
@@ -322,14 +329,15 @@ def concatenate(parts: Sequence[PersistencePairs]) -> PersistencePairs:
 
 
 def check_pairs(
-    pairs: object, rows: Tensor, sizes: Sequence[int], name: str, pairs_name: str = "pairs"
+    pairs: object, rows: Tensor, sizes: tuple[int, ...], name: str, pairs_name: str = "pairs"
 ) -> None:
     """Raise if pairs are not those of clouds of some sizes, whose rows are given."""
-    own = one_object(pairs, pairs_name)
-    if tuple(own.cloud_sizes) != tuple(sizes):
+    own = pairs if isinstance(pairs, PersistencePairs) else one_object(pairs, pairs_name)
+    if own.cloud_sizes != sizes:
         _checks.indexes(sum(sizes), own.cloud_sizes, pairs_name)
         _checks.of_clouds(own.cloud_sizes, sizes, name, pairs_name)
-    _checks.on_one_device(name, rows, pairs_name, own.death_edges.device)
+    if rows.device != own.death_edges.device:
+        _checks.on_one_device(name, rows, pairs_name, own.death_edges.device)
 
 
 def one_object(pairs: object, name: str = "pairs") -> PersistencePairs:

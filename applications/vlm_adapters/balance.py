@@ -38,22 +38,26 @@ def add_balanced_gradient(
         Zhang et al., NeurIPS 2024, section 3.3. The factorisation is ours.
     """
     inputs, parameter, outputs = linear
-    (g,) = torch.autograd.grad(main, outputs, retain_graph=True)
-    (h,) = torch.autograd.grad(regularizer, outputs)
+    g = torch.autograd.grad(main, outputs, retain_graph=True)[0].T
+    h = torch.autograd.grad(regularizer, outputs)[0].T
     with torch.no_grad():
         triangle = torch.linalg.qr(inputs.T, mode="r").R
-        g_size, h_size = (_sizes(triangle @ part, norm) for part in (g, h))
+        g_size, h_size = (_sizes(part @ triangle.T, norm) for part in (g, h))
         least = ROUNDING * torch.finfo(h.dtype).eps * triangle.norm() * _sizes(h, norm)
         counted = ~(h_size <= least)  # NaN stays NaN
-        unit = h / torch.where(counted, h_size, 1.0).to(h.dtype)  # |g| / |h| may overflow
-        added = unit * (weight * torch.where(counted, g_size, 0.0)).to(h.dtype)
-        gradient = (g + added).T @ inputs
+        whole = h / torch.where(counted, h_size, 1.0).to(h.dtype)  # first: |g| / |h| may overflow
+        whole *= (weight * torch.where(counted, g_size, 0.0)).to(h.dtype)
+        whole += g
+        gradient = whole @ inputs
         parameter.grad = gradient if parameter.grad is None else parameter.grad + gradient
 
 
-def _sizes(columns: Tensor, norm: str) -> Tensor:
-    """Norm of each column, or of all, in double precision, which holds squares of any single."""
-    dtype = torch.float32 if columns.device.type == "mps" else torch.float64
-    axis = 0 if norm == "rowwise" else None
-    sizes: Tensor = torch.linalg.vector_norm(columns, dim=axis, dtype=dtype)
+def _sizes(rows: Tensor, norm: str) -> Tensor:
+    """Norm of each row, or of all.
+
+    In double precision, which holds the squares of every float32, where the device surely has it.
+    """
+    dtype = torch.float64 if rows.device.type in ("cpu", "cuda") else rows.dtype
+    axis, keep = (1, True) if norm == "rowwise" else (None, False)
+    sizes: Tensor = torch.linalg.vector_norm(rows, dim=axis, keepdim=keep, dtype=dtype)
     return sizes

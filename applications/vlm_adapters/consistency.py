@@ -80,7 +80,7 @@ class Consistency:
         pairs = self._pairs(views["geometry"], joined, len(labels))
         grams = adapter.grams(views["source"], joined)
         if grams is not None:
-            return self._terms_of_grams(grams, joined, pairs, views["geometry"])
+            return self._terms_from_products(grams, joined, pairs, views["geometry"])
         stored = joined[len(labels) :]  # their counterparts are today's, constant
         target = torch.cat([step.target(labels), step.target(stored).detach()])
         return Terms(
@@ -131,7 +131,7 @@ class Consistency:
         if self.memory is not None:
             self.memory.clear()
 
-    def _terms_of_grams(
+    def _terms_from_products(
         self, grams: Grams, labels: Tensor, pairs: Sequence[PersistencePairs], geometry: Tensor
     ) -> Terms:
         """The two terms where an adapter gives inner products of its views."""

@@ -54,34 +54,32 @@ class Space:
     def pairs(self, dimensions: Sequence[int]) -> list[PersistencePairs]:
         """Find pairs, one object per dimension, without gradient."""
         chosen = self.filtration
-        with torch.no_grad():
-            if self.precomputed or callable(chosen.metric):
-                return find_pairs(
-                    self.entries(dimensions),
-                    self.sizes,
-                    chosen.max_edge_length,
-                    dimensions,
-                    engine=chosen.engine,
-                )
-            self._check_rows()
-            return pairs_of_points(
-                self.values,
+        if self.precomputed or callable(chosen.metric):
+            return find_pairs(
+                self.entries(dimensions),
                 self.sizes,
-                chosen.metric,
                 chosen.max_edge_length,
                 dimensions,
                 engine=chosen.engine,
-                memory=chosen.memory_budget,
-                progress=chosen.progress,
-                name=self.name,
             )
+        self._check_rows()
+        return pairs_of_points(
+            self.values,
+            self.sizes,
+            chosen.metric,
+            chosen.max_edge_length,
+            dimensions,
+            engine=chosen.engine,
+            memory=chosen.memory_budget,
+            progress=chosen.progress,
+            name=self.name,
+        )
 
     def lengths(self, edges: Tensor) -> Tensor:
         """Return the length (m,) of each edge (m, 2), with gradient; 0 for an edge (v, v)."""
-        values = at_least_single(self.values)
         if self.precomputed:
-            return _entries_at(values, self.sizes, edges)
-        return edge_lengths(values, edges, self.filtration.metric)
+            return _entries_at(at_least_single(self.values), self.sizes, edges)
+        return edge_lengths(self.values, edges, self.filtration.metric)
 
     def diagram(self, pairs: PersistencePairs) -> Tensor:
         """Return births and deaths (m, 2) of pairs in this space, with gradient."""
@@ -166,9 +164,9 @@ class Space:
         """Raise if there is no distance between some rows."""
         if not self.filtration.check_values:
             return
-        _checks.are_finite(self.name, self.values)
+        _checks.are_finite(self.name, self.values.detach())
         if self.filtration.metric == "cosine":
-            _checks.have_direction(self.name, self.values)
+            _checks.have_direction(self.name, self.values.detach())
 
 
 @contextlib.contextmanager

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -14,12 +14,13 @@ from topreg.filtrations import Filtration, RipsFiltration
 from topreg.filtrations._space import Space
 from topreg.losses import _common
 
-Measure = Callable[[PersistencePairs], Tensor]
-
 
 def check_normalize(normalize: float | None) -> None:
     """Raise if ``normalize`` is not a quantile."""
-    if normalize is not None and (normalize is True or not 0 < normalize <= 1):
+    if normalize is None:
+        return
+    _checks.is_number("normalize", normalize)
+    if normalize is True or not 0 < normalize <= 1:
         raise ValueError(f"`normalize` should be a quantile in (0, 1], or None. Got {normalize!r}.")
 
 
@@ -34,19 +35,15 @@ def are_rips(filtration: Filtration | None, target_filtration: Filtration | None
             )
 
 
-def rips_or(filtration: Filtration | None, other: Filtration | None = None) -> RipsFiltration:
-    """Return a filtration that was checked, the other one, or the default."""
-    chosen = other if filtration is None else filtration
-    return chosen if isinstance(chosen, RipsFiltration) else _common.RIPS
-
-
 def two_spaces(
     source: Clouds, target: Clouds, filtration: Filtration | None, other: Filtration | None
 ) -> tuple[Space, Space]:
     """Return two clouds or batches on the same vertices, each in its filtration."""
-    x = Space(rips_or(filtration), source, "source")
-    y = Space(rips_or(other, filtration), target, "target")
-    _checks.of_same_clouds(x.sizes, y.sizes)
+    first = filtration if isinstance(filtration, RipsFiltration) else _common.RIPS
+    second = other if isinstance(other, RipsFiltration) else first
+    x, y = Space(first, source, "source"), Space(second, target, "target")
+    if x.sizes != y.sizes:
+        _checks.of_same_clouds(x.sizes, y.sizes)
     _checks.alike("source", x.values, "target", y.values)
     return x, y
 
@@ -57,6 +54,10 @@ class Scaled:
     def __init__(self, space: Space, normalize: float | None) -> None:
         self.space = space
         self.scales = None if normalize is None else space.scales(normalize)
+
+    def pairs(self, dimensions: Sequence[int]) -> list[PersistencePairs]:
+        """Find pairs, one object per dimension; dividing does not change them."""
+        return self.space.pairs(dimensions)
 
     def entries(self) -> Tensor:
         """Return all distances (sum of n_i^2,) without gradient; infinite where no edge is."""

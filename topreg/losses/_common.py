@@ -24,8 +24,11 @@ def check_options(
     filtration: Filtration | None, reduction: str, dimensions: object = (0,), least: int = 0
 ) -> tuple[int, ...]:
     """Check the options that all losses have; return the dimensions as a tuple of int."""
-    check_filtration(filtration)
+    if filtration is not None:
+        check_filtration(filtration)
     _checks.is_option("reduction", reduction, REDUCTIONS)
+    if least == 0 and type(dimensions) is tuple and dimensions == (0,):
+        return (0,)
     return check_dimensions(dimensions, least)
 
 
@@ -63,7 +66,8 @@ def views(source: Clouds, target: Clouds) -> tuple[Tensor, Tensor, tuple[int, ..
     x, sizes = join(source, "source")
     y, others = join(target, "target")
     _checks.match(x, y)
-    _checks.of_same_clouds(sizes, others)
+    if sizes != others:
+        _checks.of_same_clouds(sizes, others)
     return at_least_single(x), at_least_single(y), sizes
 
 
@@ -78,18 +82,19 @@ def find(
     if pairs is not None:
         return listed(pairs, name)
     chosen = RIPS if filtration is None else filtration
-    with torch.no_grad():
-        if len(dimensions) == 1:
-            return [chosen.pairs(data, dimensions[0])]
-        every = chosen.all_pairs(data, max(dimensions))
-        return [every[dimension] for dimension in dimensions]
+    if len(dimensions) == 1:
+        return [chosen.pairs(data, dimensions[0])]
+    every = chosen.all_pairs(data, max(dimensions))
+    return [every[dimension] for dimension in dimensions]
 
 
 def listed(pairs: Pairs, name: str = "pairs") -> list[PersistencePairs]:
     """Return one object or several, of different dimensions, as a list that is not empty."""
     if isinstance(pairs, PersistencePairs):
         return [pairs]
-    given = list(pairs) if isinstance(pairs, Iterable) else [pairs]
+    if isinstance(pairs, Tensor) or not isinstance(pairs, Iterable):
+        pairs = [pairs]  # what it is stands in the error below
+    given = list(pairs)
     for part in given:
         if not isinstance(part, PersistencePairs):
             raise TypeError(f"`{name}` should hold PersistencePairs. Got {type(part).__name__}.")
@@ -173,4 +178,6 @@ def reduced(values: Tensor, reduction: str) -> Tensor:
     """Reduce one value per cloud, (b,), as asked; without a cloud mean and sum are 0."""
     if reduction == "none":
         return values
-    return values.sum() if reduction == "sum" or len(values) == 0 else values.mean()
+    if values.shape[0] == 1:
+        return values[0]
+    return values.sum() if reduction == "sum" or values.shape[0] == 0 else values.mean()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC
 from collections.abc import Callable
+from operator import attrgetter
 from typing import Any, ClassVar
 
 from torch import nn
@@ -29,7 +30,7 @@ class Loss(nn.Module, ABC):
 
     def _options(self) -> dict[str, Any]:
         """Return the options by name."""
-        return {name: getattr(self, name) for name in self._names}
+        return dict(zip(self._names, attrgetter(*self._names, "training")(self), strict=False))
 
     def __repr__(self) -> str:
         """Return the call that makes an equal module."""

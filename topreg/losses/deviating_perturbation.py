@@ -42,7 +42,8 @@ def deviating_perturbation(
         \Bigl(1 - \frac{1}{|X'_i|} \sum_{x'_i \in X'_i}
         \cos\bigl(x_i - t_i,\; x'_i - t_i\bigr)\Bigr)
 
-    :math:`X_{\Gamma_0}` are the end points of the pairs, :math:`X'_i` the relatives of i: other
+    :math:`X_{\Gamma_0}` are the end points of the pairs, which
+    :meth:`~topreg.PersistencePairs.vertices` lists; :math:`X'_i` are the relatives of i: other
     samples of its label in its cloud. The losses of several dimensions are added.
 
     Args:
@@ -161,8 +162,10 @@ def _of_one(
 
 
 def _both_edges(pairs: PersistencePairs) -> Tensor:
-    """Birth and death edges."""
-    return torch.cat([pairs.birth_edges, pairs.death_edges])
+    """Death edges, and the birth edges that are not (v, v)."""
+    births, deaths = pairs.birth_edges, pairs.death_edges
+    at_vertex = births[:, :1] == births[:, 1:]
+    return torch.cat([torch.where(at_vertex, deaths, births), deaths])
 
 
 def _summands(cloud: tuple[Tensor, ...], undefined: str, eps: float) -> tuple[Tensor, Tensor]:

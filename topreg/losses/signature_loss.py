@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -11,7 +11,9 @@ from topreg import _checks
 from topreg._clouds import Clouds
 from topreg._pairs import PersistencePairs
 from topreg.filtrations import Filtration, RipsFiltration
+from topreg.filtrations._space import Space
 from topreg.losses import _across, _common
+from topreg.losses._across import Scaled
 from topreg.losses._common import Pairs
 from topreg.losses._loss import Loss
 
@@ -94,73 +96,64 @@ def signature_loss(
     dimensions = check_options(
         filtration, target_filtration, dimensions, symmetric, normalize, reduction
     )
-    own, other = _given(pairs, "pairs"), _given(target_pairs, "target_pairs")
+    own = None if pairs is None else _common.listed(pairs)
+    other = None if target_pairs is None else _common.listed(target_pairs, "target_pairs")
     if own or other:  # the other space is searched in the dimensions of what is given
         dimensions = tuple(part.dimension for part in own or other or ())
-    x, z = _measures(source, target, filtration, target_filtration, normalize)
-    every = own or x.find(dimensions)
+    x, z = _spaces(source, target, filtration, target_filtration, normalize)
+    every = own or x.pairs(dimensions)
     if symmetric:
-        every = [*every, *(other or z.find(dimensions))]
+        every = [*every, *(other or z.pairs(dimensions))]
     joined = _stacked(every)
     squares = (x.diagram(joined) - z.diagram(joined)).square().sum(1) / 2
     return _common.reduced(_common.sums(squares, joined), reduction)
 
 
-def _given(pairs: Pairs | None, name: str) -> list[PersistencePairs]:
-    """Return given pairs as a list, empty if there are none."""
-    return [] if pairs is None else _common.listed(pairs, name)
+class _Other:
+    """Data of another filtration than Vietoris-Rips, which searches and measures them itself."""
+
+    def __init__(self, filtration: Filtration, data: Clouds) -> None:
+        self.filtration = filtration
+        self.data = data
+
+    def pairs(self, dimensions: Sequence[int]) -> list[PersistencePairs]:
+        """Find pairs, one object per dimension."""
+        return _common.find(None, self.filtration, dimensions, self.data)
+
+    def diagram(self, pairs: PersistencePairs) -> Tensor:
+        """Return births and deaths (m, 2) of pairs, with gradient."""
+        return self.filtration.diagram(pairs, self.data)
 
 
-class _Measure:
-    """How one space finds pairs and measures them."""
-
-    def __init__(
-        self,
-        find: Callable[[Sequence[int]], list[PersistencePairs]],
-        diagram: Callable[[PersistencePairs], Tensor],
-    ) -> None:
-        self.find = find
-        self.diagram = diagram
-
-
-def _measures(
+def _spaces(
     source: Clouds,
     target: Clouds,
     filtration: Filtration | None,
     target_filtration: Filtration | None,
     normalize: float | None,
-) -> tuple[_Measure, _Measure]:
+) -> Sequence[Space | Scaled | _Other]:
     """Return both spaces: points are checked once, other data by their filtrations."""
     first = _common.RIPS if filtration is None else filtration
     second = first if target_filtration is None else target_filtration
     if isinstance(first, RipsFiltration) and isinstance(second, RipsFiltration):
-        x, z = _across.two_spaces(source, target, first, second)
-        one, other = _across.Scaled(x, normalize), _across.Scaled(z, normalize)
-        return _Measure(x.pairs, one.diagram), _Measure(z.pairs, other.diagram)
-    return _by_filtration(first, source), _by_filtration(second, target)
-
-
-def _by_filtration(filtration: Filtration, data: Clouds) -> _Measure:
-    """Return a space that its filtration searches and measures."""
-    return _Measure(
-        lambda dimensions: _common.find(None, filtration, dimensions, data),
-        lambda pairs: filtration.diagram(pairs, data),
-    )
+        spaces = _across.two_spaces(source, target, first, second)
+        return spaces if normalize is None else [Scaled(space, normalize) for space in spaces]
+    return _Other(first, source), _Other(second, target)
 
 
 def _stacked(parts: Sequence[PersistencePairs]) -> PersistencePairs:
     """Return the pairs of several searches as one object: many short calls take longer."""
     if len(parts) == 1:
         return parts[0]
-    sizes = parts[0].cloud_sizes
-    for part in parts[1:]:
-        _checks.of_clouds(part.cloud_sizes, sizes, "pairs", "target_pairs")
-    births, deaths = (
-        torch.cat([getattr(part, name) for part in parts])
-        for name in ("birth_edges", "death_edges")
-    )
-    dimension = max(part.dimension for part in parts)
-    return PersistencePairs(dimension, births, deaths, births[:0], sizes)
+    sizes, dimension, births, deaths = parts[0].cloud_sizes, 0, [], []
+    for part in parts:
+        if part.cloud_sizes != sizes:
+            _checks.of_clouds(part.cloud_sizes, sizes, "pairs", "target_pairs")
+        births.append(part.birth_edges)
+        deaths.append(part.death_edges)
+        dimension = max(dimension, part.dimension)
+    joined = torch.cat(deaths)
+    return PersistencePairs(dimension, torch.cat(births), joined, joined[:0], sizes)
 
 
 def check_options(
@@ -172,9 +165,10 @@ def check_options(
     reduction: str,
 ) -> tuple[int, ...]:
     """Raise if an option is unknown or out of range; return the dimensions."""
-    _common.check_filtration(target_filtration, "target_filtration")
-    _across.check_normalize(normalize)
+    if target_filtration is not None:
+        _common.check_filtration(target_filtration, "target_filtration")
     if normalize is not None:
+        _across.check_normalize(normalize)
         _across.are_rips(filtration, target_filtration, " with `normalize`")
     return _common.check_options(filtration, reduction, dimensions)
 

@@ -125,7 +125,7 @@ def _of_one(
     mean, some = _common.means(
         cosines, counted, _common.cloud_numbers(pairs), len(pairs.cloud_sizes)
     )
-    return torch.where(some, 1 - mean, mean)
+    return torch.where(some, -mean + 1, mean)  # not `1 - mean`, which Python dispatches slowly
 
 
 def check_options(

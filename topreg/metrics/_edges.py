@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from topreg._operators import operator, row_by_row
-from topreg._safe import safe_norm, widest_dtype
+from topreg._safe import safe_root, widest_dtype
 from topreg.metrics._metric import Metric, at_least_single, by_callable, unit_rows
 
 BLOCK = 32  # edges given to a callable metric at a time: it computes BLOCK^2 entries for BLOCK
@@ -25,7 +25,7 @@ def edge_lengths(points: Tensor, edges: Tensor, metric: Metric) -> Tensor:
         - Output: (m,), in at least single precision.
     """
     points = at_least_single(points)
-    first, second = (points.index_select(0, ends) for ends in edges.unbind(1))
+    first, second = points.index_select(0, edges[:, 0]), points.index_select(0, edges[:, 1])
     if callable(metric):
         return _by_callable(first, second, edges, metric)
     if metric == "cosine":
@@ -40,7 +40,7 @@ def _formula(first: Tensor, second: Tensor, metric: str) -> Tensor:
         return (second - first).abs().sum(1)
     if metric == "cosine":
         return (second - first).square().sum(1) * 0.5
-    return safe_norm(second - first)
+    return safe_root((second - first).square().sum(1))
 
 
 @operator(lambda first, second, lengths, metric: torch.empty_like(lengths), row_by_row)
@@ -50,11 +50,11 @@ def length_corrections(first: Tensor, second: Tensor, lengths: Tensor, metric: s
     The two differ by little, so that difference and sum are exact. Lengths that overflow stay.
     """
     if first.device.type == "cpu":
-        from topreg.metrics import _kernels
+        from topreg.metrics._kernels import edge_weights
 
         x, y, weights = first.contiguous(), second.contiguous(), torch.empty_like(lengths)
         arrays = weights.numpy(), x.numpy(), y.numpy()
-        _kernels.edge_weights(*arrays, metric == "manhattan", metric == "cosine")
+        edge_weights(*arrays, metric == "manhattan", metric == "cosine")
     else:
         wide = widest_dtype(first.device)
         weights = _formula(first.to(wide), second.to(wide), metric).to(lengths.dtype)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -29,6 +30,7 @@ from topreg.metrics._products import (
 if TYPE_CHECKING:
     from topreg._compiled import Halt
 
+SMALL = 1 << 12  # vertices whose matrix surely fits
 FEW_COORDINATES = 8  # up to here differences are as fast as the Gram matrix of large clouds
 
 
@@ -61,10 +63,12 @@ def estimated_weights(points: Tensor, sizes: Sequence[int], metric: str) -> tupl
     Shape:
         - As in :func:`selection_weights`.
     """
-    if _by_differences(points, metric) or points.device.type != "cpu":
-        return selection_weights(points, sizes, metric), False
-    weights: Tensor = estimated_distances(points, list(sizes), metric)
-    return weights, True
+    exact = points.device.type != "cpu" or _by_differences(points, metric)
+    if exact:
+        weights: Tensor = dense_distances(points, list(sizes), metric, math.inf)
+    else:
+        weights = estimated_distances(points, list(sizes), metric)
+    return weights, not exact
 
 
 def _by_differences(points: Tensor, metric: str) -> bool:
@@ -109,16 +113,22 @@ def dense_distances(points: Tensor, sizes: list[int], metric: str, longest: floa
     """The weights of :func:`selection_weights`."""
     if points.device.type != "cpu":
         return distances_within(points, sizes, metric)
-    from topreg._compiled import over_clouds
+    from topreg._compiled import over_clouds, stoppable
 
-    direct = _by_differences(points, metric)
+    direct = metric == "manhattan" or points.shape[1] <= FEW_COORDINATES
     if points.dtype == torch.float64 and not direct:
         weights, measure = _estimates(points, sizes, metric), _measure_near
     else:
         weights, measure = _empty(points, sizes), _measure_products
     if direct:
         measure = _measure_directly
-    rows, first, corner = points.contiguous(), starts(sizes), starts([n * n for n in sizes])
+    rows = points.contiguous()
+    if len(sizes) == 1:
+        matrix = weights.view(sizes[0], sizes[0])
+        cost = weights.numel() * (rows.shape[1] if direct else 1 + rows.shape[1] // 32)
+        stoppable(partial(measure, matrix, rows, metric, longest), cost)
+        return weights
+    first, corner = starts(sizes), starts([n * n for n in sizes])
 
     def work(start: int, stop: int, halt: Halt) -> None:
         for c in range(start, stop):
@@ -131,6 +141,8 @@ def dense_distances(points: Tensor, sizes: list[int], metric: str, longest: floa
 
 def _empty(points: Tensor, sizes: Sequence[int]) -> Tensor:
     """Room for the weights."""
+    if len(sizes) == 1 and sizes[0] < SMALL:
+        return points.new_empty(sizes[0] * sizes[0])
     with room_for(bytes_of_matrices(sizes, points.dtype), sizes):
         return points.new_empty(sum(n * n for n in sizes))
 
@@ -183,12 +195,12 @@ def _measure_directly(
     matrix: Tensor, points: Tensor, metric: str, longest: float, halt: Halt
 ) -> None:
     """Weights of one cloud by differences alone."""
-    from topreg.metrics import _kernels
+    from topreg.metrics._kernels import direct_upper, manhattan_upper
 
     if metric == "manhattan":
-        _kernels.manhattan_upper(matrix.numpy(), points.numpy(), halt)
+        manhattan_upper(matrix.numpy(), points.numpy(), halt)
     else:
-        _kernels.direct_upper(matrix.numpy(), points.numpy(), metric == "cosine", halt)
+        direct_upper(matrix.numpy(), points.numpy(), metric == "cosine", halt)
 
 
 def _measure_products(

@@ -2,41 +2,41 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
+KINDS: dict[torch.dtype, tuple[Any, Any]] = {
+    torch.float32: (np.float32, np.int32),
+    torch.float64: (np.float64, np.int64),
+}
+TOP: dict[torch.dtype, np.integer[Any]] = {  # all bits but the sign
+    torch.float32: np.int32(2**31 - 1),
+    torch.float64: np.int64(2**63 - 1),
+}
 
 
 def kinds_of(dtype: torch.dtype) -> tuple[type[np.floating[Any]], type[np.signedinteger[Any]]]:
-    """NumPy's type of the weights, and that of their bits."""
-    import numpy as np
-
-    return (np.float32, np.int32) if dtype == torch.float32 else (np.float64, np.int64)
+    """Return NumPy's type of the weights, and that of their bits."""
+    return KINDS[dtype]
 
 
 def as_integers(weights: Tensor) -> tuple[NDArray[Any], np.integer[Any]]:
-    """The bits of the weights on the CPU, and all bits but the sign."""
-    import numpy as np
-
-    on_cpu = weights.detach().cpu().contiguous()
-    _, integer = kinds_of(on_cpu.dtype)
-    return on_cpu.numpy().view(integer), integer(np.iinfo(integer).max)
+    """Return the bits of the weights on the CPU, and all bits but the sign."""
+    array = weights.detach().cpu().contiguous().numpy()
+    return array.view(KINDS[weights.dtype][1]), TOP[weights.dtype]
 
 
 def limit_in_bits(longest: float, dtype: torch.dtype, connected: bool) -> Any:
-    """The largest weight of an edge, through its bits: at most ``longest`` and finite.
+    """Return the largest weight of an edge through its bits: at most ``longest`` and finite.
 
     Where every edge is promised to exist, a distance that overflowed is one too.
     """
-    import numpy as np
-
-    scalar, integer = kinds_of(dtype)
+    scalar, integer = KINDS[dtype]
     if connected:
-        return integer(np.iinfo(integer).max - 1)
+        return TOP[dtype] - integer(1)
     with np.errstate(over="ignore"):  # abs: the bits of -0.0 are negative
         return np.minimum(scalar(abs(longest)), np.finfo(scalar).max).view(integer)

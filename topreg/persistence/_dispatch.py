@@ -6,7 +6,6 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 
-import torch
 from torch import Tensor
 
 from topreg import _checks
@@ -148,15 +147,17 @@ def pairs_of_points(
         - points: (N, d), the rows of all clouds.
     """
     sizes, connected, rows = list(sizes), longest == math.inf, prepared(points, metric)
-    if uses_tiles(sizes, dimensions, engine):
+    if (engine == "tiled" or sum(sizes) > LARGE) and uses_tiles(sizes, dimensions, engine):
         task = rows, sizes, metric, longest, memory
         if not progress:
             return [_dimension_0(tiled(*task), sizes)]
         with told(progress) as function:
             return [_dimension_0(forests_of_points(*task, function), sizes)]
-    check_sizes(sizes, dimensions, engine, rows, 1, name)
+    if sum(sizes) >= FEW:
+        check_sizes(sizes, dimensions, engine, rows, 1, name)
     of_trees = max(dimensions) == 0 and engine not in ("annotations", "gudhi")
-    if of_trees and _by_boruvka(rows.device.type, sizes, engine):
+    elsewhere = rows.device.type != "cpu" or engine == "boruvka"
+    if of_trees and elsewhere and _by_boruvka(rows.device.type, sizes, engine):
         weights = selection_weights(rows, sizes, metric, longest)
         found = boruvka(weights, sizes, longest, connected)
         return [_in_order_of_deaths(_dimension_0(found, sizes), points, metric)]
@@ -168,6 +169,8 @@ def pairs_of_points(
     else:
         weights = selection_weights(rows, sizes, metric, longest)
         pairs = find_pairs(weights, sizes, longest, dimensions, engine=engine, connected=connected)
+    if points.device.type == "cpu":
+        return pairs
     return [part.to(points.device) for part in pairs]
 
 
@@ -216,15 +219,11 @@ def _both(
 def _dimension_0(found: Sequence[Tensor], sizes: Sequence[int]) -> PersistencePairs:
     """Pairs from death edges, birth vertices and the vertices that stay."""
     deaths, births, elders = found
-    return _dimension(0, (_loops(births), deaths, _loops(elders)), sizes)
+    births, elders = births[:, None].expand(-1, 2), elders[:, None].expand(-1, 2)  # edges (v, v)
+    return PersistencePairs(0, births, deaths, elders, tuple(sizes))
 
 
 def _dimension(p: int, edges: Sequence[Tensor], sizes: Sequence[int]) -> PersistencePairs:
     """Pairs from birth, death and essential edges."""
     births, deaths, essential = edges
     return PersistencePairs(p, births, deaths, essential, tuple(sizes))
-
-
-def _loops(vertices: Tensor) -> Tensor:
-    """The degenerate edges (v, v)."""
-    return torch.stack([vertices, vertices], dim=1)

@@ -51,31 +51,17 @@ def prim(
     rows = weights.new_empty((0, 0), device="cpu") if points is None else points.contiguous()
     window = type(top)(0 if points is None else WINDOW[weights.dtype])
     limit = limit_in_bits(longest, weights.dtype, connected)
-    vertices, clouds = sum(sizes), np.asarray(sizes, dtype=np.int64)
-    deaths = np.empty((vertices, 2), dtype=np.int64)
-    births = np.empty(vertices, dtype=np.int64)
-    elders = np.empty(vertices, dtype=np.bool_)
+    n, clouds = sum(sizes), np.asarray(sizes, dtype=np.int64)
+    deaths = np.empty((n, 2), dtype=np.int64)
+    births = np.empty(n, dtype=np.int64)
+    elders = np.empty(n, dtype=np.bool_)
     counts = np.zeros(len(sizes), dtype=np.int64)
-    over_clouds(
-        lambda first, last, halt: forests(
-            bits,
-            rows.numpy(),
-            cosine,
-            window,
-            clouds,
-            first,
-            last,
-            limit,
-            top,
-            deaths,
-            births,
-            elders,
-            counts,
-            halt,
-        ),
-        sizes,
-    )
+    arrays = bits, rows.numpy(), cosine, window, clouds
+    found = limit, top, deaths, births, elders, counts
+    over_clouds(lambda first, last, halt: forests(*arrays, first, last, *found, halt), sizes)
     pairs = compact(deaths, births, clouds, counts)
-    outputs = [torch.from_numpy(a) for a in (deaths[:pairs], births[:pairs], elders.nonzero()[0])]
-    edges, births_of, roots = (output.to(weights.device) for output in outputs)
-    return edges, births_of, roots
+    edges, vertices = torch.from_numpy(deaths[:pairs]), torch.from_numpy(births[:pairs])
+    roots, device = torch.from_numpy(elders.nonzero()[0]), weights.device
+    if device.type == "cpu":
+        return edges, vertices, roots
+    return edges.to(device), vertices.to(device), roots.to(device)

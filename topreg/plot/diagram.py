@@ -47,7 +47,8 @@ def diagram(diagrams: ByLabel, *, essential: ByLabel | None = None, ax: Axes | N
         >>> from topreg.plot import diagram
         >>> points = torch.tensor([[0.0], [1.0], [3.0]])
         >>> pairs = RipsFiltration().pairs(points)
-        >>> ax = diagram(RipsFiltration().diagram(pairs, points), essential=torch.zeros(1), ax=Figure().subplots())
+        >>> values = RipsFiltration().diagram(pairs, points)
+        >>> ax = diagram(values, essential=torch.zeros(1), ax=Figure().subplots())
         >>> ax.collections[0].get_offsets().tolist()
         [[0.0, 1.0], [0.0, 2.0]]
     """

@@ -65,7 +65,8 @@ def merge_tree(
         >>> from topreg.plot import merge_tree
         >>> points = torch.tensor([[0.0], [3.0], [1.0]])
         >>> pairs = RipsFiltration().pairs(points)
-        >>> ax = merge_tree(pairs, RipsFiltration().diagram(pairs, points), labels="abc", ax=Figure().subplots())
+        >>> values = RipsFiltration().diagram(pairs, points)
+        >>> ax = merge_tree(pairs, values, labels="abc", ax=Figure().subplots())
         >>> [label.get_text() for label in ax.get_xticklabels()]
         ['a', 'c', 'b']
     """
