@@ -97,10 +97,10 @@ filtration = RipsFiltration(memory_budget=2**26, progress=True)  # bytes for a t
 neighbours |##############                          |  36%
 ```
 
-A function in its place is called as `progress(stage, done, total)`; what it raises ends the search. Only the search
-without a matrix tells its progress. Ctrl-C in the main thread ends the compiled loops and raises
+Pass a function instead of `True`, and it is called as `progress(stage, done, total)`; an exception that it raises ends the
+search. Only the search without a matrix reports progress. Ctrl-C in the main thread ends the compiled loops and raises
 `KeyboardInterrupt` within about a second. Python still waits for a single torch operation, such as sorting the edges of
-a very large graph, and for giotto-ph, which finds dimensions from 2 on. GUDHI goes on in the background until it ends
+a very large graph, and for giotto-ph, which finds dimensions above 1. GUDHI goes on in the background until it ends
 or the program does.
 
 ## Measured
@@ -117,7 +117,7 @@ Clusters that are larger than the lists need second searches, about 1.5 passes m
 than {NEAREST} points whose diameters are below 3e-5 of the gaps between them, or many equal distances: then second searches
 measure row by row in double precision.
 
-Two gloo processes of one thread each beside one process of two threads, `topreg.distributed.minimum_spanning_tree`:
+Two gloo processes of one thread each, compared with one process of two threads, `topreg.distributed.minimum_spanning_tree`:
 
 {comparisons(record)}
 
@@ -129,8 +129,8 @@ Two gloo processes of one thread each beside one process of two threads, `topreg
 Clouds that cannot be searched are refused before their distances are computed: 65,536 points or more in dimension 1
 and above (`ValueError`), and matrices that take more memory than is free (`MemoryError`, with the bytes). In dimension
 1 each edge takes about 20 bytes besides the matrices; edges are counted after their distances are known, since those
-that are longer than the radius of the cloud are not needed. `signature_loss` finds dimension 0 of more than 16,384
-points without a matrix; with `normalize` it holds matrices, as `rtd` and `rtd_lite` always do.
+that are longer than the radius of the cloud are not needed. `signature_loss` without `normalize` finds dimension 0 of
+more than 16,384 points without a matrix. With `normalize`, and in `rtd` and `rtd_lite`, matrices are held.
 
 ## Fewer points instead
 

@@ -12,6 +12,7 @@ import importlib  # noqa: E402
 import typing  # noqa: E402
 
 import matplotlib.axes  # noqa: E402, F401
+import numba  # noqa: E402, F401
 import torch  # noqa: E402, F401
 from inventories import written_inventories  # noqa: E402
 

@@ -101,5 +101,13 @@ def test_the_readmes_figure_is_drawn_by_its_script(tmp_path, monkeypatch):
         assert (DOCS / "_static" / name).is_file()
 
 
+def test_how_it_works_inside_names_files_that_exist():
+    named = set(re.findall(r"`([\w/]+\.py)`", (DOCS / "project" / "inside.md").read_text()))
+    assert len(named) > 15
+    files = [*(ROOT / "topreg").rglob("*.py"), *(ROOT / "tests").glob("*.py")]
+    missing = {name for name in named if not any(f"{file}".endswith(f"/{name}") for file in files)}
+    assert missing == set()
+
+
 def test_the_version_to_cite():
     assert f"version: {topreg.__version__}" in (ROOT / "CITATION.cff").read_text()

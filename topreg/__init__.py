@@ -15,6 +15,7 @@ from topreg._memory import CrossBatchMemory
 from topreg._pairs import PersistencePairs
 from topreg._proxies import exponential_affinity, label_indicators
 from topreg._tracks import edge_vectors, persistence_tracks
+from topreg._warm_up import warm_up
 from topreg.features import (
     PersistenceImage,
     PersistenceLandscape,
@@ -49,7 +50,6 @@ from topreg.losses import (
 )
 from topreg.metrics import pairwise_distances
 from topreg.persistence import minimum_spanning_tree
-from topreg.warm_up import warm_up
 
 __all__ = [  # noqa: RUF022 - sorted as sorted() does
     "ConnectivityLoss",

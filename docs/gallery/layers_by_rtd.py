@@ -70,7 +70,7 @@ for name, divergence in (("RTD", rtd), ("RTD-Lite", rtd_lite)):
     divergence(*networks[0][:2])  # compiles what is compiled on first use
     start = time.perf_counter()
     values[name] = [
-        [[float(divergence(a, b, normalize=True)) for b in other] for a in one]
+        [[float(divergence(a, b, normalize=1.0)) for b in other] for a in one]
         for one, other in zip(networks[::2], networks[1::2], strict=True)
     ]
     seconds[name] = time.perf_counter() - start

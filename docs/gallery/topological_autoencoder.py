@@ -2,9 +2,9 @@
 A topological autoencoder
 =========================
 
-An autoencoder squeezes images of digits into a code of two numbers. With and without the signature
-loss between inputs and codes (Moor et al., Topological autoencoders, ICML 2020), and beside PCA:
-does the term keep the shape of the data?
+An autoencoder squeezes images of digits into a code of two numbers. It is trained with and without
+the signature loss between inputs and codes (Moor et al., Topological autoencoders, ICML 2020), and
+compared with PCA. Does the term keep the shape of the data?
 """
 
 import statistics
@@ -37,7 +37,7 @@ torch.set_num_threads(1)  # such small networks gain nothing from more
 # between the codes, and those of the codes as long between the inputs; lengths are parts of the
 # largest distance in the batch.
 
-signature = SignatureLoss(normalize=True)
+signature = SignatureLoss(normalize=1.0)
 
 
 class Autoencoder(nn.Module):

@@ -29,7 +29,7 @@ from topreg.persistence import (
 )
 
 if TYPE_CHECKING:
-    from topreg.filtrations._rips import RipsFiltration
+    from topreg.filtrations import _rips  # not the class: Sphinx imports this too, in a circle
 
 
 class Space:
@@ -41,7 +41,9 @@ class Space:
         name: How messages call the data.
     """
 
-    def __init__(self, filtration: RipsFiltration, data: Clouds, name: str = "points") -> None:
+    def __init__(
+        self, filtration: _rips.RipsFiltration, data: Clouds, name: str = "points"
+    ) -> None:
         self.filtration = filtration
         self.name = name
         self.precomputed = filtration.metric == "precomputed"

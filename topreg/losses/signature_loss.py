@@ -81,11 +81,11 @@ def signature_loss(
         without a matrix.
 
     Source:
-        Moor et al., Topological autoencoders, ICML 2020, equations 2 to 4. Their code divides by
-        the number of points and normalises X as here, Z by a learned constant. Beyond dimension 0
-        both edges of each pair are compared, as the equations say; the code takes the difference of
-        their lengths. torch_topological's ``SignatureLoss`` sums both directions: this is half of
-        it, squared.
+        Moor et al., Topological autoencoders, ICML 2020, equations 2 to 4. Their code has no factor
+        1/2, so its sum is twice this loss; it then divides by the number of points. It normalises X
+        by the largest distance, Z by a learned constant. Beyond dimension 0 both edges of each pair
+        are compared, as the equations say; the code takes the difference of their lengths.
+        torch_topological's ``SignatureLoss`` is half the sum of the two norms, not of the squares.
 
     Example:
         >>> import torch

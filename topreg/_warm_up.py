@@ -20,8 +20,9 @@ def warm_up(report: Callable[[str, float], object] | None = None) -> None:
 
     Compiled code is kept on disk: next to the library, or in the user's cache directory where that
     is read-only; the environment variable ``NUMBA_CACHE_DIR`` moves it. Without this call the first
-    search of each kind compiles what it needs, which takes some seconds. Call it when an image of a
-    container is built, or before processes are started that would all compile.
+    search of each kind for :term:`persistence pairs <persistence pair>` compiles what it needs,
+    which takes some seconds. Call it when an image of a container is built, or before processes are
+    started that would all compile.
 
     Args:
         report: Called as ``report(step, seconds)`` after each step.
