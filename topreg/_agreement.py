@@ -44,9 +44,16 @@ def _stated(x: Tensor, metric: str, longest: float, memory: int) -> _Statement:
     """The statement of a rank whose argument is right."""
     wanted = x.requires_grad and torch.is_grad_enabled()
     return _Statement(
-        1.0, len(x), x.shape[1], DTYPES.index(x.dtype), x.device.type == "cpu", wanted,
-        METRICS.index(metric), longest, memory,
-    )  # fmt: skip
+        1.0,
+        len(x),
+        x.shape[1],
+        DTYPES.index(x.dtype),
+        x.device.type == "cpu",
+        wanted,
+        METRICS.index(metric),
+        longest,
+        memory,
+    )
 
 
 def agreed(
@@ -96,7 +103,7 @@ def _place(on_cpu: float) -> str:
 
 
 def _are_equal(what: str, values: Sequence[object]) -> None:
-    """Refuse ranks that differ, on all of them."""
+    """Raise on all ranks if their values differ."""
     for rank, value in enumerate(values):
         if value != values[0]:
             raise ValueError(

@@ -54,7 +54,7 @@ def is_floating(name: str, tensor: Tensor, *, of_distances: bool = False) -> Non
 
 
 def is_integer(name: str, tensor: Tensor) -> None:
-    """Refuse anything that is not a tensor of integers; booleans count as such."""
+    """Raise unless a value is a tensor of integers; booleans count as integers."""
     is_tensor(name, tensor)
     if tensor.is_floating_point() or tensor.is_complex():
         raise TypeError(f"`{name}` should be integers. Got {tensor.dtype}.")
@@ -87,7 +87,7 @@ def _of_rows(labels: Tensor) -> str:
 
 
 def is_int64(name: str, tensor: Tensor) -> None:
-    """Refuse anything that is not a tensor of int64."""
+    """Raise unless a value is an int64 tensor."""
     is_tensor(name, tensor)
     if tensor.dtype != torch.int64:
         exact = not (
@@ -117,13 +117,13 @@ def _is_not_batched(name: str, tensor: Tensor) -> None:
 
 
 def has_rank(name: str, tensor: Tensor, letters: str) -> None:
-    """Refuse a tensor whose rank is not that of ``letters``, for instance ``(n, d)``."""
+    """Raise unless a tensor has as many axes as ``letters``, for instance ``(n, d)``."""
     if tensor.ndim != len([axis for axis in letters.strip("()").split(",") if axis]):
         raise ValueError(f"`{name}` should have shape {letters}. Got {shape(tensor)}.")
 
 
 def are_edges(name: str, edges: Tensor) -> None:
-    """Refuse anything but rows of two int64 vertices."""
+    """Raise unless edges are rows of two int64 vertices."""
     is_int64(name, edges)
     if edges.ndim != 2 or edges.shape[1] != 2:
         raise ValueError(f"`{name}` should have shape (m, 2). Got {shape(edges)}.")
@@ -140,7 +140,7 @@ def is_point_cloud(name: str, points: Tensor) -> None:
 
 
 def is_diagram(name: str, diagram: Tensor) -> None:
-    """Refuse what is not floating-point rows of birth and death."""
+    """Raise unless a diagram has floating-point rows of birth and death."""
     is_tensor(name, diagram)
     is_floating(name, diagram)
     if diagram.ndim != 2 or diagram.shape[1] != 2:
@@ -165,7 +165,7 @@ def is_square(name: str, matrix: Tensor) -> None:
 
 
 def is_option(name: str, value: object, options: Sequence[str]) -> None:
-    """Refuse a keyword that is none of the options."""
+    """Raise if a keyword is not one of the options."""
     if not isinstance(value, str) or value not in options:
         names = [f'"{option}"' for option in options]
         listed = ", ".join(names[:-1]) + f" or {names[-1]}" if len(names) > 1 else names[0]
@@ -173,7 +173,7 @@ def is_option(name: str, value: object, options: Sequence[str]) -> None:
 
 
 def is_number(name: str, value: object) -> None:
-    """Refuse what is often given in a number's place; the compiler asks little of its symbols."""
+    """Raise for values that are often passed in place of a number."""
     if value is None or isinstance(value, (str, list, tuple)):
         raise TypeError(f"`{name}` should be a number. Got {value!r}.")
 
@@ -187,7 +187,7 @@ def is_at_least(name: str, value: float, bound: float) -> None:
 
 
 def is_finite(name: str, value: float) -> None:
-    """Refuse NaN and infinity."""
+    """Raise if a number is NaN or infinite."""
     is_number(name, value)
     if not -math.inf < value < math.inf:  # torch.compile traces this
         raise ValueError(f"`{name}` should be finite. Got {value}.")
@@ -217,7 +217,7 @@ def _integer(name: str, value: Any, least: int, what: str) -> int:
 
 
 def is_progress(value: object) -> None:
-    """Refuse what can neither be called nor switched on."""
+    """Raise unless a value is a function, a bool or None."""
     if value is not None and not isinstance(value, bool) and not callable(value):
         raise TypeError(
             "`progress` should be True, False, None or a function of (stage, done, total). "
@@ -226,14 +226,14 @@ def is_progress(value: object) -> None:
 
 
 def is_positive(name: str, value: float) -> None:
-    """Refuse a number that is not above 0, and NaN."""
+    """Raise if a number is not positive or NaN."""
     is_number(name, value)
     if not value > 0:
         raise ValueError(f"`{name}` should be positive. Got {value}.")
 
 
 def have_one_width(name: str, rows: Tensor, other_name: str, other: Tensor) -> None:
-    """Refuse two clouds of different widths."""
+    """Raise if two clouds differ in width."""
     if rows.shape[1] != other.shape[1]:
         raise ValueError(
             f"`{name}` and `{other_name}` should have as many coordinates. "
@@ -242,7 +242,7 @@ def have_one_width(name: str, rows: Tensor, other_name: str, other: Tensor) -> N
 
 
 def match(source: Tensor, target: Tensor) -> None:
-    """Refuse two views that are not rows of one common width for the same vertices."""
+    """Raise if two views differ in length or width."""
     if source.shape[0] != target.shape[0]:
         raise ValueError(
             "`source` and `target` should have one row per vertex, in the same order. "
@@ -259,7 +259,7 @@ def match(source: Tensor, target: Tensor) -> None:
 
 
 def of_same_clouds(sizes: Sequence[int], others: Sequence[int]) -> None:
-    """Refuse two spaces whose clouds have different numbers of vertices."""
+    """Raise if the clouds of two spaces differ in size."""
     if tuple(sizes) != tuple(others):
         raise ValueError(
             "`source` and `target` should be clouds of the same sizes, rows in the same order. "
@@ -268,7 +268,7 @@ def of_same_clouds(sizes: Sequence[int], others: Sequence[int]) -> None:
 
 
 def alike(name: str, tensor: Tensor, other_name: str, other: Tensor) -> None:
-    """Refuse double precision beside a lower one, and two devices.
+    """Raise if one tensor alone is in double precision, or devices differ.
 
     Half and single precision go together, as they come out of autocast: all is computed in single.
     """
@@ -282,7 +282,7 @@ def alike(name: str, tensor: Tensor, other_name: str, other: Tensor) -> None:
 
 
 def on_one_device(name: str, tensor: Tensor, other: str, device: torch.device) -> None:
-    """Refuse arguments on two devices."""
+    """Raise if two arguments are on different devices."""
     if tensor.device != device:
         raise ValueError(
             f"`{name}` and `{other}` should be on one device. Got {tensor.device} and {device}. "
@@ -291,7 +291,7 @@ def on_one_device(name: str, tensor: Tensor, other: str, device: torch.device) -
 
 
 def indexes(vertices: int, cloud_sizes: Sequence[int], name: str = "pairs") -> None:
-    """Refuse pairs that were found on another number of vertices."""
+    """Raise if pairs were found on another number of vertices."""
     expected = sum(cloud_sizes)
     if expected > vertices:
         raise ValueError(
@@ -306,7 +306,7 @@ def indexes(vertices: int, cloud_sizes: Sequence[int], name: str = "pairs") -> N
 
 
 def of_clouds(cloud_sizes: Sequence[int], sizes: Sequence[int], name: str, pairs_name: str) -> None:
-    """Refuse pairs of clouds of other sizes, of which a sum over clouds would make no sense."""
+    """Raise if pairs belong to clouds of other sizes."""
     if tuple(cloud_sizes) != tuple(sizes):
         raise ValueError(
             f"`{pairs_name}` and `{name}` should be of clouds of the same sizes. "
@@ -315,7 +315,7 @@ def of_clouds(cloud_sizes: Sequence[int], sizes: Sequence[int], name: str, pairs
 
 
 def one_each(name: str, tensor: Tensor, count: int, what: str, cure: str = "") -> None:
-    """Refuse anything but a vector with an entry for each vertex, edge or pair."""
+    """Raise unless a tensor is a vector with one entry per vertex, edge or pair."""
     if tensor.shape != (count,):
         raise ValueError(
             f"`{name}` should have one entry per {what}, shape ({count},). "
@@ -324,7 +324,7 @@ def one_each(name: str, tensor: Tensor, count: int, what: str, cure: str = "") -
 
 
 def have_no_nan(name: str, matrix: Tensor) -> None:
-    """Refuse rows with NaN. Reads values: synchronises the device."""
+    """Raise if a row has NaN. Reads values: synchronises the device."""
     undefined = matrix.isnan().any(dim=1)
     if torch.compiler.is_compiling():
         torch._assert_async(~undefined.any(), f"`{name}` should be free of NaN.")
@@ -336,7 +336,7 @@ def have_no_nan(name: str, matrix: Tensor) -> None:
 
 
 def are_finite(name: str, points: Tensor) -> None:
-    """Refuse rows with NaN or infinity. Reads values: synchronises the device."""
+    """Raise if a row has NaN or infinity. Reads values: synchronises the device."""
     if torch.compiler.is_compiling():
         torch._assert_async(points.isfinite().all(), f"`{name}` should be finite.")
         return
@@ -351,7 +351,7 @@ def are_finite(name: str, points: Tensor) -> None:
 
 
 def have_direction(name: str, points: Tensor) -> None:
-    """Refuse zero rows, whose cosine is undefined. Reads values: synchronises the device."""
+    """Raise if a row is zero: its cosine is undefined. Reads values: synchronises the device."""
     zero = (points == 0).all(dim=1)
     if torch.compiler.is_compiling():
         # no quotation marks: the compiler writes the text into C++

@@ -115,7 +115,7 @@ def _as_list(points: Sequence[Tensor], name: str, *, of_distances: bool = False)
 
 
 def _have_one_width(name: str, clouds: Sequence[Tensor]) -> None:
-    """Refuse clouds whose rows cannot be joined."""
+    """Raise if clouds differ in width."""
     widths = sorted({cloud.shape[1] for cloud in clouds})
     if len(widths) > 1:
         raise ValueError(
@@ -125,6 +125,6 @@ def _have_one_width(name: str, clouds: Sequence[Tensor]) -> None:
 
 
 def _are_alike(name: str, what: str, parts: Sequence[Tensor]) -> None:
-    """Refuse parts that differ in dtype or device."""
+    """Raise if parts differ in dtype or device."""
     if len({(part.dtype, part.device) for part in parts}) > 1:
         raise ValueError(f"`{name}` should hold {what} of one dtype on one device.")

@@ -14,7 +14,7 @@ from topreg.metrics import at_least_single
 
 
 def check_two(first: Tensor, second: Tensor) -> None:
-    """Refuse what are not two diagrams on one device, both or neither in double precision."""
+    """Raise unless two diagrams have one device, and both or neither double precision."""
     _checks.is_diagram("first", first)
     _checks.is_diagram("second", second)
     _checks.alike("first", first, "second", second)
@@ -59,7 +59,7 @@ def as_batch(diagram: Tensor | Sequence[Tensor]) -> tuple[list[Tensor], bool]:
 
 
 def check_range(name: str, ends: tuple[float, float]) -> None:
-    """Refuse what are not two finite numbers in order."""
+    """Raise unless two numbers are finite and in order."""
     pair = isinstance(ends, Sequence) and len(ends) == 2
     if not pair or not -math.inf < ends[0] <= ends[1] < math.inf:
         raise ValueError(

@@ -77,7 +77,7 @@ def balanced_backward(
 
 
 def _are_scalars(**losses: Tensor) -> None:
-    """Refuse losses that are no scalars."""
+    """Raise if a loss is not a scalar."""
     for name, loss in losses.items():
         _checks.is_tensor(name, loss)
         _checks.has_rank(name, loss, "()")

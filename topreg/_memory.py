@@ -159,7 +159,7 @@ class CrossBatchMemory:
 
 
 def _check_rows(batch: Mapping[str, Tensor]) -> None:
-    """Refuse tensors that do not have one row for each label."""
+    """Raise unless each tensor has one row per label."""
     labels = batch["labels"]
     _checks.is_integer("labels", labels)
     _checks.has_rank("labels", labels, "(n,)")

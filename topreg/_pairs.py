@@ -344,7 +344,7 @@ def check_pairs(
 
 
 def one_object(pairs: object, name: str = "pairs") -> PersistencePairs:
-    """Refuse anything but one ``PersistencePairs``."""
+    """Return one ``PersistencePairs``; raise for anything else."""
     if not isinstance(pairs, PersistencePairs):
         several = isinstance(pairs, Sequence) and not isinstance(pairs, str)
         raise TypeError(
@@ -355,7 +355,7 @@ def one_object(pairs: object, name: str = "pairs") -> PersistencePairs:
 
 
 def are_of_one_cloud(pairs: object) -> None:
-    """Refuse what are not the pairs of one cloud in one dimension."""
+    """Raise unless the pairs are of one cloud and one dimension."""
     pairs = one_object(pairs)
     if len(pairs.cloud_sizes) != 1:
         raise ValueError(
@@ -364,7 +364,7 @@ def are_of_one_cloud(pairs: object) -> None:
 
 
 def are_of_dimension_0(pairs: PersistencePairs) -> None:
-    """Refuse pairs of another dimension."""
+    """Raise unless the pairs are of dimension 0."""
     if pairs.dimension != 0:
         raise ValueError(f"`pairs` should be of dimension 0. Got {pairs.dimension}.")
 
@@ -422,7 +422,7 @@ def _counts(name: str, values: Tensor, letters: str) -> tuple[int, ...]:
 
 
 def _within_clouds(name: str, edges: Tensor, sizes: Sequence[int], dimension: int) -> None:
-    """Refuse edges with ends in two clouds, or ends that cannot be those of a birth or a death."""
+    """Raise if an edge joins two clouds, or cannot be a birth or death edge."""
     i, j = edges.unbind(1)
     if name == "death_edges":
         form, ordered = "(i, j), i < j, within a cloud", i < j
@@ -436,14 +436,14 @@ def _within_clouds(name: str, edges: Tensor, sizes: Sequence[int], dimension: in
 
 
 def _in_range(name: str, edges: Tensor, sizes: Sequence[int]) -> None:
-    """Refuse vertices that are none of the clouds'."""
+    """Raise if a vertex number is out of range."""
     bad = edges[(edges < 0) | (edges >= sum(sizes))]
     if len(bad):
         raise ValueError(f"`{name}` should index {sum(sizes)} vertices. Got vertex {int(bad[0])}.")
 
 
 def _are_apart(vertices: Tensor, cloud_sizes: Sequence[int], whole: Sequence[int]) -> None:
-    """Refuse vertices that are named twice, or that lie in another cloud of the whole."""
+    """Raise if a vertex is named twice or lies in another cloud of the whole."""
     ordered = vertices.sort().values
     twice = ordered[1:][ordered[1:] == ordered[:-1]]
     if len(twice):

@@ -192,8 +192,11 @@ def _essential(
 ) -> Tensor:
     """Births of the essential classes beside infinite deaths."""
     stays = PersistencePairs(
-        pairs.dimension, pairs.essential_edges, pairs.essential_edges,
-        pairs.essential_edges[:0], pairs.cloud_sizes,
-    )  # fmt: skip
+        pairs.dimension,
+        pairs.essential_edges,
+        pairs.essential_edges,
+        pairs.essential_edges[:0],
+        pairs.cloud_sizes,
+    )
     births = filtration.diagram(stays, points)[:, :1].to(like)
     return torch.cat([births, torch.full_like(births, torch.inf)], dim=1)

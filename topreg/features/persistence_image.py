@@ -97,7 +97,7 @@ def _gaussians(gaps: Tensor, bandwidth: float) -> Tensor:
 
 
 def check_options(bandwidth: float, resolution: tuple[int, int], weight_power: float) -> None:
-    """Refuse options that are out of range."""
+    """Raise if an option is out of range."""
     _checks.is_positive("bandwidth", bandwidth)
     _checks.is_at_least("weight_power", weight_power, 0)
     if not isinstance(resolution, Sequence) or len(resolution) != 2:
@@ -146,10 +146,13 @@ class PersistenceImage(nn.Module):
     def forward(self, diagram: Tensor | Sequence[Tensor]) -> Tensor:
         """The image of one diagram, or a batch of images."""
         return persistence_image(
-            diagram, bandwidth=self.bandwidth, birth_range=self.birth_range,
-            persistence_range=self.persistence_range, resolution=self.resolution,
+            diagram,
+            bandwidth=self.bandwidth,
+            birth_range=self.birth_range,
+            persistence_range=self.persistence_range,
+            resolution=self.resolution,
             weight_power=self.weight_power,
-        )  # fmt: skip
+        )
 
     def __repr__(self) -> str:
         """The call that makes an equal module."""

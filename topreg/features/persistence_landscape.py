@@ -78,7 +78,7 @@ def _landscape(diagram: Tensor, scales: Tensor, count: int) -> Tensor:
 
 
 def check_options(count: int, resolution: int) -> None:
-    """Refuse numbers that are not positive."""
+    """Raise if a number is not positive."""
     count = _checks.is_count("count", count)
     resolution = _checks.is_count("resolution", resolution)
 

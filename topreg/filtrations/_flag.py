@@ -367,7 +367,7 @@ def _renumbered(pairs: PersistencePairs, vertices: Tensor) -> PersistencePairs:
 
 
 def _check_graph(edge_index: Tensor, num_vertices: object) -> int:
-    """Refuse what is not a list of end points of some vertices."""
+    """Return the number of vertices; raise if the edges do not join them."""
     _checks.is_int64("edge_index", edge_index)
     if edge_index.ndim != 2 or edge_index.shape[0] != 2:
         rows = edge_index.ndim == 2 and edge_index.shape[1] == 2
@@ -411,7 +411,7 @@ def _refuse_duplicate(again: Tensor) -> NoReturn:
 
 
 def _check_births(births: Tensor, vertices: int, edge_index: Tensor) -> None:
-    """Refuse what is not one finite birth for each vertex."""
+    """Raise unless there is one finite birth per vertex."""
     _checks.is_tensor("vertex_births", births)
     _checks.is_floating("vertex_births", births)
     _checks.one_each("vertex_births", births, vertices, "vertex")

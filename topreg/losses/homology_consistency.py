@@ -114,9 +114,21 @@ def homology_consistency(
         tensor(2.5000)
     """
     coincident, perturbed = _terms(
-        source, target, labels, pairs, geometry, filtration, dimensions, perturbation_weight,
-        orientation, related, match_norms, undefined, eps, reduction,
-    )  # fmt: skip
+        source,
+        target,
+        labels,
+        pairs,
+        geometry,
+        filtration,
+        dimensions,
+        perturbation_weight,
+        orientation,
+        related,
+        match_norms,
+        undefined,
+        eps,
+        reduction,
+    )
     return coincident + perturbation_weight * perturbed
 
 
@@ -138,9 +150,16 @@ def _terms(
 ) -> HomologyTerms:
     """The two terms before they are weighted and added."""
     dimensions = check_options(
-        filtration, dimensions, perturbation_weight, orientation, related, match_norms, undefined,
-        eps, reduction,
-    )  # fmt: skip
+        filtration,
+        dimensions,
+        perturbation_weight,
+        orientation,
+        related,
+        match_norms,
+        undefined,
+        eps,
+        reduction,
+    )
     x, y, sizes = _common.views(source, target)
     joined = check_labels(labels, x, sizes)
     found = _common.find(pairs, filtration, dimensions, source if geometry is None else geometry)

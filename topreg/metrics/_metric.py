@@ -17,7 +17,7 @@ METRICS = ("euclidean", "cosine", "manhattan")
 
 
 def check_metric(metric: Metric) -> None:
-    """Refuse a metric that does not measure points."""
+    """Raise if a metric does not measure points."""
     if not callable(metric):
         _checks.is_option("metric", metric, METRICS)
 

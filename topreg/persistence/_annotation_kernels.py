@@ -225,7 +225,10 @@ def by_ends(offset, low, high, merges, pairs, born, parent):
             essential[staying] = edge
             staying += 1
     return (
-        _ends(low, high, merges[0], offset), dead, elders[:eldest],
-        _ends(low, high, pairs[0], offset), _ends(low, high, pairs[1], offset),
+        _ends(low, high, merges[0], offset),
+        dead,
+        elders[:eldest],
+        _ends(low, high, pairs[0], offset),
+        _ends(low, high, pairs[1], offset),
         _ends(low, high, essential[:staying], offset),
-    )  # fmt: skip
+    )

@@ -111,9 +111,16 @@ class _Forest:
         before = self.found
         kernels.best_edges(self.label, *self._lists, self._passed, self._best, self._lowest)
         self.found = kernels.join_certain(
-            self.label, *self._lists, self._passed, self._best, self._lowest, self._longest,
-            self.edges, self.weights, before,
-        )  # fmt: skip
+            self.label,
+            *self._lists,
+            self._passed,
+            self._best,
+            self._lowest,
+            self._longest,
+            self.edges,
+            self.weights,
+            before,
+        )
         return self.found > before
 
     def to_search(self) -> NDArray[np.int64]:

@@ -48,9 +48,12 @@ def _tree(bits, limit, top, low_ends, high_ends, weights, halt):
         for start in range(0, n, CHUNK):
             stop = min(n, start + CHUNK)
             low = _relax(
-                bits[vertex, start:stop], best[start:stop], parent[start:stop],
-                bits.dtype.type(vertex), top,
-            )  # fmt: skip
+                bits[vertex, start:stop],
+                best[start:stop],
+                parent[start:stop],
+                bits.dtype.type(vertex),
+                top,
+            )
             if low > lowest or low == top:
                 continue
             if low < lowest:

@@ -63,9 +63,15 @@ def _draw_legend(ax: Axes, count: int) -> None:
     most = max(1, int(size_in_points(ax)[0] // 32))
     rows = -(-count // most)
     ax.legend(
-        loc="upper center", bbox_to_anchor=(0.5, 0.0), borderaxespad=0.2, ncols=-(-count // rows),
-        frameon=False, handletextpad=0.0, columnspacing=0.6, markerscale=1.5,
-    )  # fmt: skip
+        loc="upper center",
+        bbox_to_anchor=(0.5, 0.0),
+        borderaxespad=0.2,
+        ncols=-(-count // rows),
+        frameon=False,
+        handletextpad=0.0,
+        columnspacing=0.6,
+        markerscale=1.5,
+    )
 
 
 def draw_scale(axes: Sequence[Axes], lines: LineCollection, values: Array, label: str) -> None:

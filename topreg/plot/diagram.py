@@ -74,9 +74,14 @@ def _draw_infinity(ax: Axes, top: float) -> None:
     """The line at which essential classes stand, and its name beside the axis."""
     ax.axhline(top, color=GREY, linewidth=0.8, linestyle="--", zorder=1)
     ax.text(
-        1.01, top, r"$\infty$", transform=ax.get_yaxis_transform(), ha="left", va="center",
+        1.01,
+        top,
+        r"$\infty$",
+        transform=ax.get_yaxis_transform(),
+        ha="left",
+        va="center",
         fontsize="large",
-    )  # fmt: skip
+    )
 
 
 def _draw_points(ax: Axes, rows: Array, top: float, **options: Any) -> None:
