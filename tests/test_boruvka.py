@@ -19,7 +19,7 @@ from strategies import (
 )
 
 from topreg import PersistencePairs, RipsFiltration
-from topreg.persistence._boruvka import forests
+from topreg.persistence.dense._boruvka import forests
 
 BORUVKA = RipsFiltration(engine="boruvka")
 PRIM = RipsFiltration(engine="prim")

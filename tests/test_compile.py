@@ -30,11 +30,11 @@ from topreg import (
 from topreg.metrics._edges import length_corrections
 from topreg.metrics._metric import unit_vectors
 from topreg.metrics._selection import cross_distances, dense_distances, estimated_distances
-from topreg.persistence._annotations import annotate, annotate_edges
-from topreg.persistence._boruvka import boruvka
-from topreg.persistence._higher import homology_by_library
-from topreg.persistence._prim import prim
-from topreg.persistence._tiled import tiled
+from topreg.persistence.annotations._annotations import annotate, annotate_edges
+from topreg.persistence.dense._boruvka import boruvka
+from topreg.persistence.dense._prim import prim
+from topreg.persistence.large._tiled import tiled
+from topreg.persistence.library._higher import homology_by_library
 
 LABELS = torch.arange(9) % 2
 

@@ -41,7 +41,7 @@ from topreg._clouds import numbers
 from topreg.metrics import _selection
 from topreg.metrics._on_device import direct_distances, distances_within
 from topreg.persistence import _dispatch
-from topreg.persistence._boruvka import forests
+from topreg.persistence.dense._boruvka import forests
 
 RIPS = RipsFiltration()
 on_fake_devices = pytest.mark.skipif(

@@ -38,8 +38,9 @@ from topreg import (
     persistence_tracks,
 )
 from topreg._compiled import NEVER
-from topreg.persistence import _dispatch, _higher
-from topreg.persistence._edge_kernels import sorted_records
+from topreg.persistence import _dispatch
+from topreg.persistence.annotations._edge_kernels import sorted_records
+from topreg.persistence.library import _higher
 
 RIPS = RipsFiltration()
 PRECOMPUTED = RipsFiltration(metric="precomputed")

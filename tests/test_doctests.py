@@ -15,9 +15,9 @@ MODULES = sorted(
     for path in PACKAGE.rglob("*.py")
 )
 WITH_EXAMPLES = {
-    "topreg._gradients",
+    "topreg.gradients._balanced",
     "topreg._pairs",
-    "topreg._proxies",
+    "topreg.features._proxies",
     "topreg._tracks",
     "topreg.filtrations._rips",
     "topreg.losses.deviating_perturbation",

@@ -19,7 +19,7 @@ from topreg import (
     TrackCoincidence,
     persistence_tracks,
 )
-from topreg.persistence import _annotations
+from topreg.persistence.annotations import _annotations
 
 DTYPES = (torch.float32, torch.float64)
 

@@ -18,14 +18,10 @@ from torch.testing import assert_close
 from topreg import _compiled
 from topreg._compiled import LONG, NEVER, halted, stoppable
 from topreg.metrics import _kernels
-from topreg.persistence import (
-    _check_kernels,
-    _dense_kernels,
-    _edge_kernels,
-    _neighbour_kernels,
-    _prim_kernels,
-    _sparse_kernels,
-)
+from topreg.persistence import _check_kernels
+from topreg.persistence.annotations import _dense_kernels, _edge_kernels, _sparse_kernels
+from topreg.persistence.dense import _prim_kernels
+from topreg.persistence.large import _neighbour_kernels
 
 PATIENCE = 300  # seconds after which silence is a hang, also on a busy machine
 STOP = np.ones(1, np.int64)

@@ -27,13 +27,13 @@ from torch.testing import assert_close
 from topreg import RipsFiltration, pairwise_distances
 from topreg.metrics import _tiles, prepared
 from topreg.metrics._on_device import direct_distances
-from topreg.persistence import _neighbours
-from topreg.persistence._certificates import forest_of_cloud, spanning_forest
-from topreg.persistence._duplicate_kernels import first_copies
-from topreg.persistence._lists import TorchLists
-from topreg.persistence._neighbours import Neighbours
 from topreg.persistence._progress import told
-from topreg.persistence._ranks import Alone
+from topreg.persistence.large import _neighbours
+from topreg.persistence.large._certificates import forest_of_cloud, spanning_forest
+from topreg.persistence.large._duplicate_kernels import first_copies
+from topreg.persistence.large._lists import TorchLists
+from topreg.persistence.large._neighbours import Neighbours
+from topreg.persistence.large._ranks import Alone
 
 METRICS = ("euclidean", "cosine", "manhattan")
 small_memory = st.integers(1, 3000)
@@ -340,7 +340,7 @@ def test_first_copies(points, negative):
 
 
 def test_rows_of_one_hash_are_told_apart(monkeypatch):
-    from topreg.persistence import _duplicate_kernels
+    from topreg.persistence.large import _duplicate_kernels
 
     monkeypatch.setattr(
         _duplicate_kernels, "_hash_rows", lambda bits, hashes, i, j: hashes[i:j].fill(7)

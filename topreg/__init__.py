@@ -3,17 +3,10 @@
 ``topreg.plot``, ``topreg.interop`` and ``topreg.distributed`` load on first use.
 """
 
-from __future__ import annotations
-
 import importlib
-from types import ModuleType
+import typing
 
-from topreg._filters import most_persistent, persistence_between
-from topreg._gradients import balanced_backward
-from topreg._landmarks import Landmarks, farthest_point_sampling
-from topreg._memory import CrossBatchMemory
 from topreg._pairs import PersistencePairs
-from topreg._proxies import exponential_affinity, label_indicators
 from topreg._tracks import edge_vectors, persistence_tracks
 from topreg._warm_up import warm_up
 from topreg.features import (
@@ -22,7 +15,10 @@ from topreg.features import (
     persistence_image,
     persistence_landscape,
 )
+from topreg.features._filters import most_persistent, persistence_between
+from topreg.features._proxies import exponential_affinity, label_indicators
 from topreg.filtrations import Filtration, FlagFiltration, RipsFiltration
+from topreg.gradients._balanced import balanced_backward
 from topreg.losses import (
     RTD,
     ConnectivityLoss,
@@ -50,6 +46,13 @@ from topreg.losses import (
 )
 from topreg.metrics import pairwise_distances
 from topreg.persistence import minimum_spanning_tree
+from topreg.sampling._landmarks import Landmarks, farthest_point_sampling
+from topreg.sampling._memory import CrossBatchMemory
+
+if typing.TYPE_CHECKING:
+    from topreg import distributed as distributed
+    from topreg import interop as interop
+    from topreg import plot as plot
 
 __all__ = [  # noqa: RUF022 - sorted as sorted() does
     "ConnectivityLoss",
@@ -101,7 +104,7 @@ __all__ = [  # noqa: RUF022 - sorted as sorted() does
 __version__ = "0.1.0"
 
 
-def __getattr__(name: str) -> ModuleType:
+def __getattr__(name: str) -> typing.Any:
     """Load a part of the library that is not needed at once."""
     if name in ("distributed", "interop", "plot"):
         return importlib.import_module(f"topreg.{name}")

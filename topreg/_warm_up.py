@@ -27,6 +27,9 @@ def warm_up(report: Callable[[str, float], object] | None = None) -> None:
     Args:
         report: Called as ``report(step, seconds)`` after each step.
 
+    Raises:
+        Exception: What ``report`` raises; it ends the work.
+
     Note:
         About a minute on one core the first time, a second or two afterwards.
 

@@ -135,10 +135,10 @@ def minimum_spanning_tree(
         tensor([[0, 2],
                 [1, 2]])
     """
-    from topreg.persistence._certificates import forest_of_cloud  # these load numba
-    from topreg.persistence._group import GroupRanks
     from topreg.persistence._progress import told
-    from topreg.persistence._ranks import Alone, Ranks
+    from topreg.persistence.large._certificates import forest_of_cloud  # these load numba
+    from topreg.persistence.large._group import GroupRanks
+    from topreg.persistence.large._ranks import Alone, Ranks
 
     problem = first_error(
         lambda: _checks.is_option("metric", metric, METRICS),

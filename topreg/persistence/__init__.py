@@ -1,6 +1,5 @@
 """From weights to pairs: the engines, one file each, and the dispatcher that chooses."""
 
-from topreg.persistence._annotations import MOST_VERTICES
 from topreg.persistence._dispatch import (
     ENGINES,
     check_dimension,
@@ -12,8 +11,9 @@ from topreg.persistence._dispatch import (
 )
 from topreg.persistence._progress import Progress
 from topreg.persistence._spanning_tree import minimum_spanning_tree
-from topreg.persistence._tiled import MEMORY
 from topreg.persistence._weights import checked_weights
+from topreg.persistence.annotations._annotations import MOST_VERTICES
+from topreg.persistence.large._tiled import MEMORY
 
 __all__ = [
     "ENGINES",

@@ -12,12 +12,12 @@ from topreg import _checks
 from topreg._pairs import PersistencePairs
 from topreg._room import bytes_of_matrices, check_room
 from topreg.metrics import edge_lengths, estimated_weights, prepared, selection_weights
-from topreg.persistence._annotations import MOST_VERTICES, annotate, annotate_edges
-from topreg.persistence._boruvka import boruvka
-from topreg.persistence._higher import available, homology_by_library
-from topreg.persistence._prim import prim
 from topreg.persistence._progress import Progress, told
-from topreg.persistence._tiled import MEMORY, forests_of_points, tiled
+from topreg.persistence.annotations._annotations import MOST_VERTICES, annotate, annotate_edges
+from topreg.persistence.dense._boruvka import boruvka
+from topreg.persistence.dense._prim import prim
+from topreg.persistence.large._tiled import MEMORY, forests_of_points, tiled
+from topreg.persistence.library._higher import available, homology_by_library
 
 ENGINES = ("auto", "prim", "boruvka", "tiled", "annotations", "gudhi")
 HIGHEST = {"prim": 0, "boruvka": 0, "tiled": 0, "annotations": 1}  # dimensions; GUDHI has no limit

@@ -45,7 +45,7 @@ def prim(
 
     from topreg._compiled import over_clouds
     from topreg.persistence._bits import as_integers, limit_in_bits
-    from topreg.persistence._prim_kernels import compact, forests
+    from topreg.persistence.dense._prim_kernels import compact, forests
 
     bits, top = as_integers(weights)
     rows = weights.new_empty((0, 0), device="cpu") if points is None else points.contiguous()

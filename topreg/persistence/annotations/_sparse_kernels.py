@@ -10,7 +10,8 @@ from __future__ import annotations
 import numpy as np
 
 from topreg._compiled import compiled, halted
-from topreg.persistence._annotation_kernels import (
+from topreg.persistence._component_kernels import join
+from topreg.persistence.annotations._annotation_kernels import (
     BORN,
     CARRIERS,
     DIED,
@@ -26,7 +27,6 @@ from topreg.persistence._annotation_kernels import (
     kill,
     sort_births,
 )
-from topreg.persistence._component_kernels import join
 
 
 @compiled

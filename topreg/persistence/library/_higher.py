@@ -70,7 +70,7 @@ def _edges_in_order(matrix: NDArray[Any], limit: Any, top: Any) -> NDArray[np.in
     import numpy as np
 
     from topreg._compiled import stoppable
-    from topreg.persistence._edge_kernels import records_of_matrix, sorted_records
+    from topreg.persistence.annotations._edge_kernels import records_of_matrix, sorted_records
 
     records = stoppable(
         lambda halt: sorted_records(records_of_matrix(matrix, limit, top, halt), halt),

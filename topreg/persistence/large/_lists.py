@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from topreg._compiled import over_rows
-from topreg.persistence import _neighbour_kernels as kernels
 from topreg.persistence._bits import kinds_of
+from topreg.persistence.large import _neighbour_kernels as kernels
 
 
 class Raw(NamedTuple):

@@ -15,12 +15,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from topreg.persistence import _certificate_kernels as kernels
 from topreg.persistence._component_kernels import elder_rule
-from topreg.persistence._duplicate_kernels import first_copies
-from topreg.persistence._neighbours import WIDTH, Lists, Neighbours
 from topreg.persistence._progress import Progress
-from topreg.persistence._ranks import Alone, Ranks
+from topreg.persistence.large import _certificate_kernels as kernels
+from topreg.persistence.large._duplicate_kernels import first_copies
+from topreg.persistence.large._neighbours import WIDTH, Lists, Neighbours
+from topreg.persistence.large._ranks import Alone, Ranks
 
 Edges = tuple[NDArray[Any], NDArray[Any]]  # (m, 2) end points i < j, and (m,) weights
 

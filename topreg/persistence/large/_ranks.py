@@ -6,7 +6,7 @@ from typing import Any, Protocol
 
 from numpy.typing import NDArray
 
-from topreg.persistence._lists import Raw
+from topreg.persistence.large._lists import Raw
 
 
 class Ranks(Protocol):

@@ -10,8 +10,8 @@ import torch.distributed as dist
 from numpy.typing import NDArray
 
 from topreg._exchange import Group, every_row, every_tensor
-from topreg.persistence._lists import CompiledLists, Raw
-from topreg.persistence._ranks import share
+from topreg.persistence.large._lists import CompiledLists, Raw
+from topreg.persistence.large._ranks import share
 
 
 class GroupRanks:

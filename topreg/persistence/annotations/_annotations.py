@@ -48,10 +48,10 @@ def annotate(
     import numpy as np
 
     from topreg._compiled import in_runs, stoppable
-    from topreg.persistence import _dense_kernels as kernels
-    from topreg.persistence._annotation_kernels import by_ends
     from topreg.persistence._bits import as_integers, limit_in_bits
-    from topreg.persistence._edge_kernels import records_of_matrix
+    from topreg.persistence.annotations import _dense_kernels as kernels
+    from topreg.persistence.annotations._annotation_kernels import by_ends
+    from topreg.persistence.annotations._edge_kernels import records_of_matrix
 
     bits, top = as_integers(weights)
     limit = limit_in_bits(longest, weights.dtype, connected)
@@ -91,22 +91,22 @@ def annotate_edges(
     import numpy as np
 
     from topreg._compiled import stoppable
-    from topreg.persistence._annotation_kernels import by_ends
+    from topreg.persistence.annotations._annotation_kernels import by_ends
 
     ends = edges.detach().cpu().numpy().astype(np.uint64)
     rows = np.ascontiguousarray(ends.T.astype(np.int32))
     if not loops:
-        from topreg.persistence._sparse_kernels import join_edges
+        from topreg.persistence.annotations._sparse_kernels import join_edges
 
         reduce, arguments = join_edges, (*rows, num_vertices)
     elif num_vertices < MOST_VERTICES and num_vertices**2 < SPARSE * max(len(ends), 1 << 12):
-        from topreg.persistence._dense_kernels import reduce_records
+        from topreg.persistence.annotations._dense_kernels import reduce_records
 
         place = np.arange(len(ends), dtype=np.uint64)
         records = place << np.uint64(32) | ends[:, 0] << np.uint64(16) | ends[:, 1]
         reduce, arguments = reduce_records, (records, num_vertices)
     else:
-        from topreg.persistence._sparse_kernels import reduce_edges
+        from topreg.persistence.annotations._sparse_kernels import reduce_edges
 
         reduce, arguments = reduce_edges, (*rows, num_vertices)
     operations = len(ends) ** 2 // 64 if loops else 10 * len(ends)  # all edges may carry all loops

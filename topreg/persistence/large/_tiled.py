@@ -44,7 +44,7 @@ def forests_of_points(
     progress: Progress | None,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """The operator's body, which may also tell how far it is."""
-    from topreg.persistence._certificates import forest_of_cloud
+    from topreg.persistence.large._certificates import forest_of_cloud
 
     none = torch.empty((0, 2), dtype=torch.int64, device="cpu")  # whatever the default device
     parts = [none, none[:, 0], none[:, 0]]

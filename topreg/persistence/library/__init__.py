@@ -1,0 +1,1 @@
+"""Any dimension through GUDHI or giotto-ph, with the same order on ties: ``_higher.py``."""
