@@ -8,7 +8,7 @@ import typing
 
 from topreg._pairs import PersistencePairs
 from topreg._tracks import edge_vectors, persistence_tracks
-from topreg._warm_up import warm_up
+from topreg.compilation import warm_up
 from topreg.features import (
     PersistenceImage,
     PersistenceLandscape,

@@ -84,7 +84,9 @@ class Space:
 
     def diagram(self, pairs: PersistencePairs) -> Tensor:
         """Return births and deaths (m, 2) of pairs in this space, with gradient."""
-        check_pairs(pairs, self.values, self.sizes, self.name)
+        usual = isinstance(pairs, PersistencePairs) and pairs.cloud_sizes == self.sizes
+        if not usual or pairs.death_edges.device != self.values.device:
+            check_pairs(pairs, self.values, self.sizes, self.name)
         deaths = self.lengths(pairs.death_edges)
         if pairs.dimension == 0:  # edges (v, v)
             return torch.stack([torch.zeros_like(deaths), deaths], dim=1)
