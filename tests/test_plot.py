@@ -602,7 +602,7 @@ CASES = [
      "Got 1 row with NaN or infinity, first at row 1.",
      lambda: diagram({"a": loops}, essential={"a": torch.tensor([0.0, INF])})),
     (TypeError, "`pairs` should be one PersistencePairs. Got tuple. "
-     "Pass one dimension at a time; modules take several.",
+     "Pass one dimension at a time.",
      lambda: merge_tree((pairs,), deaths)),
     (ValueError, "`pairs` should be of one cloud. Got 2. Use `pairs.split()`.",
      lambda: merge_tree(two, torch.zeros(4))),

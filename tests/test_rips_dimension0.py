@@ -513,7 +513,7 @@ def test_repr_round_trips(filtration):
 
 def test_repr_states_what_differs_from_the_defaults():
     assert repr(RIPS) == "RipsFiltration()"
-    assert repr(RipsFiltration(max_edge_length=1)) == "RipsFiltration(max_edge_length=1)"
+    assert repr(RipsFiltration(max_edge_length=1)) == "RipsFiltration(max_edge_length=1.0)"
 
 
 def test_unchecked_values_raise_nothing():
