@@ -58,6 +58,8 @@ target = torch.tensor([[0.0, 1.0, 0.0], [1.0, 0.0, 0.0], [0.0, 0.0, 1.0], [1.0, 
 two_clouds = [points[:2], points[1:]]
 of_two = RIPS.pairs(two_clouds)
 PATH = FlagFiltration(torch.tensor([[0, 1, 2], [1, 2, 3]]), 4)
+whole = torch.tensor([[0.0, 1.0, 2.0], [1.0, 0.0, 1.0], [2.0, 1.0, 0.0]], dtype=torch.float64)
+broken = torch.tensor([[0.0, 1.0, math.inf], [1.0, 0.0, 1.0], [math.inf, 1.0, 0.0]]).double()
 two_diagrams = torch.tensor([[0.0, 4.0]]), torch.tensor([[0.0, 5.0], [1.0, 2.0]])
 opposite = torch.tensor([[3.0, 1.0], [0.0, 2.0]])  # the first dies before its birth
 information = SimpleNamespace(
@@ -386,6 +388,12 @@ CASES = {
         "Choose landmarks with `farthest_point_sampling`, or use `rtd_lite`.",
         lambda: rtd_lite(square, 2 * square),
         torch.tensor(1.5, dtype=torch.float64),  # trees of length 3, 6 and 3
+    ),
+    "a quantile among missing edges": Case(
+        lambda: rtd_lite(broken, whole, filtration=PRECOMPUTED, normalize=1.0),
+        "Pass a smaller `normalize`.",
+        lambda: rtd_lite(broken, whole, filtration=PRECOMPUTED, normalize=0.5),
+        torch.tensor(0.0, dtype=torch.float64),  # both trees have the edges (0, 1), (1, 2)
     ),
     "another engine": Case(
         lambda: RipsFiltration(engine="prim").pairs(square, 1),

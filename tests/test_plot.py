@@ -576,7 +576,7 @@ CASES = [
      lambda: diagram([loops])),
     (TypeError, '`diagrams["a"]` should be a torch.Tensor. Got list. '
      "Convert it with `torch.as_tensor`.", lambda: diagram({"a": []})),
-    (TypeError, "`diagrams` should be floating point. Got torch.int64.",
+    (TypeError, "`diagrams` should be floating point. Got torch.int64. Use `.float()`.",
      lambda: barcode(loops.long())),
     (ValueError, '`diagrams["a"]` should have shape (m, 2). Got (2,).',
      lambda: barcode({"a": ends})),
@@ -614,7 +614,7 @@ CASES = [
      lambda: merge_tree(ring, torch.zeros(3))),
     (TypeError, "`deaths` should be a torch.Tensor. Got list. Convert it with `torch.as_tensor`.",
      lambda: merge_tree(pairs, [1.0, 2.0, 3.0])),
-    (TypeError, "`deaths` should be floating point. Got torch.int64.",
+    (TypeError, "`deaths` should be floating point. Got torch.int64. Use `.float()`.",
      lambda: merge_tree(pairs, torch.arange(3))),
     (ValueError, "`deaths` should have shape (3,) or (3, 2), one row per pair. Got (2,).",
      lambda: merge_tree(pairs, torch.zeros(2))),

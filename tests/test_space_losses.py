@@ -416,7 +416,9 @@ def test_a_metric_of_the_users_is_checked(function, which):
         function(x, y, filtration=wrong(undefined))
     with pytest.raises(ValueError, match=rf"`metric\({which}, {which}\)` should be symmetric"):
         function(x, y, filtration=wrong(bad))
-    with refused(TypeError, "`metric(x, y)` should be floating point. Got torch.int64."):
+    with refused(
+        TypeError, "`metric(x, y)` should be floating point. Got torch.int64. Use `.float()`."
+    ):
         function(x, y, filtration=RipsFiltration(metric=counted))
 
 
@@ -716,7 +718,8 @@ def test_graphs_that_do_not_go_together():
     other = RIPS.pairs(gaussian(0, 4, 1))
     with refused(
         ValueError,
-        "`pairs` should index 3 vertices. Got vertex 3. Were the pairs found on another batch?",
+        "`target_pairs` should index 3 vertices. Got vertex 3. "
+        "Were the pairs found on another batch?",
     ):
         signature_loss(weights[0], weights[1], filtration=path, target_pairs=other)
 

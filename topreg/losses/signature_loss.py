@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NoReturn
 
 import torch
 from torch import Tensor
@@ -108,9 +107,8 @@ def signature_loss(
     every = own or x.pairs(dimensions)
     if symmetric:
         every = [*every, *(other or z.pairs(dimensions))]
-    joined = _stacked(every)
-    if joined is None:
-        _refuse_sizes(x, z, [*(own or ()), *(other or ())], every)
+    names = ["pairs" if own else "source"] * len(dimensions)
+    joined = _stacked(every, [*names, *["target_pairs" if other else "target"] * len(every)])
     squares = (x.diagram(joined) - z.diagram(joined)).square().sum(1) / 2
     return _common.reduced(_common.sums(squares, joined), reduction)
 
@@ -156,14 +154,17 @@ def _on_their_devices(
         _checks.on_one_device(name, one, pairs_name, part.death_edges.device)
 
 
-def _stacked(parts: Sequence[PersistencePairs]) -> PersistencePairs | None:
-    """Return the pairs of several searches as one object, None if clouds differ in size."""
+def _stacked(parts: Sequence[PersistencePairs], names: Sequence[str]) -> PersistencePairs:
+    """Return the pairs of several searches as one object: many short calls take longer.
+
+    ``names`` say what the clouds of each part come from, for messages.
+    """
     if len(parts) == 1:
         return parts[0]
     sizes, dimension, births, deaths = parts[0].cloud_sizes, 0, [], []
-    for part in parts:
+    for part, name in zip(parts, names, strict=False):
         if part.cloud_sizes != sizes:
-            return None
+            _refuse_sizes(part.cloud_sizes, name, sizes, names[0])
         births.append(part.birth_edges)
         deaths.append(part.death_edges)
         dimension = max(dimension, part.dimension)
@@ -171,18 +172,15 @@ def _stacked(parts: Sequence[PersistencePairs]) -> PersistencePairs | None:
     return PersistencePairs(dimension, torch.cat(births), joined, joined[:0], sizes)
 
 
-def _refuse_sizes(
-    x: Space | Scaled | _Other,
-    z: Space | Scaled | _Other,
-    given: Sequence[PersistencePairs],
-    every: Sequence[PersistencePairs],
-) -> NoReturn:
-    """Raise for clouds of different sizes: the given pairs are to blame, else the spaces."""
-    for part in given:
-        x.diagram(part)
-        z.diagram(part)
-    _checks.of_same_clouds(every[0].cloud_sizes, every[-1].cloud_sizes)
-    raise AssertionError("one of these calls raises")
+def _refuse_sizes(sizes: tuple[int, ...], name: str, others: tuple[int, ...], other: str) -> None:
+    """Raise for clouds of different sizes, one of which may be those of given pairs."""
+    if name == "target" and other == "source":
+        _checks.of_same_clouds(others, sizes)
+    if not name.endswith("pairs"):
+        sizes, name, others, other = others, other, sizes, name
+    if not other.endswith("pairs"):
+        _checks.indexes(sum(others), sizes, name)
+    _checks.of_clouds(sizes, others, other, name)
 
 
 def check_options(

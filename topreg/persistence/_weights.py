@@ -95,7 +95,7 @@ def _refuse(name: str, requirement: str, matrix: Tensor, bad: Tensor) -> None:
 def _cure(requirement: str, matrix: Tensor) -> str:
     """What to do with similarities: they are largest on the diagonal, or a metric of a user's."""
     own = matrix.diagonal()
-    similar = bool((own > 0).all() and (own >= matrix.amax(1)).all())
+    similar = bool((own > 0).all() and own.isfinite().all() and (own >= matrix.amax(1)).all())
     if similar or requirement == "least on the diagonal":
         return " A similarity is not a distance; 1 minus it may be."
     return ""
