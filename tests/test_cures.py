@@ -366,7 +366,7 @@ CASES = {
     ),
     "weights for a module": Case(
         lambda: TrackCoincidence(filtration=PATH)(points, points),
-        "Losses read weights from `geometry`.",
+        "The losses of two views read weights from `geometry`.",
         lambda: TrackCoincidence(filtration=PATH)(points, 2 * points, geometry=GAPS),
         torch.tensor(0.0),
     ),

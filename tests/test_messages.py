@@ -856,7 +856,7 @@ GRAPHS = {
         lambda: FlagFiltration(path, 3, vertex_births=torch.tensor([0.0, 0.0, NAN]))
     ),
     "`data` should have one weight per edge, shape (2,) or (b, 2). Got (3,). "
-    "Losses read weights from `geometry`.": (lambda: FLAG.pairs(torch.ones(3))),
+    "The losses of two views read weights from `geometry`.": (lambda: FLAG.pairs(torch.ones(3))),
     "`data` should be free of NaN. Got 2 entries, first at entry 0.": (
         lambda: FLAG.pairs(torch.tensor([NAN, NAN]))
     ),
