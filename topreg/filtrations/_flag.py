@@ -331,7 +331,8 @@ class FlagFiltration(Filtration):
         if weights.ndim not in (1, 2) or weights.shape[-1] != edges:
             raise ValueError(
                 f"`data` should have one weight per edge, shape ({edges},) or (b, {edges}). "
-                f"Got {_checks.shape(weights)}. The losses of two views read weights from `geometry`."
+                f"Got {_checks.shape(weights)}. "
+                "The losses of two views read weights from `geometry`."
             )
         _checks.on_one_device("data", weights, "edge_index", self.edge_index.device)
         weights = at_least_single(weights)
