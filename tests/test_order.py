@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from strategies import fewer_examples
 from torch.testing import assert_close
 
-from topreg import RipsFiltration, pairwise_distances, wasserstein_distance
+from topreg import RipsFiltration, pairwise_distances, rtd_lite, wasserstein_distance
 
 METRICS = ("euclidean", "cosine", "manhattan")
 DTYPES = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
@@ -139,3 +139,74 @@ def test_distances_in_single_precision_are_rounded_once(metric, width, seed):
         exact = torch.linalg.vector_norm(x[:, None] - x, ord=order, dim=2)
     step = torch.finfo(torch.float32).eps
     assert ((distances - exact).abs() <= 0.51 * step * exact).all()
+
+
+@pytest.mark.parametrize("metric", ["euclidean", "cosine"])
+@pytest.mark.parametrize("bad", [math.nan, math.inf, -math.nan])
+@fewer_examples
+@given(seed=st.integers(0, 1 << 16), rows=st.integers(1, 39), double=st.booleans())
+def test_unchecked_values_give_some_edges_within_the_cloud(metric, bad, seed, rows, double):
+    generator = torch.Generator().manual_seed(seed)
+    points = torch.randn(40, 12, generator=generator, dtype=torch.float64)
+    points = points if double else points.float()
+    points[torch.randperm(40, generator=generator)[:rows]] = bad
+    points[0, 0] = -bad
+    pairs = RipsFiltration(metric=metric, check_values=False).pairs(points)
+    ends = pairs.death_edges
+    assert len(pairs) <= 39
+    assert ((ends >= 0) & (ends < 40)).all()
+    assert (ends[:, 0] < ends[:, 1]).all()
+
+
+def test_any_bits_of_nan_do_no_harm():
+    points = torch.full((40, 12), -1, dtype=torch.int32).view(torch.float32).clone()
+    points[:20] = torch.randn(20, 12, generator=torch.Generator().manual_seed(0))
+    ends = RipsFiltration(check_values=False).pairs(points).death_edges
+    assert ((ends >= 0) & (ends < 40)).all()
+
+
+@pytest.mark.parametrize("scale", [1e30, 1e-24, 1e-30])
+def test_lengths_and_gradients_stay_in_range(scale):
+    points = (torch.tensor([[0.0], [1.0], [3.0]]) * scale).requires_grad_()
+    diagram = RipsFiltration()(points)
+    assert_close(diagram[:, 1] / scale, torch.tensor([1.0, 2.0]))
+    (gradient,) = torch.autograd.grad(diagram[:, 1].sum(), points)
+    assert_close(gradient, torch.tensor([[-1.0], [0.0], [1.0]]))
+    (gradient,) = torch.autograd.grad(pairwise_distances(points)[0, 1], points)
+    assert_close(gradient, torch.tensor([[-1.0], [1.0], [0.0]]))
+
+
+def test_a_denormal_distance_has_a_gradient():
+    points = torch.tensor([[0.0], [1e-40]], requires_grad=True)
+    (gradient,) = torch.autograd.grad(pairwise_distances(points)[0, 1], points)
+    assert_close(gradient, torch.tensor([[-1.0], [1.0]]), rtol=1e-4, atol=0)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@fewer_examples
+@given(seed=st.integers(0, 1 << 16))
+def test_a_threshold_keeps_its_edge_across_spaces(dtype, seed):
+    generator = torch.Generator().manual_seed(seed)
+    points = torch.randn(12, 20, generator=generator, dtype=dtype)
+    deaths = RipsFiltration()(points)[:, 1]
+    for place in (2, 7):
+        some = RipsFiltration(max_edge_length=float(deaths[place]))
+        loss = rtd_lite(
+            points, torch.zeros_like(points), filtration=some, target_filtration=RipsFiltration(),
+            symmetric=False,
+        )  # fmt: skip
+        assert_close(loss, deaths[: place + 1].sum())
+
+
+def test_values_of_metrics_below_zero_by_rounding_count_as_zero():
+    generator = torch.Generator().manual_seed(1)
+    rows = torch.nn.functional.normalize(torch.randn(30, 7, generator=generator), dim=1)
+    rows = torch.cat([rows, rows])
+    for rips, data in (
+        (RipsFiltration(metric=lambda x, y: 1 - x @ y.T), rows),
+        (RipsFiltration(metric="precomputed"), 1 - rows @ rows.T),
+    ):
+        in_order(rips(data), 1)
+        assert rips(data).min() == 0
+    half = RipsFiltration(metric=lambda x, y: torch.cdist(x, y).half())
+    assert half(torch.tensor([[0.0], [40000.0]])).tolist() == [[0.0, 40000.0]]

@@ -223,7 +223,8 @@ class FlagFiltration(Filtration):
         rows = self._checked(data)
         check_pairs(pairs, rows, (self.num_vertices,) * len(rows), "data")
         if len(rows) == 0:
-            return rows.new_zeros(0, 2) + rows.sum()
+            births = rows.new_zeros(0) if self.vertex_births is None else self.vertex_births
+            return rows.new_zeros(0, 2) + rows.sum() + 0 * births.sum()
         combined = [self._combined(weights) for weights in rows]
         weights, places = (torch.stack(same) for same in zip(*combined, strict=True))
         columns = (pairs.birth_edges, pairs.death_edges)

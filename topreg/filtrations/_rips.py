@@ -75,8 +75,9 @@ class RipsFiltration(Filtration):
         double precision and rounded once. It is also what :meth:`diagram` reports: in the points
         in which pairs were found no death lies before its birth, deaths of dimension 0 do not
         fall, and ``max_edge_length`` taken from a diagram keeps its edge, all exactly. A cloud has
-        the same pairs alone and in a batch, from its points and from the matrix of
-        :func:`~topreg.pairwise_distances`. On other devices than the CPU edges are selected by
+        the same pairs alone and in a batch, and from the matrix of
+        :func:`~topreg.pairwise_distances` (in double precision unless ``max_edge_length`` is within
+        1e-12 of a distance). On other devices than the CPU edges are selected by
         distances in the precision of the points and then ordered by what :meth:`diagram` reports;
         distances below 1e-19 times the largest coordinate of their cloud count as 0 there in
         single precision.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
@@ -20,6 +21,7 @@ from topreg.metrics import (
     edge_lengths,
     estimated_weights,
     prepared,
+    selection_weights,
 )
 from topreg.persistence import (
     check_sizes,
@@ -154,9 +156,10 @@ class Space:
         self._check_rows()
         check_sizes(self.sizes, dimensions, chosen.engine, self.values, 1, self.name)
         if not callable(chosen.metric):
-            return estimated_weights(
-                prepared(self.values, chosen.metric), self.sizes, chosen.metric
-            )[0]
+            rows, longest = prepared(self.values, chosen.metric), chosen.max_edge_length
+            if longest < math.inf:  # on whose side an edge lies is decided exactly
+                return selection_weights(rows, self.sizes, chosen.metric, longest)
+            return estimated_weights(rows, self.sizes, chosen.metric)[0]
         rows = at_least_single(self.values.detach())
         with _without_training(chosen.metric):
             matrices = [
@@ -212,7 +215,9 @@ def _entries_at(entries: Tensor, sizes: Sequence[int], edges: Tensor) -> Tensor:
     local = edges - first[:, None]
     above = entries[corner + local[:, 0] * size + local[:, 1]]
     below = entries[corner + local[:, 1] * size + local[:, 0]]
-    return torch.where(local[:, 0] == local[:, 1], 0.0, above / 2 + below / 2)  # no overflow
+    lengths = above / 2 + below / 2  # whose sum may overflow
+    zero = (local[:, 0] == local[:, 1]) | (lengths < 0)  # below zero by rounding
+    return torch.where(zero, 0.0, lengths)
 
 
 def _ranks(entries: int, quantile: float) -> tuple[int, float]:

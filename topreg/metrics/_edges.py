@@ -35,19 +35,26 @@ def edge_lengths(points: Tensor, edges: Tensor, metric: Metric) -> Tensor:
 
 
 def _formula(first: Tensor, second: Tensor, metric: str) -> Tensor:
-    """Distance between each row of one matrix and the same row of another."""
+    """Distance between each row of one matrix and the same row of another.
+
+    In the widest dtype of the device, in which squares of single precision stay in range.
+    """
+    gaps = second.to(widest_dtype(first.device)) - first
     if metric == "manhattan":
-        return (second - first).abs().sum(1)
-    if metric == "cosine":
-        return (second - first).square().sum(1) * 0.5
-    return safe_root((second - first).square().sum(1))
+        lengths = gaps.abs().sum(1)
+    elif metric == "cosine":
+        lengths = gaps.square().sum(1) * 0.5
+    else:
+        lengths = safe_root(gaps.square().sum(1))
+    return lengths.to(first.dtype)
 
 
 @operator(lambda first, second, lengths, metric: torch.empty_like(lengths), row_by_row)
 def length_corrections(first: Tensor, second: Tensor, lengths: Tensor, metric: str) -> Tensor:
     """What is added to lengths by the formula to make them the weights of the edges.
 
-    The two differ by little, so that difference and sum are exact. Lengths that overflow stay.
+    The two differ by little, so that difference and sum are exact. Lengths that overflow stay. On
+    other devices than the CPU the formula is the weight.
     """
     if first.device.type == "cpu":
         from topreg.metrics._kernels import edge_weights
@@ -56,8 +63,7 @@ def length_corrections(first: Tensor, second: Tensor, lengths: Tensor, metric: s
         arrays = weights.numpy(), x.numpy(), y.numpy()
         edge_weights(*arrays, metric == "manhattan", metric == "cosine")
     else:
-        wide = widest_dtype(first.device)
-        weights = _formula(first.to(wide), second.to(wide), metric).to(lengths.dtype)
+        weights = _formula(first, second, metric)
     return torch.where(lengths.isfinite(), weights - lengths, 0.0)
 
 
@@ -68,6 +74,8 @@ def _by_callable(
     lengths = [first.new_zeros(0)]
     for x, y in zip(first.split(BLOCK), second.split(BLOCK), strict=True):
         there, back = by_callable(metric, x, y), by_callable(metric, y, x)
-        lengths.append((there.diagonal() + back.diagonal()) / 2)
-    degenerate = edges[:, 0] == edges[:, 1]
-    return torch.where(degenerate, 0.0, torch.cat(lengths))
+        both = at_least_single(there.diagonal()) / 2 + at_least_single(back.diagonal()) / 2
+        lengths.append(both)
+    joined = torch.cat(lengths)
+    degenerate = (edges[:, 0] == edges[:, 1]) | (joined < 0)  # below zero by rounding
+    return torch.where(degenerate, 0.0, joined)

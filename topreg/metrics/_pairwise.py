@@ -159,8 +159,9 @@ class _Distances(torch.autograd.Function):
         alone, metric = ctx.alone, ctx.metric  # type: ignore[attr-defined]
         weights = grads[0] + grads[0].T if alone else grads[0]
         if metric == "euclidean":
-            apart = distances > 0
-            weights = torch.where(apart, weights / torch.where(apart, distances, 1.0), 0.0)
+            apart, wide = distances > 0, widest_dtype(x.device)  # quotients may overflow
+            lengths = torch.where(apart, distances, 1.0).to(wide)
+            weights = torch.where(apart, weights.to(wide) / lengths, 0.0)
         pull = _weighted_signs if metric == "manhattan" else _weighted_differences
         return pull(weights, x, y), None if alone else pull(weights.T, y, x), None
 
@@ -172,7 +173,7 @@ def _weighted_differences(weights: Tensor, x: Tensor, y: Tensor) -> Tensor:
     dtype = widest_dtype(x.device)
     centre = y[:1].detach().to(dtype)
     wide, x_wide, y_wide = weights.to(dtype), x.to(dtype) - centre, y.to(dtype) - centre
-    return (wide.sum(1, keepdim=True) * x_wide - wide @ y_wide).to(weights.dtype)
+    return (wide.sum(1, keepdim=True) * x_wide - wide @ y_wide).to(x.dtype)
 
 
 def _weighted_signs(weights: Tensor, x: Tensor, y: Tensor) -> Tensor:

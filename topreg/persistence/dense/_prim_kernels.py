@@ -96,10 +96,10 @@ def _relax_estimates(row, best, parent, vertex, window, top):
 
 
 @compiled
-def _measured(points, cosine, i, j, scratch, scratch_bits):
-    """The measured weight of an edge through its bits."""
+def _measured(points, cosine, i, j, top, scratch, scratch_bits):
+    """The measured weight of an edge through its bits, without the sign that NaN may have."""
     scratch[0] = edge_weight(points[i], points[j], False, cosine)
-    return scratch_bits[0]
+    return scratch_bits[0] & top
 
 
 @compiled
@@ -129,12 +129,12 @@ def _tree_of_points(bits, points, cosine, window, limit, top, low_ends, high_end
             if closest <= window:
                 for j in range(start, stop):
                     near = best[j] >= 0 and abs((row[j - start] & top) - best[j]) <= window
-                    if not near or parent[j] == vertex:
+                    if not near or parent[j] == vertex or parent[j] == n:
                         continue
                     if measured[j] != parent[j]:
-                        best[j] = _measured(points, cosine, parent[j], j, *exact)
+                        best[j] = _measured(points, cosine, parent[j], j, top, *exact)
                         measured[j] = parent[j]
-                    weight = _measured(points, cosine, vertex, j, *exact)
+                    weight = _measured(points, cosine, vertex, j, top, *exact)
                     if weight < best[j] or (weight == best[j] and vertex < parent[j]):
                         best[j], parent[j], measured[j] = weight, vertex, vertex
                 low = _lowest(best[start:stop], top)
@@ -155,10 +155,10 @@ def _tree_of_points(bits, points, cosine, window, limit, top, low_ends, high_end
                 if lows[chunk] - window > lowest:
                     continue
                 for j in range(chunk * CHUNK, min(n, (chunk + 1) * CHUNK)):
-                    if best[j] < 0 or best[j] - window > lowest:
+                    if best[j] < 0 or best[j] - window > lowest or parent[j] == n:
                         continue
                     if measured[j] != parent[j]:
-                        best[j] = _measured(points, cosine, parent[j], j, *exact)
+                        best[j] = _measured(points, cosine, parent[j], j, top, *exact)
                         measured[j] = parent[j]
                     if nearest < 0 or _earlier(best, parent, j, nearest):
                         nearest = j
@@ -188,7 +188,7 @@ def _earlier(best, parent, j, other):
 
 
 @compiled
-def _settle(points, cosine, window, low_ends, high_ends, weights):
+def _settle(points, cosine, window, top, low_ends, high_ends, weights):
     """Put sorted edges into the order of their measured weights where estimates do not decide."""
     scratch = np.empty(1, points.dtype)
     exact = scratch, scratch.view(weights.dtype)
@@ -197,7 +197,7 @@ def _settle(points, cosine, window, low_ends, high_ends, weights):
         own = weights[edge]  # of the estimates, of which the earlier ones may be replaced
         follows = edge > 0 and own - before <= window
         if follows or (edge + 1 < weights.size and weights[edge + 1] - own <= window):
-            weights[edge] = _measured(points, cosine, low_ends[edge], high_ends[edge], *exact)
+            weights[edge] = _measured(points, cosine, low_ends[edge], high_ends[edge], top, *exact)
         before = own
     for edge in range(1, weights.size):
         place, weight, i, j = edge, weights[edge], low_ends[edge], high_ends[edge]
@@ -280,7 +280,13 @@ def forests(
         low_ends, high_ends = low_ends[:m][order], high_ends[:m][order]
         if window:
             _settle(
-                points[vertex : vertex + n], cosine, window, low_ends, high_ends, weights[:m][order]
+                points[vertex : vertex + n],
+                cosine,
+                window,
+                top,
+                low_ends,
+                high_ends,
+                weights[:m][order],
             )
         parent = np.arange(n)
         elder_rule(low_ends, high_ends, parent, births[vertex : vertex + m])
