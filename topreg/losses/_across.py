@@ -44,7 +44,8 @@ def two_spaces(
     x, y = Space(first, source, "source"), Space(second, target, "target")
     if x.sizes != y.sizes:
         _checks.of_same_clouds(x.sizes, y.sizes)
-    _checks.alike("source", x.values, "target", y.values)
+    if x.values.dtype != y.values.dtype or x.values.device != y.values.device:
+        _checks.alike("source", x.values, "target", y.values)
     return x, y
 
 

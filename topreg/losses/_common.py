@@ -25,7 +25,8 @@ def check_options(
     """Check the options that all losses have; return the dimensions as a tuple of int."""
     if filtration is not None:
         check_filtration(filtration)
-    _checks.is_option("reduction", reduction, REDUCTIONS)
+    if reduction not in REDUCTIONS:
+        _checks.is_option("reduction", reduction, REDUCTIONS)
     if least == 0 and type(dimensions) is tuple and dimensions == (0,):
         return (0,)
     return check_dimensions(dimensions, least)
