@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import torch
-from torch.autograd import forward_ad
 
 # Torch has no public name for either; without one the answer is that of the general path.
 _TRANSFORMS = getattr(torch._C, "_are_functorch_transforms_active", lambda: True)
@@ -12,8 +11,3 @@ _TRANSFORMS = getattr(torch._C, "_are_functorch_transforms_active", lambda: True
 def within_transforms() -> bool:
     """Whether this is called within ``torch.func``; traced programs too."""
     return bool(_TRANSFORMS())
-
-
-def within_levels() -> bool:
-    """Whether this is called within ``torch.func`` or forward-mode differentiation."""
-    return getattr(forward_ad, "_current_level", 0) >= 0 or within_transforms()
