@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-# Torch has no public name for either; without one the answer is that of the general path.
+# Torch has no public name for it; without one the answer is that of the general path.
 _TRANSFORMS = getattr(torch._C, "_are_functorch_transforms_active", lambda: True)
 
 

@@ -87,8 +87,8 @@ class RipsFiltration(Filtration):
         the diagram. Its products obey that setting in the backward pass and in programs of
         ``torch.compile``.
 
-        A metric that is an ``nn.Module`` is part of the filtration: it moves and trains with it. If it
-        is also part of a model of yours, it appears in the parameters of both; give it to the
+        A metric that is an ``nn.Module`` is part of the filtration: it moves and trains with it. If
+        it is also part of a model of yours, it appears in the parameters of both; give it to the
         optimiser once. The search runs it in evaluation mode, so that it updates no statistics, and
         :meth:`diagram` as it is. With batch normalisation in training mode the two may differ, and
         deaths then need not ascend.
