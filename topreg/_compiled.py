@@ -25,7 +25,7 @@ from numba.extending import intrinsic
 from numpy.typing import NDArray
 
 THREADING_THRESHOLD = 1 << 18  # matrix entries below which a second thread costs more than it saves
-LONG = 1 << 24  # operations of about a nanosecond from which the main thread waits for another one
+LONG = 1 << 26  # operations of about a nanosecond from which the main thread waits for another one
 HEARTBEAT = 0.1  # seconds: where waiting cannot be interrupted, signals are handled between waits
 GRACE = 0.5  # seconds that loops have to end before an exception is raised all the same
 

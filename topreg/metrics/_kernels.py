@@ -101,25 +101,42 @@ def edge_weights(out, x, y, manhattan, cosine):
 
 
 @compiled
+def _sum_of_squares(x, scale):
+    """Sum of squares in double precision, in four independent sums."""
+    a, b, c, e = 0.0, 0.0, 0.0, 0.0
+    stop = x.size - x.size % 4
+    for k in range(0, stop, 4):
+        p, q = np.float64(x[k]) * scale, np.float64(x[k + 1]) * scale
+        r, s = np.float64(x[k + 2]) * scale, np.float64(x[k + 3]) * scale
+        a += p * p
+        b += q * q
+        c += r * r
+        e += s * s
+    for k in range(stop, x.size):
+        p = np.float64(x[k]) * scale
+        a += p * p
+    return (a + b) + (c + e)
+
+
+@compiled
 def unit_rows(out, points, begin, end, halt):
     """Rows divided by their lengths in double precision; zero rows stay."""
     for i in range(begin, end):
         if halted(halt):
             break
-        largest = 0.0
-        for k in range(points.shape[1]):
-            largest = max(largest, abs(np.float64(points[i, k])))
-        if not 0 < largest < np.inf:  # nothing to divide by: zeros stay, NaN and infinity too
-            out[i] = points[i]
-            continue
-        scale = 2.0 ** -math.frexp(largest)[1]  # rounds nothing, and squares stay in range
-        total = 0.0
-        for k in range(points.shape[1]):
-            entry = np.float64(points[i, k]) * scale
-            total += entry * entry
-        length = np.sqrt(total)
-        for k in range(points.shape[1]):
-            out[i, k] = np.float64(points[i, k]) * scale / length
+        scale = 1.0
+        if points.itemsize == 8:  # whose squares may leave the range of double precision
+            largest = 0.0
+            for k in range(points.shape[1]):
+                largest = max(largest, abs(points[i, k]))
+            if 0 < largest < np.inf:
+                scale = 2.0 ** -math.frexp(largest)[1]  # rounds nothing
+        length = np.sqrt(_sum_of_squares(points[i], scale))
+        if not 0 < length < np.inf:  # nothing to divide by: zeros stay, NaN and infinity too
+            length = 1.0
+        row, vector = points[i], out[i]
+        for k in range(row.size):
+            vector[k] = np.float64(row[k]) * scale / length
 
 
 @compiled

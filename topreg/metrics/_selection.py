@@ -123,7 +123,7 @@ def dense_distances(points: Tensor, sizes: list[int], metric: str, longest: floa
     if direct:
         measure = _measure_directly
     rows = points.contiguous()
-    if len(sizes) == 1:
+    if len(sizes) == 1 and measure is not _measure_products:
         matrix = weights.view(sizes[0], sizes[0])
         cost = weights.numel() * (rows.shape[1] if direct else 1 + rows.shape[1] // 32)
         stoppable(partial(measure, matrix, rows, metric, longest), cost)
@@ -135,7 +135,10 @@ def dense_distances(points: Tensor, sizes: list[int], metric: str, longest: floa
             matrix = weights[corner[c] : corner[c + 1]].view(sizes[c], sizes[c])
             measure(matrix, rows[first[c] : first[c + 1]], metric, longest, halt)
 
-    over_clouds(work, sizes, _cost(rows.shape[1], not direct))
+    if measure is _measure_products:  # products in new threads wait for those to start others
+        stoppable(partial(work, 0, len(sizes)), 0)
+    else:
+        over_clouds(work, sizes, _cost(rows.shape[1], not direct))
     return weights
 
 
