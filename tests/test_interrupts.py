@@ -77,8 +77,9 @@ def child():
 
 @pytest.mark.parametrize("search", SEARCHES)
 def test_ctrl_c_raises_keyboard_interrupt_and_the_next_search_is_right(child, search):
-    if search == "gudhi" and importlib.util.find_spec("gudhi") is None:
-        pytest.skip("needs GUDHI")
+    needed = {"gudhi": "gudhi", "giotto-ph": "gph"}.get(search)
+    if needed is not None and importlib.util.find_spec(needed) is None:
+        pytest.skip(f"needs {needed}")
     expected = SEARCHES[search][1]
     moments = [0.1 + 0.013 * k for k in range(30)] if "short" in search else [1.0]
     for after in moments:  # of short searches few hand over their arrays at that moment
