@@ -51,6 +51,6 @@ def test_one_process_serves_all_searches(server):
 
 
 def test_a_death_during_a_search_says_what_to_do(server):
-    with pytest.raises(RuntimeError, match=r"exit code 1\. Search fewer vertices, or use `engine="):
+    with pytest.raises(MemoryError, match=r"exit code 1\. Choose landmarks"):
         server.answer({"no such option": 0})
     assert server._process is None

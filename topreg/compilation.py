@@ -9,6 +9,7 @@ from functools import partial
 import torch
 
 from topreg.filtrations import FlagFiltration, RipsFiltration
+from topreg.losses.rtd_lite import rtd_lite
 from topreg.losses.wasserstein_distance import wasserstein_distance
 from topreg.metrics import pairwise_distances
 
@@ -76,7 +77,8 @@ def _distances(metric: str, dtype: torch.dtype) -> None:
         pairwise_distances(x, y, metric=metric)
         pairwise_distances(x[:2], y, metric=metric)
         rips = RipsFiltration(metric=metric)
-        rips(x)
+        rips(x.requires_grad_()).sum().backward()
+        rtd_lite(x, y, filtration=rips)
 
 
 def _searches(engine: str, dtype: torch.dtype) -> None:

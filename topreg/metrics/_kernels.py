@@ -101,6 +101,46 @@ def edge_weights(out, x, y, manhattan, cosine):
 
 
 @compiled
+def measure_edges(out, points, births, deaths, manhattan, cosine):
+    """Lengths of birth edges (0 if there are none) and death edges; False for a vertex too many."""
+    n = len(points)
+    for column in range(2):
+        edges = deaths if column else births
+        for edge in range(len(edges)):
+            i, j = edges[edge]
+            if not (0 <= i < n and 0 <= j < n):
+                return False
+            weight = points.dtype.type(0)
+            if i != j:
+                weight = edge_weight(points[i], points[j], manhattan, cosine)
+            out[edge, column] = weight
+    if len(births) == 0:
+        out[:, 0] = 0
+    return True
+
+
+@compiled
+def pull_edges(out, slopes, lengths, points, births, deaths, manhattan, cosine):
+    """Add to ``out`` the gradient in the points, given that in the lengths."""
+    kind = points.dtype.type
+    for column in range(2):
+        edges = deaths if column else births
+        for edge in range(len(edges)):
+            i, j = edges[edge]
+            length, slope = np.float64(lengths[edge, column]), np.float64(slopes[edge, column])
+            if i == j or length == 0:
+                continue
+            if not (manhattan or cosine):
+                slope /= length
+            x, y = points[i], points[j]
+            for k in range(points.shape[1]):
+                gap = np.float64(y[k]) - np.float64(x[k])
+                pull = kind(slope * (np.sign(gap) if manhattan else gap))
+                out[i, k] -= pull
+                out[j, k] += pull
+
+
+@compiled
 def _sum_of_squares(x, scale):
     """Sum of squares in double precision, in four independent sums."""
     a, b, c, e = 0.0, 0.0, 0.0, 0.0

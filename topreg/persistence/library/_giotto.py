@@ -67,9 +67,10 @@ class _Server:
                 return pickle.load(process.stdout)  # type: ignore[arg-type]
             except (EOFError, OSError) as error:
                 code = self._process.wait() if self._process else None
-                raise RuntimeError(
-                    f"giotto-ph should return diagrams. Its process ended with exit code {code}. "
-                    'Search fewer vertices, or use `engine="gudhi"`.'
+                raise MemoryError(
+                    "`points` should be few enough for giotto-ph. Its process ended with exit code "
+                    f"{code}. Choose landmarks with `farthest_point_sampling`, or use "
+                    '`engine="gudhi"`.'
                 ) from error
             finally:
                 if sys.exc_info()[0] is not None:
