@@ -22,8 +22,9 @@ from topreg.persistence.library._higher import available, homology_by_library
 
 ENGINES = ("auto", "prim", "boruvka", "tiled", "annotations", "gudhi")
 HIGHEST = {"prim": 0, "boruvka": 0, "tiled": 0, "annotations": 1}  # dimensions; GUDHI has no limit
-# Differences are faster than products for clouds with so few of them, or so few coordinates.
-DIRECT, FEW_COORDINATES, SOME_POINTS = 1 << 19, 16, 1024
+# Differences are faster than products for clouds with so few points, and so few coordinates in all
+# or for each point.
+SOME_POINTS, SOME_COORDINATES, FEW_COORDINATES = 1024, 1 << 13, 16
 FEW = 8192  # vertices of all clouds whose matrices fit everywhere: at most half a gigabyte
 LARGE = 16_384  # vertices above which "auto" keeps no matrix: in float32 it would take 1 GiB
 # Vertices of the largest cloud up to which a tensor of a device type is faster over the CPU, which
@@ -111,7 +112,7 @@ def pairs_of_few(
     if max(dimensions) > 0 or engine not in ("auto", "prim"):
         return None
     n, d, points = max(sizes, default=0), points.shape[1], points.detach()
-    few = n * n * d <= DIRECT or (d <= FEW_COORDINATES and n <= SOME_POINTS)
+    few = n <= SOME_POINTS and (n * d <= SOME_COORDINATES or d <= FEW_COORDINATES)
     if not few or not is_plain(points) or points.device.type != "cpu":
         return None
     found = prim_of_rows(prepared(points, metric), sizes, metric, longest, check)

@@ -104,7 +104,8 @@ def _relax_estimates(row, best, parent, vertex, window, top):
         weight, known, near = row[j] & top, best[j], parent[j]
         gap = row.dtype.type(weight - known)  # integers of one width stay vectors
         better = gap < -window
-        closest = min(closest, max(gap, row.dtype.type(-gap)))
+        distance = max(gap, row.dtype.type(-gap))
+        closest = min(closest, distance if known >= 0 else top)  # vertices of the tree are settled
         known = weight if better else known
         best[j] = known
         parent[j] = vertex if better else near
