@@ -97,7 +97,9 @@ def _matrices(dtype: torch.dtype) -> None:
     matrix = pairwise_distances(_clouds(dtype, 3)[0])
     for longest in (torch.inf, 1.0):
         rips = RipsFiltration(metric="precomputed", max_edge_length=longest)
-        rips.all_pairs(matrix, 1)
+        leaf = matrix.clone().requires_grad_()
+        for pairs in rips.all_pairs(leaf, 1):
+            rips.diagram(pairs, leaf).sum().backward()
         rips.pairs(matrix)
 
 

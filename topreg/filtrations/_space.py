@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from topreg import _checks
-from topreg._clouds import Clouds, cloud_of, join, join_matrices, numbers, starts
+from topreg._clouds import Clouds, join, join_matrices, numbers, starts
 from topreg._pairs import PersistencePairs, check_pairs
 from topreg._room import bytes_of_matrices, check_room
 from topreg.metrics import (
@@ -20,6 +20,8 @@ from topreg.metrics import (
     by_callable,
     edge_diagram,
     edge_lengths,
+    entries_at,
+    entries_diagram,
     estimated_weights,
     prepared,
     selection_weights,
@@ -91,7 +93,7 @@ class Space:
     def lengths(self, edges: Tensor) -> Tensor:
         """Return the length (m,) of each edge (m, 2), with gradient; 0 for an edge (v, v)."""
         if self.precomputed:
-            return _entries_at(at_least_single(self.values), self.sizes, edges)
+            return entries_at(at_least_single(self.values), self.sizes, edges)
         return edge_lengths(self.values, edges, self.filtration.metric)
 
     def diagram(self, pairs: PersistencePairs) -> Tensor:
@@ -100,11 +102,9 @@ class Space:
         if not usual or pairs.death_edges.device != self.values.device:
             check_pairs(pairs, self.values, self.sizes, self.name)
         births = None if pairs.dimension == 0 else pairs.birth_edges  # edges (v, v)
-        if not self.precomputed:
-            return edge_diagram(self.values, births, pairs.death_edges, self.filtration.metric)
-        deaths = self.lengths(pairs.death_edges)
-        born = torch.zeros_like(deaths) if births is None else self.lengths(births)
-        return torch.stack([born, deaths], dim=1)
+        if self.precomputed:
+            return entries_diagram(self.values, self.sizes, births, pairs.death_edges)
+        return edge_diagram(self.values, births, pairs.death_edges, self.filtration.metric)
 
     def entries(self, dimensions: Sequence[int] = (0,)) -> Tensor:
         """Return all distances (sum of n_i^2,) without gradient, matrix after matrix.
@@ -119,7 +119,7 @@ class Space:
 
     def entries_at(self, edges: Tensor) -> Tensor:
         """Return the entry (m,) of :meth:`entries` at each edge (m, 2), without gradient."""
-        return _entries_at(self.entries(), self.sizes, edges)
+        return entries_at(self.entries(), self.sizes, edges)
 
     def scales(self, quantile: float) -> Tensor:
         """Return a quantile (b,) of the distances of each cloud, with gradient; 1 where it is 0.
@@ -214,21 +214,6 @@ def _without_training(metric: Metric) -> Iterator[None]:
     finally:
         for module in trained:
             module.training = True
-
-
-def _entries_at(entries: Tensor, sizes: Sequence[int], edges: Tensor) -> Tensor:
-    """Mean of D[i, j] and D[j, i] for each edge; 0 for an edge (v, v)."""
-    cloud = cloud_of(edges[:, 0], sizes)
-    size, first, corner = (
-        numbers(values, edges)[cloud]
-        for values in (sizes, starts(sizes)[:-1], starts([n * n for n in sizes])[:-1])
-    )
-    local = edges - first[:, None]
-    above = entries[corner + local[:, 0] * size + local[:, 1]]
-    below = entries[corner + local[:, 1] * size + local[:, 0]]
-    lengths = above / 2 + below / 2  # whose sum may overflow
-    zero = (local[:, 0] == local[:, 1]) | (lengths < 0)  # below zero by rounding
-    return torch.where(zero, 0.0, lengths)
 
 
 def _ranks(entries: int, quantile: float) -> tuple[int, float]:

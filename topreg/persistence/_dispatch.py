@@ -22,9 +22,9 @@ from topreg.persistence.library._higher import available, homology_by_library
 
 ENGINES = ("auto", "prim", "boruvka", "tiled", "annotations", "gudhi")
 HIGHEST = {"prim": 0, "boruvka": 0, "tiled": 0, "annotations": 1}  # dimensions; GUDHI has no limit
-# Differences are faster than products for clouds with so few points, and so few coordinates in all
-# or for each point.
-SOME_POINTS, SOME_COORDINATES, FEW_COORDINATES = 1024, 1 << 13, 16
+# Differences are faster than products for clouds of at most so many points with so few coordinates
+# in all, differences of coordinates, or coordinates of each point.
+SOME_POINTS, SOME_COORDINATES, SOME_DIFFERENCES, FEW_COORDINATES = 1024, 1 << 13, 1 << 19, 16
 FEW = 8192  # vertices of all clouds whose matrices fit everywhere: at most half a gigabyte
 LARGE = 16_384  # vertices above which "auto" keeps no matrix: in float32 it would take 1 GiB
 # Vertices of the largest cloud up to which a tensor of a device type is faster over the CPU, which
@@ -112,8 +112,8 @@ def pairs_of_few(
     if max(dimensions) > 0 or engine not in ("auto", "prim"):
         return None
     n, d, points = max(sizes, default=0), points.shape[1], points.detach()
-    few = n <= SOME_POINTS and (n * d <= SOME_COORDINATES or d <= FEW_COORDINATES)
-    if not few or not is_plain(points) or points.device.type != "cpu":
+    few = n * d <= SOME_COORDINATES or n * n * d <= SOME_DIFFERENCES or d <= FEW_COORDINATES
+    if n > SOME_POINTS or not few or not is_plain(points) or points.device.type != "cpu":
         return None
     found = prim_of_rows(prepared(points, metric), sizes, metric, longest, check)
     return None if found is None else [_pairs(0, found, sizes)]
