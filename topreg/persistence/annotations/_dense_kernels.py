@@ -10,6 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from topreg._compiled import compiled, halted
+from topreg.persistence._check_kernels import is_clean
 from topreg.persistence._component_kernels import join
 from topreg.persistence.annotations._annotation_kernels import (
     BORN,
@@ -215,6 +216,17 @@ def reduce_records(records, n, halt):
     sort_births(pairs[0], pairs[1], counts[DIED])
     pairs, born = pairs[:, : counts[DIED]], of_slots[BORN, : counts[SLOTS]]
     return low, high, merges[:, :merged], pairs, born, parent
+
+
+@compiled
+def reduce_matrix(matrix, infinity, limit, top, halt):
+    """Whether one matrix is clean, and its pairs by end points, which count only if it is.
+
+    It is not checked if ``infinity`` is 0.
+    """
+    clean = infinity == 0 or is_clean(matrix, infinity, halt)
+    records = records_of_matrix(matrix, limit if clean else -1, top, halt)
+    return clean, by_ends(0, *reduce_records(records, matrix.shape[0], halt))
 
 
 @compiled
