@@ -115,12 +115,15 @@ class TrainingOptions:
     """How the adapter's parameters are found.
 
     Attributes:
-        optimizer: ``"adam"`` (L2 penalty in the gradient) or ``"adamw"`` (decoupled decay).
+        optimizer: ``"adam"`` (L2 penalty in the gradient), ``"adamw"`` (decoupled decay), or
+            ``"adamw_half"``: AdamW in float16, as the official codes of Tip-Adapter-F and HC-TAF
+            run it, see :class:`vlm_adapters.optimizers.HalfAdamW`.
         learning_rate: Initial learning rate.
         weight_decay: Penalty or decay factor.
         eps: The optimiser's denominator constant.
-        epochs: Epochs below eight shots.
-        epochs_from_8_shots: Epochs from eight shots on.
+        epochs: Epochs.
+        epochs_from_8_shots: Epochs from eight shots on; 0 stands for ``epochs``. A preset or an
+            override that sets ``epochs`` alone sets them for all shot counts.
         batch_size: Images a step.
         drop_last: Drop the last, smaller batch where there is a full one.
         schedule: ``"epoch_cosine"``: one warm-up epoch, then a cosine by epochs (TaskRes);
@@ -133,7 +136,7 @@ class TrainingOptions:
     weight_decay: float = 0.0
     eps: float = 1e-8
     epochs: int = 100
-    epochs_from_8_shots: int = 100
+    epochs_from_8_shots: int = 0
     batch_size: int = 256
     drop_last: bool = False
     schedule: str = "epoch_cosine"
@@ -141,11 +144,11 @@ class TrainingOptions:
 
     def __post_init__(self) -> None:
         """Refuse unknown choices and sizes below 1."""
-        one_of("training.optimizer", self.optimizer, ("adam", "adamw"))
+        one_of("training.optimizer", self.optimizer, ("adam", "adamw", "adamw_half"))
         one_of("training.schedule", self.schedule, ("epoch_cosine", "step_cosine"))
-        _at_least_1(self, "training", ("epochs", "epochs_from_8_shots", "batch_size"))
+        _at_least_1(self, "training", ("epochs", "batch_size"))
         rates = ("learning_rate", "warmup_learning_rate")
-        _not_negative(self, "training", (*rates, "weight_decay", "eps"))
+        _not_negative(self, "training", (*rates, "weight_decay", "eps", "epochs_from_8_shots"))
 
 
 @dataclass(frozen=True)

@@ -10,10 +10,11 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from .adapters import ADAPTERS, Adapter, build_adapter
+from .adapters import ADAPTERS, build_adapter
 from .checkpoint import load_checkpoint, save_checkpoint, training_identity
 from .consistency import Consistency
 from .evaluation import accuracy
+from .optimizers import build_optimizer
 from .options import Method, TrainingOptions
 from .tasks import Task
 from .text_projection import with_texts
@@ -96,9 +97,10 @@ def start_training(task: Task, method: Method) -> Training:
         Adapter, optimiser, constraint, and what orders batches and draws views.
     """
     adapter = build_adapter(task, method.adapter)
+    trainable = [p for p in adapter.parameters() if p.requires_grad]
     return Training(
         Trained(adapter),
-        _optimizer(adapter, method.training),
+        build_optimizer(trainable, method.training),
         Consistency(method.constraint, task.logit_scale),
         torch.Generator().manual_seed(task.seed),
     )
@@ -157,7 +159,8 @@ def epochs_of(options: TrainingOptions, shots: int) -> int:
     Returns:
         The number of epochs.
     """
-    return options.epochs_from_8_shots if shots >= MANY_SHOTS else options.epochs
+    many = options.epochs_from_8_shots if shots >= MANY_SHOTS else 0
+    return many or options.epochs
 
 
 def steps_of(options: TrainingOptions, images: int) -> int:
@@ -200,21 +203,6 @@ def learning_rate(
     else:
         done = (epoch - 1) / epochs
     return options.learning_rate * (1 + math.cos(math.pi * done)) / 2
-
-
-def _optimizer(adapter: Adapter, options: TrainingOptions) -> torch.optim.Optimizer:
-    """Adam with an L2 penalty, or AdamW."""
-    kinds: dict[str, type[torch.optim.Optimizer]] = {
-        "adam": torch.optim.Adam,
-        "adamw": torch.optim.AdamW,
-    }
-    parameters = [p for p in adapter.parameters() if p.requires_grad]
-    return kinds[options.optimizer](
-        parameters,
-        lr=options.learning_rate,  # type: ignore[call-arg]
-        weight_decay=options.weight_decay,
-        eps=options.eps,
-    )
 
 
 def _batches(

@@ -11,10 +11,10 @@ from vlm_adapters.adapters import TaskRes
 from vlm_adapters.evaluation import accuracy
 from vlm_adapters.features.texts import ClassTexts
 from vlm_adapters.features.training_images import CachedViews
+from vlm_adapters.optimizers import build_optimizer
 from vlm_adapters.options import AdapterOptions, TrainingOptions
 from vlm_adapters.training import (
     _batches,
-    _optimizer,
     epochs_of,
     learning_rate,
     one_step,
@@ -68,8 +68,9 @@ def test_weight_decay_is_in_the_gradient_for_adam_and_beside_it_for_adamw(task):
     for optimizer, expected in (("adam", 1 - 1e-3), ("adamw", 1 - 1e-3 * 0.5)):
         adapter = TaskRes(torch.eye(3), 1.0, AdapterOptions(kind="taskres"))
         torch.nn.init.ones_(adapter.residual)
-        step = _optimizer(
-            adapter, TrainingOptions(optimizer=optimizer, learning_rate=1e-3, weight_decay=0.5)
+        step = build_optimizer(
+            adapter.parameters(),
+            TrainingOptions(optimizer=optimizer, learning_rate=1e-3, weight_decay=0.5),
         )
         adapter.residual.grad = torch.zeros(3, 3)
         step.step()
