@@ -224,7 +224,7 @@ def _value(hint: Any, value: Any, where: str) -> Any:
         raise ValueError(f"`{where}` should be finite. Got {value!r}.")
     if kind in (list, dict):
         for part in value.values() if kind is dict else value:
-            if not (inner[-1] is float and type(part) is bool):  # grids may switch something
+            if inner[-1] is not Any and not (inner[-1] is float and type(part) is bool):
                 _value(inner[-1], part, where)
     return value
 

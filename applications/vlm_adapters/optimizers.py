@@ -52,7 +52,7 @@ class HalfAdamW(torch.optim.Optimizer):
                     _round_(parameter)
 
     @torch.no_grad()
-    def step(self, closure: Callable[[], Any] | None = None) -> Any:  # type: ignore[override]
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Make one step."""
         loss = None
         if closure is not None:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
+
+from .plugs import is_plug, plug_sha256
 
 ADAPTER_KINDS = (
     "zero_shot", "linear_probe", "taskres", "tip_adapter", "tip_adapter_f", "clip_adapter",
@@ -52,7 +55,8 @@ class AdapterOptions:
 
     Attributes:
         kind: ``"zero_shot"``, ``"linear_probe"``, ``"taskres"``, ``"tip_adapter"``,
-            ``"tip_adapter_f"`` or ``"clip_adapter"``.
+            ``"tip_adapter_f"`` or ``"clip_adapter"``; or a class of the user,
+            ``"file.py:Name"`` or ``"module:Name"``.
         residual_scale: TaskRes: factor of the learned residual. CLIP-Adapter: share of the adapted
             features.
         cache_weight: Tip-Adapter: weight of the cache's prediction, in units of a hundredth of the
@@ -62,6 +66,7 @@ class AdapterOptions:
         search_cache_weight: Tip-Adapter: upper end of the search over the weight, same units.
         normalize: TaskRes: which views of the constraint have unit length: ``"both"`` or
             ``"image"``.
+        settings: Numbers of an adapter of the user.
     """
 
     kind: str
@@ -71,10 +76,12 @@ class AdapterOptions:
     search_sharpness: float = 12.0
     search_cache_weight: float = 5.0
     normalize: str = "both"
+    settings: dict[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Refuse unknown choices."""
-        one_of("adapter.kind", self.kind, ADAPTER_KINDS)
+        if not is_plug(self.kind):
+            one_of("adapter.kind", self.kind, ADAPTER_KINDS)
         one_of("adapter.normalize", self.normalize, ("both", "image"))
         searched = ("search_sharpness", "search_cache_weight")
         _not_negative(self, "adapter", ("cache_weight", "sharpness", *searched))
@@ -220,6 +227,31 @@ class ConstraintOptions:
 
 
 @dataclass(frozen=True)
+class RegularizerOptions:
+    """One more regulariser, added to the cross-entropy.
+
+    Attributes:
+        use: A loss of topreg across two spaces, such as ``"SignatureLoss"``, or a function of the
+            user, ``"file.py:name"`` or ``"module:name"``.
+        weight: Factor of the sum of its terms; 0 leaves it out.
+        settings: Options of the loss, or arguments by name of the function.
+    """
+
+    use: str = ""
+    weight: float = 0.0
+    settings: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Raise if a weight has no regulariser, or is negative."""
+        _not_negative(self, "regularizer", ("weight",))
+        if self.weight and not self.use:
+            raise ValueError(
+                "`regularizer.use` should name a regulariser. Got none, with a weight of "
+                f"{self.weight}. Name one, or set `regularizer.weight` to 0."
+            )
+
+
+@dataclass(frozen=True)
 class Method:
     """One row of a table: an adapter, its training, its constraint.
 
@@ -230,6 +262,7 @@ class Method:
         text: Class texts.
         training: How it is trained.
         constraint: The constraint, left out at weight 0.
+        regularizer: One more regulariser, left out at weight 0.
     """
 
     title: str
@@ -238,15 +271,26 @@ class Method:
     text: TextOptions = TextOptions()
     training: TrainingOptions = TrainingOptions()
     constraint: ConstraintOptions = ConstraintOptions()
+    regularizer: RegularizerOptions = RegularizerOptions()
 
     def __post_init__(self) -> None:
         """Refuse a protocol that the adapter does not have."""
         last, best_val, search = PROTOCOLS
         kind = self.adapter.kind
+        if is_plug(kind):  # its class alone knows
+            one_of("protocol", self.protocol, PROTOCOLS)
+            return
         best = [best_val] * (kind in TRAINED_KINDS)
         one_of("protocol", self.protocol, [last, *best, *[search] * kind.startswith("tip_adapter")])
-        if self.constraint.weight and kind not in TRAINED_KINDS:
-            raise ValueError(
-                f'`constraint.weight` should be 0 with `adapter.kind = "{kind}"`, whose features '
-                f"are not trained by gradients. Got {self.constraint.weight}."
-            )
+        for section in ("constraint", "regularizer"):
+            weight = getattr(self, section).weight
+            if weight and kind not in TRAINED_KINDS:
+                raise ValueError(
+                    f'`{section}.weight` should be 0 with `adapter.kind = "{kind}"`, whose '
+                    f"features are not trained by gradients. Got {weight}."
+                )
+
+
+def plug_hashes(method: Method) -> list[str]:
+    """Hash the code of the user on which a method depends."""
+    return [plug_sha256(spec) for spec in (method.adapter.kind, method.regularizer.use)]

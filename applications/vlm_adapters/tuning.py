@@ -12,9 +12,9 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from ._files import json_hash
-from .adapters import Adapter, TipAdapter
-from .evaluation import accuracy, adapter_under, search_factors
-from .options import PROTOCOLS, Method
+from .adapters import Adapter
+from .evaluation import accuracy, adapter_under
+from .options import PROTOCOLS, Method, plug_hashes
 from .parallel import run_all
 from .search_plans import Plan, Search, Values, changed, grid
 from .tasks import Task, TaskSource
@@ -126,7 +126,9 @@ class _Progress:
         """Hash of everything that a trial depends on, but not what it is called."""
         shots = dict.fromkeys(count for count, _ in self.shared[1])
         texts = [checkpoint_sha256(method.text, count) for count in shots]
-        return json_hash([self.common, asdict(replace(method, title="")), texts])
+        return json_hash(
+            [self.common, asdict(replace(method, title="")), texts, plug_hashes(method)]
+        )
 
 
 def _identity_of_tasks(source: TaskSource, draws: Sequence[tuple[int, int]]) -> str:
@@ -167,6 +169,6 @@ def _validate(
 def _scored(trained: Trained, protocol: str, features: Tensor, labels: Tensor) -> Adapter:
     """The adapter as a protocol evaluates it."""
     factors = None
-    if protocol == SEARCHED and isinstance(trained.adapter, TipAdapter):
-        factors = search_factors(trained.adapter, features, labels)
+    if protocol == SEARCHED:
+        factors = trained.adapter.search(features, labels)
     return adapter_under(trained, protocol, factors)
