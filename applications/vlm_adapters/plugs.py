@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import os
+import sys
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -28,15 +31,26 @@ def load_plug(spec: str, option: str) -> Any:
     Raises:
         ValueError: If there is no such file, module or name, or the code fails on import.
     """
-    origin, _, name = spec.rpartition(":")
     try:
-        module = _load_file(Path(origin)) if _is_file(origin) else importlib.import_module(origin)
-        return getattr(module, name)
+        return _load(spec, plug_sha256(spec))
     except Exception as error:  # the user's code may fail in any way
         raise ValueError(
             f"`{option}` should be `file.py:Name` or `module:Name` of a part that Python can "
             f"import. Got {spec!r}: {type(error).__name__}: {error}."
         ) from error
+
+
+@lru_cache
+def _load(spec: str, sha256: str) -> Any:
+    """Load an object once for each content of its file."""
+    origin, _, name = spec.rpartition(":")
+    if _is_file(origin):
+        return getattr(_load_file(Path(origin)), name)
+    sys.path.insert(0, os.getcwd())  # as ``python -m`` does
+    try:
+        return getattr(importlib.import_module(origin), name)
+    finally:
+        sys.path.pop(0)
 
 
 def plug_sha256(spec: str) -> str:

@@ -227,8 +227,10 @@ def _check_adapter(adapter: Adapter, class_names: object) -> None:
     if not math.isfinite(adapter.logit_scale):
         raise ValueError(f"a `logit_scale` of {adapter.logit_scale}")
     tensors = adapter.state_dict()
-    width = tensors["text" if "text" in tensors else "weight"].shape[-1]
+    first = tensors.get("text", tensors.get("weight"))
+    if first is None:  # an adapter of the user
+        return
     with torch.no_grad():
-        logits = adapter(torch.zeros(1, width))
+        logits = adapter(torch.zeros(1, first.shape[-1]))
     if logits.shape != (1, len(class_names)):
         raise ValueError(f"logits of shape {tuple(logits.shape)} for {len(class_names)} classes")

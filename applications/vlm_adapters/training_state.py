@@ -26,7 +26,8 @@ class Epoch(NamedTuple):
     def as_record(self) -> dict[str, float]:
         """Return one flat entry, as results keep it."""
         record: dict[str, Any] = self._asdict()
-        return {**record, **record.pop("others")}
+        others: dict[str, float] = record.pop("others")
+        return record | others
 
 
 class Best(NamedTuple):

@@ -128,10 +128,10 @@ class TipAdapter(Adapter):
             it is computed once for each sharpness.
         """
         grid = self.search_grid()
-        weights = torch.tensor(grid.cache_weight, device=features.device)
+        weights = torch.tensor(grid.cache_weight).to(features.device)
         weights = weights * self.logit_scale / PUBLISHED_SCALE
         size = len(grid.sharpness), len(weights)
-        correct = torch.zeros(size, dtype=torch.int64, device=features.device)
+        correct = torch.zeros(size, dtype=torch.int64).to(features.device)
         for x, y in zip(features.split(ROWS), labels.split(ROWS), strict=True):
             zero_shot = self.logit_scale * x @ self.text.T
             similarities = x @ self.keys.T - 1
