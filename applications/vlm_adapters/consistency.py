@@ -61,7 +61,7 @@ class Consistency:
             metric=half_distances if options.distance_dtype == "float16" else "euclidean"
         )
         self.track_coincidence = TrackCoincidence(
-            orientation="aligned" if len(options.dimensions) > 1 else "index",
+            orientation=options.orientation if len(options.dimensions) > 1 else "index",
             undefined=options.undirected,
         )
         self.deviating_perturbation = DeviatingPerturbation(
@@ -146,7 +146,13 @@ class Consistency:
         """The two terms from inner products of the views."""
         options = self.options
         return Terms(
-            track_coincidence_of_grams(grams, pairs, geometry, undirected=options.undirected),
+            track_coincidence_of_grams(
+                grams,
+                pairs,
+                geometry,
+                undirected=options.undirected,
+                orientation=options.orientation,
+            ),
             deviating_perturbation_of_grams(
                 grams,
                 labels,

@@ -170,8 +170,10 @@ class ConstraintOptions:
         perturbation_weight: Weight of the deviating perturbation within the constraint.
         combination: ``"constant"`` or ``"ratio"``.
         norm: Scope of the ratio: ``"global"``, ``"per_parameter"`` or ``"rowwise"``.
-        dimensions: Homology dimensions of the track coincidence, 0 first. Above 0, a death edge is
-            turned if it opposes its birth edge among the image features.
+        dimensions: Homology dimensions of the track coincidence, 0 first.
+        orientation: Of the edges of tracks above dimension 0: ``"aligned"`` turns a death edge that
+            opposes its birth edge among the image features, ``"index"`` orients both by their
+            indices, as equation 4 does.
         same_label_edges: ``"drop"`` the edges of the spanning tree between images of one class
             before both terms, or ``"keep"`` them.
         undirected: ``undefined`` of :func:`topreg.track_coincidence`.
@@ -192,6 +194,7 @@ class ConstraintOptions:
     combination: str = "constant"
     norm: str = "global"
     dimensions: tuple[int, ...] = (0,)
+    orientation: str = "aligned"
     same_label_edges: str = "drop"
     undirected: str = "skip"
     related: str = "all"
@@ -207,6 +210,7 @@ class ConstraintOptions:
         one_of("constraint.unit", self.unit, ("logit_scale", "absolute"))
         one_of("constraint.combination", self.combination, ("constant", "ratio"))
         one_of("constraint.norm", self.norm, ("global", "per_parameter", "rowwise"))
+        one_of("constraint.orientation", self.orientation, ("aligned", "index"))
         one_of("constraint.same_label_edges", self.same_label_edges, ("drop", "keep"))
         one_of("constraint.undirected", self.undirected, ("skip", "zero"))
         one_of("constraint.related", self.related, ("endpoints", "all"))
