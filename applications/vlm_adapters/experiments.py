@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ._files import json_hash
-from .adapters import ADAPTERS
+from .adapters import adapter_class
 from .evaluation import adapter_under, evaluate
-from .options import Method
+from .options import Method, plug_hashes
 from .parallel import run_all
 from .run_files import CHECKPOINT, finished_run, write_run
 from .runs import Run
@@ -32,6 +32,7 @@ class Job(NamedTuple):
         seed: Seed.
         folder: Where result, adapter and checkpoint lie; None keeps nothing.
         every: Whether to evaluate every protocol, as :func:`vlm_adapters.evaluation.evaluate` does.
+        device: Where it trains, searches and evaluates.
     """
 
     preset: str
@@ -40,6 +41,7 @@ class Job(NamedTuple):
     seed: int
     folder: Path | None = None
     every: bool = False
+    device: str = "cpu"
 
     @property
     def name(self) -> str:
@@ -49,7 +51,7 @@ class Job(NamedTuple):
     @property
     def epochs(self) -> int:
         """Length of its training."""
-        frozen = not ADAPTERS[self.method.adapter.kind].trainable
+        frozen = not adapter_class(self.method.adapter.kind).trainable
         return 0 if frozen else epochs_of(self.method.training, self.shots)
 
     def identity(self, source: TaskSource) -> str:
@@ -59,6 +61,7 @@ class Job(NamedTuple):
                 "method": asdict(self.method),
                 "features": source.identity(self.shots, self.seed),
                 "text_checkpoint": checkpoint_sha256(self.method.text, self.shots),
+                "plugs": plug_hashes(self.method),
                 "task": [self.shots, self.seed, self.every],
                 "packages": {name: version(name) for name in ("topreg", "torch")},
             }
@@ -73,6 +76,7 @@ def plan_jobs(
     folder: Path | None = None,
     dataset: str = "",
     every: bool = False,
+    device: str = "cpu",
 ) -> list[Job]:
     """A job for each shot count, seed and method, in this order of nesting.
 
@@ -83,6 +87,7 @@ def plan_jobs(
         folder: Folder of all runs; None keeps nothing.
         dataset: Name of the data set, which names a folder.
         every: Whether to evaluate every protocol.
+        device: Where they train, search and evaluate.
 
     Returns:
         The jobs.
@@ -99,7 +104,7 @@ def plan_jobs(
         return folder and folder / preset / dataset / f"{count}shot" / f"seed{seed}"
 
     return [
-        Job(preset, method, count, seed, run_folder(preset, count, seed), every)
+        Job(preset, method, count, seed, run_folder(preset, count, seed), every, device)
         for count in shots
         for seed in seeds
         for preset, method in methods.items()
@@ -177,7 +182,7 @@ def run_job(source: TaskSource, job: Job) -> Run:
         The run.
     """
     start = time.perf_counter()
-    task = source.task(job.shots, job.seed)
+    task = source.task(job.shots, job.seed).to(job.device)
     checkpoint = job.folder and job.folder / CHECKPOINT
     identity = job.identity(source)
     trained = train(
@@ -199,7 +204,7 @@ def run_job(source: TaskSource, job: Job) -> Run:
         weights=source.weights,
         identity=identity,
         config=json.loads(json.dumps(asdict(job.method))),  # as it is read back
-        log=[epoch._asdict() for epoch in trained.log],
+        log=[epoch.as_record() for epoch in trained.log],
         best_epoch=trained.best_val and trained.best_val.epoch,
         seconds=round(time.perf_counter() - start, 3),
     )

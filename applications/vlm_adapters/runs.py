@@ -20,7 +20,7 @@ class Run:
         seed: Seed of sample, batches and views.
         headline: Protocol whose number the tables show.
         accuracies: Test accuracy in per cent under each protocol.
-        factors: Sharpness and cache weight that searches chose, by protocol.
+        factors: What searches chose, such as sharpness and cache weight, by protocol.
         hashes: Of the split and of the index lists of training and validation images.
         weights: Hashes of the backbone's weights.
         identity: Hash of everything that the run depends on.
@@ -39,7 +39,7 @@ class Run:
     seed: int
     headline: str
     accuracies: dict[str, float]
-    factors: dict[str, tuple[float, float]] = field(default_factory=dict)
+    factors: dict[str, tuple[float, ...]] = field(default_factory=dict)
     hashes: dict[str, str] = field(default_factory=dict)
     weights: dict[str, str] = field(default_factory=dict)
     identity: str = ""

@@ -57,6 +57,7 @@ class Sweep:
         return plan_jobs(
             self.methods(), self.shots, self.seeds,
             folder=self.out, dataset=self.inputs.name, every=self.every,
+            device=self.inputs.device,
         )  # fmt: skip
 
     def commands(self, threads: int = 1) -> list[str]:

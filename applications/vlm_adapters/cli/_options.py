@@ -33,6 +33,10 @@ SetOption = Annotated[
     list[str] | None,
     typer.Option("--set", help="Override of a preset: preset.section.key=value. Repeatable."),
 ]
+AdapterOption = Annotated[
+    str | None,
+    typer.Option("--adapter", help="Adapter of your own, whose code runs: file.py:Class."),
+]
 MethodsOption = Annotated[
     str, typer.Option("--methods", help=f"Comma list of: {', '.join(PRESETS)}.")
 ]
@@ -63,7 +67,7 @@ BackboneOption = Annotated[
         "module:factory."
     ),
 ]
-DeviceOption = Annotated[str, typer.Option(help="Where the backbone runs.")]
+DeviceOption = Annotated[str, typer.Option(help="Where the backbone and the training run.")]
 StoreOption = Annotated[Path, typer.Option(help="Folder of extracted features.")]
 ViewsOption = Annotated[int, typer.Option(min=1, help="Augmented views of a training image.")]
 ScaleOption = Annotated[str, typer.Option(help="Least and greatest share of the area of a view.")]

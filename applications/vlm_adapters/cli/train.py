@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from ..estimate import estimated_seconds
-from ..experiments import Job, plan_jobs, run_jobs
+from ..experiments import Job, run_jobs
 from ..inputs import FeatureInputs
 from ..preset_names import pairs_of
 from ..results import accuracy_table, difference_table
@@ -26,6 +26,7 @@ from ._app import (
 )
 from ._options import (
     CORES,
+    AdapterOption,
     EveryOption,
     JobsOption,
     MethodsOption,
@@ -51,23 +52,25 @@ def train(
     out: Annotated[Path, typer.Option(help="Folder of the run.")] = Path("run"),
     tuned: TunedOption = None,
     overrides: SetOption = None,
+    adapter: AdapterOption = None,
     threads: ThreadsOption = CORES,
     every: EveryOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Train one adapter; goes on where it stopped."""
-    sweep = Sweep(
-        inputs, (method,), (shots,), (seed,), out, tuned, tuple(overrides or ()), every
-    )  # fmt: skip
+    changed = list(overrides or ())
+    if adapter is not None:
+        changed.append(f"{Path(method).stem}.adapter.kind={adapter}")
+    sweep = Sweep(inputs, (method,), (shots,), (seed,), out, tuned, tuple(changed), every)
     with as_usage():
-        methods = sweep.methods()
+        sweep.methods()
     writable_folder(out)
     with image_progress() as progress:
         with as_usage():
             opened = inputs.opened(progress)
         source = opened(sweep.draws)
     source.write_index_lists(out, sweep.draws)
-    [job] = [job._replace(folder=out) for job in plan_jobs(methods, [shots], [seed], every=every)]
+    [job] = [job._replace(folder=out) for job in sweep.jobs()]
     [run] = run_jobs(source, [job], threads=threads)
     _show([run], as_json)
 

@@ -54,7 +54,9 @@ def tune_command(
             write_trials(file, trials, known)
             advance()
 
-        found = tune(source, methods, search, jobs=jobs, known=known, on_trial=keep)
+        found = tune(
+            source, methods, search, jobs=jobs, device=inputs.device, known=known, on_trial=keep
+        )
     origin = f"{search.shots} shots, seeds {search.seeds}; {inputs.describe()}"
     text = tuned_values(
         found, origin, dataset=inputs.name, also=search.also(), overrides=overrides or ()

@@ -19,6 +19,7 @@ from ..sources import Extraction
 from ..transfer import Target, accuracy_on
 from ._app import as_usage, command, image_progress
 from ._options import (
+    AdapterOption,
     BatchOption,
     DatasetOption,
     DeviceOption,
@@ -41,6 +42,7 @@ def evaluate(
     images: ImagesOption = None,
     split: SplitOption = None,
     device: DeviceOption = "cpu",
+    adapter: AdapterOption = None,
     store: StoreOption = Path("features"),
     batch_size: BatchOption = 64,
     workers: WorkersOption = 2,
@@ -51,7 +53,7 @@ def evaluate(
     """
     inputs = image_inputs(dataset, root, images, split, None)
     with as_usage():
-        saved = read_saved_run(run)
+        saved = read_saved_run(run, adapter)
         target: ImageDataset = inputs.open()
         if target.name == saved.run.dataset:
             raise ValueError(
@@ -76,12 +78,13 @@ def predict_command(
     run: RunArgument,
     images: Annotated[list[Path], typer.Argument(help="Image files.")],
     device: DeviceOption = "cpu",
+    adapter: AdapterOption = None,
     top: Annotated[int, typer.Option(min=1, help="Classes to show for each image.")] = 3,
     as_json: Annotated[bool, typer.Option("--json", help="Probabilities as JSON.")] = False,
 ) -> None:
     """Name the classes of image files, with probabilities."""
     with as_usage():
-        saved = read_saved_run(run)
+        saved = read_saved_run(run, adapter)
         are_files(images)  # before the backbone, which takes longer
         backbone = load_backbone(saved.run.backbone, device=device)
     found = predict(saved, backbone, images, top)
