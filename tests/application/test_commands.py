@@ -11,14 +11,14 @@ import pytest
 from application.synthetic_data import write_dataset
 from application.tiny_clip import write_tiny_clip
 from PIL import Image
-from vlm_adapters.cli import run
+from vlm_adapters.cli import reproduce, run
 from vlm_adapters.cli._app import UsageError
 from vlm_adapters.cli._options import SHIPPED
+from vlm_adapters.cli.reproduce import Plan, Variant, run_plan
 from vlm_adapters.features import load_bundle, save_bundle
 from vlm_adapters.features import store as store_module
-from vlm_adapters.inputs import FeatureInputs
-from vlm_adapters.reproduce import _script
-from vlm_adapters.reproduce._plan import Choice, Plan, Variant
+from vlm_adapters.inputs import FeatureInputs, ImageInputs
+from vlm_adapters.sweep import Sweep
 from vlm_adapters.training import Diverged
 
 TR = "--set=taskres.training.epochs=2"
@@ -293,13 +293,15 @@ def script(root, backbone, tmp_path, monkeypatch):
     """Run a plan of zero-shot classification on two data sets and a target."""
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     plan = Plan(5, (Variant("", ("zero_shot",)),), ("caltech101", "imagenet"), (1,))
-    inputs = FeatureInputs(store=tmp_path / "features", views=2, batch_size=8)
-    choice = Choice(inputs, root, tmp_path / "out", backbone, (1,))
-    return lambda **changes: _script._run(dataclasses.replace(plan, **changes), choice, 1, 1)
+    inputs = FeatureInputs(
+        ImageInputs(None, root), backbone, store=tmp_path / "features", views=2, batch_size=8
+    )
+    base = Sweep(inputs, (), (), (1,), tmp_path / "out")
+    return lambda **changes: run_plan(dataclasses.replace(plan, **changes), base, 1, 1)
 
 
 def test_a_script_goes_on_where_a_run_or_a_target_fails(script, tmp_path, monkeypatch, capsys):
-    made, done = _script.make_runs, []
+    made, done = reproduce.make_runs, []
 
     def one_fails(sweep, *options):
         if sweep.inputs.name == "caltech101":
@@ -307,7 +309,7 @@ def test_a_script_goes_on_where_a_run_or_a_target_fails(script, tmp_path, monkey
         done.append(sweep.inputs.name)
         return made(sweep, *options)
 
-    monkeypatch.setattr(_script, "make_runs", one_fails)
+    monkeypatch.setattr(reproduce, "make_runs", one_fails)
     with pytest.raises(RuntimeError, match=r"Some runs failed\. caltech101: The loss should be"):
         script(targets=("imagenet_a",))
     assert done == ["imagenet"]
@@ -319,7 +321,7 @@ def test_a_script_goes_on_where_a_run_or_a_target_fails(script, tmp_path, monkey
 
 
 def test_a_script_looks_for_all_data_before_it_trains(script, tmp_path, monkeypatch):
-    monkeypatch.setattr(_script, "make_runs", lambda *_: pytest.fail("trained"))
+    monkeypatch.setattr(reproduce, "make_runs", lambda *_: pytest.fail("trained"))
     for changes in ({"datasets": ("caltech101", "dtd")}, {"targets": ("imagenet_r",)}):
         with pytest.raises(UsageError, match=r"should hold (dtd|imagenet_r) in CoOp"):
             script(**changes)
@@ -330,7 +332,7 @@ def test_a_script_without_a_run_says_so(script, tmp_path, monkeypatch):
     def fails(*_):
         raise OSError("no space")
 
-    monkeypatch.setattr(_script, "make_runs", fails)
+    monkeypatch.setattr(reproduce, "make_runs", fails)
     with pytest.raises(RuntimeError, match=r"No run was made\. caltech101: no space"):
         script(targets=("imagenet_a",))
     assert not (tmp_path / "features").exists()  # nor are images encoded for no adapter
