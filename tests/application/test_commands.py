@@ -13,9 +13,7 @@ from application.tiny_clip import write_tiny_clip
 from PIL import Image
 from vlm_adapters.cli import reproduce, run
 from vlm_adapters.cli._app import UsageError
-from vlm_adapters.cli._options import SHIPPED
 from vlm_adapters.cli.reproduce import Plan, Variant, run_plan
-from vlm_adapters.features import load_bundle, save_bundle
 from vlm_adapters.features import store as store_module
 from vlm_adapters.inputs import FeatureInputs, ImageInputs
 from vlm_adapters.sweep import Sweep
@@ -267,20 +265,6 @@ def test_converted_weights_are_found_by_their_use(call, tmp_path):
     assert (tmp_path / "converted.safetensors").is_file()
 
 
-def test_the_tree_of_a_run_with_its_own_prompts(call, photos, backbone, tmp_path):
-    own = ("--images=photos", "--template=a drawing of a {}, dark and small")
-    trained = call("train", *own, f"--backbone={backbone}", "--views=2", "--shots=2", "--out=r", TR)
-    assert trained.code == 0
-    drawn = call("tree", "r", *own, "--views=2", "--classes=3", "--out=own.png")
-    assert "Wrote own.png." in drawn.out
-    assert call("tree", "r", own[0], "--views=2", "--classes=3", "--out=other.png").code == 0
-    for name in ("own.png", "other.png"):
-        with Image.open(tmp_path / name) as picture:
-            picture.verify()
-    assert (tmp_path / "own.png").read_bytes() != (tmp_path / "other.png").read_bytes()
-    one_line(call("tree", "nowhere", own[0]), 2, "nowhere")
-
-
 def test_a_bundle_is_not_extracted(call):
     assert "--bundle" not in call("extract", "--help").out
     refused = call("extract", "--bundle=demo")
@@ -344,42 +328,6 @@ def test_evaluate_refuses_the_data_of_the_run(call, photos, backbone, tmp_path):
     one_line(call("evaluate", "r", f"--images={photos}"), 2, "should name other images than those")
     assert call("evaluate", "r", f"--images={photos}", "--dataset=again").code == 0
     assert call("report", "r").code == 0
-
-
-def test_the_tree_of_another_backbone_is_refused(call, tmp_path):
-    """A split may be drawn alike through two backbones of one width."""
-    options = ("--bundle=demo", "--method=taskres", TR, "--shots=1", "--out=r")
-    assert call("train", *options).code == 0
-    result = tmp_path / "r" / "result.json"
-    record = json.loads(result.read_text())
-    weights = record["run"]["weights"]
-    assert weights
-    weights |= dict.fromkeys(weights, "0" * 64)
-    result.write_text(json.dumps(record))
-    one_line(call("tree", "r", "--bundle=demo"), 2, "the weights that the adapter was trained on")
-    idle = call("tree", "r", "--bundle=demo", "--views=3")
-    one_line(idle, 2, "`--views` should not come with `--bundle`")
-    assert not (tmp_path / "tree.png").exists()
-
-
-def test_the_tree_in_features_that_name_no_weights(call, tmp_path):
-    """A bundle may not say through which weights it was made."""
-    assert call("train", "--bundle=demo", "--method=taskres", TR, "--shots=1", "--out=r").code == 0
-    assert json.loads((tmp_path / "r" / "result.json").read_text())["run"]["weights"]
-    bundle = load_bundle(SHIPPED)
-    provenance = {key: value for key, value in bundle.provenance.items() if key != "backbone"}
-    save_bundle(dataclasses.replace(bundle, provenance=provenance), "silent.safetensors")
-    assert call("tree", "r", "--bundle=silent.safetensors").code == 0
-    assert (tmp_path / "tree.png").stat().st_size > 0
-
-
-def test_the_tree_of_other_images_is_refused(call, photos, root, backbone, tmp_path):
-    options = (f"--images={photos}", f"--backbone={backbone}", "--views=2")
-    assert call("train", *options, "--method=taskres", TR, "--shots=1", "--out=r").code == 0
-    other = ("--dataset=caltech101", f"--root={root}", "--views=2")
-    one_line(call("tree", "r", *other), 2, "should name the images of the run, of photos")
-    one_line(call("tree", "r", "--bundle=demo"), 2, "should name the images of the run, of photos")
-    assert not (tmp_path / "tree.png").exists()
 
 
 def test_every_missing_file_is_named_as_json(call, photos):
