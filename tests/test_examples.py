@@ -18,6 +18,7 @@ SMALL = {
     "paired_views.py": {
         "SEEDS": "1", "CHOOSING": "1", "STEPS": "3", "WEIGHTS": "(0.0, 3.0)",
     },
+    "tree_of_an_adapter.py": {"EPOCHS": "2", "SHOTS": "2", "CLASSES": "3"},
     "topological_autoencoder.py": {"SEEDS": "1", "EPOCHS": "1"},
 }  # fmt: skip
 NUMBERS_ALONE = {"growing_complex.py"}  # no experiment, hence no table
@@ -40,6 +41,8 @@ def test_every_script_is_run():
 def test_a_script_prints_what_it_found(name):
     pytest.importorskip("sklearn")
     pytest.importorskip("matplotlib")
+    if "vlm_adapters" in made_small(name):
+        pytest.importorskip("safetensors")
     path = os.pathsep.join([str(FOLDER), os.environ.get("PYTHONPATH", "")])
     run = subprocess.run(
         [sys.executable, "-c", made_small(name)],

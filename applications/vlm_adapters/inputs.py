@@ -6,10 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ._files import read_json
-from ._optional import require
 from .backbones import load_backbone
-from .data import DATASETS, ImageDataset, image_folder, open_dataset, split_dataset
+from .data import ImageDataset, image_folder, open_dataset, split_dataset
 from .data.image_folder import DEFAULT_TEMPLATES
 from .features import ranks
 from .features.extract import Progress
@@ -23,29 +21,6 @@ __all__ = ["FeatureInputs", "ImageInputs"]
 
 OpenSource = Callable[[Sequence[tuple[int, int]]], TaskSource]
 """Extracts what some tasks need, given by shots and seed, and returns their source."""
-
-DEFAULT_WIDTH = 1024  # of ResNet-50, the paper's backbone
-
-
-def backbone_width(spec: str) -> int:
-    """Coordinates of a backbone's space, as far as its specification tells.
-
-    Args:
-        spec: As :func:`vlm_adapters.backbones.load_backbone` takes it.
-
-    Returns:
-        The number; that of ResNet-50 where it cannot be told.
-    """
-    kind, _, rest = spec.partition("/")
-    if spec.startswith("devise-"):
-        return int(spec.removeprefix("devise-"))
-    if kind != "open_clip" or rest.startswith("hf-hub:"):
-        return DEFAULT_WIDTH
-    if rest.startswith("local-dir:"):
-        file = Path(rest.removeprefix("local-dir:")) / "open_clip_config.json"
-        return int(read_json(file)["model_cfg"]["embed_dim"])
-    config = require("open_clip", extra="vlm").get_model_config(rest.split("/")[0])
-    return int(config["embed_dim"]) if config else DEFAULT_WIDTH
 
 
 @dataclass(frozen=True)
@@ -151,19 +126,6 @@ class FeatureInputs:
         low, high = self.scale
         views = f"{self.views} views of scale {low:g} to {high:g}"
         return f"{self.name}, {self.backbone}, {views}"
-
-    def size(self) -> tuple[int, int] | None:
-        """Number of classes and of coordinates, as far as known without weights or images."""
-        if self.bundle is not None:
-            bundle = BundleSource(self.bundle).bundle
-            return len(bundle.class_names), bundle.features.shape[1]
-        try:
-            width = backbone_width(self.backbone)
-            if self.images.images is None and self.images.name in DATASETS:
-                return DATASETS[self.images.name].sizes.classes, width
-            return len(self.images.open().split.class_names), width
-        except (OSError, ValueError, KeyError, TypeError):
-            return None
 
     def arguments(self) -> list[str]:
         """The options of the command line that say the same."""

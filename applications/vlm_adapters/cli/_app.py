@@ -37,25 +37,9 @@ class UsageError(Exception):
 
 def run() -> NoReturn:
     """Run the command line; errors are one line, exit code 2 for usage and 1 for failure."""
-    _run(functools.partial(app, prog_name="vlm-adapters"))
-
-
-def run_app(function: Callable[..., None]) -> NoReturn:
-    """Run one function as a command line of its own, with the same errors.
-
-    Args:
-        function: Its parameters are the options.
-    """
-    script = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-    command(function.__name__, script, resumes=True)(function)
-    _run(script)
-
-
-def _run(program: Callable[[], None]) -> NoReturn:
-    """Run a program; its errors are one line."""
     torch.set_flush_denormal(True)  # saturated softmax gradients are denormal, and slow
     try:
-        program()
+        app(prog_name="vlm-adapters")
     except UsageError as error:
         _stop(str(error), USAGE)
     except Interrupted as interrupted:

@@ -8,8 +8,7 @@ from typing import Annotated
 
 import typer
 
-from ..estimate import estimated_seconds
-from ..experiments import Job, run_jobs
+from ..experiments import run_jobs
 from ..inputs import FeatureInputs
 from ..preset_names import pairs_of
 from ..results import accuracy_table, difference_table
@@ -143,20 +142,6 @@ def print_plan(plan: Sweep, threads: int = 1) -> None:
         typer.echo(line)
     done = sum((job.folder / RESULT).is_file() for job in jobs if job.folder)
     typer.echo(f"# {len(jobs)} runs, {done} of them done.", err=True)
-    typer.echo(f"# {_time(plan.inputs, jobs)}", err=True)
-
-
-def _time(inputs: FeatureInputs, jobs: list[Job]) -> str:
-    """An estimate in words."""
-    size = inputs.size()
-    if size is None:
-        return "No estimate of time: the data set is not there to count its classes."
-    seconds = estimated_seconds(jobs, *size)
-    return (
-        f"About {seconds / 3600:.1f} hours of training on one core of this machine, from a few "
-        "steps on random features; extraction, evaluation, linear probes and the tuning of text "
-        "projections not counted."
-    )
 
 
 def _show(runs: list[Run], as_json: bool) -> None:

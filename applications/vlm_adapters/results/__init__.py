@@ -17,7 +17,6 @@ from .tables import Table, accuracy_table, markdown, oracle_table, protocol_tabl
 from .terms_figure import save_terms_figure
 from .training_figure import save_training_figure
 from .transfers import read_transfers, transfer_table
-from .tree_figure import save_tree_figure
 
 __all__ = [
     "PaperValue",
@@ -39,7 +38,6 @@ __all__ = [
     "save_factor_figure",
     "save_terms_figure",
     "save_training_figure",
-    "save_tree_figure",
     "transfer_table",
     "write_csv",
     "write_demo_report",
