@@ -46,12 +46,16 @@ def from_distances(sizes: list[int], seconds: float, block: int) -> None:
                 lambda d=distances: filtration.pairs(d),
                 lambda d=distances: without_checks.pairs(d),
                 lambda a=array: gph.ripser_parallel(
-                    a, metric="precomputed", maxdim=0, return_generators=True,
+                    a,
+                    metric="precomputed",
+                    maxdim=0,
+                    return_generators=True,
                     n_threads=torch.get_num_threads(),
                 ),
             ],
-            seconds, block,
-        )  # fmt: skip
+            seconds,
+            block,
+        )
         print(
             f"| {n:,} | {ours:.3f} | {unchecked:.3f} | {peer:.1f} "
             f"| {peer / ours:.1f} | {peer / unchecked:.1f} |"

@@ -78,9 +78,12 @@ def homology_consistency(
         filtration: Finds the pairs; :class:`~topreg.RipsFiltration` if left out.
         dimensions: Homology dimensions in which pairs are found, 0 among them.
         perturbation_weight: :term:`Perturbation weight` :math:`\lambda`, dimensionless.
-        orientation: As in :func:`~topreg.track_coincidence`.
-        related: As in :func:`~topreg.deviating_perturbation`.
-        match_norms: As in :func:`~topreg.deviating_perturbation`.
+        orientation: ``"index"`` orients edges from the smaller vertex to the larger; ``"aligned"``
+            flips death edge vectors that oppose their birth edge vectors in ``source``.
+        related: ``"endpoints"`` seeks relatives among the end points of the pairs, ``"all"`` among
+            all samples of the cloud.
+        match_norms: Rescale each source row to the length of its target row before offsets are
+            compared. A source row no longer than ``eps`` stays.
         undefined: In both terms, ``"skip"`` leaves what is not defined out of the mean, ``"zero"``
             counts it: a class without direction with the cosine 0, an end point without a relative
             with 0.
