@@ -84,9 +84,8 @@ def homology_consistency(
             all samples of the cloud.
         match_norms: Rescale each source row to the length of its target row before offsets are
             compared. A source row no longer than ``eps`` stays.
-        undefined: In both terms, ``"skip"`` leaves what is not defined out of the mean, ``"zero"``
-            counts it: a class without direction with the cosine 0, an end point without a relative
-            with 0.
+        undefined: ``"skip"`` leaves undefined terms out of the mean, ``"zero"`` counts them: a
+            class without direction with the cosine 0, an end point without a relative with 0.
         eps: Tracks and offsets no longer than this have no direction.
         reduction: ``"none"`` gives one value per cloud, ``"mean"`` and ``"sum"`` reduce them.
 
@@ -211,7 +210,8 @@ class HomologyConsistency(Loss):
             all samples of the cloud.
         match_norms: Rescale each source row to the length of its target row before offsets are
             compared.
-        undefined: ``"skip"`` leaves what is not defined out of the mean, ``"zero"`` counts it.
+        undefined: ``"skip"`` leaves undefined terms out of the mean, ``"zero"`` counts them with a
+            cosine or a term of 0.
         eps: Tracks and offsets no longer than this have no direction.
         reduction: ``"none"`` gives one value per cloud, ``"mean"`` and ``"sum"`` reduce them.
 
