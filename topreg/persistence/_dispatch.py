@@ -65,8 +65,9 @@ def find_pairs(
 ) -> list[PersistencePairs]:
     """Persistence pairs of complete weighted graphs, one object for each dimension asked for.
 
-    A weight that is infinite or exceeds ``longest`` is no edge; ``connected`` promises that there
-    is none. On devices other than the CPU dimension 0 stays there; others pass through the CPU.
+    Weights that are infinite or exceed ``longest`` are not edges. ``connected=True`` promises that
+    all edges exist. On devices other than the CPU dimension 0 stays there; others pass through
+    the CPU.
 
     Shape:
         - weights: (sum of n_i^2,), float32 or float64.
