@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
@@ -15,9 +16,9 @@ from .adapters import adapter_class
 from .evaluation import adapter_under, evaluate
 from .options import Method, plug_hashes
 from .parallel import run_all
-from .run_files import CHECKPOINT, finished_run, write_run
+from .run_files import CHECKPOINT, claimed, finished_run, write_run
 from .runs import Run
-from .tasks import TaskSource
+from .tasks import Task, TaskSource
 from .text_projection import check_checkpoints, checkpoint_sha256
 from .training import epochs_of, train
 
@@ -181,6 +182,13 @@ def run_job(source: TaskSource, job: Job) -> Run:
     Returns:
         The run.
     """
+    with claimed(job.folder) if job.folder else nullcontext():
+        done = job.folder and finished_run(job.folder, job.identity(source))
+        return done or _make(source, job)
+
+
+def _make(source: TaskSource, job: Job) -> Run:
+    """The run, made in a folder that is this process's own."""
     start = time.perf_counter()
     task = source.task(job.shots, job.seed).to(job.device)
     checkpoint = job.folder and job.folder / CHECKPOINT
@@ -201,6 +209,7 @@ def run_job(source: TaskSource, job: Job) -> Run:
         accuracies=evaluation.accuracies,
         factors=evaluation.factors,
         hashes=task.hashes,
+        images=_counts(task),
         weights=source.weights,
         identity=identity,
         config=json.loads(json.dumps(asdict(job.method))),  # as it is read back
@@ -212,3 +221,14 @@ def run_job(source: TaskSource, job: Job) -> Run:
         adapter = adapter_under(trained, run.headline, run.factors.get(run.headline))
         write_run(job.folder, run, adapter, source.class_names)
     return run
+
+
+def _counts(task: Task) -> dict[str, int]:
+    """How many images the run saw, and how many a class gave to the training at least."""
+    per_class = task.train_labels.bincount(minlength=len(task.texts.normalized))
+    return {
+        "train": len(task.train_labels),
+        "val": len(task.val_labels),
+        "test": len(task.test_labels),
+        "fewest_per_class": int(per_class.min()),
+    }

@@ -8,13 +8,15 @@ import itertools
 import math
 import platform
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 
 from ._files import read_json, read_tensors, write_json, write_tensors
+from ._optional import require
 from .adapters import Adapter, adapter_class
 from .config import build
 from .options import AdapterOptions
@@ -24,13 +26,14 @@ from .runs import Run
 
 SCHEMA = 3
 RESULT, ADAPTER, CHECKPOINT = "result.json", "adapter.safetensors", "checkpoint.safetensors"
+LOCK = ".lock"
 PACKAGES = ("topreg", "torch", "numpy", "numba", "safetensors", "open_clip_torch")
 
 TYPES = {
     str: ("method", "preset", "dataset", "backbone", "data", "headline", "identity"),
     int: ("shots", "seed"),
     list: ("log",),
-    dict: ("accuracies", "factors", "hashes", "weights", "config"),
+    dict: ("accuracies", "factors", "hashes", "weights", "config", "images"),
 }
 
 
@@ -69,6 +72,38 @@ def write_run(folder: Path, run: Run, adapter: Adapter, class_names: Sequence[st
     (folder / CHECKPOINT).unlink(missing_ok=True)
 
 
+@contextmanager
+def claimed(folder: Path) -> Iterator[None]:
+    """Claim the folder of a run for this process; a claim ends with its process.
+
+    Args:
+        folder: Folder of the run; made if need be.
+
+    Raises:
+        RuntimeError: If another process makes the run.
+    """
+    filelock = require("filelock", extra="vlm")
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = filelock.FileLock(folder / LOCK)
+    try:
+        lock.acquire(timeout=0)
+    except filelock.Timeout:
+        raise RuntimeError(
+            f"`{folder}` should be written by one process at a time. Got one that another is at "
+            "work in. Wait until it has ended, or choose another folder with `--out`."
+        ) from None
+    try:
+        yield
+        (folder / LOCK).unlink(missing_ok=True)  # while it is held: nobody waits for it
+    finally:
+        lock.release()
+
+
+def is_done(folder: Path) -> bool:
+    """Return whether a folder has every file of a finished run."""
+    return (folder / RESULT).is_file() and (folder / ADAPTER).is_file()
+
+
 def finished_run(folder: Path, identity: str) -> Run | None:
     """The run of a folder, if it is done.
 
@@ -82,7 +117,7 @@ def finished_run(folder: Path, identity: str) -> Run | None:
     Raises:
         ValueError: If its result is damaged or was made with other settings.
     """
-    if not (folder / RESULT).is_file():
+    if not is_done(folder):
         return None
     run = read_run(folder)
     if run.identity != identity:

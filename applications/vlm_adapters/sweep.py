@@ -49,7 +49,7 @@ class Sweep:
     def methods(self) -> dict[str, Method]:
         """The methods by preset name, with the values published for the data set."""
         return load_methods(
-            self.presets, dataset=self.inputs.name, tuned=self.tuned, overrides=self.overrides
+            self.presets, dataset=self.inputs.published, tuned=self.tuned, overrides=self.overrides
         )
 
     def jobs(self) -> list[Job]:

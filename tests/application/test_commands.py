@@ -222,7 +222,7 @@ def test_images_that_are_missing_or_damaged(call, photos, backbone, tmp_path):
     content = victim.read_bytes()
     victim.write_bytes(content[: len(content) // 2])
     result = call(*command)
-    one_line(result, 1, "`paths` should name readable images. Got 'dog/4.png'")
+    one_line(result, 1, "`dog/4.png` should be a readable image")
     checked = call("data", "check", "--images=photos", "--verify")
     assert checked.code == 1
     assert "4.png" in checked.err

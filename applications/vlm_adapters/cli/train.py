@@ -11,8 +11,8 @@ import typer
 from ..experiments import run_jobs
 from ..inputs import FeatureInputs
 from ..preset_names import pairs_of
-from ..results import accuracy_table, difference_table
-from ..run_files import RESULT
+from ..results import accuracy_table, difference_table, fewer_images
+from ..run_files import is_done
 from ..runs import Run
 from ..sweep import Sweep
 from ._app import (
@@ -140,7 +140,7 @@ def print_plan(plan: Sweep, threads: int = 1) -> None:
         typer.echo(f"# First, once: {plan.extract_command()}", err=True)
     for line in commands:
         typer.echo(line)
-    done = sum((job.folder / RESULT).is_file() for job in jobs if job.folder)
+    done = sum(is_done(job.folder) for job in jobs if job.folder)
     typer.echo(f"# {len(jobs)} runs, {done} of them done.", err=True)
 
 
@@ -150,6 +150,8 @@ def _show(runs: list[Run], as_json: bool) -> None:
         typer.echo(json.dumps([run.as_record() for run in runs], indent=1))
         return
     print_table(accuracy_table(runs))
+    for line in fewer_images(runs):
+        typer.echo(line)
     pairs = pairs_of(run.preset for run in runs)
     if pairs:
         print_table(difference_table(runs, pairs))

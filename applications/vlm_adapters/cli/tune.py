@@ -39,7 +39,9 @@ def tune_command(
     """Choose learning rates and weights on validation images; goes on where it stopped."""
     with as_usage():
         search = read_search(plan or (OF_IMAGES if inputs.bundle is None else OF_BUNDLES))
-        methods = load_methods(search.presets(), dataset=inputs.name, overrides=overrides or ())
+        methods = load_methods(
+            search.presets(), dataset=inputs.published, overrides=overrides or ()
+        )
     writable_file(out)
     with image_progress() as progress:
         with as_usage():

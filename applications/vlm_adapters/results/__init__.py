@@ -13,7 +13,7 @@ from .grouping import by_setting
 from .long_table import write_csv
 from .paper_tables import PaperValue, paper_values
 from .run_report import write_run_report
-from .tables import Table, accuracy_table, markdown, oracle_table, protocol_table
+from .tables import Table, accuracy_table, fewer_images, markdown, oracle_table, protocol_table
 from .terms_figure import save_terms_figure
 from .training_figure import save_training_figure
 from .transfers import read_transfers, transfer_table
@@ -25,6 +25,7 @@ __all__ = [
     "accuracy_table",
     "by_setting",
     "difference_table",
+    "fewer_images",
     "markdown",
     "oracle_table",
     "paper_comparison",
