@@ -87,7 +87,7 @@ RECIPE = Recipe(
     backbone={"name": "fake"},
     libraries={"torch": "2"},
     paths=tuple(f"{k}.jpg" for k in range(5)),
-    sizes=tuple(range(100, 105)),
+    contents=tuple(f"{k:064x}" for k in range(5)),
     labels=(0, 0, 1, 1, 2),
 )
 VALUES, BLOCK = randn(5, 2, 3), 2
