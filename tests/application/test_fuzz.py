@@ -96,14 +96,14 @@ VALUES, BLOCK = randn(5, 2, 3), 2
 def part_of(recipe, rows):
     lists = {
         name: tuple(getattr(recipe, name)[row] for row in rows)
-        for name in ("paths", "sizes", "labels")
+        for name in ("paths", "contents", "labels")
     }
     return dataclasses.replace(recipe, **lists)
 
 
 def write_entry(folder):
     store = FeatureStore(folder)
-    store.make(RECIPE, BLOCK, lambda part: VALUES[part])
+    store.make(RECIPE, BLOCK, lambda part, _: VALUES[part])
     store.finish(RECIPE, BLOCK)
 
 
@@ -119,7 +119,7 @@ def use_entry(file):
 
 
 def write_parts(folder):
-    FeatureStore(folder).make(RECIPE, BLOCK, lambda part: VALUES[part])
+    FeatureStore(folder).make(RECIPE, BLOCK, lambda part, _: VALUES[part])
 
 
 def use_parts(file):
@@ -128,7 +128,7 @@ def use_parts(file):
     with contextlib.suppress(ValueError):  # damaged between `make` and `finish`
         shutil.copytree(store.root, store.root / "at once")
         FeatureStore(store.root / "at once").finish(RECIPE, BLOCK)
-    store.make(RECIPE, BLOCK, lambda part: VALUES[part])
+    store.make(RECIPE, BLOCK, lambda part, _: VALUES[part])
     entry = store.finish(RECIPE, BLOCK)
     found = safetensors.torch.load_file(entry / FEATURES)["features"]
     assert (found.dtype, found.shape) == (VALUES.dtype, VALUES.shape)
@@ -639,7 +639,7 @@ class StoreMachine(RuleBasedStateMachine):
         """What fails after some blocks."""
         calls = itertools.count()
 
-        def encode(part):
+        def encode(part, _):
             if next(calls) >= left:
                 raise RuntimeError("killed")
             return VALUES[list(rows)][part]
@@ -876,7 +876,7 @@ def test_a_part_damaged_before_the_entry_is_whole(tmp_path, features, text):
 def test_one_that_is_slower_takes_what_the_faster_one_made(tmp_path):
     store = FeatureStore(tmp_path)
 
-    def overtaken(part):
+    def overtaken(part, _):
         """While this block is encoded, another process makes the whole entry."""
         if part.start == 2:
             write_entry(tmp_path)

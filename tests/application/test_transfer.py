@@ -14,7 +14,7 @@ from torch.nn.functional import normalize
 from vlm_adapters.data import image_folder, open_dataset
 from vlm_adapters.experiments import Job, run_job
 from vlm_adapters.features.extract import extract_features
-from vlm_adapters.prediction import predict
+from vlm_adapters.prediction import image_files, predict
 from vlm_adapters.run_files import read_saved_run
 from vlm_adapters.transfer import Target, accuracy_on
 
@@ -180,13 +180,15 @@ def test_relative_paths(root, store, tmp_path, monkeypatch):
 
 def test_files_that_are_no_images(root, store, tmp_path):
     saved = saved_run(root, store, tmp_path / "run")
-    with pytest.raises(
-        FileNotFoundError, match=r"should be image files\. Got '.*none\.png', which"
-    ):
-        predict(saved, FakeBackbone(), [tmp_path / "none.png"], 1)
+    text = (
+        r"`IMAGES` should be image files or folders of them\. Got '.*none\.png', which is neither"
+    )
+    with pytest.raises(FileNotFoundError, match=text):
+        image_files([tmp_path / "none.png"])
     (tmp_path / "text.png").write_text("text")
-    with pytest.raises(ValueError, match=r"should name readable images\. Got '.*text\.png'"):
-        predict(saved, FakeBackbone(), [tmp_path / "text.png"], 1)
+    [found] = predict(saved, FakeBackbone(), image_files([tmp_path / "text.png"]), 1)
+    assert found.classes == []
+    assert "text.png" in found.error
 
 
 def test_what_an_accuracy_belongs_to(root, store, saved):

@@ -325,7 +325,7 @@ def test_what_a_trial_depends_on(source, tmp_path):
     hashes = []
     for content in (b"one", b"two"):
         (tmp_path / "base").write_bytes(content)
-        progress = tuning._Progress(source, {}, search(), 1, (), print)
+        progress = tuning._Progress(source, {}, search(), 1, (), print, "cpu")
         hashes.append(progress._identity(with_base))
     assert hashes[0] != hashes[1]
 
