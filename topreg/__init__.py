@@ -17,7 +17,7 @@ from topreg.features import (
 )
 from topreg.features._filters import most_persistent, persistence_between
 from topreg.features._proxies import exponential_affinity, label_indicators
-from topreg.filtrations import Filtration, FlagFiltration, RipsFiltration
+from topreg.filtrations import CubicalFiltration, Filtration, FlagFiltration, RipsFiltration
 from topreg.gradients._balanced import balanced_backward
 from topreg.losses import (
     RTD,
@@ -57,6 +57,7 @@ if typing.TYPE_CHECKING:
 __all__ = [  # noqa: RUF022 - sorted as sorted() does
     "ConnectivityLoss",
     "CrossBatchMemory",
+    "CubicalFiltration",
     "DeviatingPerturbation",
     "Filtration",
     "FlagFiltration",
