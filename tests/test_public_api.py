@@ -128,9 +128,12 @@ def test_everything_is_annotated(name):
 
 # Every loss on data follows one convention
 
-NAMES = 46
+NAMES = 60
 DATA = {  # tensors by position
+    "BettiMatchingLoss": ("source", "target"),
+    "BettiPriorLoss": ("data",),
     "ConnectivityLoss": ("points",),
+    "DiagramMatchingLoss": ("source", "target"),
     "DeviatingPerturbation": ("source", "target", "labels"),
     "HomologyConsistency": ("source", "target", "labels"),
     "PersistenceEntropy": ("points",),
