@@ -10,12 +10,10 @@ from torch import Tensor
 from topreg import _checks
 from topreg._clouds import Clouds
 from topreg._pairs import PersistencePairs, check_pairs
-from topreg.filtrations import CubicalFiltration, Filtration
+from topreg.filtrations import SUPERLEVEL, CubicalFiltration, Filtration
 from topreg.losses import _common
 from topreg.losses._common import Pairs
 from topreg.persistence.images._images import Images
-
-SUPERLEVEL = CubicalFiltration(superlevel=True)  # the filtration of calls that were given none
 
 
 def check_options(
