@@ -23,19 +23,27 @@ MODULES = {
     "ripser.py": "ripser",
     "gudhi": "gudhi",
     "torch-topological": "torch_topological",
+    "persist0": "persist0",
+    "redzed": "redzed_tda",
     "scipy": "scipy",
 }
-PACKAGES = {"ripser.py": "ripser"}  # where the package has another name than the library
-WITH_GRADIENT = ("topreg", "torch-topological")
+PACKAGES = {  # where the package has another name than the library
+    "ripser.py": "ripser",
+    "persist0": "persist0-tda",
+    "redzed": "redzed-tda",
+}
+WITH_GRADIENT = ("topreg", "torch-topological", "persist0")
+DIMENSION_0 = ("persist0", "scipy")
+DISTANCES_ONLY = ("persist0", "redzed", "scipy")
 
 
 def unavailable(library: str, dimension: int, source: str, backward: bool) -> str:
     """Why a library has no figure for a row; empty if it has one."""
     if importlib.util.find_spec(MODULES[library]) is None:
         return "not installed"
-    if library == "scipy" and dimension > 0:
+    if library in DIMENSION_0 and dimension > 0:
         return "dimension 0 only"
-    if library == "scipy" and source == "points":
+    if library in DISTANCES_ONLY and source == "points":
         return "distances only"
     return "no gradient" if backward and library not in WITH_GRADIENT else ""
 
@@ -44,6 +52,11 @@ def prepare(library: str, kind: str, n: int, dimension: int, source: str, backwa
     """A call on a cloud, after a first one on few points: imports and compilation are done."""
     call_on(library, cloud(kind, 16), dimension, source, backward)()
     return call_on(library, cloud(kind, n), dimension, source, backward)
+
+
+def call_of_matrices(library: str, matrices: Tensor) -> Call:
+    """A call on a batch of distance matrices (b, n, n)."""
+    return {"persist0": _persist0}[library](matrices, 0, True, False)
 
 
 def call_on(library: str, points: Tensor, dimension: int, source: str, backward: bool) -> Call:
@@ -55,6 +68,8 @@ def call_on(library: str, points: Tensor, dimension: int, source: str, backward:
         "ripser.py": _ripser,
         "gudhi": _gudhi,
         "torch-topological": _torch_topological,
+        "persist0": _persist0,
+        "redzed": _redzed,
         "scipy": _scipy,
     }[library]
     with warnings.catch_warnings():
@@ -129,6 +144,28 @@ def _gudhi(x: Tensor, dimension: int, distances: bool, backward: bool) -> Call:
         return tree.flag_persistence_generators()
 
     return call
+
+
+def _persist0(x: Tensor, dimension: int, distances: bool, backward: bool) -> Call:
+    from persist0 import h0_persistence
+
+    if not backward:
+        batch = x[None] if x.ndim == 2 else x
+        return lambda: h0_persistence(batch)
+    leaf = x[None].clone().requires_grad_()
+
+    def step() -> None:
+        leaf.grad = None
+        h0_persistence(leaf)[1].sum().backward()
+
+    return step
+
+
+def _redzed(x: Tensor, dimension: int, distances: bool, backward: bool) -> Call:
+    from redzed_tda import rips
+
+    array = x.double().numpy()
+    return lambda: rips(array, maxdim=dimension, simplex_pairs=True)
 
 
 def _scipy(x: Tensor, dimension: int, distances: bool, backward: bool) -> Call:

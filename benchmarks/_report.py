@@ -17,6 +17,8 @@ LOOKS = {
     "ripser.py": ("#009E73", "^"),
     "gudhi": ("#56B4E9", "D"),
     "torch-topological": ("#CC79A7", "v"),
+    "persist0": ("#E69F00", "P"),
+    "redzed": ("#000000", "X"),
 }
 
 

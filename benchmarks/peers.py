@@ -1,4 +1,4 @@
-"""topreg beside giotto-ph, ripser.py, gudhi, torch-topological and scipy; prints Markdown.
+"""topreg next to the libraries of ``_libraries.py``; prints Markdown.
 
 Run ``python benchmarks/peers.py`` on a quiet machine, with the ``bench`` extra installed; what is
 missing is named in its column. All of it takes an hour, most of that in the other libraries' large
@@ -26,13 +26,13 @@ from typing import Any
 import torch
 from _clouds import KINDS, cloud
 from _guard import Guard, peak_gigabytes
-from _libraries import MODULES, PACKAGES, call_on, prepare, unavailable
+from _libraries import MODULES, PACKAGES, call_of_matrices, call_on, prepare, unavailable
 from _report import Row, number, plot, table, write
 from _timing import medians
 
 from topreg import RipsFiltration, pairwise_distances
 
-SIZES = [64, 128, 256, 512, 1024, 2048]
+SIZES = [16, 32, 64, 128, 256, 512, 1024, 2048]
 SECONDS, GIGABYTES = 60.0, 8.0  # what a cell may take
 SLOW = 1.0  # seconds from which caches do not matter: three calls, in both tables
 ONE_CALL = 5.0  # seconds from which the trial's single call is the figure
@@ -129,19 +129,25 @@ def first_calls() -> list[list[str]]:
     return rows
 
 
-def batches(seconds: float, clouds: int = 64, n: int = 128) -> list[list[str]]:
-    """Milliseconds for a batch of clouds with one thread and with two."""
+def batches(seconds: float, sizes: list[int], clouds: int = 64) -> list[list[str]]:
+    """Milliseconds for a batch of distance matrices: with one thread, with two, and persist0."""
     threads, rows = torch.get_num_threads(), []
+    filtration = RipsFiltration(metric="precomputed")
 
     def with_threads(count: int, batch: torch.Tensor, dimension: int) -> None:
         torch.set_num_threads(count)
-        RipsFiltration().pairs(batch, dimension)
+        filtration.pairs(batch, dimension)
 
-    for kind, dimension in itertools.product(KINDS, (0, 1)):
-        batch = torch.stack([cloud(kind, n, seed) for seed in range(clouds)])
+    for kind, dimension, n in itertools.product(KINDS, (0, 1), sizes):
+        batch = torch.stack([pairwise_distances(cloud(kind, n, seed)) for seed in range(clouds)])
         calls = [lambda c=c, b=batch, p=dimension: with_threads(c, b, p) for c in (1, 2)]
-        found = medians(calls, seconds, BLOCK)
-        rows.append([kind, str(dimension), *map(number, found), number(found[0] / found[1])])
+        why = unavailable("persist0", dimension, "distances", False)
+        if not why:
+            calls.append(call_of_matrices("persist0", batch))
+        found = medians(calls, seconds, 1)
+        peer = [number(found[2]), number(found[2] / found[1])] if not why else [why, "-"]
+        times = number(found[0]), number(found[1]), number(found[0] / found[1])
+        rows.append([kind, str(dimension), f"{n:,}", *times, *peer])
     torch.set_num_threads(threads)
     return rows
 
@@ -160,9 +166,12 @@ def topreg_alone(quick: bool, seconds: float) -> tuple[dict[str, Any], str]:
             ["process", "`import topreg`", "first in dimension 0", "first in dimension 1"],
             first_calls(),
         ),
-        "Batch of 64 clouds of 128 points, from points, forward": (
-            ["cloud", "dimension", "1 thread, ms", "2 threads, ms", "times faster"],
-            batches(seconds),
+        "Batch of 64 distance matrices, forward, turns call by call": (
+            [
+                *("cloud", "dimension", "n", "1 thread, ms", "2 threads, ms", "times faster"),
+                *("persist0, ms", "times faster than persist0"),
+            ],
+            batches(seconds, [64] if quick else [64, 128, 256]),
         ),
     }
     data = {title: {"head": head, "rows": rows} for title, (head, rows) in parts.items()}
@@ -197,13 +206,13 @@ def header() -> str:
         ", ".join(map(version, names))
     }.
 
-Threads: {threads} in torch, hence in topreg, torch-topological and giotto-ph; ripser.py, gudhi and
-scipy use one.
+Threads: {threads} in torch, hence in topreg, torch-topological and giotto-ph; ripser.py, gudhi,
+redzed and scipy use one, persist0 all cores.
 
 {kinds}
 
-Medians in milliseconds of the public call, single precision (gudhi and scipy: double, which is
-what they compute in). "Dimension 1" is 0 and 1 for every library. All libraries return the edges of
+Medians in milliseconds of the public call, single precision (gudhi, redzed and scipy: double, which
+they compute in). "Dimension 1" is 0 and 1 for every library. All libraries return the edges of
 their pairs except ripser.py, which returns diagrams only, and scipy, a spanning tree. Backward: of
 the sum of the diagrams. A cell may take {SECONDS:g} s and {GIGABYTES:g} GB (peak of its whole
 process), tried in a child process; from {ONE_CALL:g} s on, that trial's single call is the figure.

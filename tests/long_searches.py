@@ -102,6 +102,7 @@ SEARCHES = {  # what makes both searches, and what the second one gives
     "sparse graph": (lambda: of_graph(4000, 0.04), LOOP),
     "dense graph": (lambda: of_graph(2000, 0.8), LOOP),
     "rtd": (of_losses, 1.0),
+    "giotto-ph": (lambda: of_points(sphere(150, 512), 2), LOOP),
     "gudhi": (lambda: of_points(sphere(300, 64), 2, engine="gudhi"), LOOP),
 }
 

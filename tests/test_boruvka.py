@@ -63,18 +63,15 @@ def test_sizes_on_both_sides_of_powers_of_two(sizes, connected):
     clouds = [gaussian(n, n, 3) for n in sizes]
     weights = [distances_by_differences(cloud).flatten() for cloud in clouds]
     found = forests(torch.cat([gaussian(0, 0), *weights]), sizes, math.inf, connected)
-    deaths, births, elders = (
-        [*map(tuple, found[0].tolist())],
-        *map(torch.Tensor.tolist, found[1:]),
-    )
+    births, deaths, elders = (part.tolist() for part in found)
     first = 0
     for cloud in clouds:
         expected = kruskal(distances_by_differences(cloud))
         for edge, vertex in zip(*expected[:2], strict=True):
-            assert deaths.pop(0) == (first + edge[0], first + edge[1])
-            assert births.pop(0) == first + vertex
+            assert deaths.pop(0) == [first + edge[0], first + edge[1]]
+            assert births.pop(0) == [first + vertex] * 2
         for vertex in expected[2]:
-            assert elders.pop(0) == first + vertex
+            assert elders.pop(0) == [first + vertex] * 2
         first += len(cloud)
     assert (deaths, births, elders) == ([], [], [])
 
@@ -99,9 +96,9 @@ def test_a_path_whose_weights_fall_needs_the_pointers_to_be_followed_far():
 def test_negative_zero_is_zero():
     matrix = torch.tensor([[0.0, -0.0, 0.0], [-0.0, 0.0, 1.0], [0.0, 1.0, 0.0]])
     weights = matrix.flatten()
-    deaths, births, elders = forests(weights, [3], math.inf, False)
+    births, deaths, elders = forests(weights, [3], math.inf, False)
     assert deaths.tolist() == [[0, 1], [0, 2]]
-    assert (births.tolist(), elders.tolist()) == ([1, 2], [0])
+    assert (births.tolist(), elders.tolist()) == ([[1, 1], [2, 2]], [[0, 0]])
 
 
 def test_distances_that_overflow_are_edges():

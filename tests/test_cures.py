@@ -467,6 +467,12 @@ CASES = {
         lambda: pairwise_distances(points.to("meta"), points.to("meta")),
         torch.empty(4, 4, device="meta"),
     ),
+    "given distances between two clouds": Case(
+        lambda: pairwise_distances(torch.zeros(2, 2), torch.zeros(2, 2), metric="precomputed"),
+        "Pass the distances within one cloud as `x`.",
+        lambda: pairwise_distances(torch.tensor([[0.0, 2.0], [2.0, 0.0]]), metric="precomputed"),
+        torch.tensor([[0.0, 2.0], [2.0, 0.0]]),
+    ),
     "vertices of another cloud": Case(
         lambda: of_two.renumber(torch.arange(5), (9, 9)),
         "Number them cloud after cloud.",

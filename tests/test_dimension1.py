@@ -351,7 +351,7 @@ def test_which_library_is_asked(monkeypatch, at_most, missing, engine):
     asked, find = [], _higher._gudhi  # which runs wherever the tests do
     for name in ("gudhi", "giotto"):
         monkeypatch.setattr(
-            _higher, f"_{name}", lambda *given, name=name: asked.append(name) or find(*given)
+            _higher, f"_{name}", lambda *given, name=name: asked.append(name) or find(*given[:3])
         )
     monkeypatch.setattr(_higher, "MOST_RANKS", at_most)
     monkeypatch.setattr(_higher, "available", lambda library: library not in missing)

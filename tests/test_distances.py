@@ -188,6 +188,7 @@ def test_clouds_are_centred_one_by_one(monkeypatch):
         shift(out, points)
 
     monkeypatch.setattr(_kernels, "shift_rows", spy)
+    monkeypatch.setattr("topreg.filtrations._space.pairs_of_few", lambda *_: None)
     for dimension in (0, 1):
         RipsFiltration().pairs([gaussian(0, 5, 9), gaussian(1, 7, 9)], dimension)
     pairwise_distances(gaussian(0, 5, 9), gaussian(1, 7, 9))
@@ -492,3 +493,13 @@ def test_distances_of_a_batch_by_vmap(metric, width, capfd):
     nested = torch.func.vmap(torch.func.vmap(own))(torch.stack([batch, batch.flip(0)]))
     assert_close(nested, torch.stack([last, last.flip(0)]), **exact)
     assert capfd.readouterr().err == ""  # where torch does not raise its warning
+
+
+def test_given_distances_are_returned_symmetric():
+    matrix = torch.tensor([[0.0, 1.0, 4.0], [3.0, 0.5, 1.0], [4.0, 1.0, 0.0]], requires_grad=True)
+    found = pairwise_distances(matrix, metric="precomputed")
+    assert_close(found, torch.tensor([[0.0, 2.0, 4.0], [2.0, 0.0, 1.0], [4.0, 1.0, 0.0]]))
+    (slopes,) = torch.autograd.grad(found[0, 1] + found[1, 1], matrix)
+    expected = torch.zeros(3, 3)
+    expected[0, 1] = expected[1, 0] = 0.5
+    assert_close(slopes, expected)

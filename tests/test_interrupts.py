@@ -77,8 +77,9 @@ def child():
 
 @pytest.mark.parametrize("search", SEARCHES)
 def test_ctrl_c_raises_keyboard_interrupt_and_the_next_search_is_right(child, search):
-    if search == "gudhi" and importlib.util.find_spec("gudhi") is None:
-        pytest.skip("needs GUDHI")
+    needed = {"gudhi": "gudhi", "giotto-ph": "gph"}.get(search)
+    if needed is not None and importlib.util.find_spec(needed) is None:
+        pytest.skip(f"needs {needed}")
     expected = SEARCHES[search][1]
     moments = [0.1 + 0.013 * k for k in range(30)] if "short" in search else [1.0]
     for after in moments:  # of short searches few hand over their arrays at that moment
@@ -233,17 +234,23 @@ def test_searches_stop_at_once_where_nobody_wants_them():
     n = 40
     weights = torch.cdist(*[gaussian(0, n, 3, dtype=torch.float32)] * 2).fill_diagonal_(0)
     bits, top = weights.numpy().view(np.int32), np.int32(2**31 - 1)
-    deaths, births = np.empty((n, 2), np.int64), np.empty(n, np.int64)
-    elders, counts, sizes = np.empty(n, np.bool_), np.ones(1, np.int64), np.array([n])
+    deaths, births, elders = np.empty((3, n, 2), np.int64)
+    counts, sizes = np.ones(1, np.int64), np.array([n])
     points = gaussian(0, n, 3, dtype=torch.float32).numpy()
+    found = deaths, births, elders, counts, STOP
     for window in (0, 512):
         counts[0] = 1
-        _prim_kernels.forests(
-            bits.ravel(), points, False, np.int32(window), sizes, 0, 1, top - 1, top,
-            deaths, births, elders, counts, STOP,
-        )  # fmt: skip
+        data = bits.ravel(), np.int32(0), points, False, np.int32(window), sizes, 0, 1
+        _prim_kernels.forests(*data, top - 1, top, *found)
         assert counts[0] == 0
-    assert not _check_kernels.clean(bits.ravel(), sizes, top, STOP)
+    counts[0] = 1
+    limits = np.array([top - 1, top])
+    _prim_kernels.forests_of_rows(points, True, False, False, sizes, 0, 1, limits, *found)
+    assert counts[0] == 0
+    bits[0, 0] = -1
+    assert _check_kernels.are_clean(bits.ravel(), sizes, top, STOP)  # nothing was looked at
+    assert not _check_kernels.are_clean(bits.ravel(), sizes, top, NEVER)
+    bits[0, 0] = 0
     assert len(_edge_kernels.records_of_matrix(bits, top - 1, top, STOP)) == 0
     records = _edge_kernels.records_of_matrix(bits, top - 1, top, NEVER)
     assert len(records) > n

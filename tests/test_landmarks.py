@@ -202,3 +202,13 @@ def test_a_batch_of_no_cloud_has_no_landmark():
         "`count` should be between 1 and the 0 points of the smallest cloud. Got 1.",
     ):
         farthest_point_sampling(torch.zeros(0, 3, 2), 1, start=0)
+
+
+@pytest.mark.parametrize("form", [list, torch.stack])
+def test_distance_matrices_give_what_points_give(form):
+    clouds = [gaussian(0, 12, 3), gaussian(1, 12 if form is torch.stack else 9, 3)]
+    expected = farthest_point_sampling(form(clouds), 5, start=2)
+    matrices = form([pairwise_distances(cloud) for cloud in clouds])
+    found = farthest_point_sampling(matrices, 5, metric="precomputed", start=2)
+    assert found.indices.tolist() == expected.indices.tolist()
+    assert_close(found.cover_radius, expected.cover_radius)

@@ -55,6 +55,7 @@ from topreg import (
 )
 from topreg.interop import from_persistence_information, to_persistence_information
 from topreg.persistence import find_pairs
+from topreg.persistence.library import _giotto
 
 RIPS = RipsFiltration()
 PRECOMPUTED = RipsFiltration(metric="precomputed")
@@ -735,7 +736,7 @@ DEVICES = {
 }
 
 QUANTILE = "`normalize` should be a quantile in (0, 1], or None. Got "
-NAMED = '"euclidean", "cosine" or "manhattan"'
+NAMED = '"euclidean", "cosine", "manhattan" or "precomputed"'
 OPTIONS = {
     "`parameters` should be leaves, which keep a gradient. Got a tensor computed from others.": (
         lambda: balanced_backward(leaf.sum(), leaf.sum(), [leaf, 2 * leaf], weight=1.0)
@@ -767,11 +768,10 @@ OPTIONS = {
     "`sample_range` should be a tuple (low, high) with finite low <= high. Got (0, inf).": (
         lambda: persistence_landscape(torch.zeros(1, 2), sample_range=(0, INF))
     ),
-    '`metric` should be "euclidean", "cosine", "manhattan" or "precomputed". Got \'l2\'.': (
-        lambda: RipsFiltration(metric="l2")
-    ),
-    f"`metric` should be {NAMED}. Got 'precomputed'.": lambda: pairwise_distances(
-        three, metric="precomputed"
+    f"`metric` should be {NAMED}. Got 'l1'.": lambda: RipsFiltration(metric="l1"),
+    '`y` should be left out with `metric="precomputed"`. Got shape (3, 3). Pass the distances '
+    "within one cloud as `x`.": lambda: pairwise_distances(
+        torch.zeros(3, 3), torch.zeros(3, 3), metric="precomputed"
     ),
     f"`metric` should be {NAMED}. Got 'l2'.": lambda: pairwise_distances(three, metric="l2"),
     f"`metric` should be {NAMED}. Got 2.": lambda: pairwise_distances(three, metric=2),
@@ -885,13 +885,17 @@ CURE = (
     '`FlagFiltration`, or find dimension 0 of points with `RipsFiltration(engine="tiled")`.'
 )
 MEMORY = {
+    "`points` should be few enough for giotto-ph. Its process ended with exit code 1. Choose "
+    'landmarks with `farthest_point_sampling`, or use `engine="gudhi"`.': (
+        lambda: _giotto._server.answer({"no such option": 0})
+    ),
     "`points` should be few enough that their distances fit into memory. Got 10,000 vertices, "
     f"which need at least 0.4 GB; 0.3 GB are free.{CURE}": (
         lambda: with_little_memory(lambda: RIPS.pairs(many[:10_000]))
     ),
     "`points` should be few enough that their distances fit into memory. Got 6 vertices in 2 "
     f"clouds, which may need 7.2e-08 GB; an allocation failed.{CURE}": (
-        lambda: without_memory(lambda: RIPS.pairs([three, three]))
+        lambda: without_memory(lambda: rtd_lite([three, three], [three, three]))
     ),
 }
 CASES = [

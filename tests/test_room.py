@@ -22,6 +22,7 @@ def little_room(monkeypatch):
     monkeypatch.setattr(_room, "free_memory", lambda: 1000)
     monkeypatch.setattr(_room, "SMALL", 0)
     monkeypatch.setattr(_dispatch, "FEW", 0)
+    monkeypatch.setattr(_space, "pairs_of_few", lambda *_: None)
 
 
 def points(n, width=1):
@@ -88,6 +89,7 @@ def test_edges_that_do_not_fit_are_refused_after_they_are_counted(little_room):
 def test_losses_count_their_matrices(monkeypatch, no_distances, normalize, matrices):
     monkeypatch.setattr(_room, "SMALL", 0)
     monkeypatch.setattr(_dispatch, "FEW", 0)
+    monkeypatch.setattr(_space, "pairs_of_few", lambda *_: None)
     x = points(50)
     for loss, count in ((rtd_lite, matrices), (rtd, matrices + 4), (signature_loss, 1)):
         monkeypatch.setattr(_room, "free_memory", lambda count=count: count * 4 * 50 * 50 - 1)

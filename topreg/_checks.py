@@ -1,8 +1,4 @@
-"""Argument guards: the one place that words what is wrong with an argument and how to mend it.
-
-Compiled programs cannot stop to look at values: there the checks of points and distances are
-assertions in the graph, which cannot say which row is bad.
-"""
+"""Argument guards: the one place that words what is wrong with an argument and how to mend it."""
 
 from __future__ import annotations
 
@@ -99,12 +95,8 @@ def is_int64(name: str, tensor: Tensor) -> None:
 
 def is_not_vmapped(name: str, tensor: Tensor) -> None:
     """Raise inside ``torch.func.vmap``: a search reads values, which it does not show."""
-    if not torch.compiler.is_compiling():
-        _is_not_batched(name, tensor)
-
-
-def _is_not_batched(name: str, tensor: Tensor) -> None:
-    """Raise for a tensor that ``torch.func.vmap`` batches; not for compiled programs."""
+    if torch.compiler.is_compiling():
+        return
     inner, functorch = tensor, torch._C._functorch
     while functorch.is_functorch_wrapped_tensor(inner):
         if functorch.is_batchedtensor(inner):
@@ -326,9 +318,6 @@ def one_each(name: str, tensor: Tensor, count: int, what: str, cure: str = "") -
 def have_no_nan(name: str, matrix: Tensor) -> None:
     """Raise if a row has NaN. Reads values: synchronises the device."""
     undefined = matrix.isnan().any(dim=1)
-    if torch.compiler.is_compiling():
-        torch._assert_async(~undefined.any(), f"`{name}` should be free of NaN.")
-        return
     if bool(undefined.any()):
         raise ValueError(
             f"`{name}` should be free of NaN. Got {rows(undefined, 'row', ' with NaN')}."
@@ -337,10 +326,7 @@ def have_no_nan(name: str, matrix: Tensor) -> None:
 
 def are_finite(name: str, points: Tensor) -> None:
     """Raise if a row has NaN or infinity. Reads values: synchronises the device."""
-    if torch.compiler.is_compiling():
-        torch._assert_async(points.isfinite().all(), f"`{name}` should be finite.")
-        return
-    _is_not_batched(name, points)
+    is_not_vmapped(name, points)
     if bool(points.sum().isfinite()):  # one pass, no temporary; the sum of finite rows may overflow
         return
     bad = ~points.isfinite().all(dim=1)
@@ -353,10 +339,6 @@ def are_finite(name: str, points: Tensor) -> None:
 def have_direction(name: str, points: Tensor) -> None:
     """Raise if a row is zero: its cosine is undefined. Reads values: synchronises the device."""
     zero = (points == 0).all(dim=1)
-    if torch.compiler.is_compiling():
-        # no quotation marks: the compiler writes the text into C++
-        torch._assert_async(~zero.any(), f"`{name}` should have no zero row for the cosine.")
-        return
     if bool(zero.any()):
         raise ValueError(
             f'`{name}` should have no zero row under `metric="cosine"`. '

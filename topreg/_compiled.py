@@ -13,7 +13,7 @@ import itertools
 import pathlib
 import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from concurrent.futures import Future, wait
 from functools import partial
 from typing import Any, TypeVar
 
@@ -175,14 +175,7 @@ def in_runs(work: Callable[[int, int, Halt], list[Any]], sizes: list[int]) -> li
                 break
             found[place] = work(first, last, halt)
 
-    if operations >= LONG:
-        _watched([take_runs] * threads)
-    else:
-        with ThreadPoolExecutor(threads - 1) as pool:  # this thread works too: others start late
-            others = [pool.submit(take_runs, NEVER) for _ in range(threads - 1)]
-            stoppable(take_runs, 0)
-            for other in others:
-                other.result()
+    _in_all([take_runs] * threads, operations)
     return [one for run in found for one in run]
 
 
@@ -201,7 +194,28 @@ def over_clouds(work: Callable[[int, int, Halt], object], sizes: list[int], cost
     def share(first: int, last: int) -> Callable[[Halt], object]:
         return lambda halt: work(first, last, halt)
 
-    _watched([share(first, last) for first, last in itertools.pairwise(bounds)])
+    _in_all([share(*ends) for ends in itertools.pairwise(bounds)], cost * entries)
+
+
+def _in_all(tasks: Sequence[Callable[[Halt], object]], operations: int) -> None:
+    """Run every task in a thread; short ones also in this thread, which starts the others."""
+    if operations >= LONG:
+        _watched(tasks)
+        return
+    futures = [Future[object]() for _ in tasks[1:]]
+    threads = [
+        threading.Thread(target=_fulfil, args=(future, task, NEVER))
+        for future, task in zip(futures, tasks[1:], strict=True)
+    ]
+    for thread in threads:
+        thread.start()
+    try:
+        stoppable(tasks[0], 0)
+    finally:
+        for thread in threads:
+            thread.join()
+    for future in futures:
+        future.result()
 
 
 def _equal_shares(sizes: list[int], shares: int) -> list[int]:

@@ -6,10 +6,11 @@ first call, which takes longer than everything else at a program's start.
 
 from __future__ import annotations
 
+import functools
 import sys
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import torch
 from torch import Tensor
@@ -33,15 +34,36 @@ def operator(
     def register(function: Function) -> Function:
         name = function.__name__.strip("_")
         _LIBRARY.define(name + torch.library.infer_schema(function, mutates_args=()))
-        _LIBRARY.impl(name, _hidden(function), "CompositeExplicitAutograd")
+        hidden = _hidden(function)
+        _LIBRARY.impl(name, hidden, "CompositeExplicitAutograd")
         torch.library.register_fake(f"topreg::{name}", fake, lib=_LIBRARY)
-        overload: Function = getattr(torch.ops.topreg, name).default
+        overload = getattr(torch.ops.topreg, name).default
         if vmap is not None:
             rule = partial(vmap, overload)
             torch.library.register_vmap(f"topreg::{name}", rule, lib=_LIBRARY)
-        return overload
+
+        @functools.wraps(function)
+        def call(*args: Any) -> Any:
+            return hidden(*args) if is_plain(args[0]) else overload(*args)
+
+        call.overload = overload  # type: ignore[attr-defined]
+        return cast(Function, call)
 
     return register
+
+
+def is_plain(tensor: Tensor) -> bool:
+    """Whether Python sees the values: no compiler, transform, fake mode or subclass is at work.
+
+    Then an operator's function is called directly, because dispatch costs more than a small search.
+    """
+    return (
+        not torch.compiler.is_dynamo_compiling()
+        and type(tensor) is Tensor
+        and not tensor.is_meta
+        and torch._C._functorch.peek_interpreter_stack() is None
+        and torch._C._len_torch_dispatch_stack() == 0
+    )
 
 
 def _hidden(function: Function) -> Callable[..., Any]:

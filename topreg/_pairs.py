@@ -320,6 +320,23 @@ class PersistencePairs:
         return cloud_of(edges[:, 0], self.cloud_sizes)
 
 
+def found_pairs(
+    dimension: int, births: Tensor, deaths: Tensor, essential: Tensor, sizes: tuple[int, ...]
+) -> PersistencePairs:
+    """Return pairs that need no check, because an engine found them."""
+    if torch.compiler.is_compiling() or torch.is_inference_mode_enabled():
+        return PersistencePairs(dimension, births, deaths, essential, sizes)
+    pairs = object.__new__(PersistencePairs)
+    vars(pairs).update(
+        dimension=dimension,
+        birth_edges=births,
+        death_edges=deaths,
+        essential_edges=essential,
+        cloud_sizes=sizes,
+    )
+    return pairs
+
+
 def concatenate(parts: Sequence[PersistencePairs]) -> PersistencePairs:
     """Return the pairs of several clouds in one object, vertices numbered cloud after cloud."""
     first = starts([sum(part.cloud_sizes) for part in parts])[:-1]

@@ -10,6 +10,7 @@ import torch
 
 from topreg.filtrations import CubicalFiltration, FlagFiltration, RipsFiltration
 from topreg.losses.betti_matching_loss import betti_matching_loss
+from topreg.losses.rtd_lite import rtd_lite
 from topreg.losses.wasserstein_distance import wasserstein_distance
 from topreg.metrics import pairwise_distances
 
@@ -78,7 +79,8 @@ def _distances(metric: str, dtype: torch.dtype) -> None:
         pairwise_distances(x, y, metric=metric)
         pairwise_distances(x[:2], y, metric=metric)
         rips = RipsFiltration(metric=metric)
-        rips(x)
+        rips(x.requires_grad_()).sum().backward()
+        rtd_lite(x, y, filtration=rips)
 
 
 def _searches(engine: str, dtype: torch.dtype) -> None:
@@ -97,7 +99,9 @@ def _matrices(dtype: torch.dtype) -> None:
     matrix = pairwise_distances(_clouds(dtype, 3)[0])
     for longest in (torch.inf, 1.0):
         rips = RipsFiltration(metric="precomputed", max_edge_length=longest)
-        rips.all_pairs(matrix, 1)
+        leaf = matrix.clone().requires_grad_()
+        for pairs in rips.all_pairs(leaf, 1):
+            rips.diagram(pairs, leaf).sum().backward()
         rips.pairs(matrix)
 
 

@@ -11,22 +11,28 @@ import torch
 from torch import Tensor, nn
 
 from topreg import _checks
-from topreg._clouds import Clouds, cloud_of, join, join_matrices, numbers, starts
+from topreg._clouds import Clouds, join, join_matrices, numbers, starts
 from topreg._pairs import PersistencePairs, check_pairs
 from topreg._room import bytes_of_matrices, check_room
 from topreg.metrics import (
     Metric,
     at_least_single,
     by_callable,
+    edge_diagram,
     edge_lengths,
+    entries_at,
+    entries_diagram,
     estimated_weights,
     prepared,
     selection_weights,
 )
 from topreg.persistence import (
+    check_rows,
     check_sizes,
     checked_weights,
     find_pairs,
+    pairs_of_clean,
+    pairs_of_few,
     pairs_of_points,
 )
 
@@ -56,6 +62,12 @@ class Space:
     def pairs(self, dimensions: Sequence[int]) -> list[PersistencePairs]:
         """Find pairs, one object per dimension, without gradient."""
         chosen = self.filtration
+        if self.precomputed and chosen.check_values and self._entries is None:
+            found = pairs_of_clean(
+                self.values, self.sizes, chosen.max_edge_length, dimensions, chosen.engine
+            )
+            if found is not None:
+                return found
         if self.precomputed or callable(chosen.metric):
             _checks.is_not_vmapped(self.name, self.values)
             return find_pairs(
@@ -65,13 +77,13 @@ class Space:
                 dimensions,
                 engine=chosen.engine,
             )
-        self._check_rows()
+        search = self.sizes, chosen.metric, chosen.max_edge_length, dimensions
+        few = pairs_of_few(self.values, *search, chosen.engine, chosen.check_values)
+        if few is not None:
+            return few
         return pairs_of_points(
-            self.values,
-            self.sizes,
-            chosen.metric,
-            chosen.max_edge_length,
-            dimensions,
+            self._rows(),
+            *search,
             engine=chosen.engine,
             memory=chosen.memory_budget,
             progress=chosen.progress,
@@ -81,7 +93,7 @@ class Space:
     def lengths(self, edges: Tensor) -> Tensor:
         """Return the length (m,) of each edge (m, 2), with gradient; 0 for an edge (v, v)."""
         if self.precomputed:
-            return _entries_at(at_least_single(self.values), self.sizes, edges)
+            return entries_at(at_least_single(self.values), self.sizes, edges)
         return edge_lengths(self.values, edges, self.filtration.metric)
 
     def diagram(self, pairs: PersistencePairs) -> Tensor:
@@ -89,10 +101,10 @@ class Space:
         usual = isinstance(pairs, PersistencePairs) and pairs.cloud_sizes == self.sizes
         if not usual or pairs.death_edges.device != self.values.device:
             check_pairs(pairs, self.values, self.sizes, self.name)
-        deaths = self.lengths(pairs.death_edges)
-        if pairs.dimension == 0:  # edges (v, v)
-            return torch.stack([torch.zeros_like(deaths), deaths], dim=1)
-        return torch.stack([self.lengths(pairs.birth_edges), deaths], dim=1)
+        births = None if pairs.dimension == 0 else pairs.birth_edges  # edges (v, v)
+        if self.precomputed:
+            return entries_diagram(self.values, self.sizes, births, pairs.death_edges)
+        return edge_diagram(self.values, births, pairs.death_edges, self.filtration.metric)
 
     def entries(self, dimensions: Sequence[int] = (0,)) -> Tensor:
         """Return all distances (sum of n_i^2,) without gradient, matrix after matrix.
@@ -107,7 +119,7 @@ class Space:
 
     def entries_at(self, edges: Tensor) -> Tensor:
         """Return the entry (m,) of :meth:`entries` at each edge (m, 2), without gradient."""
-        return _entries_at(self.entries(), self.sizes, edges)
+        return entries_at(self.entries(), self.sizes, edges)
 
     def scales(self, quantile: float) -> Tensor:
         """Return a quantile (b,) of the distances of each cloud, with gradient; 1 where it is 0.
@@ -153,14 +165,14 @@ class Space:
             return checked_weights(
                 self.values, self.sizes, name=self.name, check_values=check_values
             )
-        self._check_rows()
+        points = self._rows()
         check_sizes(self.sizes, dimensions, chosen.engine, self.values, 1, self.name)
         if not callable(chosen.metric):
-            rows, longest = prepared(self.values, chosen.metric), chosen.max_edge_length
+            rows, longest = prepared(points, chosen.metric), chosen.max_edge_length
             if longest < math.inf:  # on whose side an edge lies is decided exactly
                 return selection_weights(rows, self.sizes, chosen.metric, longest)
             return estimated_weights(rows, self.sizes, chosen.metric)[0]
-        rows = at_least_single(self.values.detach())
+        rows = at_least_single(points)
         with _without_training(chosen.metric):
             matrices = [
                 by_callable(chosen.metric, x, x).flatten() for x in rows.split(list(self.sizes))
@@ -183,13 +195,12 @@ class Space:
                 f"Got an infinite one in cloud {cloud}. Pass a smaller `normalize`."
             )
 
-    def _check_rows(self) -> None:
-        """Raise if there is no distance between some rows."""
-        if not self.filtration.check_values:
-            return
-        _checks.are_finite(self.name, self.values.detach())
-        if self.filtration.metric == "cosine":
-            _checks.have_direction(self.name, self.values.detach())
+    def _rows(self) -> Tensor:
+        """Points without gradient, checked if the filtration says so."""
+        points = self.values.detach()
+        if self.filtration.check_values:
+            return check_rows(points, self.name, str(self.filtration.metric))
+        return points
 
 
 @contextlib.contextmanager
@@ -203,21 +214,6 @@ def _without_training(metric: Metric) -> Iterator[None]:
     finally:
         for module in trained:
             module.training = True
-
-
-def _entries_at(entries: Tensor, sizes: Sequence[int], edges: Tensor) -> Tensor:
-    """Mean of D[i, j] and D[j, i] for each edge; 0 for an edge (v, v)."""
-    cloud = cloud_of(edges[:, 0], sizes)
-    size, first, corner = (
-        numbers(values, edges)[cloud]
-        for values in (sizes, starts(sizes)[:-1], starts([n * n for n in sizes])[:-1])
-    )
-    local = edges - first[:, None]
-    above = entries[corner + local[:, 0] * size + local[:, 1]]
-    below = entries[corner + local[:, 1] * size + local[:, 0]]
-    lengths = above / 2 + below / 2  # whose sum may overflow
-    zero = (local[:, 0] == local[:, 1]) | (lengths < 0)  # below zero by rounding
-    return torch.where(zero, 0.0, lengths)
 
 
 def _ranks(entries: int, quantile: float) -> tuple[int, float]:

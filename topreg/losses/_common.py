@@ -135,11 +135,19 @@ def diagrams_of(
 
 
 def sums(values: Tensor, pairs: PersistencePairs) -> Tensor:
-    """Sum the values (m,) of the pairs of each cloud: (b,)."""
+    """Sum the values of the pairs of each cloud, (m,) or several in a row: (b,)."""
     clouds = len(pairs.cloud_sizes)
     if clouds == 1:
         return values.sum()[None]
+    values = values if values.ndim == 1 else values.sum(1)
     return values.new_zeros(clouds).index_add(0, pairs.cloud(), values)
+
+
+def reduced_sums(values: Tensor, pairs: PersistencePairs, reduction: str) -> Tensor:
+    """Sum the values of the pairs of each cloud, then reduce the sums."""
+    if len(pairs.cloud_sizes) == 1 and reduction != "none":  # without views, which take time
+        return values.sum()
+    return reduced(sums(values, pairs), reduction)
 
 
 def means(

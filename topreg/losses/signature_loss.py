@@ -109,8 +109,8 @@ def signature_loss(
         every = [*every, *(other or z.pairs(dimensions))]
     names = ["pairs" if own else "source"] * len(dimensions)
     joined = _stacked(every, [*names, *["target_pairs" if other else "target"] * len(every)])
-    squares = (x.diagram(joined) - z.diagram(joined)).square().sum(1) / 2
-    return _common.reduced(_common.sums(squares, joined), reduction)
+    squares = torch.nn.functional.mse_loss(x.diagram(joined), z.diagram(joined), reduction="none")
+    return _common.reduced_sums(squares, joined, reduction) / 2
 
 
 class _Other:

@@ -1,6 +1,6 @@
 """Distances: dense matrices for selection, and the lengths of selected edges with gradient."""
 
-from topreg.metrics._edges import edge_lengths
+from topreg.metrics._edges import edge_diagram, edge_lengths, entries_at, entries_diagram
 from topreg.metrics._metric import METRICS, Metric, at_least_single, by_callable, check_metric
 from topreg.metrics._pairwise import pairwise_distances
 from topreg.metrics._selection import estimated_weights, prepared, selection_weights
@@ -11,7 +11,10 @@ __all__ = [
     "at_least_single",
     "by_callable",
     "check_metric",
+    "edge_diagram",
     "edge_lengths",
+    "entries_at",
+    "entries_diagram",
     "estimated_weights",
     "pairwise_distances",
     "prepared",

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any, cast
 
+import numpy as np
 import torch
 from torch import Tensor
+from torch.autograd.function import FunctionCtx
 
-from topreg._operators import operator, row_by_row
+from topreg._clouds import cloud_of, numbers, starts
+from topreg._operators import is_plain, operator, row_by_row
 from topreg._safe import safe_root, widest_dtype
 from topreg.metrics._metric import Metric, at_least_single, by_callable, unit_rows
 
@@ -17,19 +21,178 @@ BLOCK = 32  # edges given to a callable metric at a time: it computes BLOCK^2 en
 def edge_lengths(points: Tensor, edges: Tensor, metric: Metric) -> Tensor:
     """Length of each edge, differentiable in the points; 0 with gradient 0 for an edge (v, v).
 
-    By a named metric the value is the weight by which the search orders edges, to the last bit: a
-    formula in torch operations gives the gradient, and its value is corrected.
+    By a named metric the value is the weight by which the search orders edges, to the last bit.
 
     Shape:
         - points: (N, d); edges: (m, 2) int64.
         - Output: (m,), in at least single precision.
     """
+    return edge_diagram(points, None, edges, metric)[:, 1]
+
+
+def edge_diagram(points: Tensor, births: Tensor | None, deaths: Tensor, metric: Metric) -> Tensor:
+    """The same of birth edges, all (v, v) if left out, and of death edges, as two columns.
+
+    Shape:
+        - births, deaths: (m, 2). Output: (m, 2).
+    """
     points = at_least_single(points)
+    if not callable(metric):
+        if metric == "cosine":
+            points = unit_rows(points)
+        if is_plain(points.detach()) and points.device.type == "cpu" and not _forward_mode():
+            if points.requires_grad:
+                return cast(Tensor, _Diagram.apply(points, births, deaths, metric))
+            return _measured(points, births, deaths, metric)
+    return _by_operations(points, births, deaths, metric)
+
+
+def entries_diagram(
+    entries: Tensor, sizes: Sequence[int], births: Tensor | None, deaths: Tensor
+) -> Tensor:
+    """The same, where all distances are given, as :func:`entries_at` reads them.
+
+    Shape:
+        - entries: (sum of n_i^2,).
+    """
+    entries = at_least_single(entries)
+    if is_plain(entries.detach()) and entries.device.type == "cpu" and not _forward_mode():
+        return cast(Tensor, _Given.apply(entries, sizes, births, deaths))
+    return _given_by_operations(entries, sizes, births, deaths)
+
+
+def _given_by_operations(
+    entries: Tensor, sizes: Sequence[int], births: Tensor | None, deaths: Tensor
+) -> Tensor:
+    """The same by torch's operations."""
+    lengths = entries_at(entries, sizes, deaths)
+    born = torch.zeros_like(lengths) if births is None else entries_at(entries, sizes, births)
+    return torch.stack([born, lengths], dim=1)
+
+
+def entries_at(entries: Tensor, sizes: Sequence[int], edges: Tensor) -> Tensor:
+    """Mean of D[i, j] and D[j, i] for each edge, not below zero; 0 for an edge (v, v)."""
+    cloud = cloud_of(edges[:, 0], sizes)
+    size, first, corner = (
+        numbers(values, edges)[cloud]
+        for values in (sizes, starts(sizes)[:-1], starts([n * n for n in sizes])[:-1])
+    )
+    local = edges - first[:, None]
+    above = entries[corner + local[:, 0] * size + local[:, 1]]
+    below = entries[corner + local[:, 1] * size + local[:, 0]]
+    lengths = above / 2 + below / 2  # whose sum may overflow
+    zero = (local[:, 0] == local[:, 1]) | (lengths < 0)  # below zero by rounding
+    return torch.where(zero, 0.0, lengths)
+
+
+def _forward_mode() -> bool:
+    """Whether derivatives are computed in forward mode, which needs torch's operations."""
+    return torch.autograd.forward_ad._current_level >= 0
+
+
+class _Diagram(torch.autograd.Function):
+    """Lengths of edges in one compiled call, and their gradient in another."""
+
+    @staticmethod
+    def forward(
+        ctx: FunctionCtx, points: Tensor, births: Tensor | None, deaths: Tensor, metric: str
+    ) -> Tensor:
+        lengths = _measured(points, births, deaths, metric)
+        ctx.metric = metric  # type: ignore[attr-defined]
+        ctx.save_for_backward(points, births, deaths, lengths)  # type: ignore[arg-type]
+        return lengths
+
+    @staticmethod
+    def backward(ctx: FunctionCtx, *grads: Tensor) -> tuple[Tensor, None, None, None]:
+        from topreg.metrics._kernels import pull_edges
+
+        points, births, deaths, lengths = ctx.saved_tensors  # type: ignore[attr-defined]
+        metric: str = ctx.metric  # type: ignore[attr-defined]
+        if torch.is_grad_enabled():  # the gradient will be differentiated: torch's operations
+            formula = _by_operations(points, births, deaths, metric)
+            (slopes,) = torch.autograd.grad(formula, points, grads[0], create_graph=True)
+            return slopes, None, None, None
+        slopes = torch.zeros_like(points, memory_format=torch.contiguous_format)
+        values = slopes.numpy(), grads[0].contiguous().numpy(), lengths.numpy()
+        pull_edges(*values, *_arrays(points, births, deaths), *_flags(metric))
+        return slopes, None, None, None
+
+
+class _Given(torch.autograd.Function):
+    """Given lengths of edges in one compiled call, and their gradient in another."""
+
+    @staticmethod
+    def forward(
+        ctx: FunctionCtx,
+        entries: Tensor,
+        sizes: Sequence[int],
+        births: Tensor | None,
+        deaths: Tensor,
+    ) -> Tensor:
+        from topreg.metrics._kernels import read_entries
+
+        lengths = torch.empty(deaths.shape, dtype=entries.dtype)
+        values, *ends = _arrays(entries, births, deaths)
+        if not read_entries(lengths.numpy(), values, np.array(sizes, np.int64), *ends):
+            for edges in (deaths, deaths if births is None else births):
+                torch.arange(sum(sizes)).index_select(0, edges.flatten())  # raises
+        ctx.sizes = sizes  # type: ignore[attr-defined]
+        ctx.save_for_backward(entries, births, deaths)  # type: ignore[arg-type]
+        return lengths
+
+    @staticmethod
+    def backward(ctx: FunctionCtx, *grads: Tensor) -> tuple[Tensor, None, None, None]:
+        from topreg.metrics._kernels import pull_entries
+
+        entries, births, deaths = ctx.saved_tensors  # type: ignore[attr-defined]
+        sizes: Sequence[int] = ctx.sizes  # type: ignore[attr-defined]
+        if torch.is_grad_enabled():
+            formula = _given_by_operations(entries, sizes, births, deaths)
+            (slopes,) = torch.autograd.grad(formula, entries, grads[0], create_graph=True)
+            return slopes, None, None, None
+        slopes = torch.zeros_like(entries, memory_format=torch.contiguous_format)
+        values, *ends = _arrays(entries, births, deaths)
+        arrays = slopes.numpy(), grads[0].contiguous().numpy(), values
+        pull_entries(*arrays, np.array(sizes, np.int64), *ends)
+        return slopes, None, None, None
+
+
+def _measured(points: Tensor, births: Tensor | None, deaths: Tensor, metric: str) -> Tensor:
+    """Lengths without gradient, from a compiled loop."""
+    from topreg.metrics._kernels import measure_edges
+
+    lengths = torch.empty(deaths.shape, dtype=points.dtype)
+    arrays = _arrays(points, births, deaths)
+    if not measure_edges(lengths.numpy(), *arrays, *_flags(metric)):
+        for edges in (deaths, deaths if births is None else births):
+            points.index_select(0, edges.flatten())  # raises for a vertex that does not exist
+    return lengths
+
+
+def _arrays(points: Tensor, births: Tensor | None, deaths: Tensor) -> tuple[Any, Any, Any]:
+    """The same as arrays; no row instead of no birth edges."""
+    ends = deaths.contiguous().numpy()
+    starts = ends[:0] if births is None else births.contiguous().numpy()
+    return points.detach().contiguous().numpy(), starts, ends
+
+
+def _flags(metric: str) -> tuple[bool, bool]:
+    """How compiled loops are told the metric."""
+    return metric == "manhattan", metric == "cosine"
+
+
+def _by_operations(points: Tensor, births: Tensor | None, deaths: Tensor, metric: Metric) -> Tensor:
+    """Lengths by torch's operations, which derivatives of any order and compilers can follow."""
+    lengths = _lengths(points, deaths, metric)
+    born = torch.zeros_like(lengths) if births is None else _lengths(points, births, metric)
+    return torch.stack([born, lengths], dim=1)
+
+
+def _lengths(points: Tensor, edges: Tensor, metric: Metric) -> Tensor:
+    """Lengths of edges; a named metric's formula gives the gradient, and its value is corrected."""
     first, second = points.index_select(0, edges[:, 0]), points.index_select(0, edges[:, 1])
     if callable(metric):
         return _by_callable(first, second, edges, metric)
-    if metric == "cosine":
-        first, second = unit_rows(first), unit_rows(second)
     lengths = _formula(first, second, metric)
     return lengths + length_corrections(first.detach(), second.detach(), lengths.detach(), metric)
 

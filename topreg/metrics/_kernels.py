@@ -101,6 +101,99 @@ def edge_weights(out, x, y, manhattan, cosine):
 
 
 @compiled
+def measure_edges(out, points, births, deaths, manhattan, cosine):
+    """Lengths of birth edges (0 if there are none) and death edges; False for a vertex too many."""
+    n = len(points)
+    for column in range(2):
+        edges = deaths if column else births
+        for edge in range(len(edges)):
+            i, j = edges[edge]
+            if not (0 <= i < n and 0 <= j < n):
+                return False
+            weight = points.dtype.type(0)
+            if i != j:
+                weight = edge_weight(points[i], points[j], manhattan, cosine)
+            out[edge, column] = weight
+    if len(births) == 0:
+        out[:, 0] = 0
+    return True
+
+
+@compiled
+def pull_edges(out, slopes, lengths, points, births, deaths, manhattan, cosine):
+    """Add to ``out`` the gradient in the points, given that in the lengths."""
+    kind = points.dtype.type
+    for column in range(2):
+        edges = deaths if column else births
+        for edge in range(len(edges)):
+            i, j = edges[edge]
+            length, slope = np.float64(lengths[edge, column]), np.float64(slopes[edge, column])
+            if i == j or length == 0:
+                continue
+            if not (manhattan or cosine):
+                slope /= length
+            x, y = points[i], points[j]
+            for k in range(points.shape[1]):
+                gap = np.float64(y[k]) - np.float64(x[k])
+                pull = kind(slope * (np.sign(gap) if manhattan else gap))
+                out[i, k] -= pull
+                out[j, k] += pull
+
+
+@compiled
+def _places(i, j, cloud, first, corner, sizes):
+    """Where the entries (i, j) and (j, i) lie, and in which cloud the edge is; -1 for no entry.
+
+    ``cloud`` is the cloud of the edge before, ``first`` its first vertex, ``corner`` its first
+    entry. Edges are in the order of their clouds as a rule.
+    """
+    if i < first:
+        cloud, first, corner = 0, 0, 0
+    while cloud < sizes.size and i >= first + sizes[cloud]:
+        first += sizes[cloud]
+        corner += sizes[cloud] * sizes[cloud]
+        cloud += 1
+    if i < first or cloud == sizes.size or not first <= j < first + sizes[cloud]:
+        return -1, -1, cloud, first, corner
+    n = sizes[cloud]
+    above, below = corner + (i - first) * n + j - first, corner + (j - first) * n + i - first
+    return above, below, cloud, first, corner
+
+
+@compiled
+def read_entries(out, entries, sizes, births, deaths):
+    """Given lengths of birth edges (0 if there are none) and death edges; False for a bad edge."""
+    half = entries.dtype.type(0.5)
+    for column in range(2):
+        edges, cloud, first, corner = deaths if column else births, 0, 0, 0
+        for edge in range(len(edges)):
+            i, j = edges[edge]
+            above, below, cloud, first, corner = _places(i, j, cloud, first, corner, sizes)
+            if above < 0:
+                return False
+            length = entries[above] * half + entries[below] * half  # their sum may overflow
+            out[edge, column] = 0 if i == j or length < 0 else length
+    if len(births) == 0:
+        out[:, 0] = 0
+    return True
+
+
+@compiled
+def pull_entries(out, slopes, entries, sizes, births, deaths):
+    """Add to ``out`` the gradient in the entries, given that in the lengths."""
+    half = out.dtype.type(0.5)
+    for column in range(2):
+        edges, cloud, first, corner = deaths if column else births, 0, 0, 0
+        for edge in range(len(edges)):
+            i, j = edges[edge]
+            above, below, cloud, first, corner = _places(i, j, cloud, first, corner, sizes)
+            if i != j and not entries[above] * half + entries[below] * half < 0:
+                pull = half * slopes[edge, column]
+                out[above] += pull
+                out[below] += pull
+
+
+@compiled
 def _sum_of_squares(x, scale):
     """Sum of squares in double precision, in four independent sums."""
     a, b, c, e = 0.0, 0.0, 0.0, 0.0

@@ -17,9 +17,9 @@ METRICS = ("euclidean", "cosine", "manhattan")
 
 
 def check_metric(metric: Metric) -> None:
-    """Raise if a metric does not measure points."""
+    """Raise if a metric has no such name."""
     if not callable(metric):
-        _checks.is_option("metric", metric, METRICS)
+        _checks.is_option("metric", metric, (*METRICS, "precomputed"))
 
 
 def at_least_single(x: Tensor) -> Tensor:

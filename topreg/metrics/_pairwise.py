@@ -7,8 +7,7 @@ from torch import Tensor
 from torch.autograd.function import FunctionCtx
 
 from topreg import _checks
-from topreg._levels import within_transforms
-from topreg._safe import safe_root, widest_dtype
+from topreg._safe import widest_dtype
 from topreg.metrics._metric import (
     Metric,
     at_least_single,
@@ -36,9 +35,10 @@ def pairwise_distances(
     Args:
         x: Point cloud.
         y: Second point cloud; the first one again if left out.
-        metric: ``"euclidean"``, ``"cosine"``, ``"manhattan"``, or a callable
-            ``f(x, y) -> (len(x), len(y))``; its matrix products run in full precision, as in
-            :class:`~topreg.RipsFiltration`.
+        metric: ``"euclidean"``, ``"cosine"``, ``"manhattan"``, a callable
+            ``f(x, y) -> (len(x), len(y))``, whose matrix products run in full precision as in
+            :class:`~topreg.RipsFiltration`, or ``"precomputed"``: then ``x`` is a distance matrix,
+            of which the mean with its transpose is returned.
 
     Returns:
         The distance matrix, in the units of the points (the cosine has none), in at least single
@@ -47,8 +47,8 @@ def pairwise_distances(
     Raises:
         TypeError: If ``x`` or ``y`` is not a floating-point tensor, one of them alone is in double
             precision, or ``metric`` gives integers.
-        ValueError: If they are not clouds of one width, or ``metric`` is unknown or gives a
-            matrix of another shape.
+        ValueError: If they are not clouds of one width, ``metric`` is unknown or gives a matrix of
+            another shape, or ``y`` is given with ``"precomputed"``.
 
     Shape:
         - x: :math:`(n, d)`; y: :math:`(m, d)`.
@@ -60,9 +60,8 @@ def pairwise_distances(
         for coincident points and within tight clusters (cosine: up to the rounding of the
         normalised rows). Time
         :math:`O(n m d)`. Differentiable twice; coincident points contribute the subgradient 0.
-        ``torch.func.grad`` and ``vmap`` work; forward mode does not. A gradient of ``torch.func``
-        that is compiled needs memory :math:`O(n m d)` by the Manhattan metric, where the compiler
-        does not fuse it.
+        ``torch.func.grad`` and ``vmap`` work; forward mode does not. In a compiled program a
+        gradient of ``torch.func`` is a graph break.
 
     Source:
         Ours: inner products in double precision give the entries that their rounding bound
@@ -77,6 +76,9 @@ def pairwise_distances(
                 [5., 0., 0.],
                 [5., 0., 0.]])
     """
+    check_metric(metric)
+    if metric == "precomputed":
+        return _given(x, y)
     _checks.is_point_cloud("x", x)
     if y is not None:
         _checks.is_point_cloud("y", y)
@@ -86,12 +88,22 @@ def pairwise_distances(
         x, y = at_least_single(x), None if y is None else at_least_single(y)
         matrix = at_least_single(by_callable(metric, x, x if y is None else y))
         return _symmetric(matrix) if y is None else matrix
-    check_metric(metric)
     if metric == "cosine":
         x, y = unit_rows(x), None if y is None else unit_rows(y)
     else:
         x, y = at_least_single(x), None if y is None else at_least_single(y)
     return _differentiable(x, y, metric)
+
+
+def _given(x: Tensor, y: Tensor | None) -> Tensor:
+    """Return the distances of a matrix; raise for a second one."""
+    _checks.is_square("x", x)
+    if y is not None:
+        raise ValueError(
+            '`y` should be left out with `metric="precomputed"`. '
+            f"Got shape {_checks.shape(y)}. Pass the distances within one cloud as `x`."
+        )
+    return _symmetric(at_least_single(x))
 
 
 def _symmetric(matrix: Tensor) -> Tensor:
@@ -103,30 +115,12 @@ def _symmetric(matrix: Tensor) -> Tensor:
 def _differentiable(x: Tensor, y: Tensor | None, metric: str) -> Tensor:
     """Distances by a named metric, with gradient.
 
-    A compiled program loses the gradient of a function of ours within ``torch.func``: there the
-    distances are constants, to which formulas of torch's operations give their derivatives.
+    A compiled program drops the gradient of an ``autograd.Function`` within ``torch.func``, without
+    an error. There the graph ends before it, and the distances are computed without compilation.
     """
-    if not (torch.compiler.is_compiling() and within_transforms()):
-        return _Distances.apply(x, y, metric)  # type: ignore[no-any-return]
-    distances = _measured(x, y, metric)
-    dtype = widest_dtype(x.device)
-    x, y = x.to(dtype), x.to(dtype) if y is None else y.to(dtype)
-    if metric == "manhattan":
-        formula = (x[:, None] - y).abs().sum(2)
-    else:
-        centre = y[:1].detach().sum(0)  # far from the origin products cancel
-        x, y = x - centre, y - centre
-        products = x.square().sum(1)[:, None] + y.square().sum(1) - 2 * x @ y.T
-        if metric == "cosine":
-            formula = products * 0.5
-        else:
-            formula = safe_root(distances.to(dtype).square() + _zero(products))
-    return distances + _zero(formula).to(distances.dtype)
-
-
-def _zero(formula: Tensor) -> Tensor:
-    """Zeros with the derivatives of a formula, where it is finite."""
-    return torch.where(formula.isfinite(), formula - formula.detach(), 0.0)
+    if torch.compiler.is_compiling() and torch._C._are_functorch_transforms_active():
+        torch._dynamo.graph_break()
+    return _Distances.apply(x, y, metric)  # type: ignore[no-any-return]
 
 
 def _measured(x: Tensor, y: Tensor | None, metric: str) -> Tensor:

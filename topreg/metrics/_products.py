@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
 from torch import Tensor
+
+from topreg._clouds import have_one_size, starts
 
 
 def block_of(n: int) -> int:
@@ -21,6 +23,18 @@ def upper_products(x: Tensor, out: Tensor) -> None:
     block = block_of(len(x))
     for start in range(0, len(x), block):
         full_precision_mm(x[start : start + block], x[start:].T, out[start : start + block, start:])
+
+
+def products_within(x: Tensor, sizes: Sequence[int], out: Tensor) -> None:
+    """Inner products within each cloud, on and above the diagonal at least."""
+    if len(sizes) > 1 and have_one_size(sizes):  # one call uses all threads
+        clouds, shape = x.view(len(sizes), sizes[0], x.shape[1]), (len(sizes), sizes[0], sizes[0])
+        with full_precision():
+            torch.bmm(clouds, clouds.transpose(1, 2), out=out.view(shape))
+        return
+    corner = starts([n * n for n in sizes])
+    for c, (cloud, n) in enumerate(zip(x.split(list(sizes)), sizes, strict=True)):
+        upper_products(cloud, out[corner[c] : corner[c + 1]].view(n, n))
 
 
 def full_precision_mm(a: Tensor, b: Tensor, out: Tensor) -> None:

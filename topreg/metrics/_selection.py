@@ -22,9 +22,9 @@ from topreg.metrics._metric import at_least_single, unit_rows
 from topreg.metrics._on_device import direct_distances, distances_within
 from topreg.metrics._products import (
     block_of,
+    products_within,
     rounding_bound,
     slack_of,
-    upper_products,
 )
 
 if TYPE_CHECKING:
@@ -187,9 +187,7 @@ def _estimates(points: Tensor, sizes: Sequence[int], metric: str) -> Tensor:
             _kernels.estimate_upper(matrix, cloud, *bounds, metric == "cosine", halt)
 
     over_clouds(before, list(sizes))
-    for c, n in enumerate(sizes):
-        matrix = weights[corner[c] : corner[c + 1]].view(n, n)
-        upper_products(shifted[first[c] : first[c + 1]], matrix)
+    products_within(shifted, sizes, weights)
     over_clouds(after, list(sizes), _cost(rows.shape[1], by_products=True))
     return weights
 

@@ -5,13 +5,15 @@ from topreg.persistence._dispatch import (
     check_dimension,
     check_sizes,
     find_pairs,
+    pairs_of_clean,
     pairs_of_edges,
+    pairs_of_few,
     pairs_of_points,
     uses_tiles,
 )
 from topreg.persistence._progress import Progress
 from topreg.persistence._spanning_tree import minimum_spanning_tree
-from topreg.persistence._weights import checked_weights
+from topreg.persistence._weights import check_rows, checked_weights
 from topreg.persistence.annotations._annotations import MOST_VERTICES
 from topreg.persistence.large._tiled import MEMORY
 
@@ -21,11 +23,14 @@ __all__ = [
     "MOST_VERTICES",
     "Progress",
     "check_dimension",
+    "check_rows",
     "check_sizes",
     "checked_weights",
     "find_pairs",
     "minimum_spanning_tree",
+    "pairs_of_clean",
     "pairs_of_edges",
+    "pairs_of_few",
     "pairs_of_points",
     "uses_tiles",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,11 @@ TOP: dict[torch.dtype, np.integer[Any]] = {  # all bits but the sign
     torch.float64: np.int64(2**63 - 1),
 }
 
+INFINITY: dict[torch.dtype, np.integer[Any]] = {
+    torch.float32: np.float32(np.inf).view(np.int32),
+    torch.float64: np.float64(np.inf).view(np.int64),
+}
+
 
 def kinds_of(dtype: torch.dtype) -> tuple[type[np.floating[Any]], type[np.signedinteger[Any]]]:
     """Return NumPy's type of the weights, and that of their bits."""
@@ -30,6 +36,7 @@ def as_integers(weights: Tensor) -> tuple[NDArray[Any], np.integer[Any]]:
     return array.view(KINDS[weights.dtype][1]), TOP[weights.dtype]
 
 
+@functools.lru_cache(maxsize=64)
 def limit_in_bits(longest: float, dtype: torch.dtype, connected: bool) -> Any:
     """Return the largest weight of an edge through its bits: at most ``longest`` and finite.
 

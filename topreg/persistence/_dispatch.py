@@ -9,18 +9,22 @@ from dataclasses import replace
 from torch import Tensor
 
 from topreg import _checks
-from topreg._pairs import PersistencePairs
+from topreg._operators import is_plain
+from topreg._pairs import PersistencePairs, found_pairs
 from topreg._room import bytes_of_matrices, check_room
 from topreg.metrics import edge_lengths, estimated_weights, prepared, selection_weights
 from topreg.persistence._progress import Progress, told
 from topreg.persistence.annotations._annotations import MOST_VERTICES, annotate, annotate_edges
 from topreg.persistence.dense._boruvka import boruvka
-from topreg.persistence.dense._prim import prim
+from topreg.persistence.dense._prim import prim, prim_of_clean, prim_of_rows
 from topreg.persistence.large._tiled import MEMORY, forests_of_points, tiled
 from topreg.persistence.library._higher import available, homology_by_library
 
 ENGINES = ("auto", "prim", "boruvka", "tiled", "annotations", "gudhi")
 HIGHEST = {"prim": 0, "boruvka": 0, "tiled": 0, "annotations": 1}  # dimensions; GUDHI has no limit
+# Differences are faster than products for clouds of at most so many points with so few coordinates
+# in all, differences of coordinates, or coordinates of each point.
+SOME_POINTS, SOME_COORDINATES, SOME_DIFFERENCES, FEW_COORDINATES = 1024, 1 << 13, 1 << 19, 16
 FEW = 8192  # vertices of all clouds whose matrices fit everywhere: at most half a gigabyte
 LARGE = 16_384  # vertices above which "auto" keeps no matrix: in float32 it would take 1 GiB
 # Vertices of the largest cloud up to which a tensor of a device type is faster over the CPU, which
@@ -71,12 +75,48 @@ def find_pairs(
         low = _both(annotate(weights, sizes, longest, connected), sizes, dimensions)
     elif engine != "gudhi" and 0 in dimensions:
         find = boruvka if _by_boruvka(weights.device.type, sizes, engine) else prim
-        low = {0: _dimension_0(find(weights, sizes, longest, connected), sizes)}
+        low = {0: _pairs(0, find(weights, sizes, longest, connected), sizes)}
     if highest < 2 and engine != "gudhi":
         return [low[p] for p in dimensions]
     found = homology_by_library(weights, sizes, longest, highest, connected, engine == "gudhi")
-    higher = {p: _dimension(p, found[3 * p : 3 * p + 3], sizes) for p in dimensions if p not in low}
+    higher = {p: _pairs(p, found[3 * p : 3 * p + 3], sizes) for p in dimensions if p not in low}
     return [(low | higher)[p] for p in dimensions]
+
+
+def pairs_of_clean(
+    weights: Tensor, sizes: Sequence[int], longest: float, dimensions: Sequence[int], engine: str
+) -> list[PersistencePairs] | None:
+    """Pairs in dimension 0 of matrices that are checked in the same call.
+
+    None if they need a closer look, or another engine.
+    """
+    if max(dimensions) > 0 or engine not in ("auto", "prim"):
+        return None
+    found = prim_of_clean(weights.detach(), sizes, longest)
+    return None if found is None else [_pairs(0, found, sizes)]
+
+
+def pairs_of_few(
+    points: Tensor,
+    sizes: Sequence[int],
+    metric: str,
+    longest: float,
+    dimensions: Sequence[int],
+    engine: str,
+    check: bool,
+) -> list[PersistencePairs] | None:
+    """Pairs in dimension 0 of small clouds, which are checked and measured in the same call.
+
+    None if they need a closer look, or another engine.
+    """
+    if max(dimensions) > 0 or engine not in ("auto", "prim"):
+        return None
+    n, d, points = max(sizes, default=0), points.shape[1], points.detach()
+    few = n * d <= SOME_COORDINATES or n * n * d <= SOME_DIFFERENCES or d <= FEW_COORDINATES
+    if n > SOME_POINTS or not few or not is_plain(points) or points.device.type != "cpu":
+        return None
+    found = prim_of_rows(prepared(points, metric), sizes, metric, longest, check)
+    return None if found is None else [_pairs(0, found, sizes)]
 
 
 def check_sizes(
@@ -150,9 +190,9 @@ def pairs_of_points(
     if (engine == "tiled" or sum(sizes) > LARGE) and uses_tiles(sizes, dimensions, engine):
         task = rows, sizes, metric, longest, memory
         if not progress:
-            return [_dimension_0(tiled(*task), sizes)]
+            return [_pairs(0, tiled(*task), sizes)]
         with told(progress) as function:
-            return [_dimension_0(forests_of_points(*task, function), sizes)]
+            return [_pairs(0, forests_of_points(*task, function), sizes)]
     if sum(sizes) >= FEW:
         check_sizes(sizes, dimensions, engine, rows, 1, name)
     of_trees = max(dimensions) == 0 and engine not in ("annotations", "gudhi")
@@ -160,12 +200,12 @@ def pairs_of_points(
     if of_trees and elsewhere and _by_boruvka(rows.device.type, sizes, engine):
         weights = selection_weights(rows, sizes, metric, longest)
         found = boruvka(weights, sizes, longest, connected)
-        return [_in_order_of_deaths(_dimension_0(found, sizes), points, metric)]
+        return [_in_order_of_deaths(_pairs(0, found, sizes), points, metric)]
     rows = rows.cpu()
     if of_trees:
         weights, estimated = estimated_weights(rows, sizes, metric)
         hints = (rows, metric == "cosine") if estimated else ()
-        pairs = [_dimension_0(prim(weights, sizes, longest, connected, *hints), sizes)]
+        pairs = [_pairs(0, prim(weights, sizes, longest, connected, *hints), sizes)]
     else:
         weights = selection_weights(rows, sizes, metric, longest)
         pairs = find_pairs(weights, sizes, longest, dimensions, engine=engine, connected=connected)
@@ -208,22 +248,10 @@ def _both(
     found: Sequence[Tensor], sizes: Sequence[int], dimensions: Sequence[int]
 ) -> dict[int, PersistencePairs]:
     """Dimensions 0 and 1, as far as they are asked for, from what the annotations give."""
-    pairs = {}
-    if 0 in dimensions:
-        pairs[0] = _dimension_0(found[:3], sizes)
-    if 1 in dimensions:
-        pairs[1] = _dimension(1, found[3:], sizes)
-    return pairs
+    return {p: _pairs(p, found[3 * p : 3 * p + 3], sizes) for p in (0, 1) if p in dimensions}
 
 
-def _dimension_0(found: Sequence[Tensor], sizes: Sequence[int]) -> PersistencePairs:
-    """Pairs from death edges, birth vertices and the vertices that stay."""
-    deaths, births, elders = found
-    births, elders = births[:, None].expand(-1, 2), elders[:, None].expand(-1, 2)  # edges (v, v)
-    return PersistencePairs(0, births, deaths, elders, tuple(sizes))
-
-
-def _dimension(p: int, edges: Sequence[Tensor], sizes: Sequence[int]) -> PersistencePairs:
-    """Pairs from birth, death and essential edges."""
+def _pairs(p: int, edges: Sequence[Tensor], sizes: Sequence[int]) -> PersistencePairs:
+    """Pairs from the birth, death and essential edges that an engine returns."""
     births, deaths, essential = edges
-    return PersistencePairs(p, births, deaths, essential, tuple(sizes))
+    return found_pairs(p, births, deaths, essential, tuple(sizes))

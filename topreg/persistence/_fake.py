@@ -5,20 +5,19 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-Annotations = tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]
-
 
 def fake_forests(
     weights: Tensor, sizes: list[int], longest: float, connected: bool, *_: object
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Death edges, birth vertices and components, as many as there are if that is known."""
+    """Birth, death and essential edges, as many as there are if that is known."""
     if connected:
         components: int | torch.SymInt = sum(n > 0 for n in sizes)
         edges: int | torch.SymInt = sum(sizes) - components
     else:
         edges, components = _numbers(weights, 2)
     indices = weights.new_empty(0, dtype=torch.int64)
-    return indices.new_empty((edges, 2)), indices.new_empty(edges), indices.new_empty(components)
+    births, deaths = indices.new_empty((edges, 2)), indices.new_empty((edges, 2))
+    return births, deaths, indices.new_empty((components, 2))
 
 
 def fake_homology(
@@ -33,13 +32,9 @@ def fake_homology(
     return found
 
 
-def fake_annotations(like: Tensor, *_: object) -> Annotations:
-    """The same of dimension 0, and birth, death and essential edges of dimension 1."""
-    m, e, m_1, e_1 = _numbers(like, 4)
-    indices = like.new_empty(0, dtype=torch.int64)
-    shapes = ((m, 2), (m,), (e,), (m_1, 2), (m_1, 2), (e_1, 2))
-    deaths, births, elders, births_1, deaths_1, essential_1 = map(indices.new_empty, shapes)
-    return deaths, births, elders, births_1, deaths_1, essential_1
+def fake_annotations(like: Tensor, *_: object) -> list[Tensor]:
+    """The same of the dimensions 0 and 1."""
+    return fake_homology(like, [], 0.0, 1)
 
 
 def _numbers(like: Tensor, count: int) -> list[int | torch.SymInt]:

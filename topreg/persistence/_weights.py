@@ -10,6 +10,7 @@ from torch import Tensor
 
 from topreg import _checks
 from topreg._clouds import starts
+from topreg._operators import is_plain, operator
 from topreg.metrics import at_least_single
 
 LARGE = 1536  # vertices from which on several threads check one matrix faster than one
@@ -29,9 +30,43 @@ def checked_weights(
         - entries, output: (sum of n_i^2,).
     """
     entries = entries.detach()
+    if not check_values:
+        return at_least_single(entries).contiguous()
+    if is_plain(entries):
+        return _checked(entries, sizes, name, of_metric)
+    weights: Tensor = weights_in_graph(entries, list(sizes), name, of_metric)
+    return weights
+
+
+@operator(lambda entries, *_: at_least_single(torch.empty_like(entries)))
+def weights_in_graph(entries: Tensor, sizes: list[int], name: str, of_metric: bool) -> Tensor:
+    """The same where Python does not see values."""
+    weights = _checked(entries, sizes, name, of_metric)
+    return weights.clone() if weights is entries else weights
+
+
+def check_rows(points: Tensor, name: str, metric: str) -> Tensor:
+    """Return points (N, d); raise if there is no distance between some of them."""
+    if torch.compiler.is_compiling():
+        points = rows_in_graph(points, name, metric)
+        return points
+    _checks.are_finite(name, points)
+    if metric == "cosine":
+        _checks.have_direction(name, points)
+    return points
+
+
+@operator(lambda points, *_: torch.empty_like(points))
+def rows_in_graph(points: Tensor, name: str, metric: str) -> Tensor:
+    """The same in a compiled program, where Python does not see values."""
+    return check_rows(points, name, metric).clone()
+
+
+def _checked(entries: Tensor, sizes: Sequence[int], name: str, of_metric: bool) -> Tensor:
+    """Entries after the checks."""
     eps = torch.finfo(entries.dtype).eps
     weights = at_least_single(entries).contiguous()
-    if not check_values or _is_clean(weights, sizes):
+    if _is_clean(weights, sizes):
         return weights
     corners = starts([n * n for n in sizes])
     matrices = [
@@ -43,21 +78,22 @@ def checked_weights(
 
 def _is_clean(weights: Tensor, sizes: Sequence[int]) -> bool:
     """Whether every matrix already is what the engines read, bit for bit."""
-    if weights.device.type != "cpu" or torch.compiler.is_compiling():
-        return False  # they are looked at where they are, or in the graph
+    if weights.device.type != "cpu":
+        return False  # they are looked at where they are
     import numpy as np
 
     from topreg._compiled import in_threads, stoppable
-    from topreg.persistence._bits import kinds_of
-    from topreg.persistence._check_kernels import clean, clean_bands
+    from topreg.persistence._bits import INFINITY, as_integers
+    from topreg.persistence._check_kernels import are_clean, imbalance
 
-    scalar, integer = kinds_of(weights.dtype)
-    bits, infinity = weights.numpy().view(integer), scalar(np.inf).view(integer)
+    (bits, _), infinity = as_integers(weights), INFINITY[weights.dtype]
     if len(sizes) != 1 or sizes[0] < LARGE:
         each = np.asarray(sizes, dtype=np.int64)
-        return bool(stoppable(lambda halt: clean(bits, each, infinity, halt), bits.size))
+        return bool(stoppable(lambda halt: are_clean(bits, each, infinity, halt), bits.size))
     matrix = bits.reshape(sizes[0], sizes[0])
-    return all(in_threads(lambda one, of, halt: clean_bands(matrix, infinity, one, of, halt)))
+    found = in_threads(lambda one, of, halt: imbalance(matrix, infinity, one, of, halt))
+    sums = np.array([total for total, _ in found])  # which may wrap
+    return not any(bad for _, bad in found) and int(sums.sum()) == 0
 
 
 def _mended(matrix: Tensor, eps: float, name: str, of_metric: bool) -> Tensor:
@@ -80,9 +116,6 @@ def _mended(matrix: Tensor, eps: float, name: str, of_metric: bool) -> Tensor:
 
 def _refuse(name: str, requirement: str, matrix: Tensor, bad: Tensor) -> None:
     """Raise with the first entry that breaks the requirement."""
-    if torch.compiler.is_compiling():
-        torch._assert_async(~bad.any(), f"`{name}` should be {requirement}.")
-        return
     if not bool(bad.any()):
         return
     i, j = (int(index) for index in bad.nonzero()[0])

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from topreg import _checks
-from topreg._clouds import Clouds, have_one_size, join
+from topreg._clouds import Clouds, have_one_size, join, join_matrices
 from topreg._plain import plain_tensor
 from topreg.metrics import Metric, at_least_single, by_callable, check_metric, prepared
 from topreg.metrics._scale import power_of_two
@@ -52,7 +53,7 @@ def farthest_point_sampling(
     none).
 
     Args:
-        points: Point clouds.
+        points: Point clouds, or distance matrices with ``metric="precomputed"``.
         count: Landmarks of each cloud, k.
         metric: As in :func:`~topreg.pairwise_distances`.
         start: Vertex of each cloud that is the first landmark.
@@ -67,7 +68,8 @@ def farthest_point_sampling(
             points or no vertex ``start``.
 
     Shape:
-        - points: :math:`(n, d)`, :math:`(b, n, d)` or a sequence of :math:`(n_i, d)`.
+        - points: :math:`(n, d)`, :math:`(b, n, d)` or a sequence of :math:`(n_i, d)`; matrices
+          likewise with d = n.
         - indices: :math:`(b k,)`, int64; cover_radius: :math:`(b,)`.
 
     Note:
@@ -89,22 +91,27 @@ def farthest_point_sampling(
         >>> loops
         PersistencePairs(dimension=1, pairs=1, essential=0, cloud_sizes=(1000,))
     """
-    rows, sizes = join(points)
     check_metric(metric)
+    given = metric == "precomputed"
+    values, sizes = join_matrices(points) if given else join(points)
     count, start = _check_numbers(count, start, sizes)
-    rows = at_least_single(rows) if callable(metric) else prepared(rows, metric)
+    exact = given or callable(metric)
+    values = at_least_single(values) if exact else prepared(values, str(metric))
     if have_one_size(sizes):
-        clouds = rows.view(len(sizes), sizes[0], rows.shape[1])
-        indices, radius = _sample(clouds, count, metric, start)
-        first = torch.arange(len(sizes), device=rows.device) * sizes[0]
-        indices = (indices + first[:, None]).flatten()
+        batches, counts = [values], [len(sizes)]
     else:
-        parts, vertex = [], 0
-        for cloud in rows.split(list(sizes)):
-            chosen, cover = _sample(cloud[None], count, metric, start)
-            parts.append((chosen[0] + vertex, cover))
-            vertex += len(cloud)
-        indices, radius = (torch.cat(same) for same in zip(*parts, strict=True))
+        batches = list(values.split([n * n for n in sizes] if given else list(sizes)))
+        counts = [1] * len(sizes)
+    parts, vertex = [], 0
+    for batch, b in zip(batches, counts, strict=True):
+        n = math.isqrt(len(batch) // b) if given else len(batch) // b
+        chosen, cover = _sample(
+            batch.view(b, n, n if given else batch.shape[1]), count, metric, start
+        )
+        first = torch.arange(vertex, vertex + b * n, n, device=batch.device)
+        parts.append(((chosen + first[:, None]).flatten(), cover))
+        vertex += b * n
+    indices, radius = (torch.cat(same) for same in zip(*parts, strict=True))
     return Landmarks(plain_tensor(indices), plain_tensor(radius))
 
 
@@ -112,7 +119,8 @@ def _sample(clouds: Tensor, count: int, metric: Metric, start: int) -> tuple[Ten
     """Landmarks (b, k), ascending, and cover radii (b,) of clouds (b, n, d)."""
     newest = torch.full((len(clouds), 1), start, device=clouds.device)
     chosen, gaps = [newest], clouds.new_full(clouds.shape[:2], torch.inf)
-    scale = clouds.new_ones(1) if callable(metric) else power_of_two(clouds)
+    exact = callable(metric) or metric == "precomputed"
+    scale = clouds.new_ones(1) if exact else power_of_two(clouds)
     clouds = clouds / scale  # squares stay in range
     for _ in range(count - 1):
         gaps = _shrunk(gaps, clouds, newest, metric)
@@ -135,6 +143,8 @@ def _distances(clouds: Tensor, landmark: Tensor, metric: Metric) -> Tensor:
     if callable(metric):
         pairs = zip(clouds, landmark, strict=True)
         return torch.stack([by_callable(metric, cloud, one)[:, 0] for cloud, one in pairs])
+    if metric == "precomputed":
+        return landmark[:, 0]  # a row of the matrix
     gaps = clouds - landmark
     if metric == "manhattan":
         return gaps.abs().sum(2)

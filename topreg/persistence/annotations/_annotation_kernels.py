@@ -206,15 +206,15 @@ def _ends(low, high, edges, offset):
 def by_ends(offset, low, high, merges, pairs, born, parent):
     """What a reduction returns, by end points; vertices are numbered from ``offset`` on.
 
-    Returns death edges and birth vertices of dimension 0, the smallest vertices of components,
-    and birth, death and essential edges of dimension 1.
+    Returns birth, death and essential edges of dimension 0, in which (v, v) stands for a vertex,
+    and of dimension 1.
     """
     n = parent.size
-    dead, elders, eldest = np.empty(merges.shape[1], np.int64), np.empty(n, np.int64), 0
-    for row in range(dead.size):
-        dead[row] = offset + merges[1, row]
+    dead, elders, eldest = np.empty((merges.shape[1], 2), np.int64), np.empty((n, 2), np.int64), 0
+    for row in range(len(dead)):
+        dead[row, 0] = dead[row, 1] = offset + merges[1, row]
     for vertex in range(n):
-        elders[eldest] = offset + vertex
+        elders[eldest, 0] = elders[eldest, 1] = offset + vertex
         eldest += parent[vertex] == vertex
     stays, essential, staying = np.zeros(low.size, np.bool_), np.empty(born.size, np.int64), 0
     for edge in born:
@@ -225,8 +225,8 @@ def by_ends(offset, low, high, merges, pairs, born, parent):
             essential[staying] = edge
             staying += 1
     return (
-        _ends(low, high, merges[0], offset),
         dead,
+        _ends(low, high, merges[0], offset),
         elders[:eldest],
         _ends(low, high, pairs[0], offset),
         _ends(low, high, pairs[1], offset),

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from topreg._operators import operator
 from topreg._room import check_room, room_for
-from topreg.persistence._fake import Annotations, fake_annotations
+from topreg.persistence._fake import fake_annotations
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,9 +24,7 @@ SPARSE = 128  # squares of vertices for each edge from which lists of neighbours
 
 
 @operator(fake_annotations)
-def annotate(
-    weights: Tensor, sizes: list[int], longest: float, connected: bool
-) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
+def annotate(weights: Tensor, sizes: list[int], longest: float, connected: bool) -> list[Tensor]:
     """Persistence pairs in dimensions 0 and 1 of complete weighted graphs, in one pass.
 
     Args:
@@ -36,14 +34,13 @@ def annotate(
         connected: Promise that no edge is missing.
 
     Returns:
-        Of dimension 0 the death edges, the birth vertices and the smallest vertex of each
-        component; of dimension 1 the birth, death and essential edges. All in the order (cloud,
-        weight, i, j), of deaths where there are any.
+        Birth, death and essential edges of dimension 0 and then of dimension 1, in the order
+        (cloud, weight, i, j), of deaths where there are any.
 
     Shape:
         - weights: (sum of n_i^2,), float32 or float64.
-        - Output: (m, 2), (m,), (e,), (m1, 2), (m1, 2) and (e1, 2), int64, on the device of the
-          weights.
+        - Output: (m, 2), (m, 2), (e, 2), (m1, 2), (m1, 2) and (e1, 2), int64, on the device of
+          the weights.
     """
     import numpy as np
 
@@ -78,9 +75,7 @@ def annotate(
 
 
 @operator(fake_annotations)
-def annotate_edges(
-    edges: Tensor, num_vertices: int, loops: bool
-) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
+def annotate_edges(edges: Tensor, num_vertices: int, loops: bool) -> list[Tensor]:
     """The same for one graph whose edges are given in their order, (i, j) or (j, i).
 
     Without ``loops`` dimension 1 is left empty, and time and memory are linear.
@@ -114,15 +109,12 @@ def annotate_edges(
     return _joined([search], edges.device)
 
 
-def _joined(found: Sequence[Sequence[Any]], device: torch.device) -> Annotations:
+def _joined(found: Sequence[Sequence[Any]], device: torch.device) -> list[Tensor]:
     """The arrays of each cloud, one after the other, as tensors."""
     import numpy as np
 
     if not found:  # a batch of no cloud
         none = np.empty((0, 2), np.int64)
-        found = [(none, none[:, 0], none[:, 0], none, none, none)]
+        found = [[none] * 6]
     arrays = found[0] if len(found) == 1 else map(np.concatenate, zip(*found, strict=True))
-    deaths, births, elders, births_1, deaths_1, essential_1 = (
-        torch.from_numpy(array).to(device) for array in arrays
-    )
-    return deaths, births, elders, births_1, deaths_1, essential_1
+    return [torch.from_numpy(array).to(device) for array in arrays]

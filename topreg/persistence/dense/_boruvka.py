@@ -47,7 +47,7 @@ def forests(
         for row, (c, m) in enumerate(zip(clouds, counts, strict=True)):
             parts[c] = edges[row, :m], vertices[row, :m], vertices[row, m : sizes[c]]
     deaths, births, elders = (torch.cat(same) for same in zip(*parts, strict=True))
-    return deaths, births, elders
+    return torch.stack([births, births], dim=1), deaths, torch.stack([elders, elders], dim=1)
 
 
 class _Grown(NamedTuple):

@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
+import functools
+import math
+from collections.abc import Callable, Sequence
+from types import SimpleNamespace
+from typing import Any, cast
+
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-from topreg._operators import operator
+from topreg._operators import is_plain, operator
+from topreg.persistence._bits import INFINITY, TOP, as_integers, limit_in_bits
 from topreg.persistence._fake import fake_forests
 
 # Floats between two weights of which an estimate of one, off by 1e-5 in single and 1e-12 in double
 # precision, may look like the other: twice that and a margin.
 WINDOW = {torch.float32: 512, torch.float64: 1 << 15}
+Forests = tuple[Tensor, Tensor, Tensor]
+NO_ROWS = {dtype: torch.empty((0, 0), dtype=dtype).numpy() for dtype in WINDOW}
 
 
 @operator(fake_forests)
@@ -34,34 +45,89 @@ def prim(
         cosine: Whether the distance is the cosine of unit vectors, not the Euclidean one.
 
     Returns:
-        Death edges, birth vertices (both in the order (cloud, weight, i, j)) and the smallest
-        vertex of each component.
+        Birth edges (v, v), death edges, both in the order (cloud, weight, i, j), and (v, v) for the
+        smallest vertex v of each component.
 
     Shape:
         - weights: (sum of n_i^2,), float32 or float64. points: (N, d), on the CPU.
-        - Output: (m, 2), (m,) and (e,), int64, on the device of the weights.
+        - Output: (m, 2), (m, 2) and (e, 2), int64, on the device of the weights.
     """
-    import numpy as np
-
-    from topreg._compiled import over_clouds
-    from topreg.persistence._bits import as_integers, limit_in_bits
-    from topreg.persistence.dense._prim_kernels import compact, forests
-
     bits, top = as_integers(weights)
-    rows = weights.new_empty((0, 0), device="cpu") if points is None else points.contiguous()
-    window = type(top)(0 if points is None else WINDOW[weights.dtype])
+    rows, window = NO_ROWS[weights.dtype], 0
+    if points is not None:
+        rows, window = points.contiguous().numpy(), WINDOW[weights.dtype]
     limit = limit_in_bits(longest, weights.dtype, connected)
-    n, clouds = sum(sizes), np.asarray(sizes, dtype=np.int64)
-    deaths = np.empty((n, 2), dtype=np.int64)
-    births = np.empty(n, dtype=np.int64)
-    elders = np.empty(n, dtype=np.bool_)
-    counts = np.zeros(len(sizes), dtype=np.int64)
-    arrays = bits, rows.numpy(), cosine, window, clouds
-    found = limit, top, deaths, births, elders, counts
-    over_clouds(lambda first, last, halt: forests(*arrays, first, last, *found, halt), sizes)
-    pairs = compact(deaths, births, clouds, counts)
-    edges, vertices = torch.from_numpy(deaths[:pairs]), torch.from_numpy(births[:pairs])
-    roots, device = torch.from_numpy(elders.nonzero()[0]), weights.device
-    if device.type == "cpu":
-        return edges, vertices, roots
-    return edges.to(device), vertices.to(device), roots.to(device)
+    data = bits, type(top)(0), rows, cosine, type(top)(window)  # 0: without checks
+    found = cast(Forests, _found(_kernels().forests, data, sizes, (limit, top), 1))
+    if weights.device.type == "cpu":
+        return found
+    births, deaths, elders = (edges.to(weights.device) for edges in found)
+    return births, deaths, elders
+
+
+def prim_of_clean(weights: Tensor, sizes: Sequence[int], longest: float) -> Forests | None:
+    """The same for matrices that are checked in the same call; None if one needs a closer look."""
+    if not is_plain(weights) or weights.device.type != "cpu" or weights.dtype not in WINDOW:
+        return None
+    bits, top = as_integers(weights)
+    data = bits, INFINITY[weights.dtype], NO_ROWS[weights.dtype], False, type(top)(0)
+    limits = limit_in_bits(longest, weights.dtype, False), top
+    return _found(_kernels().forests, data, sizes, limits, 1)
+
+
+def prim_of_rows(
+    points: Tensor, sizes: Sequence[int], metric: str, longest: float, check: bool
+) -> Forests | None:
+    """The same for points, which are measured in the same call; None if one is not finite."""
+    limits = _limits(longest, points.dtype)
+    data = points.contiguous().numpy(), check, metric == "manhattan", metric == "cosine"
+    return _found(_kernels().forests_of_rows, data, sizes, (limits,), points.shape[1])
+
+
+@functools.lru_cache(maxsize=64)
+def _limits(longest: float, dtype: torch.dtype) -> NDArray[Any]:
+    """The largest weight of an edge between points, and the largest integer."""
+    return np.array([limit_in_bits(longest, dtype, longest == math.inf), TOP[dtype]])
+
+
+def _found(
+    kernel: Callable[..., None],
+    data: tuple[Any, ...],
+    sizes: Sequence[int],
+    limits: tuple[Any, ...],
+    cost: int,
+) -> Forests | None:
+    """What a kernel finds: birth, death and essential edges, or None where a cloud is bad."""
+    kernels, n, clouds = _kernels(), sum(sizes), np.array(sizes, np.int64)
+    deaths, births, elders = np.empty((3, n, 2), np.int64)
+    counts = np.zeros(len(sizes), np.int64)
+    found = *limits, deaths, births, elders, counts
+
+    def search(first: int, last: int, halt: Any) -> None:
+        kernel(*data, clouds, first, last, *found, halt)
+
+    kernels.over_clouds(search, sizes, cost)
+    if len(sizes) == 1:
+        pairs = int(counts[0])
+    elif (counts < 0).any():
+        pairs = -1
+    else:
+        pairs = kernels.compact(deaths, births, elders, clouds, counts)
+    if pairs < 0:
+        return None
+    return (
+        torch.from_numpy(births[:pairs]),
+        torch.from_numpy(deaths[:pairs]),
+        torch.from_numpy(elders[: n - pairs]),
+    )
+
+
+@functools.cache
+def _kernels() -> Any:
+    """What is compiled, and needs numba, in one name space."""
+    from topreg._compiled import over_clouds
+    from topreg.persistence.dense._prim_kernels import compact, forests, forests_of_rows
+
+    return SimpleNamespace(
+        over_clouds=over_clouds, compact=compact, forests=forests, forests_of_rows=forests_of_rows
+    )

@@ -9,8 +9,9 @@ from __future__ import annotations
 import numpy as np
 
 from topreg._compiled import compiled, halted
-from topreg.metrics._kernels import edge_weight
-from topreg.persistence._component_kernels import elder_rule
+from topreg.metrics._kernels import direct_upper, edge_weight, manhattan_upper
+from topreg.persistence._check_kernels import is_clean
+from topreg.persistence._component_kernels import join
 
 CHUNK = 256  # entries relaxed before the chunk is searched for its minimum
 
@@ -36,42 +37,58 @@ def _relax(row, best, parent, vertex, top):
 
 
 @compiled
+def _find(best, weight):
+    """How many entries of ``best`` have a weight, and the place of the last one."""
+    kind = best.dtype.type
+    count, place = kind(0), kind(-1)
+    for j in range(best.size):
+        same = best[j] == weight
+        count += kind(1) if same else kind(0)
+        place = max(place, kind(j) if same else kind(-1))
+    return count, place
+
+
+@compiled
 def _tree(bits, limit, top, low_ends, high_ends, weights, halt):
     """Minimum spanning forest of one cloud in Prim's order; returns its number of edges."""
     n = bits.shape[0]
     best = np.full(n, top, bits.dtype)
     parent = np.full(n, n, bits.dtype)
+    lows = np.empty((n + CHUNK - 1) // CHUNK, bits.dtype)
     vertex, edges, visited, unvisited = 0, 0, 1, 0
     while visited < n and not halted(halt):
         best[vertex] = -1
-        lowest, nearest, low_end, high_end = top, -1, 0, 0
-        for start in range(0, n, CHUNK):
-            stop = min(n, start + CHUNK)
-            low = _relax(
+        lowest = top
+        for chunk in range(lows.size):
+            start, stop = chunk * CHUNK, min(n, (chunk + 1) * CHUNK)
+            lows[chunk] = _relax(
                 bits[vertex, start:stop],
                 best[start:stop],
                 parent[start:stop],
                 bits.dtype.type(vertex),
                 top,
             )
-            if low > lowest or low == top:
-                continue
-            if low < lowest:
-                lowest, nearest = low, -1
-            for j in range(start, stop):
-                if best[j] == low:
-                    i, k = min(parent[j], j), max(parent[j], j)
-                    if nearest < 0 or i < low_end or (i == low_end and k < high_end):
-                        nearest, low_end, high_end = j, i, k
+            lowest = min(lowest, lows[chunk])
         visited += 1
-        if nearest < 0 or lowest > limit:  # the component is complete: start at the next one
+        if lowest == top or lowest > limit:  # the component is complete: start at the next one
             while best[unvisited] < 0:
                 unvisited += 1
             vertex = unvisited
             continue
-        low_ends[edges], high_ends[edges], weights[edges] = low_end, high_end, lowest
+        ties = 0
+        for chunk in range(lows.size):
+            if lows[chunk] == lowest:
+                start = chunk * CHUNK
+                count, place = _find(best[start : min(n, start + CHUNK)], lowest)
+                ties += count
+                vertex = start + place
+        if ties > 1:
+            for j in range(n):
+                if best[j] == lowest and _earlier(best, parent, j, vertex):
+                    vertex = j
+        low_ends[edges], high_ends[edges] = min(parent[vertex], vertex), max(parent[vertex], vertex)
+        weights[edges] = lowest
         edges += 1
-        vertex = nearest
     return edges
 
 
@@ -87,7 +104,8 @@ def _relax_estimates(row, best, parent, vertex, window, top):
         weight, known, near = row[j] & top, best[j], parent[j]
         gap = row.dtype.type(weight - known)  # integers of one width stay vectors
         better = gap < -window
-        closest = min(closest, max(gap, row.dtype.type(-gap)))
+        distance = max(gap, row.dtype.type(-gap))
+        closest = min(closest, distance if known >= 0 else top)  # vertices of the tree are settled
         known = weight if better else known
         best[j] = known
         parent[j] = vertex if better else near
@@ -236,8 +254,45 @@ def _lowest(best, top):
 
 
 @compiled
+def _sort(low_ends, high_ends, weights, n):
+    """Put edges into the total order."""
+    if weights.itemsize == 4 and n <= 1 << 16:  # weight and ends fit into one integer
+        keys = np.empty(weights.size, np.int64)
+        for edge in range(keys.size):
+            ends = low_ends[edge] << 16 | high_ends[edge]
+            keys[edge] = np.int64(weights[edge]) << 32 | ends
+        keys.sort()
+        for edge in range(keys.size):
+            key = keys[edge]
+            weights[edge] = key >> 32
+            low_ends[edge], high_ends[edge] = key >> 16 & 0xFFFF, key & 0xFFFF
+        return
+    order = np.argsort(low_ends * n + high_ends)
+    order = order[np.argsort(weights[order], kind="mergesort")]
+    weights[:] = weights[order]
+    low_ends[:], high_ends[:] = low_ends[order], high_ends[order]
+
+
+@compiled
+def _write(cloud, vertex, n, m, low_ends, high_ends, deaths, births, elders, counts):
+    """Write the pairs of one cloud, given its sorted edges, from the row of its first vertex on."""
+    parent = np.arange(n)
+    for edge in range(m):
+        i, j, row = low_ends[edge], high_ends[edge], vertex + edge
+        deaths[row, 0], deaths[row, 1] = vertex + i, vertex + j
+        births[row, 0] = births[row, 1] = vertex + join(parent, i, j)
+    row = vertex
+    for i in range(n):
+        if parent[i] == i:
+            elders[row, 0] = elders[row, 1] = vertex + i
+            row += 1
+    counts[cloud] = m
+
+
+@compiled
 def forests(
     bits,
+    infinity,
     points,
     cosine,
     window,
@@ -255,9 +310,11 @@ def forests(
     """Pairs of clouds ``first`` to ``last``; ``bits`` holds their matrices one after the other.
 
     These are weights where ``window`` is 0, else estimates of the distances between ``points``.
+    Unless ``infinity`` is 0 the matrices are checked.
 
-    Cloud ``c`` writes ``counts[c]`` death edges and birth vertices from the row of its first
-    vertex on, in the total order, and marks in ``elders`` the smallest vertex of each component.
+    Cloud ``c`` writes ``counts[c]`` death and birth edges, in the total order, and the smallest
+    vertex of each component, from the row of its first vertex on. The count of a matrix that is
+    not clean is -1.
     """
     entry, vertex = 0, 0
     for cloud in range(first):
@@ -266,49 +323,96 @@ def forests(
     for cloud in range(first, last):
         n = sizes[cloud]
         matrix = bits[entry : entry + n * n].reshape(n, n)
+        if infinity != 0 and not is_clean(matrix, infinity, halt):
+            counts[cloud] = -1
+            break
         low_ends, high_ends = np.empty(n, np.int64), np.empty(n, np.int64)
         weights = np.empty(n, bits.dtype)
+        ends = low_ends, high_ends, weights
+        rows = points[vertex : vertex + n] if window else points
         if window:
-            rows = points[vertex : vertex + n]
-            m = _tree_of_points(
-                matrix, rows, cosine, window, limit, top, low_ends, high_ends, weights, halt
-            )
+            m = _tree_of_points(matrix, rows, cosine, window, limit, top, *ends, halt)
         else:
-            m = _tree(matrix, limit, top, low_ends, high_ends, weights, halt)
-        order = np.argsort(low_ends[:m] * n + high_ends[:m])
-        order = order[np.argsort(weights[:m][order], kind="mergesort")]
-        low_ends, high_ends = low_ends[:m][order], high_ends[:m][order]
+            m = _tree(matrix, limit, top, *ends, halt)
+        low_ends, high_ends, weights = low_ends[:m], high_ends[:m], weights[:m]
+        _sort(low_ends, high_ends, weights, n)
         if window:
-            _settle(
-                points[vertex : vertex + n],
-                cosine,
-                window,
-                top,
-                low_ends,
-                high_ends,
-                weights[:m][order],
-            )
-        parent = np.arange(n)
-        elder_rule(low_ends, high_ends, parent, births[vertex : vertex + m])
-        for edge in range(m):
-            deaths[vertex + edge, 0] = vertex + low_ends[edge]
-            deaths[vertex + edge, 1] = vertex + high_ends[edge]
-            births[vertex + edge] += vertex
-        for i in range(n):
-            elders[vertex + i] = parent[i] == i
-        counts[cloud] = m
+            _settle(rows, cosine, window, top, low_ends, high_ends, weights)
+        _write(cloud, vertex, n, m, low_ends, high_ends, deaths, births, elders, counts)
         entry += n * n
         vertex += n
 
 
 @compiled
-def compact(deaths, births, sizes, counts):
-    """Move the pairs of each cloud up to those of the cloud before; returns their number."""
-    vertex, pairs = 0, 0
-    for cloud in range(sizes.size):
-        for edge in range(counts[cloud]):
-            deaths[pairs, 0], deaths[pairs, 1] = deaths[vertex + edge, 0], deaths[vertex + edge, 1]
-            births[pairs] = births[vertex + edge]
-            pairs += 1
+def _measurable(points, cosine):
+    """Whether all coordinates are finite, and no row is zero where directions count."""
+    bad = 0
+    for i in range(len(points)):
+        row, largest = points[i], points.dtype.type(0)
+        for k in range(row.size):
+            bad += 0 if abs(row[k]) < np.inf else 1
+            largest = max(largest, abs(row[k]))
+        bad += 1 if cosine and largest == 0 else 0
+    return bad == 0
+
+
+@compiled
+def forests_of_rows(
+    points,
+    check,
+    manhattan,
+    cosine,
+    sizes,
+    first,
+    last,
+    limits,
+    deaths,
+    births,
+    elders,
+    counts,
+    halt,
+):
+    """The same of clouds of points, between which all distances are measured by differences.
+
+    ``limits`` holds the largest weight of an edge and the largest integer, as the bits of weights.
+    With ``check`` a cloud that has no distances has the count -1.
+    """
+    vertex = 0
+    for cloud in range(first):
         vertex += sizes[cloud]
+    for cloud in range(first, last):
+        n = sizes[cloud]
+        rows = points[vertex : vertex + n]
+        if check and not _measurable(rows, cosine):
+            counts[cloud] = -1
+            break
+        bits = np.empty((n, n), limits.dtype)
+        matrix = bits.view(points.dtype)
+        if manhattan:
+            manhattan_upper(matrix, rows, halt)
+        else:
+            direct_upper(matrix, rows, cosine, halt)
+        low_ends, high_ends = np.empty(n, np.int64), np.empty(n, np.int64)
+        weights = np.empty(n, bits.dtype)
+        m = _tree(bits, limits[0], limits[1], low_ends, high_ends, weights, halt)
+        low_ends, high_ends, weights = low_ends[:m], high_ends[:m], weights[:m]
+        _sort(low_ends, high_ends, weights, n)
+        _write(cloud, vertex, n, m, low_ends, high_ends, deaths, births, elders, counts)
+        vertex += n
+
+
+@compiled
+def compact(deaths, births, elders, sizes, counts):
+    """Move the rows of each cloud up to those of the cloud before; returns how many pairs."""
+    vertex, pairs, components = 0, 0, 0
+    for cloud in range(sizes.size):
+        m, n = counts[cloud], sizes[cloud]
+        for edge in range(vertex, vertex + m):
+            deaths[pairs, 0], deaths[pairs, 1] = deaths[edge, 0], deaths[edge, 1]
+            births[pairs, 0], births[pairs, 1] = births[edge, 0], births[edge, 1]
+            pairs += 1
+        for component in range(vertex, vertex + n - m):
+            elders[components, 0] = elders[components, 1] = elders[component, 0]
+            components += 1
+        vertex += n
     return pairs

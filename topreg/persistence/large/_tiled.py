@@ -57,4 +57,4 @@ def forests_of_points(
     deaths, births, elders = (
         torch.cat(same).to(points.device) for same in zip(*found, strict=True)
     )
-    return deaths, births, elders
+    return torch.stack([births, births], dim=1), deaths, torch.stack([elders, elders], dim=1)

@@ -82,16 +82,18 @@ def _edges_in_order(matrix: NDArray[Any], limit: Any, top: Any) -> NDArray[np.in
 def _diagrams(
     edges: NDArray[np.int64], n: int, dimension: int, by_gudhi: bool
 ) -> list[NDArray[np.float64]]:
-    """Diagrams of ranks from 1 on; after a signal the library goes on in the background."""
+    """Diagrams of ranks, which start at 1."""
     from topreg._compiled import stoppable
 
-    if by_gudhi:
-        with warnings.catch_warnings():  # of all threads: not in the one that works
-            # GUDHI looks for array-API packages at import and may meet their deprecation warnings
-            warnings.simplefilter("ignore", DeprecationWarning)
-            import gudhi  # noqa: F401
-    search = _gudhi if by_gudhi else _giotto
-    return stoppable(lambda _: search(edges, n, dimension), len(edges) * n**dimension)
+    operations = len(edges) * n**dimension
+    if not by_gudhi:
+        return _giotto(edges, n, dimension, operations)
+    with warnings.catch_warnings():  # of all threads: not in the one that works
+        # GUDHI looks for array-API packages at import and may meet their deprecation warnings
+        warnings.simplefilter("ignore", DeprecationWarning)
+        import gudhi  # noqa: F401
+    # after a signal GUDHI goes on in the background
+    return stoppable(lambda _: _gudhi(edges, n, dimension), operations)
 
 
 def _gudhi(edges: NDArray[np.int64], n: int, dimension: int) -> list[NDArray[np.float64]]:
@@ -111,19 +113,20 @@ def _gudhi(edges: NDArray[np.int64], n: int, dimension: int) -> list[NDArray[np.
     ]
 
 
-def _giotto(edges: NDArray[np.int64], n: int, dimension: int) -> list[NDArray[np.float64]]:
-    """The same by giotto-ph."""
-    import gph
+def _giotto(
+    edges: NDArray[np.int64], n: int, dimension: int, operations: int
+) -> list[NDArray[np.float64]]:
+    """Diagrams by giotto-ph."""
     import numpy as np
+
+    from topreg.persistence.library._giotto import giotto
 
     ranks = np.full((n, n), np.inf, np.float32)
     low, high = edges.T
     ranks[low, high] = ranks[high, low] = 1 + np.arange(len(edges))
     np.fill_diagonal(ranks, 0)
-    result = gph.ripser_parallel(
-        ranks, metric="precomputed", maxdim=dimension, coeff=2, n_threads=torch.get_num_threads()
-    )
-    return [np.asarray(diagram, np.float64).reshape(-1, 2) for diagram in result["dgms"]]
+    diagrams = giotto(ranks, dimension, operations)
+    return [np.asarray(diagram, np.float64).reshape(-1, 2) for diagram in diagrams]
 
 
 def _as_edges(
