@@ -9,6 +9,8 @@ from topreg import PersistencePairs, RipsFiltration, pairwise_distances
 from topreg.metrics import entries_at
 from topreg.metrics._edges import _by_operations, edge_diagram
 
+pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning")  # torch's forward mode
+
 METRICS = ("euclidean", "cosine", "manhattan")
 DTYPES = (torch.float32, torch.float64)
 EXACT = {"rtol": 0, "atol": 0}
