@@ -185,7 +185,7 @@ def _candidates(x: Tensor, y: Tensor, order: int) -> Tensor:
     for value in y.unique(dim=0):
         costs = (x - value).abs().pow(order).sum(1) - lengths
         best.append(costs.topk(k, largest=False).indices)
-    return torch.cat(best).unique()
+    return torch.cat(best).unique()  # type: ignore[no-any-return]
 
 
 def check_options(

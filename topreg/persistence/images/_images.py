@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -12,7 +13,7 @@ from torch import Tensor
 
 from topreg import _checks
 from topreg._clouds import Clouds
-from topreg._operators import operator
+from topreg._operators import is_plain, operator
 from topreg._pairs import PersistencePairs
 from topreg._room import check_room
 from topreg.metrics import at_least_single
@@ -84,13 +85,23 @@ def check_images(images: Images, check_values: bool, name: str = "images") -> No
         )
     threads = min(torch.get_num_threads(), len(sizes))
     check_room(BYTES * (largest * threads + sum(sizes)), sizes, name, of_images=True)
-    if not check_values or torch.compiler.is_compiling():
+    if not check_values or torch.compiler.is_compiling() or _are_finite(pixels.detach()):
         return
-    if not bool(pixels.detach().sum().isfinite()):
-        bad = ~pixels.detach().isfinite()
-        if bool(bad.any()):
-            got = _checks.rows(bad, "entry", " with NaN or infinity", "entries")
-            raise ValueError(f"`{name}` should be finite. Got {got}.")
+    bad = _checks.rows(~pixels.detach().isfinite(), "entry", " with NaN or infinity", "entries")
+    raise ValueError(f"`{name}` should be finite. Got {bad}.")
+
+
+def _are_finite(pixels: Tensor) -> bool:
+    """Whether the least and the largest pixel are finite.
+
+    NumPy reads them in this thread: after torch's threads have worked they spin for a while, on the
+    cores that the search is about to use.
+    """
+    if is_plain(pixels) and pixels.device.type == "cpu":
+        values = pixels.numpy()
+        ends = float(values.min(initial=0)), float(values.max(initial=0))
+        return math.isfinite(ends[0]) and math.isfinite(ends[1])
+    return bool(pixels.isfinite().all())
 
 
 def pairs_of_images(
@@ -264,15 +275,11 @@ def _unite_voxels(
                 parent = np.full(framed.size, -1, np.int64)
                 parent[~inside.ravel()] = 0 if closed == up else -1
                 ways = _ways(framed.shape, eight == up)
-                pairs = stoppable(
-                    lambda halt, u=up, p=parent, v=ways, f=framed, o=order: unite_voxels(
-                        f.ravel(), o if u else o[::-1].copy(), p, v, u, halt
-                    ),
-                    200 * size,
-                )
-                found[2 * dimension].append(number[pairs] + first)
+                way = order if up else order[::-1].copy()
+                search = partial(unite_voxels, framed.ravel(), way, parent, ways, up)
+                found[2 * dimension].append(number[stoppable(search, 200 * size)] + first)
             if not closed:
-                found[1].append(first + np.argmin(own)[None])
+                found[1].append(np.array([first + np.argmin(own)]))
         first += size
     none = np.empty((2, 0), np.int64)
     births, deaths = np.concatenate([none, *found[0]], axis=1)

@@ -149,7 +149,7 @@ def _cells_of(window: int, closed: bool) -> int:
     return total
 
 
-CELLS = np.array([[_cells_of(window, closed) for window in range(256)] for closed in (0, 1)])
+CELLS = np.array([[_cells_of(window, closed) for window in range(256)] for closed in (False, True)])
 
 
 @compiled
