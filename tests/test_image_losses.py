@@ -9,7 +9,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.testing import assert_close
 
-import topreg
 from topreg import (
     CubicalFiltration,
     betti_matching_loss,
@@ -171,21 +170,3 @@ def test_dimensions_of_volumes():
         assert gradient.abs().sum() > 0
     with pytest.raises(ValueError, match="`filtration` should have `ndim=2` for Betti matching"):
         betti_matching_loss(volume, mask, **options)
-
-
-def test_messages():
-    image = torch.rand(3, 4)
-    with refused(TypeError, "`filtration` should be a CubicalFiltration. Got RipsFiltration."):
-        betti_matching_loss(image, image, filtration=topreg.RipsFiltration())
-    with refused(
-        ValueError,
-        "`source` and `target` should be images of the same shapes. Got (3, 4) and (4, 3).",
-    ):
-        betti_matching_loss(image, image.T)
-    with refused(ValueError, "`order` should be 1 or 2. Got 3."):
-        diagram_matching_loss(image, image, order=3)
-    with refused(
-        ValueError,
-        "`betti_numbers` should have one number for each of the dimensions (0, 1). Got (1,).",
-    ):
-        betti_prior_loss(image, betti_numbers=(1,))

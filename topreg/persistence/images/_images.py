@@ -14,7 +14,7 @@ from torch import Tensor
 from topreg import _checks
 from topreg._clouds import Clouds
 from topreg._operators import is_plain, operator
-from topreg._pairs import PersistencePairs
+from topreg._pairs import PersistencePairs, found_pairs
 from topreg._room import check_room
 from topreg.metrics import at_least_single
 
@@ -68,8 +68,11 @@ def join_images(images: Clouds, ndim: int, name: str = "images") -> Images:
         _checks.is_tensor(name, image)
         _checks.has_rank(name, image, SHAPES[ndim])
         _checks.is_floating(name, image)
-    if len({(image.dtype, image.device) for image in images}) > 1:
-        raise ValueError(f"`{name}` should hold images of one dtype on one device.")
+    kinds = dict.fromkeys(f"{image.dtype} on {image.device}" for image in images)
+    if len(kinds) > 1:
+        raise ValueError(
+            f"`{name}` should hold images of one dtype on one device. Got {' and '.join(kinds)}."
+        )
     pixels = at_least_single(torch.cat([image.reshape(-1) for image in images]))
     return Images(pixels, tuple(tuple(image.shape) for image in images))
 
@@ -115,9 +118,9 @@ def pairs_of_images(
     births, deaths, essential, births_1, deaths_1 = (_degenerate(row) for row in found)
     none = essential[:0]
     return [
-        PersistencePairs(p, births_1, deaths_1, none, images.sizes)
+        found_pairs(p, births_1, deaths_1, none, images.sizes)
         if p
-        else PersistencePairs(p, births, deaths, essential, images.sizes)
+        else found_pairs(p, births, deaths, essential, images.sizes)
         for p in dimensions
     ]
 
