@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import ClassVar
 
 import torch
@@ -20,6 +20,7 @@ class _ImageMetric(nn.Module):
     total: Tensor
     count: Tensor
     largest: ClassVar[int] = 3
+    update: Callable[..., None]
 
     def __init__(self, *, threshold: float = 0.5, construction: str = "T", ndim: int = 2) -> None:
         super().__init__()
@@ -33,6 +34,10 @@ class _ImageMetric(nn.Module):
         self.ndim = int(ndim)
         self.register_buffer("total", torch.zeros(ndim, dtype=torch.int64), persistent=False)
         self.register_buffer("count", torch.zeros((), dtype=torch.int64), persistent=False)
+
+    def forward(self, *images: Tensor) -> None:
+        """Count the images of a batch, as :meth:`update` does."""
+        self.update(*images)
 
     def compute(self) -> Tensor:
         """Return the mean over all images, one number per dimension; NaN without an image."""
@@ -97,10 +102,6 @@ class BettiNumbers(_ImageMetric):
         """Count the images of a batch, (h, w), (b, h, w) or (b, c, h, w)."""
         self._add([self._numbers(mask) for mask in self._masks(preds, "preds")])
 
-    def forward(self, preds: Tensor) -> None:
-        """Count the images of a batch; the same as :meth:`update`."""
-        self.update(preds)
-
 
 class BettiError(_ImageMetric):
     """Mean absolute difference of the Betti numbers of predictions and targets.
@@ -124,10 +125,6 @@ class BettiError(_ImageMetric):
         pairs = zip(*self._pairs(preds, target), strict=True)
         both = ((self._numbers(x), self._numbers(y)) for x, y in pairs)
         self._add([[abs(a - b) for a, b in zip(x, y, strict=True)] for x, y in both])
-
-    def forward(self, preds: Tensor, target: Tensor) -> None:
-        """Count the images of a batch; the same as :meth:`update`."""
-        self.update(preds, target)
 
 
 class BettiMatchingError(_ImageMetric):
@@ -171,7 +168,3 @@ class BettiMatchingError(_ImageMetric):
             errors.append(torch.zeros(len(x), dtype=torch.int64).index_add(0, images, alone))
         errors[0] += x.flatten(1).any(1) != y.flatten(1).any(1)
         self._add(torch.stack(errors, dim=1).tolist())
-
-    def forward(self, preds: Tensor, target: Tensor) -> None:
-        """Count the images of a batch; the same as :meth:`update`."""
-        self.update(preds, target)

@@ -92,13 +92,11 @@ def diagram_matching_loss(
     """
     dimensions = check_options(logits, include_background, filtration, dimensions, order, reduction)
     x, y = _images.both(source, target, logits, include_background, filtration)
+    given, name = (target_pairs, "target_pairs") if pairs is None else (pairs, "pairs")
+    if given is not None:
+        dimensions = tuple(part.dimension for part in _common.listed(given, name))
     found = _images.searched(x, pairs, filtration, dimensions, "source", "pairs")
-    wanted = tuple(part.dimension for part in found) if pairs is not None else dimensions
-    others = _images.searched(y, target_pairs, filtration, wanted, "target", "target_pairs")
-    if pairs is None and target_pairs is not None:
-        found = _images.searched(
-            x, None, filtration, [part.dimension for part in others], "source", "pairs"
-        )
+    others = _images.searched(y, target_pairs, filtration, dimensions, "target", "target_pairs")
     by_dimension = {part.dimension: part for part in others}
     if sorted(by_dimension) != sorted(part.dimension for part in found):
         raise ValueError(

@@ -318,12 +318,9 @@ def betti_numbers(mask: Tensor, eight: bool) -> list[int]:
     rows = voxels.reshape(-1, shape[-1]).astype(np.bool_)
     if voxels.size == 0:
         return [0] * len(shape)
-    cost, depth = 20 * voxels.size, len(voxels)
-    b0 = stoppable(lambda halt: kernels.count_components(rows, depth, eight, True, halt), cost)
-    b2 = 0
-    if len(shape) == 3:
-        b2 = stoppable(
-            lambda halt: kernels.count_components(rows, depth, not eight, False, halt), cost
-        )
+    volume, cost = len(shape) == 3, 20 * voxels.size
+    count = partial(kernels.count_components, rows, len(voxels))
+    b0 = stoppable(partial(count, eight, True), cost)
+    b2 = stoppable(partial(count, not eight, False), cost) if volume else 0
     chi = stoppable(lambda halt: kernels.euler_number(voxels, eight), cost)
     return [b0, b0 + b2 - chi, b2][: len(shape)]
