@@ -159,9 +159,13 @@ def plot(rows: list[Row], out: Path) -> None:
                 exponent = "" if math.isnan(fitted) else f", n^{fitted:.1f}"
                 axis.plot(
                     *zip(*points, strict=True),
-                    color=colour, marker=marker, label=library + exponent,
-                    linewidth=3 if ours else 1.3, markersize=7 if ours else 5, zorder=3 - ours,
-                )  # fmt: skip
+                    color=colour,
+                    marker=marker,
+                    label=library + exponent,
+                    linewidth=3 if ours else 1.3,
+                    markersize=7 if ours else 5,
+                    zorder=3 - ours,
+                )
         axis.set(xscale="log", yscale="log", title=kind, xlabel="points, n")
         sizes = sorted({row.n for row in rows})
         axis.set_xticks(sizes, [f"{n:,}" for n in sizes], minor=False)

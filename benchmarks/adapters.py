@@ -85,10 +85,12 @@ TIP_ADAPTER = (
     Variant("HC-TAF", "hc_taf", ("hc_taf.constraint.memory_batches=0",)),
     Variant("HC-TAF, memory of one batch", "hc_taf"),
     Variant(
-        "HC-TAF, from rows, two gradients", "hc_taf", ("hc_taf.constraint.memory_batches=0",),
+        "HC-TAF, from rows, two gradients",
+        "hc_taf",
+        ("hc_taf.constraint.memory_batches=0",),
         from_rows,
     ),
-)  # fmt: skip
+)
 
 
 def random_task(size: Size, device: torch.device | str = "cpu") -> Any:

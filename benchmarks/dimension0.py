@@ -1,8 +1,9 @@
-"""Dimension 0 beside giotto-ph and beside one matrix product; prints Markdown.
+"""Dimension 0 next to persist0, giotto-ph and ``torch.cdist``; prints Markdown.
 
-Run ``python benchmarks/dimension0.py`` on a quiet machine, with the ``tda`` extra installed. All
-columns of a row are timed in one process; figures are medians of the public call. Taking turns call
-by call, each call finds the caches as another library left them; in blocks, as it left them itself.
+Run ``python benchmarks/dimension0.py`` on a quiet machine, with the ``bench`` extra installed. All
+columns of a row are timed in one process and take turns call by call, so that each call finds the
+caches as another library left them. Figures are medians of the public call. "Times faster" is the
+median of the ratios of calls that follow each other.
 """
 
 from __future__ import annotations
@@ -13,77 +14,84 @@ import platform
 import statistics
 import subprocess
 import sys
+from collections.abc import Callable
 
 import torch
-from _timing import medians
+from _libraries import PACKAGES, call_of_matrices, call_on, unavailable
+from _report import number, table
+from _timing import turns
+from torch import Tensor
 from torch.nn.functional import normalize
 
 from topreg import RipsFiltration, pairwise_distances
 
+PEERS = ("persist0", "giotto-ph")
+OF_MATRICES = RipsFiltration(metric="precomputed")
 
-def unit_vectors(n: int, d: int) -> torch.Tensor:
+
+def unit_vectors(n: int, d: int, seed: int = 0) -> Tensor:
     """Normalised Gaussians."""
-    return normalize(torch.randn(n, d, generator=torch.Generator().manual_seed(n)), dim=1)
+    generator = torch.Generator().manual_seed(n + 7919 * seed)
+    return normalize(torch.randn(n, d, generator=generator), dim=1)
 
 
-def from_distances(sizes: list[int], seconds: float, block: int) -> None:
-    """Pairs from a distance matrix, against giotto-ph with edges."""
-    import gph
+def row(calls: list[Callable[[], object]], seconds: float) -> list[str]:
+    """Milliseconds of each call, then how many times faster the first is than each other one."""
+    for call in calls:
+        call()
+    times = turns(calls, seconds)
+    ratios = [[peer / own for own, peer in zip(times[0], t, strict=True)] for t in times[1:]]
+    return [number(statistics.median(column)) for column in (*times, *ratios)]
 
-    order = "call by call" if block == 1 else f"blocks of {block} calls"
-    print(
-        f"From distances, taking turns: {order}\n\n"
-        "| n | topreg, ms | without checks, ms | giotto-ph, ms | times faster | without checks |\n"
-        "| ---: | ---: | ---: | ---: | ---: | ---: |"
-    )
-    filtration = RipsFiltration(metric="precomputed")
-    without_checks = RipsFiltration(metric="precomputed", check_values=False)
+
+def from_distances(sizes: list[int], seconds: float) -> str:
+    """Pairs from a distance matrix."""
+    peers = [peer for peer in PEERS if not unavailable(peer, 0, "distances", False)]
+    head = ["n", *(f"{name}, ms" for name in ("topreg", "without checks", *peers))]
+    head += [f"{name} / topreg" for name in ("without checks", *peers)]
+    rows, without_checks = [], RipsFiltration(metric="precomputed", check_values=False)
     for n in sizes:
-        distances = pairwise_distances(unit_vectors(n, 512))
-        array = distances.numpy()
-        ours, unchecked, peer = medians(
-            [
-                lambda d=distances: filtration.pairs(d),
-                lambda d=distances: without_checks.pairs(d),
-                lambda a=array: gph.ripser_parallel(
-                    a, metric="precomputed", maxdim=0, return_generators=True,
-                    n_threads=torch.get_num_threads(),
-                ),
-            ],
-            seconds, block,
-        )  # fmt: skip
-        print(
-            f"| {n:,} | {ours:.3f} | {unchecked:.3f} | {peer:.1f} "
-            f"| {peer / ours:.1f} | {peer / unchecked:.1f} |"
-        )
+        points = unit_vectors(n, 512)
+        distances = pairwise_distances(points)
+        calls = [
+            lambda d=distances: OF_MATRICES.pairs(d),
+            lambda d=distances: without_checks.pairs(d),
+            *(call_on(peer, points, 0, "distances", False) for peer in peers),
+        ]
+        rows.append([f"{n:,}", *row(calls, seconds)])
+    return f"Pairs from a distance matrix\n\n{table(head, rows)}"
 
 
-def from_points(sizes: list[int], seconds: float) -> None:
-    """Pairs from points with 1,024 coordinates, against the product of the points."""
-    print(
-        "From points, 1,024 coordinates, taking turns: call by call\n\n"
-        "| n | topreg, ms | without checks, ms | `x @ x.T`, ms | ratio | without checks |\n"
-        "| ---: | ---: | ---: | ---: | ---: | ---: |"
-    )
-    filtration, without_checks = RipsFiltration(), RipsFiltration(check_values=False)
+def from_batches(sizes: list[int], seconds: float) -> str:
+    """Pairs of 64 distance matrices."""
+    missing = unavailable("persist0", 0, "distances", False)
+    if missing:
+        return f"Pairs of 64 distance matrices: persist0 {missing}"
+    head, rows = ["n", "topreg, ms", "persist0, ms", "persist0 / topreg"], []
+    for n in sizes:
+        batch = torch.stack([pairwise_distances(unit_vectors(n, 512, c)) for c in range(64)])
+        calls = [lambda b=batch: OF_MATRICES.pairs(b), call_of_matrices("persist0", batch)]
+        rows.append([f"{n:,}", *row(calls, seconds)])
+    return f"Pairs of 64 distance matrices\n\n{table(head, rows)}"
+
+
+def from_points(sizes: list[int], seconds: float) -> str:
+    """Pairs from points with 1,024 coordinates, and the two steps that they could be."""
+    head = ["n", "topreg, ms", "`torch.cdist` and our tree, ms", "the two / topreg"]
+    rows, filtration = [], RipsFiltration()
     for n in sizes:
         x = unit_vectors(n, 1024)
-        ours, unchecked, product = medians(
-            [
-                lambda x=x: filtration.pairs(x),
-                lambda x=x: without_checks.pairs(x),
-                lambda x=x: x @ x.T,
-            ],
-            seconds,
-            block=1,
-        )
-        print(
-            f"| {n:,} | {ours:.2f} | {unchecked:.2f} | {product:.2f} "
-            f"| {ours / product:.2f} | {unchecked / product:.2f} |"
-        )
+        distances = pairwise_distances(x)
+
+        def two_steps(x: Tensor = x, distances: Tensor = distances) -> None:
+            torch.cdist(x, x)  # whose diagonal is not zero: no distance matrix
+            OF_MATRICES.pairs(distances)
+
+        rows.append([f"{n:,}", *row([lambda x=x: filtration.pairs(x), two_steps], seconds)])
+    return f"Pairs from points with 1,024 coordinates\n\n{table(head, rows)}"
 
 
-def import_time(repeats: int) -> None:
+def import_time(repeats: int) -> str:
     """What ``import topreg`` adds to ``import torch``, in fresh processes."""
     code = (
         "import time, torch; start = time.perf_counter(); import topreg; "
@@ -93,7 +101,7 @@ def import_time(repeats: int) -> None:
         float(subprocess.run([sys.executable, "-c", code], capture_output=True, check=True).stdout)
         for _ in range(repeats)
     ]
-    print(f"`import topreg` after `import torch`: median {1e3 * statistics.median(runs):.0f} ms")
+    return f"`import topreg` after `import torch`: median {1e3 * statistics.median(runs):.0f} ms"
 
 
 def main() -> None:
@@ -101,16 +109,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=float, default=5.0, help="time for each row")
     seconds = parser.parse_args().seconds
-    versions = ", ".join(
-        f"{name} {importlib.metadata.version(name)}" for name in ("topreg", "torch", "giotto-ph")
-    )
-    print(f"{platform.machine()}, {torch.get_num_threads()} threads; {versions}\n")
-    for block in (20, 1):
-        from_distances([256, 512, 1024, 2048], seconds, block)
-        print()
-    from_points([512, 1024, 2048], seconds)
-    print()
-    import_time(5)
+    names = ("topreg", "torch", *(PACKAGES.get(peer, peer) for peer in PEERS))
+    versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in names)
+    parts = [
+        f"{platform.machine()}, {torch.get_num_threads()} threads; {versions}",
+        from_distances([16, 32, 64, 128, 256, 512, 1024, 2048], seconds),
+        from_batches([64, 128, 256], seconds),
+        from_points([256, 512, 1024, 2048], seconds),
+        import_time(5),
+    ]
+    print("\n\n".join(parts))
 
 
 if __name__ == "__main__":

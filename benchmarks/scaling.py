@@ -78,10 +78,15 @@ def measured(kind: str, n: int, d: int, repeats: int) -> dict[str, Any]:
             trees.append(seconds(lambda: filtration.pairs(points)))
     tree, measure = statistics.median(trees), statistics.median(passes)
     return {
-        "kind": kind, "n": n, "d": d, "repeats": repeats, "tree": tree, "pass": measure,
+        "kind": kind,
+        "n": n,
+        "d": d,
+        "repeats": repeats,
+        "tree": tree,
+        "pass": measure,
         "ratio": statistics.median(t / p for t, p in zip(trees, passes, strict=True)),
         "gigabytes": extra,
-    }  # fmt: skip
+    }
 
 
 def in_a_fresh_process(call: Callable[..., Any], *arguments: object) -> Any:
@@ -117,9 +122,12 @@ def serve(rank: int, ranks: int, threads: int, store: str, kind: str, pipe: Any)
     """One rank: a tree whenever it is asked for, until the pipe closes."""
     torch.set_num_threads(threads)
     dist.init_process_group(
-        "gloo", init_method=f"file://{store}", rank=rank, world_size=ranks,
+        "gloo",
+        init_method=f"file://{store}",
+        rank=rank,
+        world_size=ranks,
         timeout=datetime.timedelta(minutes=10),
-    )  # fmt: skip
+    )
     points = points_of(kind, RANKED, 512)
     mine = points[RANKED * rank // ranks : RANKED * (rank + 1) // ranks]
     while pipe.recv():
@@ -153,11 +161,15 @@ def by_processes(kind: str, repeats: int) -> dict[str, Any]:
     for pipe in [*pipes[1], *pipes[2]]:
         pipe.send(False)
     return {
-        "kind": kind, "n": RANKED, "d": 512, "repeats": repeats,
-        "one": statistics.median(times[1]), "two": statistics.median(times[2]),
+        "kind": kind,
+        "n": RANKED,
+        "d": 512,
+        "repeats": repeats,
+        "one": statistics.median(times[1]),
+        "two": statistics.median(times[2]),
         "ratio": statistics.median(b / a for a, b in zip(times[1], times[2], strict=True)),
         "same edges": all(torch.equal(edges[0], other) for other in edges),
-    }  # fmt: skip
+    }
 
 
 def main() -> None:
@@ -169,8 +181,10 @@ def main() -> None:
     options = parser.parse_args()
     record: dict[str, Any] = {
         "machine": f"{platform.machine()}, {torch.get_num_threads()} threads",
-        "torch": torch.__version__, "rows": [], "processes": [],
-    }  # fmt: skip
+        "torch": torch.__version__,
+        "rows": [],
+        "processes": [],
+    }
     for n, d in [size for size in SIZES if size[0] <= options.most]:
         for kind in ("clusters", "sphere"):
             row = in_a_fresh_process(measured, kind, n, d, options.repeats)

@@ -25,11 +25,15 @@ def measurements(record: dict[str, Any]) -> str:
     """Time and memory over n."""
     rows = [
         [
-            f"{row['kind']}, {row['d']} coordinates", f"{row['n']:,}", number(row["tree"]),
-            number(row["pass"]), f"{row['ratio']:.2f}", number(row["gigabytes"]),
+            f"{row['kind']}, {row['d']} coordinates",
+            f"{row['n']:,}",
+            number(row["tree"]),
+            number(row["pass"]),
+            f"{row['ratio']:.2f}",
+            number(row["gigabytes"]),
         ]
         for row in record["rows"]
-    ]  # fmt: skip
+    ]
     head = ["cloud", "n", "tree, s", "pass, s", "ratio", "extra memory, GB"]
     return table(head, rows)
 
@@ -38,11 +42,15 @@ def comparisons(record: dict[str, Any]) -> str:
     """Two processes beside one."""
     rows = [
         [
-            row["kind"], f"{row['n']:,}", number(row["one"]), number(row["two"]),
-            f"{row['ratio']:.2f}", "yes" if row["same edges"] else "NO",
+            row["kind"],
+            f"{row['n']:,}",
+            number(row["one"]),
+            number(row["two"]),
+            f"{row['ratio']:.2f}",
+            "yes" if row["same edges"] else "NO",
         ]
         for row in record["processes"]
-    ]  # fmt: skip
+    ]
     head = ["cloud", "n", "one process, s", "two processes, s", "ratio", "same edges"]
     return table(head, rows)
 

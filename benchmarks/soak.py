@@ -87,10 +87,12 @@ def soak(step: Step, steps: int, block: int) -> list[list[str]]:
         low, middle, high = statistics.quantiles(times, n=4)
         rows.append(
             [
-                f"{start + block:,}", f"{middle:.2f} ({low:.2f} to {high:.2f})",
-                f"{resident():.0f}", str(tensors_alive()),
+                f"{start + block:,}",
+                f"{middle:.2f} ({low:.2f} to {high:.2f})",
+                f"{resident():.0f}",
+                str(tensors_alive()),
             ]
-        )  # fmt: skip
+        )
     return rows
 
 

@@ -60,9 +60,12 @@ def _serve(rank, size, store, pipe, patience):
     torch.set_num_threads(1)
     _tiles.LEAST = 1  # so that a few points fill many tiles
     dist.init_process_group(
-        "gloo", init_method=f"file://{store}", rank=rank, world_size=size,
+        "gloo",
+        init_method=f"file://{store}",
+        rank=rank,
+        world_size=size,
         timeout=datetime.timedelta(seconds=patience / 2),
-    )  # fmt: skip
+    )
     while True:
         function, arguments = pipe.recv()
         try:

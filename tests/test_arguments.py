@@ -57,7 +57,10 @@ CALLS = {
     exponential_affinity: {"points": three, "keys": three, "sharpness": 1.0},
     farthest_point_sampling: {"points": three, "count": 2},
     homology_consistency: {
-        "source": three, "target": three, "labels": labels, "pairs": [PAIRS],
+        "source": three,
+        "target": three,
+        "labels": labels,
+        "pairs": [PAIRS],
         "perturbation_weight": 1.0,
     },
     label_indicators: {"labels": labels, "cached_labels": labels},
@@ -77,8 +80,10 @@ CALLS = {
     track_coincidence: {"source": three, "target": three, "pairs": PAIRS},
     wasserstein_distance: {"first": row, "second": row},
     balanced_backward: {
-        "main": three[0, 0].clone().requires_grad_() * 2, "regularizer": three[0, 0],
-        "parameters": [three.clone().requires_grad_()], "weight": 1.0,
+        "main": three[0, 0].clone().requires_grad_() * 2,
+        "regularizer": three[0, 0],
+        "parameters": [three.clone().requires_grad_()],
+        "weight": 1.0,
     },
     RIPS.pairs: {"data": three},
     RIPS.all_pairs: {"data": three, "max_dimension": 1},
@@ -91,10 +96,13 @@ CALLS = {
     PAIRS.between: {"labels": labels},
     stored: {"labels": labels, "images": three},
     PersistencePairs: {
-        "dimension": 0, "birth_edges": edges, "death_edges": edges, "essential_edges": edges,
+        "dimension": 0,
+        "birth_edges": edges,
+        "death_edges": edges,
+        "essential_edges": edges,
         "cloud_sizes": (3,),
     },
-}  # fmt: skip
+}
 OTHER_DTYPES = {torch.float32: torch.int64, torch.int64: torch.float32, torch.bool: torch.float32}
 PERTURBED = [
     ("no tensor", lambda tensor: "text"),
@@ -105,20 +113,35 @@ PERTURBED = [
     ("another device", lambda tensor: tensor.to("meta")),
 ]
 ALONE = {  # nothing there says what their precision or device should be
-    connectivity_loss, farthest_point_sampling, minimum_spanning_tree,
-    persistence_between, persistence_entropy, persistence_image, persistence_landscape,
-    total_persistence, RIPS.pairs, RIPS.all_pairs,
-}  # fmt: skip
+    connectivity_loss,
+    farthest_point_sampling,
+    minimum_spanning_tree,
+    persistence_between,
+    persistence_entropy,
+    persistence_image,
+    persistence_landscape,
+    total_persistence,
+    RIPS.pairs,
+    RIPS.all_pairs,
+}
 MIXED = {  # precisions that may differ
-    edge_vectors, most_persistent, persistence_tracks, RIPS.diagram, FlagFiltration, FLAG.pairs,
+    edge_vectors,
+    most_persistent,
+    persistence_tracks,
+    RIPS.diagram,
+    FlagFiltration,
+    FLAG.pairs,
     FLAG.diagram,
-}  # fmt: skip
+}
 
 ALSO_NAMED = {  # what an argument is compared with
-    FLAG.pairs: {"edge_index"}, FLAG.diagram: {"edge_index"}, FlagFiltration: {"edge_index"},
-    PAIRS.between: {"pairs"}, PAIRS.renumber: {"death_edges"},
+    FLAG.pairs: {"edge_index"},
+    FLAG.diagram: {"edge_index"},
+    FlagFiltration: {"edge_index"},
+    PAIRS.between: {"pairs"},
+    PAIRS.renumber: {"death_edges"},
     homology_consistency: {"pairs"},
-}  # fmt: skip
+}
 
 
 def said(call, name):
@@ -162,9 +185,16 @@ def test_good_arguments_are_not_refused(call):
 
 
 LOSSES = (
-    connectivity_loss, deviating_perturbation, homology_consistency, persistence_entropy, rtd,
-    rtd_lite, signature_loss, total_persistence, track_coincidence,
-)  # fmt: skip
+    connectivity_loss,
+    deviating_perturbation,
+    homology_consistency,
+    persistence_entropy,
+    rtd,
+    rtd_lite,
+    signature_loss,
+    total_persistence,
+    track_coincidence,
+)
 OUT_OF_RANGE = [
     *((loss, "reduction", "add") for loss in LOSSES),
     *((loss, "eps", -1.0) for loss in (deviating_perturbation, track_coincidence)),
@@ -205,15 +235,25 @@ def test_the_option_that_is_out_of_range_is_named(call, name, value):
 @pytest.mark.parametrize(
     ("call", "name"),
     [
-        (signature_loss, "source"), (signature_loss, "target"), (rtd, "source"), (rtd, "target"),
-        (rtd_lite, "source"), (rtd_lite, "target"), (wasserstein_distance, "first"),
-        (wasserstein_distance, "second"), (sliced_wasserstein_distance, "first"),
-        (sliced_wasserstein_distance, "second"), (persistence_image, "diagram"),
-        (persistence_landscape, "diagram"), (minimum_spanning_tree, "distances"),
-        (RIPS.pairs, "data"), (RIPS.all_pairs, "data"), (total_persistence, "points"),
+        (signature_loss, "source"),
+        (signature_loss, "target"),
+        (rtd, "source"),
+        (rtd, "target"),
+        (rtd_lite, "source"),
+        (rtd_lite, "target"),
+        (wasserstein_distance, "first"),
+        (wasserstein_distance, "second"),
+        (sliced_wasserstein_distance, "first"),
+        (sliced_wasserstein_distance, "second"),
+        (persistence_image, "diagram"),
+        (persistence_landscape, "diagram"),
+        (minimum_spanning_tree, "distances"),
+        (RIPS.pairs, "data"),
+        (RIPS.all_pairs, "data"),
+        (total_persistence, "points"),
         (FLAG.pairs, "data"),
     ],
-)  # fmt: skip
+)
 def test_the_argument_with_nan_is_named(call, name):
     value = CALLS[call][name].clone()
     value[-1] = torch.nan
@@ -224,11 +264,14 @@ def test_the_argument_with_nan_is_named(call, name):
 @pytest.mark.parametrize(
     ("call", "name"),
     [
-        (track_coincidence, "source"), (deviating_perturbation, "source"),
-        (persistence_tracks, "points"), (signature_loss, "source"), (RIPS.diagram, "data"),
+        (track_coincidence, "source"),
+        (deviating_perturbation, "source"),
+        (persistence_tracks, "points"),
+        (signature_loss, "source"),
+        (RIPS.diagram, "data"),
         (FLAG.diagram, "data"),
     ],
-)  # fmt: skip
+)
 def test_pairs_on_another_device_are_named(call, name):
     found = CALLS[call].get("pairs", PAIRS).to("meta")
     with pytest.raises(ValueError, match=rf"^`{said(call, name)}` and `pairs` should be on one"):

@@ -14,6 +14,8 @@ from topreg import (
     FlagFiltration,
     HomologyConsistency,
     RipsFiltration,
+    SignatureLoss,
+    TotalPersistence,
     TrackCoincidence,
     connectivity_loss,
     deviating_perturbation,
@@ -70,6 +72,64 @@ def test_losses_given_pairs_compile_without_a_graph_break(module, labels):
         value.backward()
         results.append((value.detach(), leaf.grad))
     assert_close(results[1], results[0])
+
+
+class _WithPairs(torch.nn.Module):
+    """A loss with constant pairs, as a program that can be exported."""
+
+    def __init__(self, module, **pairs):
+        super().__init__()
+        self.module, self.pairs = module, pairs
+
+    def forward(self, *clouds):
+        return self.module(*clouds, **self.pairs)
+
+
+@pytest.mark.parametrize("given", [False, True], ids=["search", "pairs"])
+@pytest.mark.parametrize(
+    ("module", "names"),
+    [
+        (TrackCoincidence(), ("pairs",)),
+        (SignatureLoss(), ("pairs", "target_pairs")),
+        (TotalPersistence(), ("pairs",)),
+    ],
+    ids=["TrackCoincidence", "SignatureLoss", "TotalPersistence"],
+)
+@compiles_searches
+def test_losses_export_for_a_static_number_of_points(module, names, given):
+    spaces = 1 if isinstance(module, TotalPersistence) else 2
+    clouds, others = gaussian(0, 2, spaces, 9, 3, dtype=torch.float32)
+    pairs = [RipsFiltration().pairs(cloud) for cloud in clouds]
+    term = _WithPairs(module, **dict(zip(names, pairs, strict=False)) if given else {})
+    program = torch.export.export(term, tuple(clouds)).module()
+    results = []
+    for function in (term, program):
+        leaf = others[0].clone().requires_grad_()  # not the clouds of the export
+        value = function(leaf, *others[1:])
+        value.backward()
+        results.append((value.detach(), leaf.grad))
+    assert results[0][1].any()
+    assert_close(results[1], results[0])
+
+
+@compiles_searches
+def test_searches_export_for_a_dynamic_number_of_points():
+    clouds = gaussian(0, 2, 9, 3, dtype=torch.float32)
+    n = torch.export.Dim("n", min=4, max=1000)
+    shapes = {"clouds": ({0: n}, {0: n})}
+    term = _WithPairs(TrackCoincidence())
+    program = torch.export.export(term, tuple(clouds), dynamic_shapes=shapes).module()
+    for size in (4, 9, 40):
+        others = gaussian(size, 2, size, 3, dtype=torch.float32)
+        assert_close(program(*others), term(*others))
+
+
+def test_given_pairs_export_for_their_number_of_points_alone():
+    clouds = gaussian(0, 2, 9, 3, dtype=torch.float32)
+    term = _WithPairs(TrackCoincidence(), pairs=RipsFiltration().pairs(clouds[0]))
+    n = torch.export.Dim("n", min=4, max=100)
+    with pytest.raises(torch._dynamo.exc.UserError, match="specialized it to be a constant"):
+        torch.export.export(term, tuple(clouds), dynamic_shapes={"clouds": ({0: n}, {0: n})})
 
 
 def test_a_weight_may_change_from_step_to_step():

@@ -100,13 +100,14 @@ MESSAGES = {
     "`images` should have one row per label, 2. Got ().": {"images": torch.tensor(0.0)},
     "`tensors` should have the names images of the batch before. Got images, texts. "
     "Use `clear()` to begin anew.": {
-        "images": torch.zeros(2, 1), "texts": torch.zeros(2, 1),
+        "images": torch.zeros(2, 1),
+        "texts": torch.zeros(2, 1),
     },
     "`images` should be torch.float32, like what is stored. Got torch.float64. "
     "Use `clear()` to begin anew.": {"images": torch.zeros(2, 1, dtype=torch.float64)},
     "`images` should have rows of shape (1,), like those stored. Got (2,). "
     "Use `clear()` to begin anew.": {"images": torch.zeros(2, 2)},
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize(("text", "tensors"), MESSAGES.items())

@@ -27,8 +27,13 @@ from topreg.metrics import _tiles
 RIPS = RipsFiltration()
 
 ENGINES = {
-    "auto": 1, "prim": 0, "boruvka": 0, "tiled": 0, "annotations": 1, "gudhi": 1,
-}  # fmt: skip
+    "auto": 1,
+    "prim": 0,
+    "boruvka": 0,
+    "tiled": 0,
+    "annotations": 1,
+    "gudhi": 1,
+}
 
 
 def integers(seed, n, width, top):
@@ -197,9 +202,13 @@ def test_every_process_finds_the_same():
     path, found = os.pathsep.join([os.path.dirname(__file__), *sys.path]), set()
     for seed in ("0", "4242"):
         answer = subprocess.run(
-            [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=300,
+            [sys.executable, "-c", code],
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=300,
             env=os.environ | {"PYTHONHASHSEED": seed, "PYTHONPATH": path},
-        )  # fmt: skip
+        )
         found.add(answer.stdout.strip())
     with threads(1):
         assert found == {digest()}

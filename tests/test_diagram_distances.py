@@ -239,15 +239,21 @@ def test_sliced_gradients_and_essential_classes():
 @given(diagrams(), st.sampled_from([0, 1, 2]), st.floats(0.1, 2))
 def test_image_equals_gudhi(diagram, power, bandwidth):
     found = persistence_image(
-        diagram, bandwidth=bandwidth, birth_range=(0, 2), persistence_range=(0.5, 3),
-        resolution=(7, 5), weight_power=power,
-    )  # fmt: skip
+        diagram,
+        bandwidth=bandwidth,
+        birth_range=(0, 2),
+        persistence_range=(0.5, 3),
+        resolution=(7, 5),
+        weight_power=power,
+    )
     assert found.shape == (5, 7)
     if len(diagram):
         expected = gudhi.representations.PersistenceImage(
-            bandwidth=bandwidth, weight=lambda x: x[1] ** power, resolution=[7, 5],
+            bandwidth=bandwidth,
+            weight=lambda x: x[1] ** power,
+            resolution=[7, 5],
             im_range=[0, 2, 0.5, 3],
-        ).fit_transform([diagram.numpy()])  # fmt: skip
+        ).fit_transform([diagram.numpy()])
         assert_close(found.flatten(), torch.from_numpy(expected[0]), rtol=1e-9, atol=1e-12)
     else:
         assert not found.any()
@@ -399,9 +405,13 @@ def test_an_image_of_classes_whose_ends_have_changed_places_is_finite(power):
     """Given pairs, after the points have moved: a class counts by its size, as everywhere."""
     diagram = torch.tensor([[1.0, 0.5]], requires_grad=True)
     image = persistence_image(
-        diagram, bandwidth=1.0, birth_range=(0, 1), persistence_range=(-1, 1), resolution=(2, 3),
+        diagram,
+        bandwidth=1.0,
+        birth_range=(0, 1),
+        persistence_range=(-1, 1),
+        resolution=(2, 3),
         weight_power=power,
-    )  # fmt: skip
+    )
     image.sum().backward()
     assert bool(image.gt(0).all())
     assert bool(diagram.grad.isfinite().all())

@@ -62,11 +62,14 @@ LOSSES = {
     "total": (total_persistence, TotalPersistence, slow_total, {}),
     "squares": (total_persistence, TotalPersistence, slow_total, {"power": 2.0}),
     "polynomial": (
-        total_persistence, TotalPersistence, slow_total, {"power": 1.5, "midpoint_power": 0.5},
+        total_persistence,
+        TotalPersistence,
+        slow_total,
+        {"power": 1.5, "midpoint_power": 0.5},
     ),
     "entropy": (persistence_entropy, PersistenceEntropy, slow_entropy, {}),
     "connectivity": (connectivity_loss, ConnectivityLoss, slow_connectivity, {"scale": 0.7}),
-}  # fmt: skip
+}
 every = pytest.mark.parametrize(
     ("function", "module", "slow", "options"), LOSSES.values(), ids=LOSSES
 )
@@ -236,9 +239,12 @@ def test_of_many_equal_pairs_the_first_are_kept():
 def test_entropy_of_pairs_whose_deaths_have_come_to_lie_below_their_births():
     points = torch.tensor([[0.0, 0.0], [1.0, 0.0], [0.0, 2.0], [4.0, 1.0]])
     backwards = PersistencePairs(
-        1, torch.tensor([[0, 3], [0, 2]]), torch.tensor([[0, 1], [0, 3]]),
-        torch.empty(0, 2, dtype=torch.int64), (4,),
-    )  # fmt: skip
+        1,
+        torch.tensor([[0, 3], [0, 2]]),
+        torch.tensor([[0, 1], [0, 3]]),
+        torch.empty(0, 2, dtype=torch.int64),
+        (4,),
+    )
     lengths = (17**0.5 - 1, 17**0.5 - 2)
     shares = torch.tensor(lengths) / sum(lengths)
     assert_close(persistence_entropy(points, pairs=backwards), -(shares * shares.log()).sum())

@@ -334,9 +334,15 @@ def projective_plane():
     return torch.tensor(apart)
 
 
-@pytest.mark.parametrize(("engine", "dimension"), [
-    ("annotations", 1), ("gudhi", 1), ("gudhi", 2), ("auto", 2),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("engine", "dimension"),
+    [
+        ("annotations", 1),
+        ("gudhi", 1),
+        ("gudhi", 2),
+        ("auto", 2),
+    ],
+)
 def test_coefficients_are_integers_modulo_2(engine, dimension):
     distances = projective_plane()
     filtration = RipsFiltration(metric="precomputed", engine=engine)
@@ -344,9 +350,15 @@ def test_coefficients_are_integers_modulo_2(engine, dimension):
     assert diagram[diagram[:, 1] > diagram[:, 0]].tolist() == [[1.0, 2.0]]
 
 
-@pytest.mark.parametrize(("at_most", "missing", "engine"), [
-    (10, (), "gudhi"), (1 << 24, ("gph",), "gudhi"), (15, (), "gudhi"), (16, (), "giotto"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("at_most", "missing", "engine"),
+    [
+        (10, (), "gudhi"),
+        (1 << 24, ("gph",), "gudhi"),
+        (15, (), "gudhi"),
+        (16, (), "giotto"),
+    ],
+)
 def test_which_library_is_asked(monkeypatch, at_most, missing, engine):
     asked, find = [], _higher._gudhi  # which runs wherever the tests do
     for name in ("gudhi", "giotto"):
@@ -373,8 +385,9 @@ def test_missing_edges_of_both_libraries():
     longest = float(torch.pdist(points).quantile(0.8))
     for found, expected in zip(
         RipsFiltration(max_edge_length=longest).all_pairs(points, 2),
-        RipsFiltration(max_edge_length=longest, engine="gudhi").all_pairs(points, 2), strict=True,
-    ):  # fmt: skip
+        RipsFiltration(max_edge_length=longest, engine="gudhi").all_pairs(points, 2),
+        strict=True,
+    ):
         same_pairs(found, expected)
 
 

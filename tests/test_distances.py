@@ -48,10 +48,12 @@ def high_precision(x, y):
         rows = [[mpmath.mpf(v) for v in row] for row in x.tolist()]
         columns = [[mpmath.mpf(v) for v in row] for row in y.tolist()]
         entries = [
-            [float(mpmath.sqrt(mpmath.fsum((a - b) ** 2 for a, b in zip(r, c, strict=True))))
-             for c in columns]
+            [
+                float(mpmath.sqrt(mpmath.fsum((a - b) ** 2 for a, b in zip(r, c, strict=True))))
+                for c in columns
+            ]
             for r in rows
-        ]  # fmt: skip
+        ]
     return torch.tensor(entries, dtype=torch.float64)
 
 

@@ -116,39 +116,49 @@ ELSEWHERE = (
 )
 MISMATCHES = {
     "width": (
-        all_gather, (TWO, TWO[:, :2]),
-        "`x` should have as many coordinates on every rank. Got 3 on rank 0 and 2 on rank 1.", None,
+        all_gather,
+        (TWO, TWO[:, :2]),
+        "`x` should have as many coordinates on every rank. Got 3 on rank 0 and 2 on rank 1.",
+        None,
     ),
     "dtype": (
-        all_gather, (TWO, TWO.double()),
+        all_gather,
+        (TWO, TWO.double()),
         "`x` should have one dtype on every rank. "
-        "Got torch.float32 on rank 0 and torch.float64 on rank 1.", None,
+        "Got torch.float32 on rank 0 and torch.float64 on rank 1.",
+        None,
     ),
     "shape": (
-        all_gather, (TWO, TWO[0]),
-        ELSEWHERE.format("x", 1), "`x` should have shape (n, d). Got (3,).",
+        all_gather,
+        (TWO, TWO[0]),
+        ELSEWHERE.format("x", 1),
+        "`x` should have shape (n, d). Got (3,).",
     ),
     "list": (
-        distributed_tree, (TWO, TWO.tolist()),
+        distributed_tree,
+        (TWO, TWO.tolist()),
         ELSEWHERE.format("points", 1),
         "`points` should be a torch.Tensor. Got list. Convert it with `torch.as_tensor`.",
     ),
     "float8": (
-        all_gather, (TWO, TWO.to(torch.float8_e4m3fn)),
+        all_gather,
+        (TWO, TWO.to(torch.float8_e4m3fn)),
         ELSEWHERE.format("x", 1),
         "`x` should be float16, bfloat16, float32 or float64. Got torch.float8_e4m3fn.",
     ),
     "points": (
-        distributed_tree, (TWO, TWO[:, :1]),
-        "`points` should have as many coordinates on every rank. "
-        "Got 3 on rank 0 and 1 on rank 1.", None,
+        distributed_tree,
+        (TWO, TWO[:, :1]),
+        "`points` should have as many coordinates on every rank. Got 3 on rank 0 and 1 on rank 1.",
+        None,
     ),
     "values": (
-        distributed_tree, (TWO, NAN),
+        distributed_tree,
+        (TWO, NAN),
         ELSEWHERE.format("points", 1),
         "`points` should be finite. Got 2 rows with NaN or infinity, first at row 0.",
     ),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize(("function", "inputs", "text", "own"), MISMATCHES.values(), ids=MISMATCHES)

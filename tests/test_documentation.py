@@ -63,9 +63,7 @@ def test_the_api_pages_list_every_public_name():
     pages = set((DOCS / "api").glob("*.rst")) - {DOCS / "api" / "index.rst"}
     text = "".join(page.read_text() for page in pages)
     listed = set(re.findall(r"^   ([A-Za-z_]+)$", text, re.M))
-    assert listed == {
-        *topreg.__all__, *topreg.distributed.__all__, *interop.__all__, *plot.__all__
-    }  # fmt: skip
+    assert listed == {*topreg.__all__, *topreg.distributed.__all__, *interop.__all__, *plot.__all__}
 
 
 @pytest.mark.parametrize("module", [topreg.distributed, interop, plot], ids=lambda m: m.__name__)

@@ -11,15 +11,22 @@ import pytest
 FOLDER = pathlib.Path(__file__).parents[1] / "docs" / "gallery"
 SMALL = {
     "connected_classes.py": {
-        "SEEDS": "1", "CHOOSING": "1", "STEPS": "3", "WEIGHTS": "(0.0, 0.3)",
+        "SEEDS": "1",
+        "CHOOSING": "1",
+        "STEPS": "3",
+        "WEIGHTS": "(0.0, 0.3)",
     },
     "growing_complex.py": {"POINTS": "12", "STEPS": "2"},
     "layers_by_rtd.py": {"NETWORKS": "1", "STEPS": "3", "POINTS": "20"},
     "paired_views.py": {
-        "SEEDS": "1", "CHOOSING": "1", "STEPS": "3", "WEIGHTS": "(0.0, 3.0)",
+        "SEEDS": "1",
+        "CHOOSING": "1",
+        "STEPS": "3",
+        "WEIGHTS": "(0.0, 3.0)",
     },
+    "tree_of_an_adapter.py": {"EPOCHS": "2", "SHOTS": "2", "CLASSES": "3"},
     "topological_autoencoder.py": {"SEEDS": "1", "EPOCHS": "1"},
-}  # fmt: skip
+}
 NUMBERS_ALONE = {"growing_complex.py"}  # no experiment, hence no table
 
 
@@ -40,12 +47,16 @@ def test_every_script_is_run():
 def test_a_script_prints_what_it_found(name):
     pytest.importorskip("sklearn")
     pytest.importorskip("matplotlib")
+    if "vlm_adapters" in made_small(name):
+        pytest.importorskip("safetensors")
     path = os.pathsep.join([str(FOLDER), os.environ.get("PYTHONPATH", "")])
     run = subprocess.run(
         [sys.executable, "-c", made_small(name)],
-        capture_output=True, text=True, timeout=300,
+        capture_output=True,
+        text=True,
+        timeout=300,
         env=os.environ | {"MPLBACKEND": "Agg", "PYTHONPATH": path},
-    )  # fmt: skip
+    )
     assert run.returncode == 0, run.stderr
     assert "| --- |" in run.stdout or name in NUMBERS_ALONE
     assert run.stdout.strip()

@@ -69,10 +69,14 @@ def test_no_tensor_of_a_graph_is_stored_with_a_model(graph):
 @pytest.mark.parametrize(
     "convert",
     [
-        lambda m: m.half(), lambda m: m.bfloat16(), lambda m: m.float(),
-        lambda m: m.to(torch.float16), lambda m: m.to("cpu", torch.float16), lambda m: m.double(),
+        lambda m: m.half(),
+        lambda m: m.bfloat16(),
+        lambda m: m.float(),
+        lambda m: m.to(torch.float16),
+        lambda m: m.to("cpu", torch.float16),
+        lambda m: m.double(),
     ],
-)  # fmt: skip
+)
 def test_indices_stay_int64_and_births_are_not_rounded(graph, convert):
     model = nn.Sequential(copy.deepcopy(graph))
     convert(model)

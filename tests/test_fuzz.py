@@ -59,9 +59,14 @@ def tensors(draw, shapes=None, dtypes=DTYPES, values=None):
 def anything():
     """What is no tensor, or is one."""
     return st.one_of(
-        tensors(), st.none(), st.integers(-2, 5), st.floats(), st.text(max_size=3),
-        st.lists(st.integers(0, 2), max_size=2), st.lists(tensors(), max_size=3),
-    )  # fmt: skip
+        tensors(),
+        st.none(),
+        st.integers(-2, 5),
+        st.floats(),
+        st.text(max_size=3),
+        st.lists(st.integers(0, 2), max_size=2),
+        st.lists(tensors(), max_size=3),
+    )
 
 
 def rows(width=2, values=WHOLE):
@@ -108,10 +113,12 @@ SMALL = (0, 1, 2, 1, 0)
     st.fixed_dictionaries(
         {"dimension": tensors(st.just(()), (torch.int64,)) | anything()},
         optional={name: rows(values=(*SMALL, 5, -1)) for name in EDGES}
-        | {"cloud_sizes": tensors(st.integers(0, 3).map(lambda b: (b,)), (torch.int64,))
-           | anything()},
+        | {
+            "cloud_sizes": tensors(st.integers(0, 3).map(lambda b: (b,)), (torch.int64,))
+            | anything()
+        },
     )
-)  # fmt: skip
+)
 @MANY
 def test_loaded_pairs_are_whole_or_refused(fields):
     good = RipsFiltration().pairs([torch.zeros(2, 1), torch.ones(3, 1)]).to_tensors()
@@ -183,10 +190,16 @@ class MemoryMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.model)
     @rule(
         wrong=st.sampled_from(
-            [{"x": torch.zeros(2, 2)}, {"x": torch.zeros(3, 1)}, {"y": torch.zeros(2, 1)}, {},
-             {"x": torch.zeros(2, 1, dtype=torch.float64)}, {"x": None}]
+            [
+                {"x": torch.zeros(2, 2)},
+                {"x": torch.zeros(3, 1)},
+                {"y": torch.zeros(2, 1)},
+                {},
+                {"x": torch.zeros(2, 1, dtype=torch.float64)},
+                {"x": None},
+            ]
         )
-    )  # fmt: skip
+    )
     def refuse(self, wrong):
         with pytest.raises((ValueError, TypeError), match=r"^`\w+` should .*Got"):
             self.memory.join(torch.tensor([0, 1]), **wrong)
@@ -257,9 +270,16 @@ def test_graphs_are_filtered_or_refused(edge_index, vertices, births, weights):
         assert not bool(diagram.isnan().any())
 
 
-@given(st.integers(0, 4).flatmap(lambda e: st.tuples(
-    st.just(e), st.lists(st.sampled_from((0, 1, 2, 2**31, 3_037_000_498)), min_size=2 * e,
-                         max_size=2 * e))))  # fmt: skip
+@given(
+    st.integers(0, 4).flatmap(
+        lambda e: st.tuples(
+            st.just(e),
+            st.lists(
+                st.sampled_from((0, 1, 2, 2**31, 3_037_000_498)), min_size=2 * e, max_size=2 * e
+            ),
+        )
+    )
+)
 def test_edges_of_huge_graphs_are_told_apart(drawn):
     """An edge is one int64, which the largest number of vertices must not overflow."""
     count, ends = drawn
@@ -398,10 +418,18 @@ CALLS = {
     "persistence_between": (diagrams(), st.sampled_from(WILD), st.sampled_from(WILD)),
 }
 FILTRATIONS = st.sampled_from(
-    (None, RipsFiltration(), RipsFiltration(metric="cosine"), RipsFiltration(max_edge_length=1.0),
-     RipsFiltration(metric="precomputed"), FlagFiltration(torch.tensor([[0, 1], [1, 2]]), 3),
-     RipsFiltration, torch.nn.Identity(), "euclidean")
-)  # fmt: skip
+    (
+        None,
+        RipsFiltration(),
+        RipsFiltration(metric="cosine"),
+        RipsFiltration(max_edge_length=1.0),
+        RipsFiltration(metric="precomputed"),
+        FlagFiltration(torch.tensor([[0, 1], [1, 2]]), 3),
+        RipsFiltration,
+        torch.nn.Identity(),
+        "euclidean",
+    )
+)
 DIMENSIONS = st.sampled_from(
     ((0,), (0, 1), (1,), [1, 0], (), (0, 0), (-1,), (True,), (0.0,), 0, None, "01")
 )

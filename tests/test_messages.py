@@ -993,13 +993,21 @@ MEMORY = {
     ),
 }
 CASES = [
-    *((ValueError, text, call) for text, call in itertools.chain(
-        SHAPES.items(), VALUES.items(), DEVICES.items(), OPTIONS.items(), GRAPHS.items(),
-        OTHERS.items(), IMAGES.items(),
-    )),
+    *(
+        (ValueError, text, call)
+        for text, call in itertools.chain(
+            SHAPES.items(),
+            VALUES.items(),
+            DEVICES.items(),
+            OPTIONS.items(),
+            GRAPHS.items(),
+            OTHERS.items(),
+            IMAGES.items(),
+        )
+    ),
     *((TypeError, text, call) for text, call in (TYPES | IMAGE_TYPES).items()),
     *((MemoryError, text, call) for text, call in MEMORY.items()),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(("kind", "text", "call"), CASES, ids=[text[:70] for _, text, _ in CASES])
@@ -1154,15 +1162,23 @@ CHOICES = {
 LOSSES = {
     "orientation": (track_coincidence, TrackCoincidence, HomologyConsistency),
     "undefined": (
-        track_coincidence, TrackCoincidence, deviating_perturbation, DeviatingPerturbation,
-        homology_consistency, HomologyConsistency,
+        track_coincidence,
+        TrackCoincidence,
+        deviating_perturbation,
+        DeviatingPerturbation,
+        homology_consistency,
+        HomologyConsistency,
     ),
     "related": (deviating_perturbation, DeviatingPerturbation, HomologyConsistency),
     "reduction": (
-        track_coincidence, TrackCoincidence, deviating_perturbation, DeviatingPerturbation,
-        homology_consistency, HomologyConsistency,
+        track_coincidence,
+        TrackCoincidence,
+        deviating_perturbation,
+        DeviatingPerturbation,
+        homology_consistency,
+        HomologyConsistency,
     ),
-}  # fmt: skip
+}
 
 
 def call_loss(loss, **options):

@@ -39,9 +39,12 @@ POWERS = {"power": 2.0, "midpoint_power": 1.0}
 MORE = {"orientation": "aligned"}, {"undefined": "zero"}, {"eps": 1.5}
 RELATED = {"related": "all"}, {"match_norms": True}, {"undefined": "zero"}, {"eps": 1.9}
 CROSS = (
-    {"symmetric": False}, {"normalize": 1.0}, {"normalize": 0.9}, {"filtration": MANHATTAN},
+    {"symmetric": False},
+    {"normalize": 1.0},
+    {"normalize": 0.9},
+    {"filtration": MANHATTAN},
     {"target_filtration": MANHATTAN},
-)  # fmt: skip
+)
 RANGES = {"birth_range": (0.0, 1.0), "persistence_range": (0.0, 3.0)}
 
 # module, function, their arguments, options of the module, options of the call
@@ -57,14 +60,18 @@ BETWEEN = [
     (topreg.WassersteinDistance, (first, second), {}, [{}, {"order": 2.0}, {"ground": 2.0}]),
     (topreg.SlicedWassersteinDistance, (first, second), {}, [{}, {"directions": 3}]),
     (
-        topreg.PersistenceImage, (first,), {"bandwidth": 0.5, **RANGES},
+        topreg.PersistenceImage,
+        (first,),
+        {"bandwidth": 0.5, **RANGES},
         [{}, {"resolution": (3, 4)}, {"weight_power": 2.0}],
     ),
     (
-        topreg.PersistenceLandscape, (first,), {"sample_range": (0.0, 3.0)},
+        topreg.PersistenceLandscape,
+        (first,),
+        {"sample_range": (0.0, 3.0)},
         [{}, {"count": 2}, {"resolution": 7}],
     ),
-]  # fmt: skip
+]
 
 
 image, other_image = torch.rand(2, 6, 7, generator=torch.Generator().manual_seed(0))
@@ -139,10 +146,12 @@ TWO_VIEWS = [
     (topreg.TrackCoincidence, (x, coincident), {}, [{}, *MORE]),
     (topreg.DeviatingPerturbation, (x, y, rare), {}, [{}, *RELATED]),
     (
-        topreg.HomologyConsistency, (x, coincident, rare), {"perturbation_weight": 0.3},
+        topreg.HomologyConsistency,
+        (x, coincident, rare),
+        {"perturbation_weight": 0.3},
         [{}, *MORE, *RELATED],
     ),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(("module", "given", "required", "options"), listed(TWO_VIEWS))
@@ -206,10 +215,14 @@ def test_one_value_a_cloud(module, given, required, options):
 @pytest.mark.parametrize(
     "module",
     [
-        topreg.ConnectivityLoss, topreg.PersistenceEntropy, topreg.TotalPersistence,
-        topreg.SignatureLoss, topreg.RTDLite, topreg.RTD,
+        topreg.ConnectivityLoss,
+        topreg.PersistenceEntropy,
+        topreg.TotalPersistence,
+        topreg.SignatureLoss,
+        topreg.RTDLite,
+        topreg.RTD,
     ],
-)  # fmt: skip
+)
 def test_an_unknown_reduction_is_refused_by_the_module_at_once(module):
     required = {"scale": 1.0} if module is topreg.ConnectivityLoss else {}
     with refused(ValueError, '`reduction` should be "mean", "sum" or "none". Got \'add\'.'):
@@ -310,9 +323,12 @@ def test_mean_and_sum_are_those_of_none(module, shape):
         every, mean, total, default = (
             module(**required, **dimensions, **reduction)(*given)
             for reduction in (
-                {"reduction": "none"}, {"reduction": "mean"}, {"reduction": "sum"}, {},
+                {"reduction": "none"},
+                {"reduction": "mean"},
+                {"reduction": "sum"},
+                {},
             )
-        )  # fmt: skip
+        )
         assert every.shape == (shape[0] if len(shape) == 3 else 1,)
         for found, expected in ((mean, every.mean()), (total, every.sum()), (default, mean)):
             assert_close(found, expected, rtol=0, atol=0)

@@ -192,9 +192,12 @@ def test_a_threshold_keeps_its_edge_across_spaces(dtype, seed):
     for place in (2, 7):
         some = RipsFiltration(max_edge_length=float(deaths[place]))
         loss = rtd_lite(
-            points, torch.zeros_like(points), filtration=some, target_filtration=RipsFiltration(),
+            points,
+            torch.zeros_like(points),
+            filtration=some,
+            target_filtration=RipsFiltration(),
             symmetric=False,
-        )  # fmt: skip
+        )
         assert_close(loss, deaths[: place + 1].sum())
 
 

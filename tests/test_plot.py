@@ -572,85 +572,191 @@ first, second = Figure().subplots(1, 2)
 three_wide = torch.zeros(4, 3)
 
 CASES = [
-    (TypeError, "`diagrams` should be a tensor or a mapping from labels to tensors. Got list.",
-     lambda: diagram([loops])),
-    (TypeError, '`diagrams["a"]` should be a torch.Tensor. Got list. '
-     "Convert it with `torch.as_tensor`.", lambda: diagram({"a": []})),
-    (TypeError, "`diagrams` should be floating point. Got torch.int64. Use `.float()`.",
-     lambda: barcode(loops.long())),
-    (ValueError, '`diagrams["a"]` should have shape (m, 2). Got (2,).',
-     lambda: barcode({"a": ends})),
-    (ValueError, "`diagrams` should have shape (m, 2). Got (1, 3, 2).",
-     lambda: diagram(loops[None])),
-    (ValueError, "`diagrams` should be free of NaN. Got 1 row with NaN, first at row 0.",
-     lambda: diagram(torch.tensor([[0.0, NAN]]))),
-    (ValueError, "`diagrams` should have finite births. Got 1 infinite birth, first at row 1.",
-     lambda: diagram(torch.tensor([[0.0, 1.0], [-INF, 1.0]]))),
-    (ValueError,
-     "`diagrams` should have deaths that are finite or +inf. Got 1 death of -inf, first at row 0.",
-     lambda: diagram(torch.tensor([[0.0, -INF]]))),
-    (TypeError, "`essential` should be a mapping where `diagrams` is. Got Tensor.",
-     lambda: diagram({"a": loops}, essential=ends)),
-    (TypeError, "`essential` should be a tensor where `diagrams` is. Got dict.",
-     lambda: barcode(loops, essential={"a": ends})),
-    (ValueError, "`essential` should have labels that `diagrams` has. Got 'b'. "
-     "Give a class that only has essential members an empty diagram.",
-     lambda: diagram({"a": loops}, essential={"b": ends})),
-    (ValueError, "`essential` should have shape (e,). Got (3, 2).",
-     lambda: diagram(loops, essential=loops)),
-    (ValueError, '`essential["a"]` should be finite. '
-     "Got 1 row with NaN or infinity, first at row 1.",
-     lambda: diagram({"a": loops}, essential={"a": torch.tensor([0.0, INF])})),
-    (TypeError, "`pairs` should be one PersistencePairs. Got tuple. "
-     "Pass one dimension at a time.",
-     lambda: merge_tree((pairs,), deaths)),
-    (ValueError, "`pairs` should be of one cloud. Got 2. Use `pairs.split()`.",
-     lambda: merge_tree(two, torch.zeros(4))),
-    (ValueError, "`pairs` should be of one cloud. Got 2. Use `pairs.split()`.",
-     lambda: spanning_tree(torch.zeros(6, 2), two)),
-    (ValueError, "`pairs` should be of dimension 0. Got 1.",
-     lambda: merge_tree(of_loops, torch.zeros(0))),
-    (ValueError, "`pairs` should join different components. Got an edge (0, 1) within one.",
-     lambda: merge_tree(ring, torch.zeros(3))),
-    (TypeError, "`deaths` should be a torch.Tensor. Got list. Convert it with `torch.as_tensor`.",
-     lambda: merge_tree(pairs, [1.0, 2.0, 3.0])),
-    (TypeError, "`deaths` should be floating point. Got torch.int64. Use `.float()`.",
-     lambda: merge_tree(pairs, torch.arange(3))),
-    (ValueError, "`deaths` should have shape (3,) or (3, 2), one row per pair. Got (2,).",
-     lambda: merge_tree(pairs, torch.zeros(2))),
-    (ValueError, "`deaths` should be finite. Got 1 row with NaN or infinity, first at row 2.",
-     lambda: merge_tree(pairs, torch.tensor([1.0, 2.0, INF]))),
-    (ValueError, "`labels` should have one entry per vertex, 4. Got 3.",
-     lambda: merge_tree(pairs, deaths, labels="abc")),
-    (ValueError, "`embedding` should have shape (n, 2). Got (4, 3). "
-     "Project the points first, for instance with `torch.pca_lowrank`.",
-     lambda: spanning_tree(three_wide, pairs)),
-    (ValueError, "`embedding` should be finite. Got 4 rows with NaN or infinity, first at row 0.",
-     lambda: spanning_tree(points * NAN, pairs)),
-    (TypeError, "`embedding` should be a torch.Tensor. Got ndarray. "
-     "Convert it with `torch.as_tensor`.", lambda: spanning_tree(points.numpy(), pairs)),
-    (ValueError, "`pairs` should index 3 vertices. Got vertex 3. "
-     "Were the pairs found on another batch?", lambda: spanning_tree(points[:3], pairs)),
-    (ValueError, "`values` should have one entry per pair, shape (3,). Got (4,).",
-     lambda: spanning_tree(points, pairs, values=torch.zeros(4))),
-    (TypeError, "`values` should be a torch.Tensor. Got list. Convert it with `torch.as_tensor`.",
-     lambda: tracks(points, points, pairs, values=[1.0, 2.0, 3.0])),
-    (TypeError, "`labels` should be integers. Got torch.float32.",
-     lambda: spanning_tree(points, pairs, labels=torch.zeros(4))),
-    (ValueError, "`labels` should have one entry per vertex, shape (4,). Got (3,).",
-     lambda: spanning_tree(points, pairs, labels=labels[:3])),
-    (ValueError, "`target` should have shape (n, 2). Got (4, 3). "
-     "Project the points first, for instance with `torch.pca_lowrank`.",
-     lambda: tracks(points, three_wide, pairs)),
-    (TypeError, "`ax` should be Axes of matplotlib. Got Figure.",
-     lambda: diagram(loops, ax=first.figure)),
-    (TypeError, "`ax` should be Axes of matplotlib. Got ndarray.",
-     lambda: diagram(loops, ax=np.array([first, second]))),
-    (ValueError, "`axes` should hold 2 Axes. Got 1.",
-     lambda: tracks(points, points, pairs, axes=first)),
-    (TypeError, "`axes` should be Axes of matplotlib. Got ndarray.",
-     lambda: tracks(points, points, pairs, axes=np.array([[first, second]]))),
-]  # fmt: skip
+    (
+        TypeError,
+        "`diagrams` should be a tensor or a mapping from labels to tensors. Got list.",
+        lambda: diagram([loops]),
+    ),
+    (
+        TypeError,
+        '`diagrams["a"]` should be a torch.Tensor. Got list. Convert it with `torch.as_tensor`.',
+        lambda: diagram({"a": []}),
+    ),
+    (
+        TypeError,
+        "`diagrams` should be floating point. Got torch.int64. Use `.float()`.",
+        lambda: barcode(loops.long()),
+    ),
+    (
+        ValueError,
+        '`diagrams["a"]` should have shape (m, 2). Got (2,).',
+        lambda: barcode({"a": ends}),
+    ),
+    (
+        ValueError,
+        "`diagrams` should have shape (m, 2). Got (1, 3, 2).",
+        lambda: diagram(loops[None]),
+    ),
+    (
+        ValueError,
+        "`diagrams` should be free of NaN. Got 1 row with NaN, first at row 0.",
+        lambda: diagram(torch.tensor([[0.0, NAN]])),
+    ),
+    (
+        ValueError,
+        "`diagrams` should have finite births. Got 1 infinite birth, first at row 1.",
+        lambda: diagram(torch.tensor([[0.0, 1.0], [-INF, 1.0]])),
+    ),
+    (
+        ValueError,
+        "`diagrams` should have deaths that are finite or +inf. "
+        "Got 1 death of -inf, first at row 0.",
+        lambda: diagram(torch.tensor([[0.0, -INF]])),
+    ),
+    (
+        TypeError,
+        "`essential` should be a mapping where `diagrams` is. Got Tensor.",
+        lambda: diagram({"a": loops}, essential=ends),
+    ),
+    (
+        TypeError,
+        "`essential` should be a tensor where `diagrams` is. Got dict.",
+        lambda: barcode(loops, essential={"a": ends}),
+    ),
+    (
+        ValueError,
+        "`essential` should have labels that `diagrams` has. Got 'b'. "
+        "Give a class that only has essential members an empty diagram.",
+        lambda: diagram({"a": loops}, essential={"b": ends}),
+    ),
+    (
+        ValueError,
+        "`essential` should have shape (e,). Got (3, 2).",
+        lambda: diagram(loops, essential=loops),
+    ),
+    (
+        ValueError,
+        '`essential["a"]` should be finite. Got 1 row with NaN or infinity, first at row 1.',
+        lambda: diagram({"a": loops}, essential={"a": torch.tensor([0.0, INF])}),
+    ),
+    (
+        TypeError,
+        "`pairs` should be one PersistencePairs. Got tuple. Pass one dimension at a time.",
+        lambda: merge_tree((pairs,), deaths),
+    ),
+    (
+        ValueError,
+        "`pairs` should be of one cloud. Got 2. Use `pairs.split()`.",
+        lambda: merge_tree(two, torch.zeros(4)),
+    ),
+    (
+        ValueError,
+        "`pairs` should be of one cloud. Got 2. Use `pairs.split()`.",
+        lambda: spanning_tree(torch.zeros(6, 2), two),
+    ),
+    (
+        ValueError,
+        "`pairs` should be of dimension 0. Got 1.",
+        lambda: merge_tree(of_loops, torch.zeros(0)),
+    ),
+    (
+        ValueError,
+        "`pairs` should join different components. Got an edge (0, 1) within one.",
+        lambda: merge_tree(ring, torch.zeros(3)),
+    ),
+    (
+        TypeError,
+        "`deaths` should be a torch.Tensor. Got list. Convert it with `torch.as_tensor`.",
+        lambda: merge_tree(pairs, [1.0, 2.0, 3.0]),
+    ),
+    (
+        TypeError,
+        "`deaths` should be floating point. Got torch.int64. Use `.float()`.",
+        lambda: merge_tree(pairs, torch.arange(3)),
+    ),
+    (
+        ValueError,
+        "`deaths` should have shape (3,) or (3, 2), one row per pair. Got (2,).",
+        lambda: merge_tree(pairs, torch.zeros(2)),
+    ),
+    (
+        ValueError,
+        "`deaths` should be finite. Got 1 row with NaN or infinity, first at row 2.",
+        lambda: merge_tree(pairs, torch.tensor([1.0, 2.0, INF])),
+    ),
+    (
+        ValueError,
+        "`labels` should have one entry per vertex, 4. Got 3.",
+        lambda: merge_tree(pairs, deaths, labels="abc"),
+    ),
+    (
+        ValueError,
+        "`embedding` should have shape (n, 2). Got (4, 3). "
+        "Project the points first, for instance with `torch.pca_lowrank`.",
+        lambda: spanning_tree(three_wide, pairs),
+    ),
+    (
+        ValueError,
+        "`embedding` should be finite. Got 4 rows with NaN or infinity, first at row 0.",
+        lambda: spanning_tree(points * NAN, pairs),
+    ),
+    (
+        TypeError,
+        "`embedding` should be a torch.Tensor. Got ndarray. Convert it with `torch.as_tensor`.",
+        lambda: spanning_tree(points.numpy(), pairs),
+    ),
+    (
+        ValueError,
+        "`pairs` should index 3 vertices. Got vertex 3. Were the pairs found on another batch?",
+        lambda: spanning_tree(points[:3], pairs),
+    ),
+    (
+        ValueError,
+        "`values` should have one entry per pair, shape (3,). Got (4,).",
+        lambda: spanning_tree(points, pairs, values=torch.zeros(4)),
+    ),
+    (
+        TypeError,
+        "`values` should be a torch.Tensor. Got list. Convert it with `torch.as_tensor`.",
+        lambda: tracks(points, points, pairs, values=[1.0, 2.0, 3.0]),
+    ),
+    (
+        TypeError,
+        "`labels` should be integers. Got torch.float32.",
+        lambda: spanning_tree(points, pairs, labels=torch.zeros(4)),
+    ),
+    (
+        ValueError,
+        "`labels` should have one entry per vertex, shape (4,). Got (3,).",
+        lambda: spanning_tree(points, pairs, labels=labels[:3]),
+    ),
+    (
+        ValueError,
+        "`target` should have shape (n, 2). Got (4, 3). "
+        "Project the points first, for instance with `torch.pca_lowrank`.",
+        lambda: tracks(points, three_wide, pairs),
+    ),
+    (
+        TypeError,
+        "`ax` should be Axes of matplotlib. Got Figure.",
+        lambda: diagram(loops, ax=first.figure),
+    ),
+    (
+        TypeError,
+        "`ax` should be Axes of matplotlib. Got ndarray.",
+        lambda: diagram(loops, ax=np.array([first, second])),
+    ),
+    (
+        ValueError,
+        "`axes` should hold 2 Axes. Got 1.",
+        lambda: tracks(points, points, pairs, axes=first),
+    ),
+    (
+        TypeError,
+        "`axes` should be Axes of matplotlib. Got ndarray.",
+        lambda: tracks(points, points, pairs, axes=np.array([[first, second]])),
+    ),
+]
 
 
 @pytest.mark.parametrize(("kind", "text", "call"), CASES)

@@ -215,8 +215,9 @@ def test_data_are_positional_and_everything_else_is_by_name(name):
     assert by_position(module) == {}
     kinds = {p.kind for p in inspect.signature(function).parameters.values()}
     assert kinds == {
-        inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD,
-    }  # fmt: skip
+        inspect.Parameter.KEYWORD_ONLY,
+        inspect.Parameter.POSITIONAL_OR_KEYWORD,
+    }
 
 
 @every_loss
@@ -236,8 +237,9 @@ def test_every_loss_has_the_options_that_all_have(name):
     required = {option for option, default in own.items() if default is inspect.Parameter.empty}
     assert required == {
         "BettiPriorLoss": {"betti_numbers"},
-        "ConnectivityLoss": {"scale"}, "HomologyConsistency": {"perturbation_weight"},
-    }.get(name, set())  # fmt: skip
+        "ConnectivityLoss": {"scale"},
+        "HomologyConsistency": {"perturbation_weight"},
+    }.get(name, set())
 
 
 @every_loss

@@ -632,5 +632,6 @@ def test_infinite_distances_leave_a_forest():
     matrix = torch.tensor([[0.0, 1.0, math.inf], [1.0, 0.0, math.inf], [math.inf, math.inf, 0.0]])
     assert minimum_spanning_tree(matrix).tolist() == [[0, 1]]
     assert [tree.tolist() for tree in minimum_spanning_tree([matrix, matrix[1:, 1:]])] == [
-        [[0, 1]], []
-    ]  # fmt: skip
+        [[0, 1]],
+        [],
+    ]

@@ -12,6 +12,7 @@ from strategies import gaussian
 from topreg import RipsFiltration, _room, pairwise_distances, rtd, rtd_lite, signature_loss
 from topreg.filtrations import _space
 from topreg.persistence import MOST_VERTICES, _dispatch
+from topreg.persistence.annotations import _annotations
 
 CURE = r"Choose landmarks with `farthest_point_sampling`, .* `FlagFiltration`"
 
@@ -23,6 +24,7 @@ def little_room(monkeypatch):
     monkeypatch.setattr(_room, "SMALL", 0)
     monkeypatch.setattr(_dispatch, "FEW", 0)
     monkeypatch.setattr(_space, "pairs_of_few", lambda *_: None)
+    monkeypatch.setattr(_annotations, "SMALL", 0)
 
 
 def points(n, width=1):
@@ -127,6 +129,7 @@ def test_failed_allocations_are_explained(monkeypatch, error, clouds):
     def fail(*_):
         raise error
 
+    monkeypatch.setattr(_annotations, "SMALL", 0)
     monkeypatch.setattr("topreg.persistence.annotations._dense_kernels.reduce_records", fail)
     monkeypatch.setattr("topreg.persistence.annotations._dense_kernels.reduce_clouds", fail)
     x = gaussian(0, clouds, 30, 2)

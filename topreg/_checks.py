@@ -186,7 +186,7 @@ def is_finite(name: str, value: float) -> None:
 
 
 def is_natural(name: str, value: object) -> int:
-    """Return an integer from 0 on of any integer type; raise for anything else."""
+    """Return an integer that is at least 0, of any integer type; raise for anything else."""
     if type(value) is int and value >= 0:
         return value
     return _integer(name, value, 0, "a non-negative integer")

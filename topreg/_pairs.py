@@ -117,7 +117,7 @@ class PersistencePairs:
         return plain_tensor(self._cloud_of(self.death_edges))
 
     def split(self) -> list[PersistencePairs]:
-        """One object for each cloud, its vertices numbered from 0.
+        """Return one object per cloud, its vertices numbered from 0.
 
         Returns:
             As many objects as there are clouds, in order.
@@ -297,7 +297,7 @@ class PersistencePairs:
             The pairs, on the device of the tensors.
 
         Raises:
-            TypeError: If a field is no tensor of integers.
+            TypeError: If a field is not a tensor of integers.
             ValueError: If a field is missing, shapes do not agree, a number is negative, or an edge
                 is none within a cloud.
         """

@@ -48,7 +48,7 @@ def all_gather(x: Tensor, group: Group = None) -> Tensor:
 
     Raises:
         TypeError: If ``x`` is not a floating-point tensor.
-        ValueError: On all ranks, if it is no matrix on one of them, or width, dtype or
+        ValueError: On all ranks, if it is not a matrix on one of them, or width, dtype or
             ``requires_grad`` differ.
 
     Shape:

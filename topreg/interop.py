@@ -190,7 +190,7 @@ def numpy_diagram(
 def _essential(
     pairs: PersistencePairs, points: Clouds, filtration: Filtration, like: Tensor
 ) -> Tensor:
-    """Births of the essential classes beside infinite deaths."""
+    """Return births of the essential classes next to infinite deaths."""
     stays = PersistencePairs(
         pairs.dimension,
         pairs.essential_edges,

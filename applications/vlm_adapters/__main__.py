@@ -18,6 +18,9 @@ def main() -> None:
             file=sys.stderr,
         )
         sys.exit(1)
+    except KeyboardInterrupt:  # during the imports
+        print("Error: Interrupted.", file=sys.stderr)
+        sys.exit(130)
     run()
 
 

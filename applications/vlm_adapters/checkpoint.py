@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from ._files import json_hash, read_tensors, write_tensors
-from .options import Method
+from .options import Method, plug_hashes
 from .tasks import Task
 from .training_state import Best, Epoch, Training
 
@@ -67,7 +67,14 @@ def load_checkpoint(
         same = content["identity"] == identity
         if same:
             _restore(training, content, tensors)
-    except (KeyError, TypeError, ValueError, RuntimeError, IndexError) as error:
+    except (
+        AttributeError,
+        KeyError,
+        TypeError,
+        ValueError,
+        RuntimeError,
+        IndexError,
+    ) as error:
         raise ValueError(
             f"`{file}` should be a checkpoint of a training. Got {type(error).__name__}: {error}. "
             "Remove it to begin anew."
@@ -90,7 +97,17 @@ def training_identity(task: Task, method: Method, *more: object) -> str:
     Returns:
         64 digits.
     """
-    return json_hash([asdict(method), task.hashes, task.shots, task.seed, task.logit_scale, more])
+    return json_hash(
+        [
+            asdict(method),
+            plug_hashes(method),
+            task.hashes,
+            task.shots,
+            task.seed,
+            task.logit_scale,
+            more,
+        ]
+    )
 
 
 def _restore(
@@ -106,12 +123,14 @@ def _restore(
     _check_state(state, [p for group in optimizer.param_groups for p in group["params"]])
     optimizer.load_state_dict(optimizer.state_dict() | {"state": state})
     training.generator.set_state(tensors["generator"])
-    trained.log = [Epoch(*_numbers(entry)) for entry in content["log"]]
+    trained.log = [_epoch(entry) for entry in content["log"]]
     kinds = _kinds(trained.adapter.state_dict())
     for name in BEST:
         if name in content or name == "best_val":  # which every epoch sets
             epoch, reached = _numbers(content[name])
-            best = Best(int(epoch), reached, _below(tensors, name))
+            device = next(trained.adapter.parameters()).device
+            kept = {key: tensor.to(device) for key, tensor in _below(tensors, name).items()}
+            best = Best(int(epoch), reached, kept)
             if _kinds(best.tensors) != kinds:
                 raise ValueError(f"other tensors in `{name}`")
             setattr(trained, name, best)
@@ -140,6 +159,14 @@ def _numbers(entry: Sequence[Any]) -> Sequence[Any]:
     if type(entry) is not list or any(type(number) not in (int, float) for number in entry):
         raise TypeError(f"{entry!r} in place of numbers")
     return entry
+
+
+def _epoch(entry: Any) -> Epoch:
+    """An entry of the log: numbers, and the terms of the regulariser by name."""
+    *numbers, others = entry
+    _numbers(list(others.values()))
+    rate, entropy, coincidence, perturbation, accuracy = _numbers(numbers)
+    return Epoch(rate, entropy, coincidence, perturbation, accuracy, others)
 
 
 def _below(tensors: Mapping[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:

@@ -55,9 +55,12 @@ def load_methods(
     if twice:
         raise ValueError(f"`methods` should have names of their own. Got {twice[0]!r} twice.")
     published = _shipped(DATASETS).get(dataset or "", {})
-    layers = [published, _tuned(tuned, dataset), *map(override_tables, overrides)]
-    for override, layer in zip(overrides, layers[2:], strict=True):
+    overridden: dict[str, Any] = {}
+    for override in overrides:
+        layer = override_tables(override)
         _check_override(override, layer, names)
+        _overlay(overridden, layer)
+    layers = [published, _tuned(tuned, dataset), overridden]
     return {_stem(name): build(Method, _table(name, layers), name) for name in names}
 
 
@@ -114,9 +117,17 @@ def _table(name: str, layers: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     table: dict[str, Any] = {}
     for member in lineage(name):
         for values in (_preset(member), *(layer.get(_stem(member), {}) for layer in layers)):
+            if "epochs" in _section(values, "training"):  # alone it holds for all shot counts
+                _section(table, "training").pop("epochs_from_8_shots", None)
             _overlay(table, values)
     table.pop("extends", None)
     return table
+
+
+def _section(table: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """A table within a table; an empty one where there is none."""
+    section = table.get(name)
+    return section if isinstance(section, dict) else {}
 
 
 def _tuned(name: str | None, dataset: str | None) -> dict[str, Any]:
@@ -213,7 +224,7 @@ def _value(hint: Any, value: Any, where: str) -> Any:
         raise ValueError(f"`{where}` should be finite. Got {value!r}.")
     if kind in (list, dict):
         for part in value.values() if kind is dict else value:
-            if not (inner[-1] is float and type(part) is bool):  # grids may switch something
+            if inner[-1] is not Any and not (inner[-1] is float and type(part) is bool):
                 _value(inner[-1], part, where)
     return value
 

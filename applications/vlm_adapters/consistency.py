@@ -61,7 +61,7 @@ class Consistency:
             metric=half_distances if options.distance_dtype == "float16" else "euclidean"
         )
         self.track_coincidence = TrackCoincidence(
-            orientation="aligned" if len(options.dimensions) > 1 else "index",
+            orientation=options.orientation if len(options.dimensions) > 1 else "index",
             undefined=options.undirected,
         )
         self.deviating_perturbation = DeviatingPerturbation(
@@ -99,7 +99,7 @@ class Consistency:
 
     def backward(
         self, cross_entropy: Tensor, adapter: Adapter, step: Step, features: Tensor, labels: Tensor
-    ) -> tuple[float, float]:
+    ) -> Terms:
         """Fill the gradients of the adapter's parameters.
 
         Args:
@@ -114,7 +114,8 @@ class Consistency:
         """
         if self.options.weight == 0:
             cross_entropy.backward()
-            return 0.0, 0.0
+            zero = cross_entropy.new_zeros(())
+            return Terms(zero, zero)
         terms = self.terms(adapter, step, features, labels)
         constraint = (
             self.options.coincidence_weight * terms.track_coincidence
@@ -132,7 +133,7 @@ class Consistency:
                 cross_entropy, constraint, adapter.parameters(),
                 weight=self.options.weight, norm=self.options.norm,
             )  # fmt: skip
-        return float(terms.track_coincidence.detach()), float(terms.deviating_perturbation.detach())
+        return Terms(*(term.detach() for term in terms))
 
     def start_epoch(self) -> None:
         """Forget the batches of the epoch before."""
@@ -145,7 +146,13 @@ class Consistency:
         """The two terms from inner products of the views."""
         options = self.options
         return Terms(
-            track_coincidence_of_grams(grams, pairs, geometry, undirected=options.undirected),
+            track_coincidence_of_grams(
+                grams,
+                pairs,
+                geometry,
+                undirected=options.undirected,
+                orientation=options.orientation,
+            ),
             deviating_perturbation_of_grams(
                 grams,
                 labels,

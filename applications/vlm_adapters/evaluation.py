@@ -7,8 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from .adapters import Adapter, TipAdapter
-from .adapters.tip_adapter import PUBLISHED_SCALE
+from .adapters import Adapter
 from .tasks import Task
 from .training_state import Trained
 
@@ -29,56 +28,26 @@ def accuracy(adapter: Adapter, features: Tensor, labels: Tensor) -> float:
         Accuracy in [0, 100].
     """
     parts = zip(features.split(ROWS), labels.split(ROWS), strict=True)
-    correct = sum(int((adapter(x).argmax(dim=1) == y).sum()) for x, y in parts)
-    return 100 * correct / max(len(labels), 1)
-
-
-@torch.no_grad()
-def search_factors(adapter: TipAdapter, features: Tensor, labels: Tensor) -> tuple[float, float]:
-    """The sharpness and cache weight with the best accuracy; the first of equals.
-
-    Args:
-        adapter: Cache model; it is not changed.
-        features: Validation features (v, d) of unit length.
-        labels: Their classes (v,).
-
-    Returns:
-        Sharpness and cache weight.
-
-    Source:
-        The official ``search_hp``, which recomputes the affinity for each pair of values; here it
-        is computed once for each sharpness.
-    """
-    grid = adapter.search_grid()
-    weights = torch.tensor(grid.cache_weight) * adapter.logit_scale / PUBLISHED_SCALE
-    correct = torch.zeros(len(grid.sharpness), len(weights), dtype=torch.int64)
-    for x, y in zip(features.split(ROWS // 8), labels.split(ROWS // 8), strict=True):
-        zero_shot = adapter.logit_scale * x @ adapter.text.T
-        similarities = x @ adapter.keys.T - 1
-        for row, sharpness in enumerate(grid.sharpness):
-            cache = adapter.class_sums(torch.exp(sharpness * similarities))
-            predictions = (zero_shot + weights[:, None, None] * cache).argmax(dim=2)
-            correct[row] += (predictions == y).sum(dim=1)
-    row, column = divmod(int(correct.argmax()), len(weights))
-    return grid.sharpness[row], grid.cache_weight[column]
+    correct = [(adapter(x).argmax(dim=1) == y).sum() for x, y in parts]
+    return 100 * int(torch.stack(correct).sum()) / max(len(labels), 1)
 
 
 def adapter_under(
-    trained: Trained, protocol: str, factors: tuple[float, float] | None = None
+    trained: Trained, protocol: str, factors: tuple[float, ...] | None = None
 ) -> Adapter:
     """The adapter that a protocol evaluates.
 
     Args:
         trained: A training.
         protocol: ``"best_val"`` takes the best epoch, any other the last.
-        factors: Sharpness and cache weight that a search chose.
+        factors: What a search chose, such as sharpness and cache weight.
 
     Returns:
         The adapter.
     """
     if protocol == "best_val" and trained.best_val is not None:
         return trained.adapter.at(trained.best_val.tensors)
-    if factors is not None and isinstance(trained.adapter, TipAdapter):
+    if factors is not None:
         return trained.adapter.with_factors(*factors)
     return trained.adapter
 
@@ -92,7 +61,7 @@ class Evaluation(NamedTuple):
     """
 
     accuracies: dict[str, float]
-    factors: dict[str, tuple[float, float]]
+    factors: dict[str, tuple[float, ...]]
 
 
 def evaluate(trained: Trained, task: Task, *, every: bool = False) -> Evaluation:
@@ -131,8 +100,8 @@ def _add_search(
     images: tuple[Tensor, Tensor],
     test: tuple[Tensor, Tensor],
 ) -> None:
-    """Search a cache model's factors on some images; accuracy on the test images."""
-    if isinstance(adapter, TipAdapter):
-        factors = search_factors(adapter, *images)
+    """Let an adapter that has a search choose on some images; accuracy on the test images."""
+    factors = adapter.search(*images)
+    if factors is not None:
         found.factors[protocol] = factors
         found.accuracies[protocol] = accuracy(adapter.with_factors(*factors), *test)

@@ -5,19 +5,20 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 from typing import NamedTuple
 
 from ._files import json_hash
-from .adapters import ADAPTERS
+from .adapters import adapter_class
 from .evaluation import adapter_under, evaluate
-from .options import Method
+from .options import Method, plug_hashes
 from .parallel import run_all
-from .run_files import CHECKPOINT, finished_run, write_run
+from .run_files import CHECKPOINT, claimed, finished_run, write_run
 from .runs import Run
-from .tasks import TaskSource
+from .tasks import Task, TaskSource
 from .text_projection import check_checkpoints, checkpoint_sha256
 from .training import epochs_of, train
 
@@ -32,6 +33,7 @@ class Job(NamedTuple):
         seed: Seed.
         folder: Where result, adapter and checkpoint lie; None keeps nothing.
         every: Whether to evaluate every protocol, as :func:`vlm_adapters.evaluation.evaluate` does.
+        device: Where it trains, searches and evaluates.
     """
 
     preset: str
@@ -40,6 +42,7 @@ class Job(NamedTuple):
     seed: int
     folder: Path | None = None
     every: bool = False
+    device: str = "cpu"
 
     @property
     def name(self) -> str:
@@ -49,7 +52,7 @@ class Job(NamedTuple):
     @property
     def epochs(self) -> int:
         """Length of its training."""
-        frozen = not ADAPTERS[self.method.adapter.kind].trainable
+        frozen = not adapter_class(self.method.adapter.kind).trainable
         return 0 if frozen else epochs_of(self.method.training, self.shots)
 
     def identity(self, source: TaskSource) -> str:
@@ -59,6 +62,7 @@ class Job(NamedTuple):
                 "method": asdict(self.method),
                 "features": source.identity(self.shots, self.seed),
                 "text_checkpoint": checkpoint_sha256(self.method.text, self.shots),
+                "plugs": plug_hashes(self.method),
                 "task": [self.shots, self.seed, self.every],
                 "packages": {name: version(name) for name in ("topreg", "torch")},
             }
@@ -73,6 +77,7 @@ def plan_jobs(
     folder: Path | None = None,
     dataset: str = "",
     every: bool = False,
+    device: str = "cpu",
 ) -> list[Job]:
     """A job for each shot count, seed and method, in this order of nesting.
 
@@ -83,6 +88,7 @@ def plan_jobs(
         folder: Folder of all runs; None keeps nothing.
         dataset: Name of the data set, which names a folder.
         every: Whether to evaluate every protocol.
+        device: Where they train, search and evaluate.
 
     Returns:
         The jobs.
@@ -99,7 +105,7 @@ def plan_jobs(
         return folder and folder / preset / dataset / f"{count}shot" / f"seed{seed}"
 
     return [
-        Job(preset, method, count, seed, run_folder(preset, count, seed), every)
+        Job(preset, method, count, seed, run_folder(preset, count, seed), every, device)
         for count in shots
         for seed in seeds
         for preset, method in methods.items()
@@ -176,8 +182,15 @@ def run_job(source: TaskSource, job: Job) -> Run:
     Returns:
         The run.
     """
+    with claimed(job.folder) if job.folder else nullcontext():
+        done = job.folder and finished_run(job.folder, job.identity(source))
+        return done or _make(source, job)
+
+
+def _make(source: TaskSource, job: Job) -> Run:
+    """The run, made in a folder that is this process's own."""
     start = time.perf_counter()
-    task = source.task(job.shots, job.seed)
+    task = source.task(job.shots, job.seed).to(job.device)
     checkpoint = job.folder and job.folder / CHECKPOINT
     identity = job.identity(source)
     trained = train(
@@ -196,10 +209,11 @@ def run_job(source: TaskSource, job: Job) -> Run:
         accuracies=evaluation.accuracies,
         factors=evaluation.factors,
         hashes=task.hashes,
+        images=_counts(task),
         weights=source.weights,
         identity=identity,
         config=json.loads(json.dumps(asdict(job.method))),  # as it is read back
-        log=[epoch._asdict() for epoch in trained.log],
+        log=[epoch.as_record() for epoch in trained.log],
         best_epoch=trained.best_val and trained.best_val.epoch,
         seconds=round(time.perf_counter() - start, 3),
     )
@@ -207,3 +221,14 @@ def run_job(source: TaskSource, job: Job) -> Run:
         adapter = adapter_under(trained, run.headline, run.factors.get(run.headline))
         write_run(job.folder, run, adapter, source.class_names)
     return run
+
+
+def _counts(task: Task) -> dict[str, int]:
+    """How many images the run saw, and how many a class gave to the training at least."""
+    per_class = task.train_labels.bincount(minlength=len(task.texts.normalized))
+    return {
+        "train": len(task.train_labels),
+        "val": len(task.val_labels),
+        "test": len(task.test_labels),
+        "fewest_per_class": int(per_class.min()),
+    }

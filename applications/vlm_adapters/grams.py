@@ -62,7 +62,12 @@ def grams_of(source: Tensor, target: Tensor) -> Grams:
 
 
 def track_coincidence_of_grams(
-    grams: Grams, pairs: Sequence[PersistencePairs], geometry: Tensor, *, undirected: str
+    grams: Grams,
+    pairs: Sequence[PersistencePairs],
+    geometry: Tensor,
+    *,
+    undirected: str,
+    orientation: str = "aligned",
 ) -> Tensor:
     """Return the sum of equation 5 over the pairs of several dimensions.
 
@@ -73,13 +78,14 @@ def track_coincidence_of_grams(
             edges are turned.
         undirected: ``"skip"`` leaves a class with a track of no direction out of the mean,
             ``"zero"`` counts its cosine as 0.
+        orientation: ``"aligned"`` turns those edges, ``"index"`` turns none.
 
     Returns:
         The sum, with gradient in the inner products; 0 for pairs of which none is counted.
     """
     terms = []
     for part in pairs:
-        ends, signs = _tracks(part, geometry)
+        ends, signs = _tracks(part, geometry, orientation)
         dots, _ = _products(grams.cross, ends, signs)
         squares, least = _products(grams.source, ends, signs)
         others, least_others = _products(grams.target, ends, signs)
@@ -141,7 +147,7 @@ class _InnerProducts(torch.autograd.Function):
         return product
 
 
-def _tracks(pairs: PersistencePairs, geometry: Tensor) -> tuple[Tensor, Tensor]:
+def _tracks(pairs: PersistencePairs, geometry: Tensor, orientation: str) -> tuple[Tensor, Tensor]:
     """Rows whose signed sum is the track, and the signs: (m, 2) in dimension 0, else (m, 4)."""
     ones = geometry.new_ones(len(pairs))
     if pairs.dimension == 0:
@@ -149,7 +155,8 @@ def _tracks(pairs: PersistencePairs, geometry: Tensor) -> tuple[Tensor, Tensor]:
     births, deaths = (
         edge_vectors(geometry, edges) for edges in (pairs.birth_edges, pairs.death_edges)
     )
-    turns = torch.where((births * deaths).sum(1) < 0, -ones, ones)
+    opposed = (births * deaths).sum(1) < 0
+    turns = torch.where(opposed, -ones, ones) if orientation == "aligned" else ones
     ends = torch.cat([pairs.death_edges, pairs.birth_edges], 1)
     return ends, torch.stack([-turns, turns, ones, -ones], 1)
 

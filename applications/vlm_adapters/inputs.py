@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ._files import read_json
-from ._optional import require
 from .backbones import load_backbone
-from .data import DATASETS, ImageDataset, image_folder, open_dataset, split_dataset
+from .data import ImageDataset, image_folder, open_dataset, split_dataset
+from .data.check import without_damaged
 from .data.image_folder import DEFAULT_TEMPLATES
 from .features import ranks
 from .features.extract import Progress
@@ -24,28 +24,7 @@ __all__ = ["FeatureInputs", "ImageInputs"]
 OpenSource = Callable[[Sequence[tuple[int, int]]], TaskSource]
 """Extracts what some tasks need, given by shots and seed, and returns their source."""
 
-DEFAULT_WIDTH = 1024  # of ResNet-50, the paper's backbone
-
-
-def backbone_width(spec: str) -> int:
-    """Coordinates of a backbone's space, as far as its specification tells.
-
-    Args:
-        spec: As :func:`vlm_adapters.backbones.load_backbone` takes it.
-
-    Returns:
-        The number; that of ResNet-50 where it cannot be told.
-    """
-    kind, _, rest = spec.partition("/")
-    if spec.startswith("devise-"):
-        return int(spec.removeprefix("devise-"))
-    if kind != "open_clip" or rest.startswith("hf-hub:"):
-        return DEFAULT_WIDTH
-    if rest.startswith("local-dir:"):
-        file = Path(rest.removeprefix("local-dir:")) / "open_clip_config.json"
-        return int(read_json(file)["model_cfg"]["embed_dim"])
-    config = require("open_clip", extra="vlm").get_model_config(rest.split("/")[0])
-    return int(config["embed_dim"]) if config else DEFAULT_WIDTH
+NAME = re.compile(r"[^\W_][\w .+-]*")
 
 
 @dataclass(frozen=True)
@@ -58,6 +37,7 @@ class ImageInputs:
         images: Folder of one's own images: a folder a class, or what ``split`` names.
         split: Split in CoOp's format for ``images``.
         templates: Sentences with one ``{}`` each, for one's own images.
+        skip_damaged: Whether to leave out images that cannot be decoded; all are, to find them.
     """
 
     dataset: str | None = None
@@ -65,6 +45,21 @@ class ImageInputs:
     images: Path | None = None
     split: Path | None = None
     templates: tuple[str, ...] = DEFAULT_TEMPLATES
+    skip_damaged: bool = False
+
+    def __post_init__(self) -> None:
+        """Raise if the name of one's own images cannot be part of a path."""
+        name = self.dataset
+        if self.images is not None and name is not None and not NAME.fullmatch(name):
+            raise ValueError(
+                "`--dataset` should name your images with letters, digits, spaces and . _ + -, "
+                f"beginning with a letter or digit. Got {name!r}."
+            )
+
+    @property
+    def published(self) -> str | None:
+        """Name of the published data set whose settings hold; none for one's own images."""
+        return self.dataset if self.images is None else None
 
     @property
     def name(self) -> str:
@@ -79,20 +74,29 @@ class ImageInputs:
                  "split": self.split}  # fmt: skip
         options = [f"--{name}={value}" for name, value in given.items() if value is not None]
         templates = () if self.images is None else self.templates
+        options += ["--skip-damaged"] * self.skip_damaged
         return options + [f"--template={template}" for template in templates]
 
-    def open(self) -> ImageDataset:
-        """The data set.
+    def open(self, *, only_test: bool = False) -> ImageDataset:
+        """Open the data set.
+
+        Args:
+            only_test: Whether images of one's own, if they are not split, are all test images.
 
         Raises:
             FileNotFoundError: If it is not there.
             ValueError: If neither a published data set nor images are named.
         """
+        dataset = self._open(only_test)
+        return without_damaged(dataset) if self.skip_damaged else dataset
+
+    def _open(self, only_test: bool) -> ImageDataset:
+        """The data set with all its images."""
         if self.images is not None:
             options = {"name": self.dataset, "templates": self.templates}
             if self.split is not None:
                 return split_dataset(self.split, self.images, **options)  # type: ignore[arg-type]
-            return image_folder(self.images, **options)  # type: ignore[arg-type]
+            return image_folder(self.images, only_test=only_test, **options)  # type: ignore[arg-type]
         if self.dataset is None:
             raise ValueError(
                 "`--dataset` should name a published data set, or `--images` a folder of your own. "
@@ -121,6 +125,8 @@ class FeatureInputs:
         batch_size: Views per call of the encoder.
         workers: Threads that read images.
         bundle: A feature bundle to use instead of all that.
+        published_pixels: Whether images are read as the published codes do; see
+            :func:`vlm_adapters.features.extract.read_image`.
     """
 
     images: ImageInputs = ImageInputs()
@@ -133,11 +139,17 @@ class FeatureInputs:
     batch_size: int = 64
     workers: int = 2
     bundle: Path | None = None
+    published_pixels: bool = False
 
     @property
     def augmentation(self) -> Augmentation:
         """Views of the training images."""
-        return Augmentation(self.views, self.scale)
+        return Augmentation(self.views, self.scale, published=self.published_pixels)
+
+    @property
+    def published(self) -> str | None:
+        """Name of the published data set whose settings hold; none for one's own images."""
+        return self.images.published if self.bundle is None else self.name
 
     @property
     def name(self) -> str:
@@ -152,19 +164,6 @@ class FeatureInputs:
         views = f"{self.views} views of scale {low:g} to {high:g}"
         return f"{self.name}, {self.backbone}, {views}"
 
-    def size(self) -> tuple[int, int] | None:
-        """Number of classes and of coordinates, as far as known without weights or images."""
-        if self.bundle is not None:
-            bundle = BundleSource(self.bundle).bundle
-            return len(bundle.class_names), bundle.features.shape[1]
-        try:
-            width = backbone_width(self.backbone)
-            if self.images.images is None and self.images.name in DATASETS:
-                return DATASETS[self.images.name].sizes.classes, width
-            return len(self.images.open().split.class_names), width
-        except (OSError, ValueError, KeyError, TypeError):
-            return None
-
     def arguments(self) -> list[str]:
         """The options of the command line that say the same."""
         if self.bundle is not None:
@@ -174,6 +173,7 @@ class FeatureInputs:
             *self.images.arguments(),
             f"--backbone={self.backbone}", f"--device={self.device}", f"--store={self.store}",
             f"--views={self.views}", f"--scale={low},{high}", *["--online"] * self.online,
+            *["--published-pixels"] * self.published_pixels,
             f"--batch-size={self.batch_size}", f"--workers={self.workers}",
         ]  # fmt: skip
 
@@ -190,7 +190,7 @@ class FeatureInputs:
         backbone = load_backbone(self.backbone, device=ranks.device(self.device))
         return Extraction(
             backbone, self.backbone, dataset, FeatureStore(self.store),
-            self.batch_size, self.workers, progress,
+            self.batch_size, self.workers, progress, self.published_pixels,
         )  # fmt: skip
 
     def opened(self, progress: Progress = lambda done, total: None) -> OpenSource:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
+
+from .plugs import is_plug, plug_sha256
 
 ADAPTER_KINDS = (
     "zero_shot", "linear_probe", "taskres", "tip_adapter", "tip_adapter_f", "clip_adapter",
@@ -52,7 +55,8 @@ class AdapterOptions:
 
     Attributes:
         kind: ``"zero_shot"``, ``"linear_probe"``, ``"taskres"``, ``"tip_adapter"``,
-            ``"tip_adapter_f"`` or ``"clip_adapter"``.
+            ``"tip_adapter_f"`` or ``"clip_adapter"``; or a class of the user,
+            ``"file.py:Name"`` or ``"module:Name"``.
         residual_scale: TaskRes: factor of the learned residual. CLIP-Adapter: share of the adapted
             features.
         cache_weight: Tip-Adapter: weight of the cache's prediction, in units of a hundredth of the
@@ -62,6 +66,7 @@ class AdapterOptions:
         search_cache_weight: Tip-Adapter: upper end of the search over the weight, same units.
         normalize: TaskRes: which views of the constraint have unit length: ``"both"`` or
             ``"image"``.
+        settings: Numbers of an adapter of the user.
     """
 
     kind: str
@@ -71,10 +76,12 @@ class AdapterOptions:
     search_sharpness: float = 12.0
     search_cache_weight: float = 5.0
     normalize: str = "both"
+    settings: dict[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Refuse unknown choices."""
-        one_of("adapter.kind", self.kind, ADAPTER_KINDS)
+        if not is_plug(self.kind):
+            one_of("adapter.kind", self.kind, ADAPTER_KINDS)
         one_of("adapter.normalize", self.normalize, ("both", "image"))
         searched = ("search_sharpness", "search_cache_weight")
         _not_negative(self, "adapter", ("cache_weight", "sharpness", *searched))
@@ -115,12 +122,15 @@ class TrainingOptions:
     """How the adapter's parameters are found.
 
     Attributes:
-        optimizer: ``"adam"`` (L2 penalty in the gradient) or ``"adamw"`` (decoupled decay).
+        optimizer: ``"adam"`` (L2 penalty in the gradient), ``"adamw"`` (decoupled decay), or
+            ``"adamw_half"``: AdamW in float16, as the official codes of Tip-Adapter-F and HC-TAF
+            run it, see :class:`vlm_adapters.optimizers.HalfAdamW`.
         learning_rate: Initial learning rate.
         weight_decay: Penalty or decay factor.
         eps: The optimiser's denominator constant.
-        epochs: Epochs below eight shots.
-        epochs_from_8_shots: Epochs from eight shots on.
+        epochs: Epochs.
+        epochs_from_8_shots: Epochs from eight shots on; 0 stands for ``epochs``. A preset or an
+            override that sets ``epochs`` alone sets them for all shot counts.
         batch_size: Images a step.
         drop_last: Drop the last, smaller batch where there is a full one.
         schedule: ``"epoch_cosine"``: one warm-up epoch, then a cosine by epochs (TaskRes);
@@ -133,7 +143,7 @@ class TrainingOptions:
     weight_decay: float = 0.0
     eps: float = 1e-8
     epochs: int = 100
-    epochs_from_8_shots: int = 100
+    epochs_from_8_shots: int = 0
     batch_size: int = 256
     drop_last: bool = False
     schedule: str = "epoch_cosine"
@@ -141,11 +151,11 @@ class TrainingOptions:
 
     def __post_init__(self) -> None:
         """Refuse unknown choices and sizes below 1."""
-        one_of("training.optimizer", self.optimizer, ("adam", "adamw"))
+        one_of("training.optimizer", self.optimizer, ("adam", "adamw", "adamw_half"))
         one_of("training.schedule", self.schedule, ("epoch_cosine", "step_cosine"))
-        _at_least_1(self, "training", ("epochs", "epochs_from_8_shots", "batch_size"))
+        _at_least_1(self, "training", ("epochs", "batch_size"))
         rates = ("learning_rate", "warmup_learning_rate")
-        _not_negative(self, "training", (*rates, "weight_decay", "eps"))
+        _not_negative(self, "training", (*rates, "weight_decay", "eps", "epochs_from_8_shots"))
 
 
 @dataclass(frozen=True)
@@ -160,8 +170,10 @@ class ConstraintOptions:
         perturbation_weight: Weight of the deviating perturbation within the constraint.
         combination: ``"constant"`` or ``"ratio"``.
         norm: Scope of the ratio: ``"global"``, ``"per_parameter"`` or ``"rowwise"``.
-        dimensions: Homology dimensions of the track coincidence, 0 first. Above 0, a death edge is
-            turned if it opposes its birth edge among the image features.
+        dimensions: Homology dimensions of the track coincidence, 0 first.
+        orientation: Of the edges of tracks above dimension 0: ``"aligned"`` turns a death edge that
+            opposes its birth edge among the image features, ``"index"`` orients both by their
+            indices, as equation 4 does.
         same_label_edges: ``"drop"`` the edges of the spanning tree between images of one class
             before both terms, or ``"keep"`` them.
         undirected: ``undefined`` of :func:`topreg.track_coincidence`.
@@ -182,6 +194,7 @@ class ConstraintOptions:
     combination: str = "constant"
     norm: str = "global"
     dimensions: tuple[int, ...] = (0,)
+    orientation: str = "aligned"
     same_label_edges: str = "drop"
     undirected: str = "skip"
     related: str = "all"
@@ -197,6 +210,7 @@ class ConstraintOptions:
         one_of("constraint.unit", self.unit, ("logit_scale", "absolute"))
         one_of("constraint.combination", self.combination, ("constant", "ratio"))
         one_of("constraint.norm", self.norm, ("global", "per_parameter", "rowwise"))
+        one_of("constraint.orientation", self.orientation, ("aligned", "index"))
         one_of("constraint.same_label_edges", self.same_label_edges, ("drop", "keep"))
         one_of("constraint.undirected", self.undirected, ("skip", "zero"))
         one_of("constraint.related", self.related, ("endpoints", "all"))
@@ -217,6 +231,31 @@ class ConstraintOptions:
 
 
 @dataclass(frozen=True)
+class RegularizerOptions:
+    """One more regulariser, added to the cross-entropy.
+
+    Attributes:
+        use: A loss of topreg across two spaces, such as ``"SignatureLoss"``, or a function of the
+            user, ``"file.py:name"`` or ``"module:name"``.
+        weight: Factor of the sum of its terms; 0 leaves it out.
+        settings: Options of the loss, or arguments by name of the function.
+    """
+
+    use: str = ""
+    weight: float = 0.0
+    settings: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Raise if a weight has no regulariser, or is negative."""
+        _not_negative(self, "regularizer", ("weight",))
+        if self.weight and not self.use:
+            raise ValueError(
+                "`regularizer.use` should name a regulariser. Got none, with a weight of "
+                f"{self.weight}. Name one, or set `regularizer.weight` to 0."
+            )
+
+
+@dataclass(frozen=True)
 class Method:
     """One row of a table: an adapter, its training, its constraint.
 
@@ -227,6 +266,7 @@ class Method:
         text: Class texts.
         training: How it is trained.
         constraint: The constraint, left out at weight 0.
+        regularizer: One more regulariser, left out at weight 0.
     """
 
     title: str
@@ -235,15 +275,26 @@ class Method:
     text: TextOptions = TextOptions()
     training: TrainingOptions = TrainingOptions()
     constraint: ConstraintOptions = ConstraintOptions()
+    regularizer: RegularizerOptions = RegularizerOptions()
 
     def __post_init__(self) -> None:
         """Refuse a protocol that the adapter does not have."""
         last, best_val, search = PROTOCOLS
         kind = self.adapter.kind
+        if is_plug(kind):  # its class alone knows
+            one_of("protocol", self.protocol, PROTOCOLS)
+            return
         best = [best_val] * (kind in TRAINED_KINDS)
         one_of("protocol", self.protocol, [last, *best, *[search] * kind.startswith("tip_adapter")])
-        if self.constraint.weight and kind not in TRAINED_KINDS:
-            raise ValueError(
-                f'`constraint.weight` should be 0 with `adapter.kind = "{kind}"`, whose features '
-                f"are not trained by gradients. Got {self.constraint.weight}."
-            )
+        for section in ("constraint", "regularizer"):
+            weight = getattr(self, section).weight
+            if weight and kind not in TRAINED_KINDS:
+                raise ValueError(
+                    f'`{section}.weight` should be 0 with `adapter.kind = "{kind}"`, whose '
+                    f"features are not trained by gradients. Got {weight}."
+                )
+
+
+def plug_hashes(method: Method) -> list[str]:
+    """Hash the code of the user on which a method depends."""
+    return [plug_sha256(spec) for spec in (method.adapter.kind, method.regularizer.use)]

@@ -10,34 +10,52 @@ import torch
 from torch.nn.functional import normalize
 
 from .backbones.base import Backbone, check_weights, weight_hashes
-from .features.extract import extract_features
+from .data.folders import IMAGE_ENDINGS
+from .features.extract import extract_features, read_image
 from .run_files import SavedRun
 
 
 class Prediction(NamedTuple):
-    """The most likely classes of an image, with their probabilities."""
+    """The most likely classes of an image, with their probabilities, or why there are none."""
 
     path: Path
     classes: list[tuple[str, float]]
+    error: str = ""
 
     def as_record(self) -> dict[str, Any]:
         """As JSON takes it; two classes of ImageNet may share a name."""
         classes = [{"class": name, "probability": share} for name, share in self.classes]
-        return {"path": str(self.path), "classes": classes}
+        record = {"path": str(self.path), "classes": classes}
+        return record | {"error": self.error} if self.error else record
 
 
-def are_files(images: Sequence[Path]) -> None:
-    """Refuse images that are not there.
+def image_files(named: Sequence[Path]) -> list[Path]:
+    """Return image files and the images below folders, in order.
 
     Args:
-        images: Files.
+        named: Files and folders. Of a folder the images at any depth count, by their endings.
+
+    Returns:
+        Files.
 
     Raises:
-        FileNotFoundError: If a file is missing.
+        FileNotFoundError: If something is missing, or a folder has no image.
     """
-    for path in images:
-        if not path.is_file():
-            raise FileNotFoundError(f"`IMAGES` should be image files. Got '{path}', which is none.")
+    files: list[Path] = []
+    for path in named:
+        found = [path] if path.is_file() else sorted(filter(_is_image, path.rglob("*")))
+        if not found:
+            raise FileNotFoundError(
+                f"`IMAGES` should be image files or folders of them. Got '{path}', which is "
+                f"{'a folder without images' if path.is_dir() else 'neither'}."
+            )
+        files += found
+    return files
+
+
+def _is_image(path: Path) -> bool:
+    """Whether a path ends as an image does, and is a file that is not hidden."""
+    return path.name[0] != "." and path.name.lower().endswith(IMAGE_ENDINGS) and path.is_file()
 
 
 def predict(
@@ -52,22 +70,30 @@ def predict(
         top: How many classes of each.
 
     Returns:
-        A prediction for each file, classes by falling probability.
+        A prediction for each file, classes by falling probability; for a file that cannot be read
+        as an image, the error instead.
 
     Raises:
-        FileNotFoundError: If a file is missing.
-        ValueError: If a file is no readable image, or the backbone has other weights than those
-            that the adapter was trained on.
+        ValueError: If the backbone has other weights than those that the adapter was trained on.
     """
-    are_files(images)
     check_weights(backbone.name, weight_hashes(backbone.fingerprint()), saved.run.weights)
-    features = extract_features(backbone, Path(), [str(path) for path in images])
+    errors = {path: _error(path) for path in images}
+    good = [path for path in images if not errors[path]]
+    features = extract_features(backbone, Path(), [str(path) for path in good])
     with torch.no_grad():
         shares = saved.adapter(normalize(features, dim=1)).softmax(dim=1)
     values, places = shares.topk(min(top, shares.shape[1]), dim=1)
-    return [
-        Prediction(
-            path, [(saved.class_names[place], value) for place, value in zip(p, v, strict=True)]
-        )
-        for path, p, v in zip(images, places.tolist(), values.tolist(), strict=True)
-    ]
+    found = {
+        path: [(saved.class_names[place], value) for place, value in zip(p, v, strict=True)]
+        for path, p, v in zip(good, places.tolist(), values.tolist(), strict=True)
+    }
+    return [Prediction(path, found.get(path, []), errors[path]) for path in images]
+
+
+def _error(path: Path) -> str:
+    """Why a file cannot be read as an image; empty if it can."""
+    try:
+        read_image(Path(), str(path))
+    except (OSError, ValueError) as error:
+        return str(error)
+    return ""

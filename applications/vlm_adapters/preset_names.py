@@ -7,7 +7,8 @@ from collections.abc import Iterable
 PRESETS = (
     "zero_shot", "zero_shot_star", "linear_probe", "clip_adapter", "hc_clip_adapter",
     "taskres", "taskres_official", "hc_tr", "hc_tr_paper", "taskres_star", "hc_tr_star",
-    "tip_adapter", "tip_adapter_f", "hc_taf", "hc_taf_paper", "hc_taf_released",
+    "tip_adapter", "tip_adapter_f", "hc_taf", "hc_taf_paper",
+    "tip_adapter_f_official", "hc_taf_released", "hc_taf_released_off",
     "tip_adapter_f_star", "hc_taf_star",
     "hc_tr_off", "hc_tr_tc", "hc_tr_dp", "hc_tr_p1",
     "hc_taf_off", "hc_taf_tc", "hc_taf_dp", "hc_taf_p1",
@@ -16,7 +17,8 @@ BASELINES = {
     "hc_clip_adapter": "clip_adapter",
     "hc_tr": "taskres", "hc_tr_paper": "taskres", "hc_tr_star": "taskres_star",
     "hc_tr_off": "hc_tr", "hc_tr_tc": "hc_tr", "hc_tr_dp": "hc_tr", "hc_tr_p1": "hc_tr",
-    "hc_taf": "tip_adapter_f", "hc_taf_paper": "tip_adapter_f", "hc_taf_released": "tip_adapter_f",
+    "hc_taf": "tip_adapter_f", "hc_taf_paper": "tip_adapter_f",
+    "hc_taf_released": "hc_taf_released_off",
     "hc_taf_star": "tip_adapter_f_star",
     "hc_taf_off": "hc_taf", "hc_taf_tc": "hc_taf", "hc_taf_dp": "hc_taf", "hc_taf_p1": "hc_taf",
 }  # fmt: skip

@@ -8,28 +8,32 @@ import itertools
 import math
 import platform
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 
 from ._files import read_json, read_tensors, write_json, write_tensors
-from .adapters import ADAPTERS, Adapter
+from ._optional import require
+from .adapters import Adapter, adapter_class
 from .config import build
 from .options import AdapterOptions
+from .plugs import is_plug
 from .preset_names import place_of
 from .runs import Run
 
 SCHEMA = 3
 RESULT, ADAPTER, CHECKPOINT = "result.json", "adapter.safetensors", "checkpoint.safetensors"
+LOCK = ".lock"
 PACKAGES = ("topreg", "torch", "numpy", "numba", "safetensors", "open_clip_torch")
 
 TYPES = {
     str: ("method", "preset", "dataset", "backbone", "data", "headline", "identity"),
     int: ("shots", "seed"),
     list: ("log",),
-    dict: ("accuracies", "factors", "hashes", "weights", "config"),
+    dict: ("accuracies", "factors", "hashes", "weights", "config", "images"),
 }
 
 
@@ -68,6 +72,38 @@ def write_run(folder: Path, run: Run, adapter: Adapter, class_names: Sequence[st
     (folder / CHECKPOINT).unlink(missing_ok=True)
 
 
+@contextmanager
+def claimed(folder: Path) -> Iterator[None]:
+    """Claim the folder of a run for this process; a claim ends with its process.
+
+    Args:
+        folder: Folder of the run; made if need be.
+
+    Raises:
+        RuntimeError: If another process makes the run.
+    """
+    filelock = require("filelock", extra="vlm")
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = filelock.FileLock(folder / LOCK)
+    try:
+        lock.acquire(timeout=0)
+    except filelock.Timeout:
+        raise RuntimeError(
+            f"`{folder}` should be written by one process at a time. Got one that another is at "
+            "work in. Wait until it has ended, or choose another folder with `--out`."
+        ) from None
+    try:
+        yield
+        (folder / LOCK).unlink(missing_ok=True)  # while it is held: nobody waits for it
+    finally:
+        lock.release()
+
+
+def is_done(folder: Path) -> bool:
+    """Return whether a folder has every file of a finished run."""
+    return (folder / RESULT).is_file() and (folder / ADAPTER).is_file()
+
+
 def finished_run(folder: Path, identity: str) -> Run | None:
     """The run of a folder, if it is done.
 
@@ -81,7 +117,7 @@ def finished_run(folder: Path, identity: str) -> Run | None:
     Raises:
         ValueError: If its result is damaged or was made with other settings.
     """
-    if not (folder / RESULT).is_file():
+    if not is_done(folder):
         return None
     run = read_run(folder)
     if run.identity != identity:
@@ -131,11 +167,13 @@ def read_runs(folder: Path) -> list[Run]:
     return sorted(runs, key=lambda run: (run.dataset, place_of(run.preset), run.shots, run.seed))
 
 
-def read_saved_run(folder: Path) -> SavedRun:
+def read_saved_run(folder: Path, adapter_spec: str | None = None) -> SavedRun:
     """A run with its adapter.
 
     Args:
         folder: Folder of the run.
+        adapter_spec: The adapter of the user that the run names, ``file.py:Name``. Without it no
+            code that a run's file names is run.
 
     Returns:
         Run, adapter and class names.
@@ -150,7 +188,11 @@ def read_saved_run(folder: Path) -> SavedRun:
     try:
         saved = content["adapter"]
         options = build(AdapterOptions, saved["options"], "adapter")
-        adapter = ADAPTERS[options.kind].from_tensors(tensors, options, saved["logit_scale"])
+        if is_plug(options.kind) and options.kind != adapter_spec:
+            raise ValueError(
+                f"its adapter is code of the user; give `--adapter {options.kind}` to run that code"
+            )
+        adapter = adapter_class(options.kind).from_tensors(tensors, options, saved["logit_scale"])
         names = saved["class_names"]
         _check_adapter(adapter, names)
         return SavedRun(run, adapter, tuple(names))
@@ -190,7 +232,7 @@ def _run(content: dict[str, Any], file: Path) -> Run:
     try:
         run = Run(**content["run"])
         _check_types(run)
-        factors = {name: (float(low), float(high)) for name, (low, high) in run.factors.items()}
+        factors = {name: tuple(map(float, found)) for name, found in run.factors.items()}
         run.accuracy  # noqa: B018 - is there
         return dataclasses.replace(run, factors=factors)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
@@ -220,8 +262,10 @@ def _check_adapter(adapter: Adapter, class_names: object) -> None:
     if not math.isfinite(adapter.logit_scale):
         raise ValueError(f"a `logit_scale` of {adapter.logit_scale}")
     tensors = adapter.state_dict()
-    width = tensors["text" if "text" in tensors else "weight"].shape[-1]
+    first = tensors.get("text", tensors.get("weight"))
+    if first is None:  # an adapter of the user
+        return
     with torch.no_grad():
-        logits = adapter(torch.zeros(1, width))
+        logits = adapter(torch.zeros(1, first.shape[-1]))
     if logits.shape != (1, len(class_names)):
         raise ValueError(f"logits of shape {tuple(logits.shape)} for {len(class_names)} classes")

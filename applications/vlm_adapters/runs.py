@@ -20,8 +20,10 @@ class Run:
         seed: Seed of sample, batches and views.
         headline: Protocol whose number the tables show.
         accuracies: Test accuracy in per cent under each protocol.
-        factors: Sharpness and cache weight that searches chose, by protocol.
+        factors: What searches chose, such as sharpness and cache weight, by protocol.
         hashes: Of the split and of the index lists of training and validation images.
+        images: Numbers of training, validation and test images, and the fewest training images
+            that a class gave.
         weights: Hashes of the backbone's weights.
         identity: Hash of everything that the run depends on.
         config: The method's options.
@@ -39,7 +41,7 @@ class Run:
     seed: int
     headline: str
     accuracies: dict[str, float]
-    factors: dict[str, tuple[float, float]] = field(default_factory=dict)
+    factors: dict[str, tuple[float, ...]] = field(default_factory=dict)
     hashes: dict[str, str] = field(default_factory=dict)
     weights: dict[str, str] = field(default_factory=dict)
     identity: str = ""
@@ -47,6 +49,7 @@ class Run:
     log: list[dict[str, float]] = field(default_factory=list)
     best_epoch: int | None = None
     seconds: float = 0.0
+    images: dict[str, int] = field(default_factory=dict)
 
     @property
     def accuracy(self) -> float:

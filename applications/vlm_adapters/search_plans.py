@@ -179,6 +179,9 @@ def changed(method: Method, values: Values) -> Method:
         kind = type(getattr(getattr(method, section), key))
         if type(value) is not kind and not (kind is float and type(value) is int):
             raise ValueError(f"`{path}` should be of type {kind.__name__}. Got {value!r}.")
-        options: Any = dataclasses.replace(getattr(method, section), **{key: value})
+        new: dict[str, Any] = {key: value}
+        if path == "training.epochs":  # alone it holds for all shot counts, as in a preset
+            new["epochs_from_8_shots"] = 0
+        options: Any = dataclasses.replace(getattr(method, section), **new)
         method = dataclasses.replace(method, **{section: options})
     return method

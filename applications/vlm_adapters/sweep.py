@@ -49,7 +49,7 @@ class Sweep:
     def methods(self) -> dict[str, Method]:
         """The methods by preset name, with the values published for the data set."""
         return load_methods(
-            self.presets, dataset=self.inputs.name, tuned=self.tuned, overrides=self.overrides
+            self.presets, dataset=self.inputs.published, tuned=self.tuned, overrides=self.overrides
         )
 
     def jobs(self) -> list[Job]:
@@ -57,6 +57,7 @@ class Sweep:
         return plan_jobs(
             self.methods(), self.shots, self.seeds,
             folder=self.out, dataset=self.inputs.name, every=self.every,
+            device=self.inputs.device,
         )  # fmt: skip
 
     def commands(self, threads: int = 1) -> list[str]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
+import torch
 from torch import Tensor
 
 from .features.texts import ClassTexts
@@ -51,10 +52,28 @@ class Task:
     texts_kept: ClassTexts | None = None
     all_val: tuple[Tensor, Tensor] | None = None
 
+    def to(self, device: torch.device | str) -> Task:
+        """Return the task with its tensors on a device, moved once."""
+        moved: dict[str, Any] = {
+            name: _moved(value, device)
+            for name, value in vars(self).items()
+            if name not in ("shots", "seed", "logit_scale", "hashes")
+        }
+        return replace(self, **moved)
+
     def without_test(self) -> Task:
         """The task without its test images, so that no trial can read them."""
         none = self.test_features.new_empty(0, self.test_features.shape[1])  # a slice keeps all
         return replace(self, test_features=none, test_labels=self.test_labels.new_empty(0))
+
+
+def _moved(value: Any, device: torch.device | str) -> Any:
+    """Tensors, tuples of tensors and what has ``to``, on a device."""
+    if value is None:
+        return None
+    if isinstance(value, tuple):
+        return tuple(_moved(part, device) for part in value)
+    return value.to(device)
 
 
 class TaskSource(Protocol):

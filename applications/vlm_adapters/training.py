@@ -4,23 +4,27 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from .adapters import ADAPTERS, Adapter, build_adapter
+from .adapters import adapter_class, build_adapter
 from .checkpoint import load_checkpoint, save_checkpoint, training_identity
 from .consistency import Consistency
 from .evaluation import accuracy
+from .optimizers import build_optimizer
 from .options import Method, TrainingOptions
+from .regularizers import BatchViews, build_regularizer
 from .tasks import Task
 from .text_projection import with_texts
 from .training_state import Best, Epoch, Trained, Training
 
 MANY_SHOTS = 8
 SECONDS_BETWEEN_CHECKPOINTS = 30.0
+NAMED = ("cross_entropy", "track_coincidence", "deviating_perturbation")  # in every log
 
 
 class Diverged(ValueError):
@@ -55,7 +59,7 @@ def train(
         ValueError: If the checkpoint is damaged or of another run.
     """
     task = with_texts(task, method.text)
-    if not ADAPTERS[method.adapter.kind].trainable:
+    if not adapter_class(method.adapter.kind).trainable:
         return Trained(build_adapter(task, method.adapter))
     training = start_training(task, method)
     whole = training_identity(task, method, identity, follow_test)
@@ -67,14 +71,19 @@ def train(
     for epoch in range(len(trained.log), epochs):
         training.constraint.start_epoch()
         batches = _batches(len(task.train_labels), options, training.generator)
-        sums = torch.zeros(4, dtype=torch.float64)
+        found: list[dict[str, Tensor]] = []
+        rates = []
         for step, rows in enumerate(batches):
             rate = learning_rate(options, epoch, epochs, step, len(batches))
-            sums += torch.tensor((rate, *one_step(training, task, rows, rate)), dtype=sums.dtype)
-        means = (sums / len(batches)).tolist()
+            found.append(one_step(training, task, rows, rate))
+            rates.append(rate)
+        means = _means(found)
         watched = _watch(trained, task, epoch, follow_test=follow_test)
-        trained.log.append(Epoch._make([*means, watched]))
-        if not math.isfinite(sum(means)):
+        finite = all(map(math.isfinite, means.values()))
+        entropy, coincidence, perturbation = (means.pop(name) for name in NAMED)
+        rate = sum(rates) / len(rates)
+        trained.log.append(Epoch(rate, entropy, coincidence, perturbation, watched, means))
+        if not finite:
             raise Diverged(
                 f"The loss should be finite. Got {trained.log[-1]} in epoch {epoch}. Lower "
                 "`training.learning_rate` or `constraint.weight`."
@@ -96,18 +105,21 @@ def start_training(task: Task, method: Method) -> Training:
         Adapter, optimiser, constraint, and what orders batches and draws views.
     """
     adapter = build_adapter(task, method.adapter)
+    trainable = [p for p in adapter.parameters() if p.requires_grad]
     return Training(
         Trained(adapter),
-        _optimizer(adapter, method.training),
+        build_optimizer(trainable, method.training),
         Consistency(method.constraint, task.logit_scale),
         torch.Generator().manual_seed(task.seed),
+        build_regularizer(method.regularizer),
+        method.regularizer.weight,
     )
 
 
 def one_step(
     training: Training, task: Task, rows: Tensor, rate: float | None = None
-) -> tuple[float, float, float]:
-    """One step on some training images.
+) -> dict[str, Tensor]:
+    """One step on some training images; nothing is read back from a device.
 
     Args:
         training: It is changed.
@@ -116,7 +128,7 @@ def one_step(
         rate: Learning rate; that of the optimiser if left out.
 
     Returns:
-        Cross-entropy, track coincidence and deviating perturbation of the batch.
+        Cross-entropy, the two terms of the constraint and those of the regulariser, detached.
     """
     adapter, optimizer = training.trained.adapter, training.optimizer
     for group in optimizer.param_groups if rate is not None else ():
@@ -125,9 +137,23 @@ def one_step(
     optimizer.zero_grad()
     output = adapter.step(features)
     loss = cross_entropy(output.logits, labels)
+    found = {"cross_entropy": loss.detach()}
+    others: dict[str, Tensor] = {}
+    if training.regularizer is not None:
+        views = BatchViews(features, output.source, output.target(labels), labels)
+        others = dict(training.regularizer(views))
+        loss = loss + training.regularizer_weight * sum(others.values())
     terms = training.constraint.backward(loss, adapter, output, features, labels)
     optimizer.step()
-    return float(loss.detach()), *terms
+    found |= {name: term.detach() for name, term in terms._asdict().items()}
+    return found | {name: term.detach() for name, term in others.items()}
+
+
+def _means(steps: Sequence[Mapping[str, Tensor]]) -> dict[str, float]:
+    """Means over the steps, read back from the device at once."""
+    names = list(steps[0])
+    values = torch.stack([torch.stack([step[name] for name in names]) for step in steps])
+    return dict(zip(names, values.cpu().double().mean(0).tolist(), strict=True))
 
 
 def _watch(trained: Trained, task: Task, epoch: int, *, follow_test: bool) -> float:
@@ -157,7 +183,8 @@ def epochs_of(options: TrainingOptions, shots: int) -> int:
     Returns:
         The number of epochs.
     """
-    return options.epochs_from_8_shots if shots >= MANY_SHOTS else options.epochs
+    many = options.epochs_from_8_shots if shots >= MANY_SHOTS else 0
+    return many or options.epochs
 
 
 def steps_of(options: TrainingOptions, images: int) -> int:
@@ -200,21 +227,6 @@ def learning_rate(
     else:
         done = (epoch - 1) / epochs
     return options.learning_rate * (1 + math.cos(math.pi * done)) / 2
-
-
-def _optimizer(adapter: Adapter, options: TrainingOptions) -> torch.optim.Optimizer:
-    """Adam with an L2 penalty, or AdamW."""
-    kinds: dict[str, type[torch.optim.Optimizer]] = {
-        "adam": torch.optim.Adam,
-        "adamw": torch.optim.AdamW,
-    }
-    parameters = [p for p in adapter.parameters() if p.requires_grad]
-    return kinds[options.optimizer](
-        parameters,
-        lr=options.learning_rate,  # type: ignore[call-arg]
-        weight_decay=options.weight_decay,
-        eps=options.eps,
-    )
 
 
 def _batches(

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from .adapters import Adapter
 from .consistency import Consistency
+from .regularizers import Regularizer
 
 
 class Epoch(NamedTuple):
@@ -20,6 +21,13 @@ class Epoch(NamedTuple):
     track_coincidence: float
     deviating_perturbation: float
     val_accuracy: float
+    others: dict[str, float] = {}  # noqa: RUF012 - terms of the regulariser; never changed
+
+    def as_record(self) -> dict[str, float]:
+        """Return one flat entry, as results keep it."""
+        record: dict[str, Any] = self._asdict()
+        others: dict[str, float] = record.pop("others")
+        return record | others
 
 
 class Best(NamedTuple):
@@ -54,3 +62,5 @@ class Training(NamedTuple):
     optimizer: torch.optim.Optimizer
     constraint: Consistency
     generator: torch.Generator
+    regularizer: Regularizer | None = None
+    regularizer_weight: float = 0.0

@@ -12,9 +12,9 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from ._files import json_hash
-from .adapters import Adapter, TipAdapter
-from .evaluation import accuracy, adapter_under, search_factors
-from .options import PROTOCOLS, Method
+from .adapters import Adapter
+from .evaluation import accuracy, adapter_under
+from .options import PROTOCOLS, Method, plug_hashes
 from .parallel import run_all
 from .search_plans import Plan, Search, Values, changed, grid
 from .tasks import Task, TaskSource
@@ -33,6 +33,7 @@ def tune(
     search: Search,
     *,
     jobs: int = 1,
+    device: str = "cpu",
     known: Sequence[Trial] = (),
     on_trial: Callable[[list[Trial]], None] = lambda found: None,
 ) -> list[Trial]:
@@ -43,6 +44,7 @@ def tune(
         methods: The methods of the search by preset name.
         search: What to try.
         jobs: Processes, each with one thread.
+        device: Where trials train and search.
         known: Trials made before, of this or of other searches; none is made again.
         on_trial: Called after each trial with all that the search has.
 
@@ -57,7 +59,7 @@ def tune(
         plan.check(methods)
     for preset, method in methods.items():
         check_checkpoints(preset, method.text, search.shots)
-    progress = _Progress(source, methods, search, jobs, known, on_trial)
+    progress = _Progress(source, methods, search, jobs, known, on_trial, device)
     for plan in search.plans:
         progress.follow(plan)
     return progress.found
@@ -74,14 +76,15 @@ class _Progress:
         jobs: int,
         known: Sequence[Trial],
         on_trial: Callable[[list[Trial]], None],
+        device: str,
     ) -> None:
         last = search.score == "last"
         self.methods = {
             name: replace(method, protocol=LAST) if last else method
             for name, method in methods.items()
         }
-        self.shared = source, tuple(search.draws())
-        self.common = _identity_of_tasks(*self.shared)
+        self.shared = source, tuple(search.draws()), device
+        self.common = _identity_of_tasks(source, self.shared[1])
         self.jobs = jobs
         self.known = {trial.identity: trial for trial in known}
         self.on_trial = on_trial
@@ -126,7 +129,9 @@ class _Progress:
         """Hash of everything that a trial depends on, but not what it is called."""
         shots = dict.fromkeys(count for count, _ in self.shared[1])
         texts = [checkpoint_sha256(method.text, count) for count in shots]
-        return json_hash([self.common, asdict(replace(method, title="")), texts])
+        return json_hash(
+            [self.common, asdict(replace(method, title="")), texts, plug_hashes(method)]
+        )
 
 
 def _identity_of_tasks(source: TaskSource, draws: Sequence[tuple[int, int]]) -> str:
@@ -138,17 +143,17 @@ def _identity_of_tasks(source: TaskSource, draws: Sequence[tuple[int, int]]) -> 
 _tasks: dict[str, list[Task]] = {}
 
 
-def _tasks_of(source: TaskSource, draws: Sequence[tuple[int, int]]) -> list[Task]:
+def _tasks_of(source: TaskSource, draws: Sequence[tuple[int, int]], device: str) -> list[Task]:
     """The tasks without their test images, so that no trial can read them; made once a process."""
-    key = _identity_of_tasks(source, draws)
+    key = f"{_identity_of_tasks(source, draws)} {device}"
     if key not in _tasks:
         _tasks.clear()
-        _tasks[key] = [source.task(*draw).without_test() for draw in draws]
+        _tasks[key] = [source.task(*draw).without_test().to(device) for draw in draws]
     return _tasks[key]
 
 
 def _validate(
-    shared: tuple[TaskSource, Sequence[tuple[int, int]]], method: Method
+    shared: tuple[TaskSource, Sequence[tuple[int, int]], str], method: Method
 ) -> tuple[float, float]:
     """Validation accuracy and cross-entropy of one method, means over tasks."""
     accuracies, losses = [], []
@@ -167,6 +172,6 @@ def _validate(
 def _scored(trained: Trained, protocol: str, features: Tensor, labels: Tensor) -> Adapter:
     """The adapter as a protocol evaluates it."""
     factors = None
-    if protocol == SEARCHED and isinstance(trained.adapter, TipAdapter):
-        factors = search_factors(trained.adapter, features, labels)
+    if protocol == SEARCHED:
+        factors = trained.adapter.search(features, labels)
     return adapter_under(trained, protocol, factors)

@@ -1,8 +1,7 @@
-"""What the API's pages add to docstrings: short names, a module's options, BibTeX to cite."""
+"""Add short names and BibTeX entries to the API's pages."""
 
 from __future__ import annotations
 
-import inspect
 import re
 from pathlib import Path
 from typing import Any
@@ -18,9 +17,6 @@ ALIASES = {"Metric", "Progress", "Range"}  # short names in constructors, said i
 BIBTEX = Path(__file__).parents[1] / "references.bib"
 ENTRY = re.compile(r"^@\w+\{.*?^\}$", re.MULTILINE | re.DOTALL)
 NAMES = re.compile(r"^  topreg\s*=\s*\{(.*?)\},?\n", re.MULTILINE | re.DOTALL)
-
-ARGUMENT = re.compile(r"^    (\w+): (.*(?:\n {8}.*)*)", re.MULTILINE)
-SAME = re.compile(r"(as in) the function(?:, and so the rest)?", re.IGNORECASE)
 
 
 def entries_by_name(text: str) -> dict[str, list[str]]:
@@ -49,52 +45,6 @@ def add_bibtex(
         lines += [f"      {line}" for line in entry.splitlines()] + [""]
 
 
-def function_of(module: str) -> str | None:
-    """The name of a module's function: the same letters in lower case, with underscores.
-
-    Args:
-        module: The name of the module.
-
-    Returns:
-        The name, or ``None`` if there is no such function.
-    """
-    names = (name for name in topreg.__all__ if name.islower())
-    return next((name for name in names if name.replace("_", "") == module.lower()), None)
-
-
-def options_of(function: object) -> dict[str, str]:
-    """What a function's docstring says of each argument, on one line.
-
-    Args:
-        function: The function.
-
-    Returns:
-        The text of each argument, by its name.
-    """
-    section = (inspect.getdoc(function) or "").partition("\nArgs:\n")[2].partition("\n\n")[0]
-    return {name: " ".join(text.split()) for name, text in ARGUMENT.findall(section)}
-
-
-def say_options(
-    app: Sphinx, what: str, name: str, thing: object, options: Any, lines: list[str]
-) -> None:
-    """Write out what a module's docstring leaves to its function's, or link it.
-
-    A text with formulas, or one that speaks of what stands above it, is linked.
-    """
-    function = function_of(name.rpartition(".")[2]) if what == "class" else None
-    said = options_of(getattr(topreg, function)) if function else {}
-    for place, line in enumerate(lines):
-        argument, _, text = line.strip().partition(": ")
-        if argument not in said or not SAME.search(text):
-            continue
-        own = said[argument]
-        whole = SAME.fullmatch(text.rstrip("."))
-        if not whole or ":math:" in own or "above" in own:
-            own = SAME.sub(lambda same: f"{same[1]} :func:`~topreg.{function}`", text)
-        lines[place] = f"    {argument}: {own}"
-
-
 def resolve_by_public_name(
     app: Sphinx, env: BuildEnvironment, node: pending_xref, content: nodes.Element
 ) -> nodes.Element | None:
@@ -118,7 +68,6 @@ def resolve_by_public_name(
 def setup(app: Sphinx) -> dict[str, bool]:
     """Connect to Sphinx."""
     app.bibtex = entries_by_name(BIBTEX.read_text(encoding="utf-8"))  # type: ignore[attr-defined]
-    app.connect("autodoc-process-docstring", say_options, priority=400)  # before napoleon
     app.connect("autodoc-process-docstring", add_bibtex)
     app.connect("missing-reference", resolve_by_public_name, priority=400)  # before intersphinx
     return {"parallel_read_safe": True, "parallel_write_safe": True}

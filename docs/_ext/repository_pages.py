@@ -9,10 +9,15 @@ from sphinx.application import Sphinx
 ROOT = Path(__file__).parents[2]
 PAGES = {
     "results/adapters": "applications/vlm_adapters/README.md",
+    "results/caltech101": "benchmarks/results/caltech101_devise/README.md",
+    "results/choices": "applications/vlm_adapters/CHOICES.md",
     "results/devise": "applications/vlm_adapters/assets/README.md",
 }
 LINKS = {
     "(assets/README.md)": "(devise.md)",
+    "(CHOICES.md)": "(choices.md)",
+    "(../../benchmarks/results/caltech101_devise/README.md)": "(caltech101.md)",
+    "(../../../applications/vlm_adapters/README.md)": "(adapters.md)",
     "(../../benchmarks/results/adapters.md)": "(adapters_cost.md)",
     "(../../benchmarks/results/caltech101_devise/results.md)": "(reproduction.md)",
 }

@@ -45,12 +45,12 @@ def randomised(adapter, size=0.1):
     return adapter
 
 
-def aligned_coincidence(geometry, source, target, pairs):
-    """Equation 5 with death edges turned so that they do not oppose the birth edge."""
+def aligned_coincidence(geometry, source, target, pairs, orientation="aligned"):
+    """Equation 5; aligned, death edges are turned so that they do not oppose the birth edge."""
     cosines, turned = [], 0
     for birth, death in zip(pairs.birth_edges.tolist(), pairs.death_edges.tolist(), strict=True):
         b, d = (geometry[e[1]] - geometry[e[0]] for e in (birth, death))
-        sign = -1.0 if float(b @ d) < 0 else 1.0
+        sign = -1.0 if orientation == "aligned" and float(b @ d) < 0 else 1.0
         turned += sign < 0
         x, y = (
             sign * (view[death[1]] - view[death[0]]) - (view[birth[1]] - view[birth[0]])

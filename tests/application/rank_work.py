@@ -46,7 +46,7 @@ def content(store):
     return {
         str(path.relative_to(store)): path.read_bytes()
         for path in sorted(pathlib.Path(store).rglob("*"))
-        if path.is_file()
+        if path.is_file() and not path.name.startswith("contents-")
     }
 
 

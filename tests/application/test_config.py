@@ -9,6 +9,7 @@ from vlm_adapters.config import build, lineage, load_methods, read_toml
 from vlm_adapters.data import DATASETS
 from vlm_adapters.options import PROTOCOLS, TRAINED_KINDS, AdapterOptions, Method
 from vlm_adapters.preset_names import BASELINES, PRESETS
+from vlm_adapters.training import epochs_of
 
 NAMES = ("zero_shot", "taskres", "hc_tr", "tip_adapter_f", "hc_taf")
 
@@ -27,23 +28,48 @@ def test_presets_follow_the_specification():
 
 
 @pytest.mark.parametrize(
-    ("plain", "constrained", "epochs"),
+    ("plain", "constrained"), [(b, a) for a, b in BASELINES.items() if "_off" not in a]
+)
+@pytest.mark.parametrize("dataset", [None, "eurosat", "imagenet"])
+def test_compared_presets_differ_only_in_the_constraint(plain, constrained, dataset):
+    a, b = load_methods((plain, constrained), dataset=dataset).values()
+    assert (a.adapter, a.text, a.protocol) == (b.adapter, b.text, b.protocol)
+    assert a.training == b.training  # as many epochs, above all
+    assert a.constraint != b.constraint
+    assert b.constraint.weight > 0
+
+
+def test_the_official_presets_keep_their_arithmetic_whatever_was_tuned():
+    methods = load_methods(
+        ["tip_adapter_f_official", "hc_taf_released"],
+        dataset="caltech101", tuned="caltech101_devise.toml",
+    )  # fmt: skip
+    for method, epochs in zip(methods.values(), (20, 30), strict=True):
+        training = method.training
+        assert (training.optimizer, training.learning_rate, training.eps) == (
+            "adamw_half", 1e-3, 1e-4,
+        )  # fmt: skip
+        assert training.epochs == epochs
+        assert (method.adapter.sharpness, method.adapter.cache_weight) == (1.0, 3.0)
+        assert method.protocol == "last"
+    released = methods["hc_taf_released"].constraint
+    assert (released.weight, released.perturbation_weight) == (0.4, 100.0)
+    assert (released.undirected, released.unrelated) == ("zero", "skip")
+
+
+@pytest.mark.parametrize(
+    ("overrides", "epochs"),
     [
-        ("taskres", "hc_tr", (100, 200)),
-        ("taskres_star", "hc_tr_star", (100, 200)),
-        ("clip_adapter", "hc_clip_adapter", (50, 50)),
-        ("tip_adapter_f", "hc_taf", (30, 30)),  # of the authors' log; Tip-Adapter-F has 20
-        ("tip_adapter_f_star", "hc_taf_star", (30, 30)),
+        ([], [100, 200]),
+        (["taskres.training.epochs=3"], [3, 3]),
+        (["taskres.training.epochs=3", "taskres.training.epochs_from_8_shots=5"], [3, 5]),
+        (["taskres.training.epochs_from_8_shots=5", "taskres.training.epochs=3"], [3, 5]),
+        (["taskres.training.epochs_from_8_shots=5"], [100, 5]),
     ],
 )
-def test_constrained_presets_differ_only_in_the_constraint(plain, constrained, epochs):
-    a, b = load_methods((plain, constrained)).values()
-    assert (a.adapter, a.text, a.protocol) == (b.adapter, b.text, b.protocol)
-    assert dataclasses.replace(a.training, epochs=epochs[0], epochs_from_8_shots=epochs[1]) == (
-        b.training
-    )
-    assert a.constraint.weight == 0
-    assert b.constraint.weight > 0
+def test_epochs_alone_hold_for_every_shot_count(overrides, epochs):
+    training = load_methods(["hc_tr"], overrides=overrides)["hc_tr"].training
+    assert [epochs_of(training, shots) for shots in (4, 8)] == epochs
 
 
 def test_tuned_values_lie_over_presets_and_overrides_over_both(tmp_path):
@@ -131,7 +157,7 @@ def test_bad_overrides(override, text):
         ("taskres.text.underscores=no", '`text.underscores` should be one of "replaced", "kept"'),
         ("taskres.text.epochs=0", "`text.epochs` should be 1 or more. Got 0"),
         ("taskres.text.batch_size=0", "`text.batch_size` should be 1 or more. Got 0"),
-        ("taskres.training.epochs_from_8_shots=0", "`training.epochs_from_8_shots` should be 1 or"),
+        ("taskres.training.epochs_from_8_shots=-1", "`training.epochs_from_8_shots` should be 0 o"),
         ("taskres.constraint.dimensions=[0,0]", "hold each once. Got [0, 0]"),
         ("taskres.training.learning_rate=-1.0", "`training.learning_rate` should be 0 or more. Go"),
         ("taskres.training.weight_decay=nan", "`taskres.training.weight_decay` should be finite."),
@@ -247,7 +273,7 @@ def test_a_data_sets_values_go_to_those_that_extend_a_preset():
     assert rates == [1e-4, 2e-4, 1e-4]
     assert {imagenet[name].adapter.cache_weight for name in names[3:]} == {1.17}
     assert {imagenet[name].adapter.search_sharpness for name in names[3:]} == {7.0}
-    assert [imagenet[name].training.epochs for name in names[3:]] == [20, 30, 30]
+    assert [imagenet[name].training.epochs for name in names[3:]] == [30, 30, 30]
     assert {eurosat[name].training.epochs for name in names[3:]} == {100}
     assert load_methods(names, dataset="my photos") == load_methods(names)
     flowers = load_methods(["taskres", "taskres_official"], dataset="oxford_flowers")
@@ -307,7 +333,9 @@ def test_a_preset_of_ones_own_extends_a_shipped_one(tmp_path):
         shipped, title="Mine", constraint=dataclasses.replace(shipped.constraint, weight=0.3)
     )
     assert more == dataclasses.replace(
-        mine, title="More", training=dataclasses.replace(mine.training, epochs=7)
+        mine,
+        title="More",
+        training=dataclasses.replace(mine.training, epochs=7, epochs_from_8_shots=0),
     )
     overrides = ["mine.training.batch_size=8", "more.title=Most", "hc_tr.training.eps=1e-3"]
     changed = load_methods(names, overrides=overrides)
@@ -324,7 +352,7 @@ def test_files_in_the_working_folder_do_not_replace_shipped_presets(tmp_path, mo
     assert load_methods(["hc_tr"], dataset="imagenet") == expected
     own = load_methods(["taskres.toml"])["taskres"]
     assert (own.title, own.training.epochs) == ("Other", 3)
-    assert own.training.epochs_from_8_shots == 200
+    assert epochs_of(own.training, 16) == 3
 
 
 @pytest.mark.parametrize(

@@ -144,9 +144,9 @@ def test_the_whole_gradient_is_that_of_the_literal_graph(task, preset):
         one_hot = torch.eye(5).double()[task.train_labels]
         weight = adapter.options.cache_weight * task.logit_scale / 100
         logits = task.logit_scale * features @ adapter.text.T + weight * source @ one_hot
-    assert options.undirected == options.unrelated
+    # topreg has one option for both terms; here every kept track has a direction.
     loss = HomologyConsistency(
-        perturbation_weight=options.perturbation_weight, undefined=options.undirected,
+        perturbation_weight=options.perturbation_weight, undefined=options.unrelated,
         related=options.related, match_norms=options.match_norms,
     )(source, target, labels, pairs=kept_pairs(features, labels, options))  # fmt: skip
     main = cross_entropy(logits, labels)
@@ -298,9 +298,12 @@ def test_training_forgets_at_each_epoch(task, monkeypatch):
 # Pairs
 
 
+@pytest.mark.parametrize("orientation", ["aligned", "index"])
 @pytest.mark.parametrize("preset", ["hc_tr_p1", "hc_taf_p1", "hc_clip_adapter"])
-def test_dimension_1(task, preset):
-    options = dataclasses.replace(method(preset).constraint, memory_batches=0)
+def test_dimension_1(task, preset, orientation):
+    options = dataclasses.replace(
+        method(preset).constraint, memory_batches=0, orientation=orientation
+    )
     if preset == "hc_clip_adapter":  # has no preset for it; here the images are neither view
         options = dataclasses.replace(options, dimensions=(0, 1))
     adapter = adapter_of(task, preset)
@@ -309,9 +312,9 @@ def test_dimension_1(task, preset):
     views = literal_views(preset, adapter, task, features, labels)
     zero, one = RipsFiltration(engine="gudhi").all_pairs(features, 1)
     (expected_0, _), (expected_1, turned) = (
-        aligned_coincidence(features, *views, part) for part in (zero, one)
+        aligned_coincidence(features, *views, part, orientation) for part in (zero, one)
     )
-    assert 0 < turned < len(one)
+    assert 0 < turned < len(one) if orientation == "aligned" else turned == 0
     found = terms(Consistency(options, task.logit_scale), adapter, features, labels)
     assert found.track_coincidence.item() == pytest.approx(expected_0 + expected_1, rel=1e-6)
     _, perturbation = literal_terms((features, *views), labels, options)

@@ -7,7 +7,7 @@ import torch
 from application.helpers import method
 from vlm_adapters import evaluation, training
 from vlm_adapters.adapters import TipAdapterF, build_adapter, tip_adapter
-from vlm_adapters.evaluation import ORACLE, accuracy, evaluate, search_factors
+from vlm_adapters.evaluation import ORACLE, accuracy, evaluate
 from vlm_adapters.options import AdapterOptions
 from vlm_adapters.training import train
 from vlm_adapters.training_state import Trained
@@ -34,7 +34,7 @@ def test_grid_is_the_official_one(task):
 def test_search_equals_brute_force(task, monkeypatch):
     monkeypatch.setattr(tip_adapter, "SHARPNESS_STEPS", 20)
     adapter = TipAdapterF.build(task, OPTIONS)
-    found = search_factors(adapter, task.val_features, task.val_labels)
+    found = adapter.search(task.val_features, task.val_labels)
     grid, table = adapter.search_grid(), {}
     for sharpness in grid.sharpness:
         for weight in grid.cache_weight:
@@ -47,7 +47,7 @@ def test_search_equals_brute_force(task, monkeypatch):
 def test_search_leaves_the_adapter_alone(task):
     adapter = TipAdapterF.build(task, OPTIONS)
     before = adapter.keys.detach().clone()
-    factors = search_factors(adapter, task.val_features, task.val_labels)
+    factors = adapter.search(task.val_features, task.val_labels)
     assert factors != (OPTIONS.sharpness, OPTIONS.cache_weight)
     assert adapter.options == OPTIONS
     torch.testing.assert_close(adapter.keys.detach(), before, rtol=0, atol=0)
@@ -123,7 +123,7 @@ def test_every_protocol_of_a_cache_model(task, trained, monkeypatch):
     expected["best_val"] = accuracy(last.at(epochs[trained.best_val.epoch]), *test)
     expected["oracle:best_test"] = trained.best_test.accuracy
     for name, (adapter, images) in searches.items():
-        factors = search_factors(adapter, *images)
+        factors = adapter.search(*images)
         assert found.factors[name] == factors
         expected[name] = accuracy(adapter.with_factors(*factors), *test)
     assert found.accuracies == expected
@@ -151,10 +151,10 @@ def test_accuracy_in_parts(task, monkeypatch):
     adapter = build_adapter(task, AdapterOptions(kind="taskres"))
     whole = accuracy(adapter, task.test_features, task.test_labels)
     cache = TipAdapterF.build(task, OPTIONS)
-    factors = search_factors(cache, task.val_features, task.val_labels)
+    factors = cache.search(task.val_features, task.val_labels)
     monkeypatch.setattr(evaluation, "ROWS", 8)
     assert accuracy(adapter, task.test_features, task.test_labels) == whole
-    assert search_factors(cache, task.val_features, task.val_labels) == factors
+    assert cache.search(task.val_features, task.val_labels) == factors
     assert accuracy(adapter, task.test_features[:0], task.test_labels[:0]) == 0
 
 
@@ -169,4 +169,4 @@ def test_search_of_a_restricted_cache(task, monkeypatch):
         (sharpness, weight): accuracy(adapter.with_factors(sharpness, weight), *images)
         for sharpness in grid.sharpness for weight in grid.cache_weight
     }  # fmt: skip
-    assert search_factors(adapter, *images) == max(table, key=table.__getitem__)
+    assert adapter.search(*images) == max(table, key=table.__getitem__)

@@ -3,25 +3,19 @@
 from functools import partial
 
 import pytest
-import torch
-from application.synthetic_runs import method, run, seeds
+from application.synthetic_runs import run, seeds
 from matplotlib import rcParams
 from matplotlib.image import imread
-from vlm_adapters.adapters import build_adapter
 from vlm_adapters.results import (
     save_accuracy_figure,
     save_factor_figure,
     save_terms_figure,
     save_training_figure,
-    save_tree_figure,
 )
 from vlm_adapters.results.accuracy_figure import panels_of
 from vlm_adapters.results.drawing import styles
 from vlm_adapters.results.terms_figure import NO_TERMS, term_gains
 from vlm_adapters.results.training_figure import mean_curve
-from vlm_adapters.results.tree_view import project, tree_view
-
-from topreg import RipsFiltration, track_coincidence
 
 
 def drawn(path):
@@ -91,63 +85,6 @@ def test_training(runs, tmp_path):
     assert mean_curve(two, "val_accuracy") == pytest.approx([61.5, 76.5, 81.5])
     save_training_figure(tmp_path / "t.png", two, "no constraint, and little text")
     drawn(tmp_path / "t.png")
-
-
-class TestTree:
-    @pytest.fixture
-    def batch(self, task):
-        return task.train.keys(), task.train_labels
-
-    @pytest.mark.parametrize("preset", ["taskres", "tip_adapter_f", "clip_adapter"])
-    def test_before_and_after(self, preset, task, batch, bundle, tmp_path):
-        before = build_adapter(task, method(preset).adapter)
-        after = build_adapter(task, method(preset).adapter)
-        with torch.no_grad():
-            for parameter in after.parameters():
-                parameter += 0.1 * torch.randn(parameter.shape)
-        save = partial(save_tree_figure, tmp_path / "t.png", after, *batch, bundle.class_names)
-        save(title="title", before=before)
-        two = drawn(tmp_path / "t.png")
-        save()
-        assert len(drawn(tmp_path / "t.png")) < len(two)
-
-    @pytest.mark.parametrize("preset", ["taskres", "tip_adapter_f"])
-    def test_coincidence_is_topregs(self, preset, task, batch):
-        adapter = build_adapter(task, method(preset).adapter)
-        view = tree_view(adapter, *batch)
-        views = adapter.views(*batch)
-        pairs = RipsFiltration().pairs(views.geometry)
-        expected = track_coincidence(views.source, views.target, pairs=pairs).item()
-        assert view.coincidence == pytest.approx(expected, abs=1e-6)
-        within = batch[1][view.edges[:, 0]] == batch[1][view.edges[:, 1]]
-        assert torch.equal(view.cosines.isnan(), within)
-        tuned = views.target if preset == "taskres" else views.source
-        torch.testing.assert_close(view.tuned, tuned.detach())
-
-    def test_one_class_has_no_coincidence(self, task, batch):
-        rows = batch[1] == 0
-        adapter = build_adapter(task, method("taskres").adapter)
-        assert tree_view(adapter, batch[0][rows], batch[1][rows]).coincidence == 0.0
-
-    def test_projection_keeps_what_lies_in_a_plane(self):
-        flat = torch.randn(9, 2, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
-        basis = torch.linalg.qr(torch.randn(7, 2, dtype=torch.float64)).Q
-        first, second = project(flat[:4] @ basis.T, flat[4:] @ basis.T)
-        torch.testing.assert_close(torch.cdist(first, second), torch.cdist(flat[:4], flat[4:]))
-
-    def test_projection_of_a_line(self):
-        [points] = project(torch.tensor([[0.0], [1.0], [3.0]]))
-        assert points.shape == (3, 2)
-
-    def test_refusals(self, task, batch, tmp_path):
-        adapter = build_adapter(task, method("taskres").adapter)
-        text = r"`features` should have two rows or more, and `labels` as many\. Got {} and {}\."
-        for rows, others in ((1, 1), (4, 3)):
-            with pytest.raises(ValueError, match=text.format(rows, others)):
-                save_tree_figure(
-                    tmp_path / "t.png", adapter, batch[0][:rows], batch[1][:others], ["a"] * 5
-                )
-        assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize(

@@ -142,7 +142,7 @@ def test_an_empty_class(tmp_path: Path, subset: str) -> None:
 
 
 def test_a_class_without_images(folder: Path) -> None:
-    (folder / "emu" / "00.jpg").rename(folder / "emu" / "00.gif")
+    (folder / "emu" / "00.jpg").rename(folder / "emu" / "00.txt")
     message = r"emu` should hold images \(\.bmp.*\)\. Got 1 other files and 0 folders\. Put its"
     with pytest.raises(ValueError, match=message):
         image_folder(folder)
@@ -175,7 +175,7 @@ def test_shares_out_of_range(folder: Path, val: float, test: float) -> None:
 
 
 def test_no_such_folder(tmp_path: Path) -> None:
-    message = r"`path` should be a folder of images\. Got '.*none', which is no folder"
+    message = r"`path` should be a folder of images\. Got '.*none', not a folder"
     with pytest.raises(FileNotFoundError, match=message):
         image_folder(tmp_path / "none")
 

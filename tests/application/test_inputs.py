@@ -1,6 +1,5 @@
 """What the commands' options mean."""
 
-import json
 from pathlib import Path
 
 import pytest
@@ -8,7 +7,7 @@ from application.fake_backbone import SPEC
 from application.synthetic_data import write_dataset
 from vlm_adapters.data import open_dataset
 from vlm_adapters.features.views import Augmentation
-from vlm_adapters.inputs import FeatureInputs, ImageInputs, backbone_width
+from vlm_adapters.inputs import FeatureInputs, ImageInputs
 from vlm_adapters.sources import BundleSource, OnlineSource, StoredSource
 
 
@@ -115,34 +114,3 @@ def test_descriptions(root, bundle_file):
     assert text == f"dtd, {SPEC}, 2 views of scale 0.25 to 1"
     digest = BundleSource(bundle_file).sha256
     assert FeatureInputs(bundle=bundle_file).describe() == f"bundle sha256 {digest}"
-
-
-@pytest.mark.parametrize(
-    ("spec", "width"),
-    [
-        ("open_clip/RN50/openai", 1024),
-        ("open_clip/RN50-quickgelu/a/b.pt", 1024),
-        ("open_clip/ViT-B-32/openai", 512),
-        ("open_clip/hf-hub:a/b", 1024),
-        ("open_clip/unknown/x", 1024),
-        ("devise", 1024),
-        ("devise-300", 300),
-        ("module:factory", 1024),
-    ],
-)
-def test_widths_of_backbones(spec, width):
-    assert backbone_width(spec) == width
-
-
-def test_width_of_a_local_model(tmp_path):
-    (tmp_path / "open_clip_config.json").write_text(json.dumps({"model_cfg": {"embed_dim": 77}}))
-    assert backbone_width(f"open_clip/local-dir:{tmp_path}") == 77
-
-
-def test_sizes(root, bundle_file, tmp_path):
-    images, _ = images_of(root)
-    assert FeatureInputs(bundle=bundle_file).size() == (5, 12)
-    assert FeatureInputs(ImageInputs("dtd")).size() == (47, 1024)  # published, wherever it lies
-    assert FeatureInputs(ImageInputs(images=images), "devise-9").size() == (3, 9)
-    assert FeatureInputs(ImageInputs(images=tmp_path / "none")).size() is None
-    assert FeatureInputs(ImageInputs("dtd"), f"open_clip/local-dir:{tmp_path}").size() is None

@@ -1,29 +1,26 @@
 """The scripts' own plans: jobs, commands, and their way through the report, without training."""
 
 import dataclasses
-import importlib
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 from vlm_adapters.cli._app import UsageError
-from vlm_adapters.inputs import FeatureInputs
+from vlm_adapters.cli.reproduce import PLANS, incomparable, print_transfers, sweeps
+from vlm_adapters.inputs import FeatureInputs, ImageInputs
 from vlm_adapters.preset_names import pairs_of
-from vlm_adapters.reproduce._plan import Choice
-from vlm_adapters.reproduce._script import incomparable
-from vlm_adapters.reproduce._targets import print_transfers
 from vlm_adapters.results import write_run_report
 from vlm_adapters.runs import Run
+from vlm_adapters.sweep import Sweep
 
 TABLES = (1, 2, 3, 4, 5)
 
 
-def plan_of(table):
-    return importlib.import_module(f"vlm_adapters.reproduce.table{table}").PLAN
-
-
-def choice(folder=Path("out"), **changes):
-    return Choice(FeatureInputs(), Path("data"), folder, **{"seeds": (1, 2), **changes})
+def planned(plan, folder=Path("out"), backbone="open_clip/{model}/openai", **changes):
+    inputs = FeatureInputs(ImageInputs(None, Path("data")), backbone)
+    return list(sweeps(plan, Sweep(inputs, (), (), (1, 2), folder, **changes)))
 
 
 def runs_of(plan, folder):
@@ -38,14 +35,14 @@ def runs_of(plan, folder):
             log=[{"cross_entropy": 1.0, "track_coincidence": 0.5, "deviating_perturbation": 0.1,
                   "learning_rate": 1e-3, "val_accuracy": 60.0}] * 2,
         )
-        for sweep in choice(folder).sweeps(plan)
+        for sweep in planned(plan, folder)
         for number, job in enumerate(sweep.jobs())
     ]  # fmt: skip
 
 
 @pytest.mark.parametrize("table", TABLES)
 def test_a_plan_goes_through_the_report(table, tmp_path):
-    plan = plan_of(table)
+    plan = PLANS[table]
     if table == 5:  # drawing eleven data sets takes long
         plan = dataclasses.replace(plan, datasets=("imagenet", "dtd"), shots=(1, 16))
     runs = runs_of(plan, tmp_path)
@@ -63,7 +60,7 @@ def test_a_plan_goes_through_the_report(table, tmp_path):
 @pytest.mark.parametrize("tuned", [False, True])
 @pytest.mark.parametrize("table", TABLES)
 def test_no_run_is_made_twice(table, tuned, tmp_path):
-    for dataset in plan_of(table).datasets:
+    for dataset in PLANS[table].datasets:
         (tmp_path / f"{dataset}.toml").write_text(
             "[hc_tr.constraint]\nweight = 0.2\nperturbation_weight = 3.0\n"
             "[hc_taf.constraint]\nweight = 0.3\nperturbation_weight = 50.0\n"
@@ -71,7 +68,7 @@ def test_no_run_is_made_twice(table, tuned, tmp_path):
     options = {"tuned": f"{tmp_path}/{{dataset}}.toml"} if tuned else {}
     jobs = [
         (sweep.inputs.backbone, sweep.inputs.name, repr(job.method), job.shots, job.seed)
-        for sweep in choice(**options).sweeps(plan_of(table))
+        for sweep in planned(PLANS[table], **options)
         for job in sweep.jobs()
     ]
     assert len(jobs) == len(set(jobs))
@@ -79,7 +76,7 @@ def test_no_run_is_made_twice(table, tuned, tmp_path):
 
 def test_factors_of_table_4_are_the_papers():
     weights = {}
-    for sweep in choice().sweeps(plan_of(4)):
+    for sweep in planned(PLANS[4]):
         for job in sweep.jobs():
             constraint = job.method.constraint
             weights.setdefault(job.preset, set()).add(
@@ -97,7 +94,7 @@ def test_factors_of_table_4_are_the_papers():
 
 @pytest.mark.parametrize("table", [1, 2, 3, 5])
 def test_the_constraint_is_compared_at_equal_epochs(table):
-    for sweep in choice().sweeps(plan_of(table)):
+    for sweep in planned(PLANS[table]):
         methods = sweep.methods()
         if "hc_taf" in methods:
             assert dataclasses.replace(
@@ -112,19 +109,21 @@ def test_the_constraint_is_compared_at_equal_epochs(table):
 
 def test_one_value_does_not_serve_for_several():
     with pytest.raises(UsageError, match=r"`--backbone` should hold \{model\}.*Got 'devise'"):
-        list(choice(backbone="devise").sweeps(plan_of(2)))
+        planned(PLANS[2], backbone="devise")
     with pytest.raises(UsageError, match=r"`--tuned` should hold \{dataset\}.*Got 'dtd.toml'"):
-        list(choice(tuned="dtd.toml").sweeps(plan_of(5)))
-    sweeps = list(choice(tuned="t/{dataset}.toml", backbone="devise").sweeps(plan_of(5)))
-    assert [sweep.tuned for sweep in sweeps][:2] == ["t/imagenet.toml", "t/caltech101.toml"]
-    assert {sweep.inputs.backbone for sweep in sweeps} == {"devise"}
-    backbones = [s.inputs.backbone for s in choice(backbone="open_clip/{model}/w/{model}.pt")
-                 .sweeps(plan_of(2))]  # fmt: skip
+        planned(PLANS[5], tuned="dtd.toml")
+    found = planned(PLANS[5], tuned="t/{dataset}.toml", backbone="devise")
+    assert [sweep.tuned for sweep in found][:2] == ["t/imagenet.toml", "t/caltech101.toml"]
+    assert {sweep.inputs.backbone for sweep in found} == {"devise"}
+    backbones = [
+        sweep.inputs.backbone
+        for sweep in planned(PLANS[2], backbone="open_clip/{model}/w/{model}.pt")
+    ]
     assert backbones[-1] == "open_clip/ViT-B-16/w/ViT-B-16.pt"
 
 
 def test_other_backbones_and_data_are_reported_without_the_paper(tmp_path):
-    plan = plan_of(3)
+    plan = PLANS[3]
     foreign = [dataclasses.replace(run, backbone="devise-512") for run in runs_of(plan, tmp_path)]
     assert "should have a backbone of the paper's" in incomparable(foreign, 3)
     elsewhere = [dataclasses.replace(run, dataset="dtd") for run in runs_of(plan, tmp_path)]
@@ -132,8 +131,8 @@ def test_other_backbones_and_data_are_reported_without_the_paper(tmp_path):
 
 
 def test_commands_of_table_2_name_the_targets(capsys):
-    sweep = next(choice().sweeps(plan_of(2)))
-    print_transfers(sweep, plan_of(2).targets)
+    sweep = planned(PLANS[2])[0]
+    print_transfers(sweep, PLANS[2].targets)
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 4 * len(sweep.jobs())
     assert lines[0].startswith("vlm-adapters evaluate out/RN50/zero_shot/imagenet/16shot/seed1")
@@ -142,9 +141,9 @@ def test_commands_of_table_2_name_the_targets(capsys):
 
 def test_an_override_that_no_method_reads_is_refused():
     with pytest.raises(UsageError, match=r"`--set` should begin with a preset: .*Got 'hc_trr\.con"):
-        list(choice(overrides=("hc_trr.constraint.weight=1",)).sweeps(plan_of(3)))
+        planned(PLANS[3], overrides=("hc_trr.constraint.weight=1",))
     overrides = (" hc_taf.constraint.weight=0.25",)
-    for sweep in choice(overrides=overrides).sweeps(plan_of(3)):
+    for sweep in planned(PLANS[3], overrides=overrides):
         assert sweep.methods().get("hc_taf", None) is None or (
             sweep.methods()["hc_taf"].constraint.weight == 0.25
         )
@@ -152,5 +151,17 @@ def test_an_override_that_no_method_reads_is_refused():
 
 def test_what_a_table_varies_is_not_overridden():
     with pytest.raises(UsageError, match="`--set` should leave alone what table 4 varies"):
-        list(choice(overrides=(" hc_tr.constraint.weight = 0.2",)).sweeps(plan_of(4)))
-    list(choice(overrides=("hc_tr.training.epochs=2",)).sweeps(plan_of(4)))
+        planned(PLANS[4], overrides=(" hc_tr.constraint.weight = 0.2",))
+    planned(PLANS[4], overrides=("hc_tr.training.epochs=2",))
+
+
+@pytest.mark.parametrize("what", ["table4", "figure3"])
+def test_a_script_is_the_command(what, tmp_path):
+    words = [sys.executable, "-m", f"vlm_adapters.reproduce.{what}", "--out=x", "--dry-run"]
+    done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, check=False)
+    if what == "figure3":
+        assert (done.returncode, "No such option: --dry-run" in done.stderr) == (2, True)
+    else:
+        assert done.returncode == 0, done.stderr
+        assert len(done.stdout.splitlines()) == 18 * 3
+        assert done.stdout.startswith("vlm-adapters train --method=hc_tr --shots=16 --seed=1 ")

@@ -21,12 +21,12 @@ RECIPE = Recipe(
     backbone={"name": "fake", "version": "1"},
     libraries={"torch": "2"},
     paths=tuple(f"{k}.jpg" for k in range(IMAGES)),
-    sizes=tuple(100 + k for k in range(IMAGES)),
+    contents=tuple(f"hash {k}" for k in range(IMAGES)),
     labels=(0, 0, 1, 1, 2, 2, 2),
 )
 
 
-def encode(part):
+def encode(part, progress=None):
     return VALUES[part]
 
 
@@ -46,7 +46,7 @@ def content(entry):
 
 def subset(rows):
     lists = {name: tuple(getattr(RECIPE, name)[row] for row in rows)
-             for name in ("paths", "sizes", "labels")}  # fmt: skip
+             for name in ("paths", "contents", "labels")}  # fmt: skip
     return dataclasses.replace(RECIPE, **lists)
 
 
@@ -77,7 +77,7 @@ def changed(name, value):
         changed("backbone", {"name": "fake", "version": "2"}),
         changed("libraries", {"torch": "2.1"}),
         changed("paths", ("9.jpg", *RECIPE.paths[1:])),
-        changed("sizes", (99, *RECIPE.sizes[1:])),
+        changed("contents", ("other", *RECIPE.contents[1:])),
         changed("labels", (1, *RECIPE.labels[1:])),
     ],
     ids=["dataset", "split", "kind", "seed", "backbone", "libraries", "path", "size", "label"],
@@ -112,7 +112,7 @@ def test_an_entry_does_not_serve_more_images(store):
 
 def test_an_image_that_comes_twice(store):
     twice = subset([0, 1, 1, 2])
-    entry = extract(store, twice, lambda part: VALUES[[0, 1, 1, 2]][part])
+    entry = extract(store, twice, lambda part, progress: VALUES[[0, 1, 1, 2]][part])
     equal(store.read(twice, entry), VALUES[[0, 1, 1, 2]])
 
 
@@ -120,7 +120,7 @@ def raising(after):
     """An encoder that fails once it has made some parts."""
     made = itertools.count()
 
-    def encode_some(part):
+    def encode_some(part, progress):
         if next(made) == after:
             raise RuntimeError("no more")
         return VALUES[part]
@@ -135,7 +135,7 @@ def test_an_interrupted_extraction_goes_on_to_the_same_bytes(store, tmp_path, af
         extract(store, encode=raising(after))
     assert store.find(RECIPE) is None
     calls = []
-    entry = extract(store, encode=lambda part: calls.append(part.start) or VALUES[part])
+    entry = extract(store, encode=lambda part, progress: calls.append(part.start) or VALUES[part])
     assert calls == [0, 3, 6][after:]
     assert content(entry) == content(whole)
 
@@ -164,7 +164,7 @@ def test_a_damaged_part_is_made_anew(store, damage):
         case "another block":
             save_file({"features": VALUES[3:5].contiguous()}, part)
     calls = []
-    entry = extract(store, encode=lambda part: calls.append(part.start) or VALUES[part])
+    entry = extract(store, encode=lambda part, progress: calls.append(part.start) or VALUES[part])
     assert calls == [3]
     equal(store.read(RECIPE, entry), VALUES)
 
@@ -208,7 +208,7 @@ def test_features_that_are_not_finite_are_refused_before_they_are_kept(store):
     bad = VALUES.clone()
     bad[4, 1, 0] = torch.inf
     with pytest.raises(ValueError, match=r"should be finite\. Got infinity or NaN for '4\.jpg'"):
-        extract(store, encode=lambda part: bad[part])
+        extract(store, encode=lambda part, progress: bad[part])
     assert [path.name for path in parts(store).iterdir()] == ["00000000.safetensors"]
 
 
@@ -264,7 +264,7 @@ def test_shares_make_the_bytes_of_one(store, tmp_path, ranks):
     whole = extract(FeatureStore(tmp_path / "whole"))
     progress, made = [], []
 
-    def count(part):
+    def count(part, progress):
         made.append(part.start)
         return VALUES[part]
 
@@ -281,7 +281,7 @@ def test_progress_counts_parts_that_are_there(store):
         extract(store, encode=raising(2))
     progress = []
     extract(store, progress=lambda *numbers: progress.append(numbers))
-    assert progress == [(3, 7), (6, 7), (7, 7)]
+    assert progress == [(0, 7), (3, 7), (6, 7), (7, 7)]
 
 
 def test_texts_are_encoded_once(store):

@@ -1,18 +1,14 @@
-"""Sweeps: their runs, their commands, and how long they take."""
+"""Sweeps: their runs and their commands."""
 
 import inspect
 import shlex
 from pathlib import Path
 
 import pytest
-import torch
 import typer
-from vlm_adapters import cli, estimate
+from vlm_adapters import cli
 from vlm_adapters.cli._options import feature_inputs
-from vlm_adapters.config import load_methods
 from vlm_adapters.data import read_index_list
-from vlm_adapters.estimate import estimated_seconds
-from vlm_adapters.experiments import plan_jobs
 from vlm_adapters.inputs import FeatureInputs, ImageInputs
 from vlm_adapters.preset_names import BASELINES, PRESETS, pairs_of
 from vlm_adapters.sweep import Sweep
@@ -26,10 +22,6 @@ INPUTS = {
     "cached": {"backbone": "open_clip/RN50/openai", "views": 7, "scale": (1 / 3, 0.9)},
     "online": {"backbone": "m:f", "device": "cuda", "store": Path("a b"), "online": True},
 }
-
-
-FROZEN = ("zero_shot", "zero_shot_star", "linear_probe", "tip_adapter")
-TRAINED = [name for name in PRESETS if name not in FROZEN]
 
 
 def sweep(inputs, **options):
@@ -116,53 +108,3 @@ def test_pairs_are_those_that_are_there():
     assert pairs_of(["taskres", "hc_taf", "hc_tr"]) == {"hc_tr": "taskres"}
     assert pairs_of([]) == {}
     assert pairs_of(PRESETS) == BASELINES
-
-
-# How long it takes
-
-
-def estimated(presets, shots=(2,), seeds=(1,), overrides=()):
-    methods = load_methods(presets, overrides=overrides)
-    return estimated_seconds(plan_jobs(methods, shots, seeds), 5, 12)
-
-
-@pytest.fixture
-def second(monkeypatch):
-    """Each step takes a second."""
-    calls = []
-    monkeypatch.setattr(estimate, "_seconds_a_step", lambda *a: calls.append(a) or 1.0)
-    return calls
-
-
-def test_an_estimate_counts_steps_and_epochs(second):
-    assert estimated(["taskres"]) == 100
-    assert estimated(["taskres"], overrides=["taskres.training.epochs=7"]) == 7
-    assert estimated(["taskres"], shots=(2, 8)) == 100 + 200
-    assert estimated(["taskres"], seeds=(1, 2, 3)) == 300
-    small = ["tip_adapter_f.training.batch_size=4"]  # 10 images: 3 steps
-    assert estimated(["tip_adapter_f"], overrides=small) == 20 * 3
-    drop = [*small, "tip_adapter_f.training.drop_last=true"]
-    assert estimated(["tip_adapter_f"], overrides=drop) == 20 * 2
-    large = [*drop, "tip_adapter_f.training.batch_size=11"]  # one batch that is not full
-    assert estimated(["tip_adapter_f"], overrides=large) == 20
-    assert estimated(["zero_shot", "linear_probe", "tip_adapter"]) == 0
-
-
-def test_steps_are_measured_once_for_each_preset_and_shot_count(second):
-    estimated(["taskres", "hc_tr", "zero_shot"], shots=(1, 2), seeds=(1, 2, 3))
-    assert len(second) == 4
-
-
-@pytest.mark.parametrize("preset", TRAINED)
-def test_a_step_of_every_method_can_be_measured(preset):
-    assert estimated([preset]) > 0
-
-
-def test_steps_are_measured_on_one_core(monkeypatch):
-    threads = []
-    monkeypatch.setattr(estimate, "one_step", lambda *a: threads.append(torch.get_num_threads()))
-    torch.set_num_threads(2)
-    estimated(["taskres"])
-    assert set(threads) == {1}
-    assert torch.get_num_threads() == 2
-    torch.set_num_threads(1)

@@ -11,10 +11,10 @@ from vlm_adapters.adapters import TaskRes
 from vlm_adapters.evaluation import accuracy
 from vlm_adapters.features.texts import ClassTexts
 from vlm_adapters.features.training_images import CachedViews
+from vlm_adapters.optimizers import build_optimizer
 from vlm_adapters.options import AdapterOptions, TrainingOptions
 from vlm_adapters.training import (
     _batches,
-    _optimizer,
     epochs_of,
     learning_rate,
     one_step,
@@ -68,8 +68,9 @@ def test_weight_decay_is_in_the_gradient_for_adam_and_beside_it_for_adamw(task):
     for optimizer, expected in (("adam", 1 - 1e-3), ("adamw", 1 - 1e-3 * 0.5)):
         adapter = TaskRes(torch.eye(3), 1.0, AdapterOptions(kind="taskres"))
         torch.nn.init.ones_(adapter.residual)
-        step = _optimizer(
-            adapter, TrainingOptions(optimizer=optimizer, learning_rate=1e-3, weight_decay=0.5)
+        step = build_optimizer(
+            adapter.parameters(),
+            TrainingOptions(optimizer=optimizer, learning_rate=1e-3, weight_decay=0.5),
         )
         adapter.residual.grad = torch.zeros(3, 3)
         step.step()
@@ -103,7 +104,7 @@ def test_steps_on_an_accelerator_are_those_of_the_cpu(task, preset):
         (parameter,) = (p for p in training.trained.adapter.parameters() if p.requires_grad)
         found = []
         for rows in torch.arange(20).view(2, 10).to(device):  # the second step has a memory
-            found.append(torch.tensor(one_step(training, there, rows), dtype=dtype))
+            found.append(torch.stack(list(one_step(training, there, rows).values())).cpu())
             found.append(parameter.grad.cpu())
         assert parameter.device == there.train_labels.device
         return [*found, parameter.detach().cpu()]

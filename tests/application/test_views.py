@@ -153,12 +153,13 @@ def test_grey_images_keep_equal_channels():
 def test_the_centre_view_is_the_backbones_own():
     image = noise()
     equal(CENTRE(image, BACKBONE, "x"), BACKBONE.preprocess(image)[None])
-    assert CENTRE.describe() == {"kind": "centre"}
+    assert CENTRE.describe() == {"kind": "centre", "published": False}
 
 
 def test_descriptions_hold_every_option():
     assert Augmentation(2, (0.1, 1.0), 3, 4).describe() == {
         "kind": "augmented", "views": 2, "scale": [0.1, 1.0], "seed": 3, "first": 4,
+        "published": False,
     }  # fmt: skip
 
 

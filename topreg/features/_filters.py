@@ -20,16 +20,17 @@ def most_persistent(diagram: Tensor, count: int, clouds: Tensor | None = None) -
 
     Args:
         diagram: Births and deaths.
-        count: k, how many to keep, of each cloud.
-        clouds: Which cloud each pair belongs to, :meth:`PersistencePairs.cloud`; one if left out.
+        count: Number k of pairs to keep in each cloud.
+        clouds: Number of the cloud of each pair, see :meth:`PersistencePairs.cloud`. All pairs
+            belong to one cloud if left out.
 
     Returns:
-        A mask, true for the ``count`` most persistent pairs of each cloud; of equal ones the
-        earlier pairs.
+        A mask, true for the ``count`` most persistent pairs of each cloud. Of pairs that persist
+        equally long the earlier ones are kept.
 
     Raises:
         TypeError: If ``diagram`` is not floating point or ``clouds`` are not integers.
-        ValueError: If ``diagram`` is no diagram, ``clouds`` have another length or device, or
+        ValueError: If ``diagram`` is not a diagram, ``clouds`` have another length or device, or
             ``count`` is negative.
 
     Shape:
@@ -85,7 +86,7 @@ def persistence_between(diagram: Tensor, low: float, high: float = math.inf) -> 
 
     Raises:
         TypeError: If ``diagram`` is not floating point.
-        ValueError: If ``diagram`` is no diagram, or the band is empty.
+        ValueError: If ``diagram`` is not a diagram, or the band is empty.
 
     Shape:
         - diagram: :math:`(m, 2)`. Output: :math:`(m,)`, bool.
@@ -94,9 +95,9 @@ def persistence_between(diagram: Tensor, low: float, high: float = math.inf) -> 
         Constant. Time :math:`O(m)`.
 
     Source:
-        Common practice; a threshold on persistence removes what noise of half its size in the
-        filtration values may cause, or of a quarter in the points (Cohen-Steiner et al., Stability
-        of persistence diagrams, 2007).
+        Common practice. A threshold on persistence removes every class that noise may cause if the
+        noise is at most half the threshold in the filtration values, or a quarter in the points
+        (Cohen-Steiner et al., Stability of persistence diagrams, 2007).
 
     Example:
         >>> import torch

@@ -24,7 +24,7 @@ def persistence_image(
     resolution: tuple[int, int] = (20, 20),
     weight_power: float = 1.0,
 ) -> Tensor:
-    r"""A :term:`persistence diagram` as an image: Gaussians at (birth, persistence), summed.
+    r"""Return the image of a :term:`persistence diagram`: a sum of Gaussians, one per class.
 
     .. math::
 
@@ -34,19 +34,19 @@ def persistence_image(
     Args:
         diagram: Births and deaths; several diagrams give a batch. Essential classes (death
             infinite) are left out.
-        bandwidth: :math:`\sigma`, in the units of the diagram.
+        bandwidth: Standard deviation :math:`\sigma` of the Gaussians, in the units of the diagram.
         birth_range: First and last u, both among the columns.
         persistence_range: First and last v, both among the rows.
-        resolution: Columns and rows.
-        weight_power: w; with 0 all classes count alike.
+        resolution: Numbers of columns and rows.
+        weight_power: w; 0 weights all classes equally.
 
     Returns:
         The image, row by row of rising persistence, in at least single precision.
 
     Raises:
         TypeError: If a diagram is not floating point.
-        ValueError: If it is no diagram, has NaN, an infinite birth or a death of -inf, or an option
-            is out of range.
+        ValueError: If it is not a diagram, has NaN, an infinite birth or a death of -inf, or an
+            option is out of range.
 
     Shape:
         - diagram: :math:`(m, 2)` or a sequence of b such.
@@ -58,7 +58,7 @@ def persistence_image(
 
     Source:
         Adams et al., Persistence images, JMLR 2017. Values equal those of GUDHI's
-        ``PersistenceImage`` with ``weight=lambda x: abs(x[1]) ** w``, which it flattens.
+        ``PersistenceImage`` with ``weight=lambda x: abs(x[1]) ** w``, which returns one row.
 
     Example:
         >>> import torch
@@ -110,11 +110,12 @@ class PersistenceImage(nn.Module):
     """Module form of :func:`persistence_image`.
 
     Args:
-        bandwidth: As in the function, and so the rest.
-        birth_range: First and last :term:`birth`.
-        persistence_range: First and last :term:`persistence`.
-        resolution: Columns and rows.
-        weight_power: Power of the persistence by which a class counts.
+        bandwidth: Standard deviation of the Gaussians, in the units of the diagram.
+        birth_range: First and last :term:`birth`, both among the columns.
+        persistence_range: First and last :term:`persistence`, both among the rows.
+        resolution: Numbers of columns and rows.
+        weight_power: Each class is weighted by this power of its persistence; 0 weights all
+            classes equally.
 
     Example:
         >>> import torch
@@ -144,7 +145,7 @@ class PersistenceImage(nn.Module):
         self.weight_power = weight_power
 
     def forward(self, diagram: Tensor | Sequence[Tensor]) -> Tensor:
-        """The image of one diagram, or a batch of images."""
+        """Return the image of one diagram, or a batch of images."""
         return persistence_image(
             diagram,
             bandwidth=self.bandwidth,

@@ -19,7 +19,7 @@ def persistence_landscape(
     count: int = 5,
     resolution: int = 100,
 ) -> Tensor:
-    r"""A :term:`persistence diagram` as functions: at each scale the largest heights of its tents.
+    r"""Return landscapes of a :term:`persistence diagram`: at each scale its highest tents.
 
     .. math::
 
@@ -29,16 +29,16 @@ def persistence_landscape(
         diagram: Births and deaths; several diagrams give a batch. Essential classes (death
             infinite) are left out.
         sample_range: First and last t, both among the samples.
-        count: How many functions, k = 1 to ``count``; those beyond the classes are 0.
-        resolution: Samples of each.
+        count: Number of functions, k = 1 to ``count``; those beyond the number of classes are 0.
+        resolution: Number of samples of each function.
 
     Returns:
         The functions' values, in the units of the diagram, in at least single precision.
 
     Raises:
         TypeError: If a diagram is not floating point.
-        ValueError: If it is no diagram, has NaN, an infinite birth or a death of -inf, or an option
-            is out of range.
+        ValueError: If it is not a diagram, has NaN, an infinite birth or a death of -inf, or an
+            option is out of range.
 
     Shape:
         - diagram: :math:`(m, 2)` or a sequence of b such.
@@ -50,8 +50,8 @@ def persistence_landscape(
 
     Source:
         Bubenik, Statistical topological data analysis using persistence landscapes, JMLR 2015,
-        without the factor :math:`\sqrt{2}`, which GUDHI's ``Landscape`` has: values equal that,
-        which it flattens.
+        without the factor :math:`\sqrt{2}`. The factor is that of GUDHI's ``Landscape``, which
+        returns the same values in one row.
 
     Example:
         >>> import torch
@@ -87,9 +87,10 @@ class PersistenceLandscape(nn.Module):
     """Module form of :func:`persistence_landscape`.
 
     Args:
-        sample_range: First and last :term:`filtration value`, as in the function.
-        count: As in the function.
-        resolution: As in the function.
+        sample_range: First and last :term:`filtration value` at which functions are sampled.
+        count: Number of functions, from the largest height down; those beyond the number of
+            classes are 0.
+        resolution: Number of samples of each function.
 
     Example:
         >>> import torch
@@ -110,7 +111,7 @@ class PersistenceLandscape(nn.Module):
         self.resolution = resolution
 
     def forward(self, diagram: Tensor | Sequence[Tensor]) -> Tensor:
-        """The landscape of one diagram, or a batch of landscapes."""
+        """Return the landscape of one diagram, or a batch of landscapes."""
         return persistence_landscape(
             diagram, sample_range=self.sample_range, count=self.count, resolution=self.resolution
         )

@@ -41,35 +41,34 @@ class RipsFiltration(Filtration):
             ``"annotations"`` (dimensions 0 and 1), ``"gudhi"`` (any dimension, with the ``tda``
             extra). All give the same pairs for the same weights.
         check_values: Whether to read the values for NaN, infinity, asymmetry and range. Without it
-            they are taken to be what they should be, nothing waits for a device, and the result for
-            other values is undefined.
+            nothing waits for a device, and the result for bad values is undefined.
         memory_budget: Bytes that the tiles of ``"tiled"`` may take; a tile has 64 rows and columns
             at least.
         progress: ``True`` lets ``"tiled"`` show a bar on standard error if a search takes more
             than a second. A function is called as ``progress(stage, done, total)``: ``stage`` is
-            ``"neighbours"`` (tiles of distances), then ``"tree"`` (edges of the tree). What it
-            raises ends the search.
+            ``"neighbours"`` (tiles of distances), then ``"tree"`` (edges of the tree). An
+            exception that it raises ends the search.
 
     Raises:
         ValueError: If an option is unknown, ``max_edge_length`` is negative, ``memory_budget`` is
-            no positive integer, or ``"tiled"`` is asked for with a metric that has no name.
+            not a positive integer, or ``"tiled"`` is given with a callable or precomputed metric.
         TypeError: If ``progress`` is neither a function nor ``True``, ``False`` or ``None``.
 
     Note:
         Pairs are constants for autograd: which edges are selected does not change under a small
         enough change of the points, unless distances coincide. Differentiate :meth:`diagram`,
-        the tracks and the losses. Time and memory :math:`O(n^2)` in dimension 0, beside
+        the tracks and the losses. Time and memory :math:`O(n^2)` in dimension 0, and
         :math:`O(n^2 d)` for the distances. In dimension 1 time depends on the classes: between
         128 and 2,048 points it grew like :math:`n^{1.8}` on clusters, :math:`n^{2.2}` on a noisy
         circle and :math:`n^{3.2}` on structureless points of high dimension; memory is
-        :math:`O(n^2)` and what the annotations of living classes take.
-        Dimensions from 2 on go through giotto-ph or GUDHI and grow much faster.
+        :math:`O(n^2)` plus the annotations of living classes.
+        Dimensions 2 and higher go through giotto-ph or GUDHI and grow much faster.
 
         ``"auto"`` finds dimension 0 on the device of the points (``"boruvka"``, memory
         :math:`O(n^2)` there; with ``check_values=False``, a named metric and no
         ``max_edge_length`` without waiting for the device), on the CPU by ``"prim"``, and of more
-        than 16,384 points of a named metric by ``"tiled"``: exact, with memory :math:`O(n)` beside
-        the points and the tiles. Dimension 1 always passes through the CPU.
+        than 16,384 points of a named metric by ``"tiled"``: exact, with memory :math:`O(n)` in
+        addition to the points and the tiles. Dimension 1 always passes through the CPU.
 
         By a named metric the weight of an edge is the distance between its points, measured in
         double precision and rounded once. It is also what :meth:`diagram` reports: in the points

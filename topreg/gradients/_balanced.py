@@ -38,16 +38,17 @@ def balanced_backward(
             each one, ``"rowwise"`` over each row (last axis) of each one.
 
     Raises:
-        TypeError: If a loss is not a tensor, or ``parameters`` are no tensors or a bare one.
+        TypeError: If a loss is not a tensor, or ``parameters`` is a bare tensor or holds something
+            other than tensors.
         ValueError: If a loss is not a scalar, ``norm`` is unknown, ``weight`` is not finite, or
-            there is no parameter, or one that is no leaf with gradient.
+            there is no parameter, or one is not a leaf with gradient.
 
     Shape:
         - main, regularizer: :math:`()`.
 
     Note:
-        Two backward passes through what the losses share. ``main.backward()`` is not needed
-        beside it.
+        Two backward passes through the part that the losses share. Do not call
+        ``main.backward()`` as well.
 
     Source:
         Zhang et al., NeurIPS 2024, section 3.3 (global). The authors' code is ``"rowwise"``.

@@ -21,22 +21,22 @@ def connectivity_loss(
     scale: float,
     reduction: str = "mean",
 ) -> Tensor:
-    r"""Mean distance of the scales at which components merge from one that is wanted.
+    r"""Return the mean difference between the scales at which components merge and ``scale``.
 
     .. math::
 
         \frac{1}{|\Gamma_0|} \sum_{\mu \in \Gamma_0} |a_d - \eta|
 
-    It draws every point to the distance :math:`\eta` from its neighbours in the
-    :term:`minimum spanning tree`, so that batches of one class come to lie densely. For one class
-    at a time pass a list of clouds, a cloud a class.
+    The loss draws every point to the distance :math:`\eta` from its neighbours in the
+    :term:`minimum spanning tree`, so that batches of one class come to lie densely. To treat each
+    class separately pass a list of clouds, one per class.
 
     Args:
-        points: Point cloud, or what the filtration filters.
+        points: Point cloud, or other data of the filtration.
         pairs: :term:`Persistence pairs <persistence pair>` in dimension 0, found before.
         filtration: Finds the pairs and measures deaths; :class:`~topreg.RipsFiltration` if left
             out.
-        scale: :math:`\eta`, in the units of the filtration.
+        scale: The wanted scale :math:`\eta`, in the units of the filtration.
         reduction: ``"none"`` gives one value per cloud, ``"mean"`` and ``"sum"`` reduce them.
 
     Returns:
@@ -52,7 +52,8 @@ def connectivity_loss(
         - Output: :math:`()`, or :math:`(b,)` with ``reduction="none"``.
 
     Note:
-        Differentiable in ``points``. Time and memory :math:`O(m d)` beside finding the pairs.
+        Differentiable in ``points``. Time and memory :math:`O(m d)` in addition to finding the
+        pairs.
 
     Source:
         Hofer et al., Connectivity-optimized representation learning via persistent homology, ICML
@@ -109,7 +110,7 @@ class ConnectivityLoss(Loss):
         """Return the loss.
 
         Args:
-            points: Point cloud, or what the filtration filters.
+            points: Point cloud, or other data of the filtration.
             pairs: Pairs of dimension 0, found before.
 
         Returns:

@@ -34,7 +34,7 @@ def deviating_perturbation(
     eps: float = 1e-8,
     reduction: str = "mean",
 ) -> Tensor:
-    r"""How differently the samples of a class lie around their common counterpart.
+    r"""Measure how differently the samples of a class lie around their common counterpart.
 
     .. math::
 
@@ -59,8 +59,8 @@ def deviating_perturbation(
             all samples of the cloud.
         match_norms: Rescale each source row to the length of its target row first. A source row no
             longer than ``eps`` stays.
-        undefined: What becomes of an end point without a relative: ``"skip"`` leaves it out of the
-            mean, ``"zero"`` counts it with 0.
+        undefined: ``"skip"`` leaves an end point without a relative out of the mean, ``"zero"``
+            counts it with 0.
         eps: An offset no longer than this has no direction; its cosines count as 0.
         reduction: ``"none"`` gives one value per cloud, ``"mean"`` and ``"sum"`` reduce them.
 

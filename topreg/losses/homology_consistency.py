@@ -78,12 +78,14 @@ def homology_consistency(
         filtration: Finds the pairs; :class:`~topreg.RipsFiltration` if left out.
         dimensions: Homology dimensions in which pairs are found, 0 among them.
         perturbation_weight: :term:`Perturbation weight` :math:`\lambda`, dimensionless.
-        orientation: As in :func:`~topreg.track_coincidence`.
-        related: As in :func:`~topreg.deviating_perturbation`.
-        match_norms: As in :func:`~topreg.deviating_perturbation`.
-        undefined: In both terms, ``"skip"`` leaves what is not defined out of the mean, ``"zero"``
-            counts it: a class without direction with the cosine 0, an end point without a relative
-            with 0.
+        orientation: ``"index"`` orients edges from the smaller vertex to the larger; ``"aligned"``
+            flips death edge vectors that oppose their birth edge vectors in ``source``.
+        related: ``"endpoints"`` seeks relatives among the end points of the pairs, ``"all"`` among
+            all samples of the cloud.
+        match_norms: Rescale each source row to the length of its target row before offsets are
+            compared. A source row no longer than ``eps`` stays.
+        undefined: ``"skip"`` leaves undefined terms out of the mean, ``"zero"`` counts them: a
+            class without direction with the cosine 0, an end point without a relative with 0.
         eps: Tracks and offsets no longer than this have no direction.
         reduction: ``"none"`` gives one value per cloud, ``"mean"`` and ``"sum"`` reduce them.
 
@@ -208,7 +210,8 @@ class HomologyConsistency(Loss):
             all samples of the cloud.
         match_norms: Rescale each source row to the length of its target row before offsets are
             compared.
-        undefined: ``"skip"`` leaves what is not defined out of the mean, ``"zero"`` counts it.
+        undefined: ``"skip"`` leaves undefined terms out of the mean, ``"zero"`` counts them with a
+            cosine or a term of 0.
         eps: Tracks and offsets no longer than this have no direction.
         reduction: ``"none"`` gives one value per cloud, ``"mean"`` and ``"sum"`` reduce them.
 

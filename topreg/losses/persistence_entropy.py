@@ -23,7 +23,7 @@ def persistence_entropy(
     dimensions: Sequence[int] = (0,),
     reduction: str = "mean",
 ) -> Tensor:
-    r"""How evenly the :term:`persistence` of a cloud is spread over its classes.
+    r"""Measure how evenly the :term:`persistence` of a cloud is spread over its classes.
 
     .. math::
 
@@ -31,7 +31,7 @@ def persistence_entropy(
         \quad L = \sum_\mu l_\mu
 
     Args:
-        points: Point cloud, or what the filtration filters.
+        points: Point cloud, or other data of the filtration.
         pairs: :term:`Persistence pairs <persistence pair>` found before, one object or one per
             dimension.
         filtration: Finds the pairs and measures births and deaths;
@@ -53,9 +53,10 @@ def persistence_entropy(
 
     Note:
         Differentiable in ``points``; a class of persistence 0 counts 0, with the subgradient 0.
-        Unchanged by scaling. Of pairs found before, a death may lie below its birth once the
-        points have moved: the absolute value counts. Essential classes are left out.
-        Time and memory :math:`O(m d)` beside finding the pairs.
+        Unchanged by scaling. Pairs may have been found before the points moved. A death may then
+        lie below its birth, and the absolute value of the difference counts. Essential classes are
+        left out.
+        Time and memory :math:`O(m d)` in addition to finding the pairs.
 
     Source:
         Rucco et al. 2016; Atienza et al., On the stability of persistent entropy, 2020.
@@ -120,7 +121,7 @@ class PersistenceEntropy(Loss):
         """Return the loss.
 
         Args:
-            points: Point cloud, or what the filtration filters.
+            points: Point cloud, or other data of the filtration.
             pairs: Pairs found before, one object or one per dimension.
 
         Returns:

@@ -30,7 +30,7 @@ def rtd(
     power: float = 1.0,
     reduction: str = "mean",
 ) -> Tensor:
-    r"""Total :term:`persistence` of the features in which one space differs from its union.
+    r"""Return the total :term:`persistence` of features of one space that differ from the union.
 
     .. math::
 
@@ -48,13 +48,14 @@ def rtd(
         target: Point cloud, or distance matrix, with the distances B.
         filtration: Measures A; a :class:`~topreg.RipsFiltration`, the default one if left out.
         target_filtration: Measures B; ``filtration`` if left out.
-        dimensions: Homology dimensions of the doubled complex whose sums are added, from 1 on:
-            dimension 1 compares components, and loops of the union that A does not have. From 2 on
-            M follows the authors' code and is not a mapping cone: it may miss classes.
-        symmetric: The mean of both directions as above; else R(A, B).
+        dimensions: Homology dimensions of the doubled complex whose sums are added, 1 or higher:
+            dimension 1 compares components, and loops of the union that A does not have. In
+            higher dimensions M follows the authors' code and is not a mapping cone: it may miss
+            classes.
+        symmetric: Whether to return the mean of both directions as above, or only R(A, B).
         normalize: Divide the distances of each space by this quantile of all distances of their
-            cloud, which takes part in the gradient: 1.0 is the largest, 0.9 the published protocol.
-            A cloud of coincident points is divided by 1.
+            cloud. 1.0 is the largest distance, 0.9 the published protocol. The quantile takes part
+            in the gradient. A cloud of coincident points is divided by 1.
         power: q, positive.
         reduction: ``"none"`` gives one value per cloud, ``"mean"`` and ``"sum"`` reduce them.
 

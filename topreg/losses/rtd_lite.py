@@ -26,26 +26,27 @@ def rtd_lite(
     normalize: float | None = None,
     reduction: str = "mean",
 ) -> Tensor:
-    r"""Difference between the trees of two spaces and the tree of their smaller distances.
+    r"""Compare the trees of two spaces with the tree of their smaller distances.
 
     .. math::
 
         \frac{1}{2} \bigl( w(A) + w(B) \bigr) - w(\min(A, B)), \qquad
         w(D) = \min_{T \text{ spans } V} \sum_{(i, j) \in T} D_{ij}
 
-    w is the length of the :term:`minimum spanning tree`. The difference is 0 where both spaces have
-    the same components at every scale. Row i of ``source`` and row i of ``target`` are the same
-    vertex; widths may differ, scales should not: see ``normalize``.
+    Here w is the length of the :term:`minimum spanning tree`. The difference is 0 where both
+    spaces have the same components at every scale. Row i of ``source`` and row i of ``target``
+    are the same vertex; widths may differ, scales should not: see ``normalize``.
 
     Args:
         source: Point cloud, or distance matrix, with the distances A.
         target: Point cloud, or distance matrix, with the distances B.
         filtration: Measures A; a :class:`~topreg.RipsFiltration`, the default one if left out.
         target_filtration: Measures B; ``filtration`` if left out.
-        symmetric: The mean of both directions as above; else :math:`w(A) - w(\min(A, B))`.
+        symmetric: Whether to return the mean of both directions as above, or only
+            :math:`w(A) - w(\min(A, B))`.
         normalize: Divide the distances of each space by this quantile of all distances of their
-            cloud, which takes part in the gradient: 1.0 is the largest, 0.9 the published protocol.
-            A cloud of coincident points is divided by 1.
+            cloud. 1.0 is the largest distance, 0.9 the published protocol. The quantile takes part
+            in the gradient. A cloud of coincident points is divided by 1.
         reduction: ``"none"`` gives one value per cloud, ``"mean"`` and ``"sum"`` reduce them.
 
     Returns:

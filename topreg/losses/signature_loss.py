@@ -31,7 +31,7 @@ def signature_loss(
     normalize: float | None = None,
     reduction: str = "mean",
 ) -> Tensor:
-    r"""How much the edges that carry the topology of one space differ in length in the other.
+    r"""Compare the lengths in two spaces of the edges that carry the topology of either one.
 
     .. math::
 
@@ -46,16 +46,16 @@ def signature_loss(
         target: Data in the second space on the same vertices, for instance its outputs.
         pairs: :term:`Persistence pairs <persistence pair>` of ``source`` found before, one object
             or one per dimension.
-        target_pairs: Those of ``target``. If the pairs of one space alone are given, the other is
-            searched in their dimensions.
+        target_pairs: Persistence pairs of ``target``. If only one of the two spaces has given
+            pairs, the other is searched in their dimensions.
         filtration: Finds the pairs of ``source`` and measures births and deaths in it;
             :class:`~topreg.RipsFiltration` if left out.
         target_filtration: The same for ``target``; ``filtration`` if left out.
         dimensions: Homology dimensions in which pairs are found; their losses are added.
-        symmetric: Whether the second term is added; without it nothing is found in ``target``.
-        normalize: Divide the values of each space by this quantile of all distances of their cloud,
-            which takes part in the gradient: 1.0 is the largest. It needs Vietoris-Rips
-            filtrations. A cloud of coincident points is divided by 1.
+        symmetric: Whether to add the second term. Without it ``target`` is not searched.
+        normalize: Divide the values of each space by this quantile of all distances of their cloud.
+            1.0 is the largest distance. The quantile takes part in the gradient. It needs
+            Vietoris-Rips filtrations. A cloud of coincident points is divided by 1.
         reduction: ``"none"`` gives one value per cloud, ``"mean"`` and ``"sum"`` reduce them.
 
     Returns:
@@ -63,8 +63,8 @@ def signature_loss(
         without a pair has the value 0.
 
     Raises:
-        TypeError: If one space alone is in double precision, or ``normalize`` is given with another
-            filtration than Vietoris-Rips.
+        TypeError: If one space alone is in double precision, or ``normalize`` is given with a
+            filtration other than Vietoris-Rips.
         ValueError: If the clouds or the pairs do not belong to the same vertices, a cloud whose
             distances are needed has NaN or infinity, or an option is unknown.
 
@@ -75,7 +75,8 @@ def signature_loss(
 
     Note:
         Differentiable in ``source`` and ``target``; not through the pairs. Time and memory
-        :math:`O(m d)` beside finding the pairs; normalised, :math:`O(n^2 d)` and matrices.
+        :math:`O(m d)` in addition to finding the pairs. If normalised, :math:`O(n^2 d)` and
+        distance matrices.
         Dimension 0 of more than 16,384 points is found as by :class:`~topreg.RipsFiltration`,
         without a matrix.
 

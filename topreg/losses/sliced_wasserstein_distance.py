@@ -33,8 +33,8 @@ def sliced_wasserstein_distance(first: Tensor, second: Tensor, *, directions: in
 
     Raises:
         TypeError: If the diagrams are not floating point, or one alone is in double precision.
-        ValueError: If they are no diagrams, have NaN, an infinite birth or a death of -inf, or
-            ``directions`` is no positive integer.
+        ValueError: If they are not diagrams, have NaN, an infinite birth or a death of -inf, or
+            ``directions`` is not a positive integer.
 
     Shape:
         - first: :math:`(m, 2)`; second: :math:`(k, 2)`. Output: :math:`()`.

@@ -25,18 +25,18 @@ def total_persistence(
     midpoint_power: float = 0.0,
     reduction: str = "mean",
 ) -> Tensor:
-    r"""Sum of powers of the :term:`persistence`, weighted by powers of the midpoints.
+    r"""Return the sum of powers of the :term:`persistence`, weighted by powers of the midpoints.
 
     .. math::
 
         \sum_\mu |a_d - a_b|^p \left(\frac{a_b + a_d}{2}\right)^q
 
-    Minimise it to remove classes, subtract it to keep them. To leave the most persistent ones out,
-    or to take only those of a band, ``select`` pairs first by
-    :func:`~topreg.most_persistent` or :func:`~topreg.persistence_between`.
+    Minimise it to remove classes, subtract it to keep them. ``select`` pairs first to leave the
+    most persistent ones out (:func:`~topreg.most_persistent`) or to take only those of a band
+    (:func:`~topreg.persistence_between`).
 
     Args:
-        points: Point cloud, or what the filtration filters.
+        points: Point cloud, or other data of the filtration.
         pairs: :term:`Persistence pairs <persistence pair>` found before, one object or one per
             dimension.
         filtration: Finds the pairs and measures births and deaths;
@@ -60,7 +60,7 @@ def total_persistence(
     Note:
         Differentiable in ``points``; a class of persistence 0 has the subgradient 0. Midpoints
         should not be negative, as they may be where vertices are born below 0. Essential classes
-        are left out. Time and memory :math:`O(m d)` beside finding the pairs.
+        are left out. Time and memory :math:`O(m d)` in addition to finding the pairs.
 
     Source:
         Gabrielsson et al., A topology layer for machine learning, AISTATS 2020, equation 2 with
@@ -137,7 +137,7 @@ class TotalPersistence(Loss):
         """Return the loss.
 
         Args:
-            points: Point cloud, or what the filtration filters.
+            points: Point cloud, or other data of the filtration.
             pairs: Pairs found before, one object or one per dimension.
 
         Returns:

@@ -31,7 +31,7 @@ def track_coincidence(
     eps: float = 1e-8,
     reduction: str = "mean",
 ) -> Tensor:
-    r"""One minus the mean cosine between the persistence tracks of two paired point clouds.
+    r"""Return one minus the mean cosine between the persistence tracks of two paired point clouds.
 
     .. math::
 
@@ -51,8 +51,8 @@ def track_coincidence(
         dimensions: Homology dimensions in which pairs are found.
         orientation: ``"index"`` or ``"aligned"``, see :func:`~topreg.persistence_tracks`. Flips
             are decided in ``source`` and applied to both views.
-        undefined: What becomes of a class with a track no longer than ``eps`` in either space:
-            ``"skip"`` leaves it out of the mean, ``"zero"`` counts its cosine as 0.
+        undefined: For a class with a track no longer than ``eps`` in either space: ``"skip"``
+            leaves it out of the mean, ``"zero"`` counts its cosine as 0.
         eps: Tracks no longer than this, in the units of their space, have no direction.
         reduction: ``"none"`` gives one value per cloud, ``"mean"`` and ``"sum"`` reduce them.
 

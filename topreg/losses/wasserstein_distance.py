@@ -43,7 +43,7 @@ def wasserstein_distance(
 
     Raises:
         TypeError: If the diagrams are not floating point, or one alone is in double precision.
-        ValueError: If they are no diagrams, have NaN, an infinite birth or a death before its
+        ValueError: If they are not diagrams, have NaN, an infinite birth or a death before its
             birth, or an option is out of range.
 
     Shape:
@@ -53,8 +53,8 @@ def wasserstein_distance(
         Differentiable in both diagrams at the matching found; the gradient is finite everywhere,
         0 where matched points coincide and where the diagrams are equal. The matching is the best
         however far lengths are spread, for example with a large death in place of infinity. It is
-        found on the CPU, time :math:`O(mk(m + k))` at worst, memory :math:`O(mk)`. Where small
-        costs decide beside large ones, sums are exact and take up to about 50 times as long.
+        found on the CPU, time :math:`O(mk(m + k))` at worst, memory :math:`O(mk)`. If
+        small costs decide among large ones, sums are exact and take up to about 50 times as long.
 
     Source:
         Cohen-Steiner et al., Lipschitz functions have :math:`L_p`-stable persistence, 2010. The

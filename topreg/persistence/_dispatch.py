@@ -14,7 +14,12 @@ from topreg._pairs import PersistencePairs, found_pairs
 from topreg._room import bytes_of_matrices, check_room
 from topreg.metrics import edge_lengths, estimated_weights, prepared, selection_weights
 from topreg.persistence._progress import Progress, told
-from topreg.persistence.annotations._annotations import MOST_VERTICES, annotate, annotate_edges
+from topreg.persistence.annotations._annotations import (
+    MOST_VERTICES,
+    annotate,
+    annotate_clean,
+    annotate_edges,
+)
 from topreg.persistence.dense._boruvka import boruvka
 from topreg.persistence.dense._prim import prim, prim_of_clean, prim_of_rows
 from topreg.persistence.large._tiled import MEMORY, forests_of_points, tiled
@@ -60,8 +65,9 @@ def find_pairs(
 ) -> list[PersistencePairs]:
     """Persistence pairs of complete weighted graphs, one object for each dimension asked for.
 
-    A weight that is infinite or exceeds ``longest`` is no edge; ``connected`` promises that there
-    is none. On devices other than the CPU dimension 0 stays there; others pass through the CPU.
+    Weights that are infinite or exceed ``longest`` are not edges. ``connected=True`` promises that
+    all edges exist. On devices other than the CPU dimension 0 stays there; others pass through
+    the CPU.
 
     Shape:
         - weights: (sum of n_i^2,), float32 or float64.
@@ -86,14 +92,20 @@ def find_pairs(
 def pairs_of_clean(
     weights: Tensor, sizes: Sequence[int], longest: float, dimensions: Sequence[int], engine: str
 ) -> list[PersistencePairs] | None:
-    """Pairs in dimension 0 of matrices that are checked in the same call.
+    """Pairs of matrices that are checked in the same call; in dimension 1 of one small matrix.
 
     None if they need a closer look, or another engine.
     """
-    if max(dimensions) > 0 or engine not in ("auto", "prim"):
+    if max(dimensions) == 0 and engine in ("auto", "prim"):
+        forests = prim_of_clean(weights.detach(), sizes, longest)
+        return None if forests is None else [_pairs(0, forests, sizes)]
+    if max(dimensions) > 1 or engine not in ("auto", "annotations"):
         return None
-    found = prim_of_clean(weights.detach(), sizes, longest)
-    return None if found is None else [_pairs(0, found, sizes)]
+    found = annotate_clean(weights.detach(), sizes, longest)
+    if found is None:
+        return None
+    pairs = _both(found, sizes, dimensions)
+    return [pairs[p] for p in dimensions]
 
 
 def pairs_of_few(

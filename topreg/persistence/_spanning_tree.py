@@ -40,8 +40,8 @@ def minimum_spanning_tree(distances: Tensor | Sequence[Tensor]) -> Tensor | list
         - Output: :math:`(n - 1, 2)` int64 with i < j, or a list of such tensors.
 
     Note:
-        Time :math:`O(n^2)`, memory :math:`O(n)` beside the matrix. Edges are constant: there is no
-        gradient through the selection.
+        Time :math:`O(n^2)`, memory :math:`O(n)` in addition to the matrix. Edges are constant:
+        there is no gradient through the selection.
 
     Source:
         Prim 1957; the edges are the death edges in dimension 0.

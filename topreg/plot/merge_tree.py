@@ -42,7 +42,7 @@ def merge_tree(
         The axis. Leaf k stands at place k.
 
     Raises:
-        TypeError: If ``pairs`` are no PersistencePairs or ``deaths`` not floating point.
+        TypeError: If ``pairs`` are not PersistencePairs or ``deaths`` not floating point.
         ValueError: If ``pairs`` are of several clouds or another dimension or hold a cycle, or
             numbers of entries do not agree.
         ModuleNotFoundError: If matplotlib is not installed.

@@ -37,7 +37,7 @@ def spanning_tree(
         ax: Where to draw; a new figure of pyplot if left out.
 
     Returns:
-        The axis, of equal aspect, with a colour bar beside it, and a legend below for up to 20
+        The axis, of equal aspect, with a colour bar next to it, and a legend below for up to 20
         labels.
 
     Raises:

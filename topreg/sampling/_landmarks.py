@@ -49,8 +49,8 @@ def farthest_point_sampling(
         r = \max_i \min_{j} d(x_i, x_{l_j})
 
     The :term:`persistence diagram` of the landmarks lies within :math:`2 r` of that of the whole
-    cloud, in bottleneck distance, in every dimension, if d is a metric (the cosine distance is
-    none).
+    cloud, in bottleneck distance, in every dimension, if d is a metric. The cosine
+    distance is not one.
 
     Args:
         points: Point clouds, or distance matrices with ``metric="precomputed"``.

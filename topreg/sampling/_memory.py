@@ -34,7 +34,7 @@ class CrossBatchMemory:
             every stored row.
 
     Raises:
-        ValueError: If ``batches`` is no positive integer or ``classes`` is unknown.
+        ValueError: If ``batches`` is not a positive integer or ``classes`` is unknown.
 
     Note:
         Stored rows are copies on the device of their batch: memory :math:`O(B n d)`. They are as
@@ -83,7 +83,7 @@ class CrossBatchMemory:
             come first and keep their gradient, then those of the newest stored batch.
 
         Raises:
-            TypeError: If ``labels`` are not integers or something is no tensor.
+            TypeError: If ``labels`` are not integers or something is not a tensor.
             ValueError: If there is not one row for each label, or names, widths or dtypes differ
                 from those that are stored. Nothing is stored then.
 

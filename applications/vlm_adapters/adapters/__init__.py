@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ..options import AdapterOptions
+from ..plugs import is_plug, load_plug
 from ..tasks import Task
 from .base import Adapter, LinearMap, Step, Views
 from .clip_adapter import CLIPAdapter
@@ -32,8 +33,32 @@ __all__ = [
     "TipAdapterF",
     "Views",
     "ZeroShot",
+    "adapter_class",
     "build_adapter",
 ]
+
+
+def adapter_class(kind: str) -> type[Adapter]:
+    """Find the class of an adapter.
+
+    Args:
+        kind: A shipped name, or ``file.py:Name`` or ``module:Name``, whose code runs.
+
+    Returns:
+        The class.
+
+    Raises:
+        ValueError: If a part of the user cannot be loaded, or is not an :class:`Adapter`.
+    """
+    if not is_plug(kind):
+        return ADAPTERS[kind]
+    found = load_plug(kind, "adapter.kind")
+    if not (isinstance(found, type) and issubclass(found, Adapter)):
+        raise ValueError(
+            f"`adapter.kind` should name a class below `vlm_adapters.adapters.Adapter`. "
+            f"Got {kind!r}."
+        )
+    return found
 
 
 def build_adapter(task: Task, options: AdapterOptions) -> Adapter:
@@ -46,4 +71,4 @@ def build_adapter(task: Task, options: AdapterOptions) -> Adapter:
     Returns:
         The adapter.
     """
-    return ADAPTERS[options.kind].build(task, options)
+    return adapter_class(options.kind).build(task, options)

@@ -95,6 +95,14 @@ class Adapter(nn.Module, ABC):
         """Inner products of the views, where they are cheaper than the views; else None."""
         return None
 
+    def search(self, features: Tensor, labels: Tensor) -> tuple[float, ...] | None:
+        """Choose factors on validation images (n, d) without gradients; None without a search."""
+        return None
+
+    def with_factors(self, *factors: float) -> Adapter:
+        """Return the adapter at factors that :meth:`search` chose."""
+        raise NotImplementedError(f"{type(self).__name__} has a search, but no `with_factors`")
+
     def at(self, tensors: Mapping[str, Tensor]) -> Self:
         """The same adapter with the tensors of another moment."""
         return self.from_tensors(tensors, self.options, self.logit_scale)

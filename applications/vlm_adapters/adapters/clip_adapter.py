@@ -47,7 +47,8 @@ class CLIPAdapter(Adapter):
             (2 * torch.rand(rows, columns, generator=generator) - 1) / columns**0.5
             for rows, columns in ((width // REDUCTION, width), (width, width // REDUCTION))
         )
-        return cls(task.texts.normalized, down, up, task.logit_scale, options)
+        text = task.texts.normalized
+        return cls(text, down.to(text.device), up.to(text.device), task.logit_scale, options)
 
     @classmethod
     def from_tensors(

@@ -45,11 +45,12 @@ class LinearProbe(Adapter):
     def build(cls, task: Task, options: AdapterOptions) -> Self:
         """Fit for each penalty on the training images; the best on validation images."""
         classes = len(task.texts.raw)
-        images, labels = task.train.keys().numpy(), task.train_labels.numpy()
-        probes = [
-            cls(*_weights(_fit(images, labels, penalty), classes), task.logit_scale, options)
-            for penalty in PENALTIES
-        ]
+        images, labels = task.train.keys().cpu().numpy(), task.train_labels.cpu().numpy()
+        device = task.texts.raw.device
+        probes = []
+        for penalty in PENALTIES:
+            weight, bias = _weights(_fit(images, labels, penalty), classes)
+            probes.append(cls(weight.to(device), bias.to(device), task.logit_scale, options))
         return max(probes, key=lambda probe: _correct(probe, task))
 
     @classmethod

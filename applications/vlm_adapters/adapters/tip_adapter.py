@@ -20,6 +20,7 @@ from .class_sums import ClassSums
 if TYPE_CHECKING:
     from typing_extensions import Self
 
+ROWS = 512  # images searched at a time
 SHARPNESS_STEPS, CACHE_WEIGHT_STEPS = 200, 20
 PUBLISHED_SCALE = 100.0  # the logit scale for which published cache weights are meant
 
@@ -72,16 +73,9 @@ class TipAdapter(Adapter):
             raise ValueError(f"`cached_labels` should be -1 to {classes - 1}. Got others.")
         return cls(tensors["text"], tensors["keys"], tensors["cached_labels"], logit_scale, options)
 
-    def with_factors(self, sharpness: float, cache_weight: float) -> Self:
-        """The same cache with other factors.
-
-        Args:
-            sharpness: Of the affinity.
-            cache_weight: Of the cache's prediction.
-
-        Returns:
-            A new adapter.
-        """
+    def with_factors(self, *factors: float) -> Self:
+        """Return the same cache at another sharpness and cache weight."""
+        sharpness, cache_weight = factors
         options = replace(self.options, sharpness=sharpness, cache_weight=cache_weight)
         return self.from_tensors(self.state_dict(), options, self.logit_scale)
 
@@ -117,6 +111,36 @@ class TipAdapter(Adapter):
         counts = self.class_sums.counts.to(source.dtype)[labels]
         target = torch.where(labels[:, None] == labels[None, :], counts[:, None], 0.0)
         return Grams(inner_products(source), cross, target)
+
+    @torch.no_grad()
+    def search(self, features: Tensor, labels: Tensor) -> tuple[float, float]:
+        """Choose the sharpness and cache weight with the best accuracy; the first of equals.
+
+        Args:
+            features: Validation features (v, d) of unit length.
+            labels: Their classes (v,).
+
+        Returns:
+            Sharpness and cache weight.
+
+        Source:
+            The official ``search_hp``, which recomputes the affinity for each pair of values; here
+            it is computed once for each sharpness.
+        """
+        grid = self.search_grid()
+        weights = torch.tensor(grid.cache_weight).to(features.device)
+        weights = weights * self.logit_scale / PUBLISHED_SCALE
+        size = len(grid.sharpness), len(weights)
+        correct = torch.zeros(size, dtype=torch.int64).to(features.device)
+        for x, y in zip(features.split(ROWS), labels.split(ROWS), strict=True):
+            zero_shot = self.logit_scale * x @ self.text.T
+            similarities = x @ self.keys.T - 1
+            for row, sharpness in enumerate(grid.sharpness):
+                cache = self.class_sums(torch.exp(sharpness * similarities))
+                predictions = (zero_shot + weights[:, None, None] * cache).argmax(dim=2)
+                correct[row] += (predictions == y).sum(dim=1)
+        row, column = divmod(int(correct.argmax()), len(weights))
+        return grid.sharpness[row], grid.cache_weight[column]
 
     def search_grid(self) -> SearchGrid:
         """The official grid: equal steps from 0.1, the upper end left out."""

@@ -1,10 +1,7 @@
-"""The commands; what they do stands in the modules that they call."""
+"""The commands; the modules that they call do the work. Each is imported when it is called."""
 
 from __future__ import annotations
 
 from ._app import app, run
-
-# Importing a module of commands adds them to the app, in the order in which the help lists them.
-from . import demo, data, features, train, tune, use, report, tree, weights  # noqa: F401  isort: skip
 
 __all__ = ["app", "run"]

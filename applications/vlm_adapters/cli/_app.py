@@ -3,28 +3,86 @@
 from __future__ import annotations
 
 import functools
+import importlib
+import importlib.metadata
+import logging
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NoReturn, ParamSpec
+from typing import Annotated, Any, NoReturn, ParamSpec
 
-import torch
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TimeElapsedColumn
+from typer.core import TyperCommand, TyperGroup
+
+COMMANDS = {
+    "demo": (
+        "demo",
+        "Train five methods on cached Caltech-101 features: no network, no image, minutes.",
+    ),
+    "data": ("data", "Data sets on disk."),
+    "extract": (
+        "features",
+        "Extract what the few-shot tasks of these shots and seeds need; goes on where it stopped.",
+    ),
+    "bundle": (
+        "features",
+        "Build the feature bundle of Caltech-101 from its images, with the DeViSE backbone.",
+    ),
+    "train": ("train", "Train one adapter; goes on where it stopped."),
+    "sweep": ("train", "Make many runs; those that are done are not made again."),
+    "tune": (
+        "tune",
+        "Choose learning rates and weights on validation images; goes on where it stopped.",
+    ),
+    "evaluate": (
+        "use",
+        "Accuracy of a trained adapter on the test images of another data set with its classes.",
+    ),
+    "predict": ("use", "Name the classes of image files, with probabilities."),
+    "report": (
+        "report",
+        "Write results.csv, results.md and the figures of all runs below a folder.",
+    ),
+    "reproduce": ("reproduce", "Repeat a table or figure 3 of the paper."),
+    "weights": ("weights", "Files of weights."),
+}
+"""Module and help of each command, in the order of the help."""
+
+
+class _Commands(TyperGroup):
+    """Commands whose modules are imported when they are called: the help answers at once."""
+
+    def __init__(self, **attributes: Any) -> None:
+        super().__init__(**attributes)
+        self.commands = {
+            name: self.commands.get(name) or TyperCommand(name, help=text)
+            for name, (_, text) in COMMANDS.items()
+        }
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
+        """Find a command and import its module."""
+        name, found, rest = super().resolve_command(ctx, args)
+        if name in COMMANDS:
+            importlib.import_module(f".{COMMANDS[name][0]}", __package__)
+            found = typer.main.get_group(app).commands[name]
+        return name, found, rest
+
 
 app = typer.Typer(
-    add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False,
-    help="Adapters for vision-language models, with and without homology consistency.",
-)  # fmt: skip
+    cls=_Commands, add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False
+)
 errors = Console(stderr=True, soft_wrap=True, highlight=False, markup=False)
 
 P = ParamSpec("P")
 KEPT = "What was done is kept: the same command goes on from there."
 NOT_KEPT = "The command keeps nothing before its end."
 USAGE, FAILURE, INTERRUPTED = 2, 1, 130
+PACKAGE = "vlm_adapters"
+PARSING: Any = typer.BadParameter.__base__  # click's UsageError, or that of typer's own copy
 
 
 class Interrupted(Exception):
@@ -37,32 +95,47 @@ class UsageError(Exception):
 
 def run() -> NoReturn:
     """Run the command line; errors are one line, exit code 2 for usage and 1 for failure."""
-    _run(functools.partial(app, prog_name="vlm-adapters"))
+    _run(functools.partial(app, prog_name="vlm-adapters", standalone_mode=False))
 
 
-def run_app(function: Callable[..., None]) -> NoReturn:
-    """Run one function as a command line of its own, with the same errors.
-
-    Args:
-        function: Its parameters are the options.
-    """
-    script = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-    command(function.__name__, script, resumes=True)(function)
-    _run(script)
-
-
-def _run(program: Callable[[], None]) -> NoReturn:
+def _run(program: Callable[[], int | None]) -> NoReturn:
     """Run a program; its errors are one line."""
-    torch.set_flush_denormal(True)  # saturated softmax gradients are denormal, and slow
+    logging.getLogger(PACKAGE).handlers = [_Notes()]
+    logging.getLogger(PACKAGE).setLevel(logging.INFO)
     try:
-        program()
+        code = program()
     except UsageError as error:
         _stop(str(error), USAGE)
+    except typer.Abort:
+        _stop("Interrupted.", INTERRUPTED)
+    except PARSING as error:
+        if type(error).__name__ == "NoArgsIsHelpError":
+            error.show()  # the help
+            sys.exit(USAGE)
+        _stop(error.format_message(), USAGE)
     except Interrupted as interrupted:
         _stop(f"Interrupted. {interrupted}", INTERRUPTED)
-    except (ValueError, TypeError, RuntimeError, OSError, ImportError) as error:
+    except OSError as error:
+        _stop(_told(error), FAILURE)
+    except (ValueError, TypeError, RuntimeError, ImportError) as error:
         _stop(str(error), FAILURE)
-    sys.exit(0)
+    sys.exit(code or 0)
+
+
+def _told(error: OSError) -> str:
+    """The message of an error, with its file in place of its number."""
+    if error.strerror is None:
+        return str(error)
+    return f"{error.strerror}: {error.filename}." if error.filename else f"{error.strerror}."
+
+
+class _Notes(logging.Handler):
+    """Notes and warnings of the modules, one line each on standard error."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Print a record."""
+        mark = "Warning: " if record.levelno >= logging.WARNING else ""
+        errors.print(f"{mark}{' '.join(record.getMessage().split())}")
 
 
 def _stop(message: str, code: int) -> NoReturn:
@@ -88,6 +161,9 @@ def command(
     def decorate(function: Callable[P, None]) -> Callable[P, None]:
         @functools.wraps(function)
         def wrapped(*args: P.args, **kwargs: P.kwargs) -> None:
+            import torch
+
+            torch.set_flush_denormal(True)  # saturated softmax gradients are denormal, and slow
             try:
                 function(*args, **kwargs)
             except KeyboardInterrupt:
@@ -99,9 +175,23 @@ def command(
     return decorate
 
 
+def _version(asked: bool) -> None:
+    """Print the version, if it is asked for, and exit."""
+    if asked:
+        typer.echo(f"vlm-adapters of topreg {importlib.metadata.version('topreg')}")
+        raise typer.Exit
+
+
 @app.callback()
-def _group() -> None:
-    """Keeps the name of a command obligatory."""
+def _group(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", is_eager=True, callback=_version, help="Print the version and exit."
+        ),
+    ] = False,
+) -> None:
+    """Adapters for vision-language models, with and without homology consistency."""
 
 
 @contextmanager
@@ -171,13 +261,13 @@ def image_progress() -> Iterator[Callable[[int, int], None]]:
     """A progress bar for each entry of features; called with images done and images in all."""
     with _bars() as bar:
         tasks: list[TaskID] = []
-        before = left = 0
+        before = 0
 
         def show(done: int, total: int) -> None:
-            nonlocal before, left
-            if left == 0 or done <= before:  # an entry begins
-                tasks.append(bar.add_task("images", total=total))
-            before, left = done, total - done
+            nonlocal before
+            if not tasks or done == 0 or done < before:  # an entry begins
+                tasks.append(bar.add_task(f"images {len(tasks) + 1}", total=total))
+            before = done
             bar.update(tasks[-1], completed=done)
 
         yield show

@@ -14,7 +14,7 @@ from ..data.image_folder import DEFAULT_TEMPLATES
 from ..inputs import FeatureInputs, ImageInputs
 from ..parallel import available_cores
 from ..preset_names import PRESETS
-from ._app import UsageError
+from ._app import UsageError, as_usage
 
 SHIPPED = Path(__file__).parent.parent / "assets" / "caltech101_devise.safetensors"
 CORES = min(available_cores(), 8)  # a process takes some 0.8 GB, and its task
@@ -32,6 +32,10 @@ ThreadsOption = Annotated[int, typer.Option(min=1, help="Threads of a run.")]
 SetOption = Annotated[
     list[str] | None,
     typer.Option("--set", help="Override of a preset: preset.section.key=value. Repeatable."),
+]
+AdapterOption = Annotated[
+    str | None,
+    typer.Option("--adapter", help="Adapter of your own, whose code runs: file.py:Class."),
 ]
 MethodsOption = Annotated[
     str, typer.Option("--methods", help=f"Comma list of: {', '.join(PRESETS)}.")
@@ -63,12 +67,23 @@ BackboneOption = Annotated[
         "module:factory."
     ),
 ]
-DeviceOption = Annotated[str, typer.Option(help="Where the backbone runs.")]
+DeviceOption = Annotated[str, typer.Option(help="Where the backbone and the training run.")]
 StoreOption = Annotated[Path, typer.Option(help="Folder of extracted features.")]
 ViewsOption = Annotated[int, typer.Option(min=1, help="Augmented views of a training image.")]
 ScaleOption = Annotated[str, typer.Option(help="Least and greatest share of the area of a view.")]
 OnlineOption = Annotated[
     bool, typer.Option("--online", help="Augment and encode training images at every step.")
+]
+SkipOption = Annotated[
+    bool,
+    typer.Option("--skip-damaged", help="Decode all images first; leave out damaged ones."),
+]
+PixelsOption = Annotated[
+    bool,
+    typer.Option(
+        "--published-pixels",
+        help="Ignore orientation and transparency and cut off 16-bit values, as published codes.",
+    ),
 ]
 BatchOption = Annotated[int, typer.Option(min=1, help="Views per call of the encoder.")]
 WorkersOption = Annotated[int, typer.Option(min=1, help="Threads that read images.")]
@@ -86,7 +101,8 @@ def image_inputs(
     root: Path | None,
     images: Path | None,
     split: Path | None,
-    template: list[str] | None,
+    template: list[str] | None = None,
+    skip_damaged: bool = False,
 ) -> ImageInputs:
     """The options that name images."""
     if split is not None and images is None:
@@ -95,7 +111,9 @@ def image_inputs(
         raise UsageError(
             f"`--template` should come with `--images`. Got it for {dataset}, which has its own."
         )
-    return ImageInputs(dataset, root, images, split, tuple(template or DEFAULT_TEMPLATES))
+    templates = tuple(template or DEFAULT_TEMPLATES)
+    with as_usage():
+        return ImageInputs(dataset, root, images, split, templates, skip_damaged)
 
 
 def bundle_file(named: Path | None) -> Path | None:
@@ -127,22 +145,30 @@ def feature_inputs(
     online: OnlineOption = False,
     batch_size: BatchOption = 64,
     workers: WorkersOption = 2,
+    skip_damaged: SkipOption = False,
+    published_pixels: PixelsOption = False,
 ) -> FeatureInputs:
     """The options that name features."""
     defaults = inspect.signature(feature_inputs).parameters
     given = {"dataset": dataset, "images": images, "split": split, "template": template,
-             "backbone": backbone, "views": views, "scale": scale, "online": online}  # fmt: skip
-    idle = [name for name, value in given.items() if value and value != defaults[name].default]
+             "backbone": backbone, "views": views, "scale": scale, "online": online,
+             "skip-damaged": skip_damaged, "published-pixels": published_pixels}  # fmt: skip
+    idle = [
+        name
+        for name, value in given.items()
+        if value and value != defaults[name.replace("-", "_")].default
+    ]
     if bundle is not None and idle:
         raise UsageError(
             f"`--{idle[0]}` should not come with `--bundle`, which holds the features of its own "
             "images."
         )
     return FeatureInputs(
-        images=image_inputs(dataset, root, images, split, template), backbone=backbone,
+        images=image_inputs(dataset, root, images, split, template, skip_damaged),
+        backbone=backbone,
         device=device, store=store, views=views, scale=scale_range(scale), online=online,
         batch_size=batch_size, workers=workers,
-        bundle=bundle_file(bundle),
+        bundle=bundle_file(bundle), published_pixels=published_pixels,
     )  # fmt: skip
 
 

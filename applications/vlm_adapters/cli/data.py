@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from typing import Annotated
 
 import typer
 
 from ..data import check_dataset, check_images
+from ..data.image_files import image_kinds
+from ..data.splits import SUBSETS
 from ._app import app, as_usage, command, errors, image_progress
 from ._options import DatasetOption, ImagesOption, RootOption, SplitOption, image_inputs
 
@@ -32,17 +35,24 @@ def check(
     Of many files it names the first; ``--json`` names all.
     """
     inputs = image_inputs(dataset, root, images, split, None)
+    kinds: Counter[str] = Counter()
     with as_usage(), image_progress() as progress:
         if dataset is not None and images is None and root is not None:
             problems = check_dataset(
                 dataset, root, verify=verify, sizes=not partial, progress=progress
             )
         else:
-            problems = check_images(inputs.open(), verify=verify, progress=progress)
+            own = inputs.open()
+            problems = check_images(own, verify=verify, progress=progress)
+            paths = [sample.path for name in SUBSETS for sample in own.split.subset(name)]
+            kinds = image_kinds(own.images, paths)
     if as_json:
         typer.echo(json.dumps([vars(problem) for problem in problems], indent=1))
     for problem in problems if not as_json else ():
         errors.print(str(problem))
+    if kinds and not as_json:
+        told = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common())
+        typer.echo(f"Modes and orientations: {told}.")
     if not problems and not as_json:
         typer.echo("Everything is there.")
     raise typer.Exit(1 if problems else 0)

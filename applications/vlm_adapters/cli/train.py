@@ -8,12 +8,11 @@ from typing import Annotated
 
 import typer
 
-from ..estimate import estimated_seconds
-from ..experiments import Job, plan_jobs, run_jobs
+from ..experiments import run_jobs
 from ..inputs import FeatureInputs
 from ..preset_names import pairs_of
-from ..results import accuracy_table, difference_table
-from ..run_files import RESULT
+from ..results import accuracy_table, difference_table, fewer_images
+from ..run_files import is_done
 from ..runs import Run
 from ..sweep import Sweep
 from ._app import (
@@ -26,6 +25,7 @@ from ._app import (
 )
 from ._options import (
     CORES,
+    AdapterOption,
     EveryOption,
     JobsOption,
     MethodsOption,
@@ -51,23 +51,25 @@ def train(
     out: Annotated[Path, typer.Option(help="Folder of the run.")] = Path("run"),
     tuned: TunedOption = None,
     overrides: SetOption = None,
+    adapter: AdapterOption = None,
     threads: ThreadsOption = CORES,
     every: EveryOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Train one adapter; goes on where it stopped."""
-    sweep = Sweep(
-        inputs, (method,), (shots,), (seed,), out, tuned, tuple(overrides or ()), every
-    )  # fmt: skip
+    changed = list(overrides or ())
+    if adapter is not None:
+        changed.append(f"{Path(method).stem}.adapter.kind={adapter}")
+    sweep = Sweep(inputs, (method,), (shots,), (seed,), out, tuned, tuple(changed), every)
     with as_usage():
-        methods = sweep.methods()
+        sweep.methods()
     writable_folder(out)
     with image_progress() as progress:
         with as_usage():
             opened = inputs.opened(progress)
         source = opened(sweep.draws)
     source.write_index_lists(out, sweep.draws)
-    [job] = [job._replace(folder=out) for job in plan_jobs(methods, [shots], [seed], every=every)]
+    [job] = [job._replace(folder=out) for job in sweep.jobs()]
     [run] = run_jobs(source, [job], threads=threads)
     _show([run], as_json)
 
@@ -138,22 +140,8 @@ def print_plan(plan: Sweep, threads: int = 1) -> None:
         typer.echo(f"# First, once: {plan.extract_command()}", err=True)
     for line in commands:
         typer.echo(line)
-    done = sum((job.folder / RESULT).is_file() for job in jobs if job.folder)
+    done = sum(is_done(job.folder) for job in jobs if job.folder)
     typer.echo(f"# {len(jobs)} runs, {done} of them done.", err=True)
-    typer.echo(f"# {_time(plan.inputs, jobs)}", err=True)
-
-
-def _time(inputs: FeatureInputs, jobs: list[Job]) -> str:
-    """An estimate in words."""
-    size = inputs.size()
-    if size is None:
-        return "No estimate of time: the data set is not there to count its classes."
-    seconds = estimated_seconds(jobs, *size)
-    return (
-        f"About {seconds / 3600:.1f} hours of training on one core of this machine, from a few "
-        "steps on random features; extraction, evaluation, linear probes and the tuning of text "
-        "projections not counted."
-    )
 
 
 def _show(runs: list[Run], as_json: bool) -> None:
@@ -162,6 +150,8 @@ def _show(runs: list[Run], as_json: bool) -> None:
         typer.echo(json.dumps([run.as_record() for run in runs], indent=1))
         return
     print_table(accuracy_table(runs))
+    for line in fewer_images(runs):
+        typer.echo(line)
     pairs = pairs_of(run.preset for run in runs)
     if pairs:
         print_table(difference_table(runs, pairs))

@@ -39,7 +39,9 @@ def tune_command(
     """Choose learning rates and weights on validation images; goes on where it stopped."""
     with as_usage():
         search = read_search(plan or (OF_IMAGES if inputs.bundle is None else OF_BUNDLES))
-        methods = load_methods(search.presets(), dataset=inputs.name, overrides=overrides or ())
+        methods = load_methods(
+            search.presets(), dataset=inputs.published, overrides=overrides or ()
+        )
     writable_file(out)
     with image_progress() as progress:
         with as_usage():
@@ -54,7 +56,9 @@ def tune_command(
             write_trials(file, trials, known)
             advance()
 
-        found = tune(source, methods, search, jobs=jobs, known=known, on_trial=keep)
+        found = tune(
+            source, methods, search, jobs=jobs, device=inputs.device, known=known, on_trial=keep
+        )
     origin = f"{search.shots} shots, seeds {search.seeds}; {inputs.describe()}"
     text = tuned_values(
         found, origin, dataset=inputs.name, also=search.also(), overrides=overrides or ()

@@ -12,13 +12,14 @@ from .._files import write_json
 from ..backbones import load_backbone
 from ..data import ImageDataset
 from ..features.store import FeatureStore
-from ..prediction import are_files, predict
+from ..prediction import image_files, predict
 from ..results import read_saved_run
 from ..results.transfers import transfer_file
 from ..sources import Extraction
 from ..transfer import Target, accuracy_on
-from ._app import as_usage, command, image_progress
+from ._app import as_usage, command, errors, image_progress
 from ._options import (
+    AdapterOption,
     BatchOption,
     DatasetOption,
     DeviceOption,
@@ -41,6 +42,7 @@ def evaluate(
     images: ImagesOption = None,
     split: SplitOption = None,
     device: DeviceOption = "cpu",
+    adapter: AdapterOption = None,
     store: StoreOption = Path("features"),
     batch_size: BatchOption = 64,
     workers: WorkersOption = 2,
@@ -51,8 +53,8 @@ def evaluate(
     """
     inputs = image_inputs(dataset, root, images, split, None)
     with as_usage():
-        saved = read_saved_run(run)
-        target: ImageDataset = inputs.open()
+        saved = read_saved_run(run, adapter)
+        target: ImageDataset = inputs.open(only_test=True)
         if target.name == saved.run.dataset:
             raise ValueError(
                 f"`--dataset` should name other images than those of the run, {target.name}. "
@@ -74,20 +76,29 @@ def evaluate(
 @command("predict")
 def predict_command(
     run: RunArgument,
-    images: Annotated[list[Path], typer.Argument(help="Image files.")],
+    images: Annotated[list[Path], typer.Argument(help="Image files, or folders of them.")],
     device: DeviceOption = "cpu",
+    adapter: AdapterOption = None,
     top: Annotated[int, typer.Option(min=1, help="Classes to show for each image.")] = 3,
     as_json: Annotated[bool, typer.Option("--json", help="Probabilities as JSON.")] = False,
 ) -> None:
-    """Name the classes of image files, with probabilities."""
+    """Name the classes of image files, with probabilities.
+
+    Exit code 1 if a file is not a readable image; the others are classified all the same.
+    """
     with as_usage():
-        saved = read_saved_run(run)
-        are_files(images)  # before the backbone, which takes longer
+        saved = read_saved_run(run, adapter)
+        files = image_files(images)  # before the backbone, which takes longer
         backbone = load_backbone(saved.run.backbone, device=device)
-    found = predict(saved, backbone, images, top)
+    found = predict(saved, backbone, files, top)
+    bad = [item for item in found if item.error]
     if as_json:
         typer.echo(json.dumps([item.as_record() for item in found], indent=1))
-        return
-    for item in found:
+    for item in () if as_json else found:
+        if item.error:
+            continue
         classes = ", ".join(f"{name} {100 * share:.1f} %" for name, share in item.classes)
         typer.echo(f"{item.path}: {classes}")
+    for item in bad:
+        errors.print(f"Error: {item.error}")
+    raise typer.Exit(1 if bad else 0)

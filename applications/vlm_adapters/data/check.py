@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 
 from .base import ImageDataset
 from .datasets import DATASETS, find_spec, open_dataset
+from .folders import listed_split
 from .image_files import Progress, missing_images, unreadable_images
 from .specs import DatasetSpec, Problem, Sizes
 from .splits import SUBSETS, Split
 
-__all__ = ["Problem", "check_dataset", "check_images"]
+__all__ = ["Problem", "check_dataset", "check_images", "without_damaged"]
+
+log = logging.getLogger(__name__)
 
 SHOWN = 3
 
@@ -84,6 +89,34 @@ def check_images(
         for which, what, fix in found
         if which
     ]
+
+
+def without_damaged(dataset: ImageDataset) -> ImageDataset:
+    """Leave the images that are missing or cannot be decoded out of a data set.
+
+    Args:
+        dataset: The data set; every image is decoded.
+
+    Returns:
+        The data set without them, or itself if there are none.
+
+    Raises:
+        ValueError: If no test image is left.
+    """
+    paths = _paths(dataset.split)
+    bad = set(unreadable_images(dataset.images, paths))
+    if not bad:
+        return dataset
+    log.warning("%s left out, damaged.", _some(sorted(bad), len(paths)))
+    train, val, test = (
+        [sample for sample in dataset.split.subset(name) if sample.path not in bad]
+        for name in SUBSETS
+    )
+    if not test:
+        raise ValueError(
+            f"`{dataset.images}` should hold readable test images. Got none. Copy them again."
+        )
+    return replace(dataset, split=listed_split(train, val, test, dataset.split.class_names))
 
 
 def _wrong_sizes(spec: DatasetSpec, split: Split, folder: str) -> list[Problem]:

@@ -9,13 +9,44 @@ from pathlib import Path
 from .folders import class_folders, class_samples, listed_split
 from .splits import SUBSETS, Sample, Split
 
-__all__ = ["cut_split", "has_subsets", "subset_split"]
+__all__ = ["cut_split", "has_subsets", "subset_split", "test_split"]
+
+ALIASES = {"training": "train", "valid": "val", "validation": "val", "testing": "test"}
 
 
 def has_subsets(folder: Path) -> bool:
     """Whether a folder holds ``train`` beside ``val`` or ``test``, and nothing else."""
+    return _subset_folders(folder) is not None
+
+
+def _subset_folders(folder: Path) -> dict[str, str] | None:
+    """Folder of each subset, if there are two or more with ``train``, and no other folder.
+
+    Capital letters do not count, and ``valid``, say, is ``val``.
+    """
     names = class_folders(folder)
-    return "train" in names and len(names) > 1 and set(names) <= set(SUBSETS)
+    subsets = {ALIASES.get(name.lower(), name.lower()): name for name in names}
+    if len(subsets) == len(names) > 1 and "train" in subsets and set(subsets) <= set(SUBSETS):
+        return subsets
+    return None
+
+
+def test_split(folder: Path) -> Split:
+    """Take all images of the class folders for testing.
+
+    Args:
+        folder: Folder that holds the class folders.
+
+    Returns:
+        The split.
+
+    Raises:
+        ValueError: If there are fewer than two classes, or one is empty.
+    """
+    names = class_folders(folder)
+    _check_classes(folder, names)
+    classes = [(name, label) for label, name in enumerate(names)]
+    return listed_split([], [], class_samples(folder, classes), names)
 
 
 def subset_split(folder: Path) -> Split:
@@ -30,23 +61,24 @@ def subset_split(folder: Path) -> Split:
     Raises:
         ValueError: If there is no ``test``, or the class folders differ, or one is empty.
     """
-    subsets = class_folders(folder)
-    names = class_folders(folder / "train")
-    _check_classes(folder / "train", names)
+    subsets = _subset_folders(folder) or {"train": "train"}
+    train = folder / subsets["train"]
+    names = class_folders(train)
+    _check_classes(train, names)
     if "test" not in subsets:
         raise ValueError(
             f"`{folder}` should hold `test` beside `train`. Got {' and '.join(subsets)}. Name the "
             "folder whose images count for the reported accuracy `test`."
         )
     parts: dict[str, list[Sample]] = {"val": []}
-    for subset in subsets:
-        differing = sorted(set(names) ^ set(class_folders(folder / subset)))
+    for subset, own in subsets.items():
+        differing = sorted(set(names) ^ set(class_folders(folder / own)))
         if differing:
             raise ValueError(
-                f"`{folder / subset}` should have the class folders of `train`. "
+                f"`{folder / own}` should have the class folders of `{train.name}`. "
                 f"Got {differing[0]!r} in one of the two only. Give every subset every class."
             )
-        classes = [(f"{subset}/{name}", label) for label, name in enumerate(names)]
+        classes = [(f"{own}/{name}", label) for label, name in enumerate(names)]
         parts[subset] = class_samples(folder, classes)
     return listed_split(parts["train"], parts["val"], parts["test"], names)
 

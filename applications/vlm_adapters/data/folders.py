@@ -8,9 +8,19 @@ from collections.abc import Iterable, Sequence
 
 from .splits import Sample, Split
 
-__all__ = ["IMAGE_ENDINGS", "class_folders", "class_samples", "image_names", "listed_split"]
+__all__ = [
+    "IMAGE_ENDINGS",
+    "class_folders",
+    "class_samples",
+    "image_names",
+    "left_out",
+    "listed_split",
+]
 
-IMAGE_ENDINGS = (".bmp", ".jpeg", ".jpg", ".png", ".webp")
+IMAGE_ENDINGS = (
+    ".bmp", ".gif", ".jfif", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".pnm", ".ppm", ".tif",
+    ".tiff", ".webp",
+)  # fmt: skip
 """How the name of an image file ends, in small or large letters."""
 
 
@@ -72,6 +82,26 @@ def class_samples(
             )
         samples += [Sample(f"{path}/{name}", label) for name in names]
     return samples
+
+
+def left_out(folder: str | os.PathLike[str], taken: Iterable[str]) -> list[str]:
+    """Return the files at any depth of a folder that a data set does not take.
+
+    Args:
+        folder: The folder.
+        taken: Paths of the images that it takes, below the folder, with slashes.
+
+    Returns:
+        Sorted paths below the folder; hidden files and folders do not count.
+    """
+    known = set(taken)
+    found: list[str] = []
+    for path, folders, files in os.walk(folder):
+        folders[:] = [name for name in folders if name[0] != "."]
+        below = os.path.relpath(path, folder).replace(os.sep, "/")
+        prefix = "" if below == "." else f"{below}/"
+        found += [f"{prefix}{name}" for name in files if name[0] != "."]
+    return sorted(path for path in found if path not in known)
 
 
 def listed_split(

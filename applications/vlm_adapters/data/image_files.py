@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import posixpath
+from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeAlias
 
-__all__ = ["Progress", "missing_images", "unreadable_images"]
+__all__ = ["Progress", "image_kinds", "missing_images", "unreadable_images"]
 
 CHUNK = 1024
 
@@ -60,6 +61,37 @@ def unreadable_images(
             if progress is not None:
                 progress(start + len(chunk), len(paths))
     return damaged
+
+
+def image_kinds(images: str | os.PathLike[str], paths: Sequence[str]) -> Counter[str]:
+    """Count modes and orientations by the headers of the images.
+
+    Args:
+        images: Image folder.
+        paths: Files below it.
+
+    Returns:
+        How many images have each mode, such as ``"RGB"``; those that EXIF data turn are called
+        ``"turned"`` besides, and those with transparent pixels ``"transparent"``.
+    """
+    kinds: Counter[str] = Counter()
+    with ThreadPoolExecutor() as pool:
+        for found in pool.map(_kinds, [Path(images) / path for path in paths]):
+            kinds.update(found)
+    return kinds
+
+
+def _kinds(file: Path) -> list[str]:
+    """Mode and orientation of one image; nothing if it cannot be read."""
+    from PIL import ExifTags, Image
+
+    try:
+        with Image.open(file) as image:
+            turned = image.getexif().get(ExifTags.Base.Orientation, 1) in range(2, 9)
+            extra = ["turned"] * turned + ["transparent"] * image.has_transparency_data
+            return [image.mode, *extra]
+    except Exception:  # decoders raise what they like
+        return []
 
 
 def _files(folder: Path) -> set[str]:

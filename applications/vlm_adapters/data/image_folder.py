@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Sequence
 from pathlib import Path
 
 from ..prompts import check_templates
 from .base import ImageDataset
-from .folder_split import cut_split, has_subsets, subset_split
-from .splits import read_split
+from .folder_split import cut_split, has_subsets, subset_split, test_split
+from .folders import IMAGE_ENDINGS, left_out
+from .splits import SUBSETS, Split, read_split
 
 __all__ = ["DEFAULT_TEMPLATES", "image_folder", "split_dataset"]
+
+SHOWN = 3
+log = logging.getLogger(__name__)
 
 DEFAULT_TEMPLATES = ("a photo of a {}.",)
 
@@ -23,6 +28,7 @@ def image_folder(
     seed: int = 1,
     val_share: float = 0.2,
     test_share: float = 0.3,
+    only_test: bool = False,
     templates: Sequence[str] = DEFAULT_TEMPLATES,
 ) -> ImageDataset:
     """Open a folder with one folder of images per class.
@@ -40,6 +46,7 @@ def image_folder(
         val_share: Share of each class's images for validation, rounded; with none left, validation
             images are drawn from the training images.
         test_share: Share of each class's images for testing, rounded.
+        only_test: Take all images for testing instead, if the folder does not hold subsets.
         templates: Sentences with one ``{}`` each, where a class name goes.
 
     Returns:
@@ -55,8 +62,11 @@ def image_folder(
     _check_shares(val_share, test_share)
     if has_subsets(folder):
         split = subset_split(folder)
+    elif only_test:
+        split = test_split(folder)
     else:
         split = cut_split(folder, seed, val_share, test_share)
+    _tell(folder, split)
     texts = tuple(templates)
     return ImageDataset(name or folder.resolve().name, folder, split, texts, texts)
 
@@ -90,12 +100,31 @@ def split_dataset(
     return ImageDataset(name or Path(split_file).stem, folder, split, texts, texts)
 
 
+def _tell(folder: Path, split: Split) -> None:
+    """Say what was found and what was left out, in one line each."""
+    counts = {name: len(split.subset(name)) for name in SUBSETS}
+    log.info(
+        "%s: %d classes, %d images (%s).",
+        folder, len(split.class_names), sum(counts.values()),
+        ", ".join(f"{count} {name}" for name, count in counts.items()),
+    )  # fmt: skip
+    taken = (sample.path for name in SUBSETS for sample in split.subset(name))
+    others = left_out(folder, taken)
+    if others:
+        shown = ", ".join(others[:SHOWN]) + (", ..." if len(others) > SHOWN else "")
+        log.warning(
+            "%s: %d files left out (%s). Images count in class folders only, not in folders "
+            "below them, and by the endings %s.",
+            folder, len(others), shown, " ".join(IMAGE_ENDINGS),
+        )  # fmt: skip
+
+
 def _existing(path: str | os.PathLike[str], argument: str) -> Path:
     """A folder that is there."""
     folder = Path(path)
     if not folder.is_dir():
         raise FileNotFoundError(
-            f"`{argument}` should be a folder of images. Got {str(folder)!r}, which is no folder. "
+            f"`{argument}` should be a folder of images. Got {str(folder)!r}, not a folder. "
             "Do the data lie elsewhere?"
         )
     return folder

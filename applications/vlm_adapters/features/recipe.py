@@ -11,7 +11,7 @@ from .._files import json_hash
 
 __all__ = ["SCHEMA", "Recipe"]
 
-SCHEMA = 1
+SCHEMA = 2
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Recipe:
         backbone: The backbone's fingerprint: weights, preprocessing, package versions.
         libraries: Versions of the packages that decode and compute.
         paths: Images below the image folder, in order.
-        sizes: Their sizes in bytes, so that an exchanged file is noticed.
+        contents: Hashes of their bytes, so that an exchanged or edited file is noticed.
         labels: Their classes.
     """
 
@@ -35,7 +35,7 @@ class Recipe:
     backbone: Mapping[str, str]
     libraries: Mapping[str, str]
     paths: tuple[str, ...]
-    sizes: tuple[int, ...]
+    contents: tuple[str, ...]
     labels: tuple[int, ...]
 
     def base(self) -> dict[str, Any]:
@@ -56,7 +56,7 @@ class Recipe:
 
     @cached_property
     def _fingerprint(self) -> str:
-        return json_hash([self.base(), self.paths, self.sizes, self.labels])
+        return json_hash([self.base(), self.paths, self.contents, self.labels])
 
     @property
     def folder(self) -> str:

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from .._files import json_hash, read_json, read_tensors, write_json, write_tensors
+from .extract import Progress
 from .recipe import SCHEMA, Recipe
 
 __all__ = ["FeatureStore"]
@@ -24,8 +25,8 @@ FEATURES, META, PARTS = "features.safetensors", "meta.json", "parts"
 class FeatureStore:
     """Entries of features under one folder.
 
-    An entry is complete when its ``meta.json`` is there. Until then its parts, one for each block
-    of images, lie in ``parts/``; what is killed goes on from them.
+    An entry is complete when its features and its ``meta.json`` are there. Until then its parts,
+    one for each block of images, lie in ``parts/``; what is killed goes on from them.
 
     Attributes:
         root: The folder.
@@ -46,12 +47,14 @@ class FeatureStore:
             ValueError: If an entry is damaged.
         """
         own = self.root / recipe.folder
-        if (own / META).is_file():
+        if is_complete(own):
             return own
-        wanted = set(zip(recipe.paths, recipe.sizes, recipe.labels, strict=True))
+        wanted = set(zip(recipe.paths, recipe.contents, recipe.labels, strict=True))
         for meta in sorted(
             self.root.glob(f"{glob.escape(recipe.dataset)}-{recipe.view['kind']}-*/{META}")
         ):
+            if not is_complete(meta.parent):
+                continue
             content = _meta(meta)
             if content["base"] == recipe.base() and wanted <= set(_images(content)):
                 return meta.parent
@@ -74,7 +77,7 @@ class FeatureStore:
         content = _meta(entry / META)
         images = _images(content)
         row = {image: place for place, image in enumerate(images)}
-        wanted = list(zip(recipe.paths, recipe.sizes, recipe.labels, strict=True))
+        wanted = list(zip(recipe.paths, recipe.contents, recipe.labels, strict=True))
         if content["base"] != recipe.base() or any(image not in row for image in wanted):
             raise ValueError(
                 f"`{entry}` should hold the features asked for. Got those of another recipe. "
@@ -102,17 +105,18 @@ class FeatureStore:
         self,
         recipe: Recipe,
         block: int,
-        encode: Callable[[slice], Tensor],
+        encode: Callable[[slice, Progress], Tensor],
         *,
         share: tuple[int, int] = (0, 1),
-        progress: Callable[[int, int], None] = lambda done, total: None,
+        progress: Progress = lambda done, total: None,
     ) -> None:
         """Extract the parts that are not there yet.
 
         Args:
             recipe: What to extract.
             block: Images a part; it must not change between calls, so that batches do not.
-            encode: Features (m, v, d) of the images of a slice of the recipe.
+            encode: Features (m, v, d) of the images of a slice of the recipe; it calls its second
+                argument with the images done and the images in all.
             share: Rank and number of the processes that divide the parts among them.
             progress: Called with the images done and the images in all.
 
@@ -122,7 +126,7 @@ class FeatureStore:
         try:
             self._make(recipe, block, encode, share, progress)
         except (FileNotFoundError, FileExistsError):
-            if not (self.root / recipe.folder / META).is_file():
+            if not is_complete(self.root / recipe.folder):
                 raise
             # another process was faster: it has joined the parts, and removed them
 
@@ -130,9 +134,9 @@ class FeatureStore:
         self,
         recipe: Recipe,
         block: int,
-        encode: Callable[[slice], Tensor],
+        encode: Callable[[slice, Progress], Tensor],
         share: tuple[int, int],
-        progress: Callable[[int, int], None],
+        progress: Progress,
     ) -> None:
         """The parts of a share."""
         parts = self.root / recipe.folder / PARTS
@@ -141,10 +145,12 @@ class FeatureStore:
         slices = list(_slices(len(recipe.paths), block))
         mine = slices[rank::ranks]
         total, done = sum(s.stop - s.start for s in mine), 0
+        if mine:
+            progress(0, total)
         for part in mine:
             file = parts / _part(part)
             if not _readable(file, part.stop - part.start):
-                features = encode(part)
+                features = encode(part, _after(done, total, progress))
                 _refuse_not_finite(features, recipe.paths[part])
                 write_tensors(file, {"features": features})
             done += part.stop - part.start
@@ -169,7 +175,7 @@ class FeatureStore:
         try:
             parts = [_features_of(entry / PARTS / _part(s), s.stop - s.start) for s in slices]
         except FileNotFoundError:
-            if not (entry / META).is_file():
+            if not is_complete(entry):
                 raise
             shutil.rmtree(entry / PARTS, ignore_errors=True)
             return entry  # another process was faster
@@ -177,7 +183,7 @@ class FeatureStore:
         tensors = {"features": torch.cat(parts), "labels": torch.tensor(recipe.labels)}
         del parts
         write_tensors(entry / FEATURES, tensors)
-        images = list(zip(recipe.paths, recipe.sizes, recipe.labels, strict=True))
+        images = list(zip(recipe.paths, recipe.contents, recipe.labels, strict=True))
         write_json(
             entry / META,
             {"fingerprint": recipe.fingerprint(), "base": recipe.base(), "images": images},
@@ -203,6 +209,16 @@ class FeatureStore:
             self.root.mkdir(parents=True, exist_ok=True)
             encode(file)
         return file
+
+
+def _after(before: int, total: int, progress: Progress) -> Progress:
+    """The progress of one part as that of all."""
+    return lambda done, _: progress(before + done, total)
+
+
+def is_complete(entry: Path) -> bool:
+    """Return whether an entry has every file of a complete one."""
+    return (entry / META).is_file() and (entry / FEATURES).is_file()
 
 
 def _slices(images: int, block: int) -> Iterator[slice]:
@@ -280,13 +296,13 @@ def _meta(file: Path) -> dict[str, Any]:
 
 
 def _is_image(image: object) -> bool:
-    """Whether an entry's image has a path, a size and a label."""
+    """Whether an entry's image has a path, a content hash and a label."""
     match image:
-        case [str(), int(), int()]:
+        case [str(), str(), int()]:
             return True
     return False
 
 
-def _images(content: Mapping[str, Any]) -> Sequence[tuple[str, int, int]]:
-    """Path, size and label of each image of an entry."""
-    return [(path, size, label) for path, size, label in content["images"]]
+def _images(content: Mapping[str, Any]) -> Sequence[tuple[str, str, int]]:
+    """Path, content hash and label of each image of an entry."""
+    return [(path, content, label) for path, content, label in content["images"]]

@@ -59,6 +59,17 @@ class ClassTexts:
     normalized: Tensor
     hidden: HiddenTexts | None = None
 
+    def to(self, device: torch.device | str) -> ClassTexts:
+        """Return the texts on a device."""
+        hidden = self.hidden and HiddenTexts(
+            self.hidden.features.to(device),
+            TextProjection(
+                self.hidden.projection.weight.to(device), self.hidden.projection.bias.to(device)
+            ),
+            self.hidden.templates,
+        )
+        return ClassTexts(self.raw.to(device), self.normalized.to(device), hidden)
+
     def projected(self, weight: Tensor) -> ClassTexts:
         """The same texts under a tuned weight of the text projection.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -31,6 +32,10 @@ class TrainingImages(Protocol):
         """Features (m, d) of unit length of one view of each of m images."""
         ...
 
+    def to(self, device: torch.device | str) -> TrainingImages:
+        """Return images whose features lie on a device."""
+        ...
+
     def keys(self) -> Tensor:
         """Tip-Adapter's cache keys (n, d): mean over the views as they come, then unit length."""
         ...
@@ -52,6 +57,12 @@ class CachedViews:
 
     def __len__(self) -> int:
         return len(self.units)
+
+    def to(self, device: torch.device | str) -> CachedViews:
+        """Return the views on a device."""
+        moved = copy.copy(self)
+        moved.units, moved._keys = self.units.to(device), self._keys.to(device)
+        return moved
 
     def draw(self, rows: Tensor, generator: torch.Generator) -> Tensor:
         """Features (m, d) of unit length of one view of each of m images."""
@@ -93,9 +104,16 @@ class OnlineViews:
         self.batch_size = batch_size
         self.num_workers = num_workers
         self._keys: Tensor | None = None
+        self.device = torch.device("cpu")
 
     def __len__(self) -> int:
         return len(self.paths)
+
+    def to(self, device: torch.device | str) -> OnlineViews:
+        """Return images whose features are moved to a device."""
+        moved = copy.copy(self)
+        moved.device = torch.device(device)
+        return moved
 
     def draw(self, rows: Tensor, generator: torch.Generator) -> Tensor:
         """Features (m, d) of unit length of a new view of each of m images."""
@@ -110,7 +128,8 @@ class OnlineViews:
         return self._keys
 
     def _encode(self, paths: Sequence[str], augmentation: Augmentation) -> Tensor:
-        return extract_views(
+        features = extract_views(
             self.backbone, self.root, paths, augmentation,
             batch_size=self.batch_size, num_workers=self.num_workers,
         )  # fmt: skip
+        return features.to(self.device)

@@ -24,13 +24,19 @@ ATTEMPTS = 10
 
 @dataclass(frozen=True)
 class Centre:
-    """The backbone's own preprocessing, one view an image."""
+    """The backbone's own preprocessing, one view per image.
+
+    Attributes:
+        views: 1.
+        published: As :func:`.extract.read_image` takes it.
+    """
 
     views: int = 1
+    published: bool = False
 
     def describe(self) -> dict[str, Any]:
         """What the features depend on, as JSON takes it."""
-        return {"kind": "centre"}
+        return {"kind": "centre", "published": self.published}
 
     def __call__(self, image: Image, backbone: Backbone, path: str) -> Tensor:
         """Views (1, 3, h, w) of one image."""
@@ -50,12 +56,14 @@ class Augmentation:
             (0.08, 1).
         seed: Seed of all streams.
         first: Number of the first view.
+        published: As :func:`.extract.read_image` takes it.
     """
 
     views: int = 10
     scale: tuple[float, float] = (0.5, 1.0)
     seed: int = 1
     first: int = 0
+    published: bool = False
 
     def __post_init__(self) -> None:
         """Refuse shares of the area that are none, and no view."""

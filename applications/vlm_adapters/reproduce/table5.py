@@ -1,10 +1,6 @@
-"""Table 5: eleven data sets, ResNet-50."""
+"""Table 5: ``vlm-adapters reproduce 5``."""
 
-from ._plan import ELEVEN, Plan, Variant
-from ._script import main
-from .table1 import PLAN as TABLE1
-
-PLAN = Plan(table=5, variants=(Variant(".", TABLE1.variants[0].presets),), datasets=ELEVEN)
+from . import reproduce
 
 if __name__ == "__main__":
-    main(PLAN)
+    reproduce("5")

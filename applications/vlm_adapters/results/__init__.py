@@ -13,11 +13,10 @@ from .grouping import by_setting
 from .long_table import write_csv
 from .paper_tables import PaperValue, paper_values
 from .run_report import write_run_report
-from .tables import Table, accuracy_table, markdown, oracle_table, protocol_table
+from .tables import Table, accuracy_table, fewer_images, markdown, oracle_table, protocol_table
 from .terms_figure import save_terms_figure
 from .training_figure import save_training_figure
 from .transfers import read_transfers, transfer_table
-from .tree_figure import save_tree_figure
 
 __all__ = [
     "PaperValue",
@@ -26,6 +25,7 @@ __all__ = [
     "accuracy_table",
     "by_setting",
     "difference_table",
+    "fewer_images",
     "markdown",
     "oracle_table",
     "paper_comparison",
@@ -39,7 +39,6 @@ __all__ = [
     "save_factor_figure",
     "save_terms_figure",
     "save_training_figure",
-    "save_tree_figure",
     "transfer_table",
     "write_csv",
     "write_demo_report",

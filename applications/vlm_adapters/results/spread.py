@@ -15,7 +15,6 @@ __all__ = [
     "mean_and_deviation",
     "seed_means",
     "signed",
-    "t_quantile",
 ]
 
 NOTHING = "-"
@@ -81,8 +80,10 @@ def interval(values: Sequence[float]) -> Interval | None:
     """
     if len(values) < 2:
         return None
+    from scipy.special import stdtrit  # the quantile of Student's t
+
     mean, deviation = statistics.fmean(values), statistics.stdev(values)
-    half = t_quantile(len(values) - 1) * deviation / math.sqrt(len(values))
+    half = float(stdtrit(len(values) - 1, 0.975)) * deviation / math.sqrt(len(values))
     return Interval(mean, mean - half, mean + half)
 
 
@@ -99,43 +100,6 @@ def interval_text(values: Sequence[float]) -> str:
 def signed(value: float) -> str:
     """Two decimals with a sign; what rounds to zero is +0.00."""
     return f"{round(value, 2) + 0.0:+.2f}"
-
-
-def t_quantile(degrees: int) -> float:
-    """The value that the absolute value of Student's t exceeds with probability 5 %.
-
-    Args:
-        degrees: Degrees of freedom.
-
-    Returns:
-        The 97.5 % quantile.
-
-    Raises:
-        ValueError: If there are no degrees of freedom.
-
-    Source:
-        The distribution in closed form is Abramowitz and Stegun 26.7.3 and 26.7.4; its inverse is
-        found by halving.
-    """
-    if degrees < 1:
-        raise ValueError(f"`degrees` should be 1 or more. Got {degrees}.")
-    low, high = 0.0, math.pi / 2  # the angle whose tangent is t / sqrt(degrees)
-    for _ in range(60):
-        middle = (low + high) / 2
-        low, high = (middle, high) if _within(middle, degrees) < 0.95 else (low, middle)
-    return math.sqrt(degrees) * math.tan((low + high) / 2)
-
-
-def _within(angle: float, degrees: int) -> float:
-    """Probability that |t| is below sqrt(degrees) times the tangent of an angle."""
-    odd = degrees % 2
-    term = math.cos(angle) if odd else 1.0
-    total = 0.0
-    for power in range(odd, degrees - 1, 2):
-        total += term
-        term *= (power + 1) / (power + 2) * math.cos(angle) ** 2
-    total *= math.sin(angle)
-    return 2 / math.pi * (angle + total) if odd else total
 
 
 def counted(count: int, noun: str) -> str:

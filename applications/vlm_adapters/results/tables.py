@@ -9,7 +9,7 @@ from ..runs import Run
 from .grouping import distinct_runs, shot_counts, unique
 from .spread import counted, mean_and_deviation, seed_means
 
-__all__ = ["Table", "accuracy_table", "markdown", "oracle_table", "protocol_table"]
+__all__ = ["Table", "accuracy_table", "fewer_images", "markdown", "oracle_table", "protocol_table"]
 
 ESCAPES = str.maketrans({"*": r"\*", "|": r"\|"})  # names such as HC*-TR are no emphasis
 Table = list[list[str]]
@@ -39,6 +39,27 @@ def accuracy_table(runs: Sequence[Run]) -> Table:
     for method, row in cells.items():
         table.append([method, *(mean_and_deviation(list(cell.values()), most) for cell in row)])
     return table
+
+
+def fewer_images(runs: Sequence[Run]) -> list[str]:
+    """Say where a class gave fewer training images than the shots that a table is headed by.
+
+    Args:
+        runs: The runs of the table.
+
+    Returns:
+        A sentence for each data set and shot count where that is so.
+    """
+    fewest: dict[tuple[str, int], int] = {}
+    for run in runs:
+        given = run.images.get("fewest_per_class", run.shots)
+        key = run.dataset, run.shots
+        fewest[key] = min(given, fewest.get(key, run.shots))
+    return [
+        f"{dataset} at {shots} shots: a class has no more than {given} training images."
+        for (dataset, shots), given in sorted(fewest.items())
+        if given < shots
+    ]
 
 
 def protocol_table(runs: Sequence[Run]) -> Table:

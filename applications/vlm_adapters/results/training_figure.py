@@ -23,6 +23,7 @@ PANELS = {
     "track_coincidence": "track coincidence",
     "deviating_perturbation": "deviating perturbation",
 }
+LOGGED = (*PANELS, "learning_rate")
 CONSTRAINT = ("track_coincidence", "deviating_perturbation")
 
 
@@ -52,9 +53,13 @@ def save_training_figure(path: Path, runs: Sequence[Run], title: str) -> None:
             f"Got {', '.join(tasks) or 'no training'}."
         )
     look = styles(runs)
-    with figure_file(path, 3.0 + legend_height(list(look))) as figure:
-        grid = figure.subplots(2, 2, sharex=True)
-        for (name, label), axes in zip(PANELS.items(), grid.flat, strict=True):
+    others = unique(name for run in runs for name in run.log[0] if name not in LOGGED)
+    panels = PANELS | {name: name.replace("_", " ") for name in others}
+    if len(panels) % 2:
+        panels["learning_rate"] = "learning rate"
+    with figure_file(path, 1.5 * (len(panels) // 2) + legend_height(list(look))) as figure:
+        grid = figure.subplots(len(panels) // 2, 2, sharex=True, squeeze=False)
+        for (name, label), axes in zip(panels.items(), grid.flat, strict=True):
             _draw(axes, runs, name, look)
             axes.set_title(label)
         add_titles(figure, grid, title, "epoch")
@@ -71,7 +76,7 @@ def mean_curve(runs: Sequence[Run], name: str) -> list[float]:
     Returns:
         One value for each epoch.
     """
-    logs = [[epoch[name] for epoch in run.log] for run in runs]
+    logs = [[epoch[name] for epoch in run.log] for run in runs if name in run.log[0]]
     return [statistics.fmean(values) for values in zip(*logs, strict=False)]
 
 

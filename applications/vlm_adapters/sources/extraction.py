@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator, Sequence
+import logging
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -16,17 +16,20 @@ from ..backbones.base import Backbone
 from ..data.base import ImageDataset
 from ..data.splits import Sample
 from ..features import ranks
+from ..features.contents import content_hashes
 from ..features.extract import Progress, extract_views
 from ..features.recipe import Recipe
 from ..features.store import FeatureStore
 from ..features.texts import encode_classes
 from ..features.texts_file import save_texts
-from ..features.views import CENTRE, Augmentation, View
+from ..features.views import Augmentation, Centre, View
 from .stored import Part, StoredSource
 
 __all__ = ["Extraction"]
 
 LIBRARIES = ("pillow", "torch", "torchvision")
+SHOWN = 3
+log = logging.getLogger(__name__)
 BLOCK = 256  # views a part: a minute of a slow machine
 
 
@@ -50,6 +53,7 @@ class Extraction:
         batch_size: Views per call of the encoder.
         num_workers: Threads that read images.
         progress: Called with the images done and the images in all, for each entry.
+        published: As :func:`vlm_adapters.features.extract.read_image` takes it.
     """
 
     backbone: Backbone
@@ -59,6 +63,12 @@ class Extraction:
     batch_size: int = 64
     num_workers: int = 2
     progress: Progress = lambda done, total: None
+    published: bool = False
+
+    @property
+    def centre(self) -> Centre:
+        """The view of validation and test images."""
+        return Centre(published=self.published)
 
     def source(
         self, draws: Sequence[tuple[int, int]], augmentation: Augmentation | None
@@ -83,9 +93,12 @@ class Extraction:
         val = sorted({row for task in drawn.values() for row in task.val})
         from_train = dataset.val_from_train
         # Every image is looked for before the first is encoded.
-        wanted_train = self._wanted(split.train, train, augmentation or CENTRE)
+        wanted_train = self._wanted(split.train, train, augmentation or self.centre)
         wanted_val = self._wanted(split.train, val) if from_train else self._wanted(split.val)
         wanted_test = self._wanted(split.test)
+        _warn_of_equal_images(
+            {"train": wanted_train, "val": wanted_val, "test": wanted_test}, split.class_names
+        )
         texts = [self.texts(replace_underscores=replace) for replace in (True, False)]
         return StoredSource(
             dataset=dataset.name,
@@ -103,14 +116,17 @@ class Extraction:
         )
 
     def part(
-        self, samples: Sequence[Sample], rows: Sequence[int] | None = None, view: View = CENTRE
+        self,
+        samples: Sequence[Sample],
+        rows: Sequence[int] | None = None,
+        view: View | None = None,
     ) -> Part:
         """Extract some images of a subset.
 
         Args:
             samples: The subset.
             rows: Which of them; all if left out.
-            view: Which views.
+            view: Which views; the centre if left out.
 
         Returns:
             Where the features are.
@@ -118,10 +134,14 @@ class Extraction:
         return self._part(self._wanted(samples, rows, view))
 
     def _wanted(
-        self, samples: Sequence[Sample], rows: Sequence[int] | None = None, view: View = CENTRE
+        self,
+        samples: Sequence[Sample],
+        rows: Sequence[int] | None = None,
+        view: View | None = None,
     ) -> _Wanted:
         """Some images of a subset, once it is known that they are there."""
         rows = range(len(samples)) if rows is None else rows
+        view = view or self.centre
         return _Wanted(self._recipe([samples[row] for row in rows], view), tuple(rows), view)
 
     def _unread(self, wanted: _Wanted) -> Part:
@@ -164,7 +184,7 @@ class Extraction:
         """Everything that the features of some images depend on."""
         root = self.dataset.images
         with _missing_images(root):
-            sizes = tuple(os.stat(root / sample.path).st_size for sample in samples)
+            contents = content_hashes(self.store.root, root, [s.path for s in samples])
         return Recipe(
             dataset=self.dataset.name,
             split=self.dataset.split.sha256,
@@ -172,7 +192,7 @@ class Extraction:
             backbone=self.backbone.fingerprint(),
             libraries={name: version(name) for name in LIBRARIES},
             paths=tuple(sample.path for sample in samples),
-            sizes=sizes,
+            contents=contents,
             labels=tuple(sample.label for sample in samples),
         )
 
@@ -180,10 +200,10 @@ class Extraction:
         """Extract an entry; under ``torchrun`` each rank takes its share, rank 0 joins them."""
         block = max(1, BLOCK // view.views)
 
-        def encode(part: slice) -> Tensor:
+        def encode(part: slice, progress: Progress) -> Tensor:
             return extract_views(
                 self.backbone, self.dataset.images, recipe.paths[part], view,
-                batch_size=self.batch_size, num_workers=self.num_workers,
+                batch_size=self.batch_size, num_workers=self.num_workers, progress=progress,
             )  # fmt: skip
 
         with ranks.together(), self._unless_finished(recipe):
@@ -201,6 +221,25 @@ class Extraction:
         except FileNotFoundError:
             if self.store.find(recipe) is None:
                 raise
+
+
+def _warn_of_equal_images(wanted: Mapping[str, _Wanted], names: Sequence[str]) -> None:
+    """Warn of files with equal bytes in two classes, or among training and test images."""
+    seen: dict[str, tuple[str, str, int]] = {}
+    pairs: list[str] = []
+    for subset, part in wanted.items():
+        recipe = part.recipe
+        for path, content, label in zip(recipe.paths, recipe.contents, recipe.labels, strict=True):
+            other, where, theirs = seen.setdefault(content, (path, subset, label))
+            if theirs != label:
+                pairs.append(f"{other} of {names[theirs]} is {path} of {names[label]}")
+            elif where != subset and other != path:
+                pairs.append(f"{other} of {where} is {path} of {subset}")
+    if pairs:
+        log.warning(
+            "%d images have the same content as another of another class or subset: %s%s.",
+            len(pairs), "; ".join(pairs[:SHOWN]), "; ..." if len(pairs) > SHOWN else "",
+        )  # fmt: skip
 
 
 @contextmanager

@@ -63,7 +63,7 @@ class Part:
         if rows is None:
             return self.recipe.fingerprint()
         recipe, places = self.recipe, self._places(rows)
-        images = [(recipe.paths[place], recipe.sizes[place]) for place in places]
+        images = [(recipe.paths[place], recipe.contents[place]) for place in places]
         return json_hash([recipe.base(), images])
 
     def _places(self, rows: Sequence[int]) -> list[int]:

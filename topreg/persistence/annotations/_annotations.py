@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from topreg._operators import operator
+from topreg._operators import is_plain, operator
 from topreg._room import check_room, room_for
+from topreg.persistence._bits import INFINITY, as_integers, limit_in_bits
 from topreg.persistence._fake import fake_annotations
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ MOST_VERTICES = 1 << 16  # from here on two vertices do not fit into half a reco
 OPERATIONS = 30  # for each entry of a matrix
 FILLED = 20  # bytes for each record: its copy, the ends of its edge and the next one of its row
 ALLOCATED = 42  # bytes for each entry of a matrix; most of them are never touched
+SMALL = 1 << 10  # vertices of a matrix whose edges need no look at the memory
 SPARSE = 128  # squares of vertices for each edge from which lists of neighbours are faster
 
 
@@ -45,11 +47,13 @@ def annotate(weights: Tensor, sizes: list[int], longest: float, connected: bool)
     import numpy as np
 
     from topreg._compiled import in_runs, stoppable
-    from topreg.persistence._bits import as_integers, limit_in_bits
     from topreg.persistence.annotations import _dense_kernels as kernels
     from topreg.persistence.annotations._annotation_kernels import by_ends
     from topreg.persistence.annotations._edge_kernels import records_of_matrix
 
+    if len(sizes) == 1 and sizes[0] <= SMALL:
+        _, arrays = _of_one(weights, sizes[0], longest, connected, check=False)
+        return _joined([arrays], weights.device)
     bits, top = as_integers(weights)
     limit = limit_in_bits(longest, weights.dtype, connected)
     if len(sizes) == 1:  # without the loop over clouds, which takes seconds to compile
@@ -72,6 +76,32 @@ def annotate(weights: Tensor, sizes: list[int], longest: float, connected: bool)
             sizes,
         )
     return _joined(found, weights.device)
+
+
+def annotate_clean(weights: Tensor, sizes: Sequence[int], longest: float) -> list[Tensor] | None:
+    """The same for one small matrix that is checked in the same call; None for others."""
+    small = len(sizes) == 1 and sizes[0] <= SMALL and weights.dtype in INFINITY
+    if not small or not is_plain(weights) or weights.device.type != "cpu":
+        return None
+    clean, arrays = _of_one(weights, sizes[0], longest, False, check=True)
+    return _joined([arrays], weights.device) if clean else None
+
+
+def _of_one(
+    weights: Tensor, n: int, longest: float, connected: bool, *, check: bool
+) -> tuple[bool, Sequence[Any]]:
+    """Whether one small matrix is clean, and its pairs as arrays."""
+    from topreg._compiled import stoppable
+    from topreg.persistence.annotations._dense_kernels import reduce_matrix
+
+    bits, top = as_integers(weights)
+    infinity = INFINITY[weights.dtype] if check else type(top)(0)
+    limit = limit_in_bits(longest, weights.dtype, connected)
+    matrix = bits.reshape(n, n)
+    found: tuple[bool, Sequence[Any]] = stoppable(
+        lambda halt: reduce_matrix(matrix, infinity, limit, top, halt), OPERATIONS * n * n
+    )
+    return found
 
 
 @operator(fake_annotations)
@@ -117,4 +147,5 @@ def _joined(found: Sequence[Sequence[Any]], device: torch.device) -> list[Tensor
         none = np.empty((0, 2), np.int64)
         found = [[none] * 6]
     arrays = found[0] if len(found) == 1 else map(np.concatenate, zip(*found, strict=True))
-    return [torch.from_numpy(array).to(device) for array in arrays]
+    tensors = map(torch.from_numpy, arrays)
+    return list(tensors) if device.type == "cpu" else [tensor.to(device) for tensor in tensors]

@@ -75,6 +75,20 @@ def _digits(records, lowest, width, passes, halt):
     return counts
 
 
+# Worked example: records with the keys 70, 4165, 66 and 71.
+#
+# The smallest key, 66, is subtracted: 4, 4099, 0, 5. The largest difference has 13 bits. A digit
+# has at most 11 bits, so two digits of 7 bits are needed. Each digit has 2^7 = 128 values.
+#
+#     difference         4    4099       0       5
+#     (high, low)   (0, 4)  (32, 3)  (0, 0)  (0, 5)
+#
+# - Pass 1 sorts by the low digit: 0, 4099, 4, 5. Counting says where each value begins: the
+#   value 0 at place 0, 3 at place 1, 4 at place 2 and 5 at place 3.
+# - Pass 2 sorts by the high digit: 0, 4, 5, 4099. Records of equal digits keep their order, and
+#   that is why the low digit still counts among those whose high digit is 0.
+#
+# The keys are 66, 70, 71, 4165. Records of one key keep the order in which they came.
 @compiled
 def sorted_records(records, halt):
     """Records by their keys: a stable radix sort over no more bits than the keys span."""

@@ -127,6 +127,18 @@ def _in_order(grown: _Grown) -> tuple[Tensor, Tensor]:
     return rank, torch.stack([keys // n, keys % n], dim=2)
 
 
+# Worked example: vertices 0 to 3 on a line, at 0, 5, 1 and 7.
+#
+# The edges of the tree in order are 02 (length 1), 13 (2) and 12 (4). Their ranks are 0, 1 and 2.
+# By King's theorem the heaviest edge between two vertices is known from the rounds. Take the edges
+# that the two components of these vertices chose, up to the round in which they became one.
+#
+# - Round 1: 0 and 2 choose 02, and 1 and 3 choose 13. ``heaviest`` is 0, 1, 0, 1 by vertex.
+#   In {0, 2} vertex 2 meets the smaller 0 at rank 0. In {1, 3} vertex 3 meets 1 at rank 1.
+# - Round 2: both components choose 12. ``heaviest`` is 2 for every vertex.
+#   In {0, 1, 2, 3} each of 1, 2 and 3 meets a smaller vertex at rank 2.
+# - A vertex dies at the least of its ranks: 1 at rank 2, 2 at rank 0 and 3 at rank 1. Vertex 0
+#   meets no smaller one and stays. The result is 2, 3, 1, 0.
 def _by_death(rank: Tensor, grown: _Grown) -> Tensor:
     """Vertices in the order in which they die by the elder rule; those that stay come last.
 

@@ -2,7 +2,7 @@
 
 One pass over tiles of distances lists the nearest neighbours of every vertex. A component whose
 cheapest listed edge is lighter than the bound on all edges that its vertices do not list is joined
-along that edge. Where no component is certain, the used-up lists of some are found anew.
+along that edge. Where no component is certain, the used-up lists of some are searched again.
 Imported on first use, since numba is heavy.
 """
 
@@ -88,6 +88,22 @@ def spanning_forest(neighbours: Neighbours, longest: Any, progress: Progress) ->
     return forest.edges[: forest.found], forest.weights[: forest.found]
 
 
+# Worked example: vertices 0 to 4 on a line, at 0, 1, 3, 5.5 and 6.5.
+#
+# Let each vertex list its nearest two. Vertex 0 lists 1 (at 1) and 2 (at 3); its bound is 5.5, so
+# every other vertex is at least that far away. Vertex 1 lists 0 (1) and 2 (2) with bound 4.5, and
+# vertex 2 lists 1 (2) and 3 (2.5) with bound 3.
+#
+# - Round 1: every vertex is a component and takes its first entry. {0, 1, 2} and {3, 4} arise.
+# - Round 2: the entries of 0 and 1 stay within {0, 1, 2}: their lists are used up. The open edge 23
+#   weighs 2.5. No edge that 0 or 1 do not list is lighter than 4.5, and the list of 2 is sorted.
+#   So 23 is the cheapest edge that leaves the component. It is certain, and the tree is complete.
+#
+# With one entry each, all lists are used up in round 2, and nothing is certain. New lists are
+# searched for half of the components: for 3 and 4, since {3, 4} has fewer vertices than {0, 1, 2}.
+# These lists hold only vertices outside {3, 4}. Vertex 3 finds 2 at 2.5, and the search goes on.
+
+
 class _Forest:
     """Components, and what their vertices know about the edges that leave them."""
 
@@ -124,7 +140,7 @@ class _Forest:
         return self.found > before
 
     def to_search(self) -> NDArray[np.int64]:
-        """Vertices whose lists are to be found anew, after a round in which nothing was certain.
+        """Vertices whose lists must be searched again, after a round in which nothing was certain.
 
         Those of one half of the components, rounded up: of the ones that need the fewest.
         """

@@ -1,0 +1,236 @@
+"""Faults that users met, each with its right value."""
+
+import json
+import logging
+import os
+
+import numpy as np
+import pytest
+import torch
+from application.fake_backbone import SPEC, FakeBackbone
+from PIL import Image
+from vlm_adapters.config import load_methods
+from vlm_adapters.data import image_folder
+from vlm_adapters.data.check import without_damaged
+from vlm_adapters.data.image_files import image_kinds
+from vlm_adapters.experiments import plan_jobs, run_job, run_jobs
+from vlm_adapters.features.contents import content_hashes
+from vlm_adapters.features.extract import extract_views, read_image
+from vlm_adapters.features.store import FEATURES, FeatureStore
+from vlm_adapters.features.views import Augmentation, Centre
+from vlm_adapters.inputs import FeatureInputs, ImageInputs
+from vlm_adapters.prediction import image_files
+from vlm_adapters.results import fewer_images
+from vlm_adapters.run_files import ADAPTER, claimed, finished_run, is_done
+from vlm_adapters.sources import Extraction
+
+
+def fill(folder, counts, seed=0):
+    """Class folders of equally large random bitmaps."""
+    draws = np.random.default_rng(seed)
+    for name, count in counts.items():
+        (folder / name).mkdir(parents=True)
+        for place in range(count):
+            pixels = draws.integers(0, 256, (8, 8, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(folder / name / f"{place:02d}.bmp")
+    return folder
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return fill(tmp_path / "birds", {"crow": 6, "owl": 6})
+
+
+def extraction(folder, store):
+    return Extraction(FakeBackbone(), SPEC, image_folder(folder), FeatureStore(store))
+
+
+def test_exchanged_files_of_equal_size_are_encoded_again(folder, tmp_path):
+    first, second = folder / "crow/00.bmp", folder / "owl/00.bmp"
+    samples = image_folder(folder, only_test=True).split.test
+    before = extraction(folder, tmp_path / "store").part(samples).read()[0]
+    first.rename(folder / "x"), second.rename(first), (folder / "x").rename(second)
+    after = extraction(folder, tmp_path / "store").part(samples).read()[0]
+    torch.testing.assert_close(after[[0, 6]], before[[6, 0]], rtol=0, atol=0)
+    torch.testing.assert_close(after[1:6], before[1:6], rtol=0, atol=0)
+
+
+def test_an_edit_that_keeps_size_and_times_is_noticed(folder, tmp_path):
+    file = folder / "crow/00.bmp"
+    os.utime(file, ns=(10**18, 10**18))
+    [before] = content_hashes(tmp_path, folder, ["crow/00.bmp"])
+    file.write_bytes(file.read_bytes()[:-1] + b"\\0")
+    os.utime(file, ns=(10**18, 10**18))
+    assert content_hashes(tmp_path, folder, ["crow/00.bmp"]) != (before,)
+
+
+def test_hashes_of_unchanged_files_are_remembered(folder, tmp_path, monkeypatch):
+    monkeypatch.setattr("vlm_adapters.features.contents.SETTLED", -(10**12))
+    paths = [f"crow/{place:02d}.bmp" for place in range(6)]
+    first = content_hashes(tmp_path, folder, paths)
+    monkeypatch.setattr("vlm_adapters.features.contents._hash", lambda file: "read again")
+    assert content_hashes(tmp_path, folder, paths) == first
+    (folder / paths[2]).touch()
+    assert content_hashes(tmp_path, folder, paths)[2] == "read again"
+
+
+def test_a_damaged_index_is_replaced(folder, tmp_path, monkeypatch):
+    monkeypatch.setattr("vlm_adapters.features.contents.SETTLED", -(10**12))
+    first = content_hashes(tmp_path, folder, ["crow/00.bmp"])
+    [index] = tmp_path.glob("contents-*.json")
+    for text in ("[", "[]", '{"crow/00.bmp": 1}'):
+        index.write_text(text)
+        assert content_hashes(tmp_path, folder, ["crow/00.bmp"]) == first
+        assert "crow/00.bmp" in json.loads(index.read_text())
+
+
+def test_removed_features_are_extracted_again(folder, tmp_path):
+    samples = image_folder(folder).split.test
+    part = extraction(folder, tmp_path / "store").part(samples)
+    first = part.read()[0]
+    (part.entry / FEATURES).unlink()
+    again = extraction(folder, tmp_path / "store").part(samples)
+    torch.testing.assert_close(again.read()[0], first, rtol=0, atol=0)
+
+
+def test_sixteen_bits_are_scaled(tmp_path):
+    values = np.array([[0, 257 * 51], [257 * 128, 65535]], dtype=np.uint16)
+    Image.fromarray(values).save(tmp_path / "deep.png")
+    grey = np.asarray(read_image(tmp_path, "deep.png"))[..., 0]
+    np.testing.assert_array_equal(grey, [[0, 51], [128, 255]])
+    published = np.asarray(read_image(tmp_path, "deep.png", published=True))[..., 0]
+    assert published[0, 1] == 255
+
+
+def test_orientation_is_applied(tmp_path):
+    image = Image.new("RGB", (4, 2))
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be turned by 90 degrees
+    image.save(tmp_path / "turned.jpg", exif=exif)
+    assert read_image(tmp_path, "turned.jpg").size == (2, 4)
+    assert read_image(tmp_path, "turned.jpg", published=True).size == (4, 2)
+
+
+def test_transparent_pixels_are_white(tmp_path):
+    Image.new("RGBA", (1, 1), (0, 0, 0, 51)).save(tmp_path / "clear.png")
+    assert read_image(tmp_path, "clear.png").getpixel((0, 0)) == (204, 204, 204)
+    assert read_image(tmp_path, "clear.png", published=True).getpixel((0, 0)) == (0, 0, 0)
+
+
+def test_views_pass_on_how_images_are_read(tmp_path):
+    Image.new("RGBA", (300, 300), (0, 0, 0, 0)).save(tmp_path / "clear.png")
+    backbone = FakeBackbone()
+    for kind in (Centre, Augmentation):
+        shown, plain = (
+            extract_views(backbone, tmp_path, ["clear.png"], kind(published=published))
+            for published in (False, True)
+        )
+        assert not torch.equal(shown, plain)
+
+
+def test_modes_and_orientations_are_counted(folder):
+    Image.new("RGBA", (1, 1)).save(folder / "owl/clear.png")
+    kinds = image_kinds(folder, ["crow/00.bmp", "crow/01.bmp", "owl/clear.png"])
+    assert kinds == {"RGB": 2, "RGBA": 1, "transparent": 1}
+
+
+def test_what_is_left_out_is_told(folder, caplog):
+    (folder / "owl/notes.txt").write_text("")
+    (folder / "owl/more").mkdir()
+    (folder / "owl/00.bmp").rename(folder / "owl/more/00.bmp")
+    (folder / "owl/01.bmp").rename(folder / "owl/01.TIF")
+    with caplog.at_level(logging.INFO):
+        image_folder(folder)
+    found, left = caplog.messages
+    assert "2 classes, 11 images (" in found
+    assert "2 files left out (owl/more/00.bmp, owl/notes.txt)" in left
+
+
+def test_names_of_subsets(folder):
+    fill(folder.parent / "split", {f"{subset}/{name}": 2 for subset in ("Train", "valid", "TEST")
+                                   for name in ("crow", "owl")})  # fmt: skip
+    split = image_folder(folder.parent / "split").split
+    assert (len(split.train), len(split.val), len(split.test)) == (4, 4, 4)
+    assert split.test[0].path == "TEST/crow/00.bmp"
+
+
+def test_equal_images_in_two_classes_or_subsets_are_told(tmp_path, caplog):
+    folder = fill(
+        tmp_path / "birds",
+        {f"{subset}/{name}": 2 for subset in ("train", "val", "test") for name in ("crow", "owl")},
+    )
+    crow = (folder / "train/crow/00.bmp").read_bytes()
+    (folder / "val/crow/01.bmp").write_bytes(crow)
+    (folder / "test/owl/01.bmp").write_bytes(crow)
+    extraction(folder, tmp_path / "s").source([(2, 1)], Augmentation(views=1))
+    [told] = [text for text in caplog.messages if "same content" in text]
+    assert told.startswith("2 images have the same content")
+    assert "train/crow/00.bmp of train is val/crow/01.bmp of val" in told
+    assert "train/crow/00.bmp of crow is test/owl/01.bmp of owl" in told
+
+
+def test_damaged_images_can_be_left_out(folder, caplog):
+    file = folder / "crow/03.bmp"
+    file.write_bytes(file.read_bytes()[:100])
+    split = ImageInputs(images=folder, skip_damaged=True).open().split
+    assert sum(len(split.subset(name)) for name in ("train", "val", "test")) == 11
+    assert "1 of 12 images (crow/03.bmp) left out" in caplog.text
+    whole = image_folder(fill(folder.parent / "whole", {"crow": 3, "owl": 3}))
+    assert without_damaged(whole) is whole
+
+
+@pytest.mark.parametrize("name", ["../x", "a/b", ".x", "", "x\\y"])
+def test_a_label_is_not_a_path(folder, name):
+    with pytest.raises(ValueError, match="`--dataset` should name your images with letters"):
+        ImageInputs(dataset=name, images=folder)
+
+
+def test_a_label_is_not_a_key(folder):
+    assert FeatureInputs(ImageInputs(dataset="dtd", images=folder)).published is None
+    assert FeatureInputs(ImageInputs(dataset="dtd")).published == "dtd"
+
+
+def test_all_images_of_a_folder_are_evaluated(folder):
+    assert len(ImageInputs(images=folder).open(only_test=True).split.test) == 12
+
+
+def test_folders_of_images_are_classified(folder):
+    (folder / "owl/notes.txt").write_text("")
+    assert len(image_files([folder, folder / "owl/00.bmp"])) == 13
+    (folder / "empty").mkdir()
+    with pytest.raises(FileNotFoundError, match="a folder without images"):
+        image_files([folder / "empty"])
+
+
+def job(tmp_path, shots=2):
+    [found] = plan_jobs(load_methods(["zero_shot"]), [shots], [1], folder=tmp_path, dataset="x")
+    return found
+
+
+def test_two_processes_cannot_write_one_run(source, tmp_path):
+    mine = job(tmp_path)
+    with claimed(mine.folder), pytest.raises(RuntimeError, match="one process at a time"):
+        run_job(source, mine)
+    assert run_job(source, mine).accuracies
+    assert not list(mine.folder.glob(".*"))
+
+
+def test_a_run_without_its_adapter_is_made_again(source, tmp_path):
+    mine = job(tmp_path)
+    [run] = run_jobs(source, [mine])
+    assert is_done(mine.folder)
+    (mine.folder / ADAPTER).unlink()
+    assert finished_run(mine.folder, mine.identity(source)) is None
+    [again] = run_jobs(source, [mine])
+    assert is_done(mine.folder)
+    assert again.accuracies == run.accuracies
+
+
+def test_counts_are_in_results(source, tmp_path):
+    run = run_job(source, job(tmp_path, shots=16))
+    assert run.images == {"train": 60, "val": 20, "test": 40, "fewest_per_class": 12}
+    saved = json.loads((tmp_path / "zero_shot/x/16shot/seed1/result.json").read_text())
+    assert saved["run"]["images"] == run.images
+    assert fewer_images([run]) == [
+        f"{run.dataset} at 16 shots: a class has no more than 12 training images."
+    ]

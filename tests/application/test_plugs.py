@@ -1,0 +1,191 @@
+"""Adapters and regularisers of the user, as the documentation's two pages write them."""
+
+import dataclasses
+import pathlib
+import re
+
+import pytest
+import torch
+from accelerator import DEVICE, on_accelerator
+from application.helpers import method
+from vlm_adapters.adapters import adapter_class, build_adapter
+from vlm_adapters.checkpoint import load_checkpoint, save_checkpoint
+from vlm_adapters.config import load_methods
+from vlm_adapters.evaluation import evaluate
+from vlm_adapters.experiments import plan_jobs, run_jobs
+from vlm_adapters.options import AdapterOptions, RegularizerOptions
+from vlm_adapters.regularizers import LOSSES, BatchViews, build_regularizer
+from vlm_adapters.run_files import read_saved_run
+from vlm_adapters.training import one_step, start_training, train
+
+import topreg
+from topreg import SignatureLoss
+
+GUIDES = pathlib.Path(__file__).parents[2] / "docs" / "guides"
+
+
+def block(page, language):
+    text = (GUIDES / f"{page}.md").read_text()
+    return re.search(rf"^```{language}\n(.*?)^```", text, re.MULTILINE | re.DOTALL)[1]
+
+
+@pytest.fixture
+def pages(tmp_path, monkeypatch):
+    """The files that a reader of the two pages has."""
+    monkeypatch.chdir(tmp_path)
+    for page, file in (("own_adapter", "prototypes"), ("own_regularizer", "edges")):
+        (tmp_path / f"{file}.py").write_text(block(page, "python"))
+        (tmp_path / f"{file}.toml").write_text(block(page, "toml"))
+    return tmp_path
+
+
+def test_the_pages_are_as_short_as_they_say():
+    adapter = block("own_adapter", "python")
+    assert len(adapter.splitlines()) <= 70
+    function = block("own_regularizer", "python")
+    assert len(function[function.index("def ") :].strip().splitlines()) <= 10
+
+
+def test_an_adapter_of_the_user_is_trained_searched_saved_and_read(pages, source):
+    methods = load_methods(["prototypes.toml"])
+    jobs = plan_jobs(methods, [4], [1], folder=pages / "runs", dataset="synthetic")
+    [run] = run_jobs(source, jobs)
+    assert set(run.accuracies) == {"last", "best_val", "last+val_search"}
+    [share] = run.factors["last+val_search"]
+    assert share in (0.25, 0.5, 1.0, 2.0, 4.0)
+    assert run.log[0]["track_coincidence"] > 0
+    assert run.log[-1]["cross_entropy"] < run.log[0]["cross_entropy"]
+    spec = "prototypes.py:Prototypes"
+    with pytest.raises(ValueError, match="its adapter is code of the user; give `--adapter proto"):
+        read_saved_run(jobs[0].folder)
+    saved = read_saved_run(jobs[0].folder, spec)
+    assert saved.adapter.options.settings == {"share": share}
+    task = source.task(4, 1)
+    right = (saved.adapter(task.test_features).argmax(1) == task.test_labels).double().mean()
+    assert 100 * float(right) == pytest.approx(run.accuracy)
+
+
+def test_its_search_takes_the_best_share(pages, task):
+    adapter = build_adapter(task, load_methods(["prototypes.toml"])["prototypes"].adapter)
+    images = task.val_features, task.val_labels
+    hits = {
+        share: int((adapter.with_factors(share)(images[0]).argmax(1) == images[1]).sum())
+        for share in (0.25, 0.5, 1.0, 2.0, 4.0)
+    }
+    [found] = adapter.search(*images)
+    assert hits[found] == max(hits.values())
+
+
+def test_a_run_is_another_when_its_code_changes(pages, source):
+    [job] = plan_jobs(load_methods(["prototypes.toml"]), [1], [1])
+    before = job.identity(source)
+    with (pages / "prototypes.py").open("a") as file:
+        file.write("\n# another\n")
+    assert job.identity(source) != before
+
+
+def test_a_function_of_the_user_is_added_logged_and_resumed(pages, task, source):
+    chosen = load_methods(["edges.toml"], overrides=["edges.training.epochs=3"])
+    [run] = run_jobs(source, plan_jobs(chosen, [4], [1]))
+    plain = train(task, method("taskres", epochs=3, epochs_from_8_shots=0))
+    assert [epoch["relative_lengths"] > 0 for epoch in run.log] == [True] * 3
+    assert "relative_lengths" not in plain.log[0].as_record()
+    assert run.log[-1]["cross_entropy"] != plain.log[-1].cross_entropy
+    trained = train(task, chosen["edges"])
+    unfinished = start_training(task, chosen["edges"])
+    unfinished.trained.log, unfinished.trained.best_val = trained.log[:1], trained.best_val
+    one_step(unfinished, task, torch.arange(8))
+    save_checkpoint(pages / "checkpoint.safetensors", unfinished, "x")
+    again = start_training(task, chosen["edges"])
+    load_checkpoint(pages / "checkpoint.safetensors", again, "x")
+    assert again.trained.log == trained.log[:1]
+    assert again.trained.log[0].others["relative_lengths"] > 0
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_losses_of_topreg_are_known_by_name(name, task):
+    torch.manual_seed(0)
+    views = BatchViews(*torch.randn(3, 10, 6), torch.arange(10) % 3)
+    settings = {"perturbation_weight": 2.0} if name == "HomologyConsistency" else {}
+    [(term, value)] = build_regularizer(RegularizerOptions(name, 1.0, settings))(views).items()
+    labels = [views.labels] * (name in ("DeviatingPerturbation", "HomologyConsistency"))
+    expected = getattr(topreg, term)(views.source, views.target, *labels, **settings)
+    torch.testing.assert_close(value, expected, rtol=0, atol=0)
+    assert value > 0
+
+
+def test_the_step_descends_cross_entropy_and_the_weighted_loss(task):
+    settings = {"normalize": 1.0}
+    chosen = dataclasses.replace(
+        method("taskres"), regularizer=RegularizerOptions("SignatureLoss", 0.7, settings)
+    )
+    training = start_training(task, chosen)
+    adapter, rows = training.trained.adapter, torch.arange(12)
+    with torch.no_grad():
+        adapter.residual += 0.1 * torch.randn(
+            adapter.residual.shape, generator=torch.Generator().manual_seed(0)
+        )
+    features, labels = task.train.draw(rows, torch.Generator()), task.train_labels[rows]
+    texts = torch.nn.functional.normalize(adapter.text + adapter.residual, dim=1)
+    loss = torch.nn.functional.cross_entropy(task.logit_scale * features @ texts.T, labels)
+    loss = loss + 0.7 * SignatureLoss(**settings)(features, texts[labels])
+    (expected,) = torch.autograd.grad(loss, adapter.residual)
+    found = one_step(training, task, rows)
+    torch.testing.assert_close(adapter.residual.grad, expected)
+    assert list(found) == [
+        "cross_entropy", "track_coincidence", "deviating_perturbation", "signature_loss",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("Signature", 1.0), r'`regularizer.use` should be one of "TrackCoincidence", '),
+        (("absent.py:f", 1.0), "`regularizer.use` should be `file.py:Name` or .*FileNotFoundError"),
+        (("no_module_of_this_name:f", 1.0), "Got 'no_module.*ModuleNotFoundError"),
+        (("json:absent", 1.0), "Got 'json:absent': AttributeError"),
+        (("RTD", 1.0, {"x": 1}), "`regularizer.settings` should be options of topreg.RTD. Got: "),
+    ],
+)
+def test_regularisers_that_cannot_be(options, message, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ValueError, match=message):
+        build_regularizer(RegularizerOptions(*options))
+
+
+def test_a_weight_needs_a_regulariser():
+    with pytest.raises(ValueError, match=r"`regularizer.use` should name a regulariser. Got none"):
+        RegularizerOptions(weight=1.0)
+    with pytest.raises(ValueError, match=r"`regularizer.weight` should be 0 or more. Got -1"):
+        RegularizerOptions("RTD", -1.0)
+
+
+def test_what_is_not_a_dict_of_terms(pages):
+    (pages / "bad.py").write_text("def f(views):\n    return views.source.sum()\n")
+    regularizer = build_regularizer(RegularizerOptions("bad.py:f", 1.0))
+    with pytest.raises(ValueError, match=r"`bad.py:f` should return a dict of terms.*Got Tensor"):
+        regularizer(BatchViews(*torch.randn(3, 4, 2), torch.arange(4)))
+
+
+def test_an_adapter_that_is_not_one():
+    with pytest.raises(ValueError, match=r"`adapter.kind` should name a class below .*json:dumps"):
+        adapter_class("json:dumps")
+    assert adapter_class("vlm_adapters.adapters:TaskRes") is adapter_class("taskres")
+
+
+@on_accelerator
+@pytest.mark.parametrize(
+    "preset", ["taskres", "hc_tr", "tip_adapter_f_official", "hc_taf_released", "clip_adapter"]
+)
+def test_training_search_and_evaluation_stay_on_an_accelerator(task, preset):
+    chosen = method(preset, epochs=2, epochs_from_8_shots=0)
+    there = task.to(DEVICE)
+    trained = train(there, chosen)
+    assert {part.device.type for part in trained.adapter.state_dict().values()} == {DEVICE.type}
+    found, expected = evaluate(trained, there), evaluate(train(task, chosen), task)
+    assert found.accuracies.keys() == expected.accuracies.keys()
+    assert found.accuracies["last"] == pytest.approx(expected.accuracies["last"], abs=5.0)
+
+
+def test_settings_are_part_of_an_adapters_options():
+    assert AdapterOptions("a.py:B", settings={"share": 2}).settings == {"share": 2}
