@@ -9,8 +9,8 @@ from torch import nn
 from torch.testing import assert_close
 
 import topreg
-from topreg import Filtration, FlagFiltration, RipsFiltration, TotalPersistence
-from topreg.filtrations import RIPS
+from topreg import CubicalFiltration, Filtration, FlagFiltration, RipsFiltration, TotalPersistence
+from topreg.filtrations import RIPS, SUPERLEVEL
 
 cloud, other = gaussian(0, 8, 3), gaussian(1, 8, 3)
 path = torch.tensor([[0, 1, 2], [1, 2, 3]])
@@ -144,6 +144,19 @@ def test_the_default_filtration_is_never_built_inside_a_call(loss, monkeypatch):
     assert_close(loss(filtration=RIPS), expected, rtol=0, atol=0)
 
 
+def test_losses_on_images_build_no_filtration_inside_a_call(monkeypatch):
+    calls = [
+        lambda **o: topreg.betti_matching_loss(cloud, other, **o),
+        lambda **o: topreg.diagram_matching_loss(cloud, other, **o),
+        lambda **o: topreg.betti_prior_loss(cloud, betti_numbers=(1, 1), **o),
+    ]
+    expected = [call(filtration=CubicalFiltration(superlevel=True)) for call in calls]
+    monkeypatch.delattr(CubicalFiltration, "__init__")
+    for call, value in zip(calls, expected, strict=True):
+        assert_close(call(), value, rtol=0, atol=0)
+        assert_close(call(filtration=SUPERLEVEL), value, rtol=0, atol=0)
+
+
 def test_the_default_filtration_has_the_default_options():
     assert repr(RIPS) == "RipsFiltration()"
 
@@ -153,6 +166,7 @@ def test_the_default_filtration_has_the_default_options():
     [
         (RipsFiltration(metric="manhattan"), cloud),
         (RipsFiltration(), torch.stack([cloud, other])),
+        (CubicalFiltration(superlevel=True), torch.stack([cloud, other])),
         (GRAPHS["births"], weights),
         (GRAPHS["no births"], torch.stack([weights, 2 * weights])),
     ],
@@ -165,7 +179,9 @@ def test_forward_is_the_diagram_of_the_pairs(filtration, data, dimension):
         assert_close(filtration(data), expected, rtol=0, atol=0)
 
 
-@pytest.mark.parametrize("make", [RipsFiltration, lambda: FlagFiltration(path, 4)])
+@pytest.mark.parametrize(
+    "make", [RipsFiltration, CubicalFiltration, lambda: FlagFiltration(path, 4)]
+)
 def test_equality_and_hash_are_by_identity(make):
     one, same, twin = make(), make(), make()
     assert one == one

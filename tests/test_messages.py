@@ -20,6 +20,7 @@ from topreg import (
     RTD,
     ConnectivityLoss,
     CrossBatchMemory,
+    CubicalFiltration,
     DeviatingPerturbation,
     FlagFiltration,
     HomologyConsistency,
@@ -31,8 +32,11 @@ from topreg import (
     TotalPersistence,
     TrackCoincidence,
     balanced_backward,
+    betti_matching_loss,
+    betti_prior_loss,
     connectivity_loss,
     deviating_perturbation,
+    diagram_matching_loss,
     edge_vectors,
     exponential_affinity,
     farthest_point_sampling,
@@ -53,6 +57,8 @@ from topreg import (
     track_coincidence,
     wasserstein_distance,
 )
+from topreg.filtrations import SUPERLEVEL
+from topreg.image_metrics import BettiError, BettiMatchingError, BettiNumbers
 from topreg.interop import from_persistence_information, to_persistence_information
 from topreg.persistence import find_pairs
 from topreg.persistence.library import _giotto
@@ -664,15 +670,12 @@ VALUES = {
             pairs.to_tensors() | {"birth_edges": one_edge.repeat(2, 1)}
         )
     ),
-    "`death_edges` should be edges (i, j), i < j, within a cloud. Got (1, 1).": (
-        lambda: PersistencePairs.from_tensors(pairs.to_tensors() | {"death_edges": one_loop})
-    ),
-    "`death_edges` should be edges (i, j), i < j, within a cloud. Got (1, 0).": (
+    "`death_edges` should be edges (i, j), i <= j, within a cloud. Got (1, 0).": (
         lambda: PersistencePairs.from_tensors(
             pairs.to_tensors() | {"death_edges": one_edge.flip(1)}
         )
     ),
-    "`death_edges` should be edges (i, j), i < j, within a cloud. Got (0, 1).": (
+    "`death_edges` should be edges (i, j), i <= j, within a cloud. Got (0, 1).": (
         lambda: PersistencePairs.from_tensors(
             pairs.to_tensors() | {"death_edges": one_edge, "cloud_sizes": torch.tensor([1, 2])}
         )
@@ -788,7 +791,7 @@ OPTIONS = {
     '`max_dimension` should be 0 or 1 with `engine="annotations"`. Got 2. Use `engine="auto"`.': (
         lambda: RipsFiltration(engine="annotations").all_pairs(three, 2)
     ),
-    "`max_dimension` should be 0 or 1 without the `tda` extra. Got 2. "
+    "`dimension` should be 0 or 1 without the `tda` extra. Got 2. "
     'Run `pip install "topreg[tda]"`.': lambda: without_extra(
         lambda: TrackCoincidence(dimensions=(0, 2))(three, three)
     ),
@@ -880,11 +883,102 @@ GRAPHS = {
     ),
 }
 
+CUBES = CubicalFiltration(ndim=3)
+image, cube = torch.rand(3, 4), torch.rand(4, 4, 4)
+FEW_DIMENSIONS = (
+    "Find dimensions 0 and 2 with `pairs`. Of masks, `topreg.image_metrics.BettiNumbers` counts "
+    "loops too."
+)
+IMAGES = {
+    '`construction` should be "T" or "V". Got \'cells\'.': (
+        lambda: CubicalFiltration(construction="cells")
+    ),
+    '`outside` should be "open" or "foreground". Got \'background\'.': (
+        lambda: CubicalFiltration(outside="background")
+    ),
+    "`ndim` should be 2 or 3. Got 1.": lambda: CubicalFiltration(ndim=1),
+    "`ndim` should be 2 or 3. Got 4.": lambda: BettiNumbers(ndim=4),
+    "`ndim` should be 2. Got 3.": lambda: BettiMatchingError(ndim=3),
+    "`images` should have shape (h, w), (b, h, w) or (b, c, h, w). Got (4,).": (
+        lambda: CubicalFiltration().pairs(image[0])
+    ),
+    "`preds` should have shape (h, w), (b, h, w) or (b, c, h, w). Got (4,).": (
+        lambda: BettiNumbers().update(image[0])
+    ),
+    "`images` should have shape (h, w), (b, h, w) or (b, c, h, w). Got (1, 1, 4, 4, 4). "
+    "For volumes use `ndim=3`.": lambda: CubicalFiltration().pairs(cube[None, None]),
+    "`images` should hold at least one image. Got an empty sequence.": (
+        lambda: CubicalFiltration().pairs([])
+    ),
+    "`images` should hold images of one dtype on one device. Got torch.float32 on cpu and "
+    "torch.float64 on cpu.": lambda: CubicalFiltration().pairs([image, image.double()]),
+    "`images` should have shape (h, w). Got (4,).": (
+        lambda: CubicalFiltration().pairs([image, image[0]])
+    ),
+    "`images` should be finite. Got 1 entry with NaN or infinity, first at entry 1.": (
+        lambda: CubicalFiltration().pairs(torch.tensor([[0.0, NAN]]))
+    ),
+    "`dimension` should be 0 or 1 for a CubicalFiltration with `ndim=2`. Got 2.": (
+        lambda: CubicalFiltration().pairs(image, 2)
+    ),
+    f"`dimension` should be 0 or 2 for volumes. Got 1. {FEW_DIMENSIONS}": (
+        lambda: CUBES.pairs(cube, 1)
+    ),
+    f"`max_dimension` should be 0 for volumes. Got 2. {FEW_DIMENSIONS}": (
+        lambda: CUBES.all_pairs(cube, 2)
+    ),
+    "`images` should have fewer than 2^31 pixels each. Got 2,147,483,648. Crop them.": (
+        lambda: CubicalFiltration().pairs(torch.empty(1, 1).expand(1 << 16, 1 << 15))
+    ),
+    "`source` and `target` should be images of the same shapes. Got (3, 4) and (4, 3).": (
+        lambda: betti_matching_loss(image, image.T)
+    ),
+    "`source` and `target` should be images of the same shapes. Got 1 images and 2.": (
+        lambda: betti_matching_loss(image, image.expand(2, 3, 4))
+    ),
+    "`preds` and `target` should be images of the same shapes. Got (3, 4) and (4, 3).": (
+        lambda: BettiError().update(image, image.T)
+    ),
+    "`source` should have shape (b, c, ...) with two channels or more under "
+    "`include_background=False`. Got (3, 4).": (
+        lambda: diagram_matching_loss(image, image, include_background=False)
+    ),
+    "`filtration` should have `ndim=2` for Betti matching. Got `ndim=3`. For volumes use "
+    "`diagram_matching_loss` in the dimensions (0, 2).": (
+        lambda: betti_matching_loss(cube, cube, filtration=CUBES, dimensions=(0,))
+    ),
+    "`order` should be 1 or 2. Got 3.": lambda: diagram_matching_loss(image, image, order=3),
+    "`pairs` and `target_pairs` should be of the same dimensions. Got [0] and [1].": (
+        lambda: diagram_matching_loss(
+            image, image, pairs=SUPERLEVEL.pairs(image), target_pairs=SUPERLEVEL.pairs(image, 1)
+        )
+    ),
+    "`betti_numbers` should have one number for each of the dimensions (0, 1). Got (1,).": (
+        lambda: betti_prior_loss(image, betti_numbers=(1,))
+    ),
+    "`pairs` should be of 2 dimensions, as many as `betti_numbers`. Got 1.": (
+        lambda: betti_prior_loss(image, betti_numbers=(1, 0), pairs=SUPERLEVEL.pairs(image))
+    ),
+}
+IMAGE_TYPES = {
+    "`images` should be floating point. Got torch.uint8. Use `.float()`.": (
+        lambda: CubicalFiltration().pairs(image.byte())
+    ),
+    "`filtration` should be a CubicalFiltration. Got RipsFiltration.": (
+        lambda: betti_matching_loss(image, image, filtration=RIPS)
+    ),
+}
 CURE = (
     " Choose landmarks with `farthest_point_sampling`, filter a graph of nearest neighbours with "
     '`FlagFiltration`, or find dimension 0 of points with `RipsFiltration(engine="tiled")`.'
 )
 MEMORY = {
+    "`images` should be small enough that their pairs fit into memory. Got 4,194,304 pixels, which "
+    "need at least 0.537 GB; 0.3 GB are free. Split the batch, or crop the images.": (
+        lambda: with_little_memory(
+            lambda: CubicalFiltration().pairs(torch.empty(1, 1).expand(1 << 11, 1 << 11))
+        )
+    ),
     "`points` should be few enough for giotto-ph. Its process ended with exit code 1. Choose "
     'landmarks with `farthest_point_sampling`, or use `engine="gudhi"`.': (
         lambda: _giotto._server.answer({"no such option": 0})
@@ -908,9 +1002,10 @@ CASES = [
             OPTIONS.items(),
             GRAPHS.items(),
             OTHERS.items(),
+            IMAGES.items(),
         )
     ),
-    *((TypeError, text, call) for text, call in TYPES.items()),
+    *((TypeError, text, call) for text, call in (TYPES | IMAGE_TYPES).items()),
     *((MemoryError, text, call) for text, call in MEMORY.items()),
 ]
 

@@ -74,6 +74,16 @@ BETWEEN = [
 ]
 
 
+image, other_image = torch.rand(2, 6, 7, generator=torch.Generator().manual_seed(0))
+SUBLEVEL = topreg.CubicalFiltration()
+PIXELS = {"logits": True}, {"filtration": SUBLEVEL}, {"dimensions": (1,)}
+IMAGES = [
+    (topreg.BettiMatchingLoss, (image, other_image), {}, [{}, *PIXELS]),
+    (topreg.DiagramMatchingLoss, (image, other_image), {}, [{}, *PIXELS, {"order": 1}]),
+    (topreg.BettiPriorLoss, (image,), {"betti_numbers": (2, 1)}, [{}, *PIXELS[:2]]),
+]
+
+
 def function_of(module):
     """The function of the same name, in lower case with underscores."""
     (name,) = (
@@ -98,7 +108,9 @@ def differ(found, other):
     return found.dtype != other.dtype or not torch.equal(found, other)
 
 
-@pytest.mark.parametrize(("module", "given", "required", "options"), listed(ONE_SPACE + BETWEEN))
+@pytest.mark.parametrize(
+    ("module", "given", "required", "options"), listed(ONE_SPACE + BETWEEN + IMAGES)
+)
 def test_options(module, given, required, options):
     function = function_of(module)
     expected = function(*given, **required, **options)
@@ -363,6 +375,13 @@ FILTRATIONS = {
     "born": topreg.FlagFiltration(path, 4, vertex_births=births, duplicate_edges="min"),
     "learned births": topreg.FlagFiltration(path, 4, vertex_births=torch.nn.Parameter(births)),
 }
+CUBICAL = {
+    "cubical": SUBLEVEL,
+    "cubical options": topreg.CubicalFiltration(
+        construction="V", superlevel=True, outside="foreground", check_values=False
+    ),
+    "volumes": topreg.CubicalFiltration(ndim=3),
+}
 OTHERS = {
     "WassersteinDistance": topreg.WassersteinDistance(order=2.0),
     "SlicedWassersteinDistance": topreg.SlicedWassersteinDistance(directions=7),
@@ -370,8 +389,15 @@ OTHERS = {
     "PersistenceLandscape": topreg.PersistenceLandscape(sample_range=(0.0, 3.0)),
 }
 MODULES = (
-    {f"filtration-{name}": filtration for name, filtration in FILTRATIONS.items()}
+    {f"filtration-{name}": filtration for name, filtration in (FILTRATIONS | CUBICAL).items()}
     | OTHERS
+    | {module.__name__: module(**required) for module, _, required, _ in IMAGES}
+    | {
+        f"{module.__name__}-cubical options": module(
+            filtration=CUBICAL["cubical options"], logits=True, **required
+        )
+        for module, _, required, _ in IMAGES
+    }
     | {module.__name__: module(**REQUIRES[module]) for module in CLOUD_LOSSES}
     | {
         f"{module.__name__}-{name}": module(filtration=filtration, **REQUIRES[module])
@@ -387,6 +413,9 @@ def value_of(module):
     """A result of a module on data that suit it."""
     if isinstance(module, topreg.Filtration):
         return module(data_for(module))
+    for kind, given, _, _ in IMAGES:
+        if isinstance(module, kind):
+            return module(*given)
     if type(module) not in CLOUD_LOSSES:
         return module(first, second) if "Distance" in repr(module) else module(first)
     views, has_labels, _ = CLOUD_LOSSES[type(module)]
@@ -401,6 +430,8 @@ def value_of(module):
 
 def data_for(filtration):
     """Data that suit a filtration."""
+    if isinstance(filtration, topreg.CubicalFiltration):
+        return image if filtration.ndim == 2 else image.view(2, 3, 7)
     if isinstance(filtration, topreg.FlagFiltration):
         return torch.tensor([1.0, 3.0, 2.0], dtype=torch.float64)
     cloud = gaussian(0, 6, 3)

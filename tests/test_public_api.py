@@ -128,9 +128,12 @@ def test_everything_is_annotated(name):
 
 # Every loss on data follows one convention
 
-NAMES = 46
+NAMES = 60
 DATA = {  # tensors by position
+    "BettiMatchingLoss": ("source", "target"),
+    "BettiPriorLoss": ("data",),
     "ConnectivityLoss": ("points",),
+    "DiagramMatchingLoss": ("source", "target"),
     "DeviatingPerturbation": ("source", "target", "labels"),
     "HomologyConsistency": ("source", "target", "labels"),
     "PersistenceEntropy": ("points",),
@@ -142,10 +145,11 @@ DATA = {  # tensors by position
 }
 NOT_ON_DATA = {"WassersteinDistance", "SlicedWassersteinDistance"}  # distances of diagrams
 WITH_GEOMETRY = {"TrackCoincidence", "DeviatingPerturbation", "HomologyConsistency"}
+IMAGES = {"BettiMatchingLoss", "BettiPriorLoss", "DiagramMatchingLoss"}  # cubical filtrations
 SEARCHES_BOTH = {"SignatureLoss", "RTD", "RTDLite"}
-WITHOUT_PAIRS = {"RTD", "RTDLite"}  # their complexes are joint
+WITHOUT_PAIRS = {"RTD", "RTDLite", "BettiMatchingLoss"}  # their complexes are joint
 WITHOUT_DIMENSIONS = {"RTDLite", "ConnectivityLoss"}
-OTHER_DIMENSIONS = {"RTD": (1,)}
+OTHER_DIMENSIONS = {"RTD": (1,)} | dict.fromkeys(IMAGES, (0, 1))
 GONE = {"metric", "undirected", "unrelated", "check_values", "sum"}
 
 every_loss = pytest.mark.parametrize("name", DATA)
@@ -174,7 +178,7 @@ def by_position(call):
 def of_a_call(name):
     """What is given by name to a call of the module: what belongs to the data."""
     found = () if name in WITHOUT_PAIRS else ("pairs",)
-    if name in SEARCHES_BOTH and found:
+    if name in {*SEARCHES_BOTH, "DiagramMatchingLoss"} and found:
         found += ("target_pairs",)
     return found + (("geometry",) if name in WITH_GEOMETRY else ())
 
@@ -221,13 +225,18 @@ def test_every_loss_has_the_options_that_all_have(name):
     own, found = by_name(getattr(topreg, name)), by_name(function_of(name))
     given = dict.fromkeys(of_a_call(name))
     assert by_name(getattr(topreg, name).forward) == given
-    assert list(found.items()) == [*given.items(), *own.items()]
     common = first_options(name)
-    assert list(own.items())[: len(common)] == list(common.items())
+    if name in IMAGES:  # what says how images are read comes first
+        assert found == given | own
+        assert [item for item in own.items() if item[0] in common] == list(common.items())
+    else:
+        assert list(found.items()) == [*given.items(), *own.items()]
+        assert list(own.items())[: len(common)] == list(common.items())
     assert list(own.items())[-1] == ("reduction", "mean")
     assert not GONE & set(found)
     required = {option for option, default in own.items() if default is inspect.Parameter.empty}
     assert required == {
+        "BettiPriorLoss": {"betti_numbers"},
         "ConnectivityLoss": {"scale"},
         "HomologyConsistency": {"perturbation_weight"},
     }.get(name, set())
@@ -237,7 +246,7 @@ def test_every_loss_has_the_options_that_all_have(name):
 def test_a_module_holds_its_options_and_checks_them_at_once(name):
     module = getattr(topreg, name)
     required = {
-        option: 0.5
+        option: (1, 0) if option == "betti_numbers" else 0.5
         for option, default in by_name(module).items()
         if default is inspect.Parameter.empty
     }

@@ -17,12 +17,15 @@ from topreg.features import (
 )
 from topreg.features._filters import most_persistent, persistence_between
 from topreg.features._proxies import exponential_affinity, label_indicators
-from topreg.filtrations import Filtration, FlagFiltration, RipsFiltration
+from topreg.filtrations import CubicalFiltration, Filtration, FlagFiltration, RipsFiltration
 from topreg.gradients._balanced import balanced_backward
 from topreg.losses import (
     RTD,
+    BettiMatchingLoss,
+    BettiPriorLoss,
     ConnectivityLoss,
     DeviatingPerturbation,
+    DiagramMatchingLoss,
     HomologyConsistency,
     HomologyTerms,
     PersistenceEntropy,
@@ -32,8 +35,11 @@ from topreg.losses import (
     TotalPersistence,
     TrackCoincidence,
     WassersteinDistance,
+    betti_matching_loss,
+    betti_prior_loss,
     connectivity_loss,
     deviating_perturbation,
+    diagram_matching_loss,
     homology_consistency,
     persistence_entropy,
     rtd,
@@ -55,9 +61,13 @@ if typing.TYPE_CHECKING:
     from topreg import plot as plot
 
 __all__ = [  # noqa: RUF022 - sorted as sorted() does
+    "BettiMatchingLoss",
+    "BettiPriorLoss",
     "ConnectivityLoss",
     "CrossBatchMemory",
+    "CubicalFiltration",
     "DeviatingPerturbation",
+    "DiagramMatchingLoss",
     "Filtration",
     "FlagFiltration",
     "HomologyConsistency",
@@ -76,8 +86,11 @@ __all__ = [  # noqa: RUF022 - sorted as sorted() does
     "TrackCoincidence",
     "WassersteinDistance",
     "balanced_backward",
+    "betti_matching_loss",
+    "betti_prior_loss",
     "connectivity_loss",
     "deviating_perturbation",
+    "diagram_matching_loss",
     "edge_vectors",
     "exponential_affinity",
     "farthest_point_sampling",

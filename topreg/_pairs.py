@@ -27,7 +27,7 @@ class PersistencePairs:
     Args:
         dimension: :term:`Homology dimension` p.
         birth_edges: :term:`Birth edges <birth edge>` (i, j), i <= j.
-        death_edges: :term:`Death edges <death edge>` (i, j), i < j.
+        death_edges: :term:`Death edges <death edge>` (i, j), i <= j; (v, v) is a pixel.
         essential_edges: Birth edges of the :term:`essential classes <essential class>`.
         cloud_sizes: Vertices of each cloud; they are numbered cloud after cloud.
 
@@ -441,11 +441,9 @@ def _counts(name: str, values: Tensor, letters: str) -> tuple[int, ...]:
 def _within_clouds(name: str, edges: Tensor, sizes: Sequence[int], dimension: int) -> None:
     """Raise if an edge joins two clouds, or cannot be a birth or death edge."""
     i, j = edges.unbind(1)
-    if name == "death_edges":
-        form, ordered = "(i, j), i < j, within a cloud", i < j
-    elif dimension == 0:
+    if dimension == 0 and name != "death_edges":
         form, ordered = "(v, v) in dimension 0", i == j
-    else:  # a vertex may be born after the edges that it has
+    else:  # a vertex may be born after the edges that it has, and pixels bring death
         form, ordered = "(i, j), i <= j, within a cloud", i <= j
     bad = edges[~ordered | (cloud_of(i, sizes) != cloud_of(j, sizes))]
     if len(bad):

@@ -37,13 +37,20 @@ def bytes_of_matrices(sizes: Sequence[int], dtype: torch.dtype, matrices: int = 
     return matrices * max(4, dtype.itemsize) * sum(n * n for n in sizes)
 
 
-def check_room(needed: int, sizes: Sequence[int], name: str = "points") -> None:
+def check_room(
+    needed: int, sizes: Sequence[int], name: str = "points", *, of_images: bool = False
+) -> None:
     """Raise if something needs more bytes than are free. Compiled programs do not look."""
     if torch.compiler.is_compiling() or needed < SMALL:
         return
     free = free_memory()
     if free is not None and needed > free:
         told = f"need at least {_gigabytes(needed)}; {_gigabytes(free)} are free"
+        if of_images:
+            raise MemoryError(
+                f"`{name}` should be small enough that their pairs fit into memory. "
+                f"Got {sum(sizes):,} pixels, which {told}. Split the batch, or crop the images."
+            )
         raise MemoryError(_text(name, sizes, told))
 
 

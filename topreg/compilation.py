@@ -8,7 +8,8 @@ from functools import partial
 
 import torch
 
-from topreg.filtrations import FlagFiltration, RipsFiltration
+from topreg.filtrations import CubicalFiltration, FlagFiltration, RipsFiltration
+from topreg.losses.betti_matching_loss import betti_matching_loss
 from topreg.losses.rtd_lite import rtd_lite
 from topreg.losses.wasserstein_distance import wasserstein_distance
 from topreg.metrics import pairwise_distances
@@ -57,6 +58,7 @@ def _steps() -> Iterator[tuple[str, Callable[[], object]]]:
         for engine in ("prim", "tiled", "annotations"):
             yield f"{engine}, {kind}", partial(_searches, engine, dtype)
         yield f"matrices, {kind}", partial(_matrices, dtype)
+        yield f"images, {kind}", partial(_images, dtype)
     yield "graphs", _graphs
     yield "matchings", _matchings
 
@@ -101,6 +103,14 @@ def _matrices(dtype: torch.dtype) -> None:
         for pairs in rips.all_pairs(leaf, 1):
             rips.diagram(pairs, leaf).sum().backward()
         rips.pairs(matrix)
+
+
+def _images(dtype: torch.dtype) -> None:
+    """Searches in images and volumes, and a matching of two images."""
+    image = torch.eye(4, dtype=dtype)
+    CubicalFiltration().all_pairs(image, 1)
+    CubicalFiltration(ndim=3).pairs(image[None])
+    betti_matching_loss(image, image)
 
 
 def _graphs() -> None:

@@ -1,7 +1,10 @@
 """Losses within one space or across two, each a function and a module in one file."""
 
+from topreg.losses.betti_matching_loss import BettiMatchingLoss, betti_matching_loss
+from topreg.losses.betti_prior_loss import BettiPriorLoss, betti_prior_loss
 from topreg.losses.connectivity_loss import ConnectivityLoss, connectivity_loss
 from topreg.losses.deviating_perturbation import DeviatingPerturbation, deviating_perturbation
+from topreg.losses.diagram_matching_loss import DiagramMatchingLoss, diagram_matching_loss
 from topreg.losses.homology_consistency import (
     HomologyConsistency,
     HomologyTerms,
@@ -21,8 +24,11 @@ from topreg.losses.wasserstein_distance import WassersteinDistance, wasserstein_
 
 __all__ = [
     "RTD",
+    "BettiMatchingLoss",
+    "BettiPriorLoss",
     "ConnectivityLoss",
     "DeviatingPerturbation",
+    "DiagramMatchingLoss",
     "HomologyConsistency",
     "HomologyTerms",
     "PersistenceEntropy",
@@ -32,8 +38,11 @@ __all__ = [
     "TotalPersistence",
     "TrackCoincidence",
     "WassersteinDistance",
+    "betti_matching_loss",
+    "betti_prior_loss",
     "connectivity_loss",
     "deviating_perturbation",
+    "diagram_matching_loss",
     "homology_consistency",
     "persistence_entropy",
     "rtd",

@@ -82,9 +82,10 @@ def find(
     if pairs is not None:
         return listed(pairs, name)
     chosen = RIPS if filtration is None else filtration
-    if len(dimensions) == 1:
-        return [chosen.pairs(data, dimensions[0])]
-    every = chosen.all_pairs(data, max(dimensions))
+    lowest, highest = min(dimensions), max(dimensions)
+    if len(dimensions) == 1 or highest - lowest >= len(dimensions):  # one between is not wanted
+        return [chosen.pairs(data, dimension) for dimension in dimensions]
+    every = chosen.all_pairs(data, highest)
     return [every[dimension] for dimension in dimensions]
 
 

@@ -1,0 +1,70 @@
+"""Metrics of segmentations against SciPy and GUDHI's Betti numbers, and their identities."""
+
+import gudhi
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import ndimage
+
+from topreg import CubicalFiltration, betti_matching_loss
+from topreg.image_metrics import BettiError, BettiMatchingError, BettiNumbers
+
+
+def masks(seed, ndim, most=7):
+    rng = np.random.default_rng(seed)
+    shape = rng.integers(1, most, ndim)
+    return torch.tensor(rng.random((2, *shape)) < rng.random())
+
+
+@pytest.mark.parametrize("construction", ["T", "V"])
+@pytest.mark.parametrize("ndim", [2, 3])
+@given(seed=st.integers(0, 2**32 - 1))
+def test_betti_numbers_are_those_of_scipy_and_gudhi(construction, ndim, seed):
+    mask = masks(seed, ndim)[0]
+    metric = BettiNumbers(construction=construction, ndim=ndim)
+    metric.update(mask)
+    found = metric.compute().tolist()
+    reach = ndim if construction == "T" else 1
+    structure = ndimage.generate_binary_structure(ndim, reach)
+    assert found[0] == ndimage.label(mask.numpy(), structure)[1]
+    other = ndimage.generate_binary_structure(ndim, 1 if construction == "T" else ndim)
+    background = ndimage.label(np.pad(~mask.numpy(), 1, constant_values=True), other)[1]
+    assert found[-1] == background - 1
+    name = "top_dimensional_cells" if construction == "T" else "vertices"
+    complex_ = gudhi.CubicalComplex(**{name: 1.0 - mask.numpy()})
+    complex_.compute_persistence(homology_coeff_field=2)
+    expected = complex_.persistent_betti_numbers(0.5, 0.5) if mask.any() else []
+    expected = [*expected, *[0] * ndim][:ndim]
+    assert found == expected
+
+
+@given(seed=st.integers(0, 2**32 - 1))
+def test_identities(seed):
+    x, y = masks(seed, 2, 9)
+    number, error, matching = BettiNumbers(), BettiError(), BettiMatchingError()
+    number.update(torch.stack([x, y]))
+    for metric in (error, matching):
+        metric.update(x.float(), y)
+        other = type(metric)()
+        other.update(y, x)
+        assert metric.compute().tolist() == other.compute().tolist()
+        same = type(metric)()
+        same.update(x, x)
+        assert same.compute().tolist() == [0, 0]
+    assert (error.compute() <= matching.compute()).all()
+    assert (matching.compute() <= 2 * number.compute()).all()
+    if x.any() and y.any():
+        loss = betti_matching_loss(x.double(), y, filtration=CubicalFiltration(superlevel=True))
+        assert float(loss) == float(matching.compute().sum())
+
+
+def test_states_and_messages():
+    metric = BettiError()
+    assert metric.compute().isnan().all()
+    metric(torch.tensor([[0.9, 0.1, 0.8]]), torch.tensor([[1, 1, 1]]))
+    metric(torch.ones(3, 2, 4, 4), torch.ones(3, 2, 4, 4))
+    assert metric.compute().tolist() == [1 / 7, 0]
+    metric.reset()
+    assert metric.compute().isnan().all()

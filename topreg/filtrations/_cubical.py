@@ -1,0 +1,206 @@
+"""The cubical filtration of images."""
+
+from __future__ import annotations
+
+from typing import final
+
+import torch
+from torch import Tensor
+
+from topreg import _checks
+from topreg._clouds import Clouds
+from topreg._pairs import PersistencePairs, check_pairs
+from topreg._repr import constructor_call
+from topreg.filtrations._filtration import Filtration
+from topreg.persistence.images._images import Images, check_images, join_images, pairs_of_images
+
+CONSTRUCTIONS = ("T", "V")
+OUTSIDE = ("open", "foreground")
+
+
+@final
+class CubicalFiltration(Filtration):
+    r"""Cubical filtration of images: pixels appear in the order of their values.
+
+    .. math::
+
+        K_a = \{v : x_v \le a\}
+
+    Every channel of every image is a cloud whose vertices are its pixels. A class is born at one
+    pixel and dies at another, so birth and death edges are (v, v). Pixels are ordered by (value,
+    index). Pairs whose birth and death have the same value are left out. The component of the first
+    pixel is :term:`essential <essential class>`.
+
+    Args:
+        construction: ``"T"``: pixels are squares, components are joined by 8 neighbours and holes
+            by 4. ``"V"``: pixels are vertices, components are joined by 4 neighbours and holes by
+            8. In volumes 26 and 6 take the place of 8 and 4.
+        superlevel: Whether bright pixels come first. Births and deaths are then those of the
+            negated image, so that a death is never before its birth.
+        outside: What lies beyond the border. ``"open"``: nothing, so that a hole must not touch
+            the border; a frame of background around the image changes nothing. ``"foreground"``: a
+            frame that is there from the start, so that it closes a loop that the border cuts. What
+            belongs to the frame has no pixel and is left out: the essential component and the loop
+            around the image.
+        ndim: 2 for images, 3 for volumes, of which dimensions 0 and 2 are found.
+        check_values: Whether to read the images for NaN and infinity. Without it the result for
+            such images is undefined.
+
+    Raises:
+        ValueError: If an option is unknown.
+
+    Shape:
+        - images: :math:`(h, w)`, :math:`(b, h, w)`, :math:`(b, c, h, w)` or a sequence of
+          :math:`(h_i, w_i)`; volumes with :math:`(d, h, w)` in place of :math:`(h, w)`.
+
+    Note:
+        A vertex is the index of its pixel in the flattened batch. Both dimensions of n pixels take
+        time :math:`O(n \alpha(n) + s)` for s saddles, which alone are sorted; volumes
+        :math:`O(n \log n)`. The images of a batch are shared over threads. Images on a device pass
+        over the CPU. Pairs of dimension 0 are in the order of deaths, of dimension 1 in that of
+        births, of dimension 2 in the reversed order of births.
+
+    Source:
+        Garin et al., Duality in persistent homology of images, 2020: T is GUDHI's
+        ``CubicalComplex(top_dimensional_cells=...)``, V is its ``vertices=...`` and cripser's
+        default. Both leave the border open.
+
+    Example:
+        >>> import torch
+        >>> from topreg import CubicalFiltration
+        >>> ring = torch.tensor([[1.0, 1.0, 2.0], [1.0, 9.0, 1.0], [1.0, 1.0, 1.0]])
+        >>> filtration = CubicalFiltration(construction="V")
+        >>> filtration.pairs(ring, 1).death_edges  # the pixel in the middle fills the hole
+        tensor([[4, 4]])
+        >>> filtration(ring, 1)
+        tensor([[2., 9.]])
+    """
+
+    def __init__(
+        self,
+        *,
+        construction: str = "T",
+        superlevel: bool = False,
+        outside: str = "open",
+        ndim: int = 2,
+        check_values: bool = True,
+    ) -> None:
+        super().__init__()
+        _checks.is_option("construction", construction, CONSTRUCTIONS)
+        _checks.is_option("outside", outside, OUTSIDE)
+        if ndim not in (2, 3):
+            raise ValueError(f"`ndim` should be 2 or 3. Got {ndim!r}.")
+        self.construction = construction
+        self.superlevel = bool(superlevel)
+        self.outside = outside
+        self.ndim = int(ndim)
+        self.check_values = bool(check_values)
+
+    def __repr__(self) -> str:
+        """Return the call that makes an equal filtration."""
+        return constructor_call(self)
+
+    def pairs(self, data: Clouds, dimension: int = 0) -> PersistencePairs:
+        """Find the persistence pairs in one dimension, without gradient.
+
+        Args:
+            data: Images or volumes.
+            dimension: Homology dimension: 0 or 1, of volumes 0 or 2.
+
+        Returns:
+            The pairs; every channel of every image is a cloud.
+
+        Raises:
+            TypeError: If the images are not floating point.
+            ValueError: If the images have another shape, a pixel is NaN or infinite, or the
+                dimension is not available.
+
+        Example:
+            >>> import torch
+            >>> from topreg import CubicalFiltration
+            >>> row = torch.tensor([[1.0, 5.0, 2.0]])
+            >>> CubicalFiltration().pairs(row)
+            PersistencePairs(dimension=0, pairs=1, essential=1, cloud_sizes=(3,))
+        """
+        return self._found(data, [self._checked_dimension(dimension)])[0]
+
+    def all_pairs(self, data: Clouds, max_dimension: int) -> tuple[PersistencePairs, ...]:
+        """Find the persistence pairs in the dimensions 0 to ``max_dimension``, in one pass.
+
+        Args:
+            data: As in :meth:`pairs`.
+            max_dimension: Highest homology dimension, 0 or 1; of volumes 0.
+
+        Returns:
+            One object per dimension.
+
+        Raises:
+            TypeError: As in :meth:`pairs`.
+            ValueError: As in :meth:`pairs`.
+        """
+        highest = self._checked_dimension(max_dimension, "max_dimension", every=True)
+        return tuple(self._found(data, list(range(highest + 1))))
+
+    def diagram(self, pairs: PersistencePairs, data: Clouds) -> Tensor:
+        """Return births and deaths, the values of pixels, with gradient.
+
+        Args:
+            pairs: Persistence pairs of these images.
+            data: As in :meth:`pairs`.
+
+        Returns:
+            Birth in column 0, death in column 1, in at least single precision; negated if
+            ``superlevel``.
+
+        Raises:
+            TypeError: As in :meth:`pairs`.
+            ValueError: If the pairs belong to images of other sizes.
+
+        Shape:
+            - Output: :math:`(m, 2)`.
+        """
+        images = join_images(data, self.ndim)
+        check_pairs(pairs, images.pixels, images.sizes, "images")
+        pixels = torch.stack([pairs.birth_edges[:, 0], pairs.death_edges[:, 0]], dim=1)
+        values = images.pixels.index_select(0, pixels.flatten()).view(-1, 2)
+        return -values if self.superlevel else values
+
+    @torch.no_grad()
+    def _found(self, data: Clouds, dimensions: list[int]) -> list[PersistencePairs]:
+        """Find pairs in some dimensions."""
+        return self._search(self._joined(data), dimensions)
+
+    def _joined(self, data: Clouds, name: str = "images") -> Images:
+        """Return the pixels of images that are checked."""
+        images = join_images(data, self.ndim, name)
+        check_images(images, self.check_values, name)
+        return images
+
+    def _search(self, images: Images, dimensions: list[int]) -> list[PersistencePairs]:
+        """Find pairs in images that are checked."""
+        closed = self.outside == "foreground"
+        return pairs_of_images(
+            images, dimensions, self.construction == "T", self.superlevel, closed
+        )
+
+    def _checked_dimension(
+        self, dimension: object, name: str = "dimension", every: bool = False
+    ) -> int:
+        """Return a dimension as int; raise if it is not available, or one below it is not."""
+        try:
+            found = _checks.is_natural(name, dimension)
+        except ValueError:
+            found = 3
+        if self.ndim == 3 and (found == 1 or (every and found == 2)):
+            raise ValueError(
+                f"`{name}` should be {'0' if every else '0 or 2'} for volumes. Got {found}. "
+                "Find dimensions 0 and 2 with `pairs`. Of masks, "
+                "`topreg.image_metrics.BettiNumbers` counts loops too."
+            )
+        if found > self.ndim - 1:
+            available = "0 or 1" if self.ndim == 2 else "0 or 2"
+            raise ValueError(
+                f"`{name}` should be {available} for a CubicalFiltration with `ndim={self.ndim}`. "
+                f"Got {dimension!r}."
+            )
+        return found

@@ -1,0 +1,131 @@
+"""What the losses on images share: probabilities, masks, channels, and where bars end."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from topreg import _checks
+from topreg._clouds import Clouds
+from topreg._pairs import PersistencePairs, check_pairs
+from topreg.filtrations import SUPERLEVEL, CubicalFiltration, Filtration
+from topreg.losses import _common
+from topreg.losses._common import Pairs
+from topreg.persistence.images._images import Images
+
+
+def check_options(
+    filtration: Filtration | None, reduction: str, dimensions: object
+) -> tuple[int, ...]:
+    """Raise if an option is unknown; return the dimensions."""
+    dimensions = _common.check_options(filtration, reduction, dimensions)
+    if filtration is not None and not isinstance(filtration, CubicalFiltration):
+        raise TypeError(
+            f"`filtration` should be a CubicalFiltration. Got {type(filtration).__name__}."
+        )
+    for dimension in dimensions:
+        (filtration or SUPERLEVEL)._checked_dimension(dimension, "dimensions")
+    return dimensions
+
+
+def cubical(filtration: Filtration | None) -> CubicalFiltration:
+    """Return the filtration, which options were checked to be of images."""
+    return filtration if isinstance(filtration, CubicalFiltration) else SUPERLEVEL
+
+
+def foreground(images: Clouds, include_background: bool, name: str) -> Clouds:
+    """Return the images without their first channel, unless that is included."""
+    if include_background:
+        return images
+    if not isinstance(images, Tensor) or images.ndim < 4 or images.shape[1] < 2:
+        got = _checks.shape(images) if isinstance(images, Tensor) else type(images).__name__
+        raise ValueError(
+            f"`{name}` should have shape (b, c, ...) with two channels or more under "
+            f"`include_background=False`. Got {got}."
+        )
+    return images[:, 1:]
+
+
+def probabilities(images: Clouds, logits: bool) -> Clouds:
+    """Return the probabilities of logits."""
+    if not logits:
+        return images
+    if isinstance(images, Tensor):
+        _checks.is_floating("source", images)
+        return torch.sigmoid(images.float() if images.dtype.itemsize < 4 else images)
+    return [torch.sigmoid(image) for image in images]
+
+
+def both(
+    source: Clouds,
+    target: Clouds,
+    logits: bool,
+    include_background: bool,
+    filtration: Filtration | None,
+) -> tuple[Images, Images]:
+    """Return the images of a prediction and of its target, checked and of the same shapes."""
+    chosen = cubical(filtration)
+    source = foreground(source, include_background, "source")
+    target = foreground(target, include_background, "target")
+    x = chosen._joined(probabilities(source, logits), "source")
+    y = chosen._joined(_as_floats(target, x.pixels), "target")
+    if x.shapes != y.shapes:
+        different = [pair for pair in zip(x.shapes, y.shapes, strict=False) if pair[0] != pair[1]]
+        got = different[0] if different else (f"{len(x.shapes)} images", len(y.shapes))
+        raise ValueError(
+            f"`source` and `target` should be images of the same shapes. Got {got[0]} and {got[1]}."
+        )
+    if x.pixels.device != y.pixels.device:
+        _checks.on_one_device("source", x.pixels, "target", y.pixels.device)
+    return x, y
+
+
+def _as_floats(images: Clouds, like: Tensor) -> Clouds:
+    """Return masks, of whatever type, in the dtype of the prediction."""
+    if isinstance(images, Tensor):
+        return images if images.is_complex() else images.to(like.dtype)
+    if not isinstance(images, Sequence):
+        return images
+    return [image.to(like.dtype) if isinstance(image, Tensor) else image for image in images]
+
+
+def searched(
+    images: Images,
+    pairs: Pairs | None,
+    filtration: Filtration | None,
+    dimensions: Sequence[int],
+    name: str,
+    pairs_name: str,
+) -> list[PersistencePairs]:
+    """Return the pairs of each dimension: those given, else found in one pass."""
+    if pairs is None:
+        with torch.no_grad():
+            return cubical(filtration)._search(images, list(dimensions))
+    given = _common.listed(pairs, pairs_name)
+    for part in given:
+        check_pairs(part, images.pixels, images.sizes, name, pairs_name)
+    return given
+
+
+def bars_of(images: Images, pairs: PersistencePairs, superlevel: bool) -> Tensor:
+    """Return births and deaths (m + e, 2), the essential classes last.
+
+    These die at the end of the range of probabilities: at 1, or at 0 if bright pixels come first.
+    """
+    birth = torch.cat([pairs.birth_edges[:, 0], pairs.essential_edges[:, 0]])
+    births = images.pixels.index_select(0, birth)
+    deaths = images.pixels.index_select(0, pairs.death_edges[:, 0])
+    end = deaths.new_full((len(pairs.essential_edges),), 0.0 if superlevel else 1.0)
+    return torch.stack([births, torch.cat([deaths, end])], dim=1)
+
+
+def clouds_of(pairs: PersistencePairs) -> Tensor:
+    """Return the image (m + e,) of each bar of :func:`bars_of`."""
+    return torch.cat([pairs.cloud(), pairs._cloud_of(pairs.essential_edges)])
+
+
+def summed(values: Tensor, clouds: Tensor, images: Images) -> Tensor:
+    """Return the sum of the values of each image, (b,)."""
+    return values.new_zeros(len(images.shapes)).index_add(0, clouds, values)

@@ -1,0 +1,174 @@
+"""Known Betti numbers as a prior for segmentation."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from topreg import _checks
+from topreg._clouds import Clouds
+from topreg.filtrations import Filtration
+from topreg.losses import _common, _images
+from topreg.losses._common import Pairs
+from topreg.losses._loss import Loss
+
+
+def betti_prior_loss(
+    data: Clouds,
+    *,
+    betti_numbers: Sequence[int],
+    logits: bool = False,
+    pairs: Pairs | None = None,
+    filtration: Filtration | None = None,
+    dimensions: Sequence[int] = (0, 1),
+    reduction: str = "mean",
+) -> Tensor:
+    r"""How far an image is from having as many components and holes as are known to exist.
+
+    .. math::
+
+        \sum_p \Bigl[\, \sum_{i \le k_p} \bigl(1 - l_{p,i}^2\bigr)
+        + \sum_{i > k_p} l_{p,i}^2 \Bigr], \qquad l_{p,1} \ge l_{p,2} \ge \dots
+
+    :math:`l_{p,i}` are the lengths of the bars in dimension p. The :math:`k_p` longest are drawn
+    out, all others are shortened. No target is needed.
+
+    Args:
+        data: Predicted probabilities, or logits.
+        betti_numbers: :math:`k_p` for each of the ``dimensions``.
+        logits: Whether ``data`` holds logits, of which the sigmoid is taken.
+        pairs: :term:`Persistence pairs <persistence pair>` found before, one object or one per
+            dimension; in the order of ``dimensions``.
+        filtration: A :class:`~topreg.CubicalFiltration` of images; that of superlevel sets in the
+            T-construction if left out.
+        dimensions: Homology dimensions whose sums are added.
+        reduction: ``"none"`` gives one value per channel of each image, ``"mean"`` and ``"sum"``
+            reduce them.
+
+    Returns:
+        The loss, dimensionless. A bar that is missing counts 1.
+
+    Raises:
+        TypeError: If ``data`` are not floating point, or the filtration is not cubical.
+        ValueError: If there is not one Betti number per dimension, the pairs belong to other
+            images, a pixel is NaN or infinite, or an option is unknown.
+
+    Shape:
+        - data: :math:`(h, w)`, :math:`(b, h, w)`, :math:`(b, c, h, w)` or a sequence of
+          :math:`(h_i, w_i)`; volumes with :math:`(d, h, w)` in place of :math:`(h, w)`.
+        - Output: :math:`()`, or :math:`(b c,)` with ``reduction="none"``.
+
+    Note:
+        Differentiable in ``data``. The essential component is the first of the :math:`k_0` bars,
+        whatever its length; it dies at 0, in sublevel filtrations at 1. Of bars of one length the
+        first found comes first.
+
+    Source:
+        Clough et al., A topological loss function for deep-learning based image segmentation using
+        persistent homology, PAMI 2020, equation 3. Their code pads images with a frame and leaves
+        the essential component to it.
+
+    Example:
+        >>> import torch
+        >>> from topreg import betti_prior_loss
+        >>> image = torch.tensor([[1.0, 0.0, 0.5]])  # two components, one is wanted
+        >>> betti_prior_loss(image, betti_numbers=(1, 0))
+        tensor(0.2500)
+    """
+    dimensions = check_options(betti_numbers, logits, filtration, dimensions, reduction)
+    chosen = _images.cubical(filtration)
+    images = chosen._joined(_images.probabilities(data, logits), "data")
+    found = _images.searched(images, pairs, filtration, dimensions, "data", "pairs")
+    if len(found) != len(betti_numbers):
+        raise ValueError(
+            f"`pairs` should be of {len(betti_numbers)} dimensions, as many as `betti_numbers`. "
+            f"Got {len(found)}."
+        )
+    terms = []
+    for part, wanted in zip(found, betti_numbers, strict=True):
+        lengths = _images.bars_of(images, part, chosen.superlevel).diff(dim=1).squeeze(1)
+        squares, clouds = lengths.square(), _images.clouds_of(part)
+        longest = squares.detach().clone()
+        longest[len(part) :] = torch.inf  # the essential component is the first
+        order = longest.argsort(descending=True, stable=True)
+        order = order[clouds[order].argsort(stable=True)]
+        count = torch.bincount(clouds, minlength=len(images.shapes))
+        rank = torch.arange(len(order), device=order.device)
+        rank = rank - (count.cumsum(0) - count)[clouds[order]]
+        kept = rank < wanted
+        signed = torch.where(kept, -squares[order], squares[order])
+        terms.append(wanted + _images.summed(signed, clouds[order], images))
+    return _common.reduced(_common.added(terms), reduction)
+
+
+def check_options(
+    betti_numbers: Sequence[int],
+    logits: bool,
+    filtration: Filtration | None,
+    dimensions: Sequence[int],
+    reduction: str,
+) -> tuple[int, ...]:
+    """Raise if an option is unknown or does not fit; return the dimensions."""
+    dimensions = _images.check_options(filtration, reduction, dimensions)
+    fits = isinstance(betti_numbers, Sequence) and len(betti_numbers) == len(dimensions)
+    if not fits:
+        raise ValueError(
+            f"`betti_numbers` should have one number for each of the dimensions {dimensions}. "
+            f"Got {betti_numbers!r}."
+        )
+    for number in betti_numbers:
+        _checks.is_natural("betti_numbers", number)
+    return dimensions
+
+
+class BettiPriorLoss(Loss):
+    """Module form of :func:`betti_prior_loss`.
+
+    Args:
+        betti_numbers: How many classes exist, for each of the ``dimensions``.
+        logits: Whether ``data`` holds logits, of which the sigmoid is taken.
+        filtration: A :class:`~topreg.CubicalFiltration` of images; that of superlevel sets in the
+            T-construction if left out.
+        dimensions: :term:`Homology dimensions <homology dimension>` whose sums are added.
+        reduction: ``"none"`` gives one value per channel of each image, ``"mean"`` and ``"sum"``
+            reduce them.
+
+    Example:
+        >>> import torch
+        >>> from topreg import BettiPriorLoss
+        >>> BettiPriorLoss(betti_numbers=(1, 0))(torch.tensor([[1.0, 0.0, 0.5]]))
+        tensor(0.2500)
+    """
+
+    _check = staticmethod(check_options)
+
+    def __init__(
+        self,
+        *,
+        betti_numbers: Sequence[int],
+        logits: bool = False,
+        filtration: Filtration | None = None,
+        dimensions: Sequence[int] = (0, 1),
+        reduction: str = "mean",
+    ) -> None:
+        super().__init__(
+            betti_numbers=betti_numbers,
+            logits=logits,
+            filtration=filtration,
+            dimensions=dimensions,
+            reduction=reduction,
+        )
+
+    def forward(self, data: Clouds, *, pairs: Pairs | None = None) -> Tensor:
+        """Return the loss.
+
+        Args:
+            data: Predicted probabilities, or logits.
+            pairs: Pairs found before, one object or one per dimension.
+
+        Returns:
+            The loss, :math:`()` or one value per channel of each image.
+        """
+        return betti_prior_loss(data, pairs=pairs, **self._options())

@@ -1,0 +1,266 @@
+"""Matching of persistence diagrams of a predicted and a true segmentation."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from topreg._clouds import Clouds
+from topreg._pairs import PersistencePairs
+from topreg.filtrations import Filtration
+from topreg.losses import _common, _images
+from topreg.losses._common import Pairs
+from topreg.losses._loss import Loss
+from topreg.losses._matching import matching
+from topreg.persistence.images._images import Images
+
+ORDERS = (1, 2)
+
+
+def diagram_matching_loss(
+    source: Clouds,
+    target: Clouds,
+    *,
+    logits: bool = False,
+    include_background: bool = True,
+    pairs: Pairs | None = None,
+    target_pairs: Pairs | None = None,
+    filtration: Filtration | None = None,
+    dimensions: Sequence[int] = (0, 1),
+    order: int = 2,
+    reduction: str = "mean",
+) -> Tensor:
+    r"""Cost of the best matching between the persistence diagrams of two images.
+
+    .. math::
+
+        \min_{\gamma} \sum_{\mu} \|\mu - \gamma(\mu)\|_q^q
+
+    The matching :math:`\gamma` assigns bars (birth, death) of ``source`` to bars of ``target`` or
+    to the diagonal, in each dimension. Bars that are kept are drawn to the births and deaths of the
+    target; all others are drawn to the diagonal, where they vanish.
+
+    Args:
+        source: Predicted probabilities, or logits.
+        target: True masks, or probabilities; of any dtype.
+        logits: Whether ``source`` holds logits, of which the sigmoid is taken.
+        include_background: Whether the first channel counts.
+        pairs: :term:`Persistence pairs <persistence pair>` of ``source`` found before, one object
+            or one per dimension; without the first channel if that does not count.
+        target_pairs: Those of ``target``.
+        filtration: A :class:`~topreg.CubicalFiltration` of images; that of superlevel sets in the
+            T-construction if left out.
+        dimensions: Homology dimensions whose costs are added.
+        order: q, 1 or 2.
+        reduction: ``"none"`` gives one value per channel of each image, ``"mean"`` and ``"sum"``
+            reduce them.
+
+    Returns:
+        The loss, in the q-th power of the units of the images.
+
+    Raises:
+        TypeError: If ``source`` is not floating point, or the filtration is not cubical.
+        ValueError: If shapes differ, the pairs belong to other images or other dimensions, a pixel
+            is NaN or infinite, or an option is unknown.
+
+    Shape:
+        - source, target: :math:`(h, w)`, :math:`(b, h, w)`, :math:`(b, c, h, w)` or a sequence of
+          :math:`(h_i, w_i)`; volumes with :math:`(d, h, w)` in place of :math:`(h, w)`.
+        - Output: :math:`()`, or :math:`(b c,)` with ``reduction="none"``.
+
+    Note:
+        Differentiable in both images; not through the matching. Essential components are matched
+        with each other by their births. The matching does not see where bars lie: a false component
+        may take the place of a true one that is less persistent; use
+        :func:`~topreg.betti_matching_loss` where that matters. If k bars of the target have d
+        different values, only the best k candidates for each are compared, which leaves the
+        optimum: memory :math:`O(d k^2)`. A mask has d = 1, and takes :math:`O(m)` for m bars.
+
+    Source:
+        Hu et al., Topology-preserving deep image segmentation, NeurIPS 2019, equation 2. The
+        released code lowers components that it means to keep, compares logits with probabilities,
+        works on patches, and scrambles those that are not square.
+
+    Example:
+        >>> import torch
+        >>> from topreg import diagram_matching_loss
+        >>> mask = torch.tensor([[1.0, 0.0, 1.0]])
+        >>> diagram_matching_loss(torch.tensor([[1.0, 0.0, 0.5]]), mask)  # (1 - 1/2)^2
+        tensor(0.2500)
+    """
+    dimensions = check_options(logits, include_background, filtration, dimensions, order, reduction)
+    x, y = _images.both(source, target, logits, include_background, filtration)
+    given, name = (target_pairs, "target_pairs") if pairs is None else (pairs, "pairs")
+    if given is not None:
+        dimensions = tuple(part.dimension for part in _common.listed(given, name))
+    found = _images.searched(x, pairs, filtration, dimensions, "source", "pairs")
+    others = _images.searched(y, target_pairs, filtration, dimensions, "target", "target_pairs")
+    by_dimension = {part.dimension: part for part in others}
+    if sorted(by_dimension) != sorted(part.dimension for part in found):
+        raise ValueError(
+            "`pairs` and `target_pairs` should be of the same dimensions. "
+            f"Got {[part.dimension for part in found]} and {list(by_dimension)}."
+        )
+    superlevel = _images.cubical(filtration).superlevel
+    terms = [_cost(x, y, part, by_dimension[part.dimension], superlevel, order) for part in found]
+    return _common.reduced(_common.added(terms), reduction)
+
+
+def _cost(
+    x: Images,
+    y: Images,
+    pairs: PersistencePairs,
+    others: PersistencePairs,
+    superlevel: bool,
+    order: int,
+) -> Tensor:
+    """Return the cost of the matching in one dimension for each image, (b,)."""
+    first, second = (
+        _images.bars_of(images, part, superlevel) for images, part in ((x, pairs), (y, others))
+    )
+    clouds, other_clouds = _images.clouds_of(pairs), _images.clouds_of(others)
+    m, k = len(pairs), len(others)
+    rows, columns = _assigned(
+        first[:m], second[:k], clouds[:m], other_clouds[:k], len(x.shapes), superlevel, order
+    )
+    i = torch.cat([rows, torch.arange(m, len(first), device=rows.device)])
+    j = torch.cat([columns, torch.arange(k, len(second), device=rows.device)])
+    values, places = [(first[i] - second[j]).abs().pow(order).sum(1)], [clouds[i]]
+    for bars, taken, numbers in ((first, i, clouds), (second, j, other_clouds)):
+        alone = torch.ones(len(bars), dtype=torch.bool, device=bars.device)
+        alone[taken] = False
+        lengths = bars[alone].diff(dim=1).squeeze(1).abs()
+        values.append(lengths.pow(order) * 2 ** (1 - order))
+        places.append(numbers[alone])
+    return _images.summed(torch.cat(values), torch.cat(places), x)
+
+
+@torch.no_grad()
+def _assigned(
+    first: Tensor,
+    second: Tensor,
+    clouds: Tensor,
+    other_clouds: Tensor,
+    images: int,
+    superlevel: bool,
+    order: int,
+) -> tuple[Tensor, Tensor]:
+    """Return matched rows of both diagrams, for all images."""
+    if superlevel:
+        first, second = -first, -second  # deaths come after births
+    begins, ends = _bounds(clouds, images), _bounds(other_clouds, images)
+    rows, columns = [clouds[:0]], [clouds[:0]]
+    for own, theirs in zip(begins, ends, strict=True):
+        if len(own) == 0 or len(theirs) == 0:
+            continue
+        candidates = _candidates(first[own], second[theirs], order)
+        matched = matching(first[own[candidates]], second[theirs], float(order), float(order))
+        used = matched < len(theirs)
+        rows.append(own[candidates[used]])
+        columns.append(theirs[matched[used]])
+    return torch.cat(rows), torch.cat(columns)
+
+
+def _bounds(clouds: Tensor, images: int) -> list[Tensor]:
+    """Return the bars of each image."""
+    order = clouds.argsort(stable=True)
+    counts = torch.bincount(clouds, minlength=images).tolist()
+    return list(order.split(counts))
+
+
+def _candidates(x: Tensor, y: Tensor, order: int) -> Tensor:
+    """Return the rows of ``x`` that some best matching with ``y`` leaves enough.
+
+    A row that is not among the best k for the value of a column, k the number of columns, can be
+    exchanged for one of them that is not matched.
+    """
+    k = len(y)
+    if k >= len(x):
+        return torch.arange(len(x), device=x.device)
+    lengths, best = (x[:, 1] - x[:, 0]).pow(order) * 2 ** (1 - order), []
+    for value in y.unique(dim=0):
+        costs = (x - value).abs().pow(order).sum(1) - lengths
+        best.append(costs.topk(k, largest=False).indices)
+    return torch.cat(best).unique()  # type: ignore[no-any-return]
+
+
+def check_options(
+    logits: bool,
+    include_background: bool,
+    filtration: Filtration | None,
+    dimensions: Sequence[int],
+    order: int,
+    reduction: str,
+) -> tuple[int, ...]:
+    """Raise if an option is unknown; return the dimensions."""
+    if order not in ORDERS:
+        raise ValueError(f"`order` should be 1 or 2. Got {order!r}.")
+    return _images.check_options(filtration, reduction, dimensions)
+
+
+class DiagramMatchingLoss(Loss):
+    """Module form of :func:`diagram_matching_loss`.
+
+    Args:
+        logits: Whether ``source`` holds logits, of which the sigmoid is taken.
+        include_background: Whether the first channel counts.
+        filtration: A :class:`~topreg.CubicalFiltration` of images; that of superlevel sets in the
+            T-construction if left out.
+        dimensions: :term:`Homology dimensions <homology dimension>` whose costs are added.
+        order: Power of differences that is summed, 1 or 2.
+        reduction: ``"none"`` gives one value per channel of each image, ``"mean"`` and ``"sum"``
+            reduce them.
+
+    Example:
+        >>> import torch
+        >>> from topreg import DiagramMatchingLoss
+        >>> mask = torch.tensor([[1.0, 0.0, 1.0]])
+        >>> DiagramMatchingLoss()(torch.tensor([[1.0, 0.0, 0.5]]), mask)
+        tensor(0.2500)
+    """
+
+    _check = staticmethod(check_options)
+
+    def __init__(
+        self,
+        *,
+        logits: bool = False,
+        include_background: bool = True,
+        filtration: Filtration | None = None,
+        dimensions: Sequence[int] = (0, 1),
+        order: int = 2,
+        reduction: str = "mean",
+    ) -> None:
+        super().__init__(
+            logits=logits,
+            include_background=include_background,
+            filtration=filtration,
+            dimensions=dimensions,
+            order=order,
+            reduction=reduction,
+        )
+
+    def forward(
+        self,
+        source: Clouds,
+        target: Clouds,
+        *,
+        pairs: Pairs | None = None,
+        target_pairs: Pairs | None = None,
+    ) -> Tensor:
+        """Return the loss.
+
+        Args:
+            source: Predicted probabilities, or logits.
+            target: True masks, or probabilities.
+            pairs: Pairs of ``source`` found before, one object or one per dimension.
+            target_pairs: Pairs of ``target`` found before.
+
+        Returns:
+            The loss, :math:`()` or one value per channel of each image.
+        """
+        return diagram_matching_loss(
+            source, target, pairs=pairs, target_pairs=target_pairs, **self._options()
+        )

@@ -1,0 +1,326 @@
+"""Images as one row of pixels, and the searches in them as operators."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from topreg import _checks
+from topreg._clouds import Clouds
+from topreg._operators import is_plain, operator
+from topreg._pairs import PersistencePairs, found_pairs
+from topreg._room import check_room
+from topreg.metrics import at_least_single
+
+if TYPE_CHECKING:
+    from topreg._compiled import Halt
+
+BYTES = 64  # for each pixel of an image that is searched, results included
+MOST_PIXELS = 1 << 31
+SHAPES = {2: "(h, w)", 3: "(d, h, w)"}
+LEADING = {0: "", 1: "b, ", 2: "b, c, "}
+
+
+@dataclass(frozen=True)
+class Images:
+    """Pixels (N,) of all images, one image after the other, and the shape of each image."""
+
+    pixels: Tensor
+    shapes: tuple[tuple[int, ...], ...]
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """Return the pixels of each image."""
+        return tuple(math.prod(shape) for shape in self.shapes)
+
+    @property
+    def sides(self) -> list[int]:
+        """Return height and width of each image, in one list."""
+        return [side for shape in self.shapes for side in shape]
+
+
+def join_images(images: Clouds, ndim: int, name: str = "images") -> Images:
+    """Return images given one by one or in a batch, in at least single precision."""
+    if isinstance(images, Tensor):
+        _checks.is_floating(name, images)
+        axes = images.ndim - ndim
+        if axes not in LEADING:
+            letters = SHAPES[ndim][1:]
+            cure = " For volumes use `ndim=3`." if ndim == 2 and images.ndim == 5 else ""
+            raise ValueError(
+                f"`{name}` should have shape ({letters}, (b, {letters} or (b, c, {letters}. "
+                f"Got {_checks.shape(images)}.{cure}"
+            )
+        shape = tuple(images.shape[axes:])
+        pixels = at_least_single(images).reshape(-1)
+        return Images(pixels, (shape,) * math.prod(images.shape[:axes]))
+    if not isinstance(images, Sequence):
+        _checks.is_tensor(name, images)
+    if len(images) == 0:
+        raise ValueError(f"`{name}` should hold at least one image. Got an empty sequence.")
+    for image in images:
+        _checks.is_tensor(name, image)
+        _checks.has_rank(name, image, SHAPES[ndim])
+        _checks.is_floating(name, image)
+    kinds = dict.fromkeys(f"{image.dtype} on {image.device}" for image in images)
+    if len(kinds) > 1:
+        raise ValueError(
+            f"`{name}` should hold images of one dtype on one device. Got {' and '.join(kinds)}."
+        )
+    pixels = at_least_single(torch.cat([image.reshape(-1) for image in images]))
+    return Images(pixels, tuple(tuple(image.shape) for image in images))
+
+
+def check_images(images: Images, check_values: bool, name: str = "images") -> None:
+    """Raise if images are too large, lie in a batch of ``vmap``, or have NaN or infinity."""
+    pixels, sizes = images.pixels, images.sizes
+    _checks.is_not_vmapped(name, pixels)
+    largest = max((math.prod(n + 2 for n in shape) for shape in images.shapes), default=0)
+    if largest >= MOST_PIXELS:
+        raise ValueError(
+            f"`{name}` should have fewer than 2^31 pixels each. Got {max(sizes):,}. Crop them."
+        )
+    threads = min(torch.get_num_threads(), len(sizes))
+    check_room(BYTES * (largest * threads + sum(sizes)), sizes, name, of_images=True)
+    if not check_values or torch.compiler.is_compiling() or _are_finite(pixels.detach()):
+        return
+    bad = _checks.rows(~pixels.detach().isfinite(), "entry", " with NaN or infinity", "entries")
+    raise ValueError(f"`{name}` should be finite. Got {bad}.")
+
+
+def _are_finite(pixels: Tensor) -> bool:
+    """Whether the least and the largest pixel are finite.
+
+    NumPy reads them in this thread: after torch's threads have worked they spin for a while, on the
+    cores that the search is about to use.
+    """
+    if is_plain(pixels) and pixels.device.type == "cpu":
+        values = pixels.numpy()
+        ends = float(values.min(initial=0)), float(values.max(initial=0))
+        return math.isfinite(ends[0]) and math.isfinite(ends[1])
+    return bool(pixels.isfinite().all())
+
+
+def pairs_of_images(
+    images: Images, dimensions: Sequence[int], eight: bool, negate: bool, closed: bool
+) -> list[PersistencePairs]:
+    """Return the pairs of each dimension, found in one pass."""
+    volumes = len(images.shapes) > 0 and len(images.shapes[0]) == 3
+    search = _unite_voxels if volumes else _search_pixels
+    wanted = [0 in dimensions, max(dimensions) > 0]
+    found = search(images.pixels.detach(), images.sides, wanted, eight, negate, closed)
+    births, deaths, essential, births_1, deaths_1 = (_degenerate(row) for row in found)
+    none = essential[:0]
+    return [
+        found_pairs(p, births_1, deaths_1, none, images.sizes)
+        if p
+        else found_pairs(p, births, deaths, essential, images.sizes)
+        for p in dimensions
+    ]
+
+
+def _degenerate(pixels: Tensor) -> Tensor:
+    """Return the edge (v, v) of each pixel."""
+    return pixels[:, None].expand(-1, 2)
+
+
+def _fake_search(pixels: Tensor, *_: object) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """Numbers of pixels, as many as the values say."""
+    m, e, m_1 = (torch.library.get_ctx().new_dynamic_size() for _ in range(3))
+    a, b, c, d, f = (pixels.new_empty(n, dtype=torch.int64) for n in (m, m, e, m_1, m_1))
+    return a, b, c, d, f
+
+
+@operator(_fake_search)
+def _search_pixels(
+    pixels: Tensor,
+    sides: list[int],
+    wanted: list[bool],
+    eight: bool,
+    negate: bool,
+    closed: bool,
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """Return births, deaths and essential pixels of dimension 0, births and deaths of dimension 1.
+
+    Args:
+        pixels: Values of all images, one image after the other.
+        sides: Height and width of each image, in one list.
+        wanted: Which dimensions to search.
+        eight: Whether components have 8 neighbours, and holes 4.
+        negate: Whether to search the negated images.
+        closed: Whether the frame is foreground, so that it closes loops.
+    """
+    from topreg.persistence.images._pixel_kernels import search_images
+
+    found, _numbers, least = _in_images(
+        search_images, [pixels], sides, wanted, eight, negate, closed
+    )
+    essential = least[(least >= 0) & (not closed)]
+    rows = (*found[0], essential, *found[1])
+    a, b, c, d, e = (torch.from_numpy(row.copy()).to(pixels.device) for row in rows)
+    return a, b, c, d, e
+
+
+def _fake_comparison(one: Tensor, *_: object) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """The same for two images."""
+    m, m_1 = (torch.library.get_ctx().new_dynamic_size() for _ in range(2))
+    new = one.new_empty
+    images = torch.library.get_ctx().new_dynamic_size()
+    return (
+        new((4, m), dtype=torch.int64),
+        new((4, m_1), dtype=torch.int64),
+        new((2, images), dtype=torch.int64),
+        new((images, 2), dtype=torch.int64),
+    )
+
+
+@operator(_fake_comparison)
+def compare_pixels(
+    one: Tensor,
+    other: Tensor,
+    sides: list[int],
+    wanted: list[bool],
+    eight: bool,
+    negate: bool,
+    closed: bool,
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Return bars with their partners in dimension 0 and 1, their numbers, the first pixels.
+
+    See ``compare_images``; the first pixels are -1 if the frame is ``closed``.
+    """
+    from topreg.persistence.images._comparison_kernels import compare_images
+
+    found, numbers, least = _in_images(
+        compare_images, [one, other], sides, wanted, eight, negate, closed
+    )
+    if closed:
+        least[:] = -1
+    a, b, c, d = (
+        torch.from_numpy(array.copy()).to(one.device) for array in (*found, numbers, least)
+    )
+    return a, b, c, d
+
+
+def _in_images(
+    kernel: Any,
+    batches: list[Tensor],
+    sides: list[int],
+    wanted: list[bool],
+    eight: bool,
+    negate: bool,
+    closed: bool,
+) -> tuple[list[Any], Any, Any]:
+    """Call a kernel on runs of images, spread over threads; join what it returns."""
+    import numpy as np
+
+    from topreg._compiled import NEVER, in_runs
+
+    pixels = [batch.detach().cpu().contiguous().numpy() for batch in batches]
+    kind = pixels[0].dtype
+    bits = np.empty(0, np.uint32 if kind.itemsize == 4 else np.uint64)
+    heights, widths = np.array(sides, np.int64).reshape(-1, 2).T.copy()
+    frame, dims = kind.type(-math.inf if closed else math.inf), np.array(wanted)
+
+    def work(first: int, last: int, halt: Halt) -> list[Any]:
+        return [
+            kernel(*pixels, bits, heights, widths, first, last, eight, negate, frame, dims, halt)
+        ]
+
+    if len(heights) == 0:
+        parts = work(0, 0, NEVER)
+    else:
+        parts = in_runs(work, [math.isqrt(h * w) for h, w in zip(heights, widths, strict=True)])
+    if len(parts) == 1:
+        first, second, numbers, least = parts[0]
+        return [first, second], numbers, least
+    firsts, seconds, numbers, least = zip(*parts, strict=True)
+    joined = [np.concatenate(part, axis=1) for part in (firsts, seconds, numbers)]
+    return joined[:2], joined[2], np.concatenate(least)
+
+
+@operator(_fake_search)
+def _unite_voxels(
+    pixels: Tensor,
+    sides: list[int],
+    wanted: list[bool],
+    eight: bool,
+    negate: bool,
+    closed: bool,
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """Return the same for volumes, with dimension 2 in the place of dimension 1."""
+    import numpy as np
+
+    from topreg._compiled import stoppable
+    from topreg.persistence.images._voxel_kernels import unite_voxels
+
+    values = pixels.detach().cpu().contiguous().numpy()
+    values = -values if negate else values
+    found: list[list[Any]] = [[], [], []]
+    first = 0
+    for d, h, w in zip(sides[::3], sides[1::3], sides[2::3], strict=True):
+        size = d * h * w
+        own = values[first : first + size]
+        if size:
+            framed = np.pad(own.reshape(d, h, w), 1, constant_values=-np.inf if closed else np.inf)
+            inside = np.pad(np.ones((d, h, w), bool), 1)
+            number = (np.cumsum(inside.ravel()) - 1)[: framed.size]
+            order = np.flatnonzero(inside)[np.argsort(own, kind="stable")]
+            for dimension in (0, 1):
+                if not wanted[dimension]:
+                    continue
+                up = dimension == 0
+                parent = np.full(framed.size, -1, np.int64)
+                parent[~inside.ravel()] = 0 if closed == up else -1
+                ways = _ways(framed.shape, eight == up)
+                way = order if up else order[::-1].copy()
+                search = partial(unite_voxels, framed.ravel(), way, parent, ways, up)
+                found[2 * dimension].append(number[stoppable(search, 200 * size)] + first)
+            if not closed:
+                found[1].append(np.array([first + np.argmin(own)]))
+        first += size
+    none = np.empty((2, 0), np.int64)
+    births, deaths = np.concatenate([none, *found[0]], axis=1)
+    births_2, deaths_2 = np.concatenate([none, *found[2]], axis=1)
+    essential = np.concatenate([none[0], *found[1]])
+    rows = (births, deaths, essential, births_2, deaths_2)
+    a, b, c, e, f = (torch.from_numpy(row.copy()).to(pixels.device) for row in rows)
+    return a, b, c, e, f
+
+
+def _ways(shape: tuple[int, ...], corners: bool) -> Any:
+    """Return the way to each neighbour of a voxel in an array: 26 with corners, else 6."""
+    import numpy as np
+
+    steps = np.stack(np.meshgrid(*[[-1, 0, 1]] * 3, indexing="ij"), axis=-1).reshape(-1, 3)
+    reach = np.abs(steps).sum(1)
+    steps = steps[reach > 0] if corners else steps[reach == 1]
+    return steps @ np.array([shape[1] * shape[2], shape[2], 1])
+
+
+def betti_numbers(mask: Tensor, eight: bool) -> list[int]:
+    """Return the Betti numbers of a mask (h, w) or (d, h, w); components touch at corners or not.
+
+    Holes do not touch the border.
+    """
+    import numpy as np
+
+    from topreg._compiled import stoppable
+    from topreg.persistence.images import _voxel_kernels as kernels
+
+    shape = mask.shape
+    voxels = mask.detach().cpu().numpy().reshape(-1, *shape[-2:]).view(np.uint8)
+    rows = voxels.reshape(-1, shape[-1]).astype(np.bool_)
+    if voxels.size == 0:
+        return [0] * len(shape)
+    volume, cost = len(shape) == 3, 20 * voxels.size
+    count = partial(kernels.count_components, rows, len(voxels))
+    b0 = stoppable(partial(count, eight, True), cost)
+    b2 = stoppable(partial(count, not eight, False), cost) if volume else 0
+    chi = stoppable(lambda halt: kernels.euler_number(voxels, eight), cost)
+    return [b0, b0 + b2 - chi, b2][: len(shape)]
