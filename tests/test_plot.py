@@ -42,9 +42,9 @@ pairs = RIPS.pairs(points)  # edges (0, 2), (1, 3), (1, 2) of lengths 1, 2, 3
 deaths = RIPS.diagram(pairs, points)
 loops = torch.tensor([[1.0, 3.0], [0.5, 2.0], [1.0, 1.0]])
 labels = torch.tensor([0, 1, 0, 7])
-picture = torch.tensor([[1.0, 5.0, 2.0], [4.0, 3.0, 6.0]])
+picture = torch.tensor([[1.0, 5.0, 2.0], [4.0, 4.5, 6.0]])
 CUBICAL = CubicalFiltration(construction="V")
-of_picture = CUBICAL.pairs(picture)  # born at (0, 2), dead at (1, 1)
+of_picture = CUBICAL.pairs(picture)  # born at (0, 2), dead at (0, 1)
 
 CALLS = {  # one of each; `x` makes any tensor into what shall be drawn alike
     "barcode": lambda x, ax: barcode({"loops": x(loops)}, essential={"loops": x(ends)}, ax=ax),
@@ -537,7 +537,7 @@ class TestCriticalPixels:
     def test_marks_and_their_names(self, ax):
         critical_pixels(picture, of_picture, ax=ax)
         assert legend_of(ax) == ["birth", "death", "never dies"]
-        assert [offsets(ax, n).tolist() for n in (1, 2, 3)] == [[[2, 0]], [[1, 1]], [[0, 0]]]
+        assert [offsets(ax, n).tolist() for n in (1, 2, 3)] == [[[2, 0]], [[1, 0]], [[0, 0]]]
         for place, artist in enumerate(ax.collections[1:]):
             assert same_color(artist.get_facecolor()[0], f"C{place}")
 

@@ -32,8 +32,8 @@ def critical_pixels(image: Tensor, pairs: PersistencePairs, *, ax: Axes | None =
 
     Raises:
         TypeError: If an argument is of another type or not floating point.
-        ValueError: If the image is not a matrix, empty or not finite, or ``pairs`` are of several clouds
-            or of another image.
+        ValueError: If the image is not a matrix, empty or not finite, or ``pairs`` are of several
+            clouds or of another image.
         ModuleNotFoundError: If matplotlib is not installed.
 
     Shape:
@@ -54,8 +54,6 @@ def critical_pixels(image: Tensor, pairs: PersistencePairs, *, ax: Axes | None =
         [array([[2., 0.],
                [1., 0.]])]
     """
-    from matplotlib.collections import LineCollection
-
     _checks.is_tensor("image", image)
     _checks.has_rank("image", image, "(h, w)")
     _checks.is_floating("image", image)
@@ -65,20 +63,18 @@ def critical_pixels(image: Tensor, pairs: PersistencePairs, *, ax: Axes | None =
     are_of_one_cloud(pairs)
     _checks.indexes(image.numel(), pairs.cloud_sizes)
     ax = axis(ax)
+    from matplotlib.collections import LineCollection
+
     ax.imshow(numbers(image), cmap="gray", interpolation="nearest")
-    births, deaths, essential = (
-        np.stack([edges[:, 0] % image.shape[1], edges[:, 0] // image.shape[1]], 1).astype(float)
-        for edges in (
-            part.cpu().numpy()
-            for part in (pairs.birth_edges, pairs.death_edges, pairs.essential_edges)
-        )
-    )
-    ends = list(np.stack([births, deaths], 1))
+    parts = pairs.birth_edges, pairs.death_edges, pairs.essential_edges
+    flat = [part[:, 0].cpu().numpy() for part in parts]
+    pixels = [np.stack([index % image.shape[1], index // image.shape[1]], 1) for index in flat]
+    ends = list(np.stack(pixels[:2], 1))
     ax.add_collection(LineCollection(ends, colors=GREY, linewidths=0.8, zorder=1))
-    marks = (births, "o", "birth"), (deaths, "X", "death"), (essential, "*", "never dies")
-    for place, (pixels, marker, label) in enumerate(marks):
-        if len(pixels):
-            ax.scatter(*pixels.T, s=25, marker=marker, color=colour(place), lw=0, label=label)
+    for place, label in enumerate(["birth", "death", "never dies"]):
+        if len(flat[place]):
+            x, y = pixels[place].T
+            ax.scatter(x, y, s=25, marker="oX*"[place], color=colour(place), lw=0, label=label)
     ax.set_xticks([])
     ax.set_yticks([])
     if ax.get_legend_handles_labels()[1]:
