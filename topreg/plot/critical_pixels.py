@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 def critical_pixels(image: Tensor, pairs: PersistencePairs, *, ax: Axes | None = None) -> Axes:
     r"""Draw an image, with a line from the birth pixel to the death pixel of each class.
 
-    Births are dots, deaths are crosses. The birth of an :term:`essential class` is a star.
+    Births are dots, deaths are crosses, births of :term:`essential classes <essential class>` stars.
 
     Args:
         image: The image, of one channel.
@@ -75,8 +75,7 @@ def critical_pixels(image: Tensor, pairs: PersistencePairs, *, ax: Axes | None =
         if len(flat[place]):
             x, y = pixels[place].T
             ax.scatter(x, y, s=25, marker="oX*"[place], color=colour(place), lw=0, label=label)
-    ax.set_xticks([])
-    ax.set_yticks([])
+    ax.set(xticks=[], yticks=[])
     if ax.get_legend_handles_labels()[1]:
         ax.legend(loc="upper center", bbox_to_anchor=(0.5, 0.0), ncols=3, frameon=False)
     return ax
