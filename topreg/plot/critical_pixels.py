@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 def critical_pixels(image: Tensor, pairs: PersistencePairs, *, ax: Axes | None = None) -> Axes:
     r"""Draw an image, with a line from the birth pixel to the death pixel of each class.
 
-    Births are dots, deaths are crosses, births of :term:`essential classes <essential class>` stars.
+    Births are dots, deaths are crosses. A star is the birth of an :term:`essential class`.
 
     Args:
         image: The image, of one channel.
