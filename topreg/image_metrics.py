@@ -77,7 +77,9 @@ class _ImageMetric(nn.Module):
 
 
 class BettiNumbers(_ImageMetric):
-    """Mean :term:`Betti numbers <Betti number>` of masks: components and holes, of volumes also cavities.
+    """Mean :term:`Betti numbers <Betti number>` of masks.
+
+    They count components and holes, of volumes also cavities.
 
     Args:
         threshold: Values above it are foreground; masks of integers are not 0 there.
@@ -133,7 +135,8 @@ class BettiError(_ImageMetric):
 class BettiMatchingError(_ImageMetric):
     """Mean number of features of predictions and targets that Betti matching leaves unmatched.
 
-    A feature is a :term:`homology class`: a component or a hole. The essential components of two masks match each other, unless one mask is empty.
+    A feature is a :term:`homology class`: a component or a hole. The essential components of two
+    masks match each other, unless one mask is empty.
 
     Args:
         threshold: Values above it are foreground; masks of integers are not 0 there.
