@@ -26,6 +26,7 @@ WITH_EXAMPLES = {
     "topreg.metrics._pairwise",
     "topreg.persistence._spanning_tree",
     "topreg.plot.barcode",
+    "topreg.plot.critical_pixels",
     "topreg.plot.diagram",
     "topreg.plot.merge_tree",
     "topreg.plot.spanning_tree",

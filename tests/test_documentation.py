@@ -11,7 +11,7 @@ import torch
 from asserts import HAS_TORCH_TOPOLOGICAL, NO_TORCH_TOPOLOGICAL
 
 import topreg
-from topreg import interop, plot
+from topreg import image_metrics, interop, plot
 
 ROOT = pathlib.Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -20,6 +20,7 @@ PAGES = [
     *(page for part in (".", "guides", "project") for page in sorted((DOCS / part).glob("*.md"))),
 ]
 BIBTEX = (DOCS / "references.bib").read_text()
+SUBMODULES = [topreg.distributed, image_metrics, interop, plot]
 BLOCK = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
 # torch-topological brings POT and giotto-ph, which warn when they are imported
@@ -63,17 +64,17 @@ def test_the_api_pages_list_every_public_name():
     pages = set((DOCS / "api").glob("*.rst")) - {DOCS / "api" / "index.rst"}
     text = "".join(page.read_text() for page in pages)
     listed = set(re.findall(r"^   ([A-Za-z_]+)$", text, re.M))
-    assert listed == {*topreg.__all__, *topreg.distributed.__all__, *interop.__all__, *plot.__all__}
+    assert listed == {name for module in (topreg, *SUBMODULES) for name in module.__all__}
 
 
-@pytest.mark.parametrize("module", [topreg.distributed, interop, plot], ids=lambda m: m.__name__)
+@pytest.mark.parametrize("module", SUBMODULES, ids=lambda m: m.__name__)
 def test_submodules_have_examples(module):
     for name in module.__all__:
         documented = inspect.getdoc(getattr(module, name))
         assert doctest.DocTestParser().get_examples(documented), name
 
 
-@pytest.mark.parametrize("module", [topreg, topreg.distributed, interop, plot])
+@pytest.mark.parametrize("module", [topreg, *SUBMODULES])
 def test_every_docstring_leads_to_the_glossary(module):
     for name in module.__all__:
         thing = getattr(module, name)

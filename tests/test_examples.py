@@ -10,6 +10,7 @@ import pytest
 
 FOLDER = pathlib.Path(__file__).parents[1] / "docs" / "gallery"
 SMALL = {
+    "broken_ring.py": {"SIDE": "24", "STEPS": "2"},
     "connected_classes.py": {
         "SEEDS": "1",
         "CHOOSING": "1",

@@ -30,8 +30,8 @@ from scipy.spatial.distance import squareform
 from strategies import SEEDS, distinct_clouds, fewer_examples, gaussian, integer_clouds
 
 import topreg.plot
-from topreg import FlagFiltration, PersistencePairs, RipsFiltration
-from topreg.plot import barcode, diagram, merge_tree, spanning_tree, tracks
+from topreg import CubicalFiltration, FlagFiltration, PersistencePairs, RipsFiltration
+from topreg.plot import barcode, critical_pixels, diagram, merge_tree, spanning_tree, tracks
 from topreg.plot._axes import ENDS, GREY
 
 RIPS = RipsFiltration()
@@ -42,9 +42,13 @@ pairs = RIPS.pairs(points)  # edges (0, 2), (1, 3), (1, 2) of lengths 1, 2, 3
 deaths = RIPS.diagram(pairs, points)
 loops = torch.tensor([[1.0, 3.0], [0.5, 2.0], [1.0, 1.0]])
 labels = torch.tensor([0, 1, 0, 7])
+picture = torch.tensor([[1.0, 5.0, 2.0], [4.0, 4.5, 6.0]])
+CUBICAL = CubicalFiltration(construction="V")
+of_picture = CUBICAL.pairs(picture)  # born at (0, 2), dead at (0, 1)
 
 CALLS = {  # one of each; `x` makes any tensor into what shall be drawn alike
     "barcode": lambda x, ax: barcode({"loops": x(loops)}, essential={"loops": x(ends)}, ax=ax),
+    "critical_pixels": lambda x, ax: critical_pixels(x(picture), x(of_picture), ax=ax),
     "diagram": lambda x, ax: diagram({"loops": x(loops)}, essential={"loops": x(ends)}, ax=ax),
     "merge_tree": lambda x, ax: merge_tree(x(pairs), x(deaths), labels="abcd", ax=ax),
     "spanning_tree": lambda x, ax: spanning_tree(
@@ -518,6 +522,31 @@ class TestSpanningTree:
         assert_array_equal(segments(ax), square[found.death_edges])
 
 
+class TestCriticalPixels:
+    @fewer_examples
+    @given(st.integers(1, 6), st.integers(1, 6), st.integers(0, 1), SEEDS)
+    def test_lines_lead_from_births_to_deaths(self, height, width, dimension, seed):
+        image = gaussian(seed, height, width)
+        found = CUBICAL.pairs(image, dimension)
+        ax = critical_pixels(image, found, ax=Figure().subplots())
+        assert_array_equal(ax.images[0].get_array(), image)
+        columns, rows = segments(ax).reshape(-1, 2).astype(int).T
+        assert_array_equal(image[rows, columns].reshape(-1, 2), CUBICAL.diagram(found, image))
+        ax.figure.draw_without_rendering()
+
+    def test_marks_and_their_names(self, ax):
+        critical_pixels(picture, of_picture, ax=ax)
+        assert legend_of(ax) == ["birth", "death", "never dies"]
+        assert [offsets(ax, n).tolist() for n in (1, 2, 3)] == [[[2, 0]], [[1, 0]], [[0, 0]]]
+        for place, artist in enumerate(ax.collections[1:]):
+            assert same_color(artist.get_facecolor()[0], f"C{place}")
+
+    def test_without_a_class_there_is_the_image_alone(self, ax):
+        critical_pixels(torch.zeros(2, 2), CUBICAL.pairs(torch.zeros(2, 2), 1), ax=ax)
+        assert legend_of(ax) is None
+        assert len(ax.images) == 1
+
+
 class TestTracks:
     def test_the_same_edges_in_both_embeddings_in_the_same_colours(self):
         axes = Figure().subplots(1, 2)
@@ -609,8 +638,7 @@ CASES = [
     ),
     (
         ValueError,
-        "`diagrams` should have deaths that are finite or +inf. "
-        "Got 1 death of -inf, first at row 0.",
+        "`diagrams` should have deaths that are finite or +inf. Got 1 death of -inf, first at row 0.",
         lambda: diagram(torch.tensor([[0.0, -INF]])),
     ),
     (
@@ -648,6 +676,36 @@ CASES = [
         ValueError,
         "`pairs` should be of one cloud. Got 2. Use `pairs.split()`.",
         lambda: merge_tree(two, torch.zeros(4)),
+    ),
+    (
+        TypeError,
+        "`image` should be floating point. Got torch.int64. Use `.float()`.",
+        lambda: critical_pixels(picture.long(), of_picture),
+    ),
+    (
+        ValueError,
+        "`image` should have shape (h, w). Got (1, 2, 3).",
+        lambda: critical_pixels(picture[None], of_picture),
+    ),
+    (
+        ValueError,
+        "`image` should have at least one pixel. Got (0, 3).",
+        lambda: critical_pixels(picture[:0], of_picture),
+    ),
+    (
+        ValueError,
+        "`image` should be finite. Got 2 rows with NaN or infinity, first at row 0.",
+        lambda: critical_pixels(picture * NAN, of_picture),
+    ),
+    (
+        ValueError,
+        "`pairs` should be of one cloud. Got 2. Use `pairs.split()`.",
+        lambda: critical_pixels(picture, CUBICAL.pairs(picture.expand(2, 2, 3))),
+    ),
+    (
+        ValueError,
+        "`pairs` should index 3 vertices. Got vertex 5. Were the pairs found on another batch?",
+        lambda: critical_pixels(picture[:1], of_picture),
     ),
     (
         ValueError,

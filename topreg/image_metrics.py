@@ -82,7 +82,9 @@ class _ImageMetric(nn.Module):
 
 
 class BettiNumbers(_ImageMetric):
-    """Mean Betti numbers of masks: components and holes, of volumes also cavities.
+    """Mean :term:`Betti numbers <Betti number>` of masks.
+
+    They count components and holes, of volumes also cavities.
 
     Args:
         threshold: Values above it are foreground; masks of integers are not 0 there.
@@ -104,7 +106,7 @@ class BettiNumbers(_ImageMetric):
 
 
 class BettiError(_ImageMetric):
-    """Mean absolute difference of the Betti numbers of predictions and targets.
+    """Mean absolute difference of :term:`Betti numbers <Betti number>`, predictions and targets.
 
     Args:
         threshold: Values above it are foreground; masks of integers are not 0 there.
@@ -130,7 +132,8 @@ class BettiError(_ImageMetric):
 class BettiMatchingError(_ImageMetric):
     """Mean number of features of predictions and targets that Betti matching leaves unmatched.
 
-    The essential components of two masks match each other, unless one mask is empty.
+    A feature is a :term:`homology class`: a component or a hole. The essential components of two
+    masks match each other, unless one mask is empty.
 
     Args:
         threshold: Values above it are foreground; masks of integers are not 0 there.

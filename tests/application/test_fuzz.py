@@ -313,7 +313,7 @@ TIP = method("tip_adapter_f", epochs=EPOCHS, batch_size=3, learning_rate=0.01)
 def use_checkpoint(file):
     trained = train(few_shot_task(BUNDLE, 2, 1), TIP, checkpoint=file)
     assert len(trained.log) >= EPOCHS  # what comes twice, comes twice
-    numbers = [number for epoch in trained.log for number in epoch]
+    numbers = [number for epoch in trained.log for number in epoch.as_record().values()]
     numbers += [trained.best_val.accuracy, trained.best_val.epoch]
     assert all(isinstance(number, (int, float)) for number in numbers)
     trained.adapter.at(trained.best_val.tensors)(BUNDLE.features)
@@ -801,7 +801,7 @@ FOUND = [
      "Got ValueError: another number of parameters."),
     ("checkpoint", lambda: changed_tensors("checkpoint", **{"best_val.keys": torch.zeros(2)}),
      "Got ValueError: other tensors in `best_val`."),
-    ("checkpoint", lambda: changed_tensors("checkpoint", text={"log": [["a"] * 5]}),
+    ("checkpoint", lambda: changed_tensors("checkpoint", text={"log": [["a"] * 5 + [{}]]}),
      "Got TypeError: ['a', 'a', 'a', 'a', 'a'] in place of numbers."),
     ("index list", lambda: changed_json("index list", shots=True), "should have every field of an"),
     ("preset", lambda: PRESET.replace("1e-3", "inf").encode(),
