@@ -638,7 +638,8 @@ CASES = [
     ),
     (
         ValueError,
-        "`diagrams` should have deaths that are finite or +inf. Got 1 death of -inf, first at row 0.",
+        "`diagrams` should have deaths that are finite or +inf. "
+        "Got 1 death of -inf, first at row 0.",
         lambda: diagram(torch.tensor([[0.0, -INF]])),
     ),
     (
