@@ -9,16 +9,27 @@ import math
 
 import pytest
 import torch
+from asserts import same_pairs
 from hypothesis import given
 from hypothesis import strategies as st
 from strategies import fewer_examples
 from torch.testing import assert_close
 
 from topreg import RipsFiltration, pairwise_distances, rtd_lite, wasserstein_distance
+from topreg.filtrations import _space
 
 METRICS = ("euclidean", "cosine", "manhattan")
 DTYPES = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
 exactly = {"rtol": 0, "atol": 0}
+
+
+@pytest.fixture(autouse=True, scope="module", params=["by differences", "by products"])
+def way(request):
+    """Small clouds are measured by differences, others by products: both ways find these pairs."""
+    with pytest.MonkeyPatch.context() as patch:
+        if request.param == "by products":
+            patch.setattr(_space, "pairs_of_few", lambda *_: None)
+        yield
 
 
 @st.composite
@@ -213,3 +224,15 @@ def test_values_of_metrics_below_zero_by_rounding_count_as_zero():
         assert rips(data).min() == 0
     half = RipsFiltration(metric=lambda x, y: torch.cdist(x, y).half())
     assert half(torch.tensor([[0.0], [40000.0]])).tolist() == [[0.0, 40000.0]]
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("high", [1, 2, 9, 60, 3000])
+@pytest.mark.parametrize("offset", [0, 1000])
+def test_integers_whose_squared_distances_are_exact_and_some_that_are_not(dtype, high, offset):
+    generator = torch.Generator().manual_seed(high)
+    for n in (50, 90):
+        whole = torch.randint(-high, high + 1, (n, 300), generator=generator) + offset
+        for points in (whole.to(dtype), whole.to(dtype) / 4):
+            expected = RipsFiltration(metric="precomputed").pairs(pairwise_distances(points))
+            same_pairs(RipsFiltration().pairs(points), expected)

@@ -84,7 +84,7 @@ def tolerance_for(source, target, pairs):
     lengths = torch.cat(lengths)
     shortest = lengths[lengths > 1e-6].min() if bool((lengths > 1e-6).any()) else 1.0
     longest = max(float(view.norm(dim=1).max()) for view in views)
-    return max(1e-9, 1e-14 * (longest / float(shortest)) ** 3)
+    return max(1e-9, 1e-13 * (longest / float(shortest)) ** 3)
 
 
 def same_terms(source, target, labels, pairs, **options):

@@ -35,6 +35,23 @@ def squared_difference(x, y):
 
 
 @compiled
+def has_exact_squares(points, limit):
+    """Whether all coordinates are integers, so small that squared distances are exact.
+
+    ``limit`` is the first integer beyond which some are not. Roots of exact squares are correctly
+    rounded, also by way of double precision, so distances from inner products are then exact.
+    """
+    largest = 0.0
+    for i in range(points.shape[0]):
+        for k in range(points.shape[1]):
+            value = np.float64(points[i, k])
+            if value != np.rint(value):
+                return False
+            largest = max(largest, abs(value))
+    return 8 * largest * largest * points.shape[1] < limit  # of |x|^2 + |y|^2 after a shift
+
+
+@compiled
 def shift_of(points):
     """The row by which rows are shifted before inner products are taken, or -1 for none.
 

@@ -20,6 +20,7 @@ from topreg.persistence._fake import fake_forests
 # Floats between two weights of which an estimate of one, off by 1e-5 in single and 1e-12 in double
 # precision, may look like the other: twice that and a margin.
 WINDOW = {torch.float32: 512, torch.float64: 1 << 15}
+INTEGERS = {torch.float32: 2.0**24, torch.float64: 2.0**53}  # up to which none is missing
 Forests = tuple[Tensor, Tensor, Tensor]
 NO_ROWS = {dtype: torch.empty((0, 0), dtype=dtype).numpy() for dtype in WINDOW}
 
@@ -55,7 +56,9 @@ def prim(
     bits, top = as_integers(weights)
     rows, window = NO_ROWS[weights.dtype], 0
     if points is not None:
-        rows, window = points.contiguous().numpy(), WINDOW[weights.dtype]
+        rows = points.contiguous().numpy()
+        if cosine or not _kernels().has_exact_squares(rows, INTEGERS[weights.dtype]):
+            window = WINDOW[weights.dtype]
     limit = limit_in_bits(longest, weights.dtype, connected)
     data = bits, type(top)(0), rows, cosine, type(top)(window)  # 0: without checks
     found = cast(Forests, _found(_kernels().forests, data, sizes, (limit, top), 1))
@@ -126,8 +129,13 @@ def _found(
 def _kernels() -> Any:
     """What is compiled, and needs numba, in one name space."""
     from topreg._compiled import over_clouds
+    from topreg.metrics._kernels import has_exact_squares
     from topreg.persistence.dense._prim_kernels import compact, forests, forests_of_rows
 
     return SimpleNamespace(
-        over_clouds=over_clouds, compact=compact, forests=forests, forests_of_rows=forests_of_rows
+        over_clouds=over_clouds,
+        has_exact_squares=has_exact_squares,
+        compact=compact,
+        forests=forests,
+        forests_of_rows=forests_of_rows,
     )
