@@ -1,6 +1,7 @@
 """The command as a user calls it: the demo end to end, and every wrong call in one line."""
 
 import csv
+import importlib
 import json
 import os
 import shutil
@@ -10,8 +11,9 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+import typer
 from safetensors.torch import load_file, save_file
-from vlm_adapters.cli import run
+from vlm_adapters.cli import _app, run
 from vlm_adapters.features import load_bundle
 
 ABSENT = """
@@ -226,3 +228,13 @@ def test_console_script(tmp_path):
         text=True, timeout=120, check=False,
     )  # fmt: skip
     refused(result, 2, "no.safetensors", tmp_path)
+
+
+def test_the_help_of_commands_is_that_of_their_functions():
+    """The list that the help prints without importing any command."""
+    runner = typer.main.get_group(_app.app)
+    for name, (module, text) in _app.COMMANDS.items():
+        importlib.import_module(f"vlm_adapters.cli.{module}")
+        found = typer.main.get_group(_app.app).commands[name]
+        assert " ".join((found.help or "").split("\n\n")[0].split()) == text, name
+    assert set(runner.commands) == set(_app.COMMANDS)

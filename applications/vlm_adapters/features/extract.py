@@ -192,8 +192,8 @@ def read_image(root: Path, path: str, *, published: bool = False) -> Image:
             return image.convert("RGB") if published else _as_shown(image)
     except (OSError, SyntaxError, PIL.Image.DecompressionBombError) as error:
         raise ValueError(
-            f"`{path}` should be a readable image. Got: {error}. Copy the file again, or leave it "
-            "out with `--skip-damaged`."
+            f"`{path}` should be a readable image. Got: {error}. Copy the file again. "
+            "Commands that extract features leave it out with `--skip-damaged`."
         ) from error
 
 
