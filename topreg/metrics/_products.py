@@ -25,9 +25,9 @@ def upper_products(x: Tensor, out: Tensor) -> None:
         full_precision_mm(x[start : start + block], x[start:].T, out[start : start + block, start:])
 
 
-def products_within(x: Tensor, sizes: Sequence[int], out: Tensor) -> None:
+def products_within(x: Tensor, sizes: Sequence[int], out: Tensor, *, together: bool) -> None:
     """Inner products within each cloud, on and above the diagonal at least."""
-    if len(sizes) > 1 and have_one_size(sizes):  # one call uses all threads
+    if together and len(sizes) > 1 and have_one_size(sizes):  # one call uses all threads
         clouds, shape = x.view(len(sizes), sizes[0], x.shape[1]), (len(sizes), sizes[0], sizes[0])
         with full_precision():
             torch.bmm(clouds, clouds.transpose(1, 2), out=out.view(shape))

@@ -158,11 +158,16 @@ def _cost(coordinates: int, by_products: bool) -> int:
 @operator(_fake, _more_clouds)
 def estimated_distances(points: Tensor, sizes: list[int], metric: str) -> Tensor:
     """The weights of :func:`estimated_weights`, where they are estimated from inner products."""
-    return _estimates(points, sizes, metric)
+    return _estimates(points, sizes, metric, together=True)
 
 
-def _estimates(points: Tensor, sizes: Sequence[int], metric: str) -> Tensor:
-    """Weights from the Gram matrix, measured where it does not separate them from zero."""
+def _estimates(
+    points: Tensor, sizes: Sequence[int], metric: str, *, together: bool = False
+) -> Tensor:
+    """Weights from the Gram matrix, measured where it does not separate them from zero.
+
+    Products taken ``together`` round differently from those of one cloud.
+    """
     from topreg._compiled import over_clouds
     from topreg.metrics import _kernels
 
@@ -187,7 +192,7 @@ def _estimates(points: Tensor, sizes: Sequence[int], metric: str) -> Tensor:
             _kernels.estimate_upper(matrix, cloud, *bounds, metric == "cosine", halt)
 
     over_clouds(before, list(sizes))
-    products_within(shifted, sizes, weights)
+    products_within(shifted, sizes, weights, together=together)
     over_clouds(after, list(sizes), _cost(rows.shape[1], by_products=True))
     return weights
 
