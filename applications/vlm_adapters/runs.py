@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 
@@ -55,10 +55,6 @@ class Run:
     def accuracy(self) -> float:
         """Test accuracy in per cent under the headline protocol."""
         return self.accuracies[self.headline]
-
-    def under(self, protocol: str) -> Run:
-        """The same run with another headline, where it has that protocol."""
-        return replace(self, headline=protocol) if protocol in self.accuracies else self
 
     def as_record(self) -> dict[str, Any]:
         """Everything, as JSON takes it."""

@@ -119,7 +119,10 @@ def edge_weights(out, x, y, manhattan, cosine):
 
 @compiled
 def measure_edges(out, points, births, deaths, manhattan, cosine):
-    """Lengths of birth edges (0 if there are none) and death edges; False for a vertex too many."""
+    """Write the lengths of birth edges (0 if none are given) and of death edges.
+
+    Returns False if an edge names a vertex that does not exist.
+    """
     n = len(points)
     for column in range(2):
         edges = deaths if column else births
@@ -179,7 +182,10 @@ def _places(i, j, cloud, first, corner, sizes):
 
 @compiled
 def read_entries(out, entries, sizes, births, deaths):
-    """Given lengths of birth edges (0 if there are none) and death edges; False for a bad edge."""
+    """Write the given lengths of birth edges (0 if none are given) and of death edges.
+
+    Returns False if an edge names a vertex that does not exist, or joins two clouds.
+    """
     half = entries.dtype.type(0.5)
     for column in range(2):
         edges, cloud, first, corner = deaths if column else births, 0, 0, 0
@@ -294,18 +300,12 @@ def _measure_undecided(row, x, y, cosine):
 
 
 @compiled
-def transpose_into(buffer, matrix, top, left):
-    """Copy a whole tile of a matrix, transposed."""
+def _transpose_tile(matrix, top, left, buffer):
+    """Copy one tile above the diagonal to its place below."""
     for i in range(TILE):
         row = matrix[top + i, left : left + TILE]
         for j in range(TILE):
             buffer[j, i] = row[j]
-
-
-@compiled
-def _transpose_tile(matrix, top, left, buffer):
-    """Copy one tile above the diagonal to its place below."""
-    transpose_into(buffer, matrix, top, left)
     for j in range(TILE):
         row, image = matrix[left + j, top : top + TILE], buffer[j]
         for i in range(TILE):
