@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import Any
 
 from torch import Tensor
 
@@ -21,6 +22,7 @@ from topreg.persistence.annotations._annotations import (
     annotate_edges,
 )
 from topreg.persistence.dense._boruvka import boruvka
+from topreg.persistence.dense._device import trees_on_device
 from topreg.persistence.dense._prim import prim, prim_of_clean, prim_of_rows
 from topreg.persistence.large._tiled import MEMORY, forests_of_points, tiled
 from topreg.persistence.library._higher import available, homology_by_library
@@ -80,8 +82,8 @@ def find_pairs(
     if engine == "annotations" or (engine == "auto" and 1 in dimensions):
         low = _both(annotate(weights, sizes, longest, connected), sizes, dimensions)
     elif engine != "gudhi" and 0 in dimensions:
-        find = boruvka if _by_boruvka(weights.device.type, sizes, engine) else prim
-        low = {0: _pairs(0, find(weights, sizes, longest, connected), sizes)}
+        trees = _trees(weights.device.type, sizes, engine)
+        low = {0: _pairs(0, trees(weights, sizes, longest, connected), sizes)}
     if highest < 2 and engine != "gudhi":
         return [low[p] for p in dimensions]
     found = homology_by_library(weights, sizes, longest, highest, connected, engine == "gudhi")
@@ -208,10 +210,10 @@ def pairs_of_points(
     if sum(sizes) >= FEW:
         check_sizes(sizes, dimensions, engine, rows, 1, name)
     of_trees = max(dimensions) == 0 and engine not in ("annotations", "gudhi")
-    elsewhere = rows.device.type != "cpu" or engine == "boruvka"
-    if of_trees and elsewhere and _by_boruvka(rows.device.type, sizes, engine):
+    trees = _trees(rows.device.type, sizes, engine)
+    if of_trees and trees is not prim:
         weights = selection_weights(rows, sizes, metric, longest)
-        found = boruvka(weights, sizes, longest, connected)
+        found = trees(weights, sizes, longest, connected)
         return [_in_order_of_deaths(_pairs(0, found, sizes), points, metric)]
     rows = rows.cpu()
     if of_trees:
@@ -238,11 +240,14 @@ def _in_order_of_deaths(pairs: PersistencePairs, points: Tensor, metric: str) ->
     )
 
 
-def _by_boruvka(device: str, sizes: Sequence[int], engine: str) -> bool:
-    """Whether dimension 0 is found on the device of the weights."""
-    if engine != "auto" or device == "cpu":
-        return engine == "boruvka"
-    return max(sizes, default=0) > OVER_THE_CPU.get(device, 0)
+def _trees(device: str, sizes: Sequence[int], engine: str) -> Callable[..., Any]:
+    """Return the engine that finds dimension 0 from weights on a device; ``prim`` uses the CPU."""
+    if engine == "boruvka":
+        return boruvka
+    there = engine == "auto" and device != "cpu"
+    return (
+        trees_on_device if there and max(sizes, default=0) > OVER_THE_CPU.get(device, 0) else prim
+    )
 
 
 def pairs_of_edges(
