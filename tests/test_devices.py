@@ -11,6 +11,7 @@ import pytest
 import torch
 from accelerator import DEVICE, dtypes, on_accelerator
 from asserts import TORCH, same_pairs
+from launches import Launches
 from strategies import gaussian, two_clusters
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.testing import assert_close
@@ -133,6 +134,18 @@ def test_reading_back_would_be_noticed():
         RipsFiltration(max_edge_length=1.0, check_values=False).pairs(fake(9, 3))
     with pytest.raises(AssertionError, match="copy"):
         fake(3).cpu()
+
+
+@on_fake_devices
+@pytest.mark.parametrize(("metric", "most"), [("euclidean", 17), ("cosine", 21)])
+def test_a_search_is_few_launches(monkeypatch, metric, most):
+    monkeypatch.setattr(_selection, "dense_distances", lambda *args: distances_within(*args[:3]))
+    with FakeTensorMode():
+        points = fake(64, 256, 16)
+        with Launches() as seen:
+            RipsFiltration(metric=metric, check_values=False).pairs(points)
+    assert seen.names.count("trees_on_device") == 1
+    assert len(seen.names) <= most, seen.names
 
 
 def test_a_small_cloud_may_go_over_the_cpu(monkeypatch):

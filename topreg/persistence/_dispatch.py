@@ -10,10 +10,11 @@ from typing import Any
 from torch import Tensor
 
 from topreg import _checks
+from topreg._clouds import have_one_size
 from topreg._operators import is_plain
 from topreg._pairs import PersistencePairs, found_pairs
 from topreg._room import bytes_of_matrices, check_room
-from topreg.metrics import edge_lengths, estimated_weights, prepared, selection_weights
+from topreg.metrics import estimated_weights, prepared, selection_weights, weights_on_device
 from topreg.persistence._progress import Progress, told
 from topreg.persistence.annotations._annotations import (
     MOST_VERTICES,
@@ -213,8 +214,10 @@ def pairs_of_points(
     trees = _trees(rows.device.type, sizes, engine)
     if of_trees and trees is not prim:
         weights = selection_weights(rows, sizes, metric, longest)
-        found = trees(weights, sizes, longest, connected)
-        return [_in_order_of_deaths(_pairs(0, found, sizes), points, metric)]
+        found = _pairs(0, trees(weights, sizes, longest, connected), sizes)
+        if rows.device.type != "cpu":
+            found = _in_order_of_deaths(found, rows, metric, connected)
+        return [found]
     rows = rows.cpu()
     if of_trees:
         weights, estimated = estimated_weights(rows, sizes, metric)
@@ -228,16 +231,23 @@ def pairs_of_points(
     return [part.to(points.device) for part in pairs]
 
 
-def _in_order_of_deaths(pairs: PersistencePairs, points: Tensor, metric: str) -> PersistencePairs:
+def _in_order_of_deaths(
+    pairs: PersistencePairs, rows: Tensor, metric: str, connected: bool
+) -> PersistencePairs:
     """Pairs in the order of the deaths that diagrams report, which a device measures otherwise."""
-    if points.device.type == "cpu":
-        return pairs
-    deaths = edge_lengths(points, pairs.death_edges, metric)
-    order = deaths.argsort(stable=True)
-    order = order[pairs.cloud()[order].argsort(stable=True)]
-    return replace(
-        pairs, birth_edges=pairs.birth_edges[order], death_edges=pairs.death_edges[order]
-    )
+    births, deaths, sizes = pairs.birth_edges, pairs.death_edges, pairs.cloud_sizes
+    weights = weights_on_device(rows, deaths, metric)
+    if connected and have_one_size(sizes) and sizes[0] > 1:
+        shape = len(sizes), sizes[0] - 1
+        order = weights.view(shape).argsort(dim=1, stable=True)[:, :, None].expand(*shape, 2)
+        births, deaths = (
+            edges.view(*shape, 2).gather(1, order).view(-1, 2) for edges in (births, deaths)
+        )
+    else:
+        order = weights.argsort(stable=True)
+        order = order[pairs.cloud()[order].argsort(stable=True)]
+        births, deaths = births[order], deaths[order]
+    return replace(pairs, birth_edges=births, death_edges=deaths)
 
 
 def _trees(device: str, sizes: Sequence[int], engine: str) -> Callable[..., Any]:
