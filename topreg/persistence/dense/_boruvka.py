@@ -18,8 +18,8 @@ from topreg._operators import operator
 from topreg._room import bytes_of_matrices, room_for
 from topreg.persistence._fake import fake_forests
 
-NEVER = torch.iinfo(torch.int64).max  # comes after the keys of all edges
-PACKED = (1 << 16) - 1  # vertices up to which the number of an edge fits into half of its key
+NEVER = torch.iinfo(torch.int64).max  # comes after all edges
+PACKED = (1 << 32) - 1  # the bits of an integer that hold the number of an edge, under its weight
 
 
 @operator(fake_forests)
@@ -44,69 +44,79 @@ def forests(
     first = starts(sizes)
     for clouds in _alike(sizes):
         matrices = _stacked(weights, sizes, clouds)
-        keys, numbered = _keys(matrices)
-        grown = _grow(keys)
-        edge = numbered.gather(1, grown.tree) if len(numbered) else grown.tree & 0xFFFFFFFF
-        exists = ~matrices.flatten(1).gather(1, edge).isnan()
-        shift = numbers([first[c] for c in clouds], weights)[:, None]
-        n = matrices.shape[1]
+        grown = _grow(_as_integers(matrices))
+        edge = grown.tree & PACKED if _is_packed(matrices) else grown.tree
+        weight = matrices.flatten(1).gather(1, edge)
+        order = weight.argsort(dim=1, stable=True)
+        edge, count = edge.gather(1, order), (~weight.isnan()).sum(1, keepdim=True)
+        n, shift = matrices.shape[1], numbers([first[c] for c in clouds], weights)[:, None]
         edges = torch.stack([edge // n, edge % n], dim=2) + shift[:, None]
-        vertices = _by_death(grown, exists.sum(1, keepdim=True)) + shift
-        counts = [sizes[c] - 1 for c in clouds] if connected else exists.sum(1).tolist()
+        vertices = _by_death(grown, order.argsort(dim=1), count) + shift
+        counts = [sizes[c] - 1 for c in clouds] if connected else count.flatten().tolist()
         for row, (c, m) in enumerate(zip(clouds, counts, strict=True)):
             parts[c] = edges[row, :m], vertices[row, :m], vertices[row, m : sizes[c]]
     deaths, births, elders = (torch.cat(same) for same in zip(*parts, strict=True))
     return torch.stack([births, births], dim=1), deaths, torch.stack([elders, elders], dim=1)
 
 
-def _keys(matrices: Tensor) -> tuple[Tensor, Tensor]:
-    """An integer for each edge, all different, in the total order; NEVER on the diagonal.
+def _as_integers(matrices: Tensor) -> list[Tensor]:
+    """The edges as integers in the total order: one each, or the weight and the rest apart.
 
-    The edge (i, j), i < j, has the number i * n + j. In single precision its key is the bits of its
-    weight, which as an integer keep the order, followed by this number. Otherwise its key is its
-    place among all edges.
+    The bits of weights, taken as integers, keep their order. The edge (i, j), i < j, has the number
+    i * n + j. In single precision both fit into one integer. The diagonal comes after all edges; it
+    may be written to.
 
     Shape:
-        - matrices: (b, n, n). Output: (b, n, n); numbers of the sorted edges, (b, n * n) or (0,).
+        - matrices: (b, n, n). Output: (b, n, n) each.
     """
-    b, n, _ = matrices.shape
+    n = matrices.shape[1]
     number = torch.arange(n * n, device=matrices.device).view(n, n)
     number = torch.minimum(number, number.T)
-    if matrices.dtype == torch.float32 and n <= PACKED:
-        numbered = number[0, :0]
-        keys = torch.add(number, matrices.view(torch.int32), alpha=1 << 32)
-    else:
-        numbered = matrices.flatten(1).argsort(dim=1, stable=True)
-        place = torch.arange(n * n, device=matrices.device).expand(b, -1)
-        keys = torch.empty_like(numbered).scatter_(1, numbered, place)
-        keys = keys.gather(1, number.flatten().expand(b, -1)).view(b, n, n)
-    keys.diagonal(dim1=1, dim2=2).fill_(NEVER)
-    return keys, numbered
+    bits = matrices.view(torch.int32 if matrices.dtype == torch.float32 else torch.int64)
+    if _is_packed(matrices):
+        return _without_diagonal([torch.add(number, bits, alpha=PACKED + 1)])
+    bits, number = _without_diagonal([bits, number[None]])
+    return [bits, number.expand_as(bits)]
+
+
+def _is_packed(matrices: Tensor) -> bool:
+    """Whether the weight and the number of an edge share an integer."""
+    return matrices.dtype == torch.float32 and matrices.shape[1] ** 2 <= PACKED
+
+
+def _without_diagonal(parts: list[Tensor]) -> list[Tensor]:
+    """The same tensors, in which the edges from vertices to themselves come last."""
+    for part in parts:
+        part.diagonal(dim1=1, dim2=2).fill_(torch.iinfo(part.dtype).max)
+    return parts
 
 
 class _Grown(NamedTuple):
-    """Trees of equally many vertices, one a row, and how the rounds came to them."""
+    """Trees of equally many vertices, one a row, and how the rounds came to them.
 
-    tree: Tensor  # (b, n - 1): keys of the edges, ascending
-    chosen: list[Tensor]  # (b, n) in each round: the key that each vertex's component chose
+    An edge is one integer: its number, under its weight if both are packed.
+    """
+
+    tree: Tensor  # (b, n - 1), ascending
+    chosen: list[Tensor]  # (b, n) in each round: the edge that each vertex's component chose
     labels: list[Tensor]  # (b, n) after each round: the number of each vertex's component
 
 
-def _grow(keys: Tensor) -> _Grown:
+def _grow(parts: list[Tensor]) -> _Grown:
     """In each round every component joins another along its first edge in the total order.
 
     Then the components are the vertices of a smaller graph, at most half as many. If they are fewer
     the remaining rows have no edge: where these lead is of no consequence.
     """
-    b, n, _ = keys.shape
-    label = torch.arange(n, device=keys.device).expand(b, n)
-    grown, ended, k = _Grown(keys, [], []), [label[:, :0]], n
+    b, n, _ = parts[0].shape
+    label = torch.arange(n, device=parts[0].device).expand(b, n)
+    grown, ended, k = _Grown(label, [], []), [label[:, :0]], n
     while k > 1:
-        key, partner = keys.min(dim=2)
-        own = torch.arange(k, device=keys.device)
+        edge, partner = _first_edges(parts)
+        own = torch.arange(k, device=edge.device)
         stays = (partner.gather(1, partner) == own) & (own < partner)  # both chose the same edge
-        ended.append(key.masked_fill(stays, NEVER))
-        grown.chosen.append(key.gather(1, label))
+        ended.append(edge.masked_fill(stays, NEVER))
+        grown.chosen.append(edge.gather(1, label))
         parent = torch.where(stays, own, partner)
         for _ in range((k - 1).bit_length()):
             parent = parent.gather(1, parent)
@@ -115,18 +125,32 @@ def _grow(keys: Tensor) -> _Grown:
         grown.labels.append(label)
         k //= 2
         if k > 1:
-            keys = _least(keys, joined[:, :, None].expand_as(keys), 1, k)
-            keys = _least(keys, joined[:, None, :].expand_as(keys), 2, k)
-            keys.diagonal(dim1=1, dim2=2).fill_(NEVER)
+            parts = _least(parts, joined[:, :, None], 1, k)
+            parts = _without_diagonal(_least(parts, joined[:, None, :], 2, k))
     return grown._replace(tree=torch.cat(ended, dim=1).sort(dim=1).values[:, : n - 1].contiguous())
 
 
-def _least(keys: Tensor, joined: Tensor, dim: int, k: int) -> Tensor:
-    """The least of the keys of the components that have joined, along one axis."""
-    shape = list(keys.shape)
+def _first_edges(parts: list[Tensor]) -> tuple[Tensor, Tensor]:
+    """The first edge of each row, without its weight if that is apart, and where it leads."""
+    *weights, edges = parts
+    for weight in weights:
+        edges = torch.where(weight == weight.amin(2, keepdim=True), edges, NEVER)
+    edge, partner = edges.min(dim=2)
+    return edge, partner
+
+
+def _least(parts: list[Tensor], joined: Tensor, dim: int, k: int) -> list[Tensor]:
+    """The first edges of components that have joined, along one axis, which gets the length k."""
+    shape, joined = list(parts[0].shape), joined.expand_as(parts[0])
     shape[dim] = k
-    least = torch.full(shape, NEVER, device=keys.device)
-    return least.scatter_reduce_(dim, joined, keys, "amin")
+    found: list[Tensor] = []
+    for part in parts:
+        if found:  # of the edges that weigh least
+            part = torch.where(parts[0] == found[0].gather(dim, joined), part, NEVER)
+        top = torch.iinfo(part.dtype).max
+        least = torch.full(shape, top, dtype=part.dtype, device=part.device)
+        found.append(least.scatter_reduce_(dim, joined, part, "amin"))
+    return found
 
 
 # Worked example: vertices 0 to 3 on a line, at 0, 5, 1 and 7.
@@ -141,7 +165,7 @@ def _least(keys: Tensor, joined: Tensor, dim: int, k: int) -> Tensor:
 #   In {0, 1, 2, 3} each of 1, 2 and 3 meets a smaller vertex at rank 2.
 # - A vertex dies at the least of its ranks: 1 at rank 2, 2 at rank 0 and 3 at rank 1. Vertex 0
 #   meets no smaller one and stays. The result is 2, 3, 1, 0.
-def _by_death(grown: _Grown, count: Tensor) -> Tensor:
+def _by_death(grown: _Grown, rank: Tensor, count: Tensor) -> Tensor:
     """Vertices in the order in which they die by the elder rule; those that stay come last.
 
     A vertex dies where it meets a smaller one. The heaviest edge on the way between two vertices
@@ -150,14 +174,16 @@ def _by_death(grown: _Grown, count: Tensor) -> Tensor:
     together.
 
     Shape:
-        - count: (b, 1), edges that exist. Output: (b, n).
+        - rank: (b, n - 1), of the edges of the tree. count: (b, 1), edges that exist.
+        - Output: (b, n).
     """
     n = grown.tree.shape[1] + 1
     if n == 1:
         return torch.zeros_like(count)
     label = torch.stack(grown.labels, dim=1)
-    rank = torch.searchsorted(grown.tree, torch.cat(grown.chosen, dim=1)).view_as(label)
-    heaviest = rank.cummax(1).values
+    place = torch.searchsorted(grown.tree, torch.cat(grown.chosen, dim=1))
+    rank = torch.nn.functional.pad(rank, (0, 1), value=n - 1)  # no edge in the last rounds
+    heaviest = rank.gather(1, place).view_as(label).cummax(1).values
     by_label = label.argsort(dim=2, stable=True)  # component after component, vertices ascending
     own, way = label.gather(2, by_label), heaviest.gather(2, by_label)
     offset = (n - own) * (n + 1)  # falls so far that no component's minimum reaches the next

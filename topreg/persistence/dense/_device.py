@@ -44,9 +44,16 @@ def compiles(device: torch.device) -> bool:
 
 
 def in_one_launch(
-    weights: Tensor, sizes: Sequence[int], longest: float, connected: bool
+    weights: Tensor,
+    sizes: Sequence[int],
+    longest: float,
+    connected: bool,
+    num_warps: int | None = None,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Forests of at most 1,024 vertices each, in single precision, one program per cloud."""
+    """Forests of at most 1,024 vertices each, in single precision, one program per cloud.
+
+    ``num_warps`` is for measurements.
+    """
     from topreg.persistence.dense._triton_kernels import spanning_forests
 
     several = [n for n in sizes if n]
@@ -59,7 +66,7 @@ def in_one_launch(
     if not several:
         return births, deaths, elders
     one_size = have_one_size(several)
-    lanes = max(16, 1 << (max(several) - 1).bit_length())
+    width = lanes(max(several))
     with _current(weights.device):
         spanning_forests[len(several),](
             weights.contiguous().view(torch.int32),
@@ -70,8 +77,8 @@ def in_one_launch(
             deaths,
             elders,
             CONNECTED=connected,
-            LANES=lanes,
-            num_warps=warps(lanes),
+            LANES=width,
+            num_warps=num_warps or warps(width),
         )
     if connected:
         return births, deaths, elders
@@ -79,8 +86,13 @@ def in_one_launch(
     return births[ends], deaths[ends], births[~ends]
 
 
+def lanes(n: int) -> int:
+    """Return the number of lanes of a program for clouds of at most n vertices."""
+    return max(16, 1 << (n - 1).bit_length())
+
+
 def warps(lanes: int) -> int:
-    """Warps of a program: each of its threads has four lanes."""
+    """Return the number of warps of a program: each of their threads has four lanes."""
     return max(1, lanes // 128)
 
 

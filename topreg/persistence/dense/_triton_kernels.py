@@ -17,7 +17,7 @@ MISSING = tl.constexpr(0x7FFFFFFF)  # weight of an edge that does not exist: bey
 NEVER = tl.constexpr(0x7FFFFFFF << 21 | 0x1FFFFF)  # comes after all edges
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["n", "limit"])
 def spanning_forests(
     weights,  # bits of the matrices, int32, one matrix after the other
     table,  # first vertex, first entry and size of each cloud, or None if all have ``n`` vertices
