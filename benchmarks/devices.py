@@ -6,7 +6,8 @@ Stages, the most valuable first: the tests marked ``gpu``; dimension 0 on the de
 and by that of the CPU; training steps of adapters; launches, and the share of the time in which the
 device works; losses, forward and backward; trees by the warps of their programs. Each row is
 written to ``--out`` as soon as it is measured, and a second run measures only the rows that are
-missing there or failed. Times are medians with quartiles of calls that take turns, the device waited for.
+missing there or failed. Times are medians with quartiles of calls that take turns, the device
+waited for.
 """
 
 from __future__ import annotations

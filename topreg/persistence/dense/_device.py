@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from topreg._clouds import have_one_size, starts
+from topreg._clouds import have_one_size, numbers
 from topreg._operators import operator
 from topreg.persistence._bits import limit_in_bits
 from topreg.persistence._fake import fake_forests
@@ -97,9 +97,11 @@ def warps(lanes: int) -> int:
 
 
 def _table(sizes: Sequence[int], like: Tensor) -> Tensor:
-    """First vertex, first entry and size of each cloud; pinned, so that nothing waits."""
-    rows = list(zip(starts(sizes), starts([n * n for n in sizes]), sizes, strict=False))
-    return torch.tensor(rows, pin_memory=not like.is_cpu).to(like.device, non_blocking=True)
+    """First vertex, first entry and size of each cloud, written on the device."""
+    size = numbers(sizes, like)
+    return torch.stack(
+        [size.cumsum(0) - size, size.square().cumsum(0) - size.square(), size], dim=1
+    )
 
 
 def _current(device: torch.device) -> contextlib.AbstractContextManager[object]:
