@@ -135,8 +135,8 @@ def _first_edges(parts: list[Tensor]) -> tuple[Tensor, Tensor]:
     *weights, edges = parts
     for weight in weights:
         edges = torch.where(weight == weight.amin(2, keepdim=True), edges, NEVER)
-    edge, partner = edges.min(dim=2)
-    return edge, partner
+    partner = edges.argmin(2)  # not ``min``, which wakes all threads of a CPU for any size
+    return edges.gather(2, partner[:, :, None]).squeeze(2), partner
 
 
 def _least(parts: list[Tensor], joined: Tensor, dim: int, k: int) -> list[Tensor]:
