@@ -70,10 +70,15 @@ def main() -> None:
     for name, ink in INKS.items():
         keys = ("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color")
         style = dict.fromkeys(keys, ink) | {
-            "axes.facecolor": "none", "legend.frameon": False, "font.size": 9,
-            "axes.titlesize": 9.5, "svg.hashsalt": "topreg", "svg.fonttype": "path",
-            "axes.spines.top": False, "axes.spines.right": False,
-        }  # fmt: skip
+            "axes.facecolor": "none",
+            "legend.frameon": False,
+            "font.size": 9,
+            "axes.titlesize": 9.5,
+            "svg.hashsalt": "topreg",
+            "svg.fonttype": "path",
+            "axes.spines.top": False,
+            "axes.spines.right": False,
+        }
         with rc_context(style):
             figure = draw()
             figure.savefig(

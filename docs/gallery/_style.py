@@ -16,18 +16,32 @@ BLUE, ORANGE, GREEN, RED, PURPLE = (
     "#9b72d2",
 )
 COLOURS = (
-    BLUE, ORANGE, GREEN, RED, PURPLE,
-    "#a97c60", "#d76ab2", "#8f9a2b", "#2aa5b5", "#8a8a8a",
-)  # fmt: skip
+    BLUE,
+    ORANGE,
+    GREEN,
+    RED,
+    PURPLE,
+    "#a97c60",
+    "#d76ab2",
+    "#8f9a2b",
+    "#2aa5b5",
+    "#8a8a8a",
+)
 WIDTH = 7.3  # inches: the width of a page's text
 
 
 def use_style() -> None:
     """Set matplotlib's defaults; sphinx-gallery resets them before each script."""
     grey = (
-        "text.color", "axes.labelcolor", "axes.titlecolor", "axes.edgecolor",
-        "xtick.color", "ytick.color", "legend.labelcolor", "grid.color",
-    )  # fmt: skip
+        "text.color",
+        "axes.labelcolor",
+        "axes.titlecolor",
+        "axes.edgecolor",
+        "xtick.color",
+        "ytick.color",
+        "legend.labelcolor",
+        "grid.color",
+    )
     clear = (
         "figure.facecolor",
         "axes.facecolor",

@@ -387,9 +387,18 @@ def twin(tmp_path_factory):
 class TestQuickGelu:
     @pytest.mark.parametrize(
         "model",
-        ["RN50", "RN101", "RN50x4", "RN50x16", "RN50x64", "ViT-B-32", "ViT-B-16", "ViT-L-14",
-         "ViT-L-14-336"],
-    )  # fmt: skip
+        [
+            "RN50",
+            "RN101",
+            "RN50x4",
+            "RN50x16",
+            "RN50x64",
+            "ViT-B-32",
+            "ViT-B-16",
+            "ViT-L-14",
+            "ViT-L-14-336",
+        ],
+    )
     def test_openai_tags(self, model):
         for name in (model, f"{model}-quickgelu"):
             found = find_weights(name, "openai")
@@ -474,8 +483,9 @@ class TestFingerprint:
                 return OpenClip(f"local-dir:{path}").fingerprint()
             return OpenClip(MODEL, path / "open_clip_model.safetensors").fingerprint()
 
-        first, again, other = (load(seed, tmp_path / name) for seed, name in
-                               [(0, "a"), (0, "b"), (1, "c")])  # fmt: skip
+        first, again, other = (
+            load(seed, tmp_path / name) for seed, name in [(0, "a"), (0, "b"), (1, "c")]
+        )
         assert first == again
         hashes = "file sha256" if kind == "file" else "tensors sha256"
         assert {name for name in first if first[name] != other[name]} == {hashes}

@@ -44,8 +44,11 @@ def test_sums_are_the_product_with_one_hot_labels(labels):
 
 
 def test_only_equal_runs_take_the_short_way():
-    short = {name for name, labels in LABELS.items()
-             if ClassSums(torch.tensor(labels, dtype=torch.int64), 3).run}  # fmt: skip
+    short = {
+        name
+        for name, labels in LABELS.items()
+        if ClassSums(torch.tensor(labels, dtype=torch.int64), 3).run
+    }
     assert short == {"runs in order", "runs in another order", "runs of one"}
 
 

@@ -57,10 +57,14 @@ def test_terms_equal_literal_loops(task, kind, options):
     expected = (
         oracles.track_coincidence(source, target, pairs, undefined=options.undirected),
         oracles.deviating_perturbation(
-            source, target, labels, pairs,
-            related=options.related, match_norms=options.match_norms,
+            source,
+            target,
+            labels,
+            pairs,
+            related=options.related,
+            match_norms=options.match_norms,
         ),
-    )  # fmt: skip
+    )
     for term, value in zip(terms, expected, strict=True):
         assert term.item() == pytest.approx(value, rel=1e-6)
         assert value > 0.01

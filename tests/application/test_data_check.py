@@ -55,10 +55,12 @@ def test_published_numbers() -> None:
 def test_split_of_another_data_set(dtd: Path) -> None:
     sizes = DATASETS["oxford_pets"].sizes
     entries = {
-        subset: [[f"{subset}{row}.jpg", row % sizes.classes, f"pet {row % sizes.classes}"]
-                 for row in range(getattr(sizes, subset))]
+        subset: [
+            [f"{subset}{row}.jpg", row % sizes.classes, f"pet {row % sizes.classes}"]
+            for row in range(getattr(sizes, subset))
+        ]
         for subset in ("train", "val", "test")
-    }  # fmt: skip
+    }
     (dtd / SPLIT).write_text(json.dumps(entries))
     numbers, missing = check_dataset("dtd", dtd.parent)
     assert "3669 test images, the numbers of oxford_pets, not 47 classes" in numbers.what

@@ -18,8 +18,16 @@ from vlm_adapters.sweep import Sweep
 from vlm_adapters.trials import write_trials
 from vlm_adapters.tuning import tune
 
-PRESETS = ("zero_shot", "linear_probe", "tip_adapter", "clip_adapter", "hc_clip_adapter",
-           "hc_tr", "hc_taf", "hc_tr_p1")  # fmt: skip
+PRESETS = (
+    "zero_shot",
+    "linear_probe",
+    "tip_adapter",
+    "clip_adapter",
+    "hc_clip_adapter",
+    "hc_tr",
+    "hc_taf",
+    "hc_tr_p1",
+)
 ROOTS = ("taskres", "clip_adapter", "tip_adapter_f", "hc_taf")
 FAST = tuple(f"{preset}.training.{key}" for preset in ROOTS for key in ("epochs=2", "batch_size=6"))
 
@@ -91,9 +99,13 @@ def swept(bundle_file, out):
     """The files of a tiny sweep and of its report."""
     presets = ("zero_shot", "taskres", "hc_tr", "hc_taf")
     plan = Sweep(
-        FeatureInputs(bundle=bundle_file), presets, (1, 2), (1, 2), out,
+        FeatureInputs(bundle=bundle_file),
+        presets,
+        (1, 2),
+        (1, 2),
+        out,
         overrides=tuple(text for text in FAST if used(text, presets)),
-    )  # fmt: skip
+    )
     runs = plan.run(plan.source(plan.inputs.opened()))
     write_run_report(out, runs, pairs_of(presets))
     return kept(out)
@@ -109,8 +121,13 @@ def test_a_sweep_and_its_report_repeat(bundle_file, tmp_path):
 
 
 def test_a_search_repeats(source, tmp_path):
-    plan = Plan("taskres", {"training.learning_rate": [1e-3, 1e-1]}, "hc_tr",
-                {"training.learning_rate": [0.5]}, {"constraint.weight": [0.3]})  # fmt: skip
+    plan = Plan(
+        "taskres",
+        {"training.learning_rate": [1e-3, 1e-1]},
+        "hc_tr",
+        {"training.learning_rate": [0.5]},
+        {"constraint.weight": [0.3]},
+    )
     search, tried = Search([1], [1, 2], [plan], "last"), methods(("taskres", "hc_tr"))
     for name, jobs in (("a", 1), ("b", 1), ("c", 2)):
         write_trials(tmp_path / name, tune(source, tried, search, jobs=jobs), [])
@@ -135,9 +152,11 @@ def test_every_process_gives_the_same_bytes(bundle_file, tmp_path):
     path = os.pathsep.join([str(Path(__file__).parents[1]), *sys.path])
     for seed in ("0", "4242"):
         subprocess.run(
-            [sys.executable, "-c", SCRIPT, bundle_file, tmp_path / seed], check=True, timeout=300,
+            [sys.executable, "-c", SCRIPT, bundle_file, tmp_path / seed],
+            check=True,
+            timeout=300,
             env=os.environ | {"PYTHONHASHSEED": seed, "PYTHONPATH": path},
-        )  # fmt: skip
+        )
     first, second = kept(tmp_path / "0"), kept(tmp_path / "4242")
     assert first == second
     assert len(first) == 2 * len(PRESETS)

@@ -167,6 +167,7 @@ def test_search_of_a_restricted_cache(task, monkeypatch):
     grid = adapter.search_grid()
     table = {
         (sharpness, weight): accuracy(adapter.with_factors(sharpness, weight), *images)
-        for sharpness in grid.sharpness for weight in grid.cache_weight
-    }  # fmt: skip
+        for sharpness in grid.sharpness
+        for weight in grid.cache_weight
+    }
     assert adapter.search(*images) == max(table, key=table.__getitem__)

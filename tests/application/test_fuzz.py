@@ -167,8 +167,14 @@ def use_split(file):
 
 
 def write_index(folder):
-    write_index_list(folder / "file", FewShot([3, 1, 2], [0, 5], False), dataset="dtd", shots=1,
-                     seed=1, split_sha256="ab" * 32)  # fmt: skip
+    write_index_list(
+        folder / "file",
+        FewShot([3, 1, 2], [0, 5], False),
+        dataset="dtd",
+        shots=1,
+        seed=1,
+        split_sha256="ab" * 32,
+    )
 
 
 def use_index(file):
@@ -320,8 +326,9 @@ def use_checkpoint(file):
 
 
 def write_state(folder):
-    torch.save({"state_dict": {"weight": randn(3, 4), "bias": randn(3)}, "epoch": 3},
-               folder / "file")  # fmt: skip
+    torch.save(
+        {"state_dict": {"weight": randn(3, 4), "bias": randn(3)}, "epoch": 3}, folder / "file"
+    )
 
 
 def use_weights(file):
@@ -437,18 +444,28 @@ def test_any_bytes(name, content):
 
 
 JSON = st.one_of(
-    st.none(), st.booleans(), st.sampled_from([0, 1, -1, 2, 3, 10**25, 1e400, -0.5, 1e300]),
-    st.floats(), st.text(max_size=3), st.just("\ud800"),
-    st.lists(st.integers(0, 2), max_size=3), st.just({}), st.just([[]]), st.just({"a": 1}),
-)  # fmt: skip
+    st.none(),
+    st.booleans(),
+    st.sampled_from([0, 1, -1, 2, 3, 10**25, 1e400, -0.5, 1e300]),
+    st.floats(),
+    st.text(max_size=3),
+    st.just("\ud800"),
+    st.lists(st.integers(0, 2), max_size=3),
+    st.just({}),
+    st.just([[]]),
+    st.just({"a": 1}),
+)
 
 
 def places(document):
     """Every container within a document, with its keys."""
     items = (
-        document.items() if isinstance(document, dict)
-        else enumerate(document) if isinstance(document, list) else ()
-    )  # fmt: skip
+        document.items()
+        if isinstance(document, dict)
+        else enumerate(document)
+        if isinstance(document, list)
+        else ()
+    )
     for key, value in items:
         yield document, key
         yield from places(value)
@@ -495,11 +512,20 @@ def test_other_values_in_json(name, data):
 
 
 TENSORS = (
-    torch.zeros(0), torch.tensor(1.0), torch.tensor(3), torch.zeros(2, 3), torch.zeros(2, 2, 3),
-    torch.full((8, 3), torch.nan), torch.ones(8), torch.arange(8), torch.zeros(5056).byte(),
-    torch.zeros(3, 2, dtype=torch.float64), torch.zeros(5, 2, 3, dtype=torch.float16),
-    torch.zeros(2, dtype=torch.bool), torch.tensor([-1, 2**40]),
-)  # fmt: skip
+    torch.zeros(0),
+    torch.tensor(1.0),
+    torch.tensor(3),
+    torch.zeros(2, 3),
+    torch.zeros(2, 2, 3),
+    torch.full((8, 3), torch.nan),
+    torch.ones(8),
+    torch.arange(8),
+    torch.zeros(5056).byte(),
+    torch.zeros(3, 2, dtype=torch.float64),
+    torch.zeros(5, 2, 3, dtype=torch.float16),
+    torch.zeros(2, dtype=torch.bool),
+    torch.tensor([-1, 2**40]),
+)
 
 
 @st.composite
@@ -522,8 +548,15 @@ def other_tensors(draw, content):
                 tensors.pop(name)
             )
         case "like":
-            like = [tensor.double(), tensor[:-1] if tensor.ndim else tensor[None], tensor * 0 - 1,
-                    tensor[None], tensor.flatten(), tensor.half(), tensor.long()]  # fmt: skip
+            like = [
+                tensor.double(),
+                tensor[:-1] if tensor.ndim else tensor[None],
+                tensor * 0 - 1,
+                tensor[None],
+                tensor.flatten(),
+                tensor.half(),
+                tensor.long(),
+            ]
             tensors[name] = draw(st.sampled_from(like)).contiguous().clone()
         case _:
             tensors[name] = draw(st.sampled_from(TENSORS))
@@ -541,10 +574,37 @@ def test_other_tensors(name, data):
 
 
 TOML = (
-    "1", "-1", "0", "1.5", "-0.5", "1e-9", "inf", "nan", "true", '"text"', '"last"', "[]", "[0]",
-    "[1, 0]", '["a"]', "[[1]]", "{}", "{a = 1}", "1979-05-27", "9" * 400, "[1e400]", "[nan]", "",
-    '"\\u0000"', "[" * 5000, '"taskres"', '"file.toml"', "[1, 1]", "[-1]", "[true]",
-)  # fmt: skip
+    "1",
+    "-1",
+    "0",
+    "1.5",
+    "-0.5",
+    "1e-9",
+    "inf",
+    "nan",
+    "true",
+    '"text"',
+    '"last"',
+    "[]",
+    "[0]",
+    "[1, 0]",
+    '["a"]',
+    "[[1]]",
+    "{}",
+    "{a = 1}",
+    "1979-05-27",
+    "9" * 400,
+    "[1e400]",
+    "[nan]",
+    "",
+    '"\\u0000"',
+    "[" * 5000,
+    '"taskres"',
+    '"file.toml"',
+    "[1, 1]",
+    "[-1]",
+    "[true]",
+)
 
 
 @pytest.mark.parametrize("name", ["preset", "tuned", "plan"])
@@ -562,15 +622,30 @@ def test_other_values_in_toml(name, data):
 
 
 KEYS = (
-    "title", "protocol", "training.epochs", "training.learning_rate", "training", "adapter.kind",
-    "constraint.dimensions", "constraint.weight", "text.checkpoint", "new.key", "title.x",
-    "extends", "", ".", "training.epochs.x",
-)  # fmt: skip
+    "title",
+    "protocol",
+    "training.epochs",
+    "training.learning_rate",
+    "training",
+    "adapter.kind",
+    "constraint.dimensions",
+    "constraint.weight",
+    "text.checkpoint",
+    "new.key",
+    "title.x",
+    "extends",
+    "",
+    ".",
+    "training.epochs.x",
+)
 
 
-@given(st.sampled_from(KEYS), st.sampled_from(TOML) | st.text(max_size=5),
-       st.sampled_from(["taskres.", "hc_tr.", "hc_taf.", "", "  hc_tr."]),
-       st.sampled_from(["=", " = ", "", "=="]))  # fmt: skip
+@given(
+    st.sampled_from(KEYS),
+    st.sampled_from(TOML) | st.text(max_size=5),
+    st.sampled_from(["taskres.", "hc_tr.", "hc_taf.", "", "  hc_tr."]),
+    st.sampled_from(["=", " = ", "", "=="]),
+)
 @settings(max_examples=4 * settings().max_examples)
 def test_overrides(key, value, preset, equals):
     try:
@@ -601,8 +676,11 @@ def pickles(code):
     saved, old = io.BytesIO(), io.BytesIO()
     torch.save({"state_dict": {"weight": torch.zeros(3, 4), "code": code}}, saved)
     torch.save({"state_dict": code}, old, _use_new_zipfile_serialization=False)
-    plain = [pickle.dumps(content, protocol) for content in (code, {"weight": code})
-             for protocol in (0, 2, 4)]  # fmt: skip
+    plain = [
+        pickle.dumps(content, protocol)
+        for content in (code, {"weight": code})
+        for protocol in (0, 2, 4)
+    ]
     return [*plain, saved.getvalue(), old.getvalue()]
 
 
@@ -733,8 +811,9 @@ class StoreMachine(RuleBasedStateMachine):
 
 
 TestStore = StoreMachine.TestCase
-TestStore.settings = settings(max_examples=max(settings().max_examples // 4, 5),
-                              stateful_step_count=15)  # fmt: skip
+TestStore.settings = settings(
+    max_examples=max(settings().max_examples // 4, 5), stateful_step_count=15
+)
 
 
 # What this found, one by one
@@ -768,22 +847,46 @@ FOUND = [
     ("index list", lambda: DEEP, "should be complete JSON. Got maximum recursion depth"),
     ("preset", lambda: b"a = " + DEEP, "should be TOML. Got: maximum recursion depth"),
     ("entry", lambda: changed_json("entry", images=[[[], 1, 2]]), "should describe features. Got"),
-    ("features", lambda: changed_tensors("features", features=VALUES.double()),
-     "should hold features of 5 images. Got shape (5, 2, 3), torch.float64. Remove the folder"),
-    ("bundle", lambda: changed_tensors("bundle", text={"class_names": "ab"}),
-     "should have complete metadata. Got TypeError: `class_names` that are no list of texts."),
-    ("bundle", lambda: changed_tensors("bundle", text={"provenance": [1]}),
-     "should have complete metadata. Got TypeError: a `provenance` that is no table. Build"),
-    ("bundle", lambda: changed_tensors("bundle", text={"logit_scale": 10**400}),
-     "should have complete metadata. Got OverflowError: int too large"),
-    ("bundle", lambda: changed_tensors("bundle", text={"logit_scale": "DEEP"}),
-     "should have complete metadata. Got RecursionError: "),
-    ("bundle", lambda: changed_tensors("bundle", labels=torch.tensor(3)),
-     "`features` should have shape (0, 3). Got (8, 3)."),
-    ("texts", lambda: changed_tensors("texts", text={"templates": math.inf}),
-     "should hold class texts. Got no cannot convert float infinity"),
-    ("texts", lambda: changed_tensors("texts", text={"templates": 9}),
-     "should hold class texts. Got shapes or dtypes that do not fit each other. Remove it"),
+    (
+        "features",
+        lambda: changed_tensors("features", features=VALUES.double()),
+        "should hold features of 5 images. Got shape (5, 2, 3), torch.float64. Remove the folder",
+    ),
+    (
+        "bundle",
+        lambda: changed_tensors("bundle", text={"class_names": "ab"}),
+        "should have complete metadata. Got TypeError: `class_names` that are no list of texts.",
+    ),
+    (
+        "bundle",
+        lambda: changed_tensors("bundle", text={"provenance": [1]}),
+        "should have complete metadata. Got TypeError: a `provenance` that is no table. Build",
+    ),
+    (
+        "bundle",
+        lambda: changed_tensors("bundle", text={"logit_scale": 10**400}),
+        "should have complete metadata. Got OverflowError: int too large",
+    ),
+    (
+        "bundle",
+        lambda: changed_tensors("bundle", text={"logit_scale": "DEEP"}),
+        "should have complete metadata. Got RecursionError: ",
+    ),
+    (
+        "bundle",
+        lambda: changed_tensors("bundle", labels=torch.tensor(3)),
+        "`features` should have shape (0, 3). Got (8, 3).",
+    ),
+    (
+        "texts",
+        lambda: changed_tensors("texts", text={"templates": math.inf}),
+        "should hold class texts. Got no cannot convert float infinity",
+    ),
+    (
+        "texts",
+        lambda: changed_tensors("texts", text={"templates": 9}),
+        "should hold class texts. Got shapes or dtypes that do not fit each other. Remove it",
+    ),
     ("texts", lambda: changed_tensors("texts", raw=torch.zeros(3, 4)), "that do not fit each"),
     ("texts", lambda: changed_tensors("texts", bias=torch.zeros(4)), "that do not fit each"),
     ("texts", lambda: changed_tensors("texts", weight=torch.zeros(3, 5)), "that do not fit each"),
@@ -791,27 +894,51 @@ FOUND = [
     ("run", lambda: run_with(shots="1"), "should hold a run. Got `shots` of type str. Remove"),
     ("run", lambda: run_with(log=[{"cross_entropy": "x"}]), "Got 'x' in place of a number. Remove"),
     ("run", lambda: run_with(seconds=math.nan), "should hold a run. Got nan in place of a number."),
-    ("adapter", lambda: changed_tensors("adapter", text=None, residual=torch.zeros(3, 3)),
-     "should hold a run with its adapter. Got RuntimeError: "),
-    ("checkpoint", lambda: changed_tensors("checkpoint", drop="optimizer.0.exp_avg"),
-     "should be a checkpoint of a training. Got ValueError: another state of the optimizer."),
-    ("checkpoint", lambda: changed_tensors("checkpoint", **{"optimizer.0.step": torch.tensor(-1)}),
-     "Got ValueError: another state of the optimizer."),
-    ("checkpoint", lambda: changed_tensors("checkpoint", **{"optimizer.1.step": torch.ones(())}),
-     "Got ValueError: another number of parameters."),
-    ("checkpoint", lambda: changed_tensors("checkpoint", **{"best_val.keys": torch.zeros(2)}),
-     "Got ValueError: other tensors in `best_val`."),
-    ("checkpoint", lambda: changed_tensors("checkpoint", text={"log": [["a"] * 5 + [{}]]}),
-     "Got TypeError: ['a', 'a', 'a', 'a', 'a'] in place of numbers."),
+    (
+        "adapter",
+        lambda: changed_tensors("adapter", text=None, residual=torch.zeros(3, 3)),
+        "should hold a run with its adapter. Got RuntimeError: ",
+    ),
+    (
+        "checkpoint",
+        lambda: changed_tensors("checkpoint", drop="optimizer.0.exp_avg"),
+        "should be a checkpoint of a training. Got ValueError: another state of the optimizer.",
+    ),
+    (
+        "checkpoint",
+        lambda: changed_tensors("checkpoint", **{"optimizer.0.step": torch.tensor(-1)}),
+        "Got ValueError: another state of the optimizer.",
+    ),
+    (
+        "checkpoint",
+        lambda: changed_tensors("checkpoint", **{"optimizer.1.step": torch.ones(())}),
+        "Got ValueError: another number of parameters.",
+    ),
+    (
+        "checkpoint",
+        lambda: changed_tensors("checkpoint", **{"best_val.keys": torch.zeros(2)}),
+        "Got ValueError: other tensors in `best_val`.",
+    ),
+    (
+        "checkpoint",
+        lambda: changed_tensors("checkpoint", text={"log": [["a"] * 5 + [{}]]}),
+        "Got TypeError: ['a', 'a', 'a', 'a', 'a'] in place of numbers.",
+    ),
     ("index list", lambda: changed_json("index list", shots=True), "should have every field of an"),
-    ("preset", lambda: PRESET.replace("1e-3", "inf").encode(),
-     "file.toml.training.learning_rate` should be finite. Got inf."),
+    (
+        "preset",
+        lambda: PRESET.replace("1e-3", "inf").encode(),
+        "file.toml.training.learning_rate` should be finite. Got inf.",
+    ),
     ("preset", lambda: PRESET.replace("1e-3", "9" * 400).encode(), "should be of type float. Got"),
     ("plan", lambda: PLAN.replace("[1, 4]", '["a"]').encode(), "shots` should be of type int. Got"),
-    ("plan", lambda: PLAN.replace("[1e-3, 1e-2]", "5").encode(),
-     "`one.shared` should be of type list. Got 5."),
+    (
+        "plan",
+        lambda: PLAN.replace("[1e-3, 1e-2]", "5").encode(),
+        "`one.shared` should be of type list. Got 5.",
+    ),
     ("trials", lambda: VALID["trials"][1].replace(b"70.0", b"NaN"), "should be finite. Got nan."),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(("name", "content", "text"), FOUND)

@@ -69,9 +69,7 @@ def test_inputs_that_name_nothing(inputs, text):
 
 
 def inputs(root, store, **options):
-    return FeatureInputs(
-        ImageInputs("dtd", root), SPEC, store=store, views=2, workers=1, **options
-    )  # fmt: skip
+    return FeatureInputs(ImageInputs("dtd", root), SPEC, store=store, views=2, workers=1, **options)
 
 
 def test_sources(root, tmp_path, bundle_file):

@@ -31,8 +31,12 @@ PAIRS = {"hc_tr": "taskres"}
 
 @pytest.fixture
 def runs():
-    values = {("taskres", 1): (70, 72), ("hc_tr", 1): (71, 71), ("taskres", 16): (90, 92),
-              ("hc_tr", 16): (91, 95)}  # fmt: skip
+    values = {
+        ("taskres", 1): (70, 72),
+        ("hc_tr", 1): (71, 71),
+        ("taskres", 16): (90, 92),
+        ("hc_tr", 16): (91, 95),
+    }
     return [r for (preset, shots), pair in values.items() for r in seeds(preset, pair, shots=shots)]
 
 
@@ -83,8 +87,10 @@ class TestAccuracyTable:
 
     def test_missing_runs_are_said(self, runs):
         assert accuracy_table(runs[:-2] + runs[-1:])[2] == [
-            "HC-TR", "71.00 ± 0.00", "95.00 (1 seed)",
-        ]  # fmt: skip
+            "HC-TR",
+            "71.00 ± 0.00",
+            "95.00 (1 seed)",
+        ]
         assert accuracy_table(runs[:-2])[2] == ["HC-TR", "71.00 ± 0.00", "-"]
 
     def test_average_over_data_sets_by_seed(self):
@@ -158,13 +164,21 @@ class TestDifferences:
     def test_paired_by_seed_with_interval(self, runs):
         header, row = difference_table(runs, PAIRS)
         assert header == [
-            "difference, points [95 % interval]", "1-shot", "16-shot", "all", "seeds",
+            "difference, points [95 % interval]",
+            "1-shot",
+            "16-shot",
+            "all",
+            "seeds",
             "better/equal/worse",
-        ]  # fmt: skip
+        ]
         assert row == [
-            "HC-TR - TaskRes", "+0.00 [-12.71, +12.71]", "+2.00 [-10.71, +14.71]",
-            "+1.00 [+1.00, +1.00]", "2", "3/0/1",
-        ]  # fmt: skip
+            "HC-TR - TaskRes",
+            "+0.00 [-12.71, +12.71]",
+            "+2.00 [-10.71, +14.71]",
+            "+1.00 [+1.00, +1.00]",
+            "2",
+            "3/0/1",
+        ]
 
     def test_the_unit_of_all_is_the_seed(self):
         gains = {1: (0, 1, 2), 2: (2, 3, 4), 4: (4, 5, 6)}
@@ -181,12 +195,18 @@ class TestDifferences:
         assert row[1:] == ["+0.00 [-12.71, +12.71]", "+1.00", "+1.00", "1", "2/0/1"]
 
     def test_data_sets_are_averaged_within_a_seed(self):
-        runs = [r for dataset, gain in (("dtd", 1), ("imagenet", 3))
-                for preset, more in (("taskres", 0), ("hc_tr", gain))
-                for r in seeds(preset, (50 + more, 60 + more), dataset=dataset)]  # fmt: skip
+        runs = [
+            r
+            for dataset, gain in (("dtd", 1), ("imagenet", 3))
+            for preset, more in (("taskres", 0), ("hc_tr", gain))
+            for r in seeds(preset, (50 + more, 60 + more), dataset=dataset)
+        ]
         assert difference_table(runs, PAIRS)[1][1:] == [
-            "+2.00 [+2.00, +2.00]", "+2.00 [+2.00, +2.00]", "2", "4/0/0",
-        ]  # fmt: skip
+            "+2.00 [+2.00, +2.00]",
+            "+2.00 [+2.00, +2.00]",
+            "2",
+            "4/0/0",
+        ]
 
     def test_rounding_gives_no_negative_zero(self):
         runs = [run("taskres", 50.0), run("hc_tr", 49.999)]
@@ -200,8 +220,9 @@ class TestDifferences:
         other = seeds("hc_tr", (75, 77), "constraint.weight=0.1", shots=1)
         rows = difference_table(runs + other, PAIRS)[1:]
         assert [row[0] for row in rows] == [
-            "HC-TR (weight=0.15) - TaskRes", "HC-TR (weight=0.1) - TaskRes",
-        ]  # fmt: skip
+            "HC-TR (weight=0.15) - TaskRes",
+            "HC-TR (weight=0.1) - TaskRes",
+        ]
         assert rows[1][2:] == ["-", "+5.00 [+5.00, +5.00]", "2", "2/0/0"]
 
 
@@ -216,27 +237,41 @@ class TestProtocols:
 
     def test_side_by_side_without_oracles(self, several):
         assert protocol_table(several) == [
-            ["accuracy, %, 1 seed", "headline protocol", "headline", "last", "best_val",
-             "last+val_search"],
+            [
+                "accuracy, %, 1 seed",
+                "headline protocol",
+                "headline",
+                "last",
+                "best_val",
+                "last+val_search",
+            ],
             ["TaskRes, 16-shot", "last", "70.00", "70.00", "71.00", "-"],
             ["Tip-Adapter-F, 16-shot", "last+val_search", "75.00", "74.00", "73.00", "75.00"],
-        ]  # fmt: skip
+        ]
 
     def test_oracles_stand_apart_under_a_warning(self, several):
         assert oracle_table(several) == [
-            ["NOT RESULTS: selected on test labels; accuracy, %, 1 seed", "headline protocol",
-             "headline", "oracle:best_test"],
+            [
+                "NOT RESULTS: selected on test labels; accuracy, %, 1 seed",
+                "headline protocol",
+                "headline",
+                "oracle:best_test",
+            ],
             ["TaskRes, 16-shot", "last", "70.00", "82.00"],
-        ]  # fmt: skip
+        ]
         assert len(oracle_table(several[1:])) == 1
 
 
 class TestAblations:
     def test_terms(self):
         runs = (
-            seeds("zero_shot", (10,)) + seeds("hc_tr", (4,)) + seeds("taskres", (1,))
-            + seeds("hc_tr_tc", (2,)) + seeds("hc_tr_dp", (3,)) + seeds("clip_adapter", (9,))
-        )  # fmt: skip
+            seeds("zero_shot", (10,))
+            + seeds("hc_tr", (4,))
+            + seeds("taskres", (1,))
+            + seeds("hc_tr_tc", (2,))
+            + seeds("hc_tr_dp", (3,))
+            + seeds("clip_adapter", (9,))
+        )
         assert ablation_table(runs) == [
             ["accuracy, %, 1 seed", "track coincidence", "deviating perturbation", "16-shot"],
             ["TaskRes", "no", "no", "1.00"],
@@ -303,14 +338,21 @@ class TestTransfers:
     def test_a_run_for_each_target(self, folder):
         found = read_transfers(folder)
         assert [(r.seed, r.dataset, r.accuracies) for r in found] == [
-            (1, "imagenet_a", {"last": 21.0}), (1, "imagenet_r", {"last": 51.0}),
-            (2, "imagenet_a", {"last": 22.0}), (2, "imagenet_r", {"last": 52.0}),
-        ]  # fmt: skip
+            (1, "imagenet_a", {"last": 21.0}),
+            (1, "imagenet_r", {"last": 51.0}),
+            (2, "imagenet_a", {"last": 22.0}),
+            (2, "imagenet_r", {"last": 52.0}),
+        ]
         assert transfer_table(seeds("taskres", (60, 62)), found) == [
-            ["accuracy, %, trained on imagenet", "imagenet", "imagenet_a", "imagenet_r",
-             "average of targets"],
+            [
+                "accuracy, %, trained on imagenet",
+                "imagenet",
+                "imagenet_a",
+                "imagenet_r",
+                "average of targets",
+            ],
             ["TaskRes, 16-shot", "61.00 ± 1.41", "21.50 ± 0.71", "51.50 ± 0.71", "36.50 ± 0.71"],
-        ]  # fmt: skip
+        ]
 
     def test_damaged_and_foreign_files(self, folder):
         one = run("taskres", 60)
@@ -330,8 +372,11 @@ class TestReports:
         methods = {preset: method(preset) for preset in ("taskres", "hc_tr")}
         write_demo_report(tmp_path, runs, methods, PAIRS, {"sha256": "0"}, "title")
         assert sorted(path.name for path in tmp_path.iterdir()) == [
-            "accuracy.png", "results.csv", "results.json", "results.md",
-        ]  # fmt: skip
+            "accuracy.png",
+            "results.csv",
+            "results.json",
+            "results.md",
+        ]
         content = json.loads((tmp_path / "results.json").read_text())
         assert content["runs"][0]["accuracies"] == {"last": 70.0}
         assert {"topreg", "torch", "python", "threads"} <= content["environment"].keys()
@@ -343,17 +388,21 @@ class TestReports:
         runs = [
             *seeds("hc_tr", (66, 65), "constraint.weight=0.1", epochs=2),
             *seeds("hc_tr", (65.8, 66.2), epochs=2, **{"oracle:best_test": 77.0}),
-            *seeds("taskres", (65, 66), epochs=2), *seeds("hc_tr_tc", (65.5, 65.9), epochs=2),
+            *seeds("taskres", (65, 66), epochs=2),
+            *seeds("hc_tr_tc", (65.5, 65.9), epochs=2),
             run("taskres", 88.5, dataset="oxford_pets", backbone="devise", data="cached"),
-        ]  # fmt: skip
+        ]
         moved = [replace(runs[4], dataset="imagenet_a")]
         names = write_run_report(tmp_path, runs, BASELINES, transfers=moved)
         assert names == [
-            "results.csv", "results.md",
-            "accuracy-open_clip_RN50_openai-online.png", "terms-open_clip_RN50_openai-online.png",
-            "weight-open_clip_RN50_openai-online.png", "training-open_clip_RN50_openai-online.png",
+            "results.csv",
+            "results.md",
+            "accuracy-open_clip_RN50_openai-online.png",
+            "terms-open_clip_RN50_openai-online.png",
+            "weight-open_clip_RN50_openai-online.png",
+            "training-open_clip_RN50_openai-online.png",
             "accuracy-devise-cached.png",
-        ]  # fmt: skip
+        ]
         assert sorted(names) == sorted(path.name for path in tmp_path.iterdir())
         with (tmp_path / "results.csv").open() as file:
             rows = list(csv.DictReader(file))
@@ -361,10 +410,14 @@ class TestReports:
         assert rows[0]["preset"] == "taskres"  # as the presets are ordered
         text = (tmp_path / "results.md").read_text()
         for part in (
-            "## open_clip/RN50/openai, online views", "## devise, cached views",
-            "accuracy, %, by weight", "### Other data sets", "NOT RESULTS", "track coincidence",
+            "## open_clip/RN50/openai, online views",
+            "## devise, cached views",
+            "accuracy, %, by weight",
+            "### Other data sets",
+            "NOT RESULTS",
+            "track coincidence",
             "![devise, cached views](accuracy-devise-cached.png)",
-        ):  # fmt: skip
+        ):
             assert part in text
         assert text.index("NOT RESULTS") > text.index("accuracy, %, by weight")
 

@@ -57,8 +57,9 @@ def centre(data, samples, rows=None):
 def test_a_task_is_what_one_computes_directly(root, source, shots, seed):
     data = open_dataset("dtd", root)
     drawn, split, task = data.few_shot(shots, seed), data.split, source.task(shots, seed)
-    views = extract_views(FakeBackbone(), data.images, paths_of(split.train, drawn.train),
-                          AUGMENTATION)  # fmt: skip
+    views = extract_views(
+        FakeBackbone(), data.images, paths_of(split.train, drawn.train), AUGMENTATION
+    )
     equal(task.train.keys(), CachedViews(views).keys())
     equal(task.train.units, normalize(views, dim=2))
     equal(task.val_features, centre(data, split.val, drawn.val))
@@ -81,9 +82,12 @@ def test_texts_with_underscores_replaced_and_kept(root, source):
     assert any("_" in name for name in data.split.class_names)
     for texts, replaced in ((task.texts, True), (task.texts_kept, False)):
         expected = encode_classes(
-            FakeBackbone(), data.split.class_names, data.templates, data.taskres_templates,
+            FakeBackbone(),
+            data.split.class_names,
+            data.templates,
+            data.taskres_templates,
             replace_underscores=replaced,
-        )  # fmt: skip
+        )
         equal(texts.raw, expected.raw)
         equal(texts.normalized, expected.normalized)
         equal(texts.hidden.features, expected.hidden.features)
@@ -281,8 +285,9 @@ def test_only_one_validation_and_one_test_split_stay_in_memory(root, tmp_path):
 def test_index_lists(source, tmp_path):
     source.write_index_lists(tmp_path, DRAWS)
     for shots, seed in DRAWS:
-        found = read_index_list(tmp_path / f"dtd-{shots}shot-seed{seed}.json",
-                                split_sha256=source.split)  # fmt: skip
+        found = read_index_list(
+            tmp_path / f"dtd-{shots}shot-seed{seed}.json", split_sha256=source.split
+        )
         assert found.few_shot == source.draw(shots, seed)
         assert (found.dataset, found.shots, found.seed) == ("dtd", shots, seed)
 
@@ -335,15 +340,18 @@ def test_an_online_source_is_that_of_its_store_but_for_the_training_images(
     online, source, tmp_path
 ):
     assert (online.dataset, online.backbone, online.class_names) == (
-        source.dataset, source.backbone, source.class_names,
-    )  # fmt: skip
+        source.dataset,
+        source.backbone,
+        source.class_names,
+    )
     assert (online.data, source.data) == ("online", "cached")
     assert online.identity(1, 1) != source.identity(1, 1)
     assert online.identity(1, 1)["online"] == AUGMENTATION.describe()
     online.write_index_lists(tmp_path, [(1, 1)])
     assert (tmp_path / "dtd-1shot-seed1.json").is_file()
-    equal(pickle.loads(pickle.dumps(online)).task(1, 1).test_features,
-          source.task(1, 1).test_features)  # fmt: skip
+    equal(
+        pickle.loads(pickle.dumps(online)).task(1, 1).test_features, source.task(1, 1).test_features
+    )
 
 
 # Bundles

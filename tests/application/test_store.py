@@ -45,8 +45,10 @@ def content(entry):
 
 
 def subset(rows):
-    lists = {name: tuple(getattr(RECIPE, name)[row] for row in rows)
-             for name in ("paths", "contents", "labels")}  # fmt: skip
+    lists = {
+        name: tuple(getattr(RECIPE, name)[row] for row in rows)
+        for name in ("paths", "contents", "labels")
+    }
     return dataclasses.replace(RECIPE, **lists)
 
 
@@ -269,8 +271,13 @@ def test_shares_make_the_bytes_of_one(store, tmp_path, ranks):
         return VALUES[part]
 
     for rank in reversed(range(ranks)):
-        store.make(RECIPE, BLOCK, count, share=(rank, ranks),
-                   progress=lambda *numbers: progress.append(numbers))  # fmt: skip
+        store.make(
+            RECIPE,
+            BLOCK,
+            count,
+            share=(rank, ranks),
+            progress=lambda *numbers: progress.append(numbers),
+        )
     assert sorted(made) == [0, 3, 6]
     assert sum(done == total for done, total in progress) == min(ranks, 3)
     assert content(store.finish(RECIPE, BLOCK)) == content(whole)

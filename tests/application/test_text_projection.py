@@ -74,13 +74,24 @@ def test_tuning_lowers_the_cross_entropy_and_repeats(task):
 
 
 def test_tuning_leaves_the_task_alone(task):
-    before = [tensor.clone() for tensor in (
-        task.texts.raw, task.texts.normalized, task.texts.hidden.features,
-        task.texts.hidden.projection.weight, all_images(task),
-    )]  # fmt: skip
+    before = [
+        tensor.clone()
+        for tensor in (
+            task.texts.raw,
+            task.texts.normalized,
+            task.texts.hidden.features,
+            task.texts.hidden.projection.weight,
+            all_images(task),
+        )
+    ]
     tuned = with_texts(task, TUNED)
-    after = (task.texts.raw, task.texts.normalized, task.texts.hidden.features,
-             task.texts.hidden.projection.weight, all_images(task))  # fmt: skip
+    after = (
+        task.texts.raw,
+        task.texts.normalized,
+        task.texts.hidden.features,
+        task.texts.hidden.projection.weight,
+        all_images(task),
+    )
     for a, b in zip(before, after, strict=True):
         equal(a, b)
     assert tuned.train is task.train
@@ -153,9 +164,11 @@ def test_underscores(task):
 
 
 def test_tuned_texts_with_underscores(task):
-    kept = ClassTexts(task.texts.raw, task.texts.normalized,
-                      dataclasses.replace(task.texts.hidden,
-                                          features=task.texts.hidden.features + 0.5))  # fmt: skip
+    kept = ClassTexts(
+        task.texts.raw,
+        task.texts.normalized,
+        dataclasses.replace(task.texts.hidden, features=task.texts.hidden.features + 0.5),
+    )
     both = dataclasses.replace(task, texts_kept=kept)
     options = dataclasses.replace(TUNED, underscores="kept")
     assert with_texts(both, options).texts.hidden is kept.hidden

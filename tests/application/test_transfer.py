@@ -207,8 +207,10 @@ class Weighed(FakeBackbone):
 
 def test_other_weights_are_refused(root, tmp_path):
     made = extraction(root, tmp_path / "store", "dtd", backbone=Weighed())
-    run_job(made.source([(2, 1)], AUGMENTATION),
-            Job("taskres", method("taskres", epochs=1), 2, 1, tmp_path / "run"))  # fmt: skip
+    run_job(
+        made.source([(2, 1)], AUGMENTATION),
+        Job("taskres", method("taskres", epochs=1), 2, 1, tmp_path / "run"),
+    )
     saved = read_saved_run(tmp_path / "run")
     assert saved.run.weights == {"file sha256": "12" * 32}
     assert accuracy_on(saved, Target(made))["images"] > 0
