@@ -1,7 +1,7 @@
-"""Several processes: gathering with gradient, and trees whose distances are shared out.
+"""Several processes: gathering with gradient, and spanning trees with shared work.
 
-Works on the process group that the program already has (``torch.distributed``, any backend); in a
-program without one everything is done by this process alone.
+Uses the process group that the program already has (``torch.distributed``, any backend). In a
+program without one this process does everything.
 """
 
 from __future__ import annotations
@@ -26,42 +26,43 @@ __all__ = ["all_gather", "minimum_spanning_tree"]
 
 
 def all_gather(x: Tensor, group: Group = None) -> Tensor:
-    r"""The rows of all ranks, one rank after the other, with gradient to every rank's rows.
+    r"""Return the rows of all ranks, one rank after the other, with gradient to every rank.
+
+    If rank s calls ``backward`` on its loss :math:`L_s`, rank r receives the gradient
 
     .. math::
 
-        \frac{\partial}{\partial x_r} \sum_{s} L_s
+        \frac{\partial}{\partial x_r} \sum_{s} L_s.
 
-    is the gradient that rank r receives, :math:`L_s` being the loss of which rank s calls
-    ``backward``. DistributedDataParallel takes the mean of the parameters' gradients over the W
-    ranks: it gives them that of :math:`\frac{1}{W} \sum_s L_s`. If all ranks compute one loss from
-    the gathered rows, that is the gradient of one process on the joined batch. Without it, sum
-    the parameters' gradients over the ranks and divide by W.
+    DistributedDataParallel averages the gradients of the parameters over the W ranks, which gives
+    the gradient of :math:`\frac{1}{W} \sum_s L_s`. If all ranks compute the same loss from the
+    gathered rows, this equals the gradient of one process on the joined batch. Without
+    DistributedDataParallel, sum the gradients of the parameters over the ranks and divide by W.
 
     Args:
-        x: Rows of this rank, for instance of a :term:`point cloud`; ranks may have different
-            numbers of rows, none too.
+        x: Rows of this rank, for instance of a :term:`point cloud`. Ranks may have different
+            numbers of rows, or none.
         group: Process group; the default one if left out.
 
     Returns:
-        All rows; ``x`` itself where there is no process group.
+        All rows; ``x`` itself if there is no process group.
 
     Raises:
         TypeError: If ``x`` is not a floating-point tensor.
-        ValueError: On all ranks, if it is not a matrix on one of them, or width, dtype or
+        ValueError: On all ranks, if ``x`` is not a matrix on one of them, or width, dtype or
             ``requires_grad`` differ.
 
     Shape:
         - x: :math:`(n_r, d)`. Output: :math:`(\sum_r n_r, d)`.
 
     Note:
-        Collective, forward and backward: every rank must call it, and ``backward`` of something
-        that depends on the result. Differentiable twice. A rank that dies ends in an error of the
-        backend on the others. Rows travel in at least single precision.
+        Collective, forward and backward: every rank must call it, and must call ``backward`` on a
+        value that depends on the result. Differentiable twice. If a rank dies, the backend raises
+        an error on the others. Rows are sent in at least single precision.
 
     Source:
-        The convention is that of ``torch.distributed.nn.functional.all_gather``, which demands
-        equal shapes.
+        ``torch.distributed.nn.functional.all_gather`` has the same convention, but requires equal
+        shapes.
 
     Example:
         >>> import torch
@@ -87,13 +88,13 @@ def minimum_spanning_tree(
     progress: Progress | bool | None = None,
     check_values: bool = True,
 ) -> Tensor:
-    r""":term:`Minimum spanning tree` of all ranks' rows, its distances shared out over the ranks.
+    r"""Return the :term:`minimum spanning tree` of the rows of all ranks, which share the work.
 
     .. math::
 
         \arg\min_{T \text{ spans } V} \sum_{(i, j) \in T} d(x_i, x_j)
 
-    Every rank gets the same edges, those that one process finds on the joined rows with
+    Every rank gets the same edges. One process finds them, too, in the joined rows with
     ``engine="tiled"``.
 
     Args:
@@ -102,10 +103,10 @@ def minimum_spanning_tree(
         max_edge_length: Longer edges do not exist.
         group: Process group; the default one if left out.
         memory_budget: Bytes that the tiles of each rank may take; the smallest of all ranks counts.
-        progress: As in :class:`~topreg.RipsFiltration`, called on each rank that gives it. If it
-            raises on one rank, the others wait for that rank until it ends or the backend's timeout
-            runs out.
-        check_values: Whether to look for NaN, infinity and, for the cosine, zero rows.
+        progress: ``True`` for a bar, or a function called as ``progress(stage, done, total)``, see
+            :class:`~topreg.RipsFiltration`; on each rank that passes it. If it raises on one rank,
+            the others wait until that rank ends or the backend's timeout runs out.
+        check_values: Whether to check for NaN, infinity and, with the cosine, zero rows.
 
     Returns:
         Edges (i, j), i < j, in the total order, vertices numbered rank after rank.
@@ -119,14 +120,13 @@ def minimum_spanning_tree(
         - points: :math:`(n_r, d)`. Output: :math:`(n - 1, 2)` int64, :math:`n = \sum_r n_r`.
 
     Note:
-        Collective. Every rank keeps all points: memory :math:`O(n d)`. Each does its share of half
-        of the :math:`n^2` distances; the lists of neighbours are exchanged once,
-        :math:`O(n)` bytes from each rank and to each. The tree grows on the CPU of every rank
-        alike. Edges are constant: no gradient. A rank that dies ends in an error of the backend on
-        the others.
+        Collective. Every rank keeps all points: memory :math:`O(n d)`. The ranks share the
+        :math:`n^2 / 2` distances and exchange lists of neighbours once, :math:`O(n)` bytes from
+        each rank and to each. Then every rank grows the same tree on its CPU. Edges have no
+        gradient. If a rank dies, the backend raises an error on the others.
 
     Source:
-        Boruvka 1926, with certificates; :class:`~topreg.RipsFiltration` has more.
+        Boruvka 1926, with certificates; see :class:`~topreg.RipsFiltration`.
 
     Example:
         >>> import torch
@@ -170,7 +170,7 @@ def minimum_spanning_tree(
 
 
 class _Gathered(torch.autograd.Function):
-    """All ranks' rows; backward gives each rank its rows of the summed gradients."""
+    """Rows of all ranks; backward gives each rank its rows of the summed gradients."""
 
     @staticmethod
     def forward(ctx: FunctionCtx, x: Tensor, sizes: list[int], group: Group) -> Tensor:
@@ -201,7 +201,7 @@ class _Summed(torch.autograd.Function):
 def _checks_of_values(
     points: Tensor, metric: str, check_values: bool
 ) -> list[Callable[[], object]]:
-    """What is asked of the values of this rank's points."""
+    """Return checks of the values of this rank's points."""
     checks: list[Callable[[], object]] = [lambda: _checks.are_finite("points", points)]
     if metric == "cosine":
         checks.append(lambda: _checks.have_direction("points", points))

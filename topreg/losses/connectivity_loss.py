@@ -1,4 +1,4 @@
-"""Connectivity loss: components that merge at one scale."""
+"""Connectivity loss: make components merge at one scale."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ def connectivity_loss(
 
         \frac{1}{|\Gamma_0|} \sum_{\mu \in \Gamma_0} |a_d - \eta|
 
-    The loss draws every point to the distance :math:`\eta` from its neighbours in the
-    :term:`minimum spanning tree`, so that batches of one class come to lie densely. To treat each
-    class separately pass a list of clouds, one per class.
+    Minimising it brings every point to the distance :math:`\eta` from its neighbours in the
+    :term:`minimum spanning tree`, so that the points of a class become dense. To treat each class
+    separately, pass a list of clouds, one per class.
 
     Args:
         points: Point cloud, or other data of the filtration.
@@ -43,7 +43,7 @@ def connectivity_loss(
         The loss, in the units of the filtration. A cloud without a pair has the value 0.
 
     Raises:
-        TypeError: If ``points`` are not floating point, or ``pairs`` are something else.
+        TypeError: If ``points`` are not floating point, or ``pairs`` has the wrong type.
         ValueError: If ``scale`` is negative, the reduction is unknown, the pairs belong to another
             number of vertices, or are not of dimension 0.
 

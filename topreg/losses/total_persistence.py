@@ -1,4 +1,4 @@
-"""Total persistence and its polynomial relatives."""
+"""Total persistence, and polynomials of births and deaths."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ def total_persistence(
 
         \sum_\mu |a_d - a_b|^p \left(\frac{a_b + a_d}{2}\right)^q
 
-    Minimise it to remove classes, subtract it to keep them. ``select`` pairs first to leave the
-    most persistent ones out (:func:`~topreg.most_persistent`) or to take only those of a band
-    (:func:`~topreg.persistence_between`).
+    Minimise it to remove classes; subtract it to keep them. To leave out the most persistent
+    classes, or to take only a band of them, pass ``pairs.select(mask)`` with a mask of
+    :func:`~topreg.most_persistent` or :func:`~topreg.persistence_between`.
 
     Args:
         points: Point cloud, or other data of the filtration.
@@ -58,9 +58,10 @@ def total_persistence(
         - Output: :math:`()`, or :math:`(b,)` with ``reduction="none"``.
 
     Note:
-        Differentiable in ``points``; a class of persistence 0 has the subgradient 0. Midpoints
-        should not be negative, as they may be where vertices are born below 0. Essential classes
-        are left out. Time and memory :math:`O(m d)` in addition to finding the pairs.
+        Differentiable in ``points``; a class of persistence 0 has gradient 0. With
+        ``midpoint_power`` no midpoint may be negative, as it can be if vertices are born below 0.
+        Essential classes are left out. Time and memory :math:`O(m d)` in addition to finding the
+        pairs.
 
     Source:
         Gabrielsson et al., A topology layer for machine learning, AISTATS 2020, equation 2 with

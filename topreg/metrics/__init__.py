@@ -1,4 +1,4 @@
-"""Distances: dense matrices for selection, and the lengths of selected edges with gradient."""
+"""Distance matrices, which order edges, and the lengths of selected edges with gradient."""
 
 from topreg.metrics._edges import edge_diagram, edge_lengths, entries_at, entries_diagram
 from topreg.metrics._metric import METRICS, Metric, at_least_single, by_callable, check_metric

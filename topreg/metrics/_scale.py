@@ -1,4 +1,4 @@
-"""Powers of two, by which rows are divided without rounding so that squares stay in range."""
+"""Powers of two: dividing by one rounds nothing, and keeps squares in range."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from torch import Tensor
 
 
 def power_of_two(x: Tensor) -> Tensor:
-    """A power of two within a factor of 2 of the largest coordinate of each cloud; 1 if that is 0.
+    """Return a power of two near the largest coordinate of each cloud; 1 if that is 0.
 
     Shape:
         - x: (..., n, d). Output: (..., 1, 1).

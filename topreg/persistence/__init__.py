@@ -1,4 +1,4 @@
-"""From weights to pairs: the engines, one file each, and the dispatcher that chooses."""
+"""From weights to pairs: the engines, and the dispatcher that chooses one."""
 
 from topreg.persistence._dispatch import (
     ENGINES,

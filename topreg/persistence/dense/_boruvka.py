@@ -22,7 +22,7 @@ from topreg.persistence._fake import fake_forests
 def boruvka(
     weights: Tensor, sizes: list[int], longest: float, connected: bool
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Minimum spanning forests with the elder rule; arguments and results are those of ``prim``."""
+    """Find minimum spanning forests with the elder rule; arguments and results as in ``prim``."""
     with room_for(bytes_of_matrices(sizes, weights.dtype, matrices=3), sizes):
         return forests(weights, sizes, longest, connected)
 
@@ -30,8 +30,8 @@ def boruvka(
 def forests(
     weights: Tensor, sizes: Sequence[int], longest: float, connected: bool
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """The operator's body, which can be traced."""
-    if connected:  # a distance that overflowed is an edge too
+    """Do the operator's work in operations that can be traced."""
+    if connected:  # a distance that overflowed is an edge, too
         weights = weights.clamp(max=torch.finfo(weights.dtype).max)
     else:
         weights = weights.masked_fill(weights > longest, torch.inf)
@@ -51,10 +51,10 @@ def forests(
 
 
 class _Grown(NamedTuple):
-    """Forests of equally many vertices, one a row, as the rounds left them.
+    """Forests after the rounds, one per row, with equally many vertices.
 
-    A label names a component by one of its vertices. Of two components that join one label ends;
-    the edge (i, j) is kept with it as the key i * n + j, which is n^2 where the label stays.
+    The label of a component is one of its vertices. When two components join, one label ends. The
+    edge (i, j) is stored with it as the key i * n + j. A label that stays has the key n^2.
     """
 
     keys: Tensor  # (b, n)
@@ -64,10 +64,10 @@ class _Grown(NamedTuple):
 
 
 def _grow(matrices: Tensor) -> _Grown:
-    """In each round every component joins another along its first edge in the total order.
+    """Let every component join another along its first edge in the total order, round by round.
 
     Shape:
-        - matrices: (b, n, n), infinite where there is no edge.
+        - matrices: (b, n, n), infinite for missing edges.
     """
     b, n, _ = matrices.shape
     vertex = torch.arange(n, device=matrices.device).expand(b, n)
@@ -95,10 +95,10 @@ def _grow(matrices: Tensor) -> _Grown:
 
 
 def _first_edges(matrices: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
-    """Weight and key of the first edge that leaves each component, by label.
+    """Return weight and key of the first edge that leaves each component, by label.
 
-    Of the edges of one vertex that weigh the same the first is the one to the smallest other end,
-    which ``argmin`` gives.
+    Among edges of one vertex with equal weight, the first leads to the smallest other end;
+    ``argmin`` finds it.
     """
     n = label.shape[1]
     vertex = torch.arange(n, device=label.device)
@@ -114,7 +114,7 @@ def _first_edges(matrices: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _in_order(grown: _Grown) -> tuple[Tensor, Tensor]:
-    """Place of each label's edge in the total order, -1 if it stays; and the edges in that order.
+    """Return the place of each label's edge in the total order, or -1, and the edges in order.
 
     Shape:
         - Output: (b, n) and (b, n, 2), of which the first rows are edges.
@@ -140,9 +140,9 @@ def _in_order(grown: _Grown) -> tuple[Tensor, Tensor]:
 # - A vertex dies at the least of its ranks: 1 at rank 2, 2 at rank 0 and 3 at rank 1. Vertex 0
 #   meets no smaller one and stays. The result is 2, 3, 1, 0.
 def _by_death(rank: Tensor, grown: _Grown) -> Tensor:
-    """Vertices in the order in which they die by the elder rule; those that stay come last.
+    """Return the vertices in the order in which they die by the elder rule; others come last.
 
-    A vertex dies where it meets a smaller one. The heaviest edge on the way between two vertices
+    A vertex dies when it meets a smaller one. The heaviest edge on the path between two vertices
     of a tree is the heaviest of the edges that their components chose before they became one
     (King, A simpler minimum spanning tree verification algorithm, 1997).
 
@@ -156,7 +156,7 @@ def _by_death(rank: Tensor, grown: _Grown) -> Tensor:
         # component after component, vertices ascending
         by_label = label.argsort(dim=1, stable=True)
         own, way = label.gather(1, by_label), heaviest.gather(1, by_label)
-        offset = (n - own) * (n + 2)  # falls so far that no component's minimum reaches the next
+        offset = (n - own) * (n + 2)  # decreases enough to separate the minima of components
         lowest = (way + offset).cummin(1).values - offset
         met = torch.where(own[:, 1:] == own[:, :-1], torch.maximum(lowest[:, :-1], way[:, 1:]), n)
         met = torch.nn.functional.pad(met, (1, 0), value=n)
@@ -165,13 +165,13 @@ def _by_death(rank: Tensor, grown: _Grown) -> Tensor:
 
 
 def _counts(grown: _Grown) -> list[int]:
-    """Number of edges of each forest. Reads values: synchronises the device."""
+    """Return the number of edges of each forest. Reads values: synchronises the device."""
     counts: list[int] = (grown.weights < torch.inf).sum(1).tolist()
     return counts
 
 
 def _alike(sizes: Sequence[int]) -> list[list[int]]:
-    """Clouds that are worked on together: those whose sizes have one power of two above them."""
+    """Group clouds to be searched together: those with the same power of two above their size."""
     groups: dict[int, list[int]] = {}
     for c, n in enumerate(sizes):
         if n:
@@ -180,7 +180,7 @@ def _alike(sizes: Sequence[int]) -> list[list[int]]:
 
 
 def _stacked(weights: Tensor, sizes: Sequence[int], clouds: list[int]) -> Tensor:
-    """The matrices of some clouds as one batch, filled up with vertices that have no edge."""
+    """Return the matrices of some clouds as one batch, padded with vertices without edges."""
     if have_one_size(sizes):
         return weights.view(len(sizes), sizes[0], sizes[0])
     corner, side = starts([n * n for n in sizes]), max(sizes[c] for c in clouds)

@@ -22,7 +22,7 @@ class GroupRanks:
         self._group, self._device = group, device
 
     def merged(self, raw: Raw, rows: slice) -> Raw:
-        """The nearest of all ranks' lists of some rows; every rank is sent its own rows."""
+        """Send every rank the lists of its rows; keep the nearest neighbours in them."""
         own = Raw(*(array[rows] for array in raw))
         lists = CompiledLists(own)
         for owner in range(self.size):
@@ -35,14 +35,14 @@ class GroupRanks:
         return own
 
     def joined(self, *arrays: NDArray[Any]) -> tuple[NDArray[Any], ...]:
-        """The rows of all ranks, one rank after the other."""
+        """Concatenate the rows of all ranks, one rank after the other."""
         own = torch.tensor([len(arrays[0])], device=self._device)
         sizes = [int(size) for size in every_tensor(own, self._group)]
         tensors = [torch.tensor(array, device=self._device) for array in arrays]
         return tuple(every_row(t, sizes, self._group).cpu().numpy() for t in tensors)
 
     def _gathered(self, array: NDArray[Any], owner: int) -> list[NDArray[Any]]:
-        """The arrays of all ranks, on the rank that owns them; elsewhere none."""
+        """Return the arrays of all ranks on the rank ``owner``, and nothing on the others."""
         tensor = torch.from_numpy(np.ascontiguousarray(array)).to(self._device)
         parts = [torch.empty_like(tensor) for _ in range(self.size)]
         first = owner if self._group is None else dist.get_global_rank(self._group, owner)
