@@ -103,11 +103,10 @@ MESSAGES = {
         "images": torch.zeros(2, 1),
         "texts": torch.zeros(2, 1),
     },
-    "`images` should be torch.float32, like what is stored. Got torch.float64. "
+    "`images` should be torch.float32, like the stored rows. Got torch.float64. "
     "Call `clear()` first.": {"images": torch.zeros(2, 1, dtype=torch.float64)},
-    "`images` should have rows of shape (1,), like those stored. Got (2,). Call `clear()` first.": {
-        "images": torch.zeros(2, 2)
-    },
+    "`images` should have rows of shape (1,), like the stored ones. Got (2,). "
+    "Call `clear()` first.": {"images": torch.zeros(2, 2)},
 }
 
 
@@ -200,6 +199,6 @@ def test_another_device_is_told_with_its_cure():
     memory.join(torch.tensor([0]), rows=torch.ones(1, 1))
     with refused(
         ValueError,
-        "`rows` should be on cpu, like what is stored. Got meta. Call `clear()` first.",
+        "`rows` should be on cpu, like the stored rows. Got meta. Call `clear()` first.",
     ):
         memory.join(torch.tensor([0]), rows=torch.ones(1, 1, device="meta"))

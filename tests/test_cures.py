@@ -608,7 +608,7 @@ CASES = {
     **{
         f"another batch: {name}": Case(
             lambda wrong=wrong: filled_memory().join(labels[:2], **wrong),
-            "Use `clear()` to begin anew.",
+            "Call `clear()` first.",
             lambda wrong=wrong: join_after_clear(**wrong),
             torch.zeros(4, dtype=torch.int64),
         )
@@ -621,7 +621,7 @@ CASES = {
     },
     "a device of another batch": Case(
         lambda: filled_memory().join(labels[:2], images=points[:2].to("meta")),
-        "Use `clear()` to begin anew.",
+        "Call `clear()` first.",
         lambda: join_after_clear(images=points[:2].to("meta")),
         torch.zeros(4, dtype=torch.int64),
     ),

@@ -153,11 +153,11 @@ OTHERS = {
     "Do they belong to the same batch?": lambda: track_coincidence(
         three, three, pairs=RIPS.pairs([three[:1], three[:2]])
     ),
-    "`images` should be on cpu, like what is stored. Got meta. Use `clear()` to begin anew.": (
+    "`images` should be on cpu, like the stored rows. Got meta. Call `clear()` first.": (
         lambda: filled_memory().join(labels, images=three.to("meta"))
     ),
-    "`images` should be torch.float32, like what is stored. Got torch.float64. "
-    "Use `clear()` to begin anew.": lambda: filled_memory().join(labels, images=three.double()),
+    "`images` should be torch.float32, like the stored rows. Got torch.float64. "
+    "Call `clear()` first.": lambda: filled_memory().join(labels, images=three.double()),
     "`order` should be finite. Got inf. "
     "For the bottleneck distance use `gudhi.bottleneck_distance`.": (
         lambda: wasserstein_distance(row, row, order=INF)
@@ -211,7 +211,7 @@ OTHERS = {
         lambda: CrossBatchMemory().join(labels, images=three[:2])
     ),
     "`tensors` should have the names images of the batch before. Got (none). "
-    "Use `clear()` to begin anew.": (lambda: filled_memory().join(labels)),
+    "Call `clear()` first.": (lambda: filled_memory().join(labels)),
     "`pairs` and `points` should be of clouds of the same sizes. Got (2, 1) and (3,). "
     "Do they belong to the same batch?": (
         lambda: total_persistence(
@@ -239,9 +239,9 @@ OTHERS = {
         )
     ),
     "`tensors` should have the names images of the batch before. Got texts. "
-    "Use `clear()` to begin anew.": (lambda: filled_memory().join(labels, texts=three)),
-    "`images` should have rows of shape (3,), like those stored. Got (2,). "
-    "Use `clear()` to begin anew.": lambda: filled_memory().join(labels, images=three[:, :2]),
+    "Call `clear()` first.": (lambda: filled_memory().join(labels, texts=three)),
+    "`images` should have rows of shape (3,), like the stored ones. Got (2,). "
+    "Call `clear()` first.": lambda: filled_memory().join(labels, images=three[:, :2]),
     "`state_dict` should be what `state_dict()` returned. Got the name 'images'.": (
         lambda: CrossBatchMemory().load_state_dict({"images": three})
     ),

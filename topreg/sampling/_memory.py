@@ -185,16 +185,16 @@ def _check_alike(
     for name, tensor in batch.items():
         if old[name].shape[1:] != tensor.shape[1:]:
             raise ValueError(
-                f"`{name}` should have rows of shape {tuple(old[name].shape[1:])}, like those "
-                f"stored. Got {tuple(tensor.shape[1:])}.{cure}"
+                f"`{name}` should have rows of shape {tuple(old[name].shape[1:])}, like the stored "
+                f"ones. Got {tuple(tensor.shape[1:])}.{cure}"
             )
         if old[name].dtype != tensor.dtype:
             raise ValueError(
-                f"`{name}` should be {old[name].dtype}, like what is stored. "
+                f"`{name}` should be {old[name].dtype}, like the stored rows. "
                 f"Got {tensor.dtype}.{cure}"
             )
         if old[name].device != tensor.device:
             raise ValueError(
-                f"`{name}` should be on {old[name].device}, like what is stored. "
+                f"`{name}` should be on {old[name].device}, like the stored rows. "
                 f"Got {tensor.device}.{cure}"
             )
