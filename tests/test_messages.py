@@ -956,7 +956,7 @@ IMAGES = {
     "`betti_numbers` should have one number for each of the dimensions (0, 1). Got (1,).": (
         lambda: betti_prior_loss(image, betti_numbers=(1,))
     ),
-    "`pairs` should be of 2 dimensions, as many as `betti_numbers`. Got 1.": (
+    "`pairs` should have 2 dimensions, as many as `betti_numbers`. Got 1.": (
         lambda: betti_prior_loss(image, betti_numbers=(1, 0), pairs=SUPERLEVEL.pairs(image))
     ),
 }
@@ -966,6 +966,12 @@ IMAGE_TYPES = {
     ),
     "`filtration` should be a CubicalFiltration. Got RipsFiltration.": (
         lambda: betti_matching_loss(image, image, filtration=RIPS)
+    ),
+    "`data` should be floating point. Got torch.uint8. Use `.float()`.": (
+        lambda: betti_prior_loss([image.byte()], betti_numbers=(1, 0), logits=True)
+    ),
+    "`source` should be a torch.Tensor. Got int. Convert it with `torch.as_tensor`.": (
+        lambda: betti_matching_loss([1], [image], logits=True)
     ),
 }
 CURE = (

@@ -1,4 +1,4 @@
-"""What the losses on images share: probabilities, masks, channels, and where bars end."""
+"""Helpers of the losses on images: probabilities, masks, channels, and births and deaths."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def check_options(
 
 
 def cubical(filtration: Filtration | None) -> CubicalFiltration:
-    """Return the filtration, which options were checked to be of images."""
+    """Return the filtration, already checked to be cubical, or the default."""
     return filtration if isinstance(filtration, CubicalFiltration) else SUPERLEVEL
 
 
@@ -48,14 +48,16 @@ def foreground(images: Clouds, include_background: bool, name: str) -> Clouds:
     return images[:, 1:]
 
 
-def probabilities(images: Clouds, logits: bool) -> Clouds:
-    """Return the probabilities of logits."""
+def probabilities(images: Clouds, logits: bool, name: str) -> Clouds:
+    """Return the images, after a sigmoid if they are logits."""
     if not logits:
         return images
     if isinstance(images, Tensor):
-        _checks.is_floating("source", images)
+        _checks.is_floating(name, images)
         return torch.sigmoid(images.float() if images.dtype.itemsize < 4 else images)
-    return [torch.sigmoid(image) for image in images]
+    if not isinstance(images, Sequence):
+        return images
+    return [probabilities(i, True, name) if isinstance(i, Tensor) else i for i in images]
 
 
 def both(
@@ -69,7 +71,7 @@ def both(
     chosen = cubical(filtration)
     source = foreground(source, include_background, "source")
     target = foreground(target, include_background, "target")
-    x = chosen._joined(probabilities(source, logits), "source")
+    x = chosen._joined(probabilities(source, logits, "source"), "source")
     y = chosen._joined(_as_floats(target, x.pixels), "target")
     if x.shapes != y.shapes:
         different = [pair for pair in zip(x.shapes, y.shapes, strict=False) if pair[0] != pair[1]]
@@ -83,7 +85,7 @@ def both(
 
 
 def _as_floats(images: Clouds, like: Tensor) -> Clouds:
-    """Return masks, of whatever type, in the dtype of the prediction."""
+    """Convert masks of any type to the dtype of the prediction."""
     if isinstance(images, Tensor):
         return images if images.is_complex() else images.to(like.dtype)
     if not isinstance(images, Sequence):
@@ -99,7 +101,7 @@ def searched(
     name: str,
     pairs_name: str,
 ) -> list[PersistencePairs]:
-    """Return the pairs of each dimension: those given, else found in one pass."""
+    """Return the pairs of each dimension: the given ones, or those found in one pass."""
     if pairs is None:
         with torch.no_grad():
             return cubical(filtration)._search(images, list(dimensions))
@@ -110,9 +112,9 @@ def searched(
 
 
 def bars_of(images: Images, pairs: PersistencePairs, superlevel: bool) -> Tensor:
-    """Return births and deaths (m + e, 2), the essential classes last.
+    """Return births and deaths (m + e, 2), essential classes last.
 
-    These die at the end of the range of probabilities: at 1, or at 0 if bright pixels come first.
+    Essential classes die at the end of the range of probabilities: at 1, for superlevel sets at 0.
     """
     birth = torch.cat([pairs.birth_edges[:, 0], pairs.essential_edges[:, 0]])
     births = images.pixels.index_select(0, birth)

@@ -33,26 +33,26 @@ def diagram_matching_loss(
     order: int = 2,
     reduction: str = "mean",
 ) -> Tensor:
-    r"""Cost of the best matching between the persistence diagrams of two images.
+    r"""Return the cost of the best matching between the persistence diagrams of two images.
 
     .. math::
 
         \min_{\gamma} \sum_{\mu} \|\mu - \gamma(\mu)\|_q^q
 
-    The matching :math:`\gamma` assigns bars (birth, death) of ``source`` to bars of ``target`` or
-    to the diagonal, in each dimension. Bars that are kept are drawn to the births and deaths of the
-    target; all others are drawn to the diagonal, where they vanish.
+    In each dimension the matching :math:`\gamma` assigns bars (birth, death) of ``source`` to bars
+    of ``target`` or to the diagonal. Minimising the loss moves matched bars to those of the target,
+    and all others to the diagonal, where they vanish.
 
     Args:
         source: Predicted probabilities, or logits.
         target: True masks, or probabilities; of any dtype.
-        logits: Whether ``source`` holds logits, of which the sigmoid is taken.
+        logits: Whether ``source`` holds logits; the loss then takes their sigmoid.
         include_background: Whether the first channel counts.
         pairs: :term:`Persistence pairs <persistence pair>` of ``source`` found before, one object
             or one per dimension; without the first channel if that does not count.
-        target_pairs: Those of ``target``.
-        filtration: A :class:`~topreg.CubicalFiltration` of images; that of superlevel sets in the
-            T-construction if left out.
+        target_pairs: Persistence pairs of ``target``.
+        filtration: A :class:`~topreg.CubicalFiltration`; superlevel sets in the T-construction if
+            left out.
         dimensions: Homology dimensions whose costs are added.
         order: q, 1 or 2.
         reduction: ``"none"`` gives one value per channel of each image, ``"mean"`` and ``"sum"``
@@ -72,16 +72,16 @@ def diagram_matching_loss(
         - Output: :math:`()`, or :math:`(b c,)` with ``reduction="none"``.
 
     Note:
-        Differentiable in both images; not through the matching. Essential components are matched
-        with each other by their births. The matching does not see where bars lie: a false component
-        may take the place of a true one that is less persistent; use
-        :func:`~topreg.betti_matching_loss` where that matters. If k bars of the target have d
-        different values, only the best k candidates for each are compared, which leaves the
-        optimum: memory :math:`O(d k^2)`. A mask has d = 1, and takes :math:`O(m)` for m bars.
+        Differentiable in both images; not through the matching. Essential components match each
+        other, and only their births count. The matching ignores positions: a false component may
+        take the place of a true one that is less persistent. If that matters, use
+        :func:`~topreg.betti_matching_loss`. If the k bars of the target have d different values,
+        only the best k candidates for each value are compared, which does not change the optimum:
+        memory :math:`O(d k^2)`. A mask has d = 1, and takes :math:`O(m)` for m bars.
 
     Source:
         Hu et al., Topology-preserving deep image segmentation, NeurIPS 2019, equation 2. The
-        released code lowers components that it means to keep, compares logits with probabilities,
+        released code lowers components that it should keep, compares logits with probabilities,
         works on patches, and scrambles those that are not square.
 
     Example:
@@ -143,7 +143,7 @@ def _cost(
 
 
 def _fake_assigned(first: Tensor, *_: object) -> tuple[Tensor, Tensor]:
-    """Return rows, as many as the values say."""
+    """Return empty rows; their number depends on values."""
     number = torch.library.get_ctx().new_dynamic_size()
     new = first.new_empty
     return new(number, dtype=torch.int64), new(number, dtype=torch.int64)
@@ -183,10 +183,10 @@ def _bounds(clouds: Tensor, images: int) -> list[Tensor]:
 
 
 def _candidates(x: Tensor, y: Tensor, order: int) -> Tensor:
-    """Return the rows of ``x`` that some best matching with ``y`` leaves enough.
+    """Return rows of ``x`` that suffice for a best matching with ``y``.
 
-    A row that is not among the best k for the value of a column, k the number of columns, can be
-    exchanged for one of them that is not matched.
+    With k columns, a row matched to a column but not among the best k for its value can be
+    exchanged for one of these, since at least one of them is free.
     """
     k = len(y)
     if k >= len(x):
@@ -216,12 +216,12 @@ class DiagramMatchingLoss(Loss):
     """Module form of :func:`diagram_matching_loss`.
 
     Args:
-        logits: Whether ``source`` holds logits, of which the sigmoid is taken.
+        logits: Whether ``source`` holds logits; the loss then takes their sigmoid.
         include_background: Whether the first channel counts.
-        filtration: A :class:`~topreg.CubicalFiltration` of images; that of superlevel sets in the
-            T-construction if left out.
+        filtration: A :class:`~topreg.CubicalFiltration`; superlevel sets in the T-construction if
+            left out.
         dimensions: :term:`Homology dimensions <homology dimension>` whose costs are added.
-        order: Power of differences that is summed, 1 or 2.
+        order: Power to which differences are raised before they are added, 1 or 2.
         reduction: ``"none"`` gives one value per channel of each image, ``"mean"`` and ``"sum"``
             reduce them.
 

@@ -1,24 +1,25 @@
-"""Which bars of two images are one bar of their minimum, compiled. Imported on first use (numba).
+"""Betti matching: bars of two images that map to the same bar of their minimum, compiled.
 
-Let c be the pixelwise minimum of the images f and g: whatever f or g has by a value, c has. A bar
-of f goes to a bar of c, or vanishes, and so does a bar of g. Two bars match if they go to the same
-bar of c. The bars of f that do not vanish are those of the image of f in c: born where f gives
-birth, dead where c brings death. They are empty, and match nothing, if that death is not later
-than the birth.
+Imported on first use (numba). Let c be the pixelwise minimum of the images f and g, so that at each
+value the sublevel sets of f and g lie in that of c. A bar of f maps to a bar of c, or vanishes, and
+so does a bar of g. Two bars match if they map to the same bar of c. The bars of f that do not
+vanish are those of the image of f in c: they are born with f and die with c. If the death is not
+later than the birth, the bar is empty and matches nothing.
 
-Dimension 0 is one walk up through c. Each component knows its first minimum of f and of g. At a
-merger, of both and of each image the later one dies: if neither bar is empty, they match.
+Dimension 0 is one ascending walk through c. Each component keeps its first minimum of f and of g.
+When two components merge, the later minimum of f dies, and so does the later minimum of g. If
+neither bar is empty, the two bars match.
 
-Dimension 1 is the same for the holes, whose order is reversed: the complement of c lies in the
-complement of f. A walk down through f lets each hole know its first hole of c. At a merger a bar
-of f is born, and the hole of c that dies there is the bar's death in c. With a walk down through g
-the bars of f and g match that name the same hole of c.
+Dimension 1 treats holes in reverse order: the complement of c lies in the complement of f. In a
+descending walk through f each hole keeps its first hole of c. When two holes merge, a bar of f is
+born; it dies in c with the hole of c that ends there. A descending walk through g does the same for
+g. Bars of f and g with the same hole of c match.
 
 For example, rows of pixels, dimension 0::
 
     f  1 9 2 9 9        bars [1, inf) and [2, 9)
     g  1 9 9 9 3        bars [1, inf) and [3, 9)
-    c  1 9 2 9 3        at the last merger 3 dies, of f nothing: [2, 9) and [3, 9) do not match
+    c  1 9 2 9 3        [2, 9) and [3, 9) do not match: where 3 of g dies, no bar of f does
 """
 
 from __future__ import annotations
@@ -44,9 +45,9 @@ from topreg.persistence.images._pixel_kernels import (
 
 @compiled
 def _firsts(values, earlier, other, other_earlier, parent, table, up, width):
-    """Return for each root among one image's components the first minimum of another image.
+    """Return for each component's root of one image the first minimum of another image in it.
 
-    -1 where there is none; the frame belongs to both.
+    It is -1 if there is none. The frame belongs to both images.
     """
     flip, steps = np.uint8(0 if up else 255), steps_of(table, width)
     firsts = np.full(values.size, -1, np.int32)
@@ -63,7 +64,7 @@ def _firsts(values, earlier, other, other_earlier, parent, table, up, width):
 
 @compiled
 def _dying(values, firsts, up, younger, elder):
-    """Return the minimum that dies when two roots merge, -1 if one knows none."""
+    """Return the minimum that dies when two roots merge, -1 if one has no minimum."""
     a, b = firsts[younger], firsts[elder]
     if a < 0 or b < 0:
         firsts[elder] = max(a, b)
@@ -105,7 +106,7 @@ def _named_holes(f, c, bytes_f, bytes_c, parent, saddles, table, width, halt):
 
 @compiled
 def _compared_components(f, g, c, width, height, bytes_f, bytes_g, saddles, table, halt):
-    """Return bars of dimension 0 and their partners, see :func:`compare_images`, within frames.
+    """Return bars of dimension 0 and their partners, see :func:`compare_images`, as framed pixels.
 
     ``c`` holds the pixelwise minimum, its bytes and its saddles; ``saddles`` those of f and of g.
     """
@@ -136,7 +137,7 @@ def _compared_components(f, g, c, width, height, bytes_f, bytes_g, saddles, tabl
 
 @compiled
 def _compared_holes(f, g, c, width, height, bytes_f, bytes_g, bytes_c, saddles, table, halt):
-    """Return the same in dimension 1."""
+    """Return bars of dimension 1 as :func:`_compared_components` returns those of dimension 0."""
     parent = np.empty(f.size, np.int32)
     clear_links(parent, height, width - 2)
     in_f, holes_f = _named_holes(f, c, bytes_f, bytes_c, parent, saddles[0], table, width, halt)
@@ -175,11 +176,11 @@ def _framed(values, image, negate, outside, earlier):
 def compare_images(
     pixels, others, bits, heights, widths, first, last, eight, negate, outside, dims, halt
 ):
-    """Return the bars of two images with their partners: arrays of dimension 0 and of dimension 1.
+    """Return bars with their partners in dimensions 0 and 1, numbers per image, and first pixels.
 
-    Rows are birth and death in ``pixels``, birth and death of the partner in ``others``; -1 stands
-    for a bar that is missing. Then the numbers of columns (dimension, image), and the pixels that
-    come first (image, one or other), -1 in an image without pixels. Arguments are those of
+    The rows of bars are birth and death in ``pixels``, and birth and death of the partner in
+    ``others``; -1 stands for a missing bar. Numbers of columns are (dimension, image). First pixels
+    are (image, one or other), -1 in an image without pixels. Arguments are those of
     ``search_images``, for two batches of images of the same sizes.
     """
     offset = 0
