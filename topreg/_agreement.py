@@ -40,7 +40,7 @@ class _Statement(NamedTuple):
     memory: float = 0.0
 
 
-def _stated(x: Tensor, metric: str, longest: float, memory: int) -> _Statement:
+def _describe(x: Tensor, metric: str, longest: float, memory: int) -> _Statement:
     """Return the statement of a rank whose argument is valid."""
     wanted = x.requires_grad and torch.is_grad_enabled()
     return _Statement(
@@ -56,7 +56,7 @@ def _stated(x: Tensor, metric: str, longest: float, memory: int) -> _Statement:
     )
 
 
-def agreed(
+def agree(
     name: str,
     x: Tensor,
     group: Group,
@@ -73,7 +73,7 @@ def agreed(
         if problem is not None:
             raise problem
         return [len(x)], memory
-    own = _Statement(0.0) if problem else _stated(x, metric, longest, memory)
+    own = _Statement(0.0) if problem else _describe(x, metric, longest, memory)
     message = torch.tensor(own, dtype=torch.float64, device=talking_device(group))
     answers = every_tensor(message, group)
     if problem is not None:
@@ -82,11 +82,11 @@ def agreed(
     for rank, statement in enumerate(said):
         if not statement.fits:
             raise ValueError(
-                f"`{name}` should be valid on every rank. Got something invalid on rank {rank}, "
-                "whose error says more."
+                f"`{name}` should be valid on every rank. Got an invalid value on rank {rank}. "
+                "See the error of that rank."
             )
     for what, values in (
-        (f"`{name}` should have as many coordinates", [int(s.width) for s in said]),
+        (f"`{name}` should have the same number of coordinates", [int(s.width) for s in said]),
         (f"`{name}` should have one dtype", [DTYPES[int(s.dtype)] for s in said]),
         (f"`{name}` should be on one type of device", [_place(s.on_cpu) for s in said]),
         (f"`{name}` should require a gradient, or none,", [bool(s.wants_gradient) for s in said]),

@@ -27,7 +27,7 @@ def is_tensor(name: str, value: object, *, of_distances: bool = False) -> None:
         raise TypeError(f"`{name}` should be a torch.Tensor. Got {type(value).__name__}.{cure}")
     if value.is_nested:
         raise ValueError(
-            f"`{name}` should be dense. Got a nested tensor. Its parts, `.unbind()`, are."
+            f"`{name}` should be dense. Got a nested tensor. Pass its parts, `.unbind()`."
         )
 
 
@@ -228,7 +228,7 @@ def have_one_width(name: str, rows: Tensor, other_name: str, other: Tensor) -> N
     """Raise if two clouds differ in width."""
     if rows.shape[1] != other.shape[1]:
         raise ValueError(
-            f"`{name}` and `{other_name}` should have as many coordinates. "
+            f"`{name}` and `{other_name}` should have the same number of coordinates. "
             f"Got {rows.shape[1]} and {other.shape[1]}."
         )
 
@@ -243,7 +243,7 @@ def match(source: Tensor, target: Tensor) -> None:
         )
     if source.shape[1] != target.shape[1]:
         raise ValueError(
-            "`source` and `target` should have as many coordinates. "
+            "`source` and `target` should have the same number of coordinates. "
             f"Got {source.shape[1]} and {target.shape[1]}. Map both into a common space first, "
             "for instance with `exponential_affinity`."
         )

@@ -119,7 +119,7 @@ def _have_one_width(name: str, clouds: Sequence[Tensor]) -> None:
     widths = sorted({cloud.shape[1] for cloud in clouds})
     if len(widths) > 1:
         raise ValueError(
-            f"`{name}` should hold clouds with as many coordinates. "
+            f"`{name}` should hold clouds with the same number of coordinates. "
             f"Got {', '.join(map(str, widths))}."
         )
 

@@ -87,7 +87,7 @@ def stoppable(work: Callable[[Halt], Result], operations: int) -> Result:
     main one never handle signals and do the work themselves.
     """
     if operations >= LONG and threading.current_thread() is threading.main_thread():
-        return _watched([work])[0]
+        return _watch([work])[0]
     try:
         return work(NEVER)
     except SystemError as error:  # a signal was handled while results became Python objects
@@ -99,7 +99,7 @@ def stoppable(work: Callable[[Halt], Result], operations: int) -> Result:
         raise first from None
 
 
-def _watched(tasks: Sequence[Callable[[Halt], Result]]) -> list[Result]:
+def _watch(tasks: Sequence[Callable[[Halt], Result]]) -> list[Result]:
     """Run each task in a separate thread, while this thread handles signals.
 
     The threads live for one call, because longer ones would not survive a fork. They are daemons,
@@ -139,7 +139,7 @@ def in_threads(work: Callable[[int, int, Halt], Result]) -> list[Result]:
     def part(thread: int) -> Callable[[Halt], Result]:
         return lambda halt: work(thread, threads, halt)
 
-    return _watched([part(thread) for thread in range(threads)])
+    return _watch([part(thread) for thread in range(threads)])
 
 
 def over_rows(
@@ -200,7 +200,7 @@ def over_clouds(work: Callable[[int, int, Halt], object], sizes: list[int], cost
 def _in_all(tasks: Sequence[Callable[[Halt], object]], operations: int) -> None:
     """Run every task in a thread; if they are short, run the first in this one."""
     if operations >= LONG:
-        _watched(tasks)
+        _watch(tasks)
         return
     futures = [Future[object]() for _ in tasks[1:]]
     threads = [

@@ -464,12 +464,12 @@ def _are_apart(vertices: Tensor, cloud_sizes: Sequence[int], whole: Sequence[int
     twice = ordered[1:][ordered[1:] == ordered[:-1]]
     if len(twice):
         raise ValueError(
-            f"`vertices` should be different. Got vertex {int(twice[0])} more than once."
+            f"`vertices` should be distinct. Got vertex {int(twice[0])} more than once."
         )
     own = cloud_of(torch.arange(len(vertices), device=vertices.device), cloud_sizes)
     moved = vertices[cloud_of(vertices, whole) != own]
     if len(moved):
         raise ValueError(
-            "`vertices` should lie in the clouds that they had. "
+            "`vertices` should stay in their clouds. "
             f"Got vertex {int(moved[0])} of another cloud. Number them cloud after cloud."
         )

@@ -15,11 +15,11 @@ from torch import Tensor
 from torch.autograd.function import FunctionCtx
 
 from topreg import _checks
-from topreg._agreement import agreed, first_error
+from topreg._agreement import agree, first_error
 from topreg._clouds import starts
 from topreg._exchange import Group, every_row, is_grouped, talking_device
 from topreg._plain import plain_tensor
-from topreg.metrics import METRICS, at_least_single, prepared
+from topreg.metrics import METRICS, at_least_single, prepare
 from topreg.persistence import MEMORY, Progress
 
 __all__ = ["all_gather", "minimum_spanning_tree"]
@@ -71,10 +71,10 @@ def all_gather(x: Tensor, group: Group = None) -> Tensor:
         tensor([[1., 0.],
                 [0., 1.]])
     """
-    sizes, _ = agreed("x", x, group, first_error(lambda: _checks.is_point_cloud("x", x)))
+    sizes, _ = agree("x", x, group, first_error(lambda: _checks.is_point_cloud("x", x)))
     if not is_grouped():
         return x
-    gathered: Tensor = _Gathered.apply(at_least_single(x), sizes, group)
+    gathered: Tensor = _Gather.apply(at_least_single(x), sizes, group)
     return gathered.to(x.dtype)
 
 
@@ -135,7 +135,7 @@ def minimum_spanning_tree(
         tensor([[0, 2],
                 [1, 2]])
     """
-    from topreg.persistence._progress import told
+    from topreg.persistence._progress import report_to
     from topreg.persistence.large._certificates import forest_of_cloud  # these load numba
     from topreg.persistence.large._group import GroupRanks
     from topreg.persistence.large._ranks import Alone, Ranks
@@ -149,7 +149,7 @@ def minimum_spanning_tree(
         *_checks_of_values(points, metric, check_values),
     )
     with torch.no_grad():
-        sizes, memory = agreed(
+        sizes, memory = agree(
             "points", points, group, problem, metric, max_edge_length, memory_budget
         )
         rows = at_least_single(points.detach())
@@ -157,9 +157,9 @@ def minimum_spanning_tree(
         if is_grouped():
             rows = every_row(rows, sizes, group)
             ranks = GroupRanks(group, talking_device(group))
-        with told(progress) as function:
+        with report_to(progress) as function:
             edges, _, _ = forest_of_cloud(
-                prepared(rows, metric).contiguous(),
+                prepare(rows, metric).contiguous(),
                 metric,
                 max_edge_length,
                 memory=memory,
@@ -169,7 +169,7 @@ def minimum_spanning_tree(
         return plain_tensor(torch.from_numpy(edges).to(points.device))
 
 
-class _Gathered(torch.autograd.Function):
+class _Gather(torch.autograd.Function):
     """Rows of all ranks; backward gives each rank its rows of the summed gradients."""
 
     @staticmethod
@@ -179,10 +179,10 @@ class _Gathered(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: FunctionCtx, *grads: Tensor) -> tuple[Tensor, None, None]:
-        return _Summed.apply(grads[0], *ctx.task), None, None  # type: ignore[attr-defined]
+        return _ReduceScatter.apply(grads[0], *ctx.task), None, None  # type: ignore[attr-defined]
 
 
-class _Summed(torch.autograd.Function):
+class _ReduceScatter(torch.autograd.Function):
     """This rank's rows of the sum over ranks: the transpose of gathering."""
 
     @staticmethod
@@ -195,7 +195,7 @@ class _Summed(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: FunctionCtx, *grads: Tensor) -> tuple[Tensor, None, None]:
-        return _Gathered.apply(grads[0], *ctx.task), None, None  # type: ignore[attr-defined]
+        return _Gather.apply(grads[0], *ctx.task), None, None  # type: ignore[attr-defined]
 
 
 def _checks_of_values(

@@ -1,4 +1,4 @@
-"""How the figures of the gallery look: at page width, readable on a white and on a black page."""
+"""Style of the gallery's figures: page width, readable on a white and on a black page."""
 
 import statistics
 from collections.abc import Mapping, Sequence
@@ -71,7 +71,7 @@ def use_style() -> None:
 def by_seed(
     ax: Axes, groups: Mapping[float, Sequence[float]], chosen: float | None
 ) -> None:
-    """A column of dots for each weight, one a seed, with its mean; lines join equal seeds."""
+    """Draw a column of dots per weight, one dot per seed, with the mean; lines join equal seeds."""
     columns = list(groups.values())
     ax.plot(
         range(len(columns)), columns, color=GREY, linewidth=0.8, alpha=0.6, zorder=1

@@ -121,7 +121,7 @@ class CubicalFiltration(Filtration):
             >>> CubicalFiltration().pairs(row)
             PersistencePairs(dimension=0, pairs=1, essential=1, cloud_sizes=(3,))
         """
-        return self._found(data, [self._checked_dimension(dimension)])[0]
+        return self._find(data, [self._check_dimension(dimension)])[0]
 
     def all_pairs(self, data: Clouds, max_dimension: int) -> tuple[PersistencePairs, ...]:
         """Find the persistence pairs in the dimensions 0 to ``max_dimension``, in one pass.
@@ -137,8 +137,8 @@ class CubicalFiltration(Filtration):
             TypeError: If the images are not floating point.
             ValueError: If shapes or values of ``data`` are wrong, or a dimension is not available.
         """
-        highest = self._checked_dimension(max_dimension, "max_dimension", every=True)
-        return tuple(self._found(data, list(range(highest + 1))))
+        highest = self._check_dimension(max_dimension, "max_dimension", every=True)
+        return tuple(self._find(data, list(range(highest + 1))))
 
     def diagram(self, pairs: PersistencePairs, data: Clouds) -> Tensor:
         """Return births and deaths, the values of pixels, with gradient.
@@ -165,11 +165,11 @@ class CubicalFiltration(Filtration):
         return -values if self.superlevel else values
 
     @torch.no_grad()
-    def _found(self, data: Clouds, dimensions: list[int]) -> list[PersistencePairs]:
+    def _find(self, data: Clouds, dimensions: list[int]) -> list[PersistencePairs]:
         """Find pairs in some dimensions."""
-        return self._search(self._joined(data), dimensions)
+        return self._search(self._join(data), dimensions)
 
-    def _joined(self, data: Clouds, name: str = "images") -> Images:
+    def _join(self, data: Clouds, name: str = "images") -> Images:
         """Return the pixels of images after checking them."""
         return check_images(join_images(data, self.ndim, name), self.check_values, name)
 
@@ -180,7 +180,7 @@ class CubicalFiltration(Filtration):
             images, dimensions, self.construction == "T", self.superlevel, closed
         )
 
-    def _checked_dimension(
+    def _check_dimension(
         self, dimension: object, name: str = "dimension", every: bool = False
     ) -> int:
         """Return a dimension as int; raise if it is not available, or one below it is not."""
@@ -191,8 +191,8 @@ class CubicalFiltration(Filtration):
         if self.ndim == 3 and (found == 1 or (every and found == 2)):
             raise ValueError(
                 f"`{name}` should be {'0' if every else '0 or 2'} for volumes. Got {found}. "
-                "Find dimensions 0 and 2 with `pairs`. Of masks, "
-                "`topreg.image_metrics.BettiNumbers` counts loops too."
+                "Find dimensions 0 and 2 with `pairs`. "
+                "`topreg.image_metrics.BettiNumbers` also counts the loops of masks."
             )
         if found > self.ndim - 1:
             available = "0 or 1" if self.ndim == 2 else "0 or 2"

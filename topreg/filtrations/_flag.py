@@ -177,7 +177,7 @@ class FlagFiltration(Filtration):
             tensor([[1, 2],
                     [0, 1]])
         """
-        return self._found(data, [self._checked_dimension(dimension)])[0]
+        return self._find(data, [self._check_dimension(dimension)])[0]
 
     def all_pairs(self, data: Clouds, max_dimension: int) -> tuple[PersistencePairs, ...]:
         """Find the persistence pairs in the dimensions 0 to ``max_dimension``, in one pass.
@@ -193,8 +193,8 @@ class FlagFiltration(Filtration):
             TypeError: If the weights are not a floating-point tensor.
             ValueError: If shapes or values of ``data`` are wrong, or a dimension is not available.
         """
-        highest = self._checked_dimension(max_dimension, "max_dimension")
-        return tuple(self._found(data, list(range(highest + 1))))
+        highest = self._check_dimension(max_dimension, "max_dimension")
+        return tuple(self._find(data, list(range(highest + 1))))
 
     def diagram(self, pairs: PersistencePairs, data: Clouds) -> Tensor:
         """Return births and deaths in the weights, differentiable in them and in the births.
@@ -222,20 +222,20 @@ class FlagFiltration(Filtration):
             >>> path(torch.tensor([2.0]))
             tensor([[0.5000, 2.0000]])
         """
-        rows = self._checked(data)
+        rows = self._as_rows(data)
         check_pairs(pairs, rows, (self.num_vertices,) * len(rows), "data")
         if len(rows) == 0:
             births = rows.new_zeros(0) if self.vertex_births is None else self.vertex_births
             return rows.new_zeros(0, 2) + rows.sum() + 0 * births.sum()
-        combined = [self._combined(weights) for weights in rows]
+        combined = [self._combine(weights) for weights in rows]
         weights, places = (torch.stack(same) for same in zip(*combined, strict=True))
         columns = (pairs.birth_edges, pairs.death_edges)
         return torch.stack([self._values(weights, places, edges) for edges in columns], dim=1)
 
     @torch.no_grad()
-    def _found(self, data: Clouds, dimensions: list[int]) -> list[PersistencePairs]:
+    def _find(self, data: Clouds, dimensions: list[int]) -> list[PersistencePairs]:
         """Find the pairs in some dimensions."""
-        rows = self._checked(data)
+        rows = self._as_rows(data)
         _checks.is_not_vmapped("data", rows)
         if len(rows) == 0:
             none = self.edge_index.new_empty(0, 2)
@@ -252,7 +252,7 @@ class FlagFiltration(Filtration):
         if self.check_values and bool(listed.isnan().any()):
             got = _checks.rows(listed.isnan(), "entry", plural="entries")
             raise ValueError(f"`data` should be free of NaN. Got {got}.")
-        weights, place = self._combined(listed)
+        weights, place = self._combine(listed)
         weights = weights[place]
         if self.check_values:
             self._check_appearance(weights)
@@ -262,9 +262,9 @@ class FlagFiltration(Filtration):
             return pairs_of_edges(edges, self.num_vertices, dimensions)
         by_age = self.vertex_births.sort(stable=True).indices
         found = pairs_of_edges(by_age.argsort()[edges], self.num_vertices, dimensions)
-        return [_renumbered(pairs, by_age) for pairs in found]
+        return [_renumber(pairs, by_age) for pairs in found]
 
-    def _combined(self, weights: Tensor) -> tuple[Tensor, Tensor]:
+    def _combine(self, weights: Tensor) -> tuple[Tensor, Tensor]:
         """Return weights, and for each distinct edge the place of its weight among them.
 
         The order and the diagram both use these, so that they agree to the last bit.
@@ -317,7 +317,7 @@ class FlagFiltration(Filtration):
         births = self.vertex_births.to(weights.dtype).index_select(0, i)
         return torch.where(at_vertex, births, of_edges)
 
-    def _checked_dimension(self, dimension: object, name: str = "dimension") -> int:
+    def _check_dimension(self, dimension: object, name: str = "dimension") -> int:
         """Return a dimension as int; raise if it is not 0 or 1."""
         try:
             found = _checks.is_natural(name, dimension)
@@ -327,7 +327,7 @@ class FlagFiltration(Filtration):
             raise ValueError(f"`{name}` should be 0 or 1 for a FlagFiltration. Got {dimension!r}.")
         return found
 
-    def _checked(self, data: Clouds) -> Tensor:
+    def _as_rows(self, data: Clouds) -> Tensor:
         """Return weights (b, e) of each graph, in at least single precision."""
         weights, edges = cast(Tensor, data), self.edge_index.shape[1]
         _checks.is_floating("data", weights, of_distances=True)
@@ -335,7 +335,7 @@ class FlagFiltration(Filtration):
             raise ValueError(
                 f"`data` should have one weight per edge, shape ({edges},) or (b, {edges}). "
                 f"Got {_checks.shape(weights)}. "
-                "The losses of two views read weights from `geometry`."
+                "In losses of two views, pass the weights as `geometry`."
             )
         _checks.on_one_device("data", weights, "edge_index", self.edge_index.device)
         weights = at_least_single(weights)
@@ -353,13 +353,13 @@ class FlagFiltration(Filtration):
             edge = int(early.nonzero()[0])
             i, j = self._ends[edge].tolist()
             raise ValueError(
-                "`data` should be at least the births of their vertices. "
-                f"Got {weights[edge]:.6g} for edge ({i}, {j}), whose vertices are there from "
-                f"{born[edge]:.6g} on. Pass smaller `vertex_births`."
+                "`data` should be at least the births of the vertices. "
+                f"Got {weights[edge]:.6g} for edge ({i}, {j}) with a vertex born at "
+                f"{born[edge]:.6g}. Pass smaller `vertex_births`."
             )
 
 
-def _renumbered(pairs: PersistencePairs, vertices: Tensor) -> PersistencePairs:
+def _renumber(pairs: PersistencePairs, vertices: Tensor) -> PersistencePairs:
     """Return pairs with ``vertices[v]`` in place of ``v``, essential vertices sorted."""
     names = ("birth_edges", "death_edges", "essential_edges")
     births, deaths, essential = (

@@ -23,13 +23,13 @@ from topreg.metrics import (
     entries_at,
     entries_diagram,
     estimated_weights,
-    prepared,
+    prepare,
     selection_weights,
 )
 from topreg.persistence import (
     check_rows,
     check_sizes,
-    checked_weights,
+    check_weights,
     find_pairs,
     pairs_of_clean,
     pairs_of_few,
@@ -114,7 +114,7 @@ class Space:
         """
         if self._entries is None:
             with torch.no_grad():  # a decorated method breaks compiled graphs
-                self._entries = self._measured(dimensions)
+                self._entries = self._measure(dimensions)
         return self._entries
 
     def entries_at(self, edges: Tensor) -> Tensor:
@@ -156,19 +156,17 @@ class Space:
         matrices = self.entries().split([n * n for n in self.sizes])
         return [entries.view(n, n) for entries, n in zip(matrices, self.sizes, strict=True)]
 
-    def _measured(self, dimensions: Sequence[int]) -> Tensor:
+    def _measure(self, dimensions: Sequence[int]) -> Tensor:
         """Return distances as engines read them, checked if ``check_values``."""
         chosen, check_values = self.filtration, self.filtration.check_values
         if self.precomputed:
             copies = self.values.dtype.itemsize < 4
             check_sizes(self.sizes, dimensions, chosen.engine, self.values, copies, self.name)
-            return checked_weights(
-                self.values, self.sizes, name=self.name, check_values=check_values
-            )
+            return check_weights(self.values, self.sizes, name=self.name, check_values=check_values)
         points = self._rows()
         check_sizes(self.sizes, dimensions, chosen.engine, self.values, 1, self.name)
         if not callable(chosen.metric):
-            rows, longest = prepared(points, chosen.metric), chosen.max_edge_length
+            rows, longest = prepare(points, chosen.metric), chosen.max_edge_length
             if longest < math.inf:  # decide exactly which edges are longer
                 return selection_weights(rows, self.sizes, chosen.metric, longest)
             return estimated_weights(rows, self.sizes, chosen.metric)[0]
@@ -179,7 +177,7 @@ class Space:
             ]
         entries = torch.cat(matrices) if matrices else rows.flatten()
         name = f"metric({self.name}, {self.name})"
-        return checked_weights(
+        return check_weights(
             entries, self.sizes, name=name, check_values=check_values, of_metric=True
         )
 

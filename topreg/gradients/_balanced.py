@@ -71,7 +71,7 @@ def balanced_backward(
         for leaf, g_leaf, h_leaf, sizes in zip(
             leaves, g, h, _sizes(g, h, leaves, norm), strict=True
         ):
-            added = None if h_leaf is None else _rescaled(h_leaf, weight, *sizes)
+            added = None if h_leaf is None else _rescale(h_leaf, weight, *sizes)
             for part in (g_leaf, added):
                 if part is not None:
                     _add_to_gradient(leaf, part)
@@ -131,7 +131,7 @@ def _sizes(
     return sizes
 
 
-def _rescaled(h: Tensor, weight: float, g_size: Tensor, h_size: Tensor) -> Tensor:
+def _rescale(h: Tensor, weight: float, g_size: Tensor, h_size: Tensor) -> Tensor:
     """Return ``weight |g| h / |h|``, and 0 where h is 0.
 
     Dividing h by |h| comes first, since |g| / |h| may overflow.

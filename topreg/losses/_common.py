@@ -39,7 +39,7 @@ def check_filtration(filtration: object, name: str = "filtration") -> None:
     if isinstance(filtration, type):
         got, cure = f"the class {filtration.__name__}", "Pass an instance of it."
     else:
-        got, cure = type(filtration).__name__, "Give other options by name."
+        got, cure = type(filtration).__name__, "Pass other options by name."
     raise TypeError(
         f"`{name}` should be a filtration such as `RipsFiltration()`. Got {got}. {cure}"
     )
@@ -80,7 +80,7 @@ def find(
 ) -> list[PersistencePairs]:
     """Return the pairs of each dimension: the given ones, or those found in the data."""
     if pairs is not None:
-        return listed(pairs, name)
+        return as_list(pairs, name)
     chosen = RIPS if filtration is None else filtration
     lowest, highest = min(dimensions), max(dimensions)
     if len(dimensions) == 1 or highest - lowest >= len(dimensions):  # all_pairs would find more
@@ -89,7 +89,7 @@ def find(
     return [every[dimension] for dimension in dimensions]
 
 
-def listed(pairs: Pairs, name: str = "pairs") -> list[PersistencePairs]:
+def as_list(pairs: Pairs, name: str = "pairs") -> list[PersistencePairs]:
     """Return one object, or several of different dimensions, as a list; raise if it is empty."""
     if isinstance(pairs, PersistencePairs):
         return [pairs]
@@ -143,11 +143,11 @@ def sums(values: Tensor, pairs: PersistencePairs) -> Tensor:
     return values.new_zeros(clouds).index_add(0, pairs.cloud(), values)
 
 
-def reduced_sums(values: Tensor, pairs: PersistencePairs, reduction: str) -> Tensor:
+def reduce_sums(values: Tensor, pairs: PersistencePairs, reduction: str) -> Tensor:
     """Sum the values of the pairs of each cloud, then reduce the sums."""
     if len(pairs.cloud_sizes) == 1 and reduction != "none":  # without views, which take time
         return values.sum()
-    return reduced(sums(values, pairs), reduction)
+    return reduce_values(sums(values, pairs), reduction)
 
 
 def means(
@@ -175,12 +175,12 @@ def cloud_numbers(pairs: PersistencePairs) -> Tensor | None:
     return None if len(pairs.cloud_sizes) == 1 else pairs.cloud()
 
 
-def added(terms: Sequence[Tensor]) -> Tensor:
+def add_dimensions(terms: Sequence[Tensor]) -> Tensor:
     """Add the values (b,) of several dimensions, at least one."""
     return terms[0] if len(terms) == 1 else torch.stack(list(terms)).sum(0)
 
 
-def reduced(values: Tensor, reduction: str) -> Tensor:
+def reduce_values(values: Tensor, reduction: str) -> Tensor:
     """Reduce one value per cloud, (b,); mean and sum of no cloud are 0."""
     if reduction == "none":
         return values

@@ -13,6 +13,7 @@ from topreg._pairs import PersistencePairs, check_pairs
 from topreg.filtrations import SUPERLEVEL, CubicalFiltration, Filtration
 from topreg.losses import _common
 from topreg.losses._common import Pairs
+from topreg.metrics import at_least_single
 from topreg.persistence.images._images import Images
 
 
@@ -26,7 +27,7 @@ def check_options(
             f"`filtration` should be a CubicalFiltration. Got {type(filtration).__name__}."
         )
     for dimension in dimensions:
-        (filtration or SUPERLEVEL)._checked_dimension(dimension, "dimensions")
+        (filtration or SUPERLEVEL)._check_dimension(dimension, "dimensions")
     return dimensions
 
 
@@ -53,11 +54,16 @@ def probabilities(images: Clouds, logits: bool, name: str) -> Clouds:
     if not logits:
         return images
     if isinstance(images, Tensor):
-        _checks.is_floating(name, images)
-        return torch.sigmoid(images.float() if images.dtype.itemsize < 4 else images)
+        return _sigmoid(images, name)
     if not isinstance(images, Sequence):
         return images
-    return [probabilities(i, True, name) if isinstance(i, Tensor) else i for i in images]
+    return [_sigmoid(i, name) if isinstance(i, Tensor) else i for i in images]
+
+
+def _sigmoid(image: Tensor, name: str) -> Tensor:
+    """Return the sigmoid of logits, in at least single precision."""
+    _checks.is_floating(name, image)
+    return torch.sigmoid(at_least_single(image))
 
 
 def both(
@@ -71,8 +77,8 @@ def both(
     chosen = cubical(filtration)
     source = foreground(source, include_background, "source")
     target = foreground(target, include_background, "target")
-    x = chosen._joined(probabilities(source, logits, "source"), "source")
-    y = chosen._joined(_as_floats(target, x.pixels), "target")
+    x = chosen._join(probabilities(source, logits, "source"), "source")
+    y = chosen._join(_as_floats(target, x.pixels), "target")
     if x.shapes != y.shapes:
         different = [pair for pair in zip(x.shapes, y.shapes, strict=False) if pair[0] != pair[1]]
         got = different[0] if different else (f"{len(x.shapes)} images", len(y.shapes))
@@ -93,7 +99,7 @@ def _as_floats(images: Clouds, like: Tensor) -> Clouds:
     return [image.to(like.dtype) if isinstance(image, Tensor) else image for image in images]
 
 
-def searched(
+def find(
     images: Images,
     pairs: Pairs | None,
     filtration: Filtration | None,
@@ -105,7 +111,7 @@ def searched(
     if pairs is None:
         with torch.no_grad():
             return cubical(filtration)._search(images, list(dimensions))
-    given = _common.listed(pairs, pairs_name)
+    given = _common.as_list(pairs, pairs_name)
     for part in given:
         check_pairs(part, images.pixels, images.sizes, name, pairs_name)
     return given
@@ -128,6 +134,6 @@ def clouds_of(pairs: PersistencePairs) -> Tensor:
     return torch.cat([pairs.cloud(), pairs._cloud_of(pairs.essential_edges)])
 
 
-def summed(values: Tensor, clouds: Tensor, images: Images) -> Tensor:
+def sum_per_image(values: Tensor, clouds: Tensor, images: Images) -> Tensor:
     """Return the sum of the values of each image, (b,)."""
     return values.new_zeros(len(images.shapes)).index_add(0, clouds, values)

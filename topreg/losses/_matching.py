@@ -105,7 +105,7 @@ def least_powers(lengths: Choices, order: float) -> Indices:
         rows, columns = rows[open_rows], columns[open_columns]
         longest = lengths.used(matched).max(initial=0.0)
         if (longest / unit) ** order > SHRUNK:
-            found[rows] = columns[_exactly(lengths, lengths.costs(longest, order))]
+            found[rows] = columns[_match_exactly(lengths, lengths.costs(longest, order))]
             break
         unit = longest
     return found
@@ -127,7 +127,7 @@ def _rest(
     return rest, open_columns.cumsum()[matched[open_rows]] - 1, open_columns
 
 
-def _exactly(lengths: Choices, costs: Choices) -> Indices:
+def _match_exactly(lengths: Choices, costs: Choices) -> Indices:
     """Return the matching of least exact cost among the choices that are not excluded."""
     from topreg.losses._matching_kernels import BITS, exact_matching, smallest_positive
 

@@ -96,7 +96,7 @@ def betti_matching_loss(
     terms = [_of_bars(x, y, bars[p], numbers[p]) for p in dimensions]
     if 0 in dimensions:
         terms.append(_of_essential(x, y, first))
-    return _common.reduced(_common.added(terms), reduction)
+    return _common.reduce_values(_common.add_dimensions(terms), reduction)
 
 
 def _of_bars(x: Images, y: Images, bars: Tensor, numbers: Tensor) -> Tensor:
@@ -106,7 +106,7 @@ def _of_bars(x: Images, y: Images, bars: Tensor, numbers: Tensor) -> Tensor:
     first, second = _values(x, bars[:2]), _values(y, bars[2:])
     matched = 2 * (first - second).square().sum(0)
     alone = torch.where(own, first.diff(dim=0), second.diff(dim=0)).square().squeeze(0)
-    return _images.summed(torch.where(own & other, matched, alone), clouds, x)
+    return _images.sum_per_image(torch.where(own & other, matched, alone), clouds, x)
 
 
 def _of_essential(x: Images, y: Images, first: Tensor) -> Tensor:
@@ -178,13 +178,5 @@ class BettiMatchingLoss(Loss):
         )
 
     def forward(self, source: Clouds, target: Clouds) -> Tensor:
-        """Return the loss.
-
-        Args:
-            source: Predicted probabilities, or logits.
-            target: True masks, or probabilities.
-
-        Returns:
-            The loss, :math:`()` or one value per channel of each image.
-        """
+        """Return the loss; :func:`betti_matching_loss` describes the arguments."""
         return betti_matching_loss(source, target, **self._options())

@@ -79,8 +79,8 @@ def betti_prior_loss(
     """
     dimensions = check_options(betti_numbers, logits, filtration, dimensions, reduction)
     chosen = _images.cubical(filtration)
-    images = chosen._joined(_images.probabilities(data, logits, "data"), "data")
-    found = _images.searched(images, pairs, filtration, dimensions, "data", "pairs")
+    images = chosen._join(_images.probabilities(data, logits, "data"), "data")
+    found = _images.find(images, pairs, filtration, dimensions, "data", "pairs")
     if len(found) != len(betti_numbers):
         raise ValueError(
             f"`pairs` should have {len(betti_numbers)} dimensions, as many as `betti_numbers`. "
@@ -94,12 +94,12 @@ def betti_prior_loss(
         longest = torch.where(place < len(part), squares.detach(), torch.inf)  # essential first
         order = longest.argsort(descending=True, stable=True)
         order = order[clouds[order].argsort(stable=True)]
-        count = _images.summed(torch.ones_like(place), clouds, images)
+        count = _images.sum_per_image(torch.ones_like(place), clouds, images)
         rank = place - (count.cumsum(0) - count)[clouds[order]]
         kept = rank < wanted
         signed = torch.where(kept, -squares[order], squares[order])
-        terms.append(wanted + _images.summed(signed, clouds[order], images))
-    return _common.reduced(_common.added(terms), reduction)
+        terms.append(wanted + _images.sum_per_image(signed, clouds[order], images))
+    return _common.reduce_values(_common.add_dimensions(terms), reduction)
 
 
 def check_options(
@@ -161,13 +161,5 @@ class BettiPriorLoss(Loss):
         )
 
     def forward(self, data: Clouds, *, pairs: Pairs | None = None) -> Tensor:
-        """Return the loss.
-
-        Args:
-            data: Predicted probabilities, or logits.
-            pairs: Pairs found before, one object or one per dimension.
-
-        Returns:
-            The loss, :math:`()` or one value per channel of each image.
-        """
+        """Return the loss; :func:`betti_prior_loss` describes the arguments."""
         return betti_prior_loss(data, pairs=pairs, **self._options())

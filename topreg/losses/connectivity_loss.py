@@ -74,7 +74,7 @@ def connectivity_loss(
         gaps = (diagram[:, 1] - scale).abs()
         cloud, clouds = _common.cloud_numbers(part), len(part.cloud_sizes)
         terms.append(_common.means(gaps, None, cloud, clouds)[0])
-    return _common.reduced(_common.added(terms), reduction)
+    return _common.reduce_values(_common.add_dimensions(terms), reduction)
 
 
 def check_options(filtration: Filtration | None, scale: float, reduction: str) -> None:
@@ -107,13 +107,5 @@ class ConnectivityLoss(Loss):
         super().__init__(filtration=filtration, scale=scale, reduction=reduction)
 
     def forward(self, points: Clouds, *, pairs: Pairs | None = None) -> Tensor:
-        """Return the loss.
-
-        Args:
-            points: Point cloud, or other data of the filtration.
-            pairs: Pairs of dimension 0, found before.
-
-        Returns:
-            The loss, :math:`()` or one value per cloud.
-        """
+        """Return the loss; :func:`connectivity_loss` describes the arguments."""
         return connectivity_loss(points, pairs=pairs, **self._options())

@@ -106,7 +106,7 @@ def deviating_perturbation(
     found = _common.find(pairs, filtration, dimensions, source if geometry is None else geometry)
     _common.check_all(found, x, sizes)
     values = perturbation(x, y, joined, found, related, match_norms, undefined, eps)
-    return _common.reduced(values, reduction)
+    return _common.reduce_values(values, reduction)
 
 
 def check_labels(labels: Clouds, rows: Tensor, sizes: tuple[int, ...]) -> Tensor:
@@ -134,7 +134,7 @@ def perturbation(
     if match_norms:
         source = with_norms_of(source, target, eps)
     terms = [_of_one(source, target, labels, p, related, undefined, eps) for p in pairs]
-    return _common.added(terms)
+    return _common.add_dimensions(terms)
 
 
 def _of_one(
@@ -251,18 +251,7 @@ class DeviatingPerturbation(Loss):
         pairs: Pairs | None = None,
         geometry: Clouds | None = None,
     ) -> Tensor:
-        """Return the loss.
-
-        Args:
-            source: Point cloud in the first space.
-            target: Point cloud in the second space.
-            labels: Label of each vertex.
-            pairs: Pairs found before, one object or one per dimension.
-            geometry: Data in which pairs are found; ``source`` if left out.
-
-        Returns:
-            The loss, :math:`()` or one value per cloud.
-        """
+        """Return the loss; :func:`deviating_perturbation` describes the arguments."""
         return deviating_perturbation(
             source, target, labels, pairs=pairs, geometry=geometry, **self._options()
         )

@@ -95,9 +95,9 @@ def diagram_matching_loss(
     x, y = _images.both(source, target, logits, include_background, filtration)
     given, name = (target_pairs, "target_pairs") if pairs is None else (pairs, "pairs")
     if given is not None:
-        dimensions = tuple(part.dimension for part in _common.listed(given, name))
-    found = _images.searched(x, pairs, filtration, dimensions, "source", "pairs")
-    others = _images.searched(y, target_pairs, filtration, dimensions, "target", "target_pairs")
+        dimensions = tuple(part.dimension for part in _common.as_list(given, name))
+    found = _images.find(x, pairs, filtration, dimensions, "source", "pairs")
+    others = _images.find(y, target_pairs, filtration, dimensions, "target", "target_pairs")
     by_dimension = {part.dimension: part for part in others}
     if sorted(by_dimension) != sorted(part.dimension for part in found):
         raise ValueError(
@@ -106,7 +106,7 @@ def diagram_matching_loss(
         )
     superlevel = _images.cubical(filtration).superlevel
     terms = [_cost(x, y, part, by_dimension[part.dimension], superlevel, order) for part in found]
-    return _common.reduced(_common.added(terms), reduction)
+    return _common.reduce_values(_common.add_dimensions(terms), reduction)
 
 
 def _cost(
@@ -123,7 +123,7 @@ def _cost(
     )
     clouds, other_clouds = _images.clouds_of(pairs), _images.clouds_of(others)
     m, k = len(pairs), len(others)
-    rows, columns = _assigned(
+    rows, columns = _assign(
         first[:m].detach(),
         second[:k].detach(),
         clouds[:m],
@@ -134,23 +134,25 @@ def _cost(
     )
     i = torch.cat([rows, m + torch.arange(len(first) - m, device=rows.device)])
     j = torch.cat([columns, k + torch.arange(len(second) - k, device=rows.device)])
-    total = _images.summed((first[i] - second[j]).abs().pow(order).sum(1), clouds[i], x)
+    total = _images.sum_per_image((first[i] - second[j]).abs().pow(order).sum(1), clouds[i], x)
     for bars, taken, numbers in ((first, i, clouds), (second, j, other_clouds)):
         lengths = bars.diff(dim=1).squeeze(1).abs()
         alone = torch.ones_like(lengths).index_fill(0, taken, 0.0)
-        total = total + _images.summed(lengths.pow(order) * 2 ** (1 - order) * alone, numbers, x)
+        total = total + _images.sum_per_image(
+            lengths.pow(order) * 2 ** (1 - order) * alone, numbers, x
+        )
     return total
 
 
-def _fake_assigned(first: Tensor, *_: object) -> tuple[Tensor, Tensor]:
+def _fake_assign(first: Tensor, *_: object) -> tuple[Tensor, Tensor]:
     """Return empty rows; their number depends on values."""
     number = torch.library.get_ctx().new_dynamic_size()
     new = first.new_empty
     return new(number, dtype=torch.int64), new(number, dtype=torch.int64)
 
 
-@operator(_fake_assigned)
-def _assigned(
+@operator(_fake_assign)
+def _assign(
     first: Tensor,
     second: Tensor,
     clouds: Tensor,
@@ -262,17 +264,7 @@ class DiagramMatchingLoss(Loss):
         pairs: Pairs | None = None,
         target_pairs: Pairs | None = None,
     ) -> Tensor:
-        """Return the loss.
-
-        Args:
-            source: Predicted probabilities, or logits.
-            target: True masks, or probabilities.
-            pairs: Pairs of ``source`` found before, one object or one per dimension.
-            target_pairs: Pairs of ``target`` found before.
-
-        Returns:
-            The loss, :math:`()` or one value per channel of each image.
-        """
+        """Return the loss; :func:`diagram_matching_loss` describes the arguments."""
         return diagram_matching_loss(
             source, target, pairs=pairs, target_pairs=target_pairs, **self._options()
         )

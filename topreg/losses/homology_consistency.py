@@ -154,7 +154,7 @@ def _terms(
     _common.check_all(found, x, sizes)
     of_zero = [part for part in found if part.dimension == 0]
     if not of_zero:
-        raise ValueError(f"`pairs` should hold those of dimension 0. Got {found[0].dimension}.")
+        raise ValueError(f"`pairs` should include dimension 0. Got {found[0].dimension}.")
     undefined, eps = options["undefined"], options["eps"]
     values = (
         coincidence(x, y, found, options["orientation"], undefined, eps),
@@ -162,7 +162,7 @@ def _terms(
             x, y, joined, of_zero, options["related"], options["match_norms"], undefined, eps
         ),
     )
-    return HomologyTerms(*(_common.reduced(value, options["reduction"]) for value in values))
+    return HomologyTerms(*(_common.reduce_values(value, options["reduction"]) for value in values))
 
 
 def check_options(
@@ -249,15 +249,7 @@ class HomologyConsistency(Loss):
     ) -> HomologyTerms:
         """Return the two terms before they are weighted and added, for instance for a log.
 
-        Args:
-            source: Point cloud in the first space.
-            target: Point cloud in the second space.
-            labels: Label of each vertex.
-            pairs: Pairs found before, one object or one per dimension.
-            geometry: Data in which pairs are found; ``source`` if left out.
-
-        Returns:
-            ``track_coincidence`` and ``deviating_perturbation``.
+        :func:`homology_consistency` describes the arguments.
         """
         return _terms(source, target, labels, pairs, geometry, **self._options())
 

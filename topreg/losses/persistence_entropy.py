@@ -71,7 +71,7 @@ def persistence_entropy(
         _entropy(part, (diagram[:, 1] - diagram[:, 0]).abs())
         for part, diagram in _common.diagrams_of(points, pairs, filtration, dimensions)
     ]
-    return _common.reduced(_common.added(terms), reduction)
+    return _common.reduce_values(_common.add_dimensions(terms), reduction)
 
 
 def _entropy(pairs: PersistencePairs, lengths: Tensor) -> Tensor:
@@ -117,13 +117,5 @@ class PersistenceEntropy(Loss):
         super().__init__(filtration=filtration, dimensions=dimensions, reduction=reduction)
 
     def forward(self, points: Clouds, *, pairs: Pairs | None = None) -> Tensor:
-        """Return the loss.
-
-        Args:
-            points: Point cloud, or other data of the filtration.
-            pairs: Pairs found before, one object or one per dimension.
-
-        Returns:
-            The loss, :math:`()` or one value per cloud.
-        """
+        """Return the loss; :func:`persistence_entropy` describes the arguments."""
         return persistence_entropy(points, pairs=pairs, **self._options())

@@ -109,7 +109,7 @@ def rtd(
     total = _divergence(a, one, union, (a, b), dimensions, power)
     if symmetric:
         total = (total + _divergence(b, other, union, (a, b), dimensions, power)) / 2
-    return _common.reduced(total, reduction)
+    return _common.reduce_values(total, reduction)
 
 
 def _divergence(
@@ -123,7 +123,7 @@ def _divergence(
     """Return R(A, B) per cloud, summed over the dimensions."""
     sizes = own.space.sizes
     with torch.no_grad():
-        weights = _doubled(entries, union, sizes)
+        weights = _double(entries, union, sizes)
         found = find_pairs(weights, [2 * n for n in sizes], math.inf, dimensions)
     terms = []
     for pairs in found:
@@ -132,10 +132,10 @@ def _divergence(
         )
         lives = (death - birth).clamp(min=0)  # measured again, equal values may differ by rounding
         terms.append(_common.sums(safe_power(lives, power), pairs))
-    return _common.added(terms)
+    return _common.add_dimensions(terms)
 
 
-def _doubled(entries: Tensor, union: Tensor, sizes: Sequence[int]) -> Tensor:
+def _double(entries: Tensor, union: Tensor, sizes: Sequence[int]) -> Tensor:
     """Return the matrices M, (sum of 4 n_i^2,), from those of A and the union, (sum of n_i^2,)."""
     doubled, corner = [entries[:0]], starts([n * n for n in sizes])
     for n, first in zip(sizes, corner, strict=False):

@@ -93,7 +93,7 @@ def rtd_lite(
         total = (total + _length(b, _tree(other, x.sizes))) / 2
     tree = _tree(torch.minimum(one, other), x.sizes)
     shorter = torch.minimum(a.lengths(tree.death_edges), b.lengths(tree.death_edges))
-    return _common.reduced(total - _common.sums(shorter, tree), reduction)
+    return _common.reduce_values(total - _common.sums(shorter, tree), reduction)
 
 
 def _tree(entries: Tensor, sizes: tuple[int, ...]) -> PersistencePairs:

@@ -97,8 +97,8 @@ def signature_loss(
     dimensions = check_options(
         filtration, target_filtration, dimensions, symmetric, normalize, reduction
     )
-    own = None if pairs is None else _common.listed(pairs)
-    other = None if target_pairs is None else _common.listed(target_pairs, "target_pairs")
+    own = None if pairs is None else _common.as_list(pairs)
+    other = None if target_pairs is None else _common.as_list(target_pairs, "target_pairs")
     if own or other:  # the other space is searched in the dimensions of what is given
         dimensions = tuple(part.dimension for part in own or other or ())
     x, z = _spaces(source, target, filtration, target_filtration, normalize)
@@ -109,9 +109,9 @@ def signature_loss(
     if symmetric:
         every = [*every, *(other or z.pairs(dimensions))]
     names = ["pairs" if own else "source"] * len(dimensions)
-    joined = _stacked(every, [*names, *["target_pairs" if other else "target"] * len(every)])
+    joined = _stack(every, [*names, *["target_pairs" if other else "target"] * len(every)])
     squares = torch.nn.functional.mse_loss(x.diagram(joined), z.diagram(joined), reduction="none")
-    return _common.reduced_sums(squares, joined, reduction) / 2
+    return _common.reduce_sums(squares, joined, reduction) / 2
 
 
 class _Other:
@@ -155,7 +155,7 @@ def _on_their_devices(
         _checks.on_one_device(name, one, pairs_name, part.death_edges.device)
 
 
-def _stacked(parts: Sequence[PersistencePairs], names: Sequence[str]) -> PersistencePairs:
+def _stack(parts: Sequence[PersistencePairs], names: Sequence[str]) -> PersistencePairs:
     """Return the pairs of several searches as one object, because many short calls take longer.
 
     ``names`` are the arguments that the parts come from, for messages.
@@ -251,17 +251,7 @@ class SignatureLoss(Loss):
         pairs: Pairs | None = None,
         target_pairs: Pairs | None = None,
     ) -> Tensor:
-        """Return the loss.
-
-        Args:
-            source: Data in the first space.
-            target: Data in the second space on the same vertices.
-            pairs: Pairs of ``source`` found before, one object or one per dimension.
-            target_pairs: Pairs of ``target`` found before.
-
-        Returns:
-            The loss, :math:`()` or one value per cloud.
-        """
+        """Return the loss; :func:`signature_loss` describes the arguments."""
         return signature_loss(
             source, target, pairs=pairs, target_pairs=target_pairs, **self._options()
         )

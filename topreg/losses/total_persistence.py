@@ -81,7 +81,7 @@ def total_persistence(
         if midpoint_power:
             values = values * safe_power((birth + death) / 2, midpoint_power)
         terms.append(_common.sums(values, part))
-    return _common.reduced(_common.added(terms), reduction)
+    return _common.reduce_values(_common.add_dimensions(terms), reduction)
 
 
 def check_options(
@@ -135,13 +135,5 @@ class TotalPersistence(Loss):
         )
 
     def forward(self, points: Clouds, *, pairs: Pairs | None = None) -> Tensor:
-        """Return the loss.
-
-        Args:
-            points: Point cloud, or other data of the filtration.
-            pairs: Pairs found before, one object or one per dimension.
-
-        Returns:
-            The loss, :math:`()` or one value per cloud.
-        """
+        """Return the loss; :func:`total_persistence` describes the arguments."""
         return total_persistence(points, pairs=pairs, **self._options())

@@ -92,7 +92,7 @@ def track_coincidence(
     found = _common.find(pairs, filtration, dimensions, source if geometry is None else geometry)
     _common.check_all(found, x, sizes)
     values = coincidence(x, y, found, orientation, undefined, eps)
-    return _common.reduced(values, reduction)
+    return _common.reduce_values(values, reduction)
 
 
 def coincidence(
@@ -104,7 +104,9 @@ def coincidence(
     eps: float,
 ) -> Tensor:
     """Return equation 5 per cloud, summed over the dimensions, for checked rows."""
-    return _common.added([_of_one(source, target, p, orientation, undefined, eps) for p in pairs])
+    return _common.add_dimensions(
+        [_of_one(source, target, p, orientation, undefined, eps) for p in pairs]
+    )
 
 
 def _of_one(
@@ -195,15 +197,5 @@ class TrackCoincidence(Loss):
         pairs: Pairs | None = None,
         geometry: Clouds | None = None,
     ) -> Tensor:
-        """Return the loss.
-
-        Args:
-            source: Point cloud in the first space.
-            target: Point cloud in the second space.
-            pairs: Pairs found before, one object or one per dimension.
-            geometry: Data in which pairs are found; ``source`` if left out.
-
-        Returns:
-            The loss, :math:`()` or one value per cloud.
-        """
+        """Return the loss; :func:`track_coincidence` describes the arguments."""
         return track_coincidence(source, target, pairs=pairs, geometry=geometry, **self._options())

@@ -3,7 +3,7 @@
 from topreg.metrics._edges import edge_diagram, edge_lengths, entries_at, entries_diagram
 from topreg.metrics._metric import METRICS, Metric, at_least_single, by_callable, check_metric
 from topreg.metrics._pairwise import pairwise_distances
-from topreg.metrics._selection import estimated_weights, prepared, selection_weights
+from topreg.metrics._selection import estimated_weights, prepare, selection_weights
 
 __all__ = [
     "METRICS",
@@ -17,6 +17,6 @@ __all__ = [
     "entries_diagram",
     "estimated_weights",
     "pairwise_distances",
-    "prepared",
+    "prepare",
     "selection_weights",
 ]

@@ -45,7 +45,7 @@ def edge_diagram(points: Tensor, births: Tensor | None, deaths: Tensor, metric: 
         if is_plain(points.detach()) and points.device.type == "cpu" and not _forward_mode():
             if points.requires_grad:
                 return cast(Tensor, _Diagram.apply(points, births, deaths, metric))
-            return _measured(points, births, deaths, metric)
+            return _measure(points, births, deaths, metric)
     return _by_operations(points, births, deaths, metric)
 
 
@@ -95,7 +95,7 @@ class _Diagram(torch.autograd.Function):
     def forward(
         ctx: FunctionCtx, points: Tensor, births: Tensor | None, deaths: Tensor, metric: str
     ) -> Tensor:
-        lengths = _measured(points, births, deaths, metric)
+        lengths = _measure(points, births, deaths, metric)
         ctx.metric = metric  # type: ignore[attr-defined]
         ctx.save_for_backward(points, births, deaths, lengths)  # type: ignore[arg-type]
         return lengths
@@ -155,7 +155,7 @@ class _Given(torch.autograd.Function):
         return slopes, None, None, None
 
 
-def _measured(points: Tensor, births: Tensor | None, deaths: Tensor, metric: str) -> Tensor:
+def _measure(points: Tensor, births: Tensor | None, deaths: Tensor, metric: str) -> Tensor:
     """Measure lengths without gradient by a compiled loop."""
     from topreg.metrics._kernels import measure_edges
 

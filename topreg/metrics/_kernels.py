@@ -410,7 +410,7 @@ def upper_entries(matrix):
 
 
 @compiled
-def crowded(entries, slack):
+def close_entries(entries, slack):
     """Return the sorted entries that have a neighbour within a relative distance."""
     kept, count = np.empty(entries.size, entries.dtype), 0
     for place in range(entries.size):
@@ -424,7 +424,7 @@ def crowded(entries, slack):
 
 
 @compiled
-def measure_crowded(matrix, points, listed, cosine, halt):
+def measure_listed(matrix, points, listed, cosine, halt):
     """Measure by differences the entries above the diagonal whose values are listed.
 
     A table of the last digits of listed values, which are nearly random, rules out most entries.

@@ -77,7 +77,7 @@ def pairwise_distances(
     """
     check_metric(metric)
     if metric == "precomputed":
-        return _given(x, y)
+        return _precomputed(x, y)
     _checks.is_point_cloud("x", x)
     if y is not None:
         _checks.is_point_cloud("y", y)
@@ -94,7 +94,7 @@ def pairwise_distances(
     return _differentiable(x, y, metric)
 
 
-def _given(x: Tensor, y: Tensor | None) -> Tensor:
+def _precomputed(x: Tensor, y: Tensor | None) -> Tensor:
     """Return the distances that a matrix holds; raise if ``y`` is given."""
     _checks.is_square("x", x)
     if y is not None:
@@ -122,7 +122,7 @@ def _differentiable(x: Tensor, y: Tensor | None, metric: str) -> Tensor:
     return _Distances.apply(x, y, metric)  # type: ignore[no-any-return]
 
 
-def _measured(x: Tensor, y: Tensor | None, metric: str) -> Tensor:
+def _measure(x: Tensor, y: Tensor | None, metric: str) -> Tensor:
     """Return distances without gradient."""
     if y is None:
         return selection_weights(x.detach(), [len(x)], metric).view(len(x), len(x))
@@ -136,7 +136,7 @@ class _Distances(torch.autograd.Function):
 
     @staticmethod
     def forward(x: Tensor, y: Tensor | None, metric: str) -> Tensor:
-        return _measured(x, y, metric)
+        return _measure(x, y, metric)
 
     @staticmethod
     def setup_context(

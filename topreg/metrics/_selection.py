@@ -34,7 +34,7 @@ SMALL = 1 << 12  # fewer vertices than this need no check of memory
 FEW_COORDINATES = 8  # with at most so many, differences are as fast as the Gram matrix
 
 
-def prepared(points: Tensor, metric: str) -> Tensor:
+def prepare(points: Tensor, metric: str) -> Tensor:
     """Return the rows between which loops measure: detached, and normalised for the cosine."""
     points = at_least_single(points.detach())
     return unit_rows(points) if metric == "cosine" else points
@@ -215,7 +215,7 @@ def _measure_products(
     from topreg.metrics import _kernels
 
     x, out, n = points.numpy(), matrix.numpy(), len(points)
-    shifted, squares = _shifted(points)
+    shifted, squares = _shift_rows(points)
     slack, rows = slack_of(points.shape[1]), block_of(n)
     for top in range(0, n, rows):
         if halt[0]:
@@ -227,7 +227,7 @@ def _measure_products(
     _kernels.mirror(out, halt)
 
 
-def _shifted(points: Tensor) -> tuple[Tensor, Tensor]:
+def _shift_rows(points: Tensor) -> tuple[Tensor, Tensor]:
     """Return rows in double precision, shifted towards the origin, and their squares."""
     from topreg.metrics import _kernels
 
@@ -244,9 +244,9 @@ def _measure_near(matrix: Tensor, points: Tensor, metric: str, longest: float, h
 
     out = matrix.numpy()
     entries = np.append(_kernels.upper_entries(out), longest)
-    listed = _kernels.crowded(np.sort(entries), 8e-12)
+    listed = _kernels.close_entries(np.sort(entries), 8e-12)
     if len(listed):
-        _kernels.measure_crowded(out, points.numpy(), listed, metric == "cosine", halt)
+        _kernels.measure_listed(out, points.numpy(), listed, metric == "cosine", halt)
         _kernels.mirror(out, halt)
 
 
@@ -277,7 +277,7 @@ def cross_distances(x: Tensor, y: Tensor, metric: str) -> Tensor:
                 operations,
             )
         return out
-    shifted, squares = _shifted(torch.cat([a, b]))
+    shifted, squares = _shift_rows(torch.cat([a, b]))
     squares_a, squares_b = squares[: len(a)].numpy(), squares[len(a) :].numpy()
     in_double = x.dtype == torch.float64
     products = out if in_double else torch.empty_like(out, dtype=torch.float64)

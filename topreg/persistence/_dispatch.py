@@ -12,8 +12,8 @@ from topreg import _checks
 from topreg._operators import is_plain
 from topreg._pairs import PersistencePairs, found_pairs
 from topreg._room import bytes_of_matrices, check_room
-from topreg.metrics import edge_lengths, estimated_weights, prepared, selection_weights
-from topreg.persistence._progress import Progress, told
+from topreg.metrics import edge_lengths, estimated_weights, prepare, selection_weights
+from topreg.persistence._progress import Progress, report_to
 from topreg.persistence.annotations._annotations import (
     MOST_VERTICES,
     annotate,
@@ -127,7 +127,7 @@ def pairs_of_few(
     few = n * d <= SOME_COORDINATES or n * n * d <= SOME_DIFFERENCES or d <= FEW_COORDINATES
     if n > SOME_POINTS or not few or not is_plain(points) or points.device.type != "cpu":
         return None
-    found = prim_of_rows(prepared(points, metric), sizes, metric, longest, check)
+    found = prim_of_rows(prepare(points, metric), sizes, metric, longest, check)
     return None if found is None else [_pairs(0, found, sizes)]
 
 
@@ -198,12 +198,12 @@ def pairs_of_points(
     Shape:
         - points: (N, d), the rows of all clouds.
     """
-    sizes, connected, rows = list(sizes), longest == math.inf, prepared(points, metric)
+    sizes, connected, rows = list(sizes), longest == math.inf, prepare(points, metric)
     if (engine == "tiled" or sum(sizes) > LARGE) and uses_tiles(sizes, dimensions, engine):
         task = rows, sizes, metric, longest, memory
         if not progress:
             return [_pairs(0, tiled(*task), sizes)]
-        with told(progress) as function:
+        with report_to(progress) as function:
             return [_pairs(0, forests_of_points(*task, function), sizes)]
     if sum(sizes) >= FEW:
         check_sizes(sizes, dimensions, engine, rows, 1, name)
@@ -212,7 +212,7 @@ def pairs_of_points(
     if of_trees and elsewhere and _by_boruvka(rows.device.type, sizes, engine):
         weights = selection_weights(rows, sizes, metric, longest)
         found = boruvka(weights, sizes, longest, connected)
-        return [_in_order_of_deaths(_pairs(0, found, sizes), points, metric)]
+        return [_sort_by_deaths(_pairs(0, found, sizes), points, metric)]
     rows = rows.cpu()
     if of_trees:
         weights, estimated = estimated_weights(rows, sizes, metric)
@@ -226,7 +226,7 @@ def pairs_of_points(
     return [part.to(points.device) for part in pairs]
 
 
-def _in_order_of_deaths(pairs: PersistencePairs, points: Tensor, metric: str) -> PersistencePairs:
+def _sort_by_deaths(pairs: PersistencePairs, points: Tensor, metric: str) -> PersistencePairs:
     """Sort pairs by the deaths that diagrams report, which a device measures differently."""
     if points.device.type == "cpu":
         return pairs

@@ -13,7 +13,7 @@ WIDTH = 40  # characters of a full bar
 
 
 @contextlib.contextmanager
-def told(progress: Progress | bool | None) -> Iterator[Progress | None]:
+def report_to(progress: Progress | bool | None) -> Iterator[Progress | None]:
     """Yield the function that reports progress: the given one, a bar for ``True``, or None."""
     if not isinstance(progress, bool):
         yield progress

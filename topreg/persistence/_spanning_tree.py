@@ -11,7 +11,7 @@ from torch import Tensor
 from topreg import _checks
 from topreg._clouds import join_matrices
 from topreg.persistence._dispatch import find_pairs
-from topreg.persistence._weights import checked_weights
+from topreg.persistence._weights import check_weights
 
 
 def minimum_spanning_tree(distances: Tensor | Sequence[Tensor]) -> Tensor | list[Tensor]:
@@ -56,7 +56,7 @@ def minimum_spanning_tree(distances: Tensor | Sequence[Tensor]) -> Tensor | list
     with torch.no_grad():
         entries, sizes = join_matrices(distances, "distances")
         _checks.is_not_vmapped("distances", entries)
-        weights = checked_weights(entries, sizes, name="distances", check_values=True)
+        weights = check_weights(entries, sizes, name="distances", check_values=True)
         (pairs,) = find_pairs(weights, sizes, math.inf, [0])
     if isinstance(distances, Tensor) and distances.ndim == 2:
         return pairs.death_edges

@@ -16,7 +16,7 @@ from topreg.metrics import at_least_single
 LARGE = 1536  # with so many vertices or more, several threads check one matrix faster than one
 
 
-def checked_weights(
+def check_weights(
     entries: Tensor, sizes: Sequence[int], *, name: str, check_values: bool, of_metric: bool = False
 ) -> Tensor:
     """Return entries of matrices in the selection dtype, as the engines read them.
@@ -34,7 +34,7 @@ def checked_weights(
     if not check_values:
         return at_least_single(entries).contiguous()
     if is_plain(entries):
-        return _checked(entries, sizes, name, of_metric)
+        return _check(entries, sizes, name, of_metric)
     weights: Tensor = weights_in_graph(entries, list(sizes), name, of_metric)
     return weights
 
@@ -42,7 +42,7 @@ def checked_weights(
 @operator(lambda entries, *_: at_least_single(torch.empty_like(entries)))
 def weights_in_graph(entries: Tensor, sizes: list[int], name: str, of_metric: bool) -> Tensor:
     """Check entries in a compiled program, or wherever Python does not see values."""
-    weights = _checked(entries, sizes, name, of_metric)
+    weights = _check(entries, sizes, name, of_metric)
     return weights.clone() if weights is entries else weights
 
 
@@ -63,7 +63,7 @@ def rows_in_graph(points: Tensor, name: str, metric: str) -> Tensor:
     return check_rows(points, name, metric).clone()
 
 
-def _checked(entries: Tensor, sizes: Sequence[int], name: str, of_metric: bool) -> Tensor:
+def _check(entries: Tensor, sizes: Sequence[int], name: str, of_metric: bool) -> Tensor:
     """Return entries after checking them, symmetric and with a zero diagonal."""
     eps = torch.finfo(entries.dtype).eps
     weights = at_least_single(entries).contiguous()
@@ -71,7 +71,7 @@ def _checked(entries: Tensor, sizes: Sequence[int], name: str, of_metric: bool) 
         return weights
     corners = starts([n * n for n in sizes])
     matrices = [
-        _mended(weights[corner : corner + n * n].view(n, n), eps, name, of_metric)
+        _mend(weights[corner : corner + n * n].view(n, n), eps, name, of_metric)
         for corner, n in zip(corners[:-1], sizes, strict=True)
     ]
     return torch.cat([matrix.reshape(-1) for matrix in matrices])
@@ -97,7 +97,7 @@ def _is_clean(weights: Tensor, sizes: Sequence[int]) -> bool:
     return not any(bad for _, bad in found) and int(sums.sum()) == 0
 
 
-def _mended(matrix: Tensor, eps: float, name: str, of_metric: bool) -> Tensor:
+def _mend(matrix: Tensor, eps: float, name: str, of_metric: bool) -> Tensor:
     """Return one matrix after checking it, symmetric and with a zero diagonal."""
     _checks.have_no_nan(name, matrix)
     if not matrix.numel():

@@ -29,13 +29,13 @@ def classes(diagrams: ByLabel, essential: ByLabel | None) -> dict[str, Array]:
     if essential is not None and isinstance(essential, Tensor) != isinstance(diagrams, Tensor):
         form = "a tensor" if isinstance(diagrams, Tensor) else "a mapping"
         raise TypeError(
-            f"`essential` should be {form} where `diagrams` is. Got {type(essential).__name__}."
+            f"`essential` should be {form}, like `diagrams`. Got {type(essential).__name__}."
         )
     unknown = [label for label in stays if label not in named]
     if unknown:
         raise ValueError(
-            f"`essential` should have labels that `diagrams` has. Got {unknown[0]!r}. "
-            "Give a class that only has essential members an empty diagram."
+            f"`essential` should only have labels of `diagrams`. Got {unknown[0]!r}. "
+            "For a label with only essential classes, pass an empty diagram."
         )
     rows = {label: _rows(_name("diagrams", label), given) for label, given in named.items()}
     for label, births in stays.items():
@@ -54,7 +54,7 @@ def extent(rows: list[Array]) -> tuple[float, float]:
     return low, high if high > low else low + 1.0
 
 
-def embedded(name: str, embedding: Tensor, pairs: PersistencePairs) -> Array:
+def as_embedding(name: str, embedding: Tensor, pairs: PersistencePairs) -> Array:
     """Return finite points of the plane, one per vertex of the pairs; raise for anything else."""
     _checks.is_point_cloud(name, embedding)
     if embedding.shape[1] != 2:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from topreg import _checks
 from topreg._pairs import PersistencePairs
-from topreg.plot._arguments import embedded, per_pair
+from topreg.plot._arguments import as_embedding, per_pair
 from topreg.plot._axes import axis
 from topreg.plot._edges import draw_edges, draw_points, draw_scale, scale
 
@@ -63,7 +63,7 @@ def spanning_tree(
         >>> ax.collections[0].get_array().tolist()
         [1.0, 2.0]
     """
-    points = embedded("embedding", embedding, pairs)
+    points = as_embedding("embedding", embedding, pairs)
     if values is not None:
         colours = per_pair("values", values, pairs)
     else:

@@ -9,7 +9,7 @@ import numpy as np
 from torch import Tensor
 
 from topreg._pairs import PersistencePairs
-from topreg.plot._arguments import Array, embedded, per_pair
+from topreg.plot._arguments import Array, as_embedding, per_pair
 from topreg.plot._axes import panels
 from topreg.plot._edges import draw_edges, draw_points, draw_scale, scale
 
@@ -67,7 +67,7 @@ def tracks(
         >>> right.collections[0].get_array().tolist()
         [1.0, -1.0]
     """
-    both = embedded("source", source, pairs), embedded("target", target, pairs)
+    both = as_embedding("source", source, pairs), as_embedding("target", target, pairs)
     colours = _cosines(*both, pairs) if values is None else per_pair("values", values, pairs)
     first, second = panels("axes", axes, 2)
     norm = scale(colours)

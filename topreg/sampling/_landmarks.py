@@ -11,7 +11,7 @@ from torch import Tensor
 from topreg import _checks
 from topreg._clouds import Clouds, have_one_size, join, join_matrices
 from topreg._plain import plain_tensor
-from topreg.metrics import Metric, at_least_single, by_callable, check_metric, prepared
+from topreg.metrics import Metric, at_least_single, by_callable, check_metric, prepare
 from topreg.metrics._scale import power_of_two
 
 
@@ -98,7 +98,7 @@ def farthest_point_sampling(
     values, sizes = join_matrices(points) if given else join(points)
     count, start = _check_numbers(count, start, sizes)
     exact = given or callable(metric)
-    values = at_least_single(values) if exact else prepared(values, str(metric))
+    values = at_least_single(values) if exact else prepare(values, str(metric))
     if have_one_size(sizes):
         batches, counts = [values], [len(sizes)]
     else:

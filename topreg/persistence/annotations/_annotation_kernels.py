@@ -54,7 +54,7 @@ def empty_table(edges):
 
 
 @compiled
-def _enlarged(words, height, width):
+def _enlarge(words, height, width):
     """Return a copy with more words and rows; the new ones are zero."""
     grown = np.zeros((height, width), np.uint64)
     for q in range(words.shape[0]):  # by loops: assigning to a slice takes long to compile
@@ -92,7 +92,7 @@ def add_row(first, second, slot, counts, of_rows, words):
     if height > words.shape[0] or row >= words.shape[1]:
         higher = words.shape[0] if height <= words.shape[0] else 2 * words.shape[0]
         wider = words.shape[1] if row < words.shape[1] else 2 * words.shape[1]
-        words = _enlarged(words, higher, wider)
+        words = _enlarge(words, higher, wider)
     for q in range(height):
         word = words[q, first] ^ words[q, second]
         if slot >> 6 == q:

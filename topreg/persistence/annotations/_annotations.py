@@ -53,7 +53,7 @@ def annotate(weights: Tensor, sizes: list[int], longest: float, connected: bool)
 
     if len(sizes) == 1 and sizes[0] <= SMALL:
         _, arrays = _of_one(weights, sizes[0], longest, connected, check=False)
-        return _joined([arrays], weights.device)
+        return _concatenate([arrays], weights.device)
     bits, top = as_integers(weights)
     limit = limit_in_bits(longest, weights.dtype, connected)
     if len(sizes) == 1:  # without the loop over clouds, which takes seconds to compile
@@ -66,7 +66,7 @@ def annotate(weights: Tensor, sizes: list[int], longest: float, connected: bool)
             return arrays
 
         with room_for(ALLOCATED * sizes[0] ** 2, sizes):
-            return _joined([stoppable(search, OPERATIONS * sizes[0] ** 2)], weights.device)
+            return _concatenate([stoppable(search, OPERATIONS * sizes[0] ** 2)], weights.device)
     clouds = np.asarray(sizes, dtype=np.int64)
     with room_for(ALLOCATED * max(sizes, default=0) ** 2, sizes):
         found = in_runs(
@@ -75,7 +75,7 @@ def annotate(weights: Tensor, sizes: list[int], longest: float, connected: bool)
             ),
             sizes,
         )
-    return _joined(found, weights.device)
+    return _concatenate(found, weights.device)
 
 
 def annotate_clean(weights: Tensor, sizes: Sequence[int], longest: float) -> list[Tensor] | None:
@@ -84,7 +84,7 @@ def annotate_clean(weights: Tensor, sizes: Sequence[int], longest: float) -> lis
     if not small or not is_plain(weights) or weights.device.type != "cpu":
         return None
     clean, arrays = _of_one(weights, sizes[0], longest, False, check=True)
-    return _joined([arrays], weights.device) if clean else None
+    return _concatenate([arrays], weights.device) if clean else None
 
 
 def _of_one(
@@ -136,10 +136,10 @@ def annotate_edges(edges: Tensor, num_vertices: int, loops: bool) -> list[Tensor
         reduce, arguments = reduce_edges, (*rows, num_vertices)
     operations = len(ends) ** 2 // 64 if loops else 10 * len(ends)  # all edges may carry all loops
     search = stoppable(lambda halt: by_ends(0, *reduce(*arguments, halt)), operations)
-    return _joined([search], edges.device)
+    return _concatenate([search], edges.device)
 
 
-def _joined(found: Sequence[Sequence[Any]], device: torch.device) -> list[Tensor]:
+def _concatenate(found: Sequence[Sequence[Any]], device: torch.device) -> list[Tensor]:
     """Concatenate the arrays of all clouds, and convert them to tensors."""
     import numpy as np
 

@@ -39,7 +39,7 @@ def forests(
     parts = [(none.view(0, 2), none, none)] * (len(sizes) + 1)  # one more: there may be no cloud
     first = starts(sizes)
     for clouds in _alike(sizes):
-        grown = _grow(_stacked(weights, sizes, clouds))
+        grown = _grow(_stack(weights, sizes, clouds))
         shift = numbers([first[c] for c in clouds], weights)[:, None]
         rank, edges = _in_order(grown)
         edges, vertices = edges + shift[:, None], _by_death(rank, grown) + shift
@@ -179,7 +179,7 @@ def _alike(sizes: Sequence[int]) -> list[list[int]]:
     return list(groups.values())
 
 
-def _stacked(weights: Tensor, sizes: Sequence[int], clouds: list[int]) -> Tensor:
+def _stack(weights: Tensor, sizes: Sequence[int], clouds: list[int]) -> Tensor:
     """Return the matrices of some clouds as one batch, padded with vertices without edges."""
     if have_one_size(sizes):
         return weights.view(len(sizes), sizes[0], sizes[0])

@@ -61,7 +61,7 @@ def prim(
             window = WINDOW[weights.dtype]
     limit = limit_in_bits(longest, weights.dtype, connected)
     data = bits, type(top)(0), rows, cosine, type(top)(window)  # 0: without checks
-    found = cast(Forests, _found(_kernels().forests, data, sizes, (limit, top), 1))
+    found = cast(Forests, _run(_kernels().forests, data, sizes, (limit, top), 1))
     if weights.device.type == "cpu":
         return found
     births, deaths, elders = (edges.to(weights.device) for edges in found)
@@ -75,7 +75,7 @@ def prim_of_clean(weights: Tensor, sizes: Sequence[int], longest: float) -> Fore
     bits, top = as_integers(weights)
     data = bits, INFINITY[weights.dtype], NO_ROWS[weights.dtype], False, type(top)(0)
     limits = limit_in_bits(longest, weights.dtype, False), top
-    return _found(_kernels().forests, data, sizes, limits, 1)
+    return _run(_kernels().forests, data, sizes, limits, 1)
 
 
 def prim_of_rows(
@@ -84,7 +84,7 @@ def prim_of_rows(
     """Measure points and find their forests in one call; None if one fails the check."""
     limits = _limits(longest, points.dtype)
     data = points.contiguous().numpy(), check, metric == "manhattan", metric == "cosine"
-    return _found(_kernels().forests_of_rows, data, sizes, (limits,), points.shape[1])
+    return _run(_kernels().forests_of_rows, data, sizes, (limits,), points.shape[1])
 
 
 @functools.lru_cache(maxsize=64)
@@ -93,7 +93,7 @@ def _limits(longest: float, dtype: torch.dtype) -> NDArray[Any]:
     return np.array([limit_in_bits(longest, dtype, longest == math.inf), TOP[dtype]])
 
 
-def _found(
+def _run(
     kernel: Callable[..., None],
     data: tuple[Any, ...],
     sizes: Sequence[int],

@@ -114,7 +114,7 @@ def _relax_estimates(row, best, parent, vertex, window, top):
 
 
 @compiled
-def _measured(points, cosine, i, j, top, scratch, scratch_bits):
+def _measure(points, cosine, i, j, top, scratch, scratch_bits):
     """Measure an edge; return the bits of its weight, without the sign that NaN may have."""
     scratch[0] = edge_weight(points[i], points[j], False, cosine)
     return scratch_bits[0] & top
@@ -150,9 +150,9 @@ def _tree_of_points(bits, points, cosine, window, limit, top, low_ends, high_end
                     if not near or parent[j] == vertex or parent[j] == n:
                         continue
                     if measured[j] != parent[j]:
-                        best[j] = _measured(points, cosine, parent[j], j, top, *exact)
+                        best[j] = _measure(points, cosine, parent[j], j, top, *exact)
                         measured[j] = parent[j]
-                    weight = _measured(points, cosine, vertex, j, top, *exact)
+                    weight = _measure(points, cosine, vertex, j, top, *exact)
                     if weight < best[j] or (weight == best[j] and vertex < parent[j]):
                         best[j], parent[j], measured[j] = weight, vertex, vertex
                 low = _lowest(best[start:stop], top)
@@ -176,7 +176,7 @@ def _tree_of_points(bits, points, cosine, window, limit, top, low_ends, high_end
                     if best[j] < 0 or best[j] - window > lowest or parent[j] == n:
                         continue
                     if measured[j] != parent[j]:
-                        best[j] = _measured(points, cosine, parent[j], j, top, *exact)
+                        best[j] = _measure(points, cosine, parent[j], j, top, *exact)
                         measured[j] = parent[j]
                     if nearest < 0 or _earlier(best, parent, j, nearest):
                         nearest = j
@@ -215,7 +215,7 @@ def _settle(points, cosine, window, top, low_ends, high_ends, weights):
         own = weights[edge]  # an estimate; earlier ones may have been replaced
         follows = edge > 0 and own - before <= window
         if follows or (edge + 1 < weights.size and weights[edge + 1] - own <= window):
-            weights[edge] = _measured(points, cosine, low_ends[edge], high_ends[edge], top, *exact)
+            weights[edge] = _measure(points, cosine, low_ends[edge], high_ends[edge], top, *exact)
         before = own
     for edge in range(1, weights.size):
         place, weight, i, j = edge, weights[edge], low_ends[edge], high_ends[edge]

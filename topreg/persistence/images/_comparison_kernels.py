@@ -76,7 +76,7 @@ def _dying(values, firsts, up, younger, elder):
 
 
 @compiled
-def _matched_components(f, g, c, bytes_f, bytes_g, bytes_c, parent, saddles, table, width, halt):
+def _match_components(f, g, c, bytes_f, bytes_g, bytes_c, parent, saddles, table, width, halt):
     """Return for each minimum of f the minimum of g whose bar matches, -1 if none does."""
     first_f = _firsts(c, bytes_c, f, bytes_f, parent, table, True, width)
     first_g = _firsts(c, bytes_c, g, bytes_g, parent, table, True, width)
@@ -92,7 +92,7 @@ def _matched_components(f, g, c, bytes_f, bytes_g, bytes_c, parent, saddles, tab
 
 
 @compiled
-def _named_holes(f, c, bytes_f, bytes_c, parent, saddles, table, width, halt):
+def _name_holes(f, c, bytes_f, bytes_c, parent, saddles, table, width, halt):
     """Return the mergers of the holes of f, and for each the hole of c that dies, -1 for none."""
     firsts = _firsts(f, bytes_f, c, bytes_c, parent, table, False, width)
     mergers = walk(f, bytes_f, parent, saddles, table, False, width, True, halt)
@@ -105,7 +105,7 @@ def _named_holes(f, c, bytes_f, bytes_c, parent, saddles, table, width, halt):
 
 
 @compiled
-def _compared_components(f, g, c, width, height, bytes_f, bytes_g, saddles, table, halt):
+def _compare_components(f, g, c, width, height, bytes_f, bytes_g, saddles, table, halt):
     """Return bars of dimension 0 and their partners, see :func:`compare_images`, as framed pixels.
 
     ``c`` holds the pixelwise minimum, its bytes and its saddles; ``saddles`` those of f and of g.
@@ -116,7 +116,7 @@ def _compared_components(f, g, c, width, height, bytes_f, bytes_g, saddles, tabl
     clear_links(parent, height, width - 2)
     in_g = walk(g, bytes_g, parent, saddles[1], table, True, width, False, halt)
     clear_links(parent, height, width - 2)
-    partner = _matched_components(
+    partner = _match_components(
         f, g, c[0], bytes_f, bytes_g, c[1], parent, c[2], table, width, halt
     )
     death_in_g, taken = np.full(f.size, -1, np.int32), np.zeros(f.size, np.bool_)
@@ -136,13 +136,13 @@ def _compared_components(f, g, c, width, height, bytes_f, bytes_g, saddles, tabl
 
 
 @compiled
-def _compared_holes(f, g, c, width, height, bytes_f, bytes_g, bytes_c, saddles, table, halt):
-    """Return bars of dimension 1 as :func:`_compared_components` returns those of dimension 0."""
+def _compare_holes(f, g, c, width, height, bytes_f, bytes_g, bytes_c, saddles, table, halt):
+    """Return bars of dimension 1 as :func:`_compare_components` returns those of dimension 0."""
     parent = np.empty(f.size, np.int32)
     clear_links(parent, height, width - 2)
-    in_f, holes_f = _named_holes(f, c, bytes_f, bytes_c, parent, saddles[0], table, width, halt)
+    in_f, holes_f = _name_holes(f, c, bytes_f, bytes_c, parent, saddles[0], table, width, halt)
     clear_links(parent, height, width - 2)
-    in_g, holes_g = _named_holes(g, c, bytes_g, bytes_c, parent, saddles[1], table, width, halt)
+    in_g, holes_g = _name_holes(g, c, bytes_g, bytes_c, parent, saddles[1], table, width, halt)
     place, taken = np.full(f.size, -1, np.int32), np.zeros(holes_g.size, np.bool_)
     for k in range(holes_g.size):
         if holes_g[k] >= 0:
@@ -165,7 +165,7 @@ def _compared_holes(f, g, c, width, height, bytes_f, bytes_g, bytes_c, saddles, 
 
 
 @compiled
-def _framed(values, image, negate, outside, earlier):
+def _frame(values, image, negate, outside, earlier):
     """Frame an image and compare its neighbours."""
     frame_image(values, image, negate, outside)
     clear_frame(earlier)
@@ -197,10 +197,10 @@ def compare_images(
             continue
         values, earlier = np.empty((3, size), pixels.dtype), np.empty((3, size), np.uint8)
         framed, bytes_ = values.reshape(3, h + 2, width), earlier.reshape(3, h + 2, width)
-        _framed(framed[0], pixels[offset:end].reshape(h, w), negate, outside, bytes_[0])
-        _framed(framed[1], others[offset:end].reshape(h, w), negate, outside, bytes_[1])
+        _frame(framed[0], pixels[offset:end].reshape(h, w), negate, outside, bytes_[0])
+        _frame(framed[1], others[offset:end].reshape(h, w), negate, outside, bytes_[1])
         both = np.minimum(framed[0, 1 : h + 1, 1 : w + 1], framed[1, 1 : h + 1, 1 : w + 1])
-        _framed(framed[2], both, False, outside, bytes_[2])
+        _frame(framed[2], both, False, outside, bytes_[2])
         kinds = table[:, 0]
         saddles = (
             saddles_of(values[0].view(bits.dtype), earlier[0], kinds, halt),
@@ -211,13 +211,13 @@ def compare_images(
         least[image - first, 1] = offset + first_pixel(framed[1])
         if dims[0]:
             minimum = c, earlier[2], saddles_of(c.view(bits.dtype), earlier[2], kinds, halt)
-            bars = _compared_components(
+            bars = _compare_components(
                 f, g, minimum, width, h, earlier[0], earlier[1], saddles, table, halt
             )
             buffer_0 = append_pixels(buffer_0, total[0], bars, offset, width)
             counts[0, image - first] = bars.shape[1]
         if dims[1]:
-            bars = _compared_holes(
+            bars = _compare_holes(
                 f, g, c, width, h, earlier[0], earlier[1], earlier[2], saddles, dual, halt
             )
             buffer_1 = append_pixels(buffer_1, total[1], bars, offset, width)

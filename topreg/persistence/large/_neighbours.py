@@ -67,8 +67,8 @@ class Neighbours:
                 keeper.offer_columns(tile, rows, columns)
             progress("neighbours", done + 1, len(tiles))
         mine = share(ranks.rank, ranks.size, n)
-        raw = ranks.merged(keeper.raw(), mine)
-        return Lists(*ranks.joined(*self._measured(raw, np.arange(mine.start, mine.stop))))
+        raw = ranks.merge(keeper.raw(), mine)
+        return Lists(*ranks.concatenate(*self._measure(raw, np.arange(mine.start, mine.stop))))
 
     def outside(self, rows: NDArray[Any], label: NDArray[Any]) -> Lists:
         """Return lists of some vertices, with neighbours of other labels only.
@@ -76,14 +76,12 @@ class Neighbours:
         Every list has a certain entry if there is a neighbour.
         """
         mine = rows[share(self._ranks.rank, self._ranks.size, len(rows))]
-        lists = self._measured(self._raw_outside(mine, label), mine)
+        lists = self._measure(self._raw_outside(mine, label), mine)
         ties = (lists.certain == 0) & (lists.bound < np.inf)
         if ties.any():  # more neighbours than a list holds are too near to the nearest one
-            for kept, found in zip(
-                lists, self._measured_everywhere(mine[ties], label), strict=True
-            ):
+            for kept, found in zip(lists, self._measure_everywhere(mine[ties], label), strict=True):
                 kept[ties] = found
-        return Lists(*self._ranks.joined(*lists))
+        return Lists(*self._ranks.concatenate(*lists))
 
     def _raw_outside(self, rows: NDArray[Any], label: NDArray[Any]) -> Raw:
         """Return the lists of some vertices, by the distances in tiles."""
@@ -97,7 +95,7 @@ class Neighbours:
                 keeper.offer_rows(tile, part, at, columns, labels)
         return keeper.raw()
 
-    def _measured(self, raw: Raw, rows: NDArray[Any]) -> Lists:
+    def _measure(self, raw: Raw, rows: NDArray[Any]) -> Lists:
         """Return lists of ``rows`` in the total order, with certain entries and bounds."""
         near, dtype = raw.near.copy(), self._points.dtype
         bound = self._lowest(raw.keys.view(dtype).max(1, initial=0))
@@ -124,7 +122,7 @@ class Neighbours:
             bound: NDArray[Any] = np.minimum(weights, largest)
         return bound
 
-    def _measured_everywhere(self, rows: NDArray[Any], label: NDArray[Any]) -> Lists:
+    def _measure_everywhere(self, rows: NDArray[Any], label: NDArray[Any]) -> Lists:
         """Return exact lists of ``rows``, by measuring all vertices of other labels."""
         shape = len(rows), self._width
         weights, near = np.empty(shape, self._points.dtype), np.empty(shape, np.int32)

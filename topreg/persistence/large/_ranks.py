@@ -15,10 +15,10 @@ class Ranks(Protocol):
     rank: int
     size: int
 
-    def merged(self, raw: Raw, rows: slice) -> Raw:
+    def merge(self, raw: Raw, rows: slice) -> Raw:
         """Merge what all processes found about some rows into one list per row."""
 
-    def joined(self, *arrays: NDArray[Any]) -> tuple[NDArray[Any], ...]:
+    def concatenate(self, *arrays: NDArray[Any]) -> tuple[NDArray[Any], ...]:
         """Concatenate the rows of each array, one process after the other."""
 
 
@@ -27,11 +27,11 @@ class Alone:
 
     rank, size = 0, 1
 
-    def merged(self, raw: Raw, rows: slice) -> Raw:
+    def merge(self, raw: Raw, rows: slice) -> Raw:
         """Return the lists of some rows."""
         return Raw(*(array[rows] for array in raw))
 
-    def joined(self, *arrays: NDArray[Any]) -> tuple[NDArray[Any], ...]:
+    def concatenate(self, *arrays: NDArray[Any]) -> tuple[NDArray[Any], ...]:
         """Return the arrays unchanged."""
         return arrays
 
