@@ -165,7 +165,7 @@ def is_option(name: str, value: object, options: Sequence[str]) -> None:
 
 
 def is_number(name: str, value: object) -> None:
-    """Raise for what is no number, and for `True` and `False`."""
+    """Raise unless a value is a number; ``True`` and ``False`` are not."""
     if isinstance(value, bool) or not hasattr(type(value), "__float__"):
         raise TypeError(f"`{name}` should be a number. Got {value!r}.")
 

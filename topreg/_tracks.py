@@ -70,7 +70,7 @@ def persistence_tracks(
         pairs: :term:`Persistence pairs <persistence pair>`.
         orientation: ``"index"`` orients edges from the smaller vertex number to the larger.
             ``"aligned"`` also flips a death edge vector that opposes its birth edge vector in
-            ``points``, so that less depends on the numbering.
+            ``points``, so that renumbering the vertices only changes the sign of a track.
 
     Returns:
         One track for each class, in the units of the points.

@@ -19,7 +19,7 @@ def check_normalize(normalize: float | None) -> None:
     """Raise if ``normalize`` is not a quantile."""
     if normalize is None:
         return
-    flag = isinstance(normalize, bool)  # as in other libraries
+    flag = isinstance(normalize, bool)  # other libraries take True
     if not flag:
         _checks.is_number("normalize", normalize)
     if flag or not 0 < normalize <= 1:

@@ -127,7 +127,7 @@ class RTDLite(Loss):
         filtration: The :class:`~topreg.RipsFiltration` that measures ``source``; the default one if
             left out.
         target_filtration: Measures ``target``; ``filtration`` if left out.
-        symmetric: Whether to return the mean of both directions, or only that of ``source``.
+        symmetric: Whether to return the mean of both directions, or only that from ``source``.
         normalize: Divide the distances of each space by this quantile of all distances of their
             :term:`point cloud`: 1.0 is the largest, 0.9 the published protocol.
         reduction: ``"none"`` gives one value per cloud, ``"mean"`` and ``"sum"`` reduce them.
