@@ -95,9 +95,9 @@ def persistence_between(diagram: Tensor, low: float, high: float = math.inf) -> 
         The mask has no gradient. Time :math:`O(m)`.
 
     Source:
-        Common practice. By Cohen-Steiner et al., Stability of persistence diagrams, 2007, noise
-        cannot cause a class of persistence above ``low`` if it changes filtration values by at
-        most ``low / 2``, or moves each point by at most ``low / 4``.
+        Common practice. Cohen-Steiner et al., Stability of persistence diagrams, 2007, bound the
+        persistence of classes that noise causes. It is at most ``low`` if noise changes filtration
+        values by at most ``low / 2``, or moves each point by at most ``low / 4``.
 
     Example:
         >>> import torch
