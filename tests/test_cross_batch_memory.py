@@ -99,14 +99,14 @@ MESSAGES = {
     "`images` should have one row per label, 2. Got (3, 1).": {"images": torch.zeros(3, 1)},
     "`images` should have one row per label, 2. Got ().": {"images": torch.tensor(0.0)},
     "`tensors` should have the names images of the batch before. Got images, texts. "
-    "Use `clear()` to begin anew.": {
+    "Call `clear()` first.": {
         "images": torch.zeros(2, 1),
         "texts": torch.zeros(2, 1),
     },
-    "`images` should be torch.float32, like what is stored. Got torch.float64. "
-    "Use `clear()` to begin anew.": {"images": torch.zeros(2, 1, dtype=torch.float64)},
-    "`images` should have rows of shape (1,), like those stored. Got (2,). "
-    "Use `clear()` to begin anew.": {"images": torch.zeros(2, 2)},
+    "`images` should be torch.float32, like the stored rows. Got torch.float64. "
+    "Call `clear()` first.": {"images": torch.zeros(2, 1, dtype=torch.float64)},
+    "`images` should have rows of shape (1,), like the stored ones. Got (2,). "
+    "Call `clear()` first.": {"images": torch.zeros(2, 2)},
 }
 
 
@@ -137,8 +137,7 @@ def test_other_messages():
         memory.load_state_dict({"0.labels": ones, "0.x": torch.zeros(5)})
     with refused(
         ValueError,
-        "`tensors` should have the names (none) of the batch before. Got x. "
-        "Use `clear()` to begin anew.",
+        "`tensors` should have the names (none) of the batch before. Got x. Call `clear()` first.",
     ):
         memory.join(ones, x=ones)
     with pytest.raises(ValueError, match=r"^`state_dict` should have the names x of .* Got y\."):
@@ -200,6 +199,6 @@ def test_another_device_is_told_with_its_cure():
     memory.join(torch.tensor([0]), rows=torch.ones(1, 1))
     with refused(
         ValueError,
-        "`rows` should be on cpu, like what is stored. Got meta. Use `clear()` to begin anew.",
+        "`rows` should be on cpu, like the stored rows. Got meta. Call `clear()` first.",
     ):
         memory.join(torch.tensor([0]), rows=torch.ones(1, 1, device="meta"))

@@ -347,7 +347,7 @@ CASES = {
     ),
     "a nested tensor": Case(
         lambda: RIPS.pairs(nested()),
-        "Its parts, `.unbind()`, are.",
+        "Pass its parts, `.unbind()`.",
         lambda: RIPS.pairs(nested().unbind()).death_edges,
         of_two.death_edges,
     ),
@@ -387,7 +387,7 @@ CASES = {
     ),
     "weights for a module": Case(
         lambda: TrackCoincidence(filtration=PATH)(points, points),
-        "The losses of two views read weights from `geometry`.",
+        "In losses of two views, pass the weights as `geometry`.",
         lambda: TrackCoincidence(filtration=PATH)(points, 2 * points, geometry=GAPS),
         torch.tensor(0.0),
     ),
@@ -583,13 +583,13 @@ CASES = {
     ),
     "dimensions for a filtration": Case(
         lambda: TrackCoincidence(filtration=(0, 1)),
-        "Give other options by name.",
+        "Pass other options by name.",
         lambda: list(TrackCoincidence(dimensions=(0, 1)).dimensions),
         [0, 1],
     ),
     "pairs for a filtration": Case(
         lambda: TrackCoincidence(filtration=pairs),
-        "Give other options by name.",
+        "Pass other options by name.",
         lambda: TrackCoincidence()(points, 2 * points, pairs=pairs),
         torch.tensor(0.0),
     ),
@@ -608,7 +608,7 @@ CASES = {
     **{
         f"another batch: {name}": Case(
             lambda wrong=wrong: filled_memory().join(labels[:2], **wrong),
-            "Use `clear()` to begin anew.",
+            "Call `clear()` first.",
             lambda wrong=wrong: join_after_clear(**wrong),
             torch.zeros(4, dtype=torch.int64),
         )
@@ -621,7 +621,7 @@ CASES = {
     },
     "a device of another batch": Case(
         lambda: filled_memory().join(labels[:2], images=points[:2].to("meta")),
-        "Use `clear()` to begin anew.",
+        "Call `clear()` first.",
         lambda: join_after_clear(images=points[:2].to("meta")),
         torch.zeros(4, dtype=torch.int64),
     ),
@@ -633,8 +633,8 @@ CASES = {
     ),
     "loops of a volume": Case(
         lambda: CUBES.pairs(cubes, 1),
-        "Find dimensions 0 and 2 with `pairs`. Of masks, `topreg.image_metrics.BettiNumbers` "
-        "counts loops too.",
+        "Find dimensions 0 and 2 with `pairs`. `topreg.image_metrics.BettiNumbers` also counts "
+        "the loops of masks.",
         lambda: [
             CUBES(cubes, 0).tolist(),
             CUBES(cubes, 2).tolist(),
@@ -899,7 +899,7 @@ def test_drawings(tmp_path):
 
     ends = torch.tensor([0.25, 0.5])
     loops = torch.tensor([[1.0, 3.0]])
-    with pytest.raises(ValueError, match="essential members an empty diagram"):
+    with pytest.raises(ValueError, match="only essential classes, pass an empty diagram"):
         plot.barcode({"a": loops}, essential={"b": ends})
     drawn = plot.barcode(
         {"a": loops, "b": torch.empty(0, 2)}, essential={"b": ends}, ax=figure().subplots()

@@ -112,13 +112,15 @@ def test_groups_of_one(ranks):
 TWO = torch.zeros(2, 3)
 NAN = torch.full((2, 3), torch.nan)
 ELSEWHERE = (
-    "`{}` should be valid on every rank. Got something invalid on rank {}, whose error says more."
+    "`{}` should be valid on every rank. Got an invalid value on rank {}. "
+    "See the error of that rank."
 )
 MISMATCHES = {
     "width": (
         all_gather,
         (TWO, TWO[:, :2]),
-        "`x` should have as many coordinates on every rank. Got 3 on rank 0 and 2 on rank 1.",
+        "`x` should have the same number of coordinates on every rank. "
+        "Got 3 on rank 0 and 2 on rank 1.",
         None,
     ),
     "dtype": (
@@ -149,7 +151,8 @@ MISMATCHES = {
     "points": (
         distributed_tree,
         (TWO, TWO[:, :1]),
-        "`points` should have as many coordinates on every rank. Got 3 on rank 0 and 1 on rank 1.",
+        "`points` should have the same number of coordinates on every rank. "
+        "Got 3 on rank 0 and 1 on rank 1.",
         None,
     ),
     "values": (

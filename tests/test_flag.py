@@ -420,8 +420,8 @@ def test_combined_weights_are_checked(how):
         return
     with refused(
         ValueError,
-        "`data` should be at least the births of their vertices. Got 0.5 for edge (0, 1), "
-        "whose vertices are there from 1 on. Pass smaller `vertex_births`.",
+        "`data` should be at least the births of the vertices. Got 0.5 for edge (0, 1) "
+        "with a vertex born at 1. Pass smaller `vertex_births`.",
     ):
         filtration.pairs(weights)
 

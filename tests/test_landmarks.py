@@ -144,14 +144,14 @@ def test_messages():
         pairs.renumber(torch.arange(3), (2,))
     with refused(TypeError, "`vertices` should be torch.int64. Got torch.float32."):
         pairs.renumber(torch.zeros(3), (9,))
-    with refused(ValueError, "`vertices` should be different. Got vertex 0 more than once."):
+    with refused(ValueError, "`vertices` should be distinct. Got vertex 0 more than once."):
         pairs.renumber(torch.zeros(3, dtype=torch.int64), (9,))
-    with refused(ValueError, "`vertices` should be different. Got vertex 2 more than once."):
+    with refused(ValueError, "`vertices` should be distinct. Got vertex 2 more than once."):
         pairs.renumber(torch.tensor([2, 0, 2]), (9,))
     both = RipsFiltration().pairs([torch.zeros(3, 2), torch.zeros(2, 2)])
     with refused(
         ValueError,
-        "`vertices` should lie in the clouds that they had. "
+        "`vertices` should stay in their clouds. "
         "Got vertex 3 of another cloud. Number them cloud after cloud.",
     ):
         both.renumber(torch.arange(5), (9, 9))

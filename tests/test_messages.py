@@ -153,11 +153,11 @@ OTHERS = {
     "Do they belong to the same batch?": lambda: track_coincidence(
         three, three, pairs=RIPS.pairs([three[:1], three[:2]])
     ),
-    "`images` should be on cpu, like what is stored. Got meta. Use `clear()` to begin anew.": (
+    "`images` should be on cpu, like the stored rows. Got meta. Call `clear()` first.": (
         lambda: filled_memory().join(labels, images=three.to("meta"))
     ),
-    "`images` should be torch.float32, like what is stored. Got torch.float64. "
-    "Use `clear()` to begin anew.": lambda: filled_memory().join(labels, images=three.double()),
+    "`images` should be torch.float32, like the stored rows. Got torch.float64. "
+    "Call `clear()` first.": lambda: filled_memory().join(labels, images=three.double()),
     "`order` should be finite. Got inf. "
     "For the bottleneck distance use `gudhi.bottleneck_distance`.": (
         lambda: wasserstein_distance(row, row, order=INF)
@@ -211,7 +211,7 @@ OTHERS = {
         lambda: CrossBatchMemory().join(labels, images=three[:2])
     ),
     "`tensors` should have the names images of the batch before. Got (none). "
-    "Use `clear()` to begin anew.": (lambda: filled_memory().join(labels)),
+    "Call `clear()` first.": (lambda: filled_memory().join(labels)),
     "`pairs` and `points` should be of clouds of the same sizes. Got (2, 1) and (3,). "
     "Do they belong to the same batch?": (
         lambda: total_persistence(
@@ -239,9 +239,9 @@ OTHERS = {
         )
     ),
     "`tensors` should have the names images of the batch before. Got texts. "
-    "Use `clear()` to begin anew.": (lambda: filled_memory().join(labels, texts=three)),
-    "`images` should have rows of shape (3,), like those stored. Got (2,). "
-    "Use `clear()` to begin anew.": lambda: filled_memory().join(labels, images=three[:, :2]),
+    "Call `clear()` first.": (lambda: filled_memory().join(labels, texts=three)),
+    "`images` should have rows of shape (3,), like the stored ones. Got (2,). "
+    "Call `clear()` first.": lambda: filled_memory().join(labels, images=three[:, :2]),
     "`state_dict` should be what `state_dict()` returned. Got the name 'images'.": (
         lambda: CrossBatchMemory().load_state_dict({"images": three})
     ),
@@ -270,7 +270,7 @@ SHAPES = {
     },
     "`data` should be dense. Got torch.sparse_coo. Absent entries are not zero distances. "
     "Pass those that exist to `FlagFiltration`.": lambda: FLAG.pairs(torch.ones(2).to_sparse()),
-    "`points` should be dense. Got a nested tensor. Its parts, `.unbind()`, are.": (
+    "`points` should be dense. Got a nested tensor. Pass its parts, `.unbind()`.": (
         lambda: RIPS.pairs(torch.nested.nested_tensor([three, three[:2]], layout=torch.jagged))
     ),
     "`target_pairs` and `source` should be of clouds of the same sizes. Got (1, 2) and (3,). "
@@ -293,10 +293,10 @@ SHAPES = {
     "`clouds` should have one entry per pair, shape (3,). Got (2,).": (
         lambda: most_persistent(three[:, :2], 1, torch.arange(2))
     ),
-    "`vertices` should be different. Got vertex 0 more than once.": (
+    "`vertices` should be distinct. Got vertex 0 more than once.": (
         lambda: pairs.renumber(torch.zeros(3, dtype=torch.int64), (9,))
     ),
-    "`vertices` should lie in the clouds that they had. "
+    "`vertices` should stay in their clouds. "
     "Got vertex 1 of another cloud. Number them cloud after cloud.": (
         lambda: RIPS.pairs([three[:1], three[:2]]).renumber(torch.arange(3), (9, 9))
     ),
@@ -384,8 +384,8 @@ SHAPES = {
     "`distances` should hold at least one cloud. Got an empty sequence.": (
         lambda: minimum_spanning_tree([])
     ),
-    "`points` should hold clouds with as many coordinates. Got 2, 3.": lambda: RIPS.pairs(
-        [three, three[:, :2]]
+    "`points` should hold clouds with the same number of coordinates. Got 2, 3.": (
+        lambda: RIPS.pairs([three, three[:, :2]])
     ),
     "`points` should hold clouds of one dtype on one device.": lambda: RIPS.pairs(
         [three, three.double()]
@@ -411,10 +411,10 @@ SHAPES = {
     "`metric(x, y)` should have shape (len(x), len(y)) = (3, 3). Got float.": (
         lambda: RipsFiltration(metric=lambda x, y: 0.5).pairs(three)
     ),
-    "`x` and `y` should have as many coordinates. Got 3 and 2.": lambda: pairwise_distances(
-        three, three[:, :2]
+    "`x` and `y` should have the same number of coordinates. Got 3 and 2.": (
+        lambda: pairwise_distances(three, three[:, :2])
     ),
-    "`points` and `keys` should have as many coordinates. Got 3 and 2.": (
+    "`points` and `keys` should have the same number of coordinates. Got 3 and 2.": (
         lambda: exponential_affinity(three, three[:, :2], sharpness=1.0)
     ),
     "`mask` should have one entry per pair, shape (2,). Got (3,).": lambda: pairs.select(
@@ -430,9 +430,9 @@ SHAPES = {
     "To pair samples with class prototypes, pass `prototypes[labels]`.": lambda: track_coincidence(
         torch.ones(5, 3), three, pairs=pairs
     ),
-    "`source` and `target` should have as many coordinates. Got 512 and 1024. Map both into a "
-    "common space first, for instance with `exponential_affinity`.": lambda: track_coincidence(
-        torch.ones(3, 512), torch.ones(3, 1024), pairs=pairs
+    "`source` and `target` should have the same number of coordinates. Got 512 and 1024. "
+    "Map both into a common space first, for instance with `exponential_affinity`.": lambda: (
+        track_coincidence(torch.ones(3, 512), torch.ones(3, 1024), pairs=pairs)
     ),
 }
 
@@ -538,9 +538,9 @@ TYPES = {
     ),
     "`labels` should be integers (n,). Got torch.float32 of shape (3, 1). "
     "Use `labels.squeeze(1)`.": (lambda: pairs.between(one_hot[:, :1].float())),
-    "`filtration` should be a filtration such as `RipsFiltration()`. Got tuple. Give other options "
+    "`filtration` should be a filtration such as `RipsFiltration()`. Got tuple. Pass other options "
     "by name.": lambda: TrackCoincidence(filtration=(0, 1)),
-    "`target_filtration` should be a filtration such as `RipsFiltration()`. Got str. Give other "
+    "`target_filtration` should be a filtration such as `RipsFiltration()`. Got str. Pass other "
     "options by name.": lambda: signature_loss(three, three, target_filtration="cosine"),
     "`filtration` should be a RipsFiltration. Got FlagFiltration.": (
         lambda: rtd(three, three, filtration=FLAG)
@@ -717,7 +717,7 @@ VALUES = {
     "Do they belong to the same batch?": lambda: PRECOMPUTED.diagram(
         pairs, [torch.zeros(2, 2), torch.zeros(1, 1)]
     ),
-    "`pairs` should hold those of dimension 0. Got 1.": lambda: homology_consistency(
+    "`pairs` should include dimension 0. Got 1.": lambda: homology_consistency(
         three, three, labels, pairs=[of_dimension_1], perturbation_weight=1.0
     ),
     "`parameters` should hold a tensor that requires a gradient. Got none.": (
@@ -863,16 +863,16 @@ GRAPHS = {
         lambda: FlagFiltration(path, 3, vertex_births=torch.tensor([0.0, 0.0, NAN]))
     ),
     "`data` should have one weight per edge, shape (2,) or (b, 2). Got (3,). "
-    "The losses of two views read weights from `geometry`.": (lambda: FLAG.pairs(torch.ones(3))),
+    "In losses of two views, pass the weights as `geometry`.": (lambda: FLAG.pairs(torch.ones(3))),
     "`data` should be free of NaN. Got 2 entries, first at entry 0.": (
         lambda: FLAG.pairs(torch.tensor([NAN, NAN]))
     ),
-    "`data` should be at least the births of their vertices. Got -1 for edge (1, 2), "
-    "whose vertices are there from 0 on. Pass smaller `vertex_births`.": (
+    "`data` should be at least the births of the vertices. Got -1 for edge (1, 2) "
+    "with a vertex born at 0. Pass smaller `vertex_births`.": (
         lambda: FLAG.pairs(torch.tensor([1.0, -1.0]))
     ),
-    "`data` should be at least the births of their vertices. Got 1 for edge (0, 1), "
-    "whose vertices are there from 2 on. Pass smaller `vertex_births`.": (
+    "`data` should be at least the births of the vertices. Got 1 for edge (0, 1) "
+    "with a vertex born at 2. Pass smaller `vertex_births`.": (
         lambda: FlagFiltration(path, 3, vertex_births=torch.tensor([0.0, 2.0, 0.0])).pairs(
             torch.ones(2)
         )
@@ -890,8 +890,8 @@ GRAPHS = {
 CUBES = CubicalFiltration(ndim=3)
 image, cube = torch.rand(3, 4), torch.rand(4, 4, 4)
 FEW_DIMENSIONS = (
-    "Find dimensions 0 and 2 with `pairs`. Of masks, `topreg.image_metrics.BettiNumbers` counts "
-    "loops too."
+    "Find dimensions 0 and 2 with `pairs`. `topreg.image_metrics.BettiNumbers` also counts the "
+    "loops of masks."
 )
 IMAGES = {
     '`construction` should be "T" or "V". Got \'cells\'.': (
@@ -960,7 +960,7 @@ IMAGES = {
     "`betti_numbers` should have one number for each of the dimensions (0, 1). Got (1,).": (
         lambda: betti_prior_loss(image, betti_numbers=(1,))
     ),
-    "`pairs` should be of 2 dimensions, as many as `betti_numbers`. Got 1.": (
+    "`pairs` should have 2 dimensions, as many as `betti_numbers`. Got 1.": (
         lambda: betti_prior_loss(image, betti_numbers=(1, 0), pairs=SUPERLEVEL.pairs(image))
     ),
 }
@@ -970,6 +970,12 @@ IMAGE_TYPES = {
     ),
     "`filtration` should be a CubicalFiltration. Got RipsFiltration.": (
         lambda: betti_matching_loss(image, image, filtration=RIPS)
+    ),
+    "`data` should be floating point. Got torch.uint8. Use `.float()`.": (
+        lambda: betti_prior_loss([image.byte()], betti_numbers=(1, 0), logits=True)
+    ),
+    "`source` should be a torch.Tensor. Got int. Convert it with `torch.as_tensor`.": (
+        lambda: betti_matching_loss([1], [image], logits=True)
     ),
 }
 CURE = (

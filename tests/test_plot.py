@@ -644,18 +644,18 @@ CASES = [
     ),
     (
         TypeError,
-        "`essential` should be a mapping where `diagrams` is. Got Tensor.",
+        "`essential` should be a mapping, like `diagrams`. Got Tensor.",
         lambda: diagram({"a": loops}, essential=ends),
     ),
     (
         TypeError,
-        "`essential` should be a tensor where `diagrams` is. Got dict.",
+        "`essential` should be a tensor, like `diagrams`. Got dict.",
         lambda: barcode(loops, essential={"a": ends}),
     ),
     (
         ValueError,
-        "`essential` should have labels that `diagrams` has. Got 'b'. "
-        "Give a class that only has essential members an empty diagram.",
+        "`essential` should only have labels of `diagrams`. Got 'b'. "
+        "For a label with only essential classes, pass an empty diagram.",
         lambda: diagram({"a": loops}, essential={"b": ends}),
     ),
     (

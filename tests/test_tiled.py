@@ -25,9 +25,9 @@ from strategies import (
 from torch.testing import assert_close
 
 from topreg import RipsFiltration, pairwise_distances
-from topreg.metrics import _tiles, prepared
+from topreg.metrics import _tiles, prepare
 from topreg.metrics._on_device import direct_distances
-from topreg.persistence._progress import told
+from topreg.persistence._progress import report_to
 from topreg.persistence.large import _neighbours
 from topreg.persistence.large._certificates import forest_of_cloud, spanning_forest
 from topreg.persistence.large._duplicate_kernels import first_copies
@@ -42,14 +42,14 @@ small_width = st.integers(1, 6)
 
 def forest(points, metric="euclidean", longest=math.inf, **options):
     """Pairs as the oracle gives them."""
-    points = prepared(points, metric).contiguous()
+    points = prepare(points, metric).contiguous()
     deaths, births, elders = forest_of_cloud(points, metric, longest, **options)
     return [tuple(edge) for edge in deaths.tolist()], births.tolist(), elders.tolist()
 
 
 def expected(points, metric="euclidean", longest=math.inf):
     """Kruskal on weights measured by differences in double precision, rounded once."""
-    rows = prepared(points, metric)
+    rows = prepare(points, metric)
     if metric == "manhattan":
         weights = (rows.double()[:, None] - rows.double()[None]).abs().sum(2)
     elif metric == "cosine":
@@ -297,11 +297,11 @@ def test_a_bar_ends_its_line_when_the_search_fails(monkeypatch, capsys):
 
 def test_nobody_is_told_without_progress(capsys):
     for progress in (None, False):
-        with told(progress) as function:
+        with report_to(progress) as function:
             assert function is None
         RipsFiltration(engine="tiled", progress=progress).pairs(gaussian(0, 20, 3))
     assert capsys.readouterr().err == ""
-    with told(print) as function:
+    with report_to(print) as function:
         assert function is print
 
 

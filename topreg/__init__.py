@@ -118,7 +118,7 @@ __version__ = "0.2.0"
 
 
 def __getattr__(name: str) -> typing.Any:
-    """Load a part of the library that is not needed at once."""
+    """Import ``distributed``, ``interop`` or ``plot`` on first use."""
     if name in ("distributed", "interop", "plot"):
         return importlib.import_module(f"topreg.{name}")
     raise AttributeError(f"module 'topreg' has no attribute {name!r}")

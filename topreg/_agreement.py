@@ -1,4 +1,4 @@
-"""What ranks tell each other before they exchange rows, so that all of them fail if one does."""
+"""Checks that all ranks make together before they exchange rows, so that all fail if one does."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
 
 def first_error(*checks: Callable[[], object]) -> Exception | None:
-    """What is wrong with this rank's arguments; it is raised when all ranks know of it."""
+    """Return the error of the first check that fails, to be raised once all ranks know of it."""
     try:
         for check in checks:
             check()
@@ -27,7 +27,7 @@ def first_error(*checks: Callable[[], object]) -> Exception | None:
 
 
 class _Statement(NamedTuple):
-    """What a rank says of its argument before anything else is exchanged."""
+    """Facts about a rank's argument, sent as one tensor before anything else."""
 
     fits: float
     rows: float = 0.0
@@ -40,8 +40,8 @@ class _Statement(NamedTuple):
     memory: float = 0.0
 
 
-def _stated(x: Tensor, metric: str, longest: float, memory: int) -> _Statement:
-    """The statement of a rank whose argument is right."""
+def _describe(x: Tensor, metric: str, longest: float, memory: int) -> _Statement:
+    """Return the statement of a rank whose argument is valid."""
     wanted = x.requires_grad and torch.is_grad_enabled()
     return _Statement(
         1.0,
@@ -56,7 +56,7 @@ def _stated(x: Tensor, metric: str, longest: float, memory: int) -> _Statement:
     )
 
 
-def agreed(
+def agree(
     name: str,
     x: Tensor,
     group: Group,
@@ -65,15 +65,15 @@ def agreed(
     longest: float = math.inf,
     memory: int = MEMORY,
 ) -> tuple[list[int], int]:
-    """Numbers of rows of all ranks, and the smallest budget of memory.
+    """Return the numbers of rows of all ranks, and the smallest memory budget.
 
-    Raises on all ranks if one has a problem or differs from the others.
+    Raise on all ranks if one has a problem or differs from the others.
     """
     if not is_grouped():
         if problem is not None:
             raise problem
         return [len(x)], memory
-    own = _Statement(0.0) if problem else _stated(x, metric, longest, memory)
+    own = _Statement(0.0) if problem else _describe(x, metric, longest, memory)
     message = torch.tensor(own, dtype=torch.float64, device=talking_device(group))
     answers = every_tensor(message, group)
     if problem is not None:
@@ -82,11 +82,11 @@ def agreed(
     for rank, statement in enumerate(said):
         if not statement.fits:
             raise ValueError(
-                f"`{name}` should be valid on every rank. Got something invalid on rank {rank}, "
-                "whose error says more."
+                f"`{name}` should be valid on every rank. Got an invalid value on rank {rank}. "
+                "See the error of that rank."
             )
     for what, values in (
-        (f"`{name}` should have as many coordinates", [int(s.width) for s in said]),
+        (f"`{name}` should have the same number of coordinates", [int(s.width) for s in said]),
         (f"`{name}` should have one dtype", [DTYPES[int(s.dtype)] for s in said]),
         (f"`{name}` should be on one type of device", [_place(s.on_cpu) for s in said]),
         (f"`{name}` should require a gradient, or none,", [bool(s.wants_gradient) for s in said]),
@@ -98,7 +98,7 @@ def agreed(
 
 
 def _place(on_cpu: float) -> str:
-    """The type of device, as messages call it."""
+    """Return the type of device, as messages call it."""
     return "the CPU" if on_cpu else "an accelerator"
 
 

@@ -1,4 +1,4 @@
-"""Argument guards: the one place that words what is wrong with an argument and how to mend it."""
+"""Argument guards: each raises an error that says what is wrong and how to mend it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ USUAL = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
 
 
 def shape(tensor: Tensor) -> str:
-    """Shape as error messages print it."""
+    """Return a shape as error messages print it."""
     return str(tuple(tensor.shape))
 
 
@@ -27,7 +27,7 @@ def is_tensor(name: str, value: object, *, of_distances: bool = False) -> None:
         raise TypeError(f"`{name}` should be a torch.Tensor. Got {type(value).__name__}.{cure}")
     if value.is_nested:
         raise ValueError(
-            f"`{name}` should be dense. Got a nested tensor. Its parts, `.unbind()`, are."
+            f"`{name}` should be dense. Got a nested tensor. Pass its parts, `.unbind()`."
         )
 
 
@@ -76,7 +76,7 @@ def have_no_columns(labels: object, sizes: Sequence[int]) -> None:
 
 
 def _of_rows(labels: Tensor) -> str:
-    """How one label per row is made of rows of labels."""
+    """Return a sentence that says how to turn rows of labels into one label per row."""
     if labels.shape[1] < 2:
         return " Use `labels.squeeze(1)`." if labels.shape[1] else ""
     return " Use `labels.argmax(1)` if they are one-hot."
@@ -94,7 +94,7 @@ def is_int64(name: str, tensor: Tensor) -> None:
 
 
 def is_not_vmapped(name: str, tensor: Tensor) -> None:
-    """Raise inside ``torch.func.vmap``: a search reads values, which it does not show."""
+    """Raise inside ``torch.func.vmap``, which hides the values that a search reads."""
     if torch.compiler.is_compiling():
         return
     inner, functorch = tensor, torch._C._functorch
@@ -157,7 +157,7 @@ def is_square(name: str, matrix: Tensor) -> None:
 
 
 def is_option(name: str, value: object, options: Sequence[str]) -> None:
-    """Raise if a keyword is not one of the options."""
+    """Raise if a value is not one of the options."""
     if not isinstance(value, str) or value not in options:
         names = [f'"{option}"' for option in options]
         listed = ", ".join(names[:-1]) + f" or {names[-1]}" if len(names) > 1 else names[0]
@@ -165,7 +165,7 @@ def is_option(name: str, value: object, options: Sequence[str]) -> None:
 
 
 def is_number(name: str, value: object) -> None:
-    """Raise for what is no number, and for `True` and `False`."""
+    """Raise unless a value is a number; ``True`` and ``False`` are not."""
     if isinstance(value, bool) or not hasattr(type(value), "__float__"):
         raise TypeError(f"`{name}` should be a number. Got {value!r}.")
 
@@ -228,7 +228,7 @@ def have_one_width(name: str, rows: Tensor, other_name: str, other: Tensor) -> N
     """Raise if two clouds differ in width."""
     if rows.shape[1] != other.shape[1]:
         raise ValueError(
-            f"`{name}` and `{other_name}` should have as many coordinates. "
+            f"`{name}` and `{other_name}` should have the same number of coordinates. "
             f"Got {rows.shape[1]} and {other.shape[1]}."
         )
 
@@ -243,7 +243,7 @@ def match(source: Tensor, target: Tensor) -> None:
         )
     if source.shape[1] != target.shape[1]:
         raise ValueError(
-            "`source` and `target` should have as many coordinates. "
+            "`source` and `target` should have the same number of coordinates. "
             f"Got {source.shape[1]} and {target.shape[1]}. Map both into a common space first, "
             "for instance with `exponential_affinity`."
         )
@@ -260,9 +260,9 @@ def of_same_clouds(sizes: Sequence[int], others: Sequence[int]) -> None:
 
 
 def alike(name: str, tensor: Tensor, other_name: str, other: Tensor) -> None:
-    """Raise if one tensor alone is in double precision, or devices differ.
+    """Raise if only one tensor is in double precision, or devices differ.
 
-    Half and single precision go together, as they come out of autocast: all is computed in single.
+    Half and single precision may be mixed, as autocast does; both are computed in single.
     """
     if (tensor.dtype == torch.float64) != (other.dtype == torch.float64):
         raise TypeError(
@@ -347,7 +347,7 @@ def have_direction(name: str, points: Tensor) -> None:
 
 
 def rows(bad: Tensor, noun: str, what: str = "", plural: str | None = None) -> str:
-    """How many rows or entries are bad, and which is the first."""
+    """Return text that counts the bad rows or entries and names the first."""
     count, first = int(bad.sum()), int(bad.nonzero()[0])
     name = noun if count == 1 else plural or noun + "s"
     return f"{count} {name}{what}, first at {'entry' if noun == 'entry' else 'row'} {first}"

@@ -18,7 +18,7 @@ Clouds = Tensor | Sequence[Tensor]
 
 
 def join(points: Clouds, name: str = "points") -> tuple[Tensor, tuple[int, ...]]:
-    """Rows of all clouds, and how many each cloud has."""
+    """Return the rows of all clouds, and how many each cloud has."""
     if isinstance(points, Tensor):
         if points.ndim == 3:
             _checks.is_floating(name, points)
@@ -34,7 +34,7 @@ def join(points: Clouds, name: str = "points") -> tuple[Tensor, tuple[int, ...]]
 
 
 def join_labels(labels: Clouds) -> tuple[Tensor, tuple[int, ...]]:
-    """Labels of all clouds as one vector, and how many each cloud has."""
+    """Return the labels of all clouds as one vector, and how many each cloud has."""
     if isinstance(labels, Tensor):
         _checks.is_not_one_hot(labels)
         _checks.is_integer("labels", labels)
@@ -50,7 +50,7 @@ def join_labels(labels: Clouds) -> tuple[Tensor, tuple[int, ...]]:
 
 
 def join_matrices(distances: Clouds, name: str = "points") -> tuple[Tensor, tuple[int, ...]]:
-    """Entries of all square matrices, one matrix after the other, and the matrices' sizes."""
+    """Return the entries of square matrices, one matrix after the other, and their sizes."""
     if isinstance(distances, Tensor) and distances.ndim == 3:
         _checks.is_floating(name, distances, of_distances=True)
         batch, rows, columns = distances.shape
@@ -71,7 +71,7 @@ def join_matrices(distances: Clouds, name: str = "points") -> tuple[Tensor, tupl
 
 
 def starts(sizes: Sequence[int]) -> list[int]:
-    """Number of the first vertex of each cloud, and the number of vertices."""
+    """Return the number of the first vertex of each cloud, then the number of vertices."""
     first = [0]
     for size in sizes:
         first.append(first[-1] + size)
@@ -79,22 +79,22 @@ def starts(sizes: Sequence[int]) -> list[int]:
 
 
 def have_one_size(sizes: Sequence[int]) -> bool:
-    """Whether there are clouds and all have the same size.
+    """Return whether there are clouds and all have the same size.
 
-    Sizes are compared, not hashed: a set would make the compiler take each number as a constant.
+    Sizes are compared: hashing them in a set would make the compiler specialise on each number.
     """
     return len(sizes) > 0 and all(size == sizes[0] for size in sizes)
 
 
 def cloud_of(vertices: Tensor, sizes: Sequence[int]) -> Tensor:
-    """Number of the cloud to which each vertex belongs."""
+    """Return the number of the cloud to which each vertex belongs."""
     if have_one_size(sizes) and sizes[0]:
         return vertices // sizes[0]
     return torch.bucketize(vertices.contiguous(), numbers(starts(sizes)[1:], vertices), right=True)
 
 
 def numbers(values: Sequence[int], like: Tensor) -> Tensor:
-    """Integers on the device of a tensor, written there: a copy would wait for the device."""
+    """Return integers on the device of a tensor, without a copy that would wait for the device."""
     steps = [b - a for a, b in itertools.pairwise(values)] or [1]
     if len(values) and have_one_size(steps) and steps[0] > 0:
         return torch.arange(values[0], values[-1] + 1, steps[0], device=like.device)
@@ -104,7 +104,7 @@ def numbers(values: Sequence[int], like: Tensor) -> Tensor:
 
 
 def _as_list(points: Sequence[Tensor], name: str, *, of_distances: bool = False) -> list[Tensor]:
-    """The clouds of a non-empty sequence."""
+    """Return the clouds of a non-empty sequence; raise for anything else."""
     if not isinstance(points, Sequence):
         _checks.is_tensor(name, points, of_distances=of_distances)
     if len(points) == 0:
@@ -119,7 +119,7 @@ def _have_one_width(name: str, clouds: Sequence[Tensor]) -> None:
     widths = sorted({cloud.shape[1] for cloud in clouds})
     if len(widths) > 1:
         raise ValueError(
-            f"`{name}` should hold clouds with as many coordinates. "
+            f"`{name}` should hold clouds with the same number of coordinates. "
             f"Got {', '.join(map(str, widths))}."
         )
 

@@ -1,8 +1,8 @@
-"""How the library compiles its loops, spreads them over threads, and lets Ctrl-C end them.
+"""Compiled loops: compiling, sharing over threads, and ending them by Ctrl-C.
 
-Python handles signals between two of its own instructions in the main thread, so a compiled loop
-delays them to its end. Long loops therefore run in other threads. The main thread waits for them,
-and whatever a signal handler raises there sets a flag that the loops read.
+Python handles signals in the main thread, between two Python instructions. A compiled loop there
+would delay them to its end. Long loops therefore run in other threads, while the main thread waits.
+If a signal handler raises, the main thread sets a flag that the loops read.
 """
 
 from __future__ import annotations
@@ -25,21 +25,21 @@ from numba.extending import intrinsic
 from numpy.typing import NDArray
 
 THREADING_THRESHOLD = 1 << 18  # matrix entries below which a second thread costs more than it saves
-LONG = 1 << 26  # operations of about a nanosecond from which the main thread waits for another one
-HEARTBEAT = 0.1  # seconds: where waiting cannot be interrupted, signals are handled between waits
+LONG = 1 << 26  # loops of so many nanoseconds or more run outside the main thread
+HEARTBEAT = 0.1  # seconds between two chances to handle a signal while waiting
 GRACE = 0.5  # seconds that loops have to end before an exception is raised all the same
 
 Result = TypeVar("Result")
-Halt = NDArray[np.int64]  # one entry; not 0 means that nobody wants the result any more
+Halt = NDArray[np.int64]  # one entry; not 0 means that the result is no longer wanted
 NEVER: Halt = np.zeros(1, np.int64)
 
 
 def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
     """Compile without the GIL; keep the machine code on disk unless no directory is writable.
 
-    Numba compares the cached code with the file of its function alone, although it contains the
-    functions of other files that it calls. Here it is compared with all files of compiled loops,
-    so that code on disk is never older than any of them, also after an upgrade in place.
+    Cached code contains the functions that it calls, but Numba only compares it with the file of
+    its own function. Here it is compared with all files of compiled loops, so that an upgrade in
+    place never runs old code.
     """
     try:
         dispatcher: Any = numba.njit(nogil=True, cache=True, error_model="numpy")(function)
@@ -55,7 +55,7 @@ def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
 
 @functools.cache
 def _sources() -> str:
-    """Digest of the sources of all compiled loops."""
+    """Return a digest of the sources of all compiled loops."""
     digest = hashlib.sha256()
     for path in sorted(pathlib.Path(__file__).parent.rglob("*_kernels.py")):
         digest.update(path.read_bytes())
@@ -64,9 +64,9 @@ def _sources() -> str:
 
 
 def _halted(_typing: Any, halt: Any) -> Any:
-    """Whether a compiled loop should return at once; its result is then undefined.
+    """Return whether a compiled loop should return at once; its result is then undefined.
 
-    An atomic read, which the compiler does not move out of a loop.
+    The read is atomic, so that the compiler does not move it out of a loop.
     """
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
@@ -81,16 +81,16 @@ halted = intrinsic(_halted)
 
 
 def stoppable(work: Callable[[Halt], Result], operations: int) -> Result:
-    """Return ``work(halt)``, which signals can end if it takes about ``operations`` nanoseconds.
+    """Return ``work(halt)``; signals can end it if ``operations``, in nanoseconds, is large.
 
-    Loops that do not read ``halt`` go on in the background after a signal. In other threads than
-    the main one, which never handle signals, the work is done on the spot.
+    Loops that do not read ``halt`` go on in the background after a signal. Threads other than the
+    main one never handle signals and do the work themselves.
     """
     if operations >= LONG and threading.current_thread() is threading.main_thread():
-        return _watched([work])[0]
+        return _watch([work])[0]
     try:
         return work(NEVER)
-    except SystemError as error:  # a signal was handled while arrays became Python's, one by one
+    except SystemError as error:  # a signal was handled while results became Python objects
         first: BaseException = error
         while isinstance(first, SystemError) and first.__cause__ is not None:
             first = first.__cause__
@@ -99,11 +99,11 @@ def stoppable(work: Callable[[Halt], Result], operations: int) -> Result:
         raise first from None
 
 
-def _watched(tasks: Sequence[Callable[[Halt], Result]]) -> list[Result]:
-    """Run every task in a thread of its own, while this thread handles signals.
+def _watch(tasks: Sequence[Callable[[Halt], Result]]) -> list[Result]:
+    """Run each task in a separate thread, while this thread handles signals.
 
-    The threads live for one call: if kept for longer they would not survive a fork. They are
-    daemons, so that a program can end although a library goes on.
+    The threads live for one call, because longer ones would not survive a fork. They are daemons,
+    so that a program can end although a library goes on.
     """
     halt, futures = np.zeros(1, np.int64), [Future[Result]() for _ in tasks]
     threads = [
@@ -125,7 +125,7 @@ def _watched(tasks: Sequence[Callable[[Halt], Result]]) -> list[Result]:
 
 
 def _fulfil(future: Future[Result], task: Callable[[Halt], Result], halt: Halt) -> None:
-    """Give a future what a task returns or raises."""
+    """Run a task, and store its result or exception in a future."""
     try:
         future.set_result(task(halt))
     except BaseException as error:
@@ -133,13 +133,13 @@ def _fulfil(future: Future[Result], task: Callable[[Halt], Result], halt: Halt) 
 
 
 def in_threads(work: Callable[[int, int, Halt], Result]) -> list[Result]:
-    """What ``work(thread, threads, halt)`` gives on each of torch's number of threads."""
+    """Return the results of ``work(thread, threads, halt)`` on torch's number of threads."""
     threads = torch.get_num_threads()
 
     def part(thread: int) -> Callable[[Halt], Result]:
         return lambda halt: work(thread, threads, halt)
 
-    return _watched([part(thread) for thread in range(threads)])
+    return _watch([part(thread) for thread in range(threads)])
 
 
 def over_rows(
@@ -147,7 +147,7 @@ def over_rows(
 ) -> None:
     """Call ``work(begin, end, halt)`` on consecutive rows, on torch's number of threads.
 
-    So few ``entries`` that threads would not pay are left to this one.
+    If there are few ``entries``, this thread does everything.
     """
     if entries < THREADING_THRESHOLD:
         work(0, rows, NEVER)
@@ -156,11 +156,11 @@ def over_rows(
 
 
 def in_runs(work: Callable[[int, int, Halt], list[Any]], sizes: list[int]) -> list[Any]:
-    """What ``work(first, last, halt)`` gives for runs of consecutive clouds, in one list.
+    """Return a list of all results of ``work(first, last, halt)`` for runs of consecutive clouds.
 
-    For work whose time varies and is about 30 times that of one look at each matrix entry: threads
-    take the next run when they are free. Runs are long, because the interpreter's lock is handed
-    over between them.
+    For work of uneven duration, about 30 nanoseconds per matrix entry: a thread takes the next run
+    when it is free. Runs are long, because threads take turns at the interpreter's lock between
+    them.
     """
     threads, operations = min(torch.get_num_threads(), len(sizes)), 30 * sum(n * n for n in sizes)
     if threads < 2 or operations < THREADING_THRESHOLD:
@@ -182,7 +182,7 @@ def in_runs(work: Callable[[int, int, Halt], list[Any]], sizes: list[int]) -> li
 def over_clouds(work: Callable[[int, int, Halt], object], sizes: list[int], cost: int = 1) -> None:
     """Call ``work(first, last, halt)`` on consecutive clouds, on torch's number of threads.
 
-    ``cost`` is the number of operations for each matrix entry.
+    ``cost`` is the number of operations per matrix entry.
     """
     entries = sizes[0] * sizes[0] if len(sizes) == 1 else sum([n * n for n in sizes])
     threads = min(torch.get_num_threads(), len(sizes))
@@ -198,9 +198,9 @@ def over_clouds(work: Callable[[int, int, Halt], object], sizes: list[int], cost
 
 
 def _in_all(tasks: Sequence[Callable[[Halt], object]], operations: int) -> None:
-    """Run every task in a thread; short ones also in this thread, which starts the others."""
+    """Run every task in a thread; if they are short, run the first in this one."""
     if operations >= LONG:
-        _watched(tasks)
+        _watch(tasks)
         return
     futures = [Future[object]() for _ in tasks[1:]]
     threads = [
@@ -219,7 +219,7 @@ def _in_all(tasks: Sequence[Callable[[Halt], object]], operations: int) -> None:
 
 
 def _equal_shares(sizes: list[int], shares: int) -> list[int]:
-    """Cut points that give each share about the same number of matrix entries."""
+    """Return bounds of shares with about the same number of matrix entries."""
     total = sum(n * n for n in sizes)
     bounds, seen = [0], 0
     for cloud, n in enumerate(sizes):

@@ -1,6 +1,6 @@
-"""How to make a tensor of what was given in the place of one, for error messages.
+"""Advice in error messages on how to turn a value into a tensor.
 
-A cure is printed only if it works on the value at hand.
+Advice is printed only if it works on the given value.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _NUMBERS = (bool, int, float, complex, list, tuple, range)
 
 
 def conversion(value: Any, *, of_distances: bool = False) -> str:
-    """Sentence that tells how to convert a value to a tensor; empty if no way is known to work.
+    """Return a sentence that says how to convert a value to a tensor; empty if no way works.
 
     ``of_distances`` says that an absent entry of a sparse matrix is an absent edge.
     """
@@ -47,7 +47,7 @@ def conversion(value: Any, *, of_distances: bool = False) -> str:
 
 
 def densification(tensor: Tensor, *, of_distances: bool = False) -> str:
-    """Sentence that tells what to do with a tensor that is not dense."""
+    """Return a sentence that says what to do with a tensor that is not dense."""
     if not of_distances or tensor.layout == torch._mkldnn:  # type: ignore[attr-defined]
         return " Use `.to_dense()`."
     layouts = (torch.sparse_coo, torch.sparse_csr, torch.sparse_csc)
@@ -60,16 +60,16 @@ def densification(tensor: Tensor, *, of_distances: bool = False) -> str:
 
 
 def _way(value: Any) -> tuple[str, Callable[[Any], object]]:
-    """Code that may convert a value of this type, empty if none does, and a trial of it."""
+    """Return code that may convert a value of this type, or "", and a function that tries it."""
     if hasattr(value, "tocoo"):  # SciPy
         return "torch.as_tensor(matrix.toarray())", lambda matrix: matrix.dtype
     if hasattr(value, "to_numpy"):  # pandas, polars
         return "torch.as_tensor(frame.to_numpy())", lambda x: torch.as_tensor(x.to_numpy())
     tensors = [v for v in value if isinstance(v, Tensor)] if isinstance(value, list | tuple) else []
-    if tensors:  # of whose numbers `as_tensor` would drop the gradient
-        small = all(tensor.ndim < 2 for tensor in tensors)  # nobody stacks clouds to one
+    if tensors:  # `as_tensor` would drop the gradient of their numbers
+        small = all(tensor.ndim < 2 for tensor in tensors)  # clouds are not stacked to one
         return "torch.stack" if small else "", torch.stack
     arrays = ("__array_interface__", "__cuda_array_interface__")
     if isinstance(value, _NUMBERS) or any(hasattr(value, name) for name in arrays):
         return "torch.as_tensor", torch.as_tensor
-    return "", torch.as_tensor  # a data set, say, which it would read item by item
+    return "", torch.as_tensor  # for instance a data set: `as_tensor` would read it item by item

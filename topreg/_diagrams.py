@@ -1,4 +1,4 @@
-"""Diagrams as given by the user: distances between them and features made of them share this."""
+"""Checks of diagrams that the user passes to distances and features."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from topreg.metrics import at_least_single
 
 
 def check_two(first: Tensor, second: Tensor) -> None:
-    """Raise unless two diagrams have one device, and both or neither double precision."""
+    """Raise unless two diagrams are on one device, and both or neither in double precision."""
     _checks.is_diagram("first", first)
     _checks.is_diagram("second", second)
     _checks.alike("first", first, "second", second)
 
 
 def finite_part(name: str, diagram: Tensor) -> tuple[Tensor, Tensor]:
-    """Points (m, 2) of the classes that die, and births (e,) of those that do not.
+    """Return the points (m, 2) of classes that die, and the births (e,) of those that do not.
 
     Reads values: synchronises the device.
     """
@@ -43,7 +43,7 @@ def finite_part(name: str, diagram: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def as_batch(diagram: Tensor | Sequence[Tensor]) -> tuple[list[Tensor], bool]:
-    """The diagrams, essential classes left out, and whether there are several."""
+    """Return diagrams without essential classes, and whether a sequence was given."""
     if not isinstance(diagram, Tensor | Sequence):
         raise TypeError(
             f"`diagram` should be a tensor or a sequence of them. Got {type(diagram).__name__}."
@@ -68,6 +68,6 @@ def check_range(name: str, ends: tuple[float, float]) -> None:
 
 
 def grid(name: str, ends: tuple[float, float], steps: int, like: Tensor) -> Tensor:
-    """Evenly spaced numbers, both ends among them."""
+    """Return evenly spaced numbers, both ends included."""
     check_range(name, ends)
     return torch.linspace(*ends, steps, dtype=like.dtype, device=like.device)

@@ -1,4 +1,4 @@
-"""What ranks send each other."""
+"""Exchange of tensors between ranks."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-Group = Any  # torch's type of process groups is not there on every build
+Group = Any  # some builds of torch lack the type of process groups
 
 
 def is_grouped() -> bool:
-    """Whether there are other processes to talk to."""
+    """Return whether the program has a process group."""
     return dist.is_available() and dist.is_initialized()
 
 
 def talking_device(group: Group) -> torch.device:
-    """Where tensors must be that the backend shall send."""
+    """Return the device on which the backend can send tensors."""
     accelerator = torch.accelerator.current_accelerator()
     if accelerator is None or "cpu" in dist.get_backend_config(group):
         return torch.device("cpu")
@@ -25,14 +25,14 @@ def talking_device(group: Group) -> torch.device:
 
 
 def every_tensor(tensor: Tensor, group: Group) -> list[Tensor]:
-    """The tensors of all ranks, which are of one shape."""
+    """Return the tensors of all ranks, which have one shape."""
     parts = [torch.empty_like(tensor) for _ in range(dist.get_world_size(group))]
     dist.all_gather(parts, tensor, group=group)
     return parts
 
 
 def every_row(x: Tensor, sizes: list[int], group: Group) -> Tensor:
-    """The rows of all ranks, one rank after the other; they travel filled up to one length."""
+    """Return the rows of all ranks, one rank after the other; they are padded to be sent."""
     padded = x.new_zeros(max(sizes), *x.shape[1:])
     padded[: len(x)] = x
     parts = every_tensor(padded, group)

@@ -22,13 +22,13 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 def operator(
     fake: Callable[..., Any], vmap: Callable[..., Any] | None = None
 ) -> Callable[[Function], Function]:
-    """Make a function the operator ``topreg::`` and its name.
+    """Make a function the operator ``topreg::name``, where ``name`` is that of the function.
 
     Args:
-        fake: Gives shapes alone.
-        vmap: Batching rule, as ``torch.library.register_vmap`` takes it, with the operator as a
-            further first argument: :func:`row_by_row` is one. Without a rule ``torch.func.vmap``
-            calls the operator once per element, with a warning.
+        fake: Returns empty tensors of the right shapes.
+        vmap: Batching rule, as ``torch.library.register_vmap`` takes it, but with the operator as
+            an additional first argument, such as :func:`row_by_row`. Without a rule
+            ``torch.func.vmap`` calls the operator once per element, with a warning.
     """
 
     def register(function: Function) -> Function:
@@ -53,7 +53,7 @@ def operator(
 
 
 def is_plain(tensor: Tensor) -> bool:
-    """Whether Python sees the values: no compiler, transform, fake mode or subclass is at work.
+    """Return whether a tensor has values: without compiler, transform, fake mode or subclass.
 
     Then an operator's function is called directly, because dispatch costs more than a small search.
     """
@@ -67,7 +67,7 @@ def is_plain(tensor: Tensor) -> bool:
 
 
 def _hidden(function: Function) -> Callable[..., Any]:
-    """The function, which the compiler does not trace where it runs between two graphs."""
+    """Return the function such that the compiler does not trace it between two graphs."""
     untraced: list[Callable[..., Any]] = []
 
     def call(*args: Any) -> Any:
@@ -83,7 +83,7 @@ def _hidden(function: Function) -> Callable[..., Any]:
 def row_by_row(
     call: Callable[..., Tensor], info: Any, in_dims: Sequence[int | None], *args: Any
 ) -> tuple[Tensor, int]:
-    """Batching rule of an operator that treats each row by itself: all rows are given at once."""
+    """Batch an operator that treats rows independently: call it once on all rows."""
     joined = [
         with_batch(arg, dim, info.batch_size).flatten(0, 1) if isinstance(arg, Tensor) else arg
         for arg, dim in zip(args, in_dims, strict=False)
@@ -92,5 +92,5 @@ def row_by_row(
 
 
 def with_batch(tensor: Tensor, dim: int | None, size: int) -> Tensor:
-    """The batch as the first axis; a tensor without it is the same for every member."""
+    """Return a tensor with the batch as first axis; expand a tensor that has no batch axis."""
     return tensor.expand(size, *tensor.shape) if dim is None else tensor.movedim(dim, 0)

@@ -27,9 +27,10 @@ class PersistencePairs:
     Args:
         dimension: :term:`Homology dimension` p.
         birth_edges: :term:`Birth edges <birth edge>` (i, j), i <= j.
-        death_edges: :term:`Death edges <death edge>` (i, j), i <= j; (v, v) is a pixel.
+        death_edges: :term:`Death edges <death edge>` (i, j), i <= j; (v, v) in images, where a
+            pixel brings death.
         essential_edges: Birth edges of the :term:`essential classes <essential class>`.
-        cloud_sizes: Vertices of each cloud; they are numbered cloud after cloud.
+        cloud_sizes: Number of vertices of each cloud; they are numbered cloud after cloud.
 
     Raises:
         TypeError: If the edges are not int64 tensors.
@@ -41,8 +42,8 @@ class PersistencePairs:
     Note:
         Immutable, cacheable and picklable; :meth:`to_tensors` is for stores without pickle. Pairs
         of b clouds go with data of b clouds of the same sizes.
-        A search under ``torch.compile`` in inference mode gives tensors that autograd cannot keep:
-        :meth:`to` makes plain ones of them.
+        A search under ``torch.compile`` in inference mode returns tensors that autograd cannot use;
+        :meth:`to` converts them.
 
     Source:
         Zhang et al., NeurIPS 2024, section 3.2. At a merge the component whose smallest vertex is
@@ -84,21 +85,21 @@ class PersistencePairs:
                 object.__setattr__(self, name, plain_tensor(edges))
 
     def __len__(self) -> int:
-        """Number of pairs, without the essential classes."""
+        """Return the number of pairs, without the essential classes."""
         return len(self.death_edges)
 
     def __repr__(self) -> str:
-        """Counts rather than indices."""
+        """Return counts, not indices."""
         return (
             f"PersistencePairs(dimension={self.dimension}, pairs={len(self)}, "
             f"essential={len(self.essential_edges)}, cloud_sizes={self.cloud_sizes})"
         )
 
     def to(self, device: torch.device | str) -> PersistencePairs:
-        """The same pairs on another device.
+        """Return the same pairs on another device.
 
         Args:
-            device: Where the index tensors shall live.
+            device: Device of the result.
 
         Returns:
             Pairs whose tensors are on ``device``.
@@ -106,7 +107,7 @@ class PersistencePairs:
         return replace(self, **{name: getattr(self, name).to(device) for name in _EDGES})
 
     def cloud(self) -> Tensor:
-        """Which cloud each pair belongs to.
+        """Return the number of the cloud that each pair belongs to.
 
         Returns:
             Cloud numbers from 0.
@@ -170,10 +171,10 @@ class PersistencePairs:
         return concatenate(parts)
 
     def select(self, mask: Tensor) -> PersistencePairs:
-        """The pairs where a mask is true; essential classes stay.
+        """Return the pairs where a mask is true, with all essential classes.
 
         Args:
-            mask: Which pairs to keep.
+            mask: True for the pairs to keep.
 
         Returns:
             Fewer pairs on the same vertices.
@@ -192,7 +193,7 @@ class PersistencePairs:
         return replace(self, birth_edges=self.birth_edges[mask], death_edges=self.death_edges[mask])
 
     def between(self, labels: Clouds) -> PersistencePairs:
-        """The pairs whose death edge joins vertices of two different labels.
+        """Return the pairs whose death edge joins vertices with two different labels.
 
         Args:
             labels: Label of each vertex.
@@ -202,8 +203,8 @@ class PersistencePairs:
 
         Raises:
             TypeError: If ``labels`` are not integers.
-            ValueError: If there is not one label per vertex, they are divided otherwise than the
-                vertices, or are on another device.
+            ValueError: If there is not one label per vertex, the labels belong to clouds of other
+                sizes, or they are on another device.
 
         Shape:
             - labels: :math:`(N,)`, :math:`(b, n)` or a sequence of :math:`(n_i,)`, integers, N
@@ -218,21 +219,21 @@ class PersistencePairs:
         return self.select(ends[:, 0] != ends[:, 1])
 
     def renumber(self, vertices: Tensor, cloud_sizes: Sequence[int]) -> PersistencePairs:
-        """The pairs of a subsample on the vertices of the whole.
+        """Return the pairs of a subsample with the vertex numbers of the full clouds.
 
         Args:
-            vertices: For each vertex of these pairs its number in the whole, numbered cloud after
-                cloud; different numbers, those of a cloud in the same cloud of the whole.
-            cloud_sizes: Vertices of each cloud of the whole.
+            vertices: Number in the full clouds of each vertex of these pairs, counted cloud after
+                cloud. The numbers must be distinct, and each cloud must keep its vertices.
+            cloud_sizes: Number of vertices of each full cloud.
 
         Returns:
-            The same classes in the same order; end points of edges are put in order. Where
-            ``vertices`` ascend, pairs of equal weight stay in the total order, too.
+            The same classes in the same order, edges still (i, j) with i <= j. If ``vertices``
+            ascend, pairs of equal weight stay sorted, too.
 
         Raises:
             TypeError: If ``vertices`` are not int64.
-            ValueError: If there is not one for each vertex, one is named twice or lies in another
-                cloud, or the numbers of clouds differ.
+            ValueError: If there is not one number for each vertex, one occurs twice or lies in
+                another cloud, or the numbers of clouds differ.
 
         Shape:
             - vertices: :math:`(N,)`, int64, N vertices in all clouds of these pairs.
@@ -262,7 +263,7 @@ class PersistencePairs:
         return PersistencePairs(self.dimension, births, deaths, essential, sizes)
 
     def vertices(self) -> Tensor:
-        """End points of the death edges and of the birth edges that are not (v, v).
+        """Return the end points of the death edges and of the birth edges that are not (v, v).
 
         Returns:
             Vertex numbers, ascending, each once.
@@ -274,7 +275,7 @@ class PersistencePairs:
         return plain_tensor(torch.cat([self.death_edges, proper]).unique())
 
     def to_tensors(self) -> dict[str, Tensor]:
-        """Plain tensors, for instance for ``safetensors.torch.save_file``.
+        """Return plain tensors, for instance for ``safetensors.torch.save_file``.
 
         Returns:
             A tensor for each field.
@@ -288,7 +289,7 @@ class PersistencePairs:
 
     @classmethod
     def from_tensors(cls, tensors: Mapping[str, Tensor]) -> PersistencePairs:
-        """Pairs from what :meth:`to_tensors` gave.
+        """Restore pairs from the tensors that :meth:`to_tensors` returned.
 
         Args:
             tensors: A tensor for each field.
@@ -299,7 +300,7 @@ class PersistencePairs:
         Raises:
             TypeError: If a field is not a tensor of integers.
             ValueError: If a field is missing, shapes do not agree, a number is negative, or an edge
-                is none within a cloud.
+                joins two clouds.
         """
         missing = [n for n in ("dimension", "cloud_sizes", *_EDGES) if n not in tensors]
         if missing:
@@ -316,7 +317,7 @@ class PersistencePairs:
         return cls(dimension, births, deaths, essential, sizes)
 
     def _cloud_of(self, edges: Tensor) -> Tensor:
-        """Cloud number of each edge."""
+        """Return the cloud number of each edge."""
         return cloud_of(edges[:, 0], self.cloud_sizes)
 
 
@@ -351,7 +352,7 @@ def concatenate(parts: Sequence[PersistencePairs]) -> PersistencePairs:
 def check_pairs(
     pairs: object, rows: Tensor, sizes: tuple[int, ...], name: str, pairs_name: str = "pairs"
 ) -> None:
-    """Raise if pairs are not those of clouds of some sizes, whose rows are given."""
+    """Raise if pairs do not belong to clouds of these sizes, or lie on another device."""
     own = pairs if isinstance(pairs, PersistencePairs) else one_object(pairs, pairs_name)
     if own.cloud_sizes != sizes:
         _checks.indexes(sum(sizes), own.cloud_sizes, pairs_name)
@@ -361,7 +362,7 @@ def check_pairs(
 
 
 def one_object(pairs: object, name: str = "pairs") -> PersistencePairs:
-    """Return one ``PersistencePairs``; raise for anything else."""
+    """Return ``pairs``; raise unless it is one ``PersistencePairs``."""
     if not isinstance(pairs, PersistencePairs):
         several = isinstance(pairs, Sequence) and not isinstance(pairs, str)
         raise TypeError(
@@ -417,7 +418,7 @@ def _can_be_joined(parts: object) -> None:
 
 
 def _sizes_of(cloud_sizes: object) -> tuple[int, ...]:
-    """Sizes of clouds; refuse a bare number."""
+    """Return the sizes of clouds as a tuple; raise for a bare number."""
     if not isinstance(cloud_sizes, Iterable):
         raise TypeError(
             f"`cloud_sizes` should be a sequence. Got {cloud_sizes!r}. "
@@ -427,7 +428,7 @@ def _sizes_of(cloud_sizes: object) -> tuple[int, ...]:
 
 
 def _counts(name: str, values: Tensor, letters: str) -> tuple[int, ...]:
-    """Integers from a tensor; refuse what counts nothing."""
+    """Return non-negative integers from a tensor; raise for anything else."""
     _checks.is_integer(name, values)
     _checks.has_rank(name, values, letters)
     counts = tuple(map(int, values.flatten().tolist()))
@@ -463,12 +464,12 @@ def _are_apart(vertices: Tensor, cloud_sizes: Sequence[int], whole: Sequence[int
     twice = ordered[1:][ordered[1:] == ordered[:-1]]
     if len(twice):
         raise ValueError(
-            f"`vertices` should be different. Got vertex {int(twice[0])} more than once."
+            f"`vertices` should be distinct. Got vertex {int(twice[0])} more than once."
         )
     own = cloud_of(torch.arange(len(vertices), device=vertices.device), cloud_sizes)
     moved = vertices[cloud_of(vertices, whole) != own]
     if len(moved):
         raise ValueError(
-            "`vertices` should lie in the clouds that they had. "
+            "`vertices` should stay in their clouds. "
             f"Got vertex {int(moved[0])} of another cloud. Number them cloud after cloud."
         )

@@ -1,4 +1,4 @@
-"""Constants that autograd may keep for a backward pass, wherever they were made."""
+"""Tensors that autograd may keep for a backward pass, even if made in inference mode."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How modules and filtrations print: as the call that makes them."""
+"""Printing of modules and filtrations as the call that makes them."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ import math
 
 
 def constructor_call(instance: object) -> str:
-    """Class name with the arguments that differ from their defaults.
+    """Return the class name with the arguments that differ from their defaults.
 
     Every argument must be stored under its own name. Evaluating the result, with the names of
-    ``topreg``, ``math`` and ``torch`` at hand, gives an equal object unless an argument is a
-    function or a ``FlagFiltration``, whose edges are not printed.
+    ``topreg``, ``math`` and ``torch`` imported, gives an equal object. Exceptions are arguments
+    that are functions, and a ``FlagFiltration``, whose edges are not printed.
     """
     parameters = inspect.signature(type(instance)).parameters.values()
     stated = [
@@ -23,5 +23,5 @@ def constructor_call(instance: object) -> str:
 
 
 def _literal(value: object) -> str:
-    """The value as an expression."""
+    """Return the value as a Python expression."""
     return "math.inf" if value == math.inf else repr(value)

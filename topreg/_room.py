@@ -1,4 +1,4 @@
-"""Whether there is room for a search: sizes are looked at before anything large is allocated."""
+"""Checks that a search fits into memory, before anything large is allocated."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 
 import torch
 
-SMALL = 1 << 28  # bytes that are not worth a look at what is free
+SMALL = 1 << 28  # fewer bytes than this are not checked
 WAY_OUT = (
     "Choose landmarks with `farthest_point_sampling`, filter a graph of nearest neighbours with "
     '`FlagFiltration`, or find dimension 0 of points with `RipsFiltration(engine="tiled")`.'
@@ -18,7 +18,7 @@ WAY_OUT = (
 
 
 def free_memory() -> int | None:
-    """Bytes that processes can still get; all of the memory, or None, where that is not told."""
+    """Return the free bytes, or all bytes where the system does not say, or None if unknown."""
     try:
         told = pathlib.Path("/proc/meminfo").read_text()
         return 1024 * sum(
@@ -33,14 +33,14 @@ def free_memory() -> int | None:
 
 
 def bytes_of_matrices(sizes: Sequence[int], dtype: torch.dtype, matrices: int = 1) -> int:
-    """Memory of some matrices for each cloud, in at least single precision."""
+    """Return the bytes of some matrices per cloud, in at least single precision."""
     return matrices * max(4, dtype.itemsize) * sum(n * n for n in sizes)
 
 
 def check_room(
     needed: int, sizes: Sequence[int], name: str = "points", *, of_images: bool = False
 ) -> None:
-    """Raise if something needs more bytes than are free. Compiled programs do not look."""
+    """Raise if more bytes are needed than are free; compiled programs skip this."""
     if torch.compiler.is_compiling() or needed < SMALL:
         return
     free = free_memory()
@@ -56,7 +56,7 @@ def check_room(
 
 @contextlib.contextmanager
 def room_for(needed: int, sizes: Sequence[int], name: str = "points") -> Iterator[None]:
-    """Say what may take ``needed`` bytes, and what to do, where an allocation fails."""
+    """Explain a failed allocation: what needs the memory, and what to do."""
     try:
         yield
     except (MemoryError, RuntimeError) as error:  # torch raises the latter
@@ -69,7 +69,7 @@ def room_for(needed: int, sizes: Sequence[int], name: str = "points") -> Iterato
 
 
 def _text(name: str, sizes: Sequence[int], told: str) -> str:
-    """The message about clouds that are too large."""
+    """Return the message about clouds that are too large."""
     clouds = f" in {len(sizes)} clouds" if len(sizes) > 1 else ""
     return (
         f"`{name}` should be few enough that their distances fit into memory. "
@@ -78,5 +78,5 @@ def _text(name: str, sizes: Sequence[int], told: str) -> str:
 
 
 def _gigabytes(count: int) -> str:
-    """Bytes as people read them."""
+    """Return bytes as gigabytes, for messages."""
     return f"{count / 1e9:.3g} GB"

@@ -13,7 +13,7 @@ ORIENTATIONS = ("index", "aligned")
 
 
 def edge_vectors(points: Clouds, edges: Tensor) -> Tensor:
-    r"""Vectors from the first to the second end point of each :term:`edge`.
+    r"""Return the vector from the first to the second end point of each :term:`edge`.
 
     .. math::
 
@@ -29,7 +29,7 @@ def edge_vectors(points: Clouds, edges: Tensor) -> Tensor:
     Raises:
         TypeError: If ``edges`` are not int64.
         ValueError: If ``edges`` are not rows of two vertices, or on another device.
-        IndexError: If a vertex is out of range: torch's own, since values are not looked at.
+        IndexError: If a vertex is out of range. PyTorch raises it; values are not checked here.
 
     Shape:
         - points: :math:`(n, d)`, :math:`(b, n, d)` or a sequence of :math:`(n_i, d)`.
@@ -56,21 +56,21 @@ def edge_vectors(points: Clouds, edges: Tensor) -> Tensor:
 def persistence_tracks(
     points: Clouds, pairs: PersistencePairs, *, orientation: str = "index"
 ) -> Tensor:
-    r""":term:`Persistence tracks <persistence track>`: death edge vector minus birth edge vector.
+    r"""Return the :term:`persistence track` of each class: death minus birth edge vector.
 
     .. math::
 
         \mathrm{tra}_p(\mu, X) = (x_{j(\delta)} - x_{i(\delta)}) - (x_{j(\beta)} - x_{i(\beta)})
 
-    One for each class. In dimension 0 the :term:`birth edge` is (v, v), and the track is the
-    :term:`edge vector` of the :term:`death edge`.
+    In dimension 0 the :term:`birth edge` is (v, v), so that the track is the :term:`edge vector` of
+    the :term:`death edge`.
 
     Args:
-        points: Points of the pairs' vertices, in the filtered space or in any other.
+        points: Positions of the vertices, in the space where pairs were found or in another.
         pairs: :term:`Persistence pairs <persistence pair>`.
-        orientation: ``"index"`` orients edges from the smaller vertex to the larger, which changes
-            with the numbering; ``"aligned"`` flips a death edge vector that opposes its birth edge
-            vector in ``points``.
+        orientation: ``"index"`` orients edges from the smaller vertex number to the larger.
+            ``"aligned"`` also flips a death edge vector that opposes its birth edge vector in
+            ``points``, so that renumbering the vertices only changes the sign of a track.
 
     Returns:
         One track for each class, in the units of the points.
@@ -87,7 +87,7 @@ def persistence_tracks(
         Differentiable in ``points``. Time and memory :math:`O(m d)`.
 
     Source:
-        Zhang et al., NeurIPS 2024, equation 4. ``"aligned"`` is ours.
+        Zhang et al., NeurIPS 2024, equation 4. The paper has no ``"aligned"``.
 
     Example:
         >>> import torch
@@ -105,13 +105,13 @@ def persistence_tracks(
 
 
 def vectors(rows: Tensor, edges: Tensor) -> Tensor:
-    """Vectors from the first to the second end of each edge, unchecked."""
+    """Return the vector from the first to the second end of each edge, without checks."""
     # index_select: indexing takes ten times as long forward and twice backward
     return rows.index_select(0, edges[:, 1]) - rows.index_select(0, edges[:, 0])
 
 
 def oriented_tracks(points: Tensor, pairs: PersistencePairs, flips: Tensor | None) -> Tensor:
-    """Tracks whose death edge vectors are multiplied by ``flips`` (m,), +1 or -1."""
+    """Return tracks; ``flips`` (m,), +1 or -1, multiply the death edge vectors."""
     deaths = vectors(points, pairs.death_edges)
     if flips is not None:
         deaths = flips[:, None].to(deaths.dtype) * deaths
@@ -119,7 +119,7 @@ def oriented_tracks(points: Tensor, pairs: PersistencePairs, flips: Tensor | Non
 
 
 def death_flips(points: Tensor, pairs: PersistencePairs) -> Tensor:
-    """-1 where a death edge vector opposes its birth edge vector, else +1; constant."""
+    """Return -1 where a death edge vector opposes its birth edge vector, else +1; no gradient."""
     points = at_least_single(points.detach())  # products of half precision overflow
     births = vectors(points, pairs.birth_edges)
     opposed = (births * vectors(points, pairs.death_edges)).sum(1) < 0

@@ -1,4 +1,4 @@
-"""Compiling everything once, so that no later call waits for it."""
+"""Compile everything once, so that no later call waits for it."""
 
 from __future__ import annotations
 
@@ -20,23 +20,23 @@ METRICS = ("euclidean", "cosine", "manhattan")
 def warm_up(report: Callable[[str, float], object] | None = None) -> None:
     """Compile all loops of the library, once per machine.
 
-    Compiled code is kept on disk: next to the library, or in the user's cache directory where that
-    is read-only; the environment variable ``NUMBA_CACHE_DIR`` moves it. Without this call the first
+    Compiled code is kept on disk, next to the library or, if that is read-only, in the user's cache
+    directory. The environment variable ``NUMBA_CACHE_DIR`` moves it. Without this call the first
     search of each kind for :term:`persistence pairs <persistence pair>` compiles what it needs,
-    which takes some seconds. Call it when an image of a container is built, or before processes are
-    started that would all compile.
+    which takes some seconds. Call it when you build a container image, or before you start
+    processes that would all compile.
 
     Args:
         report: Called as ``report(step, seconds)`` after each step.
 
     Raises:
-        Exception: What ``report`` raises; it ends the work.
+        Exception: If ``report`` raises it; this ends the work.
 
     Note:
-        About a minute on one core the first time, a second or two afterwards.
+        Takes about a minute on one core the first time, and a second or two afterwards.
 
     Source:
-        Ours.
+        Numba's cache of compiled functions.
 
     Example:
         >>> from topreg import warm_up
@@ -50,7 +50,7 @@ def warm_up(report: Callable[[str, float], object] | None = None) -> None:
 
 
 def _steps() -> Iterator[tuple[str, Callable[[], object]]]:
-    """Searches that use every compiled loop, by name."""
+    """Yield steps, by name, that together run every compiled loop."""
     for dtype in (torch.float32, torch.float64):
         kind = str(dtype).removeprefix("torch.")
         for metric in METRICS:
@@ -64,7 +64,7 @@ def _steps() -> Iterator[tuple[str, Callable[[], object]]]:
 
 
 def _clouds(dtype: torch.dtype, width: int) -> torch.Tensor:
-    """Two small clouds, coincident points among them."""
+    """Return two small clouds with coincident points."""
     generator = torch.Generator().manual_seed(0)
     clouds = torch.randn(2, 12, width, generator=generator, dtype=dtype)
     clouds[:, 1] = clouds[:, 0]
@@ -72,7 +72,7 @@ def _clouds(dtype: torch.dtype, width: int) -> torch.Tensor:
 
 
 def _distances(metric: str, dtype: torch.dtype) -> None:
-    """Distances within a cloud and between two, of few and of many coordinates."""
+    """Measure distances within a cloud and between two, with few and with many coordinates."""
     for width in (3, 12):
         x, y = _clouds(dtype, width)
         pairwise_distances(x, metric=metric)
@@ -84,7 +84,7 @@ def _distances(metric: str, dtype: torch.dtype) -> None:
 
 
 def _searches(engine: str, dtype: torch.dtype) -> None:
-    """Searches in points, one cloud and two."""
+    """Search in points, in one cloud and in two."""
     rips = RipsFiltration(engine=engine)
     for width in (3, 12):
         clouds = _clouds(dtype, width)
@@ -95,7 +95,7 @@ def _searches(engine: str, dtype: torch.dtype) -> None:
 
 
 def _matrices(dtype: torch.dtype) -> None:
-    """Searches in distance matrices."""
+    """Search in distance matrices."""
     matrix = pairwise_distances(_clouds(dtype, 3)[0])
     for longest in (torch.inf, 1.0):
         rips = RipsFiltration(metric="precomputed", max_edge_length=longest)
@@ -106,7 +106,7 @@ def _matrices(dtype: torch.dtype) -> None:
 
 
 def _images(dtype: torch.dtype) -> None:
-    """Searches in images and volumes, and a matching of two images."""
+    """Search in images and volumes, and match two images."""
     image = torch.eye(4, dtype=dtype)
     CubicalFiltration().all_pairs(image, 1)
     CubicalFiltration(ndim=3).pairs(image[None])
@@ -114,7 +114,7 @@ def _images(dtype: torch.dtype) -> None:
 
 
 def _graphs() -> None:
-    """A small graph, and one with so few edges that lists of neighbours are used."""
+    """Search in a small graph, and in one with so few edges that neighbours are kept in lists."""
     square = torch.tensor([[0, 1, 2, 0, 0], [1, 2, 3, 3, 2]])
     for vertices in (4, 1 << 16):
         graph = FlagFiltration(square, vertices)
@@ -123,6 +123,6 @@ def _graphs() -> None:
 
 
 def _matchings() -> None:
-    """Matchings of diagrams, one of which needs exact arithmetic."""
+    """Match diagrams that need rounded and exact arithmetic."""
     one = torch.tensor([[3.0, 6.0], [0.0, 11.0], [0.0, 3.0]])
     wasserstein_distance(one, torch.tensor([[5.0, 8.0], [0.0, 11.0]]), order=50.0)

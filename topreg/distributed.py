@@ -1,7 +1,7 @@
-"""Several processes: gathering with gradient, and trees whose distances are shared out.
+"""Several processes: gathering with gradient, and spanning trees with shared work.
 
-Works on the process group that the program already has (``torch.distributed``, any backend); in a
-program without one everything is done by this process alone.
+Uses the process group that the program already has (``torch.distributed``, any backend). In a
+program without one this process does everything.
 """
 
 from __future__ import annotations
@@ -15,53 +15,54 @@ from torch import Tensor
 from torch.autograd.function import FunctionCtx
 
 from topreg import _checks
-from topreg._agreement import agreed, first_error
+from topreg._agreement import agree, first_error
 from topreg._clouds import starts
 from topreg._exchange import Group, every_row, is_grouped, talking_device
 from topreg._plain import plain_tensor
-from topreg.metrics import METRICS, at_least_single, prepared
+from topreg.metrics import METRICS, at_least_single, prepare
 from topreg.persistence import MEMORY, Progress
 
 __all__ = ["all_gather", "minimum_spanning_tree"]
 
 
 def all_gather(x: Tensor, group: Group = None) -> Tensor:
-    r"""The rows of all ranks, one rank after the other, with gradient to every rank's rows.
+    r"""Return the rows of all ranks, one rank after the other, with gradient to every rank.
+
+    If rank s calls ``backward`` on its loss :math:`L_s`, rank r receives the gradient
 
     .. math::
 
-        \frac{\partial}{\partial x_r} \sum_{s} L_s
+        \frac{\partial}{\partial x_r} \sum_{s} L_s.
 
-    is the gradient that rank r receives, :math:`L_s` being the loss of which rank s calls
-    ``backward``. DistributedDataParallel takes the mean of the parameters' gradients over the W
-    ranks: it gives them that of :math:`\frac{1}{W} \sum_s L_s`. If all ranks compute one loss from
-    the gathered rows, that is the gradient of one process on the joined batch. Without it, sum
-    the parameters' gradients over the ranks and divide by W.
+    DistributedDataParallel averages the gradients of the parameters over the W ranks, which gives
+    the gradient of :math:`\frac{1}{W} \sum_s L_s`. If all ranks compute the same loss from the
+    gathered rows, this equals the gradient of one process on the joined batch. Without
+    DistributedDataParallel, sum the gradients of the parameters over the ranks and divide by W.
 
     Args:
-        x: Rows of this rank, for instance of a :term:`point cloud`; ranks may have different
-            numbers of rows, none too.
+        x: Rows of this rank, for instance of a :term:`point cloud`. Ranks may have different
+            numbers of rows, or none.
         group: Process group; the default one if left out.
 
     Returns:
-        All rows; ``x`` itself where there is no process group.
+        All rows; ``x`` itself if there is no process group.
 
     Raises:
         TypeError: If ``x`` is not a floating-point tensor.
-        ValueError: On all ranks, if it is not a matrix on one of them, or width, dtype or
+        ValueError: On all ranks, if ``x`` is not a matrix on one of them, or width, dtype or
             ``requires_grad`` differ.
 
     Shape:
         - x: :math:`(n_r, d)`. Output: :math:`(\sum_r n_r, d)`.
 
     Note:
-        Collective, forward and backward: every rank must call it, and ``backward`` of something
-        that depends on the result. Differentiable twice. A rank that dies ends in an error of the
-        backend on the others. Rows travel in at least single precision.
+        Collective, forward and backward: every rank must call it, and must call ``backward`` on a
+        value that depends on the result. Differentiable twice. If a rank dies, the backend raises
+        an error on the others. Rows are sent in at least single precision.
 
     Source:
-        The convention is that of ``torch.distributed.nn.functional.all_gather``, which demands
-        equal shapes.
+        ``torch.distributed.nn.functional.all_gather`` has the same convention, but requires equal
+        shapes.
 
     Example:
         >>> import torch
@@ -70,10 +71,10 @@ def all_gather(x: Tensor, group: Group = None) -> Tensor:
         tensor([[1., 0.],
                 [0., 1.]])
     """
-    sizes, _ = agreed("x", x, group, first_error(lambda: _checks.is_point_cloud("x", x)))
+    sizes, _ = agree("x", x, group, first_error(lambda: _checks.is_point_cloud("x", x)))
     if not is_grouped():
         return x
-    gathered: Tensor = _Gathered.apply(at_least_single(x), sizes, group)
+    gathered: Tensor = _Gather.apply(at_least_single(x), sizes, group)
     return gathered.to(x.dtype)
 
 
@@ -87,13 +88,13 @@ def minimum_spanning_tree(
     progress: Progress | bool | None = None,
     check_values: bool = True,
 ) -> Tensor:
-    r""":term:`Minimum spanning tree` of all ranks' rows, its distances shared out over the ranks.
+    r"""Return the :term:`minimum spanning tree` of the rows of all ranks, which share the work.
 
     .. math::
 
         \arg\min_{T \text{ spans } V} \sum_{(i, j) \in T} d(x_i, x_j)
 
-    Every rank gets the same edges, those that one process finds on the joined rows with
+    Every rank gets the same edges. One process finds them, too, in the joined rows with
     ``engine="tiled"``.
 
     Args:
@@ -102,10 +103,10 @@ def minimum_spanning_tree(
         max_edge_length: Longer edges do not exist.
         group: Process group; the default one if left out.
         memory_budget: Bytes that the tiles of each rank may take; the smallest of all ranks counts.
-        progress: As in :class:`~topreg.RipsFiltration`, called on each rank that gives it. If it
-            raises on one rank, the others wait for that rank until it ends or the backend's timeout
-            runs out.
-        check_values: Whether to look for NaN, infinity and, for the cosine, zero rows.
+        progress: ``True`` for a bar, or a function called as ``progress(stage, done, total)``, see
+            :class:`~topreg.RipsFiltration`; on each rank that passes it. If it raises on one rank,
+            the others wait until that rank ends or the backend's timeout runs out.
+        check_values: Whether to check for NaN, infinity and, with the cosine, zero rows.
 
     Returns:
         Edges (i, j), i < j, in the total order, vertices numbered rank after rank.
@@ -119,14 +120,13 @@ def minimum_spanning_tree(
         - points: :math:`(n_r, d)`. Output: :math:`(n - 1, 2)` int64, :math:`n = \sum_r n_r`.
 
     Note:
-        Collective. Every rank keeps all points: memory :math:`O(n d)`. Each does its share of half
-        of the :math:`n^2` distances; the lists of neighbours are exchanged once,
-        :math:`O(n)` bytes from each rank and to each. The tree grows on the CPU of every rank
-        alike. Edges are constant: no gradient. A rank that dies ends in an error of the backend on
-        the others.
+        Collective. Every rank keeps all points: memory :math:`O(n d)`. The ranks share the
+        :math:`n^2 / 2` distances and exchange lists of neighbours once, :math:`O(n)` bytes from
+        each rank and to each. Then every rank grows the same tree on its CPU. Edges have no
+        gradient. If a rank dies, the backend raises an error on the others.
 
     Source:
-        Boruvka 1926, with certificates; :class:`~topreg.RipsFiltration` has more.
+        Boruvka 1926, with certificates; see :class:`~topreg.RipsFiltration`.
 
     Example:
         >>> import torch
@@ -135,7 +135,7 @@ def minimum_spanning_tree(
         tensor([[0, 2],
                 [1, 2]])
     """
-    from topreg.persistence._progress import told
+    from topreg.persistence._progress import report_to
     from topreg.persistence.large._certificates import forest_of_cloud  # these load numba
     from topreg.persistence.large._group import GroupRanks
     from topreg.persistence.large._ranks import Alone, Ranks
@@ -149,7 +149,7 @@ def minimum_spanning_tree(
         *_checks_of_values(points, metric, check_values),
     )
     with torch.no_grad():
-        sizes, memory = agreed(
+        sizes, memory = agree(
             "points", points, group, problem, metric, max_edge_length, memory_budget
         )
         rows = at_least_single(points.detach())
@@ -157,9 +157,9 @@ def minimum_spanning_tree(
         if is_grouped():
             rows = every_row(rows, sizes, group)
             ranks = GroupRanks(group, talking_device(group))
-        with told(progress) as function:
+        with report_to(progress) as function:
             edges, _, _ = forest_of_cloud(
-                prepared(rows, metric).contiguous(),
+                prepare(rows, metric).contiguous(),
                 metric,
                 max_edge_length,
                 memory=memory,
@@ -169,8 +169,8 @@ def minimum_spanning_tree(
         return plain_tensor(torch.from_numpy(edges).to(points.device))
 
 
-class _Gathered(torch.autograd.Function):
-    """All ranks' rows; backward gives each rank its rows of the summed gradients."""
+class _Gather(torch.autograd.Function):
+    """Rows of all ranks; backward gives each rank its rows of the summed gradients."""
 
     @staticmethod
     def forward(ctx: FunctionCtx, x: Tensor, sizes: list[int], group: Group) -> Tensor:
@@ -179,10 +179,10 @@ class _Gathered(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: FunctionCtx, *grads: Tensor) -> tuple[Tensor, None, None]:
-        return _Summed.apply(grads[0], *ctx.task), None, None  # type: ignore[attr-defined]
+        return _ReduceScatter.apply(grads[0], *ctx.task), None, None  # type: ignore[attr-defined]
 
 
-class _Summed(torch.autograd.Function):
+class _ReduceScatter(torch.autograd.Function):
     """This rank's rows of the sum over ranks: the transpose of gathering."""
 
     @staticmethod
@@ -195,13 +195,13 @@ class _Summed(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: FunctionCtx, *grads: Tensor) -> tuple[Tensor, None, None]:
-        return _Gathered.apply(grads[0], *ctx.task), None, None  # type: ignore[attr-defined]
+        return _Gather.apply(grads[0], *ctx.task), None, None  # type: ignore[attr-defined]
 
 
 def _checks_of_values(
     points: Tensor, metric: str, check_values: bool
 ) -> list[Callable[[], object]]:
-    """What is asked of the values of this rank's points."""
+    """Return checks of the values of this rank's points."""
     checks: list[Callable[[], object]] = [lambda: _checks.are_finite("points", points)]
     if metric == "cosine":
         checks.append(lambda: _checks.have_direction("points", points))

@@ -1,4 +1,4 @@
-"""Topology of segmentations as metrics: update, compute, reset, as torchmetrics has them."""
+"""Topology of segmentations as metrics with ``update``, ``compute`` and ``reset``."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class _ImageMetric(nn.Module):
         self.count.zero_()
 
     def _masks(self, images: Tensor, name: str) -> Tensor:
-        """Return masks (m, ...) of a batch: what is above the threshold, or not 0 in a mask."""
+        """Return masks (m, ...): values above the threshold, or non-zero integers."""
         _checks.is_tensor(name, images)
         if not self.ndim <= images.ndim <= self.ndim + 2:
             letters = SHAPES[self.ndim][1:]
@@ -89,7 +89,7 @@ class BettiNumbers(_ImageMetric):
     They count components and holes, of volumes also cavities.
 
     Args:
-        threshold: Values above it are foreground; masks of integers are not 0 there.
+        threshold: Values above it are foreground. In masks of integers, non-zero is foreground.
         construction: ``"T"``: 8 neighbours join components, 26 in volumes; ``"V"``: 4 and 6.
         ndim: 2 for images, 3 for volumes.
 
@@ -108,10 +108,10 @@ class BettiNumbers(_ImageMetric):
 
 
 class BettiError(_ImageMetric):
-    """Mean absolute difference of :term:`Betti numbers <Betti number>`, predictions and targets.
+    """Mean absolute difference of :term:`Betti numbers <Betti number>` in prediction and target.
 
     Args:
-        threshold: Values above it are foreground; masks of integers are not 0 there.
+        threshold: Values above it are foreground. In masks of integers, non-zero is foreground.
         construction: ``"T"``: 8 neighbours join components, 26 in volumes; ``"V"``: 4 and 6.
         ndim: 2 for images, 3 for volumes.
 
@@ -138,7 +138,7 @@ class BettiMatchingError(_ImageMetric):
     masks match each other, unless one mask is empty.
 
     Args:
-        threshold: Values above it are foreground; masks of integers are not 0 there.
+        threshold: Values above it are foreground. In masks of integers, non-zero is foreground.
         construction: ``"T"``: 8 neighbours join components; ``"V"``: 4.
         ndim: 2; volumes are not matched.
 

@@ -1,4 +1,4 @@
-"""Pairs and diagrams in the forms of other libraries.
+"""Pairs and diagrams in the formats of other libraries.
 
 torch_topological's layers and losses take lists of its ``PersistenceInformation``; GUDHI, persim
 and giotto-tda take diagrams as NumPy arrays.
@@ -29,20 +29,21 @@ __all__ = ["from_persistence_information", "numpy_diagram", "to_persistence_info
 def to_persistence_information(
     pairs: PersistencePairs, points: Clouds, filtration: Filtration | None = None
 ) -> Any:
-    """Pairs of one cloud as torch_topological's ``PersistenceInformation``.
+    """Convert pairs of one cloud to torch_topological's ``PersistenceInformation``.
 
     Args:
         pairs: :term:`Persistence pairs <persistence pair>` of one cloud.
-        points: The point cloud, or what the filtration filters.
+        points: The point cloud, or other data of the filtration.
         filtration: Measures births and deaths; :class:`~topreg.RipsFiltration` if left out.
 
     Returns:
-        ``PersistenceInformation(pairing, diagram, dimension)``: in dimension 0 rows (v, i, j) of
-        birth vertex and death edge, above rows (i, j, k, l) of birth and death edge; the diagram is
-        differentiable. Essential classes are left out, as its ``VietorisRipsComplex`` does.
+        ``PersistenceInformation(pairing, diagram, dimension)`` with a differentiable diagram. In
+        dimension 0 a row of the pairing is (v, i, j), birth vertex and death edge; in higher
+        dimensions it is (i, j, k, l), birth edge and death edge. Essential classes are left out, as
+        torch_topological's ``VietorisRipsComplex`` does.
 
     Raises:
-        TypeError: If ``pairs`` are not one object.
+        TypeError: If ``pairs`` is not one ``PersistencePairs``.
         ValueError: If the pairs are of several clouds, or torch_topological is not installed.
 
     Shape:
@@ -79,16 +80,16 @@ def to_persistence_information(
 
 
 def from_persistence_information(information: Any, vertices: int) -> PersistencePairs:
-    """Pairs of one cloud from torch_topological's ``PersistenceInformation``.
+    """Convert torch_topological's ``PersistenceInformation`` to pairs of one cloud.
 
     Args:
-        information: What its ``VietorisRipsComplex`` gives for one cloud and dimension.
+        information: Result of its ``VietorisRipsComplex`` for one cloud and dimension.
         vertices: Number of points of the cloud.
 
     Returns:
-        The pairs, end points in order, in the order in which they were given. There are no
-        :term:`essential classes <essential class>`: torch_topological does not say which edges
-        create them.
+        The pairs in the given order, edges as (i, j) with i <= j. There are no
+        :term:`essential classes <essential class>`, because torch_topological does not say which
+        edges create them.
 
     Raises:
         ValueError: If ``information`` has no dimension, its pairing has another shape, or a vertex
@@ -98,8 +99,8 @@ def from_persistence_information(information: Any, vertices: int) -> Persistence
         - information.pairing: :math:`(m, 3)` in dimension 0, else :math:`(m, 4)`.
 
     Note:
-        Its birth vertices in dimension 0 may be others than ours, and pairs of zero persistence are
-        missing: giotto-ph leaves them out.
+        Its birth vertices in dimension 0 may differ from those of topreg. Pairs of zero persistence
+        are missing, because giotto-ph leaves them out.
 
     Source:
         torch_topological 0.1.9, ``torch_topological.nn.data``.
@@ -144,13 +145,13 @@ def numpy_diagram(
     *,
     essential: bool = True,
 ) -> NDArray[np.float64]:
-    """A :term:`persistence diagram` as GUDHI, persim and giotto-tda take it.
+    """Return a :term:`persistence diagram` as GUDHI, persim and giotto-tda take it.
 
     Args:
         pairs: :term:`Persistence pairs <persistence pair>`.
-        points: The point clouds, or what the filtration filters.
+        points: The point clouds, or other data of the filtration.
         filtration: Measures births and deaths; :class:`~topreg.RipsFiltration` if left out.
-        essential: Whether the essential classes follow, with infinite deaths.
+        essential: Whether to append the essential classes, with infinite deaths.
 
     Returns:
         Births and deaths in double precision, without gradient.
@@ -162,11 +163,11 @@ def numpy_diagram(
         - Output: :math:`(m, 2)`, or :math:`(m + e, 2)` with the essential classes.
 
     Note:
-        Pairs of zero persistence are among them. GUDHI gives them only with
-        ``min_persistence=-1``; ripser and giotto-tda do not give them.
+        Pairs of zero persistence are included. GUDHI returns them only with
+        ``min_persistence=-1``; ripser and giotto-tda never do.
 
     Source:
-        The convention of GUDHI's ``persistence_intervals_in_dimension``.
+        GUDHI's ``persistence_intervals_in_dimension`` has this format.
 
     Example:
         >>> import torch
@@ -190,7 +191,7 @@ def numpy_diagram(
 def _essential(
     pairs: PersistencePairs, points: Clouds, filtration: Filtration, like: Tensor
 ) -> Tensor:
-    """Return births of the essential classes next to infinite deaths."""
+    """Return the births of the essential classes with infinite deaths, (e, 2)."""
     stays = PersistencePairs(
         pairs.dimension,
         pairs.essential_edges,

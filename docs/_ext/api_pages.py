@@ -20,7 +20,7 @@ NAMES = re.compile(r"^  topreg\s*=\s*\{(.*?)\},?\n", re.MULTILINE | re.DOTALL)
 
 
 def entries_by_name(text: str) -> dict[str, list[str]]:
-    """Entries of a BibTeX file by the public names in their field ``topreg``, which is left out.
+    """Return entries of a BibTeX file by the public names in their field ``topreg``, without it.
 
     Args:
         text: The file's text.
@@ -39,7 +39,7 @@ def entries_by_name(text: str) -> dict[str, list[str]]:
 def add_bibtex(
     app: Sphinx, what: str, name: str, thing: object, options: Any, lines: list[str]
 ) -> None:
-    """Append the entries of an object to its docstring, folded up."""
+    """Append the entries of an object to its docstring, collapsed."""
     for entry in app.bibtex.get(name.removeprefix("topreg."), ()):  # type: ignore[attr-defined]
         lines += ["", ".. dropdown:: BibTeX", "", "   .. code-block:: bibtex", ""]
         lines += [f"      {line}" for line in entry.splitlines()] + [""]
@@ -48,7 +48,7 @@ def add_bibtex(
 def resolve_by_public_name(
     app: Sphinx, env: BuildEnvironment, node: pending_xref, content: nodes.Element
 ) -> nodes.Element | None:
-    """A reference to where an object lives, as one to its public name."""
+    """Turn a reference to an object's private module into one to its public name."""
     target = node.get("reftarget", "")
     if target == "Tensor":
         node["reftarget"] = "torch.Tensor"  # for intersphinx, which comes next

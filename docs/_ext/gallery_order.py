@@ -1,4 +1,4 @@
-"""The order of the gallery: what explains comes before what applies."""
+"""The order of the gallery: explanations before applications."""
 
 FIRST = ("growing_complex.py", "topological_autoencoder.py")
 
@@ -14,9 +14,9 @@ class Order:
         self.folder = folder
 
     def __call__(self, name: str) -> tuple[int, str]:
-        """Those named above first, the others by name."""
+        """Return a key that puts the scripts named above first, then the others by name."""
         return (FIRST.index(name) if name in FIRST else len(FIRST), name)
 
     def __repr__(self) -> str:
-        """Without an address, so that Sphinx sees that nothing changed."""
+        """Return the name without an address, so that Sphinx sees that nothing changed."""
         return "Order"

@@ -31,7 +31,7 @@ def written_inventories(lists: Path, folder: Path) -> dict[str, tuple[str, str]]
 
 
 def _content(project: str, lines: list[str]) -> bytes:
-    """An inventory of version 2."""
+    """Return an inventory of version 2."""
     header = (
         f"# Sphinx inventory version 2\n# Project: {project}\n# Version: \n"
         "# The remainder of this file is compressed using zlib.\n"

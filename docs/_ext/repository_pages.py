@@ -1,4 +1,4 @@
-"""Pages that are files of the repository elsewhere, with their links led to pages of the site."""
+"""Pages taken from files of the repository, with links changed to pages of the site."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Draws the figure of the README and of the landing page, for light and dark.
+"""Draw the figure of the README and of the landing page, for light and dark.
 
 Run ``python docs/figures/overview.py``.
 """
@@ -20,7 +20,7 @@ INKS = {"light": "#333333", "dark": "#dddddd"}
 
 
 def cloud() -> Tensor:
-    """A noisy circle and a cluster beside it."""
+    """Return a noisy circle and a cluster next to it."""
     generator = torch.Generator().manual_seed(4)
     angles = torch.rand(34, generator=generator) * 2 * torch.pi
     circle = torch.stack([angles.cos(), angles.sin()], dim=1)
@@ -30,7 +30,7 @@ def cloud() -> Tensor:
 
 
 def second_view(points: Tensor) -> Tensor:
-    """The same samples in another space: bent, and noisy where the circle is."""
+    """Return the same samples in another space: bent, and noisy at the circle."""
     generator = torch.Generator().manual_seed(1)
     x, y = points.unbind(1)
     noise = 0.16 * torch.randn(points.shape, generator=generator) * (x < 1.6)[:, None]
@@ -38,7 +38,7 @@ def second_view(points: Tensor) -> Tensor:
 
 
 def draw() -> Figure:
-    """Three panels: tree, barcode, the same edges in a second space."""
+    """Draw three panels: tree, barcode, the same edges in a second space."""
     points = cloud()
     other = second_view(points)
     filtration = RipsFiltration()
@@ -70,10 +70,15 @@ def main() -> None:
     for name, ink in INKS.items():
         keys = ("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color")
         style = dict.fromkeys(keys, ink) | {
-            "axes.facecolor": "none", "legend.frameon": False, "font.size": 9,
-            "axes.titlesize": 9.5, "svg.hashsalt": "topreg", "svg.fonttype": "path",
-            "axes.spines.top": False, "axes.spines.right": False,
-        }  # fmt: skip
+            "axes.facecolor": "none",
+            "legend.frameon": False,
+            "font.size": 9,
+            "axes.titlesize": 9.5,
+            "svg.hashsalt": "topreg",
+            "svg.fonttype": "path",
+            "axes.spines.top": False,
+            "axes.spines.right": False,
+        }
         with rc_context(style):
             figure = draw()
             figure.savefig(

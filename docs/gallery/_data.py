@@ -1,4 +1,4 @@
-"""scikit-learn's digits, and how the gallery says what it found."""
+"""scikit-learn's digits, and tables and sentences on the results of the gallery."""
 
 import html
 import statistics
@@ -12,20 +12,20 @@ from torch import Tensor
 
 
 def digits() -> tuple[Tensor, Tensor]:
-    """1,797 images of 8 x 8 pixels in [0, 1], flattened, and their digits."""
+    """Return 1,797 images of 8 x 8 pixels in [0, 1], flattened, and their digits."""
     data = load_digits()
     return torch.from_numpy(data.data / 16).float(), torch.from_numpy(data.target)
 
 
 def split(count: int, sizes: Iterable[int], seed: int) -> list[Tensor]:
-    """Disjoint random indices of the sizes asked for, and those that are left."""
+    """Return disjoint random sets of indices of given sizes, and the remaining indices."""
     order = torch.randperm(count, generator=torch.Generator().manual_seed(seed))
     sizes = list(sizes)
     return list(order.split([*sizes, count - sum(sizes)]))
 
 
 def mean_and_spread(values: Sequence[float], digits: int = 3) -> str:
-    """Mean and standard deviation over seeds."""
+    """Return mean and standard deviation over seeds, as text."""
     spread = statistics.stdev(values) if len(values) > 1 else 0.0
     return f"{statistics.mean(values):.{digits}f} ± {spread:.{digits}f}"
 
@@ -33,7 +33,7 @@ def mean_and_spread(values: Sequence[float], digits: int = 3) -> str:
 def _interval(
     with_term: Sequence[float], without: Sequence[float]
 ) -> tuple[float, float, float]:
-    """Mean of the paired differences, and the ends of Student's interval of 95 %."""
+    """Return the mean of the paired differences, and the ends of Student's 95 % interval."""
     from scipy.stats import t
 
     gaps = [a - b for a, b in zip(with_term, without, strict=True)]
@@ -50,13 +50,13 @@ def _interval(
 def difference(
     with_term: Sequence[float], without: Sequence[float], digits: int = 3
 ) -> str:
-    """Mean of the paired differences with its 95 % interval."""
+    """Return the mean of the paired differences with its 95 % interval, as text."""
     mean, low, high = _interval(with_term, without)
     return f"{mean:+.{digits}f} [{low:+.{digits}f}, {high:+.{digits}f}]"
 
 
 def verdict(with_term: Sequence[float], without: Sequence[float]) -> str:
-    """What the paired differences say, in a sentence."""
+    """Return a sentence on the paired differences."""
     _, low, high = _interval(with_term, without)
     larger = sum(a > b for a, b in zip(with_term, without, strict=True))
     says = (
@@ -79,13 +79,13 @@ class Table:
     note: str = ""
 
     def __str__(self) -> str:
-        """A Markdown table."""
+        """Return a Markdown table."""
         lines = [self.head, ["---"] * len(self.head), *self.rows]
         table = "\n".join("| " + " | ".join(line) + " |" for line in lines)
         return f"{table}\n\n{self.note}\n" if self.note else f"{table}\n"
 
     def _repr_html_(self) -> str:
-        """What sphinx-gallery and notebooks show."""
+        """Return HTML, which sphinx-gallery and notebooks show."""
 
         def line(tag: str, cells: Sequence[str]) -> str:
             sides = ["left"] + ["right"] * (len(cells) - 1)
@@ -108,7 +108,7 @@ class Table:
 def choices(
     validated: Mapping[float, Sequence[float]], best: float, name: str
 ) -> Table:
-    """The means on validation data by weight, and which weight was chosen."""
+    """Return a table of the means on validation data by weight, and the chosen weight."""
     means = (f"{statistics.mean(values):.1f}" for values in validated.values())
     head = ["weight", *(f"{weight:g}" for weight in validated)]
     return Table(head, [[name, *means]], f"Chosen: {best:g}.")
@@ -117,7 +117,7 @@ def choices(
 def comparison(
     plain: Sequence[float], term: Sequence[float], weight: float, *head: str
 ) -> Table:
-    """Percentages without and with the term, and their differences by seed."""
+    """Return a table of percentages without and with the term, and their paired differences."""
     rows = [
         ["weight 0", mean_and_spread(plain, 2)],
         [f"weight {weight:g}", mean_and_spread(term, 2)],
@@ -127,7 +127,7 @@ def comparison(
 
 
 def show(table: Table) -> Table:
-    """The table, for a page or a notebook to show; printed where a script runs on its own."""
+    """Return the table for a page or a notebook to show; print it in a script."""
     if not {"sphinx_gallery.gen_gallery", "IPython"} & set(sys.modules):
         print(table)
     return table

@@ -1,4 +1,4 @@
-"""How the figures of the gallery look: at page width, readable on a white and on a black page."""
+"""Style of the gallery's figures: page width, readable on a white and on a black page."""
 
 import statistics
 from collections.abc import Mapping, Sequence
@@ -16,18 +16,32 @@ BLUE, ORANGE, GREEN, RED, PURPLE = (
     "#9b72d2",
 )
 COLOURS = (
-    BLUE, ORANGE, GREEN, RED, PURPLE,
-    "#a97c60", "#d76ab2", "#8f9a2b", "#2aa5b5", "#8a8a8a",
-)  # fmt: skip
+    BLUE,
+    ORANGE,
+    GREEN,
+    RED,
+    PURPLE,
+    "#a97c60",
+    "#d76ab2",
+    "#8f9a2b",
+    "#2aa5b5",
+    "#8a8a8a",
+)
 WIDTH = 7.3  # inches: the width of a page's text
 
 
 def use_style() -> None:
     """Set matplotlib's defaults; sphinx-gallery resets them before each script."""
     grey = (
-        "text.color", "axes.labelcolor", "axes.titlecolor", "axes.edgecolor",
-        "xtick.color", "ytick.color", "legend.labelcolor", "grid.color",
-    )  # fmt: skip
+        "text.color",
+        "axes.labelcolor",
+        "axes.titlecolor",
+        "axes.edgecolor",
+        "xtick.color",
+        "ytick.color",
+        "legend.labelcolor",
+        "grid.color",
+    )
     clear = (
         "figure.facecolor",
         "axes.facecolor",
@@ -57,7 +71,7 @@ def use_style() -> None:
 def by_seed(
     ax: Axes, groups: Mapping[float, Sequence[float]], chosen: float | None
 ) -> None:
-    """A column of dots for each weight, one a seed, with its mean; lines join equal seeds."""
+    """Draw a column of dots per weight, one dot per seed, with the mean; lines join equal seeds."""
     columns = list(groups.values())
     ax.plot(
         range(len(columns)), columns, color=GREY, linewidth=0.8, alpha=0.6, zorder=1

@@ -3,8 +3,8 @@ A broken ring, closed by its topology
 =====================================
 
 A segmentation may have nearly all pixels right and still the wrong shape: a vessel with a gap, a cell
-without a closed wall. Where does Betti matching see the fault, which pixels does its gradient touch,
-and does following the gradient mend it?
+without a closed wall. Where does Betti matching find the fault? Which pixels does its gradient reach,
+and does gradient descent mend it?
 """
 
 import matplotlib.pyplot as plt
@@ -25,8 +25,8 @@ use_style()
 # %%
 # Mask and prediction
 # -------------------
-# The mask is a ring. The prediction is a smooth field of logits that follows it, with two faults: the
-# ring has a gap, and inside it lies an island that is not in the mask.
+# The mask is a ring. The prediction is a smooth field of logits with nearly the same shape and two
+# faults: the ring has a gap, and there is an island inside it that is not in the mask.
 
 axis = torch.linspace(-1, 1, SIDE)
 y, x = torch.meshgrid(axis, axis, indexing="ij")
@@ -43,7 +43,7 @@ logits = logits + 5 * torch.exp(-(x**2 + y**2) / 0.015)
 
 
 def betti_numbers(image: Tensor) -> tuple[int, int]:
-    """Components and holes of what is above 1/2."""
+    """Count components and holes of the pixels above 1/2."""
     metric = BettiNumbers()
     metric.update(image)
     components, holes = metric.compute().tolist()
@@ -55,8 +55,8 @@ def betti_numbers(image: Tensor) -> tuple[int, int]:
 # ---------------
 # Lower a threshold from 1 to 0: bright pixels come first. A component is born at its brightest pixel
 # and dies at the pixel where it meets an older one; a hole is born at the pixel that closes its ring
-# and dies at the darkest pixel inside. Each class is one pair of pixels, drawn for the classes that
-# persist over a tenth of the range or more. The oldest component never dies.
+# and dies at the darkest pixel inside. Each class is one pair of pixels. The figure shows the classes
+# whose persistence is at least a tenth of the range. The oldest component never dies.
 
 filtration = CubicalFiltration(superlevel=True)
 prediction = torch.sigmoid(logits)
@@ -74,11 +74,11 @@ plt.show()
 # The gradient
 # ------------
 # Betti matching compares each class of the prediction with the class of the mask at the same place.
-# A class that has a counterpart is drawn to its birth and death; a class without one is shortened from
-# both ends. On the left the step against the gradient, in the probabilities: purple pixels are to be
-# raised, orange ones lowered. The ring is to be raised at the one pixel that closes it. The island is
-# to be lowered at its top and raised at the pixel where it meets the ring. On the right the sizes of
-# all steps that are not zero: few are large.
+# A class with a counterpart moves to the birth and death of that; a class without one is shortened from
+# both ends. The left panel shows the step against the gradient, in the probabilities: purple pixels
+# rise, orange ones fall. The ring rises at the one pixel that closes it. The island falls at its top and
+# rises at the pixel where it meets the ring. The right panel shows the sizes of all steps that are not
+# zero: few are large.
 
 moving = prediction.clone().requires_grad_()
 betti_matching_loss(moving, mask).backward()
@@ -101,7 +101,7 @@ plt.show()
 # %%
 # A few steps
 # -----------
-# Descend on the logits, with Adam, and with nothing but this term: no pixel is told its label.
+# Descend on the logits with Adam, with only this term: no pixel has its label in the loss.
 
 values = logits.clone().requires_grad_()
 optimizer = torch.optim.Adam([values], lr=RATE)
@@ -121,7 +121,7 @@ for ax, (name, image) in zip(axes, images.items(), strict=True):
 plt.show()
 
 # %%
-# Orange lines go around what is above one half.
+# Orange lines surround the pixels above one half.
 
 rows = []
 for name, image in images.items():
@@ -134,8 +134,8 @@ show(Table(["", "components", "holes", "loss", "wrong pixels"], rows))
 # %%
 # What it shows
 # -------------
-# The term finds the gap and the island and gives the image the topology of the mask. It asks for
-# nothing else. A thin bridge closes the ring. The island is not removed: a thin path ties it to the
-# ring, which makes it part of the one component that the mask has. So the number of wrong pixels need
+# The term finds the gap and the island and gives the image the topology of the mask, and nothing else.
+# A thin bridge closes the ring. The island is not removed: a thin path connects it to the
+# ring, which makes it part of the one component that the mask has. So the number of wrong pixels may
 # not fall. In training the term is added to a loss on pixels, as the guide on segmentation shows, and
 # a network cannot move single pixels as freely as these steps do.

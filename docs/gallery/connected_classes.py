@@ -3,8 +3,8 @@ Classes kept together by the connectivity loss
 ==============================================
 
 A small network learns from ten images of each digit. With the term, the features of each class in
-a batch are drawn to merge at one scale (Hofer et al., Topologically densified distributions, ICML
-2020). Is it then better on images that it has not seen?
+a batch merge at one scale (Hofer et al., Topologically densified distributions, ICML
+2020). Is the network then better on images that it has not seen?
 """
 
 import statistics
@@ -24,7 +24,7 @@ CHOOSING = 5  # other seeds, on which the weight is chosen
 STEPS = 300
 WEIGHTS = (0.0, 0.03, 0.1, 0.3, 1.0, 3.0)
 PER_CLASS = 10
-SCALE = 1.0  # at which the components of a class shall merge
+SCALE = 1.0  # at which the components of a class should merge
 
 use_style()
 torch.set_flush_denormal(True)
@@ -33,8 +33,8 @@ torch.set_num_threads(1)  # such small networks gain nothing from more
 # %%
 # Data
 # ----
-# Ten images of each digit to train on, ten others to choose the weight of the term on, and the rest
-# of scikit-learn's 1,797 digits to test on.
+# Of scikit-learn's 1,797 digits ten images of each are for training, ten others for choosing the weight
+# of the term, and the rest for testing.
 
 images, labels = digits()
 
@@ -58,8 +58,8 @@ def few_of_each(seed: int) -> tuple[Tensor, Tensor, Tensor]:
 # %%
 # The loss
 # --------
-# The term sees one cloud for each class in the batch. Each component of a cloud should merge with
-# another where the edge that joins them is as long as ``SCALE``: neither longer nor shorter.
+# The term gets one cloud per class in the batch. Each component of a cloud should merge with
+# another by an edge of length ``SCALE``: neither longer nor shorter.
 
 connected = ConnectivityLoss(scale=SCALE)
 
@@ -124,8 +124,8 @@ head = f"{PER_CLASS} images a digit", "test accuracy, %"
 show(comparison(plain, term, weight, *head))
 
 # %%
-# A dot is a seed, a bar a mean. On the left grey lines join what was trained on the same images with
-# different weights; on the right, with and without the term.
+# A dot is a seed, a bar a mean. Grey lines join networks trained on the same images: on the left with
+# different weights, on the right with and without the term.
 
 figure, (left, right) = plt.subplots(1, 2, width_ratios=(3, 2), sharey=True)
 by_seed(left, validated, best)
@@ -156,6 +156,6 @@ plt.show()
 # %%
 # What it shows
 # -------------
-# The term does to the features what it is asked to, and validation images prefer a weight between
-# the extremes. On test images the difference is small beside the spread over seeds; the sentence
-# under the table says whether ten seeds tell it from 0. An honest reading is: no clear gain here.
+# The term changes the features as intended, and validation images prefer a weight between
+# the extremes. On test images the difference is small compared with the spread over seeds; the sentence
+# under the table tells whether ten seeds distinguish it from 0. The honest conclusion: no clear gain.

@@ -2,9 +2,8 @@
 A growing complex, its loop, and the gradient of the loop
 =========================================================
 
-What persistent homology sees in a handful of points, without a word of topology beforehand: grow a
-graph, write down when pieces merge and when holes open and close, and differentiate what was
-written.
+This example shows what persistent homology finds in a few points. It needs no topology: grow a graph,
+write down when components merge and when holes open and close, and differentiate these numbers.
 """
 
 import matplotlib.pyplot as plt
@@ -28,7 +27,7 @@ use_style()
 # %%
 # Points
 # ------
-# A circle with noise. Nothing below is told that it is one.
+# The points are a circle with noise. Nothing below uses that knowledge.
 
 generator = torch.Generator().manual_seed(14)
 angles = 2 * torch.pi * torch.rand(POINTS, generator=generator)
@@ -39,7 +38,7 @@ points = points + NOISE * torch.randn(POINTS, 2, generator=generator)
 # What is born and what dies
 # --------------------------
 # Choose a scale, join all points that are no farther apart, and fill every triangle whose three sides
-# are there. As the scale grows, each point starts as a *component* of its own; an edge that joins two
+# exist. Then let the scale grow. At first each point is a *component*; an edge that joins two
 # components ends one of them. An edge that closes a ring starts a *loop*; the edge that completes the
 # last triangle inside fills it, and the loop ends. ``topreg`` finds these edges.
 
@@ -56,15 +55,15 @@ print(f"{len(loops)} loops; the longest from {born:.2f} to {filled:.2f}")
 # %%
 # Four scales
 # -----------
-# After half of the merges; at the last merge, in orange; at the edge that closes the ring, in red; at
-# the edge that fills it, in green. What is drawn in blue was an edge that merged two components: all
-# of them together are the minimum spanning tree.
+# The scales are: after half of the merges; at the last merge, in orange; at the edge that closes the
+# ring, in red; at the edge that fills it, in green. A blue edge has merged two components: together
+# these edges are the minimum spanning tree.
 
 distances = pairwise_distances(points)
 
 
 def full_triangles(near: Tensor) -> list[Path]:
-    """Triangles whose three sides are there, all turning the same way."""
+    """Return the triangles whose three sides exist, all with the same orientation."""
     found = []
     for corners in torch.combinations(torch.arange(POINTS), 3):
         if near[corners][:, corners].all():
@@ -75,7 +74,7 @@ def full_triangles(near: Tensor) -> list[Path]:
 
 
 def draw(ax: Axes, scale: float) -> None:
-    """Points, edges no longer than a scale, and triangles of such edges."""
+    """Draw points, edges no longer than a scale, and triangles of such edges."""
     near = distances <= scale * (1 + 1e-6)
     edges = near.triu(1).nonzero()
     joined = components.death_edges[merges[:, 1] <= scale * (1 + 1e-6)]
@@ -90,7 +89,7 @@ def draw(ax: Axes, scale: float) -> None:
 
 
 def mark(ax: Axes, edge: Tensor, colour: str, text: str) -> None:
-    """One edge with its end points, and what it does below the panel."""
+    """Draw one edge with its end points, and write its effect below the panel."""
     ax.plot(*points[edge].T, color=colour, lw=3, marker="o", ms=5, zorder=4)
     ax.set_xlabel(text, color=colour)
 
@@ -109,8 +108,8 @@ plt.show()
 # Barcode and diagram
 # -------------------
 # A bar goes from the scale where a component or loop begins to the scale where it ends; in the diagram
-# the same two numbers are a point. One component never ends. Long bars, points far from the diagonal,
-# are the shape; short ones are noise. Dotted lines are the four scales.
+# the same two numbers are a point. One component never ends. Long bars, which are points far from the
+# diagonal, are the shape; short ones are noise. Dotted lines are the four scales.
 
 classes = {"components": merges, "loops": rings}
 essential = {"components": torch.zeros(1), "loops": torch.empty(0)}
@@ -126,7 +125,7 @@ plt.show()
 # The gradient
 # ------------
 # Birth and death are lengths of edges, and lengths have gradients. To make the loop last longer,
-# ascend its persistence, death minus birth: the ends of the red edge are drawn together, the ends of
+# ascend its persistence, death minus birth: the ends of the red edge move together, the ends of
 # the green one apart. No other point moves: the gradient is sparse.
 
 moving = points.clone().requires_grad_()
@@ -136,8 +135,8 @@ step = 4 * RATE * moving.grad  # four times as long as below, to be seen
 print(f"points that move: {int((step.norm(dim=1) > 0).sum())} of {POINTS}")
 
 # %%
-# Which edges these are may change with every step. So the ascent finds them anew each time: other
-# points take their turn, and the ring becomes rounder and wider.
+# These edges may change with every step. So the ascent finds them again each time: then other
+# points move, and the ring becomes rounder and wider.
 
 path = [points]
 persistence = []
@@ -152,7 +151,7 @@ before, after = persistence[0], persistence[-1]
 print(f"persistence of the loop: {before:.2f} before, {after:.2f} after")
 
 # %%
-# On the left one step, on the right the ways of all points and the ring at the end.
+# The left panel shows one step, the right panel the paths of all points and the ring at the end.
 
 figure, axes = plt.subplots(1, 2, figsize=(WIDTH, 3.8), sharex=True, sharey=True)
 left, right = axes
@@ -176,6 +175,6 @@ plt.show()
 # %%
 # What it shows
 # -------------
-# A pair of edges stands for each component and each loop. Finding the pairs is a matter of order
-# and costs no gradient; lengths of the few edges found carry it. All losses of ``topreg`` are built
-# on this.
+# A pair of edges represents each component and each loop. Finding the pairs only depends on the order
+# of the edges and has no gradient; the lengths of the few selected edges have one. All losses of
+# ``topreg`` are built on this.

@@ -2,8 +2,8 @@
 Layers of networks compared by RTD and RTD-Lite
 ===============================================
 
-Two networks learn digits from different starts. A layer should be nearer to the same layer of the
-other network than to its other layers; a divergence between representations that cannot tell is of
+Two networks learn digits from different initial parameters. A layer should be nearer to the same layer
+of the other network than to its other layers. A divergence that cannot tell this is of
 little use. Can RTD (Barannikov et al., ICML 2022) and RTD-Lite?
 """
 
@@ -29,8 +29,8 @@ torch.set_num_threads(1)  # such small networks gain nothing from more
 # %%
 # Networks
 # --------
-# Four hidden layers of 64 units. The representation of a layer is a cloud: where it puts the same 200
-# images, row by row.
+# The networks have four hidden layers of 64 units. The representation of a layer is a cloud: its
+# outputs for the same 200 images, row by row.
 
 images, labels = digits()
 generator = torch.Generator().manual_seed(0)
@@ -38,7 +38,7 @@ some = torch.randperm(len(images), generator=generator)[:POINTS]
 
 
 def layers(seed: int) -> list[Tensor]:
-    """Points of some images after each hidden layer of a trained network."""
+    """Return the outputs for some images of each hidden layer of a trained network."""
     torch.manual_seed(seed)
     blocks = [nn.Sequential(nn.Linear(64, 64), nn.ReLU()) for _ in range(LAYERS)]
     model = nn.Sequential(*blocks, nn.Linear(64, 10))
@@ -62,8 +62,8 @@ networks = [layers(seed) for seed in range(2 * NETWORKS)]
 # %%
 # Divergences
 # -----------
-# Every layer of one network of a pair with every layer of the other. RTD follows loops of a graph that
-# joins both clouds; RTD-Lite needs spanning trees alone.
+# Compare every layer of one network of a pair with every layer of the other. RTD follows loops of a
+# graph that joins both clouds; RTD-Lite only needs spanning trees.
 
 values, seconds = {}, {}
 for name, divergence in (("RTD", rtd), ("RTD-Lite", rtd_lite)):
@@ -76,8 +76,8 @@ for name, divergence in (("RTD", rtd), ("RTD-Lite", rtd_lite)):
     seconds[name] = time.perf_counter() - start
 
 # %%
-# Means over the pairs of networks: layers of one by layers of the other. The nearest layer of the
-# other network is framed.
+# The figure shows means over the pairs of networks: layers of one by layers of the other. A frame marks
+# the nearest layer of the other network.
 
 means = {
     name: torch.tensor(found, dtype=torch.float64).mean(0).tolist()
@@ -121,5 +121,5 @@ show(Table(["the same layer is the nearest", *names, "all", "seconds"], rows))
 # What it shows
 # -------------
 # Both divergences find the same layer of the other network far more often than chance, and their
-# matrices say much the same: the first layer stands apart, later ones look alike, and there the
-# errors are. RTD-Lite says it in less time.
+# matrices are similar: the first layer differs from all others. Later layers are alike, and the errors
+# are among them. RTD-Lite takes less time.

@@ -3,8 +3,8 @@ Two encoders aligned on paired views
 ====================================
 
 A contrastive loss on a few pairs teaches two encoders which left and right halves of digits belong
-together. With the term, the edges of the left halves' minimum spanning tree shall point the same
-way in the space of the right halves. Are more halves of unseen digits found?
+together. The term makes the edges of the left halves' minimum spanning tree point the same
+way in the space of the right halves. Do the encoders then find more halves of unseen digits?
 """
 
 import statistics
@@ -43,15 +43,15 @@ left, right = columns[:, :, :4].flatten(1), columns[:, :, 4:].flatten(1)
 # %%
 # The loss
 # --------
-# The contrastive loss asks that each half is nearest to its other half in the batch. The term,
+# The contrastive loss makes each half nearest to its other half in the batch. The term,
 # :class:`~topreg.TrackCoincidence`, is 0 if all edges of the tree point the same way in both spaces
-# and 2 if they are opposed.
+# and 2 if they are opposite.
 
 coincidence = TrackCoincidence()
 
 
 def encoder() -> nn.Module:
-    """32 pixels to a point of 16 coordinates."""
+    """Return an encoder from 32 pixels to a point with 16 coordinates."""
     return nn.Sequential(nn.Linear(32, 64), nn.ReLU(), nn.Linear(64, 16))
 
 
@@ -91,7 +91,7 @@ def train(
 # %%
 # The measure
 # -----------
-# Recall at 10: how often the right half of a left half is among the ten that are nearest to it. Among
+# Recall at 10 is the share of left halves whose right half is among the ten nearest right halves. Among
 # 1,285 test pairs it is harder to find than among 256 validation pairs.
 
 
@@ -137,7 +137,7 @@ head = f"{PAIRS} training pairs", "test recall at 10, %"
 show(comparison(plain, term, weight, *head))
 
 # %%
-# A dot is a seed, a bar a mean; grey lines join what was trained on the same pairs.
+# A dot is a seed, a bar a mean; grey lines join encoders trained on the same pairs.
 
 figure, (first, second) = plt.subplots(1, 2, width_ratios=(3, 2))
 by_seed(first, validated, best)
@@ -165,9 +165,9 @@ for used, found in trained.items():
 show(Table(["track coincidence", "pairs seen", "pairs not seen"], rows))
 
 # %%
-# Some of the pairs that the encoders of the first seed have seen, on the two principal axes of both
-# views together: the edges of the left halves' tree, and the same edges between the right halves. The
-# colour is the cosine between an edge and its twin in all 16 coordinates.
+# The figure shows some pairs that the encoders of the first seed have seen, on the two principal axes of
+# both views together: the edges of the left halves' tree, and the same edges between the right halves.
+# The colour is the cosine between an edge and its counterpart in all 16 coordinates.
 
 figure, axes = plt.subplots(2, 2, figsize=(WIDTH, 6.4))
 for row, (used, found) in zip(axes, trained.items(), strict=True):
@@ -186,7 +186,7 @@ plt.show()
 # %%
 # What it shows
 # -------------
-# The term does what it is asked to among the pairs that it sees; on other pairs edges point the same
-# way hardly more often. Nor did it help to find halves: what looked like a gain on three seeds of
-# validation pairs was noise of the choice, and on the test pairs of ten other seeds recall is lower, by
+# The term works as intended among the pairs that it has seen; on other pairs edges point the same
+# way hardly more often. It did not help to find halves either: the gain on three seeds of
+# validation pairs was noise, and on the test pairs of ten other seeds recall is lower, by
 # about a point.

@@ -33,15 +33,15 @@ torch.set_num_threads(1)  # such small networks gain nothing from more
 # %%
 # The loss
 # --------
-# The edges that carry the connectivity of the inputs (their minimum spanning tree) should be as long
-# between the codes, and those of the codes as long between the inputs; lengths are parts of the
-# largest distance in the batch.
+# The edges of the inputs' minimum spanning tree should have the same length between the codes, and the
+# edges of the codes' tree the same length between the inputs. Lengths are parts of the largest distance
+# in the batch.
 
 signature = SignatureLoss(normalize=1.0)
 
 
 class Autoencoder(nn.Module):
-    """64 pixels, a code of two numbers, 64 pixels."""
+    """An autoencoder: 64 pixels, a code of two numbers, 64 pixels."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -89,7 +89,7 @@ trained = {
 }
 
 # %%
-# Means over the batches of an epoch, first seed.
+# The figure shows means over the batches of an epoch, for the first seed.
 
 curves = {
     f"{name}, weight {weight:g}": values
@@ -107,7 +107,7 @@ plt.show()
 # %%
 # The codes
 # ---------
-# First seed, coloured by digit. The networks have not seen the digits' names.
+# The codes of the first seed are coloured by digit. The networks have not seen the labels.
 
 pca = torch.from_numpy(PCA(2).fit_transform(images.numpy())).float()
 planes = {"PCA": pca} | {
@@ -126,13 +126,13 @@ plt.show()
 # %%
 # How good they are
 # -----------------
-# Trustworthiness and continuity (10 neighbours) are better when larger: they ask whether neighbours
+# Trustworthiness and continuity (10 neighbours) are better when larger: they measure whether neighbours
 # in the code are neighbours in the data, and the other way round. The error of distances, as parts
 # of the largest, is better when smaller.
 
 
 def quality(codes: Tensor) -> dict[str, float]:
-    """Trustworthiness, continuity, and how far distances are off."""
+    """Return trustworthiness, continuity, and the error of distances."""
     one, other = (pairwise_distances(points) for points in (images, codes))
     gaps = one / one.max() - other / other.max()
     return {
@@ -150,8 +150,8 @@ by_measure = {
 of_pca = quality(pca)
 
 # %%
-# Means and standard deviations over the seeds; differences to weight 0 are paired by seed, with
-# 95-percent intervals.
+# The table has means and standard deviations over the seeds; differences to weight 0 are paired by seed,
+# with 95-percent intervals.
 
 rows = [["PCA", *(f"{value:.3f}" for value in of_pca.values())]]
 for weight in WEIGHTS:
@@ -176,7 +176,7 @@ plt.show()
 # %%
 # What it shows
 # -------------
-# With the small weight distances are kept better, and neighbourhoods a little worse than without the
-# term, though on average better than by PCA. With the large one distances gain little more, and
-# neighbourhoods are the worst of all. The term keeps the scale of the data, not who is whose
-# neighbour: if neighbours are what a code is for, leave it out.
+# With the small weight the code keeps distances better than without the term, and neighbourhoods a little
+# worse, though on average better than PCA. With the large weight distances gain little more, and
+# neighbourhoods are the worst of all. The term keeps the scale of the data, not the neighbours. If a
+# code is for finding neighbours, leave the term out.

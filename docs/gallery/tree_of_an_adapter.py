@@ -2,9 +2,9 @@
 A spanning tree before and after an adapter's training
 ======================================================
 
-TaskRes moves the texts of the classes of a vision-language model. Homology consistency asks that the
-minimum spanning tree of the training images, drawn between their texts, keeps its directions. How far
-does it, before training, after it, and after it with the constraint?
+TaskRes moves the texts of the classes of a vision-language model. Homology consistency should keep the
+directions of the training images' minimum spanning tree when it is drawn between their texts. How well
+are they kept before training, after training, and after training with the constraint?
 """
 
 from pathlib import Path
@@ -34,8 +34,8 @@ torch.set_flush_denormal(True)
 # %%
 # Data
 # ----
-# Features of Caltech-101 that the application ships: a convolutional network's for the images, a
-# sentence encoder's for the class names, both in one space.
+# The features of Caltech-101 come with the application: those of a convolutional network for the images,
+# those of a sentence encoder for the class names, both in one space.
 
 ASSETS = Path(vlm_adapters.__file__).parent / "assets"
 task = BundleSource(ASSETS / "caltech101_devise.safetensors").task(SHOTS, 1)
@@ -45,8 +45,8 @@ images, labels = task.train.keys()[shown], task.train_labels[shown]
 # %%
 # Training
 # --------
-# TaskRes, and HC-TR: the same with the constraint. Values that were tuned on validation images come
-# with the application.
+# Train TaskRes, and HC-TR, which is TaskRes with the constraint. The options, tuned on validation images,
+# come with the application.
 
 length = ("training.epochs", "training.epochs_from_8_shots")
 methods = load_methods(
@@ -67,15 +67,16 @@ adapters |= {
 # %%
 # The tree in two spaces
 # ----------------------
-# The tree is found among the images. An edge between images of different classes has a track there
-# and one between their texts; between images of one class it has none there, for they share a text.
+# The tree is found among the images. An edge between images of different classes has a track among the
+# images and one among their texts. An edge between images of one class has no track among the texts,
+# since the images share a text.
 
 edges = RipsFiltration().pairs(images).death_edges
 across = labels[edges[:, 0]] != labels[edges[:, 1]]
 
 
 def cosines(adapter: Adapter) -> Tensor:
-    """Cosine between the two tracks of each edge between classes."""
+    """Return the cosine between the two tracks of each edge between classes."""
     with torch.no_grad():
         _, source, target = adapter.views(images, labels)
     tracks = (edge_vectors(cloud, edges[across]) for cloud in (source, target))
@@ -99,12 +100,12 @@ show(
 )
 
 # %%
-# Drawn in the two principal directions of the images and of all texts. The colour of an edge is its
-# cosine; edges within a class are grey.
+# The figure uses the two principal directions of the images and of all texts. The colour of an edge is
+# its cosine; edges within a class are grey.
 
 
 def plane(points: Tensor) -> Tensor:
-    """The two principal directions of some points, as columns."""
+    """Return the two principal directions of some points, as columns."""
     rows = (points - points.mean(0)).double()
     return torch.linalg.svd(rows, full_matrices=False).Vh[:2].T
 
@@ -132,7 +133,7 @@ figure.colorbar(lines, ax=axes, label="cosine of the two tracks", shrink=0.8)
 plt.show()
 
 # %%
-# The names of the classes, whose points the texts are:
+# The texts are those of these classes:
 
 names = BundleSource(ASSETS / "caltech101_devise.safetensors").class_names[:CLASSES]
 print(", ".join(names))

@@ -1,4 +1,4 @@
-"""Which pairs to keep, by their persistence: masks for :meth:`PersistencePairs.select`."""
+"""Choose pairs by their persistence: masks for :meth:`PersistencePairs.select`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from topreg._plain import plain_tensor
 
 
 def most_persistent(diagram: Tensor, count: int, clouds: Tensor | None = None) -> Tensor:
-    r"""Return a mask of the pairs of largest :term:`persistence`.
+    r"""Return a mask of the pairs with the largest :term:`persistence`.
 
     .. math::
 
@@ -21,12 +21,12 @@ def most_persistent(diagram: Tensor, count: int, clouds: Tensor | None = None) -
     Args:
         diagram: Births and deaths.
         count: Number k of pairs to keep in each cloud.
-        clouds: Number of the cloud of each pair, see :meth:`PersistencePairs.cloud`. All pairs
-            belong to one cloud if left out.
+        clouds: Number of the cloud of each pair, see :meth:`PersistencePairs.cloud`. If left out,
+            all pairs belong to one cloud.
 
     Returns:
-        A mask, true for the ``count`` most persistent pairs of each cloud. Of pairs that persist
-        equally long the earlier ones are kept.
+        A mask, true for the ``count`` most persistent pairs of each cloud. Among pairs with equal
+        persistence the first ones are kept.
 
     Raises:
         TypeError: If ``diagram`` is not floating point or ``clouds`` are not integers.
@@ -37,11 +37,11 @@ def most_persistent(diagram: Tensor, count: int, clouds: Tensor | None = None) -
         - diagram: :math:`(m, 2)`; clouds: :math:`(m,)`. Output: :math:`(m,)`, bool.
 
     Note:
-        Constant. Time :math:`O(m \log m)`.
+        The mask has no gradient. Time :math:`O(m \log m)`.
 
     Source:
-        The :math:`i_0` of Gabrielsson et al., A topology layer for machine learning, AISTATS 2020,
-        keeps the others: invert the mask.
+        Gabrielsson et al., A topology layer for machine learning, AISTATS 2020. Their sums from
+        :math:`i_0` on leave out the most persistent pairs: invert the mask.
 
     Example:
         >>> import torch
@@ -92,12 +92,12 @@ def persistence_between(diagram: Tensor, low: float, high: float = math.inf) -> 
         - diagram: :math:`(m, 2)`. Output: :math:`(m,)`, bool.
 
     Note:
-        Constant. Time :math:`O(m)`.
+        The mask has no gradient. Time :math:`O(m)`.
 
     Source:
-        Common practice. A threshold on persistence removes every class that noise may cause if the
-        noise is at most half the threshold in the filtration values, or a quarter in the points
-        (Cohen-Steiner et al., Stability of persistence diagrams, 2007).
+        Common practice. Cohen-Steiner et al., Stability of persistence diagrams, 2007, bound the
+        persistence of classes that noise causes. It is at most ``low`` if noise changes filtration
+        values by at most ``low / 2``, or moves each point by at most ``low / 4``.
 
     Example:
         >>> import torch

@@ -1,4 +1,4 @@
-"""Proxy spaces: representations that stand for the points once the pairs are found."""
+"""Proxy spaces: representations that replace the points once the pairs are found."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from topreg.metrics import at_least_single
 
 
 def exponential_affinity(points: Clouds, keys: Tensor, *, sharpness: float) -> Tensor:
-    r"""Similarity of each point to each cached key.
+    r"""Return the similarity of each point to each cached key.
 
     .. math::
 
         A_{ik} = \exp\bigl(-\beta (1 - x_i \cdot f_k)\bigr)
 
     Args:
-        points: Point cloud, rows normalised to length one.
-        keys: Cached keys, rows normalised likewise.
+        points: Point cloud with rows of length one.
+        keys: Cached keys with rows of length one.
         sharpness: :math:`\beta`, dimensionless.
 
     Returns:
         :term:`Affinities <affinity>`, dimensionless; 1 where a point equals a key.
 
     Raises:
-        TypeError: If either is not a floating-point tensor, or one alone is in double precision.
+        TypeError: If either is not a floating-point tensor, or only one is in double precision.
         ValueError: If widths or devices differ.
 
     Shape:
@@ -59,7 +59,7 @@ def exponential_affinity(points: Clouds, keys: Tensor, *, sharpness: float) -> T
 def label_indicators(
     labels: Clouds, cached_labels: Tensor, *, dtype: torch.dtype | None = None
 ) -> Tensor:
-    r"""Which cached samples share each sample's label.
+    r"""Return an indicator of the cached samples that share each sample's label.
 
     .. math::
 
@@ -68,7 +68,7 @@ def label_indicators(
     Args:
         labels: Labels of the samples.
         cached_labels: Labels of the cached samples.
-        dtype: Floating-point type of the output, torch's default if left out.
+        dtype: Floating-point type of the output; torch's default if left out.
 
     Returns:
         :term:`Label indicators <label indicator>`: 1 where the labels are equal, else 0.
@@ -82,7 +82,7 @@ def label_indicators(
         - cached_labels: :math:`(c,)`, integers. Output: :math:`(N, c)`, rows of all N labels.
 
     Note:
-        Constant: no gradient. Time and memory :math:`O(n c)`.
+        The output has no gradient. Time and memory :math:`O(n c)`.
 
     Source:
         Zhang et al., NeurIPS 2024, section 3.3, as the authors' code reads its one-hot labels.

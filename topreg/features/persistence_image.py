@@ -35,13 +35,13 @@ def persistence_image(
         diagram: Births and deaths; several diagrams give a batch. Essential classes (death
             infinite) are left out.
         bandwidth: Standard deviation :math:`\sigma` of the Gaussians, in the units of the diagram.
-        birth_range: First and last u, both among the columns.
-        persistence_range: First and last v, both among the rows.
+        birth_range: Births u of the first and the last column.
+        persistence_range: Persistences v of the first and the last row.
         resolution: Numbers of columns and rows.
         weight_power: w; 0 weights all classes equally.
 
     Returns:
-        The image, row by row of rising persistence, in at least single precision.
+        The image, with persistence rising from row to row, in at least single precision.
 
     Raises:
         TypeError: If a diagram is not floating point.
@@ -53,8 +53,9 @@ def persistence_image(
         - Output: (rows, columns), or (b, rows, columns).
 
     Note:
-        Differentiable in the diagram, with finite gradients; stable in the diagram for a power of
-        at least 1. Time and memory :math:`O(m \cdot \text{columns} \cdot \text{rows})`.
+        Differentiable in the diagram, with finite gradients. If ``weight_power`` is at least 1, a
+        small change of the diagram changes the image little. Time and memory
+        :math:`O(m \cdot \text{columns} \cdot \text{rows})`.
 
     Source:
         Adams et al., Persistence images, JMLR 2017. Values equal those of GUDHI's
@@ -82,7 +83,7 @@ def persistence_image(
 def _image(
     diagram: Tensor, columns: Tensor, rows: Tensor, bandwidth: float, power: float
 ) -> Tensor:
-    """Image of one diagram: a sum of products of two Gaussians."""
+    """Return the image of one diagram: a sum of products of two Gaussians."""
     lengths = diagram[:, 1] - diagram[:, 0]
     weights = safe_power(lengths.abs(), power) if power else torch.ones_like(lengths)
     across = _gaussians(columns - diagram[:, :1], bandwidth)
@@ -92,7 +93,7 @@ def _image(
 
 
 def _gaussians(gaps: Tensor, bandwidth: float) -> Tensor:
-    """Densities of the normal distribution at some gaps."""
+    """Return the density of the normal distribution at each gap."""
     return (-(gaps / bandwidth).square() / 2).exp() / (bandwidth * math.sqrt(2 * math.pi))
 
 
@@ -111,8 +112,8 @@ class PersistenceImage(nn.Module):
 
     Args:
         bandwidth: Standard deviation of the Gaussians, in the units of the diagram.
-        birth_range: First and last :term:`birth`, both among the columns.
-        persistence_range: First and last :term:`persistence`, both among the rows.
+        birth_range: :term:`Births <birth>` of the first and the last column.
+        persistence_range: :term:`Persistence` of the first and the last row.
         resolution: Numbers of columns and rows.
         weight_power: Each class is weighted by this power of its persistence; 0 weights all
             classes equally.
@@ -156,5 +157,5 @@ class PersistenceImage(nn.Module):
         )
 
     def __repr__(self) -> str:
-        """The call that makes an equal module."""
+        """Return the call that makes an equal module."""
         return constructor_call(self)

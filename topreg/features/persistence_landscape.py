@@ -19,21 +19,24 @@ def persistence_landscape(
     count: int = 5,
     resolution: int = 100,
 ) -> Tensor:
-    r"""Return landscapes of a :term:`persistence diagram`: at each scale its highest tents.
+    r"""Sample the landscape functions of a :term:`persistence diagram`.
 
     .. math::
 
         \lambda_k(t) = \sqrt{2} \; \mathrm{kmax}_\mu \, \min(t - a_b, \; a_d - t)_+
 
+    Each class is a tent. It rises from 0 at the birth to a peak halfway and falls to 0 at the
+    death. The k-th function is at each scale t the height of the k-th highest tent, kmax.
+
     Args:
         diagram: Births and deaths; several diagrams give a batch. Essential classes (death
             infinite) are left out.
-        sample_range: First and last t, both among the samples.
+        sample_range: First and last scale t that is sampled.
         count: Number of functions, k = 1 to ``count``; those beyond the number of classes are 0.
         resolution: Number of samples of each function.
 
     Returns:
-        The functions' values, in the units of the diagram, in at least single precision.
+        The values of the functions, in the units of the diagram, in at least single precision.
 
     Raises:
         TypeError: If a diagram is not floating point.
@@ -49,9 +52,9 @@ def persistence_landscape(
         :math:`O(m \cdot \text{resolution})`.
 
     Source:
-        Bubenik, Statistical topological data analysis using persistence landscapes, JMLR 2015,
-        without the factor :math:`\sqrt{2}`. The factor is that of GUDHI's ``Landscape``, which
-        returns the same values in one row.
+        Bubenik, Statistical topological data analysis using persistence landscapes, JMLR 2015. The
+        paper has no factor :math:`\sqrt{2}`. GUDHI's ``Landscape`` has it, and returns the same
+        values in one row.
 
     Example:
         >>> import torch
@@ -69,7 +72,7 @@ def persistence_landscape(
 
 
 def _landscape(diagram: Tensor, scales: Tensor, count: int) -> Tensor:
-    """Landscape of one diagram."""
+    """Return the landscape of one diagram, (count, resolution)."""
     birth, death = diagram[:, :1], diagram[:, 1:]
     tents = torch.minimum(scales - birth, death - scales).clamp(min=0)
     missing = max(0, count - len(tents))
@@ -117,5 +120,5 @@ class PersistenceLandscape(nn.Module):
         )
 
     def __repr__(self) -> str:
-        """The call that makes an equal module."""
+        """Return the call that makes an equal module."""
         return constructor_call(self)

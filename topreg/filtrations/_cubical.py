@@ -32,18 +32,17 @@ class CubicalFiltration(Filtration):
     pixel is :term:`essential <essential class>`.
 
     Args:
-        construction: ``"T"``: pixels are squares, components are joined by 8 neighbours and holes
-            by 4. ``"V"``: pixels are vertices, components are joined by 4 neighbours and holes by
-            8. In volumes 26 and 6 take the place of 8 and 4.
+        construction: ``"T"``: pixels are squares; 8 neighbours connect components, 4 connect holes.
+            ``"V"``: pixels are vertices; 4 neighbours connect components, 8 connect holes. In
+            volumes 26 and 6 take the place of 8 and 4.
         superlevel: Whether bright pixels come first. Births and deaths are then those of the
             negated image, so that a death is never before its birth.
         outside: What lies beyond the border. ``"open"``: nothing, so that a hole must not touch
-            the border; a frame of background around the image changes nothing. ``"foreground"``: a
-            frame that is there from the start, so that it closes a loop that the border cuts. What
-            belongs to the frame has no pixel and is left out: the essential component and the loop
-            around the image.
-        ndim: 2 for images, 3 for volumes, of which dimensions 0 and 2 are found.
-        check_values: Whether to read the images for NaN and infinity. Without it the result for
+            the border. ``"foreground"``: a frame that exists from the start, so that it closes a
+            loop that the border cuts. The frame's component and the loop around the image have no
+            pixel and are left out.
+        ndim: 2 for images; 3 for volumes, in which dimensions 0 and 2 are found.
+        check_values: Whether to check the images for NaN and infinity. Without it the result for
             such images is undefined.
 
     Raises:
@@ -54,11 +53,11 @@ class CubicalFiltration(Filtration):
           :math:`(h_i, w_i)`; volumes with :math:`(d, h, w)` in place of :math:`(h, w)`.
 
     Note:
-        A vertex is the index of its pixel in the flattened batch. Both dimensions of n pixels take
-        time :math:`O(n \alpha(n) + s)` for s saddles, which alone are sorted; volumes
-        :math:`O(n \log n)`. The images of a batch are shared over threads. Images on a device pass
-        over the CPU. Pairs of dimension 0 are in the order of deaths, of dimension 1 in that of
-        births, of dimension 2 in the reversed order of births.
+        A vertex is the index of its pixel in the flattened batch. Images of n pixels with s saddles
+        take time :math:`O(n \alpha(n) + s)` for both dimensions, and sorting the saddles; volumes
+        take :math:`O(n \log n)`. Threads share the images of a batch. Images on a device pass
+        through the CPU. Pairs are sorted by death in dimension 0, by birth in dimension 1, and by
+        birth in descending order in dimension 2.
 
     Source:
         Garin et al., Duality in persistent homology of images, 2020: T is GUDHI's
@@ -105,7 +104,7 @@ class CubicalFiltration(Filtration):
 
         Args:
             data: Images or volumes.
-            dimension: Homology dimension: 0 or 1, of volumes 0 or 2.
+            dimension: Homology dimension: 0 or 1 of images, 0 or 2 of volumes.
 
         Returns:
             The pairs; every channel of every image is a cloud.
@@ -122,38 +121,38 @@ class CubicalFiltration(Filtration):
             >>> CubicalFiltration().pairs(row)
             PersistencePairs(dimension=0, pairs=1, essential=1, cloud_sizes=(3,))
         """
-        return self._found(data, [self._checked_dimension(dimension)])[0]
+        return self._find(data, [self._check_dimension(dimension)])[0]
 
     def all_pairs(self, data: Clouds, max_dimension: int) -> tuple[PersistencePairs, ...]:
         """Find the persistence pairs in the dimensions 0 to ``max_dimension``, in one pass.
 
         Args:
-            data: As in :meth:`pairs`.
-            max_dimension: Highest homology dimension, 0 or 1; of volumes 0.
+            data: Images or volumes.
+            max_dimension: Highest homology dimension, 0 or 1 of images, 0 of volumes.
 
         Returns:
             One object per dimension.
 
         Raises:
-            TypeError: As in :meth:`pairs`.
-            ValueError: As in :meth:`pairs`.
+            TypeError: If the images are not floating point.
+            ValueError: If shapes or values of ``data`` are wrong, or a dimension is not available.
         """
-        highest = self._checked_dimension(max_dimension, "max_dimension", every=True)
-        return tuple(self._found(data, list(range(highest + 1))))
+        highest = self._check_dimension(max_dimension, "max_dimension", every=True)
+        return tuple(self._find(data, list(range(highest + 1))))
 
     def diagram(self, pairs: PersistencePairs, data: Clouds) -> Tensor:
         """Return births and deaths, the values of pixels, with gradient.
 
         Args:
             pairs: Persistence pairs of these images.
-            data: As in :meth:`pairs`.
+            data: Images or volumes.
 
         Returns:
             Birth in column 0, death in column 1, in at least single precision; negated if
             ``superlevel``.
 
         Raises:
-            TypeError: As in :meth:`pairs`.
+            TypeError: If the images are not floating point.
             ValueError: If the pairs belong to images of other sizes.
 
         Shape:
@@ -166,22 +165,22 @@ class CubicalFiltration(Filtration):
         return -values if self.superlevel else values
 
     @torch.no_grad()
-    def _found(self, data: Clouds, dimensions: list[int]) -> list[PersistencePairs]:
+    def _find(self, data: Clouds, dimensions: list[int]) -> list[PersistencePairs]:
         """Find pairs in some dimensions."""
-        return self._search(self._joined(data), dimensions)
+        return self._search(self._join(data), dimensions)
 
-    def _joined(self, data: Clouds, name: str = "images") -> Images:
-        """Return the pixels of images that are checked."""
+    def _join(self, data: Clouds, name: str = "images") -> Images:
+        """Return the pixels of images after checking them."""
         return check_images(join_images(data, self.ndim, name), self.check_values, name)
 
     def _search(self, images: Images, dimensions: list[int]) -> list[PersistencePairs]:
-        """Find pairs in images that are checked."""
+        """Find pairs in images that have been checked."""
         closed = self.outside == "foreground"
         return pairs_of_images(
             images, dimensions, self.construction == "T", self.superlevel, closed
         )
 
-    def _checked_dimension(
+    def _check_dimension(
         self, dimension: object, name: str = "dimension", every: bool = False
     ) -> int:
         """Return a dimension as int; raise if it is not available, or one below it is not."""
@@ -192,8 +191,8 @@ class CubicalFiltration(Filtration):
         if self.ndim == 3 and (found == 1 or (every and found == 2)):
             raise ValueError(
                 f"`{name}` should be {'0' if every else '0 or 2'} for volumes. Got {found}. "
-                "Find dimensions 0 and 2 with `pairs`. Of masks, "
-                "`topreg.image_metrics.BettiNumbers` counts loops too."
+                "Find dimensions 0 and 2 with `pairs`. "
+                "`topreg.image_metrics.BettiNumbers` also counts the loops of masks."
             )
         if found > self.ndim - 1:
             available = "0 or 1" if self.ndim == 2 else "0 or 2"

@@ -14,9 +14,9 @@ class Filtration(nn.Module, ABC):
     """An order in which simplices appear, and the persistence pairs that follow from it.
 
     A filtration turns data into :term:`filtration values <filtration value>`, which give the
-    :term:`persistence pairs <persistence pair>`. It is a module: tensors and learned metrics that
-    it holds move with ``.to()`` and appear in ``.parameters()``. Derive from it for data of your
-    own; the filtrations of this library are final.
+    :term:`persistence pairs <persistence pair>`. It is a module: its tensors and learned metrics
+    move with ``.to()`` and appear in ``.parameters()``. Derive a class from it for other kinds of
+    data; the filtrations of this library are final.
 
     Example:
         >>> import torch
@@ -42,7 +42,7 @@ class Filtration(nn.Module, ABC):
         """Find the persistence pairs in the dimensions 0 to ``max_dimension``.
 
         Args:
-            data: As in :meth:`pairs`.
+            data: Data of the filtration.
             max_dimension: Highest homology dimension.
 
         Returns:
@@ -58,7 +58,7 @@ class Filtration(nn.Module, ABC):
         """Return the diagram of the pairs found in the data.
 
         Args:
-            data: As in :meth:`pairs`.
+            data: Data of the filtration.
             dimension: Homology dimension.
 
         Returns:

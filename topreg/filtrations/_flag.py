@@ -29,37 +29,38 @@ class FlagFiltration(Filtration):
         K_a = \{\sigma \subset V : w(i, j) \le a \text{ for all edges } (i, j) \text{ of } \sigma,
         \; b(i) \le a \text{ for all } i \in \sigma\}
 
-    For nearest-neighbour graphs, attention graphs or graphs of learned weights. Edges are ordered
-    by (weight, i, j), i < j. They have no direction: (i, j) and (j, i) name the same edge.
+    Use it for graphs of nearest neighbours, attention or learned weights. Edges are ordered by
+    (weight, i, j), i < j. They have no direction: (i, j) and (j, i) name the same edge.
 
     Args:
         edge_index: End points of the edges, in either direction.
         num_vertices: Number of vertices, isolated ones included.
         vertex_births: :term:`Filtration value` at which each vertex appears; 0 if left out.
-        duplicate_edges: Weight of an edge that ``edge_index`` names several times, such as (i, j)
-            and (j, i) in the graph of nearest neighbours: ``"min"``, the smallest, whose gradient
-            goes to the first of the smallest; ``"mean"``, the mean of all, infinite if one is;
-            ``"error"`` raises.
-        check_values: Whether to read the weights for NaN and for values below the births of their
+        duplicate_edges: What to do if ``edge_index`` names an edge several times, as graphs of
+            nearest neighbours do with (i, j) and (j, i). ``"min"`` takes the smallest weight; the
+            gradient goes to the first of the smallest. ``"mean"`` takes the mean, infinite if one
+            weight is. ``"error"`` raises.
+        check_values: Whether to check the weights for NaN and for values below the births of their
             vertices. Without it the result for such weights is undefined.
 
     Raises:
         TypeError: If ``edge_index`` is not int64 or ``vertex_births`` are not floating point.
         ValueError: If shapes do not fit, a vertex is out of range, an edge is a self-loop, an edge
             is named several times under ``duplicate_edges="error"``, a birth is not finite, the
-            option is unknown, or vertices are more than 3,037,000,499.
+            option is unknown, or there are more than 3,037,000,499 vertices.
 
     Shape:
         - edge_index: :math:`(2, e)`, int64, as in PyTorch Geometric.
         - vertex_births: :math:`(n,)`.
 
     Note:
-        Graphs with different edges are one: number their vertices graph after graph. At a merge
-        the component whose elder vertex comes later in (birth, number) dies. Dimension 0 is linear
-        in the sorted edges. In dimension 1 memory is that of the edges and :math:`c^2 / 2`
-        bytes at most for the :math:`c` loops that live at once and lie in some triangle.
-        :meth:`diagram` reads values back on the CPU only, to refuse edges of another graph; on
-        other devices, and compiled, their values are NaN.
+        To search graphs with different edges in one call, join them to one graph: number their
+        vertices graph after graph. At a merge the component dies whose oldest vertex comes later in
+        the order (birth, number). Once the edges are sorted, dimension 0 takes linear time.
+        Dimension 1 takes memory for the edges, and at most :math:`c^2 / 2` bytes for the :math:`c`
+        loops that live at once and lie in some triangle. For edges of another graph
+        :meth:`diagram` raises on the CPU; on other devices and in compiled programs, which do not
+        wait to check, it gives NaN.
 
     Source:
         Zomorodian, Fast construction of the Vietoris-Rips complex, 2010, calls the complex of a
@@ -112,7 +113,7 @@ class FlagFiltration(Filtration):
                 _refuse_duplicate(ends[listed][~first])
             edge = torch.empty_like(keys).scatter_(0, listed, first.cumsum(0) - 1)
             copies = torch.bincount(edge)[edge]
-        none = keys.new_full((1,), -1)  # stands where an edge of another graph is looked for
+        none = keys.new_full((1,), -1)  # searching for an edge of another graph may end here
         if isinstance(vertex_births, nn.Parameter):
             self.vertex_births = vertex_births
         else:
@@ -128,7 +129,7 @@ class FlagFiltration(Filtration):
             self.register_buffer(name, buffer, persistent=False)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> FlagFiltration:
-        """Move and convert the tensors; given births are never rounded, learned ones may be."""
+        """Move and convert the tensors; never round births unless they are a parameter."""
         births = self._buffers.get("vertex_births")
         super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
         moved = self._buffers.get("vertex_births")
@@ -139,7 +140,7 @@ class FlagFiltration(Filtration):
         return self
 
     def __repr__(self) -> str:
-        """Counts rather than edges."""
+        """Return counts, not edges."""
         option = self.duplicate_edges
         return (
             f"FlagFiltration(edges={len(self._ends)}, vertices={self.num_vertices}, "
@@ -162,8 +163,8 @@ class FlagFiltration(Filtration):
         Raises:
             TypeError: If the weights are not a floating-point tensor.
             ValueError: If there is not one weight for each column of ``edge_index``, a weight is
-                NaN or that of an edge lies below the birth of one of its vertices, or the dimension
-                is not 0 or 1.
+                NaN or lies below the birth of one of the edge's vertices, or the dimension is not 0
+                or 1.
 
         Shape:
             - data: :math:`(e,)` or :math:`(b, e)`.
@@ -176,38 +177,39 @@ class FlagFiltration(Filtration):
             tensor([[1, 2],
                     [0, 1]])
         """
-        return self._found(data, [self._checked_dimension(dimension)])[0]
+        return self._find(data, [self._check_dimension(dimension)])[0]
 
     def all_pairs(self, data: Clouds, max_dimension: int) -> tuple[PersistencePairs, ...]:
         """Find the persistence pairs in the dimensions 0 to ``max_dimension``, in one pass.
 
         Args:
-            data: As in :meth:`pairs`.
+            data: Weight of each column of ``edge_index``, for one graph or several.
             max_dimension: Highest homology dimension, 0 or 1.
 
         Returns:
             One object per dimension.
 
         Raises:
-            TypeError: As in :meth:`pairs`.
-            ValueError: As in :meth:`pairs`.
+            TypeError: If the weights are not a floating-point tensor.
+            ValueError: If shapes or values of ``data`` are wrong, or a dimension is not available.
         """
-        highest = self._checked_dimension(max_dimension, "max_dimension")
-        return tuple(self._found(data, list(range(highest + 1))))
+        highest = self._check_dimension(max_dimension, "max_dimension")
+        return tuple(self._find(data, list(range(highest + 1))))
 
     def diagram(self, pairs: PersistencePairs, data: Clouds) -> Tensor:
         """Return births and deaths in the weights, differentiable in them and in the births.
 
         Args:
             pairs: Persistence pairs of this graph.
-            data: As in :meth:`pairs`.
+            data: Weight of each column of ``edge_index``, for one graph or several.
 
         Returns:
             Birth in column 0, death in column 1, in at least single precision.
 
         Raises:
-            TypeError: As in :meth:`pairs`.
-            ValueError: If the pairs have an edge that the graph has not.
+            TypeError: If the weights are not a floating-point tensor.
+            ValueError: If there is not one weight for each column of ``edge_index``, or the pairs
+                have an edge that the graph does not have.
 
         Shape:
             - Output: :math:`(m, 2)`.
@@ -220,20 +222,20 @@ class FlagFiltration(Filtration):
             >>> path(torch.tensor([2.0]))
             tensor([[0.5000, 2.0000]])
         """
-        rows = self._checked(data)
+        rows = self._as_rows(data)
         check_pairs(pairs, rows, (self.num_vertices,) * len(rows), "data")
         if len(rows) == 0:
             births = rows.new_zeros(0) if self.vertex_births is None else self.vertex_births
             return rows.new_zeros(0, 2) + rows.sum() + 0 * births.sum()
-        combined = [self._combined(weights) for weights in rows]
+        combined = [self._combine(weights) for weights in rows]
         weights, places = (torch.stack(same) for same in zip(*combined, strict=True))
         columns = (pairs.birth_edges, pairs.death_edges)
         return torch.stack([self._values(weights, places, edges) for edges in columns], dim=1)
 
     @torch.no_grad()
-    def _found(self, data: Clouds, dimensions: list[int]) -> list[PersistencePairs]:
-        """Pairs in some dimensions."""
-        rows = self._checked(data)
+    def _find(self, data: Clouds, dimensions: list[int]) -> list[PersistencePairs]:
+        """Find the pairs in some dimensions."""
+        rows = self._as_rows(data)
         _checks.is_not_vmapped("data", rows)
         if len(rows) == 0:
             none = self.edge_index.new_empty(0, 2)
@@ -246,11 +248,11 @@ class FlagFiltration(Filtration):
         )
 
     def _search(self, listed: Tensor, dimensions: list[int]) -> list[PersistencePairs]:
-        """Pairs of one graph."""
+        """Find the pairs of one graph."""
         if self.check_values and bool(listed.isnan().any()):
             got = _checks.rows(listed.isnan(), "entry", plural="entries")
             raise ValueError(f"`data` should be free of NaN. Got {got}.")
-        weights, place = self._combined(listed)
+        weights, place = self._combine(listed)
         weights = weights[place]
         if self.check_values:
             self._check_appearance(weights)
@@ -260,12 +262,12 @@ class FlagFiltration(Filtration):
             return pairs_of_edges(edges, self.num_vertices, dimensions)
         by_age = self.vertex_births.sort(stable=True).indices
         found = pairs_of_edges(by_age.argsort()[edges], self.num_vertices, dimensions)
-        return [_renumbered(pairs, by_age) for pairs in found]
+        return [_renumber(pairs, by_age) for pairs in found]
 
-    def _combined(self, weights: Tensor) -> tuple[Tensor, Tensor]:
-        """Weights, and the place among them of the weight of each distinct edge.
+    def _combine(self, weights: Tensor) -> tuple[Tensor, Tensor]:
+        """Return weights, and for each distinct edge the place of its weight among them.
 
-        The order and the diagram both read these, so that they agree to the last bit.
+        The order and the diagram both use these, so that they agree to the last bit.
         """
         edge, copies = self._edge, self._copies
         if edge is None or copies is None:
@@ -284,7 +286,7 @@ class FlagFiltration(Filtration):
         return base.index_add(0, edge, shares), columns[: len(base)]
 
     def _values(self, weights: Tensor, places: Tensor, edges: Tensor) -> Tensor:
-        """Weight of each edge (i, j), birth of the vertex of each edge (v, v).
+        """Return the weight of each edge (i, j), and the birth of v for each edge (v, v).
 
         Shape:
             - weights: (b, w), places: (b, distinct edges), edges: (m, 2). Output: (m,).
@@ -315,7 +317,7 @@ class FlagFiltration(Filtration):
         births = self.vertex_births.to(weights.dtype).index_select(0, i)
         return torch.where(at_vertex, births, of_edges)
 
-    def _checked_dimension(self, dimension: object, name: str = "dimension") -> int:
+    def _check_dimension(self, dimension: object, name: str = "dimension") -> int:
         """Return a dimension as int; raise if it is not 0 or 1."""
         try:
             found = _checks.is_natural(name, dimension)
@@ -325,7 +327,7 @@ class FlagFiltration(Filtration):
             raise ValueError(f"`{name}` should be 0 or 1 for a FlagFiltration. Got {dimension!r}.")
         return found
 
-    def _checked(self, data: Clouds) -> Tensor:
+    def _as_rows(self, data: Clouds) -> Tensor:
         """Return weights (b, e) of each graph, in at least single precision."""
         weights, edges = cast(Tensor, data), self.edge_index.shape[1]
         _checks.is_floating("data", weights, of_distances=True)
@@ -333,7 +335,7 @@ class FlagFiltration(Filtration):
             raise ValueError(
                 f"`data` should have one weight per edge, shape ({edges},) or (b, {edges}). "
                 f"Got {_checks.shape(weights)}. "
-                "The losses of two views read weights from `geometry`."
+                "In losses of two views, pass the weights as `geometry`."
             )
         _checks.on_one_device("data", weights, "edge_index", self.edge_index.device)
         weights = at_least_single(weights)
@@ -351,14 +353,14 @@ class FlagFiltration(Filtration):
             edge = int(early.nonzero()[0])
             i, j = self._ends[edge].tolist()
             raise ValueError(
-                "`data` should be at least the births of their vertices. "
-                f"Got {weights[edge]:.6g} for edge ({i}, {j}), whose vertices are there from "
-                f"{born[edge]:.6g} on. Pass smaller `vertex_births`."
+                "`data` should be at least the births of the vertices. "
+                f"Got {weights[edge]:.6g} for edge ({i}, {j}) with a vertex born at "
+                f"{born[edge]:.6g}. Pass smaller `vertex_births`."
             )
 
 
-def _renumbered(pairs: PersistencePairs, vertices: Tensor) -> PersistencePairs:
-    """Pairs with vertex ``v`` called ``vertices[v]``, essential edges in a new order of (i, j)."""
+def _renumber(pairs: PersistencePairs, vertices: Tensor) -> PersistencePairs:
+    """Return pairs with ``vertices[v]`` in place of ``v``, essential vertices sorted."""
     names = ("birth_edges", "death_edges", "essential_edges")
     births, deaths, essential = (
         vertices[getattr(pairs, name)].sort(dim=1).values for name in names
@@ -403,7 +405,7 @@ def _check_loops(ends: Tensor) -> None:
 
 
 def _refuse_duplicate(again: Tensor) -> NoReturn:
-    """Raise for the first of the edges that are named again."""
+    """Raise for the first edge that occurs several times."""
     i, j = again[0].tolist()
     raise ValueError(
         "`edge_index` should name every edge once, in one direction. "

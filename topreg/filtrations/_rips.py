@@ -31,23 +31,22 @@ class RipsFiltration(Filtration):
 
     Args:
         metric: ``"euclidean"``, ``"cosine"``, ``"manhattan"``, a callable
-            ``f(x, y) -> (len(x), len(y))`` whose entries depend on their two rows alone, or
-            ``"precomputed"``: then ``points`` are distance matrices, in which ``inf`` means no
-            edge.
-        max_edge_length: Longer edges do not exist, in the units of the metric; compared in the
+            ``f(x, y) -> (len(x), len(y))`` whose entries depend only on their two rows, or
+            ``"precomputed"``: then the data are distance matrices, in which ``inf`` means no edge.
+        max_edge_length: Longer edges do not exist. In the units of the metric; compared in the
             dtype in which edges are selected.
-        engine: ``"auto"``, or by algorithm: ``"prim"`` (dimension 0), ``"boruvka"`` (dimension 0,
-            in torch operations), ``"tiled"`` (dimension 0, from points, without the matrix),
-            ``"annotations"`` (dimensions 0 and 1), ``"gudhi"`` (any dimension, with the ``tda``
-            extra). All give the same pairs for the same weights.
-        check_values: Whether to read the values for NaN, infinity, asymmetry and range. Without it
-            nothing waits for a device, and the result for bad values is undefined.
-        memory_budget: Bytes that the tiles of ``"tiled"`` may take; a tile has 64 rows and columns
-            at least.
-        progress: ``True`` lets ``"tiled"`` show a bar on standard error if a search takes more
+        engine: ``"auto"`` chooses, see the note. ``"prim"``: dimension 0. ``"boruvka"``: dimension
+            0, in torch operations. ``"tiled"``: dimension 0 of points, without the distance matrix.
+            ``"annotations"``: dimensions 0 and 1. ``"gudhi"``: any dimension, with the ``tda``
+            extra. All find the same pairs for the same weights.
+        check_values: Whether to check the values for NaN, infinity, asymmetry and range. Without
+            it nothing waits for a device, and the result for bad values is undefined.
+        memory_budget: Bytes that the tiles of ``"tiled"`` may take. A tile has at least 64 rows and
+            columns.
+        progress: ``True`` makes ``"tiled"`` show a bar on standard error if a search takes more
             than a second. A function is called as ``progress(stage, done, total)``: ``stage`` is
-            ``"neighbours"`` (tiles of distances), then ``"tree"`` (edges of the tree). An
-            exception that it raises ends the search.
+            ``"neighbours"`` (tiles of distances), then ``"tree"`` (edges of the tree). If it
+            raises, the search ends.
 
     Raises:
         ValueError: If an option is unknown, ``max_edge_length`` is negative, ``memory_budget`` is
@@ -55,14 +54,13 @@ class RipsFiltration(Filtration):
         TypeError: If ``progress`` is neither a function nor ``True``, ``False`` or ``None``.
 
     Note:
-        Pairs are constants for autograd: which edges are selected does not change under a small
-        enough change of the points, unless distances coincide. Differentiate :meth:`diagram`,
-        the tracks and the losses. Time and memory :math:`O(n^2)` in dimension 0, and
-        :math:`O(n^2 d)` for the distances. In dimension 1 time depends on the classes: between
-        128 and 2,048 points it grew like :math:`n^{1.8}` on clusters, :math:`n^{2.2}` on a noisy
-        circle and :math:`n^{3.2}` on structureless points of high dimension; memory is
-        :math:`O(n^2)` plus the annotations of living classes.
-        Dimensions 2 and higher go through giotto-ph or GUDHI and grow much faster.
+        Pairs are constant for autograd: if the points change little enough, the same edges are
+        selected, unless distances coincide. Differentiate :meth:`diagram`, the tracks and the
+        losses. Dimension 0 takes time and memory :math:`O(n^2)`, and time :math:`O(n^2 d)` for the
+        distances. In dimension 1 time depends on the classes: between 128 and 2,048 points it grew
+        like :math:`n^{1.8}` on clusters, :math:`n^{2.2}` on a noisy circle and :math:`n^{3.2}` on
+        structureless points of high dimension; memory is :math:`O(n^2)` plus the annotations of
+        living classes. Dimensions 2 and higher go through giotto-ph or GUDHI and grow much faster.
 
         ``"auto"`` finds dimension 0 on the device of the points (of up to 1,024 points in single
         precision in one launch where Triton compiles, otherwise by ``"boruvka"``; memory
@@ -72,26 +70,25 @@ class RipsFiltration(Filtration):
         addition to the points and the tiles. Dimension 1 always passes through the CPU.
 
         By a named metric the weight of an edge is the distance between its points, measured in
-        double precision and rounded once. It is also what :meth:`diagram` reports: in the points
-        in which pairs were found no death lies before its birth, deaths of dimension 0 do not
-        fall, and ``max_edge_length`` taken from a diagram keeps its edge, all exactly. A cloud has
-        the same pairs alone and in a batch, and from the matrix of
-        :func:`~topreg.pairwise_distances` (in double precision unless ``max_edge_length`` is within
-        1e-12 of a distance). On other devices than the CPU edges are selected by
-        distances in the precision of the points and then ordered by what :meth:`diagram` reports;
-        distances below 1e-19 times the largest coordinate of their cloud count as 0 there in
-        single precision.
+        double precision and rounded once; :meth:`diagram` reports the same number. So, in the
+        points in which pairs were found, no death lies before its birth, deaths of dimension 0
+        never decrease, and ``max_edge_length`` taken from a diagram keeps its edge, all exactly. A
+        cloud has the same pairs alone, in a batch, and from the matrix of
+        :func:`~topreg.pairwise_distances`; in double precision the last holds unless
+        ``max_edge_length`` is within 1e-12 of a distance. On devices other than the CPU, edges are
+        selected by distances in the precision of the points, then ordered by what :meth:`diagram`
+        reports. There, in single precision, distances below 1e-19 times the largest coordinate of
+        the cloud count as 0.
 
-        A callable metric runs without autocast, and its matrix products in full precision
+        A callable metric runs without autocast, and its matrix products run in full precision
         whatever ``torch.set_float32_matmul_precision`` says, so that neither changes the pairs or
-        the diagram. Its products obey that setting in the backward pass and in programs of
-        ``torch.compile``.
+        the diagram. The setting does affect its backward pass and programs of ``torch.compile``.
 
         A metric that is an ``nn.Module`` is part of the filtration: it moves and trains with it. If
-        it is also part of a model of yours, it appears in the parameters of both; give it to the
-        optimiser once. The search runs it in evaluation mode, so that it updates no statistics, and
-        :meth:`diagram` as it is. With batch normalisation in training mode the two may differ, and
-        deaths then need not ascend.
+        it is also part of your model, it appears in the parameters of both; give it to the
+        optimiser once. The search runs it in evaluation mode, so that it updates no statistics;
+        :meth:`diagram` leaves its mode unchanged. With batch normalisation in training mode the two
+        may differ, and deaths may then decrease.
 
     Source:
         Zhang et al., NeurIPS 2024, equation 1, with the closed condition that software uses.
@@ -155,7 +152,7 @@ class RipsFiltration(Filtration):
 
         Raises:
             TypeError: If ``data`` are not floating point.
-            ValueError: If shapes do not fit, values are not finite, a matrix is not one of
+            ValueError: If shapes do not fit, values are not finite, a matrix does not hold
                 distances, the dimension is not available, or a cloud has 65,536 points or more in
                 dimension 1 and above.
             MemoryError: If distances take more memory than is free, or an allocation fails.
@@ -178,16 +175,16 @@ class RipsFiltration(Filtration):
         """Find the persistence pairs in the dimensions 0 to ``max_dimension``, in one pass.
 
         Args:
-            data: As in :meth:`pairs`.
+            data: Point clouds, or distance matrices if ``metric="precomputed"``.
             max_dimension: Highest homology dimension.
 
         Returns:
             One object per dimension.
 
         Raises:
-            TypeError: As in :meth:`pairs`.
-            ValueError: As in :meth:`pairs`.
-            MemoryError: As in :meth:`pairs`.
+            TypeError: If ``data`` are not floating point.
+            ValueError: If shapes or values of ``data`` are wrong, or a dimension is not available.
+            MemoryError: If distances take more memory than is free, or an allocation fails.
         """
         highest = check_dimension(max_dimension, self.engine, "max_dimension")
         return tuple(Space(self, data).pairs(range(highest + 1)))
@@ -196,12 +193,12 @@ class RipsFiltration(Filtration):
         """Return births and deaths in this filtration's metric, differentiable in the data.
 
         Args:
-            pairs: Persistence pairs on the vertices of ``data``, which may be others than those in
-                which they were found.
-            data: As in :meth:`pairs`.
+            pairs: Persistence pairs on the vertices of ``data``; they may have been found in other
+                data.
+            data: Point clouds, or distance matrices if ``metric="precomputed"``.
 
         Returns:
-            Birth in column 0, death in column 1, in at least single precision. The gradient in a
+            Birth in column 0, death in column 1, in at least single precision. The gradient of a
             distance matrix is symmetric.
 
         Raises:

@@ -1,4 +1,4 @@
-"""Data of a Vietoris-Rips filtration: checked once, measured by its metric."""
+"""Data of a Vietoris-Rips filtration, checked once, with its pairs and distances."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ from topreg.metrics import (
     entries_at,
     entries_diagram,
     estimated_weights,
-    prepared,
+    prepare,
     selection_weights,
 )
 from topreg.persistence import (
     check_rows,
     check_sizes,
-    checked_weights,
+    check_weights,
     find_pairs,
     pairs_of_clean,
     pairs_of_few,
@@ -37,16 +37,16 @@ from topreg.persistence import (
 )
 
 if TYPE_CHECKING:
-    from topreg.filtrations import _rips  # not the class: Sphinx imports this too, in a circle
+    from topreg.filtrations import _rips  # Sphinx imports this too: the class would be circular
 
 
 class Space:
     """One or several clouds in a filtration: their pairs and the lengths of their edges.
 
     Args:
-        filtration: Says how data are measured and searched.
+        filtration: Its options decide how data are measured and searched.
         data: Point clouds, or distance matrices if the metric is ``"precomputed"``.
-        name: How messages call the data.
+        name: Name of the data in messages.
     """
 
     def __init__(
@@ -114,7 +114,7 @@ class Space:
         """
         if self._entries is None:
             with torch.no_grad():  # a decorated method breaks compiled graphs
-                self._entries = self._measured(dimensions)
+                self._entries = self._measure(dimensions)
         return self._entries
 
     def entries_at(self, edges: Tensor) -> Tensor:
@@ -124,7 +124,7 @@ class Space:
     def scales(self, quantile: float) -> Tensor:
         """Return a quantile (b,) of the distances of each cloud, with gradient; 1 where it is 0.
 
-        All entries of the distance matrix count, as ``numpy.quantile`` takes them.
+        It is ``numpy.quantile`` of all entries of the distance matrix.
         """
         ranks = [_ranks(n * n, quantile) for n in self.sizes]
         edges = [
@@ -152,24 +152,22 @@ class Space:
             check_room(needed, self.sizes, self.name)
 
     def _split(self) -> list[Tensor]:
-        """Distance matrix of each cloud."""
+        """Return the distance matrix of each cloud."""
         matrices = self.entries().split([n * n for n in self.sizes])
         return [entries.view(n, n) for entries, n in zip(matrices, self.sizes, strict=True)]
 
-    def _measured(self, dimensions: Sequence[int]) -> Tensor:
-        """Distances as engines read them, checked if the filtration says so."""
+    def _measure(self, dimensions: Sequence[int]) -> Tensor:
+        """Return distances as engines read them, checked if ``check_values``."""
         chosen, check_values = self.filtration, self.filtration.check_values
         if self.precomputed:
             copies = self.values.dtype.itemsize < 4
             check_sizes(self.sizes, dimensions, chosen.engine, self.values, copies, self.name)
-            return checked_weights(
-                self.values, self.sizes, name=self.name, check_values=check_values
-            )
+            return check_weights(self.values, self.sizes, name=self.name, check_values=check_values)
         points = self._rows()
         check_sizes(self.sizes, dimensions, chosen.engine, self.values, 1, self.name)
         if not callable(chosen.metric):
-            rows, longest = prepared(points, chosen.metric), chosen.max_edge_length
-            if longest < math.inf:  # on whose side an edge lies is decided exactly
+            rows, longest = prepare(points, chosen.metric), chosen.max_edge_length
+            if longest < math.inf:  # decide exactly which edges are longer
                 return selection_weights(rows, self.sizes, chosen.metric, longest)
             return estimated_weights(rows, self.sizes, chosen.metric)[0]
         rows = at_least_single(points)
@@ -179,12 +177,12 @@ class Space:
             ]
         entries = torch.cat(matrices) if matrices else rows.flatten()
         name = f"metric({self.name}, {self.name})"
-        return checked_weights(
+        return check_weights(
             entries, self.sizes, name=name, check_values=check_values, of_metric=True
         )
 
     def _check_scales(self, lengths: Tensor) -> None:
-        """Raise if a quantile of given distances lies among edges that do not exist."""
+        """Raise if a quantile of given distances is infinite, as those of missing edges are."""
         measured = not self.precomputed or not self.filtration.check_values
         if measured or torch.compiler.is_compiling():
             return
@@ -196,7 +194,7 @@ class Space:
             )
 
     def _rows(self) -> Tensor:
-        """Points without gradient, checked if the filtration says so."""
+        """Return the points without gradient, checked if ``check_values``."""
         points = self.values.detach()
         if self.filtration.check_values:
             return check_rows(points, self.name, str(self.filtration.metric))
@@ -205,7 +203,7 @@ class Space:
 
 @contextlib.contextmanager
 def _without_training(metric: Metric) -> Iterator[None]:
-    """Search with a learned metric in evaluation mode, so that it updates no statistics."""
+    """Put a learned metric into evaluation mode meanwhile, so that it updates no statistics."""
     trained = [m for m in metric.modules() if m.training] if isinstance(metric, nn.Module) else []
     try:
         for module in trained:
@@ -217,13 +215,13 @@ def _without_training(metric: Metric) -> Iterator[None]:
 
 
 def _ranks(entries: int, quantile: float) -> tuple[int, float]:
-    """Place below a quantile of some ascending entries, from 0, and how far it lies beyond it."""
+    """Return the rank just below a quantile, from 0, and the fraction of the way to the next."""
     place = quantile * max(entries - 1, 0)
     return int(place), place - int(place)
 
 
 def _at_rank(matrix: Tensor, rank: int) -> Tensor:
-    """End points (2,) of the entry at a place of the ascending order, or the last."""
+    """Return the row and column (2,) of the entry at a rank; of the largest if beyond."""
     n = len(matrix)
     if not n:
         return torch.zeros(2, dtype=torch.int64, device=matrix.device)

@@ -1,4 +1,4 @@
-"""Adding a regulariser's gradient at the scale of the main loss's gradient."""
+"""Add a regulariser's gradient at the scale of the main loss's gradient."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def balanced_backward(
     weight: float,
     norm: str = "global",
 ) -> None:
-    r"""Backward pass of two losses whose gradients keep a constant ratio of norms.
+    r"""Run the backward pass of two losses with a constant ratio of their gradients' norms.
 
     .. math::
 
@@ -31,8 +31,8 @@ def balanced_backward(
     Args:
         main: The loss that sets the scale.
         regularizer: The loss whose gradient is rescaled; a zero gradient adds nothing.
-        parameters: Leaves whose ``.grad`` is added to. Those that neither loss reaches are left
-            alone.
+        parameters: Leaf tensors to whose ``.grad`` the result is added. Those on which neither loss
+            depends, and those that do not require a gradient, are left unchanged.
         weight: :math:`\omega` of the :term:`adaptive factor`, dimensionless.
         norm: ``"global"`` takes the norms over all parameters together, ``"per_parameter"`` over
             each one, ``"rowwise"`` over each row (last axis) of each one.
@@ -41,17 +41,17 @@ def balanced_backward(
         TypeError: If a loss is not a tensor, or ``parameters`` is a bare tensor or holds something
             other than tensors.
         ValueError: If a loss is not a scalar, ``norm`` is unknown, ``weight`` is not finite, or
-            there is no parameter, or one is not a leaf with gradient.
+            a parameter is computed from others, or none requires a gradient.
 
     Shape:
         - main, regularizer: :math:`()`.
 
     Note:
-        Two backward passes through the part that the losses share. Do not call
-        ``main.backward()`` as well.
+        The part that both losses share takes two backward passes. Do not call ``main.backward()``
+        as well.
 
     Source:
-        Zhang et al., NeurIPS 2024, section 3.3 (global). The authors' code is ``"rowwise"``.
+        Zhang et al., NeurIPS 2024, section 3.3 (global). The authors' code uses ``"rowwise"``.
 
     Example:
         >>> import torch
@@ -71,7 +71,7 @@ def balanced_backward(
         for leaf, g_leaf, h_leaf, sizes in zip(
             leaves, g, h, _sizes(g, h, leaves, norm), strict=True
         ):
-            added = None if h_leaf is None else _rescaled(h_leaf, weight, *sizes)
+            added = None if h_leaf is None else _rescale(h_leaf, weight, *sizes)
             for part in (g_leaf, added):
                 if part is not None:
                     _add_to_gradient(leaf, part)
@@ -85,7 +85,7 @@ def _are_scalars(**losses: Tensor) -> None:
 
 
 def _leaves_among(parameters: Iterable[Tensor]) -> list[Tensor]:
-    """Those parameters that require a gradient; refuse what keeps none."""
+    """Return the parameters that require a gradient; raise if one of them is not a leaf."""
     if isinstance(parameters, Tensor):
         raise TypeError("`parameters` should be an iterable of tensors. Got one. Put it in a list.")
     given = list(parameters)
@@ -103,14 +103,14 @@ def _leaves_among(parameters: Iterable[Tensor]) -> list[Tensor]:
 
 
 def _add_to_gradient(leaf: Tensor, part: Tensor) -> None:
-    """Add to a gradient, which may be none yet."""
+    """Add to a gradient, which may be ``None``."""
     leaf.grad = part.clone() if leaf.grad is None else leaf.grad + part
 
 
 def _gradients_of(
     loss: Tensor, leaves: list[Tensor], *, retain_graph: bool
 ) -> tuple[Tensor | None, ...]:
-    """Gradient in each leaf; ``None`` where the loss does not reach it."""
+    """Return the gradient in each leaf; ``None`` where the loss does not depend on it."""
     if not loss.requires_grad:
         return (None,) * len(leaves)
     return torch.autograd.grad(loss, leaves, retain_graph=retain_graph, allow_unused=True)
@@ -122,7 +122,7 @@ def _sizes(
     leaves: list[Tensor],
     norm: str,
 ) -> list[tuple[Tensor, Tensor]]:
-    """|g| and |h| for each leaf, in the scope of the norm."""
+    """Return |g| and |h| for each leaf, in the scope of the norm."""
     axis = -1 if norm == "rowwise" else None
     sizes = [(_norm(a, p, axis), _norm(b, p, axis)) for a, b, p in zip(g, h, leaves, strict=True)]
     if norm == "global":
@@ -131,17 +131,20 @@ def _sizes(
     return sizes
 
 
-def _rescaled(h: Tensor, weight: float, g_size: Tensor, h_size: Tensor) -> Tensor:
-    """``weight |g| h / |h|``, and 0 where h is 0; h / |h| first, since |g| / |h| may overflow."""
+def _rescale(h: Tensor, weight: float, g_size: Tensor, h_size: Tensor) -> Tensor:
+    """Return ``weight |g| h / |h|``, and 0 where h is 0.
+
+    Dividing h by |h| comes first, since |g| / |h| may overflow.
+    """
     dtype = torch.promote_types(h.dtype, torch.float32)
     unit = h.to(dtype) / torch.where(h_size > 0, h_size, 1.0).to(dtype)
     return (unit * (weight * g_size).to(dtype)).to(h.dtype)
 
 
 def _norm(gradient: Tensor | None, leaf: Tensor, axis: int | None) -> Tensor:
-    """Norm in double precision, which holds every square of a float32; 0 without a gradient.
+    """Return the norm of a gradient, 0 for ``None``.
 
-    A device without double precision takes single.
+    Double precision holds every square of a float32. A device without it computes in single.
     """
     dtype = widest_dtype(leaf.device)
     if gradient is None:

@@ -1,4 +1,4 @@
-"""What the losses across two spaces of different widths share."""
+"""Helpers of the losses that compare distances in two spaces of different widths."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def check_normalize(normalize: float | None) -> None:
     """Raise if ``normalize`` is not a quantile."""
     if normalize is None:
         return
-    flag = isinstance(normalize, bool)  # as in other libraries
+    flag = isinstance(normalize, bool)  # other libraries take True
     if not flag:
         _checks.is_number("normalize", normalize)
     if flag or not 0 < normalize <= 1:
@@ -27,7 +27,7 @@ def check_normalize(normalize: float | None) -> None:
 
 
 def are_rips(filtration: Filtration | None, target_filtration: Filtration | None, why: str) -> None:
-    """Raise if a filtration is not a Vietoris-Rips filtration."""
+    """Raise if a given filtration is not a Vietoris-Rips filtration; ``why`` ends the sentence."""
     given = {"filtration": filtration, "target_filtration": target_filtration}
     for name, chosen in given.items():
         _common.check_filtration(chosen, name)
@@ -40,7 +40,7 @@ def are_rips(filtration: Filtration | None, target_filtration: Filtration | None
 def two_spaces(
     source: Clouds, target: Clouds, filtration: Filtration | None, other: Filtration | None
 ) -> tuple[Space, Space]:
-    """Return two clouds or batches on the same vertices, each in its filtration."""
+    """Return both data, checked to be on the same vertices, with their filtrations."""
     first = filtration if isinstance(filtration, RipsFiltration) else RIPS
     second = other if isinstance(other, RipsFiltration) else first
     x, y = Space(first, source, "source"), Space(second, target, "target")
@@ -63,7 +63,7 @@ class Scaled:
         return self.space.pairs(dimensions)
 
     def entries(self) -> Tensor:
-        """Return all distances (sum of n_i^2,) without gradient; infinite where no edge is."""
+        """Return all distances (sum of n_i^2,) without gradient; infinite for missing edges."""
         entries, longest = self.space.entries(), self.space.filtration.max_edge_length
         if longest != torch.inf:
             entries = entries.masked_fill(entries > longest, torch.inf)
@@ -76,7 +76,7 @@ class Scaled:
         return entries / scales.repeat_interleave(counts, output_size=len(entries))
 
     def lengths(self, edges: Tensor) -> Tensor:
-        """Return the length (m,) of each edge (m, 2), with gradient; infinite where no edge is."""
+        """Return the length (m,) of each edge (m, 2), with gradient; infinite for missing edges."""
         lengths, missing = self.space.lengths(edges), self._missing(edges)
         if missing is not None:
             lengths = torch.where(missing, 0.0, lengths)  # infinity / scale has no gradient
@@ -86,7 +86,7 @@ class Scaled:
         return lengths if missing is None else torch.where(missing, torch.inf, lengths)
 
     def _missing(self, edges: Tensor) -> Tensor | None:
-        """Return which edges (m,) do not exist, as the search decides it; None if all exist."""
+        """Return a mask (m,) of the edges that the search leaves out; None if it keeps all."""
         longest = self.space.filtration.max_edge_length
         if longest == torch.inf and not self.space.precomputed:
             return None

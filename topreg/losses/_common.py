@@ -1,4 +1,4 @@
-"""What the losses share: views of clouds, finding pairs, and sums and means per cloud."""
+"""Helpers of all losses: views of clouds, finding pairs, and sums and means per cloud."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ UNDEFINED = ("skip", "zero")
 def check_options(
     filtration: Filtration | None, reduction: str, dimensions: object = (0,), least: int = 0
 ) -> tuple[int, ...]:
-    """Check the options that all losses have; return the dimensions as a tuple of int."""
+    """Raise if an option that all losses have is wrong; return the dimensions as a tuple."""
     if filtration is not None:
         check_filtration(filtration)
     if reduction not in REDUCTIONS:
@@ -33,20 +33,20 @@ def check_options(
 
 
 def check_filtration(filtration: object, name: str = "filtration") -> None:
-    """Raise if ``filtration`` is not one, for example because another option was passed there."""
+    """Raise if ``filtration`` is not a filtration, for example because it is another option."""
     if filtration is None or isinstance(filtration, Filtration):
         return
     if isinstance(filtration, type):
         got, cure = f"the class {filtration.__name__}", "Pass an instance of it."
     else:
-        got, cure = type(filtration).__name__, "Give other options by name."
+        got, cure = type(filtration).__name__, "Pass other options by name."
     raise TypeError(
         f"`{name}` should be a filtration such as `RipsFiltration()`. Got {got}. {cure}"
     )
 
 
 def check_dimensions(dimensions: object, least: int = 0) -> tuple[int, ...]:
-    """Return distinct integers from ``least`` on as a tuple; raise for anything else."""
+    """Return distinct integers that are at least ``least`` as a tuple; raise for anything else."""
     try:
         listed = tuple(_checks.is_natural("dimensions", p) for p in dimensions)  # type: ignore[attr-defined]
     except (TypeError, ValueError):
@@ -62,7 +62,7 @@ def check_dimensions(dimensions: object, least: int = 0) -> tuple[int, ...]:
 
 
 def views(source: Clouds, target: Clouds) -> tuple[Tensor, Tensor, tuple[int, ...]]:
-    """Rows of two matching views, in at least single precision, and the sizes of their clouds."""
+    """Return the rows of two matching views, in at least single precision, and the cloud sizes."""
     x, sizes = join(source, "source")
     y, others = join(target, "target")
     _checks.match(x, y)
@@ -78,23 +78,23 @@ def find(
     data: Clouds,
     name: str = "pairs",
 ) -> list[PersistencePairs]:
-    """Return the pairs of each dimension: those given, else found in one pass over the data."""
+    """Return the pairs of each dimension: the given ones, or those found in the data."""
     if pairs is not None:
-        return listed(pairs, name)
+        return as_list(pairs, name)
     chosen = RIPS if filtration is None else filtration
     lowest, highest = min(dimensions), max(dimensions)
-    if len(dimensions) == 1 or highest - lowest >= len(dimensions):  # one between is not wanted
+    if len(dimensions) == 1 or highest - lowest >= len(dimensions):  # all_pairs would find more
         return [chosen.pairs(data, dimension) for dimension in dimensions]
     every = chosen.all_pairs(data, highest)
     return [every[dimension] for dimension in dimensions]
 
 
-def listed(pairs: Pairs, name: str = "pairs") -> list[PersistencePairs]:
-    """Return one object or several, of different dimensions, as a list that is not empty."""
+def as_list(pairs: Pairs, name: str = "pairs") -> list[PersistencePairs]:
+    """Return one object, or several of different dimensions, as a list; raise if it is empty."""
     if isinstance(pairs, PersistencePairs):
         return [pairs]
     if isinstance(pairs, Tensor) or not isinstance(pairs, Iterable):
-        pairs = [pairs]  # what it is stands in the error below
+        pairs = [pairs]  # the loop below names its type in the error
     given = list(pairs)
     for part in given:
         if not isinstance(part, PersistencePairs):
@@ -117,7 +117,7 @@ def listed(pairs: Pairs, name: str = "pairs") -> list[PersistencePairs]:
 def check_all(
     pairs: Sequence[PersistencePairs], rows: Tensor, sizes: tuple[int, ...], name: str = "source"
 ) -> None:
-    """Raise if some pairs are not those of these clouds."""
+    """Raise if pairs do not belong to these clouds."""
     for part in pairs:
         check_pairs(part, rows, sizes, name)
 
@@ -135,7 +135,7 @@ def diagrams_of(
 
 
 def sums(values: Tensor, pairs: PersistencePairs) -> Tensor:
-    """Sum the values of the pairs of each cloud, (m,) or several in a row: (b,)."""
+    """Sum the values of the pairs of each cloud: (m,) or (m, k) to (b,)."""
     clouds = len(pairs.cloud_sizes)
     if clouds == 1:
         return values.sum()[None]
@@ -143,11 +143,11 @@ def sums(values: Tensor, pairs: PersistencePairs) -> Tensor:
     return values.new_zeros(clouds).index_add(0, pairs.cloud(), values)
 
 
-def reduced_sums(values: Tensor, pairs: PersistencePairs, reduction: str) -> Tensor:
+def reduce_sums(values: Tensor, pairs: PersistencePairs, reduction: str) -> Tensor:
     """Sum the values of the pairs of each cloud, then reduce the sums."""
     if len(pairs.cloud_sizes) == 1 and reduction != "none":  # without views, which take time
         return values.sum()
-    return reduced(sums(values, pairs), reduction)
+    return reduce_values(sums(values, pairs), reduction)
 
 
 def means(
@@ -155,11 +155,8 @@ def means(
 ) -> tuple[Tensor, Tensor]:
     """Return the mean of the counted values of each cloud, and whether there are any: (b,), (b,).
 
-    Without a counted value the mean is a zero attached to the graph of ``values``.
-
-    Shape:
-        - values, counted, cloud: (m,). All values count if ``counted`` is left out; there is one
-          cloud if ``cloud`` is.
+    ``values``, ``counted`` and ``cloud`` have shape (m,). ``counted=None`` counts all values,
+    ``cloud=None`` means one cloud. Without a counted value the mean is a 0 attached to the graph.
     """
     if counted is None:
         weights = torch.ones_like(values)
@@ -174,17 +171,17 @@ def means(
 
 
 def cloud_numbers(pairs: PersistencePairs) -> Tensor | None:
-    """Return the cloud of each pair, None if there is one cloud."""
+    """Return the cloud of each pair; None if there is only one cloud."""
     return None if len(pairs.cloud_sizes) == 1 else pairs.cloud()
 
 
-def added(terms: Sequence[Tensor]) -> Tensor:
-    """Add the values (b,) of several dimensions."""
+def add_dimensions(terms: Sequence[Tensor]) -> Tensor:
+    """Add the values (b,) of several dimensions, at least one."""
     return terms[0] if len(terms) == 1 else torch.stack(list(terms)).sum(0)
 
 
-def reduced(values: Tensor, reduction: str) -> Tensor:
-    """Reduce one value per cloud, (b,), as asked; without a cloud mean and sum are 0."""
+def reduce_values(values: Tensor, reduction: str) -> Tensor:
+    """Reduce one value per cloud, (b,); mean and sum of no cloud are 0."""
     if reduction == "none":
         return values
     if values.shape[0] == 1:

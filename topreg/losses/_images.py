@@ -1,4 +1,4 @@
-"""What the losses on images share: probabilities, masks, channels, and where bars end."""
+"""Helpers of the losses on images: probabilities, masks, channels, and births and deaths."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from topreg._pairs import PersistencePairs, check_pairs
 from topreg.filtrations import SUPERLEVEL, CubicalFiltration, Filtration
 from topreg.losses import _common
 from topreg.losses._common import Pairs
+from topreg.metrics import at_least_single
 from topreg.persistence.images._images import Images
 
 
@@ -26,12 +27,12 @@ def check_options(
             f"`filtration` should be a CubicalFiltration. Got {type(filtration).__name__}."
         )
     for dimension in dimensions:
-        (filtration or SUPERLEVEL)._checked_dimension(dimension, "dimensions")
+        (filtration or SUPERLEVEL)._check_dimension(dimension, "dimensions")
     return dimensions
 
 
 def cubical(filtration: Filtration | None) -> CubicalFiltration:
-    """Return the filtration, which options were checked to be of images."""
+    """Return the filtration, already checked to be cubical, or the default."""
     return filtration if isinstance(filtration, CubicalFiltration) else SUPERLEVEL
 
 
@@ -48,14 +49,21 @@ def foreground(images: Clouds, include_background: bool, name: str) -> Clouds:
     return images[:, 1:]
 
 
-def probabilities(images: Clouds, logits: bool) -> Clouds:
-    """Return the probabilities of logits."""
+def probabilities(images: Clouds, logits: bool, name: str) -> Clouds:
+    """Return the images, after a sigmoid if they are logits."""
     if not logits:
         return images
     if isinstance(images, Tensor):
-        _checks.is_floating("source", images)
-        return torch.sigmoid(images.float() if images.dtype.itemsize < 4 else images)
-    return [torch.sigmoid(image) for image in images]
+        return _sigmoid(images, name)
+    if not isinstance(images, Sequence):
+        return images
+    return [_sigmoid(i, name) if isinstance(i, Tensor) else i for i in images]
+
+
+def _sigmoid(image: Tensor, name: str) -> Tensor:
+    """Return the sigmoid of logits, in at least single precision."""
+    _checks.is_floating(name, image)
+    return torch.sigmoid(at_least_single(image))
 
 
 def both(
@@ -69,8 +77,8 @@ def both(
     chosen = cubical(filtration)
     source = foreground(source, include_background, "source")
     target = foreground(target, include_background, "target")
-    x = chosen._joined(probabilities(source, logits), "source")
-    y = chosen._joined(_as_floats(target, x.pixels), "target")
+    x = chosen._join(probabilities(source, logits, "source"), "source")
+    y = chosen._join(_as_floats(target, x.pixels), "target")
     if x.shapes != y.shapes:
         different = [pair for pair in zip(x.shapes, y.shapes, strict=False) if pair[0] != pair[1]]
         got = different[0] if different else (f"{len(x.shapes)} images", len(y.shapes))
@@ -83,7 +91,7 @@ def both(
 
 
 def _as_floats(images: Clouds, like: Tensor) -> Clouds:
-    """Return masks, of whatever type, in the dtype of the prediction."""
+    """Convert masks of any type to the dtype of the prediction."""
     if isinstance(images, Tensor):
         return images if images.is_complex() else images.to(like.dtype)
     if not isinstance(images, Sequence):
@@ -91,7 +99,7 @@ def _as_floats(images: Clouds, like: Tensor) -> Clouds:
     return [image.to(like.dtype) if isinstance(image, Tensor) else image for image in images]
 
 
-def searched(
+def find(
     images: Images,
     pairs: Pairs | None,
     filtration: Filtration | None,
@@ -99,20 +107,20 @@ def searched(
     name: str,
     pairs_name: str,
 ) -> list[PersistencePairs]:
-    """Return the pairs of each dimension: those given, else found in one pass."""
+    """Return the pairs of each dimension: the given ones, or those found in one pass."""
     if pairs is None:
         with torch.no_grad():
             return cubical(filtration)._search(images, list(dimensions))
-    given = _common.listed(pairs, pairs_name)
+    given = _common.as_list(pairs, pairs_name)
     for part in given:
         check_pairs(part, images.pixels, images.sizes, name, pairs_name)
     return given
 
 
 def bars_of(images: Images, pairs: PersistencePairs, superlevel: bool) -> Tensor:
-    """Return births and deaths (m + e, 2), the essential classes last.
+    """Return births and deaths (m + e, 2), essential classes last.
 
-    These die at the end of the range of probabilities: at 1, or at 0 if bright pixels come first.
+    Essential classes die at the end of the range of probabilities: at 1, for superlevel sets at 0.
     """
     birth = torch.cat([pairs.birth_edges[:, 0], pairs.essential_edges[:, 0]])
     births = images.pixels.index_select(0, birth)
@@ -126,6 +134,6 @@ def clouds_of(pairs: PersistencePairs) -> Tensor:
     return torch.cat([pairs.cloud(), pairs._cloud_of(pairs.essential_edges)])
 
 
-def summed(values: Tensor, clouds: Tensor, images: Images) -> Tensor:
+def sum_per_image(values: Tensor, clouds: Tensor, images: Images) -> Tensor:
     """Return the sum of the values of each image, (b,)."""
     return values.new_zeros(len(images.shapes)).index_add(0, clouds, values)

@@ -1,15 +1,15 @@
-"""Matching of least cost between two diagrams, however far its costs are spread.
+"""Matching of least cost between two diagrams, even if its costs differ by orders of magnitude.
 
 Costs are powers of lengths. A sum of floats loses all costs that are 53 bits below the largest, so
 one long bar at a high order hides the others. The search below loses nothing:
 
-- Rounded sums give a matching and dual variables. These bound how much worse each other choice
-  makes the total. Choices for which that is more than the rounding error are excluded, and rows
-  with one choice left are decided.
+- Rounded sums give a matching and dual variables. These bound how much each other choice would
+  increase the total. A choice is excluded if that is more than the rounding error. Rows with one
+  choice left are decided.
 - The other rows are a smaller problem. It is solved again in units of the longest length that its
-  known matching uses, where that makes costs larger.
-- Otherwise small costs are undecided beside large ones. The sums over the choices that are left
-  are then exact.
+  known matching uses, if that makes costs larger.
+- If not, small and large costs occur in one problem. The sums over the choices that are left are
+  then exact.
 
 Example: the bars ``[3, 6], [0, 11], [0, 3]`` and ``[5, 8], [0, 11]`` at order 50. The longest way
 to the diagonal is 5.5, so a length of 1.5 costs ``(1.5 / 5.5)**50 = 1e-28``. Rounded sums decide
@@ -31,7 +31,7 @@ from topreg._operators import operator
 
 LARGEST_ORDER = 2.0**44  # the distance of any larger order is the same up to rounding
 LOWEST_BIT = -1074  # of double precision
-SHRUNK = 2.0**-10  # costs below this part of the largest possible one get units of their own
+SHRUNK = 2.0**-10  # costs below this part of the largest possible one get other units
 NEGLIGIBLE = 2.0**-10  # part of the smallest undecided cost up to which rounding may decide
 
 Indices = NDArray[np.int64]
@@ -39,23 +39,23 @@ Flags = NDArray[np.bool_]
 
 
 class Choices(NamedTuple):
-    """A value for each choice of m rows and k columns; infinite lengths are excluded choices."""
+    """A value for each choice of m rows and k columns; an infinite length excludes the choice."""
 
     between: NDArray[Any]  # (m, k)
     own: NDArray[Any]  # (m,), a row to the diagonal
     others: NDArray[Any]  # (k,), a column to the diagonal
 
     def costs(self, unit: float, order: float) -> Choices:
-        """Powers of lengths, given that some matching has no length above ``unit``.
+        """Return powers of lengths, given that some matching has no length above ``unit``.
 
-        The least total is then at most ``m + k``: costs above that may change, but stay above it.
+        The least total is then at most ``m + k``. Larger costs may change, but stay above that.
         """
         longest = (4.0 * (len(self.own) + len(self.others))) ** (1 / order)
         with np.errstate(over="ignore"):
             return Choices(*(np.minimum(part / unit, longest) ** order for part in self))
 
     def used(self, matched: Indices) -> NDArray[Any]:
-        """The values of the choices that a matching makes."""
+        """Return the values of the choices that a matching makes."""
         rows = np.flatnonzero(matched < len(self.others))
         columns = matched[rows]
         pairs = self.between[rows, columns]
@@ -63,13 +63,13 @@ class Choices(NamedTuple):
 
 
 def _fake_matching(x: Tensor, y: Tensor, order: float, ground: float) -> Tensor:
-    """Shape alone."""
+    """Return an empty tensor of the right shape."""
     return x.new_empty(len(x), dtype=torch.int64)
 
 
 @operator(_fake_matching)
 def matching(x: Tensor, y: Tensor, order: float, ground: float) -> Tensor:
-    """The row of ``y`` that each row of ``x`` is matched with; ``len(y)`` for the diagonal."""
+    """Return the row of ``y`` matched with each row of ``x``; ``len(y)`` is the diagonal."""
     first, second = (points.detach().cpu().double().numpy() for points in (x, y))
     gaps = np.abs(first[:, None] - second[None])
     if ground == math.inf:
@@ -81,7 +81,7 @@ def matching(x: Tensor, y: Tensor, order: float, ground: float) -> Tensor:
 
 
 def least_powers(lengths: Choices, order: float) -> Indices:
-    """The column of each row, or the number of columns for none, with the least sum of powers."""
+    """Return the column of each row with the least sum of powers; k stands for no column."""
     from topreg.losses._matching_kernels import rounded_matching, smallest_positive
 
     order = min(order, LARGEST_ORDER)
@@ -105,7 +105,7 @@ def least_powers(lengths: Choices, order: float) -> Indices:
         rows, columns = rows[open_rows], columns[open_columns]
         longest = lengths.used(matched).max(initial=0.0)
         if (longest / unit) ** order > SHRUNK:
-            found[rows] = columns[_exactly(lengths, lengths.costs(longest, order))]
+            found[rows] = columns[_match_exactly(lengths, lengths.costs(longest, order))]
             break
         unit = longest
     return found
@@ -114,9 +114,9 @@ def least_powers(lengths: Choices, order: float) -> Indices:
 def _rest(
     lengths: Choices, possible: Choices, matched: Indices, open_rows: Flags
 ) -> tuple[Choices, Indices, Flags]:
-    """The problem of some rows, their matching, and the columns that the other rows leave them.
+    """Return the problem of the open rows, their matching, and a mask of the columns left to them.
 
-    The last of the columns is the diagonal, which everyone may use.
+    The last column is the diagonal, which every row may use.
     """
     open_columns = np.ones(len(lengths.others) + 1, np.bool_)
     open_columns[matched[~open_rows]] = False
@@ -127,8 +127,8 @@ def _rest(
     return rest, open_columns.cumsum()[matched[open_rows]] - 1, open_columns
 
 
-def _exactly(lengths: Choices, costs: Choices) -> Indices:
-    """The matching of least cost, without rounding, among the choices that are not excluded."""
+def _match_exactly(lengths: Choices, costs: Choices) -> Indices:
+    """Return the matching of least exact cost among the choices that are not excluded."""
     from topreg.losses._matching_kernels import BITS, exact_matching, smallest_positive
 
     rows, columns = np.isfinite(lengths.between).nonzero()

@@ -1,9 +1,9 @@
 """Matchings of least cost, compiled. Imported on first use, since numba is heavy.
 
-Both functions minimise the same sum: ``costs[i, j]`` over matched rows and columns, plus ``own``
-over the rows and ``others`` over the columns that are left alone. Rows come one after the other.
-Each follows the shortest augmenting path (Jonker and Volgenant 1987) to a column that is free, or
-to a row that is left alone instead. The dual variables ``paid`` and ``price`` keep
+Both functions minimise the sum of ``costs[i, j]`` over matched rows and columns, plus ``own`` over
+unmatched rows and ``others`` over unmatched columns. Rows are added one at a time. Each follows the
+shortest augmenting path (Jonker and Volgenant 1987) to a free column, or to a row that becomes
+unmatched instead. The dual variables ``paid`` and ``price`` keep
 ``costs[i, j] >= paid[i] + price[j]``, with equality where ``i`` and ``j`` are matched, ``own >=
 paid`` and ``others >= price``.
 """
@@ -35,7 +35,7 @@ def _augment(column_of, row_of, before, source, end, last_row):
 
 @compiled
 def smallest_positive(between, own, others):
-    """The smallest positive number of three arrays; infinite if there is none."""
+    """Return the smallest positive number of three arrays; infinity if there is none."""
     smallest = np.inf
     for numbers in (between.ravel(), own, others):
         for number in numbers:
@@ -46,7 +46,7 @@ def smallest_positive(between, own, others):
 
 @compiled
 def _accuracy(costs, own, others, column_of, row_of, paid, price):
-    """How far above the least the total of a matching may be, and the largest cost that it uses.
+    """Return how far a matching's total may exceed the least, and the largest cost that it uses.
 
     Every matching totals ``paid.sum() + price.sum()`` plus the slack of its choices, such as
     ``costs[i, j] - paid[i] - price[j]``. Without rounding no slack would be negative, and the slack
@@ -76,10 +76,9 @@ def _accuracy(costs, own, others, column_of, row_of, paid, price):
 
 @compiled
 def rounded_matching(costs, own, others):
-    """The column of each row (the number of columns for a row left alone), ``paid`` and ``price``.
+    """Return the column of each row (n for an unmatched row), ``paid`` and ``price``.
 
-    Sums are rounded. The last results are how far above the least the total may be, and the largest
-    cost in it.
+    Sums are rounded. The last two results are those of :func:`_accuracy`.
     """
     m, n = costs.shape
     column_of, row_of = np.full(m, n), np.full(n, -1)
@@ -123,7 +122,7 @@ def rounded_matching(costs, own, others):
 
 @compiled
 def _add(number, cost):
-    """Add a float that is not negative to a row of digits, without carrying."""
+    """Add a non-negative float to a row of digits, without carrying."""
     for k in range(number.size):
         digit = math.floor(cost)
         number[k] += np.int64(digit)
@@ -132,7 +131,7 @@ def _add(number, cost):
 
 @compiled
 def _carry(number):
-    """Bring all digits but the first into their range."""
+    """Bring all digits but the first into ``[0, 2**BITS)``."""
     for k in range(number.size - 1, 0, -1):
         high = number[k] >> BITS
         number[k] -= high << BITS
@@ -141,7 +140,7 @@ def _carry(number):
 
 @compiled
 def _difference(a, cost, b, c):
-    """A number with the sign of ``a + cost - b - c``.
+    """Return a number with the sign of ``a + cost - b - c``.
 
     The digits after the k-th change the difference by less than 2 units of the k-th.
     """
@@ -157,12 +156,12 @@ def _difference(a, cost, b, c):
 
 @compiled
 def exact_matching(costs, columns, starts, own, others, digits):
-    """The column of each row, of those that ``columns[starts[i] : starts[i + 1]]`` allow.
+    """Return the column of each row, one of ``columns[starts[i] : starts[i + 1]]``, or n for none.
 
-    Costs are floats. Sums of costs are exact fixed-point numbers, since floating-point sums lose
-    the small costs beside a large one: rows of int64 digits, the whole part first, each digit
-    counting ``2**-BITS`` of the one before. All digits but the first are in ``[0, 2**BITS)``; the
-    first carries the sign. With 2 bits per digit, 2.75 is ``[2, 3]`` and -0.25 is ``[-1, 3]``.
+    Costs are floats. Floating-point sums would lose small costs next to a large one, so sums are
+    exact fixed-point numbers: rows of int64 digits. The first digit is the whole part and carries
+    the sign. Each further digit is in ``[0, 2**BITS)`` and counts ``2**-BITS`` of the one before.
+    With 2 bits per digit, 2.75 is ``[2, 3]`` and -0.25 is ``[-1, 3]``.
     """
     m, n = own.size, others.size
     column_of, row_of = np.full(m, n), np.full(n, -1)

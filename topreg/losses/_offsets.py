@@ -9,18 +9,19 @@ from torch import Tensor
 
 from topreg._safe import safe_cosines, safe_norm, widest_dtype
 
-# a listed pair of wide rows costs about as much as so many entries of the matrix products; what is
-# done with each entry besides costs about as much as products of so many coordinates
+# measured: one coordinate of a listed pair takes as long as LISTED_COST multiplications in a matrix
+# product; the other work per entry of the product takes as long as NARROW multiplications
 LISTED_COST, NARROW = 100, 1000
-ROUNDING = 4  # machine epsilons of its terms below which a square is rounding
-LOST = 3  # roots of machine epsilon of its terms below which a square has lost half its digits
+ROUNDING = 4  # a square below so many machine epsilons of its terms is only rounding
+LOST = 3  # a square below so many roots of machine epsilon of its terms has lost half its digits
 
 
 def sums_of_cosines(source: Tensor, target: Tensor, related: Tensor, *, eps: float) -> Tensor:
-    """Sum over the relatives k of i of the cosine between their offsets from ``target_i``.
+    """Sum, over the relatives k of i, the cosine between both offsets from ``target_i``.
 
-    Few relatives are cheaper listed than multiplied; only the CPU may look how many there are, or
-    which digits were lost, without waiting for the device. Others multiply in double precision.
+    If there are few relatives, their pairs are listed; otherwise matrix products are cheaper.
+    Counting relatives, or finding lost digits, would wait for a device other than the CPU. Such a
+    device, and a compiled program, always multiply, in double precision.
     """
     width = source.shape[1]
     may_look = source.device.type == "cpu" and not torch.compiler.is_compiling()
@@ -43,7 +44,7 @@ def sums_of_cosines(source: Tensor, target: Tensor, related: Tensor, *, eps: flo
 
 
 def _listed_cosines(source: Tensor, target: Tensor, i: Tensor, k: Tensor, eps: float) -> Tensor:
-    """Cosine between ``source_i - target_i`` and ``source_k - target_i`` for each listed pair."""
+    """Return the cosine of ``source_i - target_i`` and ``source_k - target_i`` for each pair."""
     centres = target.index_select(0, i)
     own, other = source.index_select(0, i) - centres, source.index_select(0, k) - centres
     squares, others = own.square().sum(1), other.square().sum(1)
@@ -53,15 +54,15 @@ def _listed_cosines(source: Tensor, target: Tensor, i: Tensor, k: Tensor, eps: f
 def _dense_cosines(
     source: Tensor, target: Tensor, related: Tensor, eps: float, digits: float
 ) -> tuple[Tensor, Tensor]:
-    """For each relative k of i the cosine of ``source_i - target_i`` and ``source_k - target_i``.
+    """Return the cosine of ``source_i - target_i`` and ``source_k - target_i``, k a relative of i.
 
-    And whether it was lost in rounding, its second square being below ``digits`` of its terms; a
-    lost one is 0.
+    Return also which cosines were lost in rounding, and are 0: the square of the second vector is
+    below ``digits`` times the size of its terms.
 
     With the offsets ``a_k = source_k - target_k`` the second vector is ``a_k + target_k -
     target_i``, so that inner products and squares follow from three products of matrices. Only
-    differences of relatives' targets occur: each is taken from the first of its relatives, so that
-    nothing cancels where relatives share a target.
+    differences between targets of relatives occur. Subtracting from each target that of its first
+    relative avoids cancellation where relatives share a target.
     """
     offsets = source - target
     rows = torch.arange(len(target), device=target.device)
@@ -86,13 +87,13 @@ def _cosines(
     least: Tensor | float,
     least_others: Tensor | float,
 ) -> Tensor:
-    """Cosines where both squares are above what counts as no direction, else 0."""
+    """Return the cosine where both squares exceed their least values, else 0."""
     directed = ~((squares <= least) | (others <= least_others))  # NaN stays NaN
     return safe_cosines(dots, squares, others, directed)
 
 
 def with_norms_of(source: Tensor, target: Tensor, eps: float) -> Tensor:
-    """Source rows at the lengths of the target rows."""
+    """Return the source rows, rescaled to the lengths of the target rows."""
     squares = source.square().sum(1, keepdim=True)
     directed = squares > eps * eps
     length = safe_norm(target)[:, None]

@@ -24,23 +24,24 @@ def betti_matching_loss(
     dimensions: Sequence[int] = (0, 1),
     reduction: str = "mean",
 ) -> Tensor:
-    r"""How much the topological features of two images differ, each compared with its counterpart.
+    r"""Compare the components and holes of two images, each with its counterpart.
 
     .. math::
 
         2 \sum_{(\mu, \nu)} \bigl[(b_\mu - b_\nu)^2 + (d_\mu - d_\nu)^2\bigr]
         + \sum_{\text{unmatched } \mu} (b_\mu - d_\mu)^2
 
-    Let c be the pixelwise union of both images: the larger value in superlevel filtrations, the
-    smaller one in sublevel filtrations. A bar :math:`\mu` of ``source`` matches a bar :math:`\nu`
-    of ``target`` if both go to the same bar of c, so features match only where they overlap.
+    Each class, or bar, :math:`\mu` has a birth :math:`b_\mu` and a death :math:`d_\mu`. Let c be
+    the pixelwise union of both images: the larger value in superlevel filtrations, the smaller one
+    in sublevel filtrations. Bars :math:`\mu` of ``source`` and :math:`\nu` of ``target`` match if
+    both map to the same bar of c. So features match only where they overlap.
 
     Args:
         source: Predicted probabilities, or logits.
         target: True masks, or probabilities; of any dtype.
-        logits: Whether ``source`` holds logits, of which the sigmoid is taken.
+        logits: Whether ``source`` holds logits; the loss then takes their sigmoid.
         include_background: Whether the first channel counts.
-        filtration: A :class:`~topreg.CubicalFiltration` of images; that of superlevel sets in the
+        filtration: A :class:`~topreg.CubicalFiltration` with ``ndim=2``; superlevel sets in the
             T-construction if left out.
         dimensions: :term:`Homology dimensions <homology dimension>` whose sums are added.
         reduction: ``"none"`` gives one value per channel of each image, ``"mean"`` and ``"sum"``
@@ -60,15 +61,15 @@ def betti_matching_loss(
 
     Note:
         Differentiable in both images; not through the matching. Essential components match each
-        other; their deaths do not take part. Bars that become empty in c match nothing. Among
-        pixels of one value the first comes first, and where a pixel joins more than two components
-        they are joined around it, beginning at the upper left: such ties may decide which of
-        several bars match. Time as for five searches of pairs. Volumes are not matched.
+        other, and only their births count. Bars that become empty in c match nothing. Ties may
+        decide which of several bars match: equal pixels are ordered by index, and a pixel that
+        joins more than two components joins them one after the other around it, starting at the
+        upper left. Takes the time of five searches for pairs. Volumes are not matched.
 
     Source:
         Stucki et al., Topologically faithful image segmentation via induced matching of persistence
         barcodes, ICML 2023, which defines the matching. Their C++ code also matches bars that are
-        empty in c, which the definition does not. It uses the V-construction: pass
+        empty in c; by the definition these do not match. It uses the V-construction: pass
         ``CubicalFiltration(construction="V", superlevel=True)``.
 
     Example:
@@ -95,7 +96,7 @@ def betti_matching_loss(
     terms = [_of_bars(x, y, bars[p], numbers[p]) for p in dimensions]
     if 0 in dimensions:
         terms.append(_of_essential(x, y, first))
-    return _common.reduced(_common.added(terms), reduction)
+    return _common.reduce_values(_common.add_dimensions(terms), reduction)
 
 
 def _of_bars(x: Images, y: Images, bars: Tensor, numbers: Tensor) -> Tensor:
@@ -105,7 +106,7 @@ def _of_bars(x: Images, y: Images, bars: Tensor, numbers: Tensor) -> Tensor:
     first, second = _values(x, bars[:2]), _values(y, bars[2:])
     matched = 2 * (first - second).square().sum(0)
     alone = torch.where(own, first.diff(dim=0), second.diff(dim=0)).square().squeeze(0)
-    return _images.summed(torch.where(own & other, matched, alone), clouds, x)
+    return _images.sum_per_image(torch.where(own & other, matched, alone), clouds, x)
 
 
 def _of_essential(x: Images, y: Images, first: Tensor) -> Tensor:
@@ -115,7 +116,7 @@ def _of_essential(x: Images, y: Images, first: Tensor) -> Tensor:
 
 
 def _values(images: Images, places: Tensor) -> Tensor:
-    """Return the values of pixels; of none, -1, any value."""
+    """Return the values of pixels; any value for -1, which stands for no pixel."""
     if images.pixels.numel() == 0:
         return images.pixels.new_zeros(places.shape)
     return images.pixels.index_select(0, places.flatten().clamp(min=0)).view(places.shape)
@@ -141,9 +142,9 @@ class BettiMatchingLoss(Loss):
     """Module form of :func:`betti_matching_loss`.
 
     Args:
-        logits: Whether ``source`` holds logits, of which the sigmoid is taken.
+        logits: Whether ``source`` holds logits; the loss then takes their sigmoid.
         include_background: Whether the first channel counts.
-        filtration: A :class:`~topreg.CubicalFiltration` of images; that of superlevel sets in the
+        filtration: A :class:`~topreg.CubicalFiltration` with ``ndim=2``; superlevel sets in the
             T-construction if left out.
         dimensions: :term:`Homology dimensions <homology dimension>` whose sums are added.
         reduction: ``"none"`` gives one value per channel of each image, ``"mean"`` and ``"sum"``
@@ -177,13 +178,5 @@ class BettiMatchingLoss(Loss):
         )
 
     def forward(self, source: Clouds, target: Clouds) -> Tensor:
-        """Return the loss.
-
-        Args:
-            source: Predicted probabilities, or logits.
-            target: True masks, or probabilities.
-
-        Returns:
-            The loss, :math:`()` or one value per channel of each image.
-        """
+        """Return the loss; :func:`betti_matching_loss` describes the arguments."""
         return betti_matching_loss(source, target, **self._options())

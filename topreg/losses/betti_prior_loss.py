@@ -1,4 +1,4 @@
-"""Known Betti numbers as a prior for segmentation."""
+"""Betti numbers that are known in advance, as a prior for segmentation."""
 
 from __future__ import annotations
 
@@ -25,30 +25,30 @@ def betti_prior_loss(
     dimensions: Sequence[int] = (0, 1),
     reduction: str = "mean",
 ) -> Tensor:
-    r"""How far an image is from having as many components and holes as are known to exist.
+    r"""Measure how far an image is from having given numbers of components and holes.
 
     .. math::
 
         \sum_p \Bigl[\, \sum_{i \le k_p} \bigl(1 - l_{p,i}^2\bigr)
         + \sum_{i > k_p} l_{p,i}^2 \Bigr], \qquad l_{p,1} \ge l_{p,2} \ge \dots
 
-    :math:`l_{p,i}` are the lengths of the bars in dimension p. The :math:`k_p` longest are drawn
-    out, all others are shortened. No target is needed.
+    :math:`l_{p,i}` is the :term:`persistence` of class i in dimension p. Minimising the loss
+    increases the :math:`k_p` largest and decreases all others. No target is needed.
 
     Args:
         data: Predicted probabilities, or logits.
-        betti_numbers: :math:`k_p` for each of the ``dimensions``.
-        logits: Whether ``data`` holds logits, of which the sigmoid is taken.
+        betti_numbers: The wanted number of classes :math:`k_p` of each of the ``dimensions``.
+        logits: Whether ``data`` holds logits; the loss then takes their sigmoid.
         pairs: :term:`Persistence pairs <persistence pair>` found before, one object or one per
             dimension; in the order of ``dimensions``.
-        filtration: A :class:`~topreg.CubicalFiltration` of images; that of superlevel sets in the
-            T-construction if left out.
+        filtration: A :class:`~topreg.CubicalFiltration`; superlevel sets in the T-construction if
+            left out.
         dimensions: Homology dimensions whose sums are added.
         reduction: ``"none"`` gives one value per channel of each image, ``"mean"`` and ``"sum"``
             reduce them.
 
     Returns:
-        The loss, dimensionless. A bar that is missing counts 1.
+        The loss, dimensionless. A missing class counts 1.
 
     Raises:
         TypeError: If ``data`` are not floating point, or the filtration is not cubical.
@@ -61,14 +61,14 @@ def betti_prior_loss(
         - Output: :math:`()`, or :math:`(b c,)` with ``reduction="none"``.
 
     Note:
-        Differentiable in ``data``. The essential component is the first of the :math:`k_0` bars,
-        whatever its length; it dies at 0, in sublevel filtrations at 1. Of bars of one length the
-        first found comes first.
+        Differentiable in ``data``. The essential component always counts as the first of the
+        :math:`k_0` classes; it dies at 0, in sublevel filtrations at 1. Classes of equal
+        persistence are in the order of the pairs.
 
     Source:
         Clough et al., A topological loss function for deep-learning based image segmentation using
-        persistent homology, PAMI 2020, equation 3. Their code pads images with a frame and leaves
-        the essential component to it.
+        persistent homology, PAMI 2020, equation 3. Their code pads images with a frame, which is
+        then the essential component.
 
     Example:
         >>> import torch
@@ -79,11 +79,11 @@ def betti_prior_loss(
     """
     dimensions = check_options(betti_numbers, logits, filtration, dimensions, reduction)
     chosen = _images.cubical(filtration)
-    images = chosen._joined(_images.probabilities(data, logits), "data")
-    found = _images.searched(images, pairs, filtration, dimensions, "data", "pairs")
+    images = chosen._join(_images.probabilities(data, logits, "data"), "data")
+    found = _images.find(images, pairs, filtration, dimensions, "data", "pairs")
     if len(found) != len(betti_numbers):
         raise ValueError(
-            f"`pairs` should be of {len(betti_numbers)} dimensions, as many as `betti_numbers`. "
+            f"`pairs` should have {len(betti_numbers)} dimensions, as many as `betti_numbers`. "
             f"Got {len(found)}."
         )
     terms = []
@@ -94,12 +94,12 @@ def betti_prior_loss(
         longest = torch.where(place < len(part), squares.detach(), torch.inf)  # essential first
         order = longest.argsort(descending=True, stable=True)
         order = order[clouds[order].argsort(stable=True)]
-        count = _images.summed(torch.ones_like(place), clouds, images)
+        count = _images.sum_per_image(torch.ones_like(place), clouds, images)
         rank = place - (count.cumsum(0) - count)[clouds[order]]
         kept = rank < wanted
         signed = torch.where(kept, -squares[order], squares[order])
-        terms.append(wanted + _images.summed(signed, clouds[order], images))
-    return _common.reduced(_common.added(terms), reduction)
+        terms.append(wanted + _images.sum_per_image(signed, clouds[order], images))
+    return _common.reduce_values(_common.add_dimensions(terms), reduction)
 
 
 def check_options(
@@ -126,10 +126,10 @@ class BettiPriorLoss(Loss):
     """Module form of :func:`betti_prior_loss`.
 
     Args:
-        betti_numbers: How many classes exist, for each of the ``dimensions``.
-        logits: Whether ``data`` holds logits, of which the sigmoid is taken.
-        filtration: A :class:`~topreg.CubicalFiltration` of images; that of superlevel sets in the
-            T-construction if left out.
+        betti_numbers: The wanted number of classes of each of the ``dimensions``.
+        logits: Whether ``data`` holds logits; the loss then takes their sigmoid.
+        filtration: A :class:`~topreg.CubicalFiltration`; superlevel sets in the T-construction if
+            left out.
         dimensions: :term:`Homology dimensions <homology dimension>` whose sums are added.
         reduction: ``"none"`` gives one value per channel of each image, ``"mean"`` and ``"sum"``
             reduce them.
@@ -161,13 +161,5 @@ class BettiPriorLoss(Loss):
         )
 
     def forward(self, data: Clouds, *, pairs: Pairs | None = None) -> Tensor:
-        """Return the loss.
-
-        Args:
-            data: Predicted probabilities, or logits.
-            pairs: Pairs found before, one object or one per dimension.
-
-        Returns:
-            The loss, :math:`()` or one value per channel of each image.
-        """
+        """Return the loss; :func:`betti_prior_loss` describes the arguments."""
         return betti_prior_loss(data, pairs=pairs, **self._options())

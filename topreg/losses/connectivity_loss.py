@@ -1,4 +1,4 @@
-"""Connectivity loss: components that merge at one scale."""
+"""Connectivity loss: make components merge at one scale."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ def connectivity_loss(
 
         \frac{1}{|\Gamma_0|} \sum_{\mu \in \Gamma_0} |a_d - \eta|
 
-    The loss draws every point to the distance :math:`\eta` from its neighbours in the
-    :term:`minimum spanning tree`, so that batches of one class come to lie densely. To treat each
-    class separately pass a list of clouds, one per class.
+    Minimising it brings every point to the distance :math:`\eta` from its neighbours in the
+    :term:`minimum spanning tree`, so that the points of a class become dense. To treat each class
+    separately, pass a list of clouds, one per class.
 
     Args:
         points: Point cloud, or other data of the filtration.
@@ -43,7 +43,7 @@ def connectivity_loss(
         The loss, in the units of the filtration. A cloud without a pair has the value 0.
 
     Raises:
-        TypeError: If ``points`` are not floating point, or ``pairs`` are something else.
+        TypeError: If ``points`` are not floating point, or ``pairs`` has the wrong type.
         ValueError: If ``scale`` is negative, the reduction is unknown, the pairs belong to another
             number of vertices, or are not of dimension 0.
 
@@ -74,7 +74,7 @@ def connectivity_loss(
         gaps = (diagram[:, 1] - scale).abs()
         cloud, clouds = _common.cloud_numbers(part), len(part.cloud_sizes)
         terms.append(_common.means(gaps, None, cloud, clouds)[0])
-    return _common.reduced(_common.added(terms), reduction)
+    return _common.reduce_values(_common.add_dimensions(terms), reduction)
 
 
 def check_options(filtration: Filtration | None, scale: float, reduction: str) -> None:
@@ -107,13 +107,5 @@ class ConnectivityLoss(Loss):
         super().__init__(filtration=filtration, scale=scale, reduction=reduction)
 
     def forward(self, points: Clouds, *, pairs: Pairs | None = None) -> Tensor:
-        """Return the loss.
-
-        Args:
-            points: Point cloud, or other data of the filtration.
-            pairs: Pairs of dimension 0, found before.
-
-        Returns:
-            The loss, :math:`()` or one value per cloud.
-        """
+        """Return the loss; :func:`connectivity_loss` describes the arguments."""
         return connectivity_loss(points, pairs=pairs, **self._options())

@@ -42,9 +42,9 @@ def deviating_perturbation(
         \Bigl(1 - \frac{1}{|X'_i|} \sum_{x'_i \in X'_i}
         \cos\bigl(x_i - t_i,\; x'_i - t_i\bigr)\Bigr)
 
-    :math:`X_{\Gamma_0}` are the end points of the pairs, which
-    :meth:`~topreg.PersistencePairs.vertices` lists; :math:`X'_i` are the relatives of i: other
-    samples of its label in its cloud. The losses of several dimensions are added.
+    :math:`X_{\Gamma_0}` are the end points of the pairs, see
+    :meth:`~topreg.PersistencePairs.vertices`. :math:`X'_i` are the relatives of i: the other
+    samples with its label in its cloud. The losses of several dimensions are added.
 
     Args:
         source: Point cloud in the first space.
@@ -69,10 +69,10 @@ def deviating_perturbation(
         cloud in which no sample has a relative has the value 0.
 
     Raises:
-        TypeError: If one view alone is in double precision, ``labels`` are not integers, or
-            ``pairs`` or ``filtration`` are something else.
+        TypeError: If only one view is in double precision, ``labels`` are not integers, or
+            ``pairs`` or ``filtration`` has the wrong type.
         ValueError: If ``source`` and ``target`` differ in length, width or the sizes of their
-            clouds, labels or pairs belong to others or lie on another device, an option is unknown,
+            clouds, labels or pairs belong to other clouds or another device, an option is unknown,
             or ``eps`` is negative.
 
     Shape:
@@ -81,10 +81,10 @@ def deviating_perturbation(
         - Output: :math:`()`, or :math:`(b,)` with ``reduction="none"``.
 
     Note:
-        Differentiable in ``source`` and ``target``; not through the pairs. With r relatives in all
-        the cosines are listed, time and memory :math:`O(n^2 + rd)`. Where r is large they come from
-        products of matrices, time :math:`O(n^2 d)`, memory :math:`O(n^2 + nd)`. A compiled program
-        and an accelerator, which do not wait to look at values, multiply in double precision.
+        Differentiable in ``source`` and ``target``; not through the pairs. If all samples together
+        have few relatives, r, time and memory are :math:`O(n^2 + rd)`. Otherwise matrix products
+        take time :math:`O(n^2 d)` and memory :math:`O(n^2 + nd)`. Under ``torch.compile`` and on an
+        accelerator they are always used, in double precision.
 
     Source:
         Zhang et al., NeurIPS 2024, equation 6. ``related="all"`` and ``match_norms=True`` follow
@@ -106,7 +106,7 @@ def deviating_perturbation(
     found = _common.find(pairs, filtration, dimensions, source if geometry is None else geometry)
     _common.check_all(found, x, sizes)
     values = perturbation(x, y, joined, found, related, match_norms, undefined, eps)
-    return _common.reduced(values, reduction)
+    return _common.reduce_values(values, reduction)
 
 
 def check_labels(labels: Clouds, rows: Tensor, sizes: tuple[int, ...]) -> Tensor:
@@ -130,11 +130,11 @@ def perturbation(
     undefined: str,
     eps: float,
 ) -> Tensor:
-    """Equation 6 per cloud, summed over the dimensions, on checked rows."""
+    """Return equation 6 per cloud, summed over the dimensions, for checked rows."""
     if match_norms:
         source = with_norms_of(source, target, eps)
     terms = [_of_one(source, target, labels, p, related, undefined, eps) for p in pairs]
-    return _common.added(terms)
+    return _common.add_dimensions(terms)
 
 
 def _of_one(
@@ -146,7 +146,7 @@ def _of_one(
     undefined: str,
     eps: float,
 ) -> Tensor:
-    """Equation 6 for one dimension."""
+    """Return equation 6 per cloud for one dimension."""
     sizes = list(pairs.cloud_sizes)
     endpoints = torch.zeros(len(labels), dtype=torch.bool, device=labels.device)
     ends = pairs.death_edges if pairs.dimension == 0 else _both_edges(pairs)
@@ -163,14 +163,14 @@ def _of_one(
 
 
 def _both_edges(pairs: PersistencePairs) -> Tensor:
-    """Death edges, and the birth edges that are not (v, v)."""
+    """Return the death edges and the birth edges that are not (v, v)."""
     births, deaths = pairs.birth_edges, pairs.death_edges
     at_vertex = births[:, :1] == births[:, 1:]
     return torch.cat([torch.where(at_vertex, deaths, births), deaths])
 
 
 def _summands(cloud: tuple[Tensor, ...], undefined: str, eps: float) -> tuple[Tensor, Tensor]:
-    """Summand of each sample of one cloud, and whether it is counted."""
+    """Return the summand of each sample of one cloud, and whether it is counted."""
     source, target, labels, endpoints, relatives = cloud
     related = (labels[:, None] == labels[None, :]) & relatives[None, :]
     related = related & ~torch.eye(len(labels), dtype=torch.bool, device=labels.device)
@@ -251,18 +251,7 @@ class DeviatingPerturbation(Loss):
         pairs: Pairs | None = None,
         geometry: Clouds | None = None,
     ) -> Tensor:
-        """Return the loss.
-
-        Args:
-            source: Point cloud in the first space.
-            target: Point cloud in the second space.
-            labels: Label of each vertex.
-            pairs: Pairs found before, one object or one per dimension.
-            geometry: Data in which pairs are found; ``source`` if left out.
-
-        Returns:
-            The loss, :math:`()` or one value per cloud.
-        """
+        """Return the loss; :func:`deviating_perturbation` describes the arguments."""
         return deviating_perturbation(
             source, target, labels, pairs=pairs, geometry=geometry, **self._options()
         )

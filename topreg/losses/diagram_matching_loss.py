@@ -33,26 +33,26 @@ def diagram_matching_loss(
     order: int = 2,
     reduction: str = "mean",
 ) -> Tensor:
-    r"""Cost of the best matching between the persistence diagrams of two images.
+    r"""Return the cost of the best matching between the persistence diagrams of two images.
 
     .. math::
 
         \min_{\gamma} \sum_{\mu} \|\mu - \gamma(\mu)\|_q^q
 
-    The matching :math:`\gamma` assigns bars (birth, death) of ``source`` to bars of ``target`` or
-    to the diagonal, in each dimension. Bars that are kept are drawn to the births and deaths of the
-    target; all others are drawn to the diagonal, where they vanish.
+    In each dimension the matching :math:`\gamma` assigns bars (birth, death) of ``source`` to bars
+    of ``target`` or to the diagonal. Minimising the loss moves matched bars to those of the target,
+    and all others to the diagonal, where they vanish.
 
     Args:
         source: Predicted probabilities, or logits.
         target: True masks, or probabilities; of any dtype.
-        logits: Whether ``source`` holds logits, of which the sigmoid is taken.
+        logits: Whether ``source`` holds logits; the loss then takes their sigmoid.
         include_background: Whether the first channel counts.
         pairs: :term:`Persistence pairs <persistence pair>` of ``source`` found before, one object
             or one per dimension; without the first channel if that does not count.
-        target_pairs: Those of ``target``.
-        filtration: A :class:`~topreg.CubicalFiltration` of images; that of superlevel sets in the
-            T-construction if left out.
+        target_pairs: Persistence pairs of ``target``.
+        filtration: A :class:`~topreg.CubicalFiltration`; superlevel sets in the T-construction if
+            left out.
         dimensions: Homology dimensions whose costs are added.
         order: q, 1 or 2.
         reduction: ``"none"`` gives one value per channel of each image, ``"mean"`` and ``"sum"``
@@ -72,16 +72,16 @@ def diagram_matching_loss(
         - Output: :math:`()`, or :math:`(b c,)` with ``reduction="none"``.
 
     Note:
-        Differentiable in both images; not through the matching. Essential components are matched
-        with each other by their births. The matching does not see where bars lie: a false component
-        may take the place of a true one that is less persistent; use
-        :func:`~topreg.betti_matching_loss` where that matters. If k bars of the target have d
-        different values, only the best k candidates for each are compared, which leaves the
-        optimum: memory :math:`O(d k^2)`. A mask has d = 1, and takes :math:`O(m)` for m bars.
+        Differentiable in both images; not through the matching. Essential components match each
+        other, and only their births count. The matching ignores positions: a false component may
+        take the place of a true one that is less persistent. If that matters, use
+        :func:`~topreg.betti_matching_loss`. If the k bars of the target have d different values,
+        only the best k candidates for each value are compared, which does not change the optimum:
+        memory :math:`O(d k^2)`. A mask has d = 1, and takes :math:`O(m)` for m bars.
 
     Source:
         Hu et al., Topology-preserving deep image segmentation, NeurIPS 2019, equation 2. The
-        released code lowers components that it means to keep, compares logits with probabilities,
+        released code lowers components that it should keep, compares logits with probabilities,
         works on patches, and scrambles those that are not square.
 
     Example:
@@ -95,9 +95,9 @@ def diagram_matching_loss(
     x, y = _images.both(source, target, logits, include_background, filtration)
     given, name = (target_pairs, "target_pairs") if pairs is None else (pairs, "pairs")
     if given is not None:
-        dimensions = tuple(part.dimension for part in _common.listed(given, name))
-    found = _images.searched(x, pairs, filtration, dimensions, "source", "pairs")
-    others = _images.searched(y, target_pairs, filtration, dimensions, "target", "target_pairs")
+        dimensions = tuple(part.dimension for part in _common.as_list(given, name))
+    found = _images.find(x, pairs, filtration, dimensions, "source", "pairs")
+    others = _images.find(y, target_pairs, filtration, dimensions, "target", "target_pairs")
     by_dimension = {part.dimension: part for part in others}
     if sorted(by_dimension) != sorted(part.dimension for part in found):
         raise ValueError(
@@ -106,7 +106,7 @@ def diagram_matching_loss(
         )
     superlevel = _images.cubical(filtration).superlevel
     terms = [_cost(x, y, part, by_dimension[part.dimension], superlevel, order) for part in found]
-    return _common.reduced(_common.added(terms), reduction)
+    return _common.reduce_values(_common.add_dimensions(terms), reduction)
 
 
 def _cost(
@@ -123,7 +123,7 @@ def _cost(
     )
     clouds, other_clouds = _images.clouds_of(pairs), _images.clouds_of(others)
     m, k = len(pairs), len(others)
-    rows, columns = _assigned(
+    rows, columns = _assign(
         first[:m].detach(),
         second[:k].detach(),
         clouds[:m],
@@ -134,23 +134,25 @@ def _cost(
     )
     i = torch.cat([rows, m + torch.arange(len(first) - m, device=rows.device)])
     j = torch.cat([columns, k + torch.arange(len(second) - k, device=rows.device)])
-    total = _images.summed((first[i] - second[j]).abs().pow(order).sum(1), clouds[i], x)
+    total = _images.sum_per_image((first[i] - second[j]).abs().pow(order).sum(1), clouds[i], x)
     for bars, taken, numbers in ((first, i, clouds), (second, j, other_clouds)):
         lengths = bars.diff(dim=1).squeeze(1).abs()
         alone = torch.ones_like(lengths).index_fill(0, taken, 0.0)
-        total = total + _images.summed(lengths.pow(order) * 2 ** (1 - order) * alone, numbers, x)
+        total = total + _images.sum_per_image(
+            lengths.pow(order) * 2 ** (1 - order) * alone, numbers, x
+        )
     return total
 
 
-def _fake_assigned(first: Tensor, *_: object) -> tuple[Tensor, Tensor]:
-    """Return rows, as many as the values say."""
+def _fake_assign(first: Tensor, *_: object) -> tuple[Tensor, Tensor]:
+    """Return empty rows; their number depends on values."""
     number = torch.library.get_ctx().new_dynamic_size()
     new = first.new_empty
     return new(number, dtype=torch.int64), new(number, dtype=torch.int64)
 
 
-@operator(_fake_assigned)
-def _assigned(
+@operator(_fake_assign)
+def _assign(
     first: Tensor,
     second: Tensor,
     clouds: Tensor,
@@ -183,10 +185,10 @@ def _bounds(clouds: Tensor, images: int) -> list[Tensor]:
 
 
 def _candidates(x: Tensor, y: Tensor, order: int) -> Tensor:
-    """Return the rows of ``x`` that some best matching with ``y`` leaves enough.
+    """Return rows of ``x`` that suffice for a best matching with ``y``.
 
-    A row that is not among the best k for the value of a column, k the number of columns, can be
-    exchanged for one of them that is not matched.
+    With k columns, a row matched to a column but not among the best k for its value can be
+    exchanged for one of these, since at least one of them is free.
     """
     k = len(y)
     if k >= len(x):
@@ -216,12 +218,12 @@ class DiagramMatchingLoss(Loss):
     """Module form of :func:`diagram_matching_loss`.
 
     Args:
-        logits: Whether ``source`` holds logits, of which the sigmoid is taken.
+        logits: Whether ``source`` holds logits; the loss then takes their sigmoid.
         include_background: Whether the first channel counts.
-        filtration: A :class:`~topreg.CubicalFiltration` of images; that of superlevel sets in the
-            T-construction if left out.
+        filtration: A :class:`~topreg.CubicalFiltration`; superlevel sets in the T-construction if
+            left out.
         dimensions: :term:`Homology dimensions <homology dimension>` whose costs are added.
-        order: Power of differences that is summed, 1 or 2.
+        order: Power to which differences are raised before they are added, 1 or 2.
         reduction: ``"none"`` gives one value per channel of each image, ``"mean"`` and ``"sum"``
             reduce them.
 
@@ -262,17 +264,7 @@ class DiagramMatchingLoss(Loss):
         pairs: Pairs | None = None,
         target_pairs: Pairs | None = None,
     ) -> Tensor:
-        """Return the loss.
-
-        Args:
-            source: Predicted probabilities, or logits.
-            target: True masks, or probabilities.
-            pairs: Pairs of ``source`` found before, one object or one per dimension.
-            target_pairs: Pairs of ``target`` found before.
-
-        Returns:
-            The loss, :math:`()` or one value per channel of each image.
-        """
+        """Return the loss; :func:`diagram_matching_loss` describes the arguments."""
         return diagram_matching_loss(
             source, target, pairs=pairs, target_pairs=target_pairs, **self._options()
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from torch import Tensor
 
@@ -20,7 +20,7 @@ from topreg.losses.track_coincidence import coincidence
 
 
 class HomologyTerms(NamedTuple):
-    """The two parts of :term:`homology consistency`, each a loss without its weight.
+    """The two terms of :term:`homology consistency`, before they are weighted and added.
 
     Args:
         track_coincidence: Equation 5, summed over the dimensions.
@@ -61,7 +61,7 @@ def homology_consistency(
     eps: float = 1e-8,
     reduction: str = "mean",
 ) -> Tensor:
-    r"""Track coincidence over several dimensions with a deviating perturbation in dimension 0.
+    r"""Add track coincidence in several dimensions and deviating perturbation in dimension 0.
 
     .. math::
 
@@ -80,12 +80,12 @@ def homology_consistency(
         perturbation_weight: :term:`Perturbation weight` :math:`\lambda`, dimensionless.
         orientation: ``"index"`` orients edges from the smaller vertex to the larger; ``"aligned"``
             flips death edge vectors that oppose their birth edge vectors in ``source``.
-        related: ``"endpoints"`` seeks relatives among the end points of the pairs, ``"all"`` among
-            all samples of the cloud.
+        related: ``"endpoints"`` seeks relatives (samples of the same label) among the end points
+            of the pairs, ``"all"`` among all samples of the cloud.
         match_norms: Rescale each source row to the length of its target row before offsets are
             compared. A source row no longer than ``eps`` stays.
         undefined: ``"skip"`` leaves undefined terms out of the mean, ``"zero"`` counts them: a
-            class without direction with the cosine 0, an end point without a relative with 0.
+            class without direction with cosine 0, an end point without a relative with 0.
         eps: Tracks and offsets no longer than this have no direction.
         reduction: ``"none"`` gives one value per cloud, ``"mean"`` and ``"sum"`` reduce them.
 
@@ -93,8 +93,11 @@ def homology_consistency(
         The loss, dimensionless, in at least single precision.
 
     Raises:
-        TypeError: As in the two losses.
-        ValueError: As in the two losses, or if dimension 0 is missing or the weight is not finite.
+        TypeError: If only one view is in double precision, a view is not floating point,
+            ``labels`` are not integers, or ``pairs`` or ``filtration`` has the wrong type.
+        ValueError: If ``source`` and ``target`` differ in length, width or the sizes of their
+            clouds, labels or pairs belong to other clouds, dimension 0 is missing, an option is
+            unknown, ``eps`` is negative, or the weight is not finite.
 
     Shape:
         - source, target: :math:`(n, d)`, :math:`(b, n, d)` or a sequence of :math:`(n_i, d)`.
@@ -121,15 +124,15 @@ def homology_consistency(
         labels,
         pairs,
         geometry,
-        filtration,
-        dimensions,
-        perturbation_weight,
-        orientation,
-        related,
-        match_norms,
-        undefined,
-        eps,
-        reduction,
+        filtration=filtration,
+        dimensions=dimensions,
+        perturbation_weight=perturbation_weight,
+        orientation=orientation,
+        related=related,
+        match_norms=match_norms,
+        undefined=undefined,
+        eps=eps,
+        reduction=reduction,
     )
     return coincident + perturbation_weight * perturbed
 
@@ -140,61 +143,44 @@ def _terms(
     labels: Clouds,
     pairs: Pairs | None,
     geometry: Clouds | None,
-    filtration: Filtration | None,
-    dimensions: Sequence[int],
-    perturbation_weight: float,
-    orientation: str,
-    related: str,
-    match_norms: bool,
-    undefined: str,
-    eps: float,
-    reduction: str,
+    **options: Any,
 ) -> HomologyTerms:
-    """The two terms before they are weighted and added."""
-    dimensions = check_options(
-        filtration,
-        dimensions,
-        perturbation_weight,
-        orientation,
-        related,
-        match_norms,
-        undefined,
-        eps,
-        reduction,
-    )
+    """Return both terms for the options of :func:`homology_consistency`."""
+    dimensions = check_options(**options)
     x, y, sizes = _common.views(source, target)
     joined = check_labels(labels, x, sizes)
-    found = _common.find(pairs, filtration, dimensions, source if geometry is None else geometry)
+    data = source if geometry is None else geometry
+    found = _common.find(pairs, options["filtration"], dimensions, data)
     _common.check_all(found, x, sizes)
     of_zero = [part for part in found if part.dimension == 0]
     if not of_zero:
-        raise ValueError(f"`pairs` should hold those of dimension 0. Got {found[0].dimension}.")
-    return HomologyTerms(
-        _common.reduced(coincidence(x, y, found, orientation, undefined, eps), reduction),
-        _common.reduced(
-            perturbation(x, y, joined, of_zero, related, match_norms, undefined, eps), reduction
+        raise ValueError(f"`pairs` should include dimension 0. Got {found[0].dimension}.")
+    undefined, eps = options["undefined"], options["eps"]
+    values = (
+        coincidence(x, y, found, options["orientation"], undefined, eps),
+        perturbation(
+            x, y, joined, of_zero, options["related"], options["match_norms"], undefined, eps
         ),
     )
+    return HomologyTerms(*(_common.reduce_values(value, options["reduction"]) for value in values))
 
 
 def check_options(
-    filtration: Filtration | None,
+    *,
     dimensions: Sequence[int],
     perturbation_weight: float,
     orientation: str,
     related: str,
     match_norms: bool,
-    undefined: str,
-    eps: float,
-    reduction: str,
+    **shared: Any,
 ) -> tuple[int, ...]:
     """Raise if an option is unknown or out of range; return the dimensions."""
-    check_perturbation(filtration, dimensions, related, match_norms, undefined, eps, reduction)
-    listed = check_coincidence(filtration, dimensions, orientation, undefined, eps, reduction)
-    if 0 not in listed:
+    check_perturbation(dimensions=dimensions, related=related, match_norms=match_norms, **shared)
+    checked = check_coincidence(dimensions=dimensions, orientation=orientation, **shared)
+    if 0 not in checked:
         raise ValueError(f"`dimensions` should contain 0. Got {dimensions!r}.")
     _checks.is_finite("perturbation_weight", perturbation_weight)
-    return listed
+    return checked
 
 
 class HomologyConsistency(Loss):
@@ -263,19 +249,7 @@ class HomologyConsistency(Loss):
     ) -> HomologyTerms:
         """Return the two terms before they are weighted and added, for instance for a log.
 
-        Args:
-            source: Point cloud in the first space.
-            target: Point cloud in the second space.
-            labels: Label of each vertex.
-            pairs: Pairs found before, one object or one per dimension.
-            geometry: Data in which pairs are found; ``source`` if left out.
-
-        Returns:
-            ``track_coincidence`` and ``deviating_perturbation``.
-
-        Raises:
-            TypeError: As in the two losses.
-            ValueError: As in the two losses, or if dimension 0 is missing.
+        :func:`homology_consistency` describes the arguments.
         """
         return _terms(source, target, labels, pairs, geometry, **self._options())
 
@@ -288,7 +262,7 @@ class HomologyConsistency(Loss):
         pairs: Pairs | None = None,
         geometry: Clouds | None = None,
     ) -> Tensor:
-        """Return the loss; arguments as in :meth:`terms`."""
+        """Return the weighted sum of the two :meth:`terms`, which take the same arguments."""
         return homology_consistency(
             source, target, labels, pairs=pairs, geometry=geometry, **self._options()
         )

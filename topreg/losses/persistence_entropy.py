@@ -40,8 +40,8 @@ def persistence_entropy(
         reduction: ``"none"`` gives one value per cloud, ``"mean"`` and ``"sum"`` reduce them.
 
     Returns:
-        The entropy in nats, in :math:`[0, \log m]` for the m classes of one cloud and dimension; 0
-        without a class of positive persistence.
+        The entropy in nats. One cloud with m classes has at most :math:`\log m` per dimension, and
+        0 if no class has positive persistence.
 
     Raises:
         TypeError: If ``points`` are not floating point.
@@ -52,10 +52,9 @@ def persistence_entropy(
         - Output: :math:`()`, or :math:`(b,)` with ``reduction="none"``.
 
     Note:
-        Differentiable in ``points``; a class of persistence 0 counts 0, with the subgradient 0.
-        Unchanged by scaling. Pairs may have been found before the points moved. A death may then
-        lie below its birth, and the absolute value of the difference counts. Essential classes are
-        left out.
+        Differentiable in ``points``. A class of persistence 0 contributes 0, with gradient 0.
+        Scaling the points changes nothing. Essential classes are left out. If the points have moved
+        since the pairs were found, a death may lie below its birth; hence the absolute value.
         Time and memory :math:`O(m d)` in addition to finding the pairs.
 
     Source:
@@ -72,11 +71,11 @@ def persistence_entropy(
         _entropy(part, (diagram[:, 1] - diagram[:, 0]).abs())
         for part, diagram in _common.diagrams_of(points, pairs, filtration, dimensions)
     ]
-    return _common.reduced(_common.added(terms), reduction)
+    return _common.reduce_values(_common.add_dimensions(terms), reduction)
 
 
 def _entropy(pairs: PersistencePairs, lengths: Tensor) -> Tensor:
-    """Entropy of each cloud in one dimension."""
+    """Return the entropy of each cloud in one dimension, (b,)."""
     total = _common.sums(lengths, pairs).index_select(0, pairs.cloud())
     shares = lengths / torch.where(total == 0, 1.0, total)
     shares = torch.where(shares == 0, 1.0, shares)  # so that they count 0
@@ -118,13 +117,5 @@ class PersistenceEntropy(Loss):
         super().__init__(filtration=filtration, dimensions=dimensions, reduction=reduction)
 
     def forward(self, points: Clouds, *, pairs: Pairs | None = None) -> Tensor:
-        """Return the loss.
-
-        Args:
-            points: Point cloud, or other data of the filtration.
-            pairs: Pairs found before, one object or one per dimension.
-
-        Returns:
-            The loss, :math:`()` or one value per cloud.
-        """
+        """Return the loss; :func:`persistence_entropy` describes the arguments."""
         return persistence_entropy(points, pairs=pairs, **self._options())

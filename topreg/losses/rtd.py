@@ -38,24 +38,26 @@ def rtd(
         R(A, B) = \sum_{\mu \in \Gamma_1(M)} (a_d - a_b)^q, \qquad
         M = \begin{pmatrix} 0 & A \\ A & \min(A, B) \end{pmatrix}
 
-    The flag complex of M has every vertex twice. In dimension 1 it has the homology of the mapping
-    cone of the inclusion of the complex of A into that of :math:`\min(A, B)`: R is 0 where that
-    joins no components of A and brings no loop that A does not have. Row i of ``source`` and row i
-    of ``target`` are the same vertex; widths may differ, scales should not: see ``normalize``.
+    Call the graph with distances :math:`\min(A, B)` the union. R(A, B) is 0 if, at every scale, the
+    union joins no components of A and has no loop that A does not have. The flag complex of M has
+    every vertex twice; in dimension 1 it has the homology of the mapping cone of the inclusion of
+    the complex of A into that of the union. Row i of ``source`` and row i of ``target`` are the
+    same vertex. Their widths may differ. If their scales differ, pass ``normalize``.
 
     Args:
         source: Point cloud, or distance matrix, with the distances A.
         target: Point cloud, or distance matrix, with the distances B.
-        filtration: Measures A; a :class:`~topreg.RipsFiltration`, the default one if left out.
+        filtration: The :class:`~topreg.RipsFiltration` that measures A; the default one if left
+            out.
         target_filtration: Measures B; ``filtration`` if left out.
-        dimensions: Homology dimensions of the doubled complex whose sums are added, 1 or higher:
-            dimension 1 compares components, and loops of the union that A does not have. In
-            higher dimensions M follows the authors' code and is not a mapping cone: it may miss
-            classes.
+        dimensions: Homology dimensions of the doubled complex, 1 or higher, whose sums are added.
+            Dimension 1 compares components, and loops of the union that A does not have. In
+            higher dimensions M follows the authors' code. It is not a mapping cone there, and may
+            miss classes.
         symmetric: Whether to return the mean of both directions as above, or only R(A, B).
         normalize: Divide the distances of each space by this quantile of all distances of their
-            cloud. 1.0 is the largest distance, 0.9 the published protocol. The quantile takes part
-            in the gradient. A cloud of coincident points is divided by 1.
+            cloud. 1.0 is the largest distance, 0.9 the published protocol. The gradient includes
+            the quantile. A cloud of coincident points is divided by 1.
         power: q, positive.
         reduction: ``"none"`` gives one value per cloud, ``"mean"`` and ``"sum"`` reduce them.
 
@@ -64,7 +66,7 @@ def rtd(
         normalised. A cloud of fewer than two points has the value 0.
 
     Raises:
-        TypeError: If one space alone is in double precision, or a filtration is not a
+        TypeError: If only one space is in double precision, or a filtration is not a
             RipsFiltration.
         ValueError: If the clouds do not belong to the same vertices or have NaN or infinity, a
             dimension is 0 or not available, an option is unknown, or a cloud has 32,768 points or
@@ -73,19 +75,19 @@ def rtd(
 
     Shape:
         - source: :math:`(n, d)`, :math:`(b, n, d)` or a sequence of :math:`(n_i, d)`.
-        - target: the same with another width.
+        - target: like ``source``; d may differ.
         - Output: :math:`()`, or :math:`(b,)` with ``reduction="none"``.
 
     Note:
-        Differentiable in ``source`` and ``target``: of an edge of the union the shorter length
-        takes part. Pairs of 2n vertices; the matrices take :math:`O(n^2)`, autograd keeps
-        :math:`O(m d)`.
+        Differentiable in ``source`` and ``target``. An edge of the union has the gradient of the
+        shorter of its two lengths. Pairs are found on 2n vertices. The matrices take memory
+        :math:`O(n^2)`; autograd keeps :math:`O(m d)`.
 
     Source:
-        Barannikov et al., Representation topology divergence, ICML 2022; as a loss Trofimov et al.,
-        Learning topology-preserving data representations, ICLR 2023, with the block of zeros of
-        their code. Their training loss ``RTDLoss`` differs: it measures deaths in the other cloud,
-        keeps the 50 longest bars and sends the gradient to one cloud.
+        Barannikov et al., Representation topology divergence, ICML 2022. Trofimov et al., Learning
+        topology-preserving data representations, ICLR 2023, use it as a loss; the block of zeros
+        in M follows their code. Their training loss ``RTDLoss`` differs: it measures deaths in the
+        other cloud, keeps the 50 longest bars and sends the gradient to one cloud.
 
     Example:
         >>> import torch
@@ -107,7 +109,7 @@ def rtd(
     total = _divergence(a, one, union, (a, b), dimensions, power)
     if symmetric:
         total = (total + _divergence(b, other, union, (a, b), dimensions, power)) / 2
-    return _common.reduced(total, reduction)
+    return _common.reduce_values(total, reduction)
 
 
 def _divergence(
@@ -118,27 +120,23 @@ def _divergence(
     dimensions: Sequence[int],
     power: float,
 ) -> Tensor:
-    """R(A, B) per cloud, summed over the dimensions."""
+    """Return R(A, B) per cloud, summed over the dimensions."""
     sizes = own.space.sizes
     with torch.no_grad():
-        weights = _doubled(entries, union, sizes)
+        weights = _double(entries, union, sizes)
         found = find_pairs(weights, [2 * n for n in sizes], math.inf, dimensions)
     terms = []
     for pairs in found:
         birth, death = (
             _lengths(edges, own, both) for edges in (pairs.birth_edges, pairs.death_edges)
         )
-        lives = (death - birth).clamp(min=0)  # measured again, equal ones may cross by rounding
+        lives = (death - birth).clamp(min=0)  # measured again, equal values may differ by rounding
         terms.append(_common.sums(safe_power(lives, power), pairs))
-    return _common.added(terms)
+    return _common.add_dimensions(terms)
 
 
-def _doubled(entries: Tensor, union: Tensor, sizes: Sequence[int]) -> Tensor:
-    """The matrices M (2n, 2n): copies of the vertices without distances, joined to the union by A.
-
-    Shape:
-        - entries, union: (sum of n_i^2,). Output: (sum of 4 n_i^2,).
-    """
+def _double(entries: Tensor, union: Tensor, sizes: Sequence[int]) -> Tensor:
+    """Return the matrices M, (sum of 4 n_i^2,), from those of A and the union, (sum of n_i^2,)."""
     doubled, corner = [entries[:0]], starts([n * n for n in sizes])
     for n, first in zip(sizes, corner, strict=False):
         a, joined = (part[first : first + n * n].view(n, n) for part in (entries, union))
@@ -148,7 +146,7 @@ def _doubled(entries: Tensor, union: Tensor, sizes: Sequence[int]) -> Tensor:
 
 
 def _vertices(edges: Tensor, sizes: Sequence[int]) -> tuple[Tensor, Tensor]:
-    """Vertices (m, 2) behind edges of doubled clouds, and how many ends (m,) are of the union."""
+    """Return the original vertices (m, 2) of edges, and how many ends (m,) lie in the union."""
     doubled = [2 * n for n in sizes]
     cloud = cloud_of(edges[:, 0], doubled)
     size, first = numbers(sizes, edges), numbers(starts(sizes), edges)
@@ -159,7 +157,7 @@ def _vertices(edges: Tensor, sizes: Sequence[int]) -> tuple[Tensor, Tensor]:
 
 
 def _lengths(edges: Tensor, own: Scaled, both: tuple[Scaled, Scaled]) -> Tensor:
-    """Entries of M: 0 among the copies, A between the two parts, the smaller one in the union."""
+    """Return entries of M: 0 among the copies, A between both parts, the smaller in the union."""
     vertices, copies = _vertices(edges, own.space.sizes)
     x, y = (space.lengths(vertices) for space in both)
     between = x if own is both[0] else y
@@ -196,12 +194,12 @@ class RTD(Loss):
     """Module form of :func:`rtd`.
 
     Args:
-        filtration: Measures ``source``; a :class:`~topreg.RipsFiltration`, the default one if left
-            out.
+        filtration: The :class:`~topreg.RipsFiltration` that measures ``source``; the default one if
+            left out.
         target_filtration: Measures ``target``; ``filtration`` if left out.
-        dimensions: :term:`Homology dimensions <homology dimension>` of the doubled complex, from 1
-            on.
-        symmetric: Whether the mean of both directions is taken.
+        dimensions: :term:`Homology dimensions <homology dimension>` of the doubled complex, 1 or
+            higher.
+        symmetric: Whether to return the mean of both directions, or only R(A, B).
         normalize: Divide the distances of each space by this quantile of all distances of their
             cloud: 1.0 is the largest, 0.9 the published protocol.
         power: Exponent of the persistence, positive.

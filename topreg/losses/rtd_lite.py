@@ -1,4 +1,4 @@
-"""RTD-Lite: how much shorter trees become when two graphs are joined."""
+"""RTD-Lite: compare minimum spanning trees of two spaces."""
 
 from __future__ import annotations
 
@@ -26,35 +26,36 @@ def rtd_lite(
     normalize: float | None = None,
     reduction: str = "mean",
 ) -> Tensor:
-    r"""Compare the trees of two spaces with the tree of their smaller distances.
+    r"""Compare the minimum spanning trees of two spaces with that of their smaller distances.
 
     .. math::
 
         \frac{1}{2} \bigl( w(A) + w(B) \bigr) - w(\min(A, B)), \qquad
         w(D) = \min_{T \text{ spans } V} \sum_{(i, j) \in T} D_{ij}
 
-    Here w is the length of the :term:`minimum spanning tree`. The difference is 0 where both
-    spaces have the same components at every scale. Row i of ``source`` and row i of ``target``
-    are the same vertex; widths may differ, scales should not: see ``normalize``.
+    Here w is the length of the :term:`minimum spanning tree`. The difference is 0 if both spaces
+    have the same components at every scale. Row i of ``source`` and row i of ``target`` are the
+    same vertex. Their widths may differ. If their scales differ, pass ``normalize``.
 
     Args:
         source: Point cloud, or distance matrix, with the distances A.
         target: Point cloud, or distance matrix, with the distances B.
-        filtration: Measures A; a :class:`~topreg.RipsFiltration`, the default one if left out.
+        filtration: The :class:`~topreg.RipsFiltration` that measures A; the default one if left
+            out.
         target_filtration: Measures B; ``filtration`` if left out.
         symmetric: Whether to return the mean of both directions as above, or only
             :math:`w(A) - w(\min(A, B))`.
         normalize: Divide the distances of each space by this quantile of all distances of their
-            cloud. 1.0 is the largest distance, 0.9 the published protocol. The quantile takes part
-            in the gradient. A cloud of coincident points is divided by 1.
+            cloud. 1.0 is the largest distance, 0.9 the published protocol. The gradient includes
+            the quantile. A cloud of coincident points is divided by 1.
         reduction: ``"none"`` gives one value per cloud, ``"mean"`` and ``"sum"`` reduce them.
 
     Returns:
-        The loss, not negative up to rounding, in the units of the metric, or dimensionless if
+        The loss, non-negative up to rounding, in the units of the metric, or dimensionless if
         normalised. A cloud of fewer than two points has the value 0.
 
     Raises:
-        TypeError: If one space alone is in double precision, or a filtration is not a
+        TypeError: If only one space is in double precision, or a filtration is not a
             RipsFiltration.
         ValueError: If the clouds do not belong to the same vertices or have NaN or infinity, or an
             option is unknown.
@@ -62,12 +63,13 @@ def rtd_lite(
 
     Shape:
         - source: :math:`(n, d)`, :math:`(b, n, d)` or a sequence of :math:`(n_i, d)`.
-        - target: the same with another width.
+        - target: like ``source``; d may differ.
         - Output: :math:`()`, or :math:`(b,)` with ``reduction="none"``.
 
     Note:
-        Differentiable in ``source`` and ``target``: of an edge of the third tree the shorter length
-        takes part. Three spanning trees, time :math:`O(n^2 d)`; autograd keeps :math:`O(n d)`.
+        Differentiable in ``source`` and ``target``. An edge of the third tree has the gradient of
+        the shorter of its two lengths. Time :math:`O(n^2 d)` for the three trees; autograd keeps
+        :math:`O(n d)`.
 
     Source:
         Tulchinskii et al., RTD-Lite: scalable topological analysis for comparing weighted graphs in
@@ -91,17 +93,17 @@ def rtd_lite(
         total = (total + _length(b, _tree(other, x.sizes))) / 2
     tree = _tree(torch.minimum(one, other), x.sizes)
     shorter = torch.minimum(a.lengths(tree.death_edges), b.lengths(tree.death_edges))
-    return _common.reduced(total - _common.sums(shorter, tree), reduction)
+    return _common.reduce_values(total - _common.sums(shorter, tree), reduction)
 
 
 def _tree(entries: Tensor, sizes: tuple[int, ...]) -> PersistencePairs:
-    """Pairs of dimension 0, whose death edges are the spanning forest."""
+    """Find the pairs of dimension 0; their death edges are the spanning forest."""
     with torch.no_grad():
         return find_pairs(entries, sizes, math.inf, [0])[0]
 
 
 def _length(space: Scaled, tree: PersistencePairs) -> Tensor:
-    """Length of the spanning forest of each cloud, (b,)."""
+    """Return the length of the spanning forest of each cloud, (b,)."""
     return _common.sums(space.lengths(tree.death_edges), tree)
 
 
@@ -122,10 +124,10 @@ class RTDLite(Loss):
     """Module form of :func:`rtd_lite`.
 
     Args:
-        filtration: Measures ``source``; a :class:`~topreg.RipsFiltration`, the default one if left
-            out.
+        filtration: The :class:`~topreg.RipsFiltration` that measures ``source``; the default one if
+            left out.
         target_filtration: Measures ``target``; ``filtration`` if left out.
-        symmetric: Whether the mean of both directions is taken.
+        symmetric: Whether to return the mean of both directions, or only that from ``source``.
         normalize: Divide the distances of each space by this quantile of all distances of their
             :term:`point cloud`: 1.0 is the largest, 0.9 the published protocol.
         reduction: ``"none"`` gives one value per cloud, ``"mean"`` and ``"sum"`` reduce them.

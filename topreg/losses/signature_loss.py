@@ -31,31 +31,32 @@ def signature_loss(
     normalize: float | None = None,
     reduction: str = "mean",
 ) -> Tensor:
-    r"""Compare the lengths in two spaces of the edges that carry the topology of either one.
+    r"""Compare the lengths that the edges of persistence pairs have in two spaces.
 
     .. math::
 
         \frac{1}{2} \bigl\| A^X[\Gamma^X] - A^Z[\Gamma^X] \bigr\|^2
         + \frac{1}{2} \bigl\| A^Z[\Gamma^Z] - A^X[\Gamma^Z] \bigr\|^2
 
-    :math:`A[\Gamma]` are the births and deaths of the pairs :math:`\Gamma`, measured in that space.
-    Row i of ``source`` and row i of ``target`` are the same vertex; widths may differ.
+    :math:`\Gamma^X` are the pairs found in space X, and :math:`A^Z[\Gamma^X]` their births and
+    deaths measured in space Z. Row i of ``source`` and row i of ``target`` are the same vertex;
+    their widths may differ.
 
     Args:
         source: Data in the first space, for instance the inputs of an encoder.
         target: Data in the second space on the same vertices, for instance its outputs.
         pairs: :term:`Persistence pairs <persistence pair>` of ``source`` found before, one object
             or one per dimension.
-        target_pairs: Persistence pairs of ``target``. If only one of the two spaces has given
-            pairs, the other is searched in their dimensions.
+        target_pairs: Persistence pairs of ``target``. If only one of ``pairs`` and
+            ``target_pairs`` is given, the other space is searched in the same dimensions.
         filtration: Finds the pairs of ``source`` and measures births and deaths in it;
             :class:`~topreg.RipsFiltration` if left out.
-        target_filtration: The same for ``target``; ``filtration`` if left out.
+        target_filtration: Does this for ``target``; ``filtration`` if left out.
         dimensions: Homology dimensions in which pairs are found; their losses are added.
         symmetric: Whether to add the second term. Without it ``target`` is not searched.
         normalize: Divide the values of each space by this quantile of all distances of their cloud.
-            1.0 is the largest distance. The quantile takes part in the gradient. It needs
-            Vietoris-Rips filtrations. A cloud of coincident points is divided by 1.
+            1.0 is the largest distance. The gradient includes the quantile. Both filtrations must
+            be Vietoris-Rips. A cloud of coincident points is divided by 1.
         reduction: ``"none"`` gives one value per cloud, ``"mean"`` and ``"sum"`` reduce them.
 
     Returns:
@@ -63,28 +64,27 @@ def signature_loss(
         without a pair has the value 0.
 
     Raises:
-        TypeError: If one space alone is in double precision, or ``normalize`` is given with a
+        TypeError: If only one space is in double precision, or ``normalize`` is given with a
             filtration other than Vietoris-Rips.
         ValueError: If the clouds or the pairs do not belong to the same vertices, a cloud whose
             distances are needed has NaN or infinity, or an option is unknown.
 
     Shape:
         - source: :math:`(n, d)`, :math:`(b, n, d)` or a sequence of :math:`(n_i, d)`.
-        - target: the same with another width.
+        - target: like ``source``; d may differ.
         - Output: :math:`()`, or :math:`(b,)` with ``reduction="none"``.
 
     Note:
         Differentiable in ``source`` and ``target``; not through the pairs. Time and memory
-        :math:`O(m d)` in addition to finding the pairs. If normalised, :math:`O(n^2 d)` and
-        distance matrices.
-        Dimension 0 of more than 16,384 points is found as by :class:`~topreg.RipsFiltration`,
-        without a matrix.
+        :math:`O(m d)` in addition to finding the pairs. ``normalize`` takes time :math:`O(n^2 d)`
+        and memory :math:`O(n^2)` for distance matrices. Without it, dimension 0 of more than 16,384
+        points needs no matrix.
 
     Source:
         Moor et al., Topological autoencoders, ICML 2020, equations 2 to 4. Their code has no factor
-        1/2, so its sum is twice this loss; it then divides by the number of points. It normalises X
-        by the largest distance, Z by a learned constant. Beyond dimension 0 both edges of each pair
-        are compared, as the equations say; the code takes the difference of their lengths.
+        1/2, so its sum is twice this loss, and divides by the number of points. It normalises X by
+        the largest distance, Z by a learned constant. Above dimension 0 both edges of each pair are
+        compared, as the equations say; their code compares the persistence.
         torch_topological's ``SignatureLoss`` is half the sum of the two norms, not of the squares.
 
     Example:
@@ -97,8 +97,8 @@ def signature_loss(
     dimensions = check_options(
         filtration, target_filtration, dimensions, symmetric, normalize, reduction
     )
-    own = None if pairs is None else _common.listed(pairs)
-    other = None if target_pairs is None else _common.listed(target_pairs, "target_pairs")
+    own = None if pairs is None else _common.as_list(pairs)
+    other = None if target_pairs is None else _common.as_list(target_pairs, "target_pairs")
     if own or other:  # the other space is searched in the dimensions of what is given
         dimensions = tuple(part.dimension for part in own or other or ())
     x, z = _spaces(source, target, filtration, target_filtration, normalize)
@@ -109,13 +109,13 @@ def signature_loss(
     if symmetric:
         every = [*every, *(other or z.pairs(dimensions))]
     names = ["pairs" if own else "source"] * len(dimensions)
-    joined = _stacked(every, [*names, *["target_pairs" if other else "target"] * len(every)])
+    joined = _stack(every, [*names, *["target_pairs" if other else "target"] * len(every)])
     squares = torch.nn.functional.mse_loss(x.diagram(joined), z.diagram(joined), reduction="none")
-    return _common.reduced_sums(squares, joined, reduction) / 2
+    return _common.reduce_sums(squares, joined, reduction) / 2
 
 
 class _Other:
-    """Data of another filtration than Vietoris-Rips, which searches and measures them itself."""
+    """Data of a filtration other than Vietoris-Rips, which searches and measures them."""
 
     def __init__(self, filtration: Filtration, data: Clouds) -> None:
         self.filtration = filtration
@@ -137,7 +137,7 @@ def _spaces(
     target_filtration: Filtration | None,
     normalize: float | None,
 ) -> Sequence[Space | Scaled | _Other]:
-    """Return both spaces: points are checked once, other data by their filtrations."""
+    """Return both spaces. Points are checked here, other data by their filtrations."""
     first = RIPS if filtration is None else filtration
     second = first if target_filtration is None else target_filtration
     if isinstance(first, RipsFiltration) and isinstance(second, RipsFiltration):
@@ -155,10 +155,10 @@ def _on_their_devices(
         _checks.on_one_device(name, one, pairs_name, part.death_edges.device)
 
 
-def _stacked(parts: Sequence[PersistencePairs], names: Sequence[str]) -> PersistencePairs:
-    """Return the pairs of several searches as one object: many short calls take longer.
+def _stack(parts: Sequence[PersistencePairs], names: Sequence[str]) -> PersistencePairs:
+    """Return the pairs of several searches as one object, because many short calls take longer.
 
-    ``names`` say what the clouds of each part come from, for messages.
+    ``names`` are the arguments that the parts come from, for messages.
     """
     if len(parts) == 1:
         return parts[0]
@@ -174,7 +174,7 @@ def _stacked(parts: Sequence[PersistencePairs], names: Sequence[str]) -> Persist
 
 
 def _refuse_sizes(sizes: tuple[int, ...], name: str, others: tuple[int, ...], other: str) -> None:
-    """Raise for clouds of different sizes, one of which may be those of given pairs."""
+    """Raise because clouds differ in size; either may be those of given pairs."""
     if name == "target" and other == "source":
         _checks.of_same_clouds(others, sizes)
     if not name.endswith("pairs"):
@@ -207,9 +207,9 @@ class SignatureLoss(Loss):
     Args:
         filtration: Finds the pairs of ``source`` and measures births and deaths in it;
             :class:`~topreg.RipsFiltration` if left out.
-        target_filtration: The same for ``target``; ``filtration`` if left out.
+        target_filtration: Does this for ``target``; ``filtration`` if left out.
         dimensions: :term:`Homology dimensions <homology dimension>` whose losses are added.
-        symmetric: Whether the pairs of ``target`` are compared too.
+        symmetric: Whether to compare the pairs of ``target`` too.
         normalize: Divide the values of each space by this quantile of all distances of their cloud;
             1.0 is the largest.
         reduction: ``"none"`` gives one value per cloud, ``"mean"`` and ``"sum"`` reduce them.
@@ -251,17 +251,7 @@ class SignatureLoss(Loss):
         pairs: Pairs | None = None,
         target_pairs: Pairs | None = None,
     ) -> Tensor:
-        """Return the loss.
-
-        Args:
-            source: Data in the first space.
-            target: Data in the second space on the same vertices.
-            pairs: Pairs of ``source`` found before, one object or one per dimension.
-            target_pairs: Pairs of ``target`` found before.
-
-        Returns:
-            The loss, :math:`()` or one value per cloud.
-        """
+        """Return the loss; :func:`signature_loss` describes the arguments."""
         return signature_loss(
             source, target, pairs=pairs, target_pairs=target_pairs, **self._options()
         )

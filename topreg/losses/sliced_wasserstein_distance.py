@@ -12,15 +12,15 @@ from topreg.losses._loss import Loss
 
 
 def sliced_wasserstein_distance(first: Tensor, second: Tensor, *, directions: int = 50) -> Tensor:
-    r"""Mean distance between the projections of two diagrams onto lines.
+    r"""Return the mean distance between the projections of two diagrams onto lines.
 
     .. math::
 
         \frac{1}{M} \sum_{k=0}^{M-1} \bigl| \mathrm{sort}\langle D \cup \pi(D'), \theta_k \rangle -
         \mathrm{sort}\langle D' \cup \pi(D), \theta_k \rangle \bigr|_1
 
-    :math:`\theta_k` are unit vectors at the angles :math:`-\pi/2 + k \pi / M`, and :math:`\pi`
-    takes a point to the nearest one on the diagonal.
+    :math:`\theta_k` are unit vectors at the angles :math:`-\pi/2 + k \pi / M`. The map :math:`\pi`
+    takes a point to the nearest point of the diagonal.
     :term:`Essential classes <essential class>` (death infinite) are left out.
 
     Args:
@@ -32,7 +32,7 @@ def sliced_wasserstein_distance(first: Tensor, second: Tensor, *, directions: in
         The distance, in the units of the diagrams, in at least single precision.
 
     Raises:
-        TypeError: If the diagrams are not floating point, or one alone is in double precision.
+        TypeError: If the diagrams are not floating point, or only one is in double precision.
         ValueError: If they are not diagrams, have NaN, an infinite birth or a death of -inf, or
             ``directions`` is not a positive integer.
 
@@ -40,13 +40,13 @@ def sliced_wasserstein_distance(first: Tensor, second: Tensor, *, directions: in
         - first: :math:`(m, 2)`; second: :math:`(k, 2)`. Output: :math:`()`.
 
     Note:
-        Differentiable in both diagrams, with finite gradients; 0 where the diagrams are equal. Time
-        :math:`O(M (m + k) \log (m + k))`.
+        Differentiable in both diagrams. The gradient is finite, and 0 where the diagrams are equal.
+        Time :math:`O(M (m + k) \log (m + k))`.
 
     Source:
-        Carriere et al., Sliced Wasserstein kernel for persistence diagrams, ICML 2017: their
-        mean over the circle, sampled evenly. persim's ``sliced_wasserstein(M=)`` is the same where
-        no midpoint of birth and death is negative; GUDHI's ``SlicedWassersteinDistance`` leaves out
+        Carriere et al., Sliced Wasserstein kernel for persistence diagrams, ICML 2017: their mean
+        over the circle, sampled evenly. persim's ``sliced_wasserstein(M=)`` gives the same unless a
+        midpoint of birth and death is negative. GUDHI's ``SlicedWassersteinDistance`` leaves out
         the last direction and divides by :math:`M - 1`.
 
     Example:
@@ -70,7 +70,7 @@ def sliced_wasserstein_distance(first: Tensor, second: Tensor, *, directions: in
 
 
 def _on_diagonal(points: Tensor) -> Tensor:
-    """The nearest point of the diagonal to each point."""
+    """Return the nearest point of the diagonal to each point."""
     return points.mean(1, keepdim=True).expand(-1, 2)
 
 
@@ -83,7 +83,7 @@ class SlicedWassersteinDistance(Loss):
     """Module form of :func:`sliced_wasserstein_distance`.
 
     Args:
-        directions: Lines onto which a :term:`persistence diagram` is projected.
+        directions: Number of lines onto which each :term:`persistence diagram` is projected.
 
     Example:
         >>> import torch

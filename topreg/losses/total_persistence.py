@@ -1,4 +1,4 @@
-"""Total persistence and its polynomial relatives."""
+"""Total persistence, and polynomials of births and deaths."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ def total_persistence(
 
         \sum_\mu |a_d - a_b|^p \left(\frac{a_b + a_d}{2}\right)^q
 
-    Minimise it to remove classes, subtract it to keep them. ``select`` pairs first to leave the
-    most persistent ones out (:func:`~topreg.most_persistent`) or to take only those of a band
-    (:func:`~topreg.persistence_between`).
+    Minimise it to remove classes; subtract it to keep them. To leave out the most persistent
+    classes, or to take only a band of them, pass ``pairs.select(mask)`` with a mask of
+    :func:`~topreg.most_persistent` or :func:`~topreg.persistence_between`.
 
     Args:
         points: Point cloud, or other data of the filtration.
@@ -58,9 +58,10 @@ def total_persistence(
         - Output: :math:`()`, or :math:`(b,)` with ``reduction="none"``.
 
     Note:
-        Differentiable in ``points``; a class of persistence 0 has the subgradient 0. Midpoints
-        should not be negative, as they may be where vertices are born below 0. Essential classes
-        are left out. Time and memory :math:`O(m d)` in addition to finding the pairs.
+        Differentiable in ``points``; a class of persistence 0 has gradient 0. With
+        ``midpoint_power`` no midpoint may be negative, as it can be if vertices are born below 0.
+        Essential classes are left out. Time and memory :math:`O(m d)` in addition to finding the
+        pairs.
 
     Source:
         Gabrielsson et al., A topology layer for machine learning, AISTATS 2020, equation 2 with
@@ -80,7 +81,7 @@ def total_persistence(
         if midpoint_power:
             values = values * safe_power((birth + death) / 2, midpoint_power)
         terms.append(_common.sums(values, part))
-    return _common.reduced(_common.added(terms), reduction)
+    return _common.reduce_values(_common.add_dimensions(terms), reduction)
 
 
 def check_options(
@@ -134,13 +135,5 @@ class TotalPersistence(Loss):
         )
 
     def forward(self, points: Clouds, *, pairs: Pairs | None = None) -> Tensor:
-        """Return the loss.
-
-        Args:
-            points: Point cloud, or other data of the filtration.
-            pairs: Pairs found before, one object or one per dimension.
-
-        Returns:
-            The loss, :math:`()` or one value per cloud.
-        """
+        """Return the loss; :func:`total_persistence` describes the arguments."""
         return total_persistence(points, pairs=pairs, **self._options())

@@ -49,10 +49,11 @@ def track_coincidence(
         geometry: Data in which pairs are found; ``source`` if left out.
         filtration: Finds the pairs; :class:`~topreg.RipsFiltration` if left out.
         dimensions: Homology dimensions in which pairs are found.
-        orientation: ``"index"`` or ``"aligned"``, see :func:`~topreg.persistence_tracks`. Flips
-            are decided in ``source`` and applied to both views.
-        undefined: For a class with a track no longer than ``eps`` in either space: ``"skip"``
-            leaves it out of the mean, ``"zero"`` counts its cosine as 0.
+        orientation: ``"index"`` orients edges from the smaller vertex to the larger; ``"aligned"``
+            flips death edge vectors that oppose their birth edge vectors in ``source``, in both
+            spaces.
+        undefined: For a class whose track is no longer than ``eps`` in one of the spaces:
+            ``"skip"`` leaves it out of the mean, ``"zero"`` counts its cosine as 0.
         eps: Tracks no longer than this, in the units of their space, have no direction.
         reduction: ``"none"`` gives one value per cloud, ``"mean"`` and ``"sum"`` reduce them.
 
@@ -61,18 +62,18 @@ def track_coincidence(
         cloud in which no class is counted has the value 0.
 
     Raises:
-        TypeError: If one view alone is in double precision, a view is not floating point, or
-            ``pairs`` or ``filtration`` are something else.
+        TypeError: If only one view is in double precision, a view is not floating point, or
+            ``pairs`` or ``filtration`` has the wrong type.
         ValueError: If ``source`` and ``target`` differ in length, width or the sizes of their
-            clouds, the pairs belong to others, an option is unknown, or ``eps`` is negative.
+            clouds, the pairs belong to other clouds, an option is unknown, or ``eps`` is negative.
 
     Shape:
         - source, target: :math:`(n, d)`, :math:`(b, n, d)` or a sequence of :math:`(n_i, d)`.
         - Output: :math:`()`, or :math:`(b,)` with ``reduction="none"``.
 
     Note:
-        Differentiable in ``source`` and ``target``. Not differentiable through the pairs: which
-        edges are compared is constant between two changes of the filtration order.
+        Differentiable in ``source`` and ``target``; not through the pairs, which stay the same
+        while the order of the edges does.
         Time and memory :math:`O(md)` in addition to finding the pairs.
 
     Source:
@@ -91,7 +92,7 @@ def track_coincidence(
     found = _common.find(pairs, filtration, dimensions, source if geometry is None else geometry)
     _common.check_all(found, x, sizes)
     values = coincidence(x, y, found, orientation, undefined, eps)
-    return _common.reduced(values, reduction)
+    return _common.reduce_values(values, reduction)
 
 
 def coincidence(
@@ -102,8 +103,10 @@ def coincidence(
     undefined: str,
     eps: float,
 ) -> Tensor:
-    """Equation 5 per cloud, summed over the dimensions, on checked rows."""
-    return _common.added([_of_one(source, target, p, orientation, undefined, eps) for p in pairs])
+    """Return equation 5 per cloud, summed over the dimensions, for checked rows."""
+    return _common.add_dimensions(
+        [_of_one(source, target, p, orientation, undefined, eps) for p in pairs]
+    )
 
 
 def _of_one(
@@ -114,7 +117,7 @@ def _of_one(
     undefined: str,
     eps: float,
 ) -> Tensor:
-    """Equation 5 for one dimension."""
+    """Return equation 5 per cloud for one dimension."""
     flips = death_flips(source, pairs) if orientation == "aligned" else None
     a = oriented_tracks(source, pairs, flips)
     b = oriented_tracks(target, pairs, flips)
@@ -150,9 +153,10 @@ class TrackCoincidence(Loss):
         filtration: Finds the pairs; :class:`~topreg.RipsFiltration` if left out.
         dimensions: :term:`Homology dimensions <homology dimension>` whose losses are added.
         orientation: ``"index"`` orients edges from the smaller vertex to the larger; ``"aligned"``
-            flips death edge vectors that oppose their birth edge vectors in ``source``.
-        undefined: ``"skip"`` leaves a class without direction out of the mean, ``"zero"`` counts
-            its cosine as 0.
+            flips death edge vectors that oppose their birth edge vectors in ``source``, in both
+            spaces.
+        undefined: ``"skip"`` leaves a class whose track is no longer than ``eps`` out of the mean,
+            ``"zero"`` counts its cosine as 0.
         eps: Tracks no longer than this, in the units of their space, have no direction.
         reduction: ``"none"`` gives one value per cloud, ``"mean"`` and ``"sum"`` reduce them.
 
@@ -193,15 +197,5 @@ class TrackCoincidence(Loss):
         pairs: Pairs | None = None,
         geometry: Clouds | None = None,
     ) -> Tensor:
-        """Return the loss.
-
-        Args:
-            source: Point cloud in the first space.
-            target: Point cloud in the second space.
-            pairs: Pairs found before, one object or one per dimension.
-            geometry: Data in which pairs are found; ``source`` if left out.
-
-        Returns:
-            The loss, :math:`()` or one value per cloud.
-        """
+        """Return the loss; :func:`track_coincidence` describes the arguments."""
         return track_coincidence(source, target, pairs=pairs, geometry=geometry, **self._options())

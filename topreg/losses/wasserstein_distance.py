@@ -27,9 +27,9 @@ def wasserstein_distance(
         |x - \gamma(x)|_p^q \Bigr)^{1/q}
 
     :math:`\gamma` matches the points of both diagrams with each other or with the nearest point of
-    the diagonal :math:`\Delta`. Essential classes (death infinite) are matched among themselves, in
-    the order of their births, at :math:`|b - b'|^q`; if their numbers differ, the distance is
-    infinite, with the gradient 0.
+    the diagonal :math:`\Delta`. Essential classes (death infinite) are matched with each other in
+    the order of their births and cost :math:`|b - b'|^q`. If the diagrams differ in their number,
+    the distance is infinite, with gradient 0.
 
     Args:
         first: :term:`Persistence diagram` D, births and deaths.
@@ -42,7 +42,7 @@ def wasserstein_distance(
         The distance, in the units of the diagrams, in at least single precision.
 
     Raises:
-        TypeError: If the diagrams are not floating point, or one alone is in double precision.
+        TypeError: If the diagrams are not floating point, or only one is in double precision.
         ValueError: If they are not diagrams, have NaN, an infinite birth or a death before its
             birth, or an option is out of range.
 
@@ -50,17 +50,18 @@ def wasserstein_distance(
         - first: :math:`(m, 2)`; second: :math:`(k, 2)`. Output: :math:`()`.
 
     Note:
-        Differentiable in both diagrams at the matching found; the gradient is finite everywhere,
-        0 where matched points coincide and where the diagrams are equal. The matching is the best
-        however far lengths are spread, for example with a large death in place of infinity. It is
-        found on the CPU, time :math:`O(mk(m + k))` at worst, memory :math:`O(mk)`. If
-        small costs decide among large ones, sums are exact and take up to about 50 times as long.
+        Differentiable in both diagrams; the matching is constant for autograd. The gradient is
+        finite everywhere, and 0 where matched points coincide. The matching is optimal even if
+        lengths differ by many orders of magnitude, for example if a large death stands in for
+        infinity. Where costs that vanish next to the largest ones decide, sums are exact, which
+        takes up to about 50 times as long. The matching is found on the CPU in time
+        :math:`O(mk(m + k))` at worst and memory :math:`O(mk)`.
 
     Source:
-        Cohen-Steiner et al., Lipschitz functions have :math:`L_p`-stable persistence, 2010. The
-        conventions are GUDHI's: ``order`` and its ``internal_p`` :math:`= p`. persim's
-        ``wasserstein`` is :math:`q = 1, p = 2`; POT's ``emd2`` on the matrix of
-        :math:`|x - y|_p^q` with the diagonal as one more point gives :math:`W_q^q`.
+        Cohen-Steiner et al., Lipschitz functions have :math:`L_p`-stable persistence, 2010. In
+        GUDHI q is ``order`` and p is ``internal_p``. persim's ``wasserstein`` has
+        :math:`q = 1, p = 2`. POT's ``emd2`` on the matrix of :math:`|x - y|_p^q`, with the diagonal
+        as one more point, gives :math:`W_q^q`.
 
     Example:
         >>> import torch
@@ -85,7 +86,10 @@ def wasserstein_distance(
 
 
 def _points(name: str, diagram: Tensor) -> tuple[Tensor, Tensor]:
-    """Points of the classes that die, births of those that do not; deaths come after births."""
+    """Return the points of classes that die, and the births of those that do not.
+
+    Raise if a death comes before its birth.
+    """
     points, stays = finite_part(name, diagram)
     early = points[:, 1] < points[:, 0]
     if bool(early.any()):
@@ -98,7 +102,7 @@ def _points(name: str, diagram: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _root_of_powers(lengths: Tensor, order: float) -> Tensor:
-    """The norm of some lengths; they are divided by the largest, so that no power overflows."""
+    """Return the norm of some lengths; dividing by the largest keeps powers from overflowing."""
     if order == 1:
         return lengths.sum()
     largest = lengths.detach().amax() if len(lengths) else lengths.new_zeros(())
@@ -107,13 +111,13 @@ def _root_of_powers(lengths: Tensor, order: float) -> Tensor:
 
 
 def _unmatched(points: Tensor, matched: Tensor) -> Tensor:
-    """The points whose indices are not among those matched."""
+    """Return the points whose indices are not in ``matched``."""
     alone = torch.ones(len(points), dtype=torch.bool, device=points.device)
     return points[alone.index_fill(0, matched, False)]
 
 
 def _norm(vectors: Tensor, ground: float) -> Tensor:
-    """Length of each row in a norm of the plane, with a finite derivative at 0."""
+    """Return the length of each row in a norm of the plane, with a finite derivative at 0."""
     if ground == math.inf:
         return torch.maximum(vectors[:, 0].abs(), vectors[:, 1].abs())
     if ground == 1:
@@ -124,7 +128,7 @@ def _norm(vectors: Tensor, ground: float) -> Tensor:
 
 
 def _to_diagonal(points: Tensor, ground: float) -> Tensor:
-    """Distance of each point to the diagonal, with the derivative 0 on it."""
+    """Return the distance of each point to the diagonal, with derivative 0 on it."""
     return (points[:, 1] - points[:, 0]).abs() * 2 ** (1 / ground - 1)
 
 
@@ -144,7 +148,7 @@ class WassersteinDistance(Loss):
     """Module form of :func:`wasserstein_distance`.
 
     Args:
-        order: The power of lengths that is summed, at least 1 and finite.
+        order: Power to which lengths are raised before they are added, at least 1 and finite.
         ground: Norm in the plane of a :term:`persistence diagram`: 1, 2 or infinity.
 
     Example:

@@ -1,4 +1,4 @@
-"""Distances: dense matrices for selection, and the lengths of selected edges with gradient."""
+"""Distance matrices, which order edges, and the lengths of selected edges with gradient."""
 
 from topreg.metrics._edges import (
     edge_diagram,
@@ -9,7 +9,7 @@ from topreg.metrics._edges import (
 )
 from topreg.metrics._metric import METRICS, Metric, at_least_single, by_callable, check_metric
 from topreg.metrics._pairwise import pairwise_distances
-from topreg.metrics._selection import estimated_weights, prepared, selection_weights
+from topreg.metrics._selection import estimated_weights, prepare, selection_weights
 
 __all__ = [
     "METRICS",
@@ -23,7 +23,7 @@ __all__ = [
     "entries_diagram",
     "estimated_weights",
     "pairwise_distances",
-    "prepared",
+    "prepare",
     "selection_weights",
     "weights_on_device",
 ]

@@ -15,13 +15,13 @@ from topreg._operators import is_plain, operator, row_by_row
 from topreg._safe import safe_root, widest_dtype
 from topreg.metrics._metric import Metric, at_least_single, by_callable, unit_rows
 
-BLOCK = 32  # edges given to a callable metric at a time: it computes BLOCK^2 entries for BLOCK
+BLOCK = 32  # edges per call of a callable metric, which computes BLOCK^2 entries for them
 
 
 def edge_lengths(points: Tensor, edges: Tensor, metric: Metric) -> Tensor:
-    """Length of each edge, differentiable in the points; 0 with gradient 0 for an edge (v, v).
+    """Return the length of each edge, with gradient; 0 with gradient 0 for an edge (v, v).
 
-    By a named metric the value is the weight by which the search orders edges, to the last bit.
+    By a named metric it equals the weight by which the search orders edges, to the last bit.
 
     Shape:
         - points: (N, d); edges: (m, 2) int64.
@@ -31,7 +31,9 @@ def edge_lengths(points: Tensor, edges: Tensor, metric: Metric) -> Tensor:
 
 
 def edge_diagram(points: Tensor, births: Tensor | None, deaths: Tensor, metric: Metric) -> Tensor:
-    """The same of birth edges, all (v, v) if left out, and of death edges, as two columns.
+    """Return the lengths of birth edges and of death edges as two columns, with gradient.
+
+    ``births=None`` means that all birth edges are (v, v).
 
     Shape:
         - births, deaths: (m, 2). Output: (m, 2).
@@ -43,18 +45,14 @@ def edge_diagram(points: Tensor, births: Tensor | None, deaths: Tensor, metric: 
         if is_plain(points.detach()) and points.device.type == "cpu" and not _forward_mode():
             if points.requires_grad:
                 return cast(Tensor, _Diagram.apply(points, births, deaths, metric))
-            return _measured(points, births, deaths, metric)
+            return _measure(points, births, deaths, metric)
     return _by_operations(points, births, deaths, metric)
 
 
 def entries_diagram(
     entries: Tensor, sizes: Sequence[int], births: Tensor | None, deaths: Tensor
 ) -> Tensor:
-    """The same, where all distances are given, as :func:`entries_at` reads them.
-
-    Shape:
-        - entries: (sum of n_i^2,).
-    """
+    """Return what :func:`edge_diagram` returns, for given distances (sum of n_i^2,)."""
     entries = at_least_single(entries)
     if is_plain(entries.detach()) and entries.device.type == "cpu" and not _forward_mode():
         return cast(Tensor, _Given.apply(entries, sizes, births, deaths))
@@ -64,14 +62,14 @@ def entries_diagram(
 def _given_by_operations(
     entries: Tensor, sizes: Sequence[int], births: Tensor | None, deaths: Tensor
 ) -> Tensor:
-    """The same by torch's operations."""
+    """Return what :func:`entries_diagram` returns, by torch operations."""
     lengths = entries_at(entries, sizes, deaths)
     born = torch.zeros_like(lengths) if births is None else entries_at(entries, sizes, births)
     return torch.stack([born, lengths], dim=1)
 
 
 def entries_at(entries: Tensor, sizes: Sequence[int], edges: Tensor) -> Tensor:
-    """Mean of D[i, j] and D[j, i] for each edge, not below zero; 0 for an edge (v, v)."""
+    """Return the mean of D[i, j] and D[j, i] for each edge, at least 0; 0 for an edge (v, v)."""
     cloud = cloud_of(edges[:, 0], sizes)
     size, first, corner = (
         numbers(values, edges)[cloud]
@@ -80,13 +78,13 @@ def entries_at(entries: Tensor, sizes: Sequence[int], edges: Tensor) -> Tensor:
     local = edges - first[:, None]
     above = entries[corner + local[:, 0] * size + local[:, 1]]
     below = entries[corner + local[:, 1] * size + local[:, 0]]
-    lengths = above / 2 + below / 2  # whose sum may overflow
-    zero = (local[:, 0] == local[:, 1]) | (lengths < 0)  # below zero by rounding
+    lengths = above / 2 + below / 2  # halved first: the sum may overflow
+    zero = (local[:, 0] == local[:, 1]) | (lengths < 0)  # negative by rounding
     return torch.where(zero, 0.0, lengths)
 
 
 def _forward_mode() -> bool:
-    """Whether derivatives are computed in forward mode, which needs torch's operations."""
+    """Return whether derivatives are computed in forward mode, which needs torch operations."""
     return torch.autograd.forward_ad._current_level >= 0
 
 
@@ -97,7 +95,7 @@ class _Diagram(torch.autograd.Function):
     def forward(
         ctx: FunctionCtx, points: Tensor, births: Tensor | None, deaths: Tensor, metric: str
     ) -> Tensor:
-        lengths = _measured(points, births, deaths, metric)
+        lengths = _measure(points, births, deaths, metric)
         ctx.metric = metric  # type: ignore[attr-defined]
         ctx.save_for_backward(points, births, deaths, lengths)  # type: ignore[arg-type]
         return lengths
@@ -119,7 +117,7 @@ class _Diagram(torch.autograd.Function):
 
 
 class _Given(torch.autograd.Function):
-    """Given lengths of edges in one compiled call, and their gradient in another."""
+    """Lengths of edges read from given distances in one compiled call, gradient in another."""
 
     @staticmethod
     def forward(
@@ -157,8 +155,8 @@ class _Given(torch.autograd.Function):
         return slopes, None, None, None
 
 
-def _measured(points: Tensor, births: Tensor | None, deaths: Tensor, metric: str) -> Tensor:
-    """Lengths without gradient, from a compiled loop."""
+def _measure(points: Tensor, births: Tensor | None, deaths: Tensor, metric: str) -> Tensor:
+    """Measure lengths without gradient by a compiled loop."""
     from topreg.metrics._kernels import measure_edges
 
     lengths = torch.empty(deaths.shape, dtype=points.dtype)
@@ -170,26 +168,26 @@ def _measured(points: Tensor, births: Tensor | None, deaths: Tensor, metric: str
 
 
 def _arrays(points: Tensor, births: Tensor | None, deaths: Tensor) -> tuple[Any, Any, Any]:
-    """The same as arrays; no row instead of no birth edges."""
+    """Return points and edges as arrays; ``births=None`` becomes an array without rows."""
     ends = deaths.contiguous().numpy()
     starts = ends[:0] if births is None else births.contiguous().numpy()
     return points.detach().contiguous().numpy(), starts, ends
 
 
 def _flags(metric: str) -> tuple[bool, bool]:
-    """How compiled loops are told the metric."""
+    """Return the metric as compiled loops take it: whether Manhattan, whether cosine."""
     return metric == "manhattan", metric == "cosine"
 
 
 def _by_operations(points: Tensor, births: Tensor | None, deaths: Tensor, metric: Metric) -> Tensor:
-    """Lengths by torch's operations, which derivatives of any order and compilers can follow."""
+    """Compute lengths by torch operations, for compilers and derivatives of any order."""
     lengths = _lengths(points, deaths, metric)
     born = torch.zeros_like(lengths) if births is None else _lengths(points, births, metric)
     return torch.stack([born, lengths], dim=1)
 
 
 def _lengths(points: Tensor, edges: Tensor, metric: Metric) -> Tensor:
-    """Lengths of edges; a named metric's formula gives the gradient, and its value is corrected."""
+    """Return lengths of edges; a formula gives the gradient, a correction the exact value."""
     first, second = points.index_select(0, edges[:, 0]), points.index_select(0, edges[:, 1])
     if callable(metric):
         return _by_callable(first, second, edges, metric)
@@ -202,9 +200,9 @@ def _lengths(points: Tensor, edges: Tensor, metric: Metric) -> Tensor:
 def _formula(
     first: Tensor, second: Tensor, metric: str, root: Callable[[Tensor], Tensor] = safe_root
 ) -> Tensor:
-    """Distance between each row of one matrix and the same row of another.
+    """Return the distance between each row of one matrix and the same row of another.
 
-    In the widest dtype of the device, in which squares of single precision stay in range.
+    It is computed in the widest dtype of the device, which keeps squares of single in range.
     """
     gaps = second.to(widest_dtype(first.device)) - first
     if metric == "manhattan":
@@ -217,7 +215,7 @@ def _formula(
 
 
 def weights_on_device(rows: Tensor, edges: Tensor, metric: str) -> Tensor:
-    """What :func:`edge_lengths` is on a device for prepared rows: without gradient, in fewer steps.
+    """Return :func:`edge_lengths` of prepared rows on a device: without gradient, in fewer steps.
 
     Shape:
         - rows: (N, d); edges: (m, 2) int64. Output: (m,).
@@ -228,7 +226,7 @@ def weights_on_device(rows: Tensor, edges: Tensor, metric: str) -> Tensor:
 
 @operator(lambda first, second, lengths, metric: torch.empty_like(lengths), row_by_row)
 def length_corrections(first: Tensor, second: Tensor, lengths: Tensor, metric: str) -> Tensor:
-    """What is added to lengths by the formula to make them the weights of the edges.
+    """Return the difference between edge weights and their lengths by the formula.
 
     The two differ by little, so that difference and sum are exact. Lengths that overflow stay. On
     other devices than the CPU the formula is the weight, and this is not called.
@@ -243,12 +241,12 @@ def length_corrections(first: Tensor, second: Tensor, lengths: Tensor, metric: s
 def _by_callable(
     first: Tensor, second: Tensor, edges: Tensor, metric: Callable[[Tensor, Tensor], Tensor]
 ) -> Tensor:
-    """Mean of both directions of a callable metric, a block of edges at a time."""
+    """Return the mean of both directions of a callable metric, one block of edges at a time."""
     lengths = [first.new_zeros(0)]
     for x, y in zip(first.split(BLOCK), second.split(BLOCK), strict=True):
         there, back = by_callable(metric, x, y), by_callable(metric, y, x)
         both = at_least_single(there.diagonal()) / 2 + at_least_single(back.diagonal()) / 2
         lengths.append(both)
     joined = torch.cat(lengths)
-    degenerate = (edges[:, 0] == edges[:, 1]) | (joined < 0)  # below zero by rounding
+    degenerate = (edges[:, 0] == edges[:, 1]) | (joined < 0)  # negative by rounding
     return torch.where(degenerate, 0.0, joined)

@@ -9,15 +9,15 @@ import numpy as np
 from topreg._compiled import compiled, halted
 
 TILE = 16  # one cache line of float32
-FEW_ROWS = 8  # fewer do not pay for the transposed copy of the other points
-SOME = 16  # rows among which the shift is chosen, at least
+FEW_ROWS = 8  # with fewer rows a transposed copy of the other points does not pay
+SOME = 16  # the shift is chosen among at least so many rows
 FILTER = 1 << 14  # last digits of an entry that tell whether it may be listed
 RUN = 512  # points measured at a time: their four sums stay in the first cache
 
 
 @compiled
 def squared_difference(x, y):
-    """Sum of squared differences in double precision, in four independent sums."""
+    """Return the sum of squared differences in double precision, by four independent sums."""
     a, b, c, e = 0.0, 0.0, 0.0, 0.0
     stop = x.size - x.size % 4
     for k in range(0, stop, 4):
@@ -37,10 +37,10 @@ def squared_difference(x, y):
 
 @compiled
 def has_exact_squares(points, limit):
-    """Whether all coordinates are integers, so small that squared distances are exact.
+    """Return whether all coordinates are integers, so small that squared distances are exact.
 
-    ``limit`` is the first integer beyond which some are not. Roots of exact squares are correctly
-    rounded, also by way of double precision, so distances from inner products are then exact.
+    All integers up to ``limit`` are exact. Roots of exact squares are correctly rounded, also by
+    way of double precision, so distances from inner products are then exact.
     """
     largest = 0.0
     for i in range(points.shape[0]):
@@ -54,11 +54,11 @@ def has_exact_squares(points, limit):
 
 @compiled
 def shift_of(points):
-    """The row by which rows are shifted before inner products are taken, or -1 for none.
+    """Return the row to subtract from all rows before inner products, or -1 for none.
 
-    It is the row nearest to the middle of some rows, if it lies nearer to that than the origin.
-    The shift is a data value, never the mean, so that coordinates with few digits (integers) keep
-    exact differences and equal distances stay equal. Where it lies changes rounding alone.
+    It is the row nearest to the middle of some rows, unless the origin is nearer. It is a data
+    value, not the mean, so that coordinates with few digits (integers) keep exact differences and
+    equal distances stay equal. The choice only affects rounding.
     """
     n, d = points.shape
     step = max(1, n // SOME)
@@ -90,7 +90,7 @@ def shift_rows(out, points):
 
 @compiled
 def absolute_difference(x, y):
-    """Sum of absolute differences in double precision."""
+    """Return the sum of absolute differences in double precision."""
     total = 0.0
     for k in range(x.size):
         total += abs(np.float64(x[k]) - np.float64(y[k]))
@@ -99,10 +99,10 @@ def absolute_difference(x, y):
 
 @compiled
 def edge_weight(x, y, manhattan, cosine):
-    """The distance between two points: measured in double precision, rounded once.
+    """Return the distance between two points, measured in double precision and rounded once.
 
-    This is the weight by which edges are ordered, and the value that diagrams report. Rows are
-    unit vectors for the cosine: one minus it is half of their squared difference.
+    This is the weight by which edges are ordered, and the value that diagrams report. For the
+    cosine, rows are unit vectors: one minus it is half of their squared difference.
     """
     kind = x.dtype.type
     if manhattan:
@@ -113,7 +113,7 @@ def edge_weight(x, y, manhattan, cosine):
 
 @compiled
 def edge_weights(out, x, y, manhattan, cosine):
-    """Distances between each row of ``x`` and the same row of ``y``."""
+    """Write the distances between each row of ``x`` and the same row of ``y``."""
     for k in range(out.size):
         out[k] = edge_weight(x[k], y[k], manhattan, cosine)
 
@@ -122,7 +122,7 @@ def edge_weights(out, x, y, manhattan, cosine):
 def measure_edges(out, points, births, deaths, manhattan, cosine):
     """Write the lengths of birth edges (0 if none are given) and of death edges.
 
-    Returns False if an edge names a vertex that does not exist.
+    Return False if a vertex of an edge does not exist.
     """
     n = len(points)
     for column in range(2):
@@ -142,7 +142,7 @@ def measure_edges(out, points, births, deaths, manhattan, cosine):
 
 @compiled
 def pull_edges(out, slopes, lengths, points, births, deaths, manhattan, cosine):
-    """Add to ``out`` the gradient in the points, given that in the lengths."""
+    """Add to ``out`` the gradient in the points, given the gradient in the lengths."""
     kind = points.dtype.type
     for column in range(2):
         edges = deaths if column else births
@@ -163,10 +163,10 @@ def pull_edges(out, slopes, lengths, points, births, deaths, manhattan, cosine):
 
 @compiled
 def _places(i, j, cloud, first, corner, sizes):
-    """Where the entries (i, j) and (j, i) lie, and in which cloud the edge is; -1 for no entry.
+    """Return the places of the entries (i, j) and (j, i), -1 if there are none, and the cloud.
 
     ``cloud`` is the cloud of the edge before, ``first`` its first vertex, ``corner`` its first
-    entry. Edges are in the order of their clouds as a rule.
+    entry: edges usually come in the order of their clouds.
     """
     if i < first:
         cloud, first, corner = 0, 0, 0
@@ -183,9 +183,9 @@ def _places(i, j, cloud, first, corner, sizes):
 
 @compiled
 def read_entries(out, entries, sizes, births, deaths):
-    """Write the given lengths of birth edges (0 if none are given) and of death edges.
+    """Write the given lengths of birth edges (0 if no edges are given) and of death edges.
 
-    Returns False if an edge names a vertex that does not exist, or joins two clouds.
+    Return False if a vertex of an edge does not exist, or an edge joins two clouds.
     """
     half = entries.dtype.type(0.5)
     for column in range(2):
@@ -204,7 +204,7 @@ def read_entries(out, entries, sizes, births, deaths):
 
 @compiled
 def pull_entries(out, slopes, entries, sizes, births, deaths):
-    """Add to ``out`` the gradient in the entries, given that in the lengths."""
+    """Add to ``out`` the gradient in the entries, given the gradient in the lengths."""
     half = out.dtype.type(0.5)
     for column in range(2):
         edges, cloud, first, corner = deaths if column else births, 0, 0, 0
@@ -219,7 +219,7 @@ def pull_entries(out, slopes, entries, sizes, births, deaths):
 
 @compiled
 def _sum_of_squares(x, scale):
-    """Sum of squares in double precision, in four independent sums."""
+    """Return the sum of squares in double precision, by four independent sums."""
     a, b, c, e = 0.0, 0.0, 0.0, 0.0
     stop = x.size - x.size % 4
     for k in range(0, stop, 4):
@@ -237,19 +237,19 @@ def _sum_of_squares(x, scale):
 
 @compiled
 def unit_rows(out, points, begin, end, halt):
-    """Rows divided by their lengths in double precision; zero rows stay."""
+    """Write rows divided by their lengths, computed in double precision; zero rows stay."""
     for i in range(begin, end):
         if halted(halt):
             break
         scale = 1.0
-        if points.itemsize == 8:  # whose squares may leave the range of double precision
+        if points.itemsize == 8:  # squares of doubles may overflow or vanish
             largest = 0.0
             for k in range(points.shape[1]):
                 largest = max(largest, abs(points[i, k]))
             if 0 < largest < np.inf:
                 scale = 2.0 ** -math.frexp(largest)[1]  # rounds nothing
         length = np.sqrt(_sum_of_squares(points[i], scale))
-        if not 0 < length < np.inf:  # nothing to divide by: zeros stay, NaN and infinity too
+        if not 0 < length < np.inf:  # keep rows with zero, NaN or infinite length
             length = 1.0
         row, vector = points[i], out[i]
         for k in range(row.size):
@@ -258,9 +258,9 @@ def unit_rows(out, points, begin, end, halt):
 
 @compiled
 def _from_products(products, square_x, squares_y, separated, floor, cosine):
-    """Turn one row of inner products into distances in place; -1 where rounding decides.
+    """Turn one row of inner products into distances in place; -1 if rounding errors are too large.
 
-    Returns how many entries were left at -1.
+    Return the number of entries with -1.
     """
     undecided, half = 0, products.dtype.type(0.5)
     for j in range(products.size):
@@ -275,10 +275,10 @@ def _from_products(products, square_x, squares_y, separated, floor, cosine):
 
 @compiled
 def _rounded_from_products(out, products, square_x, squares_y, separated, slack, cosine):
-    """The same from products in double precision, rounded to the type of ``out``.
+    """Write distances from one row of products in double precision, rounded; -1 if undecided.
 
-    ``slack`` bounds the relative error of a value. Only values that round to one number from both
-    ends of their error are decided: they are what ``edge_weight`` gives.
+    ``slack`` bounds the relative error of a value. A value is decided if both ends of its error
+    round to the same number, which is that of ``edge_weight``. Return how many are undecided.
     """
     undecided = 0
     for j in range(out.size):
@@ -368,7 +368,7 @@ def estimate_rectangle(products, x, squares_x, y, squares_y, separated, floor, c
 def round_rows(
     out, products, x, squares_x, y, squares_y, separated, slack, cosine, begin, end, halt
 ):
-    """Rows of distances between ``x`` and ``y`` from inner products in double precision."""
+    """Write rows of distances between ``x`` and ``y``, given inner products in double precision."""
     for i in range(begin, end):
         if halted(halt):
             break
@@ -381,9 +381,9 @@ def round_rows(
 
 @compiled
 def round_upper(out, products, points, squares, separated, slack, cosine, top, begin, end, halt):
-    """The same above the diagonal of one cloud, for the rows ``begin`` to ``end``.
+    """Write distances above the diagonal of one cloud, for the rows ``begin`` to ``end - 1``.
 
-    ``products`` are those of the points from ``top`` on.
+    The first row and column of ``products`` belong to the point ``top``.
     """
     for i in range(begin, end):
         if halted(halt):
@@ -399,7 +399,7 @@ def round_upper(out, products, points, squares, separated, slack, cosine, top, b
 
 @compiled
 def upper_entries(matrix):
-    """The entries above the diagonal."""
+    """Return the entries above the diagonal."""
     n, count = matrix.shape[0], 0
     entries = np.empty(n * (n - 1) // 2, matrix.dtype)
     for i in range(n):
@@ -410,8 +410,8 @@ def upper_entries(matrix):
 
 
 @compiled
-def crowded(entries, slack):
-    """Those of the sorted entries that have a neighbour within a relative distance."""
+def close_entries(entries, slack):
+    """Return the sorted entries that have a neighbour within a relative distance."""
     kept, count = np.empty(entries.size, entries.dtype), 0
     for place in range(entries.size):
         here, gap = entries[place], entries[place] * slack
@@ -424,10 +424,10 @@ def crowded(entries, slack):
 
 
 @compiled
-def measure_crowded(matrix, points, listed, cosine, halt):
-    """Measure by differences the entries above the diagonal that are among those listed.
+def measure_listed(matrix, points, listed, cosine, halt):
+    """Measure by differences the entries above the diagonal whose values are listed.
 
-    A table of the listed entries' digits, which differ at random, answers for most entries.
+    A table of the last digits of listed values, which are nearly random, rules out most entries.
     """
     ones, known = np.uint64(FILTER - 1), np.zeros(FILTER, np.bool_)
     for bits in listed.view(np.uint64):
@@ -445,7 +445,7 @@ def measure_crowded(matrix, points, listed, cosine, halt):
 
 @compiled
 def coordinates(points):
-    """The points transposed, (d, n), in double precision."""
+    """Return the points transposed, (d, n), in double precision."""
     columns = np.empty((points.shape[1], points.shape[0]))
     for i in range(points.shape[0]):
         for k in range(points.shape[1]):
@@ -455,9 +455,10 @@ def coordinates(points):
 
 @compiled
 def _direct_row(row, x, columns, first, sums, cosine):
-    """Distances from ``x`` to the points from ``first`` on, by differences, many at a time.
+    """Write the distances from ``x`` to point ``first`` and all after it, many at a time.
 
-    Bit for bit what ``squared_difference`` gives: the same four sums, added in the same order.
+    They equal those of ``squared_difference`` to the bit: the four sums are the same, in the same
+    order.
     """
     d, n = columns.shape
     whole = d - d % 4
@@ -478,7 +479,7 @@ def _direct_row(row, x, columns, first, sums, cosine):
 
 @compiled
 def direct(out, x, y, cosine, halt):
-    """Distances by differences alone, for few coordinates."""
+    """Write distances measured by differences, for few coordinates."""
     columns, sums = coordinates(y), np.empty((4, RUN))
     for i in range(len(x)):
         if halted(halt):
@@ -488,7 +489,7 @@ def direct(out, x, y, cosine, halt):
 
 @compiled
 def direct_upper(out, points, cosine, halt):
-    """The same within one cloud: measured above the diagonal, copied below."""
+    """Write distances within one cloud: measure above the diagonal, copy below."""
     columns, sums = coordinates(points), np.empty((4, RUN))
     for i in range(len(points)):
         if halted(halt):
@@ -500,9 +501,9 @@ def direct_upper(out, points, cosine, halt):
 
 @compiled
 def _manhattan_row(row, x, columns, first, sums):
-    """Sums of absolute differences from ``x`` to the points from ``first`` on, many at a time.
+    """Write Manhattan distances from ``x`` to point ``first`` and all after it, many at a time.
 
-    Bit for bit what ``absolute_difference`` gives: added in the order of the coordinates.
+    They equal those of ``absolute_difference`` to the bit, since the order of sums is the same.
     """
     d, n = columns.shape
     total = sums[0]
@@ -520,7 +521,7 @@ def _manhattan_row(row, x, columns, first, sums):
 
 @compiled
 def manhattan_rows(out, x, columns, halt):
-    """Sums of absolute differences to points given by their coordinates."""
+    """Write Manhattan distances to points that are given transposed."""
     sums = np.empty((1, RUN))
     for i in range(len(x)):
         if halted(halt):
@@ -530,7 +531,7 @@ def manhattan_rows(out, x, columns, halt):
 
 @compiled
 def manhattan(out, x, y, halt):
-    """Sums of absolute differences."""
+    """Write Manhattan distances."""
     if len(x) >= FEW_ROWS:
         manhattan_rows(out, x, coordinates(y), halt)
         return
@@ -541,7 +542,7 @@ def manhattan(out, x, y, halt):
 
 @compiled
 def manhattan_upper(out, points, halt):
-    """The same within one cloud: measured above the diagonal, copied below."""
+    """Write Manhattan distances within one cloud: measure above the diagonal, copy below."""
     columns, sums = coordinates(points), np.empty((1, RUN))
     for i in range(len(points)):
         if halted(halt):

@@ -1,4 +1,4 @@
-"""What a metric is: one of three names, or a function of the user's."""
+"""Metrics: one of three names, a function of the user, or ``"precomputed"``."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ METRICS = ("euclidean", "cosine", "manhattan")
 
 
 def check_metric(metric: Metric) -> None:
-    """Raise if a metric has no such name."""
+    """Raise if a metric is neither a known name nor a function."""
     if not callable(metric):
         _checks.is_option("metric", metric, (*METRICS, "precomputed"))
 
 
 def at_least_single(x: Tensor) -> Tensor:
-    """Half precision in single precision: too many distances coincide in it."""
+    """Return half precision as single, because too many distances coincide in half."""
     return x if x.dtype == torch.float64 else x.float()
 
 
 def unit_rows(x: Tensor) -> Tensor:
-    """Rows of length one, in at least single precision, with gradient; zero rows stay.
+    """Return rows divided by their length, in at least single precision; zero rows stay.
 
     Each row is divided by a power of two first, which rounds nothing, so that its square neither
     overflows nor vanishes. On the CPU the values are those of :func:`unit_vectors`.
@@ -44,7 +44,7 @@ def unit_rows(x: Tensor) -> Tensor:
 
 @operator(torch.empty_like, row_by_row)
 def unit_vectors(x: Tensor) -> Tensor:
-    """The values of :func:`unit_rows`: each row depends on itself alone, to the last bit."""
+    """Return the values of :func:`unit_rows`, which depend only on their row, to the last bit."""
     if x.device.type != "cpu":
         return unit_rows(x)
     from topreg._compiled import over_rows
@@ -62,7 +62,7 @@ def unit_vectors(x: Tensor) -> Tensor:
 
 
 def by_callable(metric: Callable[[Tensor, Tensor], Tensor], x: Tensor, y: Tensor) -> Tensor:
-    """Return what a metric of the user's gives, computed in full precision; check its shape."""
+    """Return the user's metric, computed in full precision; raise if its shape is wrong."""
     with torch.autocast(x.device.type, enabled=False), full_precision():
         matrix = metric(x, y)
     if not isinstance(matrix, Tensor) or matrix.shape != (len(x), len(y)):

@@ -12,7 +12,7 @@ from topreg.metrics._scale import power_of_two
 
 
 def distances_within(points: Tensor, sizes: Sequence[int], metric: str) -> Tensor:
-    """Distances within each cloud; nothing is read back from the device.
+    """Return the distances within each cloud, without reading values back from the device.
 
     Shape:
         - points: (N, d), the rows of all clouds.
@@ -26,10 +26,10 @@ def distances_within(points: Tensor, sizes: Sequence[int], metric: str) -> Tenso
 
 
 def direct_distances(x: Tensor, y: Tensor, metric: str) -> Tensor:
-    """Distances by differences: exact zeros for equal rows, equal ones for equal differences.
+    """Return distances by differences: 0 for equal rows, equal numbers for equal differences.
 
-    Squares stay in range because the rows of each cloud are divided by a power of two first; a
-    distance below about 1e-19 times the largest coordinate counts as 0 in single precision.
+    Squares stay in range because the rows of each cloud are divided by a power of two first. In
+    single precision a distance below about 1e-19 times the largest coordinate counts as 0.
 
     Shape:
         - x: (..., n, d); y: (..., m, d). Output: (..., n, m).

@@ -1,4 +1,4 @@
-"""The public distance matrix, with gradients that survive coincident points."""
+"""The public distance matrix, with finite gradients at coincident points."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from topreg.metrics._selection import cross_weights, selection_weights
 def pairwise_distances(
     x: Tensor, y: Tensor | None = None, *, metric: Metric = "euclidean"
 ) -> Tensor:
-    r"""Distances between the rows of one :term:`point cloud`, or of two.
+    r"""Return the distances between the rows of one :term:`point cloud`, or of two.
 
     .. math::
 
@@ -36,19 +36,19 @@ def pairwise_distances(
         x: Point cloud.
         y: Second point cloud; the first one again if left out.
         metric: ``"euclidean"``, ``"cosine"``, ``"manhattan"``, a callable
-            ``f(x, y) -> (len(x), len(y))``, whose matrix products run in full precision as in
-            :class:`~topreg.RipsFiltration`, or ``"precomputed"``: then ``x`` is a distance matrix,
-            of which the mean with its transpose is returned.
+            ``f(x, y) -> (len(x), len(y))``, or ``"precomputed"``. A callable's matrix products run
+            in full precision, as in :class:`~topreg.RipsFiltration`. With ``"precomputed"``, ``x``
+            is a distance matrix, and its mean with its transpose is returned.
 
     Returns:
         The distance matrix, in the units of the points (the cosine has none), in at least single
         precision.
 
     Raises:
-        TypeError: If ``x`` or ``y`` is not a floating-point tensor, one of them alone is in double
-            precision, or ``metric`` gives integers.
-        ValueError: If they are not clouds of one width, ``metric`` is unknown or gives a matrix of
-            another shape, or ``y`` is given with ``"precomputed"``.
+        TypeError: If ``x`` or ``y`` is not a floating-point tensor, only one of them is in double
+            precision, or ``metric`` returns integers.
+        ValueError: If they are not clouds of one width, ``metric`` is unknown or returns a matrix
+            of another shape, or ``y`` is given with ``"precomputed"``.
 
     Shape:
         - x: :math:`(n, d)`; y: :math:`(m, d)`.
@@ -56,17 +56,16 @@ def pairwise_distances(
 
     Note:
         In single precision each entry is the distance measured in double precision and rounded
-        once; in double precision relative errors stay below 1e-12. Both hold far from the origin,
-        for coincident points and within tight clusters (cosine: up to the rounding of the
-        normalised rows). Time
-        :math:`O(n m d)`. Differentiable twice; coincident points contribute the subgradient 0.
-        ``torch.func.grad`` and ``vmap`` work; forward mode does not. In a compiled program a
-        gradient of ``torch.func`` is a graph break.
+        once. In double precision the relative error stays below 1e-12. Both hold far from the
+        origin, for coincident points and within tight clusters; the cosine also has the rounding of
+        the normalised rows. Time :math:`O(n m d)`. Differentiable twice, with gradient 0 between
+        coincident points. ``torch.func.grad`` and ``vmap`` work; forward mode does not. In a
+        compiled program ``torch.func.grad`` breaks the graph.
 
     Source:
-        Ours: inner products in double precision give the entries that their rounding bound
-        decides, differences give the others. Entries in double precision whose order the bound
-        leaves open are measured by differences too.
+        Inner products in double precision give every entry for which their rounding bound is small
+        enough; differences give the others. In double precision, entries whose order is still open
+        are measured by differences too.
 
     Example:
         >>> import torch
@@ -78,7 +77,7 @@ def pairwise_distances(
     """
     check_metric(metric)
     if metric == "precomputed":
-        return _given(x, y)
+        return _precomputed(x, y)
     _checks.is_point_cloud("x", x)
     if y is not None:
         _checks.is_point_cloud("y", y)
@@ -95,8 +94,8 @@ def pairwise_distances(
     return _differentiable(x, y, metric)
 
 
-def _given(x: Tensor, y: Tensor | None) -> Tensor:
-    """Return the distances of a matrix; raise for a second one."""
+def _precomputed(x: Tensor, y: Tensor | None) -> Tensor:
+    """Return the distances that a matrix holds; raise if ``y`` is given."""
     _checks.is_square("x", x)
     if y is not None:
         raise ValueError(
@@ -107,24 +106,24 @@ def _given(x: Tensor, y: Tensor | None) -> Tensor:
 
 
 def _symmetric(matrix: Tensor) -> Tensor:
-    """Mean with the transpose, not below zero, and a zero diagonal."""
-    matrix = (matrix / 2 + matrix.T / 2).clamp(min=0)  # whose sum may overflow
+    """Return the mean with the transpose, clamped at zero, with a zero diagonal."""
+    matrix = (matrix / 2 + matrix.T / 2).clamp(min=0)  # halved first: the sum may overflow
     return matrix - torch.diag(matrix.diagonal())
 
 
 def _differentiable(x: Tensor, y: Tensor | None, metric: str) -> Tensor:
-    """Distances by a named metric, with gradient.
+    """Return distances by a named metric, with gradient.
 
-    A compiled program drops the gradient of an ``autograd.Function`` within ``torch.func``, without
-    an error. There the graph ends before it, and the distances are computed without compilation.
+    Within ``torch.func``, a compiled program silently drops the gradient of an
+    ``autograd.Function``. A graph break makes it run uncompiled.
     """
     if torch.compiler.is_compiling() and torch._C._are_functorch_transforms_active():
         torch._dynamo.graph_break()
     return _Distances.apply(x, y, metric)  # type: ignore[no-any-return]
 
 
-def _measured(x: Tensor, y: Tensor | None, metric: str) -> Tensor:
-    """Distances without gradient."""
+def _measure(x: Tensor, y: Tensor | None, metric: str) -> Tensor:
+    """Return distances without gradient."""
     if y is None:
         return selection_weights(x.detach(), [len(x)], metric).view(len(x), len(x))
     return cross_weights(x.detach(), y.detach(), metric)
@@ -137,7 +136,7 @@ class _Distances(torch.autograd.Function):
 
     @staticmethod
     def forward(x: Tensor, y: Tensor | None, metric: str) -> Tensor:
-        return _measured(x, y, metric)
+        return _measure(x, y, metric)
 
     @staticmethod
     def setup_context(
@@ -161,7 +160,7 @@ class _Distances(torch.autograd.Function):
 
 
 def _weighted_differences(weights: Tensor, x: Tensor, y: Tensor) -> Tensor:
-    """Sum over j of ``weights[i, j] * (x_i - y_j)``, with all digits: its two parts cancel."""
+    """Sum ``weights[i, j] * (x_i - y_j)`` over j, precisely, since its two parts may cancel."""
     if len(y) == 0:
         return torch.zeros_like(x) + weights.sum()
     dtype = widest_dtype(x.device)
@@ -171,6 +170,6 @@ def _weighted_differences(weights: Tensor, x: Tensor, y: Tensor) -> Tensor:
 
 
 def _weighted_signs(weights: Tensor, x: Tensor, y: Tensor) -> Tensor:
-    """Sum over j of ``weights[i, j] * sign(x_i - y_j)``, one row at a time."""
+    """Sum ``weights[i, j] * sign(x_i - y_j)`` over j, one row at a time."""
     rows = [(w[:, None] * (row - y).sign()).sum(0) for w, row in zip(weights, x, strict=True)]
     return torch.stack(rows) if rows else torch.zeros_like(x)

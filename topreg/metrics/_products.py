@@ -1,4 +1,4 @@
-"""Inner products in full precision, and which distances they can give."""
+"""Inner products in full precision, and bounds for the distances computed from them."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from topreg._clouds import have_one_size, starts
 
 
 def block_of(n: int) -> int:
-    """Rows of one matrix product; only columns right of a block's first are computed."""
+    """Return the number of rows of one block; its product starts at the block's first column."""
     return max(64, min(256, n // 8))
 
 
 def upper_products(x: Tensor, out: Tensor) -> None:
-    """Inner products on and above the diagonal blocks; the rest of ``out`` is not written."""
+    """Write inner products on and above the diagonal blocks; leave the rest of ``out``."""
     block = block_of(len(x))
     for start in range(0, len(x), block):
         full_precision_mm(x[start : start + block], x[start:].T, out[start : start + block, start:])
 
 
 def products_within(x: Tensor, sizes: Sequence[int], out: Tensor, *, together: bool) -> None:
-    """Inner products within each cloud, on and above the diagonal at least."""
+    """Write inner products within each cloud, at least on and above the diagonal."""
     if together and len(sizes) > 1 and have_one_size(sizes):  # one call uses all threads
         clouds, shape = x.view(len(sizes), sizes[0], x.shape[1]), (len(sizes), sizes[0], sizes[0])
         with full_precision():
@@ -38,7 +38,7 @@ def products_within(x: Tensor, sizes: Sequence[int], out: Tensor, *, together: b
 
 
 def full_precision_mm(a: Tensor, b: Tensor, out: Tensor) -> None:
-    """Matrix product that no global precision setting rounds to bfloat16 or TF32."""
+    """Write a matrix product that no global setting rounds to bfloat16 or TF32."""
     with full_precision():
         torch.mm(a, b, out=out)
 
@@ -46,21 +46,21 @@ def full_precision_mm(a: Tensor, b: Tensor, out: Tensor) -> None:
 def full_precision() -> AbstractContextManager[None]:
     """Run matrix products in full single precision, whatever the global settings say.
 
-    A compiled program cannot switch the settings while it runs: there they stay as they are.
+    A compiled program cannot switch the settings while it runs, and keeps them.
     """
     return nullcontext() if torch.compiler.is_compiling() else _SWITCH
 
 
 class _Switch(AbstractContextManager[None]):
-    """Switch the settings when the first user comes, and back when the last one leaves.
+    """Change the settings when the first user enters; restore them when the last one leaves.
 
-    The settings belong to the process. If each thread put back what it had found, one that ends
-    would round the products of another that still runs.
+    The settings belong to the process. If each thread restored them by itself, a thread that ends
+    would change the products of another that still runs.
     """
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
-        self.users = 0  # calls that are inside now, nested ones and those of other threads too
+        self.users = 0  # calls inside the block now, including nested ones and other threads
         self.switch_back: Callable[[], None] | None = None
 
     def __enter__(self) -> None:
@@ -83,7 +83,7 @@ def _switch_to_full_precision() -> Callable[[], None] | None:
     """Turn off rounding of matrix products; return what restores the settings if they changed."""
     try:
         precision = torch.get_float32_matmul_precision()
-    except RuntimeError:  # only the settings per backend, of torch 2.9, describe the state
+    except RuntimeError:  # the user has set precision per backend, as torch 2.9 allows
         precision = None
     if precision == "highest":
         return None
@@ -100,7 +100,7 @@ def _switch_to_full_precision() -> Callable[[], None] | None:
             torch.set_float32_matmul_precision(precision)
         for setting, value in zip(settings, before, strict=True):
             if setting.fp32_precision != value:
-                setting.fp32_precision = "none"  # as the setting above it says
+                setting.fp32_precision = "none"  # inherit the global setting
             if setting.fp32_precision != value:
                 setting.fp32_precision = value
 
@@ -108,19 +108,19 @@ def _switch_to_full_precision() -> Callable[[], None] | None:
 
 
 def _settings_per_backend() -> list[Any]:
-    """Precision of matrix products per backend: none before torch 2.9."""
+    """Return the precision settings of matrix products per backend; none before torch 2.9."""
     if not hasattr(torch.backends, "fp32_precision"):
         return []
     return [torch.backends.mkldnn.matmul, torch.backends.cuda.matmul]  # type: ignore[attr-defined]
 
 
 def rounding_bound(coordinates: int, dtype: torch.dtype) -> tuple[object, object]:
-    """Which squared distances the Gram matrix gives, as fractions of ``|x|^2 + |y|^2``.
+    """Return the least squared distances that the Gram matrix gives: ``separated`` and ``floor``.
 
-    The product of two rows was wrong by at most ``1.5 sqrt(d)`` units of rounding of half that
-    sum, and by no more than 64, on random, one-signed, constant and heavy-tailed rows. A
-    distance is trusted where that leaves a relative error below 1e-5 (float32) or 1e-12
-    (float64); below ``floor`` squares lose digits to underflow.
+    ``separated`` is a fraction of ``|x|^2 + |y|^2``. On random, one-signed, constant and
+    heavy-tailed rows the error of a product was at most ``1.5 sqrt(d)`` units of rounding of half
+    that sum, and at most 64. A distance is trusted if that leaves a relative error below 1e-5
+    (float32) or 1e-12 (float64). Below ``floor`` squares lose digits to underflow.
     """
     import numpy as np
 
@@ -132,11 +132,11 @@ def rounding_bound(coordinates: int, dtype: torch.dtype) -> tuple[object, object
 
 
 def slack_of(coordinates: int) -> tuple[float, float]:
-    """Which squared distances the Gram matrix in double precision gives, and how well.
+    """Return the least squared distance that a Gram matrix in double gives, and its error.
 
-    The first number is a fraction of ``|x|^2 + |y|^2``, as in :func:`rounding_bound`; the second
-    bounds the relative error of distances above it. It is so small against the spacing of single
-    precision that few values lie between two of its numbers in doubt.
+    The first number is a fraction of ``|x|^2 + |y|^2``, as in :func:`rounding_bound`. The second
+    bounds the relative error of distances above it. It is so small that few distances are in doubt
+    between two numbers of single precision.
     """
     slack = 2.0**-38
     return (min(1.5 * coordinates**0.5, 64.0) + 8) * 2.0**-53 / slack, slack

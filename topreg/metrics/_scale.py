@@ -1,4 +1,4 @@
-"""Powers of two, by which rows are divided without rounding so that squares stay in range."""
+"""Powers of two: dividing by one rounds nothing, and keeps squares in range."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ EXPONENTS = {torch.float32: (torch.int32, 0xFF << 23), torch.float64: (torch.int
 
 
 def power_of_two(x: Tensor) -> Tensor:
-    """A power of two within a factor of 2 of the largest coordinate of each cloud; no gradient.
+    """Return a power of two near the largest coordinate of each cloud, without gradient.
 
-    The least power of which the dtype keeps all digits where coordinates are smaller.
+    It is within a factor of 2, and at least the smallest power that the dtype keeps in full.
 
     Shape:
         - x: (..., n, d). Output: (..., 1, 1).

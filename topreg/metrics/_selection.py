@@ -1,8 +1,8 @@
-"""Distances without gradient, as the filtration orders edges by them.
+"""Distances without gradient, by which the filtration orders edges.
 
 The weight of an edge is the distance between its two points, measured by differences in double
-precision and rounded once. The same number comes out alone, in a batch, in a tile and in a diagram,
-so that the order of edges and the values that diagrams report never contradict each other.
+precision and rounded once. It is the same alone, in a batch, in a tile and in a diagram, so that
+the order of edges never contradicts the values that diagrams report.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ from topreg.metrics._products import (
 if TYPE_CHECKING:
     from topreg._compiled import Halt
 
-SMALL = 1 << 12  # vertices whose matrix surely fits
-FEW_COORDINATES = 8  # up to here differences are as fast as the Gram matrix of large clouds
+SMALL = 1 << 12  # fewer vertices than this need no check of memory
+FEW_COORDINATES = 8  # with at most so many, differences are as fast as the Gram matrix
 
 
-def prepared(points: Tensor, metric: str) -> Tensor:
-    """Rows between which the compiled loops measure: normalised ones for the cosine."""
+def prepare(points: Tensor, metric: str) -> Tensor:
+    """Return the rows between which loops measure: detached, and normalised for the cosine."""
     points = at_least_single(points.detach())
     return unit_rows(points) if metric == "cosine" else points
 
@@ -43,11 +43,11 @@ def prepared(points: Tensor, metric: str) -> Tensor:
 def selection_weights(
     points: Tensor, sizes: Sequence[int], metric: str, longest: float = math.inf
 ) -> Tensor:
-    """Weights of the edges within each cloud.
+    """Return the weights of the edges within each cloud.
 
-    In single precision every entry is the weight of its edge. In double precision entries keep a
-    relative error below 1e-12 where no other entry, nor ``longest``, is as near as that: their
-    order is right, and they stay on their side of ``longest``.
+    In single precision every entry is the weight of its edge. In double precision an entry may have
+    a relative error below 1e-12, unless another entry or ``longest`` is that near. So the order is
+    exact, also with respect to ``longest``.
 
     Shape:
         - points: (N, d), the prepared rows of all clouds.
@@ -58,10 +58,9 @@ def selection_weights(
 
 
 def estimated_weights(points: Tensor, sizes: Sequence[int], metric: str) -> tuple[Tensor, bool]:
-    """Weights whose relative error is below 1e-5 (double precision: 1e-12); whether they have one.
+    """Estimate the weights of :func:`selection_weights`; return also whether they have errors.
 
-    Shape:
-        - As in :func:`selection_weights`.
+    Relative errors are below 1e-5 in single precision and 1e-12 in double.
     """
     exact = points.device.type != "cpu" or _by_differences(points, metric)
     if exact:
@@ -72,12 +71,12 @@ def estimated_weights(points: Tensor, sizes: Sequence[int], metric: str) -> tupl
 
 
 def _by_differences(points: Tensor, metric: str) -> bool:
-    """Whether distances are measured by differences from the start."""
+    """Return whether distances are measured by differences from the start."""
     return metric == "manhattan" or points.shape[1] <= FEW_COORDINATES
 
 
 def _fake(points: Tensor, sizes: list[int], metric: str, longest: float = math.inf) -> Tensor:
-    """Shape alone."""
+    """Return an empty tensor of the right shape."""
     return points.new_empty(sum(n * n for n in sizes))
 
 
@@ -89,7 +88,7 @@ def _more_clouds(
     sizes: list[int],
     *options: Any,
 ) -> tuple[Tensor, int]:
-    """Batching rule: clouds of a batch are more clouds."""
+    """Batch an operator on clouds: pass the clouds of all members in one call."""
     rows = points.movedim(in_dims[0], 0).flatten(0, 1)
     weights = call(rows, sizes * info.batch_size, *options)
     return weights.view(info.batch_size, sum(n * n for n in sizes)), 0
@@ -103,14 +102,14 @@ def _cloud_by_cloud(
     y: Tensor,
     metric: str,
 ) -> tuple[Tensor, int]:
-    """Batching rule: one pair of clouds after the other; either may be the same in all pairs."""
+    """Batch an operator on two clouds: call it for each member."""
     batches = (with_batch(z, dim, info.batch_size) for z, dim in zip((x, y), in_dims, strict=False))
     return torch.stack([call(a, b, metric) for a, b in zip(*batches, strict=True)]), 0
 
 
 @operator(_fake, _more_clouds)
 def dense_distances(points: Tensor, sizes: list[int], metric: str, longest: float) -> Tensor:
-    """The weights of :func:`selection_weights`."""
+    """Compute the weights of :func:`selection_weights`."""
     if points.device.type != "cpu":
         return distances_within(points, sizes, metric)
     from topreg._compiled import over_clouds, stoppable
@@ -135,7 +134,7 @@ def dense_distances(points: Tensor, sizes: list[int], metric: str, longest: floa
             matrix = weights[corner[c] : corner[c + 1]].view(sizes[c], sizes[c])
             measure(matrix, rows[first[c] : first[c + 1]], metric, longest, halt)
 
-    if measure is _measure_products:  # products in new threads wait for those to start others
+    if measure is _measure_products:  # in a new thread, products would have to start threads again
         stoppable(partial(work, 0, len(sizes)), 0)
     else:
         over_clouds(work, sizes, _cost(rows.shape[1], not direct))
@@ -143,7 +142,7 @@ def dense_distances(points: Tensor, sizes: list[int], metric: str, longest: floa
 
 
 def _empty(points: Tensor, sizes: Sequence[int]) -> Tensor:
-    """Room for the weights."""
+    """Allocate the weights."""
     if len(sizes) == 1 and sizes[0] < SMALL:
         return points.new_empty(sizes[0] * sizes[0])
     with room_for(bytes_of_matrices(sizes, points.dtype), sizes):
@@ -151,22 +150,22 @@ def _empty(points: Tensor, sizes: Sequence[int]) -> Tensor:
 
 
 def _cost(coordinates: int, by_products: bool) -> int:
-    """Operations of a compiled loop for one distance; of products it measures few again."""
+    """Return the operations of a compiled loop per distance; few products are measured again."""
     return 1 + coordinates // 32 if by_products else coordinates
 
 
 @operator(_fake, _more_clouds)
 def estimated_distances(points: Tensor, sizes: list[int], metric: str) -> Tensor:
-    """The weights of :func:`estimated_weights`, where they are estimated from inner products."""
+    """Compute the weights of :func:`estimated_weights` from inner products."""
     return _estimates(points, sizes, metric, together=True)
 
 
 def _estimates(
     points: Tensor, sizes: Sequence[int], metric: str, *, together: bool = False
 ) -> Tensor:
-    """Weights from the Gram matrix, measured where it does not separate them from zero.
+    """Compute weights from the Gram matrix; measure those that it does not separate from zero.
 
-    Products taken ``together`` round differently from those of one cloud.
+    ``together`` computes the products of all clouds in one call, which rounds differently.
     """
     from topreg._compiled import over_clouds
     from topreg.metrics import _kernels
@@ -200,7 +199,7 @@ def _estimates(
 def _measure_directly(
     matrix: Tensor, points: Tensor, metric: str, longest: float, halt: Halt
 ) -> None:
-    """Weights of one cloud by differences alone."""
+    """Measure the weights of one cloud by differences."""
     from topreg.metrics._kernels import direct_upper, manhattan_upper
 
     if metric == "manhattan":
@@ -212,11 +211,11 @@ def _measure_directly(
 def _measure_products(
     matrix: Tensor, points: Tensor, metric: str, longest: float, halt: Halt
 ) -> None:
-    """Weights of one cloud in single precision, from inner products in double precision."""
+    """Compute weights of one cloud in single precision from inner products in double."""
     from topreg.metrics import _kernels
 
     x, out, n = points.numpy(), matrix.numpy(), len(points)
-    shifted, squares = _shifted(points)
+    shifted, squares = _shift_rows(points)
     slack, rows = slack_of(points.shape[1]), block_of(n)
     for top in range(0, n, rows):
         if halt[0]:
@@ -228,8 +227,8 @@ def _measure_products(
     _kernels.mirror(out, halt)
 
 
-def _shifted(points: Tensor) -> tuple[Tensor, Tensor]:
-    """Rows in double precision nearer to the origin, and their squares."""
+def _shift_rows(points: Tensor) -> tuple[Tensor, Tensor]:
+    """Return rows in double precision, shifted towards the origin, and their squares."""
     from topreg.metrics import _kernels
 
     rows = torch.empty(points.shape, dtype=torch.float64)
@@ -238,28 +237,28 @@ def _shifted(points: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _measure_near(matrix: Tensor, points: Tensor, metric: str, longest: float, halt: Halt) -> None:
-    """Measure those estimates of one cloud whose order, or side of ``longest``, is in doubt."""
+    """Measure the estimates of one cloud that are too near to others, or to ``longest``."""
     import numpy as np
 
     from topreg.metrics import _kernels
 
     out = matrix.numpy()
     entries = np.append(_kernels.upper_entries(out), longest)
-    listed = _kernels.crowded(np.sort(entries), 8e-12)
+    listed = _kernels.close_entries(np.sort(entries), 8e-12)
     if len(listed):
-        _kernels.measure_crowded(out, points.numpy(), listed, metric == "cosine", halt)
+        _kernels.measure_listed(out, points.numpy(), listed, metric == "cosine", halt)
         _kernels.mirror(out, halt)
 
 
 def cross_weights(x: Tensor, y: Tensor, metric: str) -> Tensor:
-    """Distances between two prepared clouds, (n, d) and (m, d) -> (n, m)."""
+    """Return the distances between two prepared clouds, (n, d) and (m, d) -> (n, m)."""
     weights: Tensor = cross_distances(x, y, metric)
     return weights
 
 
 @operator(lambda x, y, metric: x.new_empty(len(x), len(y)), _cloud_by_cloud)
 def cross_distances(x: Tensor, y: Tensor, metric: str) -> Tensor:
-    """Distances between two clouds by a named metric."""
+    """Compute the distances between two clouds by a named metric."""
     if x.device.type != "cpu":
         return direct_distances(x, y, metric)
     from topreg._compiled import stoppable
@@ -278,7 +277,7 @@ def cross_distances(x: Tensor, y: Tensor, metric: str) -> Tensor:
                 operations,
             )
         return out
-    shifted, squares = _shifted(torch.cat([a, b]))
+    shifted, squares = _shift_rows(torch.cat([a, b]))
     squares_a, squares_b = squares[: len(a)].numpy(), squares[len(a) :].numpy()
     in_double = x.dtype == torch.float64
     products = out if in_double else torch.empty_like(out, dtype=torch.float64)

@@ -1,4 +1,4 @@
-"""Distances of one cloud a tile at a time, for clouds whose matrix is too large.
+"""Distances of one cloud, one tile at a time, for clouds whose matrix is too large.
 
 Imported on first use, since numba is heavy.
 """
@@ -17,14 +17,14 @@ from topreg.metrics._products import full_precision_mm, rounding_bound
 
 SOME = 1024  # rows among which the shift is chosen
 LEAST = 64  # rows and columns of the smallest tile
-FEW_UNDECIDED = 16  # one entry in so many, from which a whole tile is measured by differences
+FEW_UNDECIDED = 16  # measure the whole tile by differences if one entry in so many is undecided
 
 
 class Tiles:
-    """Distances between rows of one cloud, right up to the error of ``pairwise_distances``.
+    """Distances between rows of one cloud, estimated as in ``estimated_weights``.
 
-    On the CPU compiled loops work in one buffer that the next tile overwrites; elsewhere torch
-    works in about nine. ``side`` is how many rows and columns fit into ``memory`` bytes.
+    On the CPU compiled loops work in one buffer, which the next tile overwrites. On other devices
+    torch needs about nine buffers. ``side`` rows and columns fit into ``memory`` bytes.
 
     Shape:
         - points: (n, d), float32 or float64; normalised for the cosine.
@@ -39,7 +39,7 @@ class Tiles:
         self._buffer = points.new_empty(min(self.side, len(points)) ** 2 if self.on_cpu else 0)
 
     def between(self, rows: Tensor | slice, columns: slice) -> Tensor:
-        """Distances from some rows to consecutive others: Euclidean, or Manhattan if asked for."""
+        """Return the distances from some rows to consecutive others, Euclidean or Manhattan."""
         x, y = self.points[rows], self.points[columns]
         if not self.on_cpu:
             return direct_distances(x, y, "manhattan") if self.manhattan else self._by_torch(x, y)
@@ -58,7 +58,7 @@ class Tiles:
         return self._by_kernels(x, y, out)
 
     def _by_kernels(self, x: Tensor, y: Tensor, out: Tensor) -> Tensor:
-        """The product, then the compiled loops that finish it in place."""
+        """Compute inner products, and turn them into distances by compiled loops."""
         squares_x, squares_y = self._products(x, y, out)
         a, b, tile, first, second = (t.numpy() for t in (x, y, out, squares_x, squares_y))
         bounds = rounding_bound(x.shape[1], x.dtype)
@@ -71,7 +71,7 @@ class Tiles:
         return out
 
     def _by_torch(self, x: Tensor, y: Tensor) -> Tensor:
-        """The same in torch operations."""
+        """Compute inner products, and turn them into distances by torch operations."""
         squares = x.new_empty(len(x), len(y))
         squares_x, squares_y = self._products(x, y, squares)
         separated, floor = map(float, rounding_bound(x.shape[1], x.dtype))  # type: ignore[arg-type]
@@ -88,7 +88,7 @@ class Tiles:
         return distances
 
     def _products(self, x: Tensor, y: Tensor, out: Tensor) -> tuple[Tensor, Tensor]:
-        """Inner products of the shifted rows into ``out``; their squares."""
+        """Write inner products of the shifted rows into ``out``; return the squares of the rows."""
         if self.shift is not None:
             x, y = x - self.shift, y - self.shift
         full_precision_mm(x, y.T, out)
@@ -96,17 +96,16 @@ class Tiles:
 
 
 def _side(points: Tensor, memory: int, buffers: int) -> int:
-    """Rows and columns of a tile, so that it and two blocks of shifted points fit."""
+    """Return the side of the largest tile that fits with two blocks of shifted points."""
     width, size = points.shape[1], points.element_size()
     entries = memory / size
     return max(LEAST, int((math.sqrt(width**2 + buffers * entries) - width) / buffers))
 
 
 def _shift(points: Tensor) -> Tensor | None:
-    """The row by which rows are shifted before their products, if that is better than none.
+    """Return a row near the middle to subtract before products; None if 0 is as good.
 
-    As in ``_kernels.centre`` it is a data value near the middle, here of some rows: where it lies
-    changes rounding alone.
+    The choice, among some rows, only affects rounding; see ``_kernels.centre``.
     """
     some = points[:: max(1, -(-len(points) // SOME))]
     if len(some) == 0:
@@ -118,5 +117,5 @@ def _shift(points: Tensor) -> Tensor | None:
 
 
 def _widest(x: Tensor) -> Tensor:
-    """In double precision where the device has it."""
+    """Convert to double precision if the device has it."""
     return x.to(widest_dtype(x.device))

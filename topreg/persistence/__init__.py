@@ -1,4 +1,4 @@
-"""From weights to pairs: the engines, one file each, and the dispatcher that chooses."""
+"""From weights to pairs: the engines, and the dispatcher that chooses one."""
 
 from topreg.persistence._dispatch import (
     ENGINES,
@@ -13,7 +13,7 @@ from topreg.persistence._dispatch import (
 )
 from topreg.persistence._progress import Progress
 from topreg.persistence._spanning_tree import minimum_spanning_tree
-from topreg.persistence._weights import check_rows, checked_weights
+from topreg.persistence._weights import check_rows, check_weights
 from topreg.persistence.annotations._annotations import MOST_VERTICES
 from topreg.persistence.large._tiled import MEMORY
 
@@ -25,7 +25,7 @@ __all__ = [
     "check_dimension",
     "check_rows",
     "check_sizes",
-    "checked_weights",
+    "check_weights",
     "find_pairs",
     "minimum_spanning_tree",
     "pairs_of_clean",

@@ -1,4 +1,4 @@
-"""Weights through their bits: those of non-negative floats, as integers, keep the floats' order."""
+"""Weights as bits: read as integers, the bits of non-negative floats keep the floats' order."""
 
 from __future__ import annotations
 
@@ -38,9 +38,9 @@ def as_integers(weights: Tensor) -> tuple[NDArray[Any], np.integer[Any]]:
 
 @functools.lru_cache(maxsize=64)
 def limit_in_bits(longest: float, dtype: torch.dtype, connected: bool) -> Any:
-    """Return the largest weight of an edge through its bits: at most ``longest`` and finite.
+    """Return the bits of the largest weight of an edge: at most ``longest``, and finite.
 
-    Where every edge is promised to exist, a distance that overflowed is one too.
+    With ``connected``, every edge exists, even if its distance overflowed.
     """
     scalar, integer = KINDS[dtype]
     if connected:

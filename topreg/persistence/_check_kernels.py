@@ -1,4 +1,4 @@
-"""One pass over distance matrices that says whether anything needs a closer look."""
+"""One pass over distance matrices that finds out whether they are clean."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from topreg._compiled import compiled, halted
 
 @compiled
 def _coefficients(n):
-    """Two fixed pseudo-random numbers per vertex (SplitMix64)."""
+    """Return two fixed pseudo-random numbers per vertex (SplitMix64)."""
     one, other = np.empty(n, np.int32), np.empty(n, np.int32)
     state = np.uint64(0)
     for k in range(n):
@@ -23,15 +23,16 @@ def _coefficients(n):
 
 @compiled
 def imbalance(bits, infinity, first, step, halt):
-    """Check every ``step``-th row from ``first`` on; the sum over all rows is 0 for a clean matrix.
+    """Check every ``step``-th row, beginning with ``first``; return a sum, and whether one is bad.
 
-    Clean means symmetric to the bit, no sign bit, no NaN, zero on the diagonal.
+    A matrix is clean if it is symmetric to the bit and has no sign bit, no NaN, and zeros on the
+    diagonal. Then the sums over all rows add up to 0, and no row is bad.
 
-    The sum of ``(r[i] s[j] - s[i] r[j]) bits[i, j]`` over all entries, modulo 2^64, vanishes where
-    the matrix is symmetric, since its two copies of an entry cancel. With r = (1, 0), s = (0, 1)
-    it is ``bits[0, 1] - bits[1, 0]``. The numbers r and s are random, so that differences of
-    several entries do not cancel each other either. Reading each row once takes a fourth of the
-    time of comparing entries with those across the diagonal.
+    The total is the sum of ``(r[i] s[j] - s[i] r[j]) bits[i, j]`` over all entries, modulo 2^64. In
+    a symmetric matrix the two copies of an entry cancel. With r = (1, 0), s = (0, 1) the total is
+    ``bits[0, 1] - bits[1, 0]``. The numbers r and s are random, so that differences of several
+    entries do not cancel each other either. Reading each row once takes a fourth of the time of
+    comparing entries across the diagonal.
     """
     n = bits.shape[0]
     r, s = _coefficients(n)
@@ -52,14 +53,14 @@ def imbalance(bits, infinity, first, step, halt):
 
 @compiled
 def is_clean(bits, infinity, halt):
-    """Whether the engines can read one matrix as it is."""
+    """Return whether a matrix is clean, so that the engines can read it as it is."""
     total, bad = imbalance(bits, infinity, 0, 1, halt)
     return total == 0 and not bad
 
 
 @compiled
 def are_clean(bits, sizes, infinity, halt):
-    """Whether all matrices, laid one after the other, are clean."""
+    """Return whether all matrices, stored one after the other, are clean."""
     corner = 0
     for n in sizes:
         if not is_clean(bits[corner : corner + n * n].reshape(n, n), infinity, halt):

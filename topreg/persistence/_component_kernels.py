@@ -7,7 +7,7 @@ from topreg._compiled import compiled
 
 @compiled
 def _root(parent, vertex):
-    """Smallest vertex of the component, by path halving."""
+    """Return the smallest vertex of the component, by path halving."""
     while parent[vertex] != vertex:
         parent[vertex] = parent[parent[vertex]]
         vertex = parent[vertex]
@@ -16,7 +16,7 @@ def _root(parent, vertex):
 
 @compiled
 def join(parent, one, other):
-    """Join the components of two vertices; the younger of their smallest vertices, or -1."""
+    """Join two vertices' components; return the larger of their smallest vertices, -1 if same."""
     one, other = _root(parent, one), _root(parent, other)
     if one == other:
         return -1

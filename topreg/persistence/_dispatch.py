@@ -1,4 +1,4 @@
-"""Chooses the engine for a dimension, a device and a size."""
+"""Choice of the engine for a dimension, a device and a size."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from topreg._clouds import have_one_size
 from topreg._operators import is_plain
 from topreg._pairs import PersistencePairs, found_pairs
 from topreg._room import bytes_of_matrices, check_room
-from topreg.metrics import estimated_weights, prepared, selection_weights, weights_on_device
-from topreg.persistence._progress import Progress, told
+from topreg.metrics import estimated_weights, prepare, selection_weights, weights_on_device
+from topreg.persistence._progress import Progress, report_to
 from topreg.persistence.annotations._annotations import (
     MOST_VERTICES,
     annotate,
@@ -30,19 +30,19 @@ from topreg.persistence.library._higher import available, homology_by_library
 
 ENGINES = ("auto", "prim", "boruvka", "tiled", "annotations", "gudhi")
 HIGHEST = {"prim": 0, "boruvka": 0, "tiled": 0, "annotations": 1}  # dimensions; GUDHI has no limit
-# Differences are faster than products for clouds of at most so many points with so few coordinates
-# in all, differences of coordinates, or coordinates of each point.
+# Differences are faster than products for clouds of at most SOME_POINTS points that have at most so
+# many coordinates in all, differences of coordinates in all, or coordinates per point.
 SOME_POINTS, SOME_COORDINATES, SOME_DIFFERENCES, FEW_COORDINATES = 1024, 1 << 13, 1 << 19, 16
 FEW = 8192  # vertices of all clouds whose matrices fit everywhere: at most half a gigabyte
 LARGE = 16_384  # vertices above which "auto" keeps no matrix: in float32 it would take 1 GiB
-# Vertices of the largest cloud up to which a tensor of a device type is faster over the CPU, which
-# waits for the device; none until measured: `python benchmarks/devices.py` finds it.
+# If the largest cloud has at most so many vertices, it is copied from a device of that type to the
+# CPU, which waits for the device. 0 until measured with `python benchmarks/devices.py`.
 OVER_THE_CPU = {"cuda": 0, "mps": 0, "xpu": 0}
 EXTRA = 'Run `pip install "topreg[tda]"`.'
 
 
 def check_dimension(dimension: object, engine: str, name: str = "dimension") -> int:
-    """Return a dimension as int; raise if the engine, or what is installed, does not reach it."""
+    """Return a dimension as int; raise if the engine or the installed libraries cannot find it."""
     dimension = _checks.is_natural(name, dimension)
     if dimension > HIGHEST.get(engine, dimension):
         reach = {0: "0", 1: "0 or 1"}[HIGHEST[engine]]
@@ -66,11 +66,11 @@ def find_pairs(
     engine: str = "auto",
     connected: bool = False,
 ) -> list[PersistencePairs]:
-    """Persistence pairs of complete weighted graphs, one object for each dimension asked for.
+    """Find the persistence pairs of complete weighted graphs, one object per dimension.
 
     Weights that are infinite or exceed ``longest`` are not edges. ``connected=True`` promises that
-    all edges exist. On devices other than the CPU dimension 0 stays there; others pass through
-    the CPU.
+    all edges exist. On devices other than the CPU, dimension 0 is found there; other dimensions
+    pass through the CPU.
 
     Shape:
         - weights: (sum of n_i^2,), float32 or float64.
@@ -95,9 +95,9 @@ def find_pairs(
 def pairs_of_clean(
     weights: Tensor, sizes: Sequence[int], longest: float, dimensions: Sequence[int], engine: str
 ) -> list[PersistencePairs] | None:
-    """Pairs of matrices that are checked in the same call; in dimension 1 of one small matrix.
+    """Check matrices and find their pairs in one call; in dimension 1 for one small matrix only.
 
-    None if they need a closer look, or another engine.
+    Return None if a matrix is not clean, or another engine is needed.
     """
     if max(dimensions) == 0 and engine in ("auto", "prim"):
         forests = prim_of_clean(weights.detach(), sizes, longest)
@@ -120,9 +120,9 @@ def pairs_of_few(
     engine: str,
     check: bool,
 ) -> list[PersistencePairs] | None:
-    """Pairs in dimension 0 of small clouds, which are checked and measured in the same call.
+    """Check and measure small clouds and find their pairs in dimension 0, all in one call.
 
-    None if they need a closer look, or another engine.
+    Return None if a point is not finite, or another engine is needed.
     """
     if max(dimensions) > 0 or engine not in ("auto", "prim"):
         return None
@@ -130,7 +130,7 @@ def pairs_of_few(
     few = n * d <= SOME_COORDINATES or n * n * d <= SOME_DIFFERENCES or d <= FEW_COORDINATES
     if n > SOME_POINTS or not few or not is_plain(points) or points.device.type != "cpu":
         return None
-    found = prim_of_rows(prepared(points, metric), sizes, metric, longest, check)
+    found = prim_of_rows(prepare(points, metric), sizes, metric, longest, check)
     return None if found is None else [_pairs(0, found, sizes)]
 
 
@@ -149,8 +149,8 @@ def check_sizes(
         dimensions: Homology dimensions.
         engine: The engine.
         like: A tensor of the dtype and on the device of the distances.
-        matrices: Matrices of distances that are yet to be allocated for each cloud.
-        name: How messages call the data.
+        matrices: Number of distance matrices that are yet to be allocated per cloud.
+        name: Name of the data in messages.
     """
     if sum(sizes) < FEW:
         return
@@ -161,7 +161,7 @@ def check_sizes(
 
 
 def _by_records(dimensions: Sequence[int], engine: str) -> bool:
-    """Whether edges are sorted as records."""
+    """Return whether edges are sorted as records."""
     return max(dimensions) > 0 or engine in ("annotations", "gudhi")
 
 
@@ -176,7 +176,7 @@ def _check_vertices(sizes: Sequence[int], name: str = "points") -> None:
 
 
 def uses_tiles(sizes: Sequence[int], dimensions: Sequence[int], engine: str) -> bool:
-    """Whether clouds of points shall be searched without their matrices."""
+    """Return whether clouds of points are searched without their matrices."""
     large = max(sizes, default=0) > LARGE and max(dimensions) == 0
     return engine == "tiled" or (engine == "auto" and large)
 
@@ -193,20 +193,20 @@ def pairs_of_points(
     progress: Progress | bool | None = None,
     name: str = "points",
 ) -> list[PersistencePairs]:
-    """Persistence pairs of point clouds by a named metric, one object for each dimension.
+    """Find the persistence pairs of point clouds by a named metric, one object per dimension.
 
-    Edges are ordered by the distances that diagrams report, to the last bit where the search runs
-    on the CPU.
+    Edges are ordered by the distances that diagrams report; to the last bit if the search runs on
+    the CPU.
 
     Shape:
         - points: (N, d), the rows of all clouds.
     """
-    sizes, connected, rows = list(sizes), longest == math.inf, prepared(points, metric)
+    sizes, connected, rows = list(sizes), longest == math.inf, prepare(points, metric)
     if (engine == "tiled" or sum(sizes) > LARGE) and uses_tiles(sizes, dimensions, engine):
         task = rows, sizes, metric, longest, memory
         if not progress:
             return [_pairs(0, tiled(*task), sizes)]
-        with told(progress) as function:
+        with report_to(progress) as function:
             return [_pairs(0, forests_of_points(*task, function), sizes)]
     if sum(sizes) >= FEW:
         check_sizes(sizes, dimensions, engine, rows, 1, name)
@@ -216,7 +216,7 @@ def pairs_of_points(
         weights = selection_weights(rows, sizes, metric, longest)
         found = _pairs(0, trees(weights, sizes, longest, connected), sizes)
         if rows.device.type != "cpu":
-            found = _in_order_of_deaths(found, rows, metric, connected)
+            found = _sort_by_deaths(found, rows, metric, connected)
         return [found]
     rows = rows.cpu()
     if of_trees:
@@ -231,10 +231,10 @@ def pairs_of_points(
     return [part.to(points.device) for part in pairs]
 
 
-def _in_order_of_deaths(
+def _sort_by_deaths(
     pairs: PersistencePairs, rows: Tensor, metric: str, connected: bool
 ) -> PersistencePairs:
-    """Pairs in the order of the deaths that diagrams report, which a device measures otherwise."""
+    """Sort pairs by the deaths that diagrams report, which a device measures differently."""
     births, deaths, sizes = pairs.birth_edges, pairs.death_edges, pairs.cloud_sizes
     weights = weights_on_device(rows, deaths, metric)
     if connected and have_one_size(sizes) and sizes[0] > 1:
@@ -263,7 +263,7 @@ def _trees(device: str, sizes: Sequence[int], engine: str) -> Callable[..., Any]
 def pairs_of_edges(
     edges: Tensor, num_vertices: int, dimensions: Sequence[int]
 ) -> list[PersistencePairs]:
-    """Pairs in dimensions 0 and 1 of a graph whose edges (E, 2), int64, are given in their order.
+    """Find pairs in dimensions 0 and 1 of a graph with sorted edges (E, 2), int64.
 
     At a merge the component whose smallest vertex is larger dies.
     """
@@ -274,11 +274,11 @@ def pairs_of_edges(
 def _both(
     found: Sequence[Tensor], sizes: Sequence[int], dimensions: Sequence[int]
 ) -> dict[int, PersistencePairs]:
-    """Dimensions 0 and 1, as far as they are asked for, from what the annotations give."""
+    """Return the pairs of those of the dimensions 0 and 1 that are wanted, by dimension."""
     return {p: _pairs(p, found[3 * p : 3 * p + 3], sizes) for p in (0, 1) if p in dimensions}
 
 
 def _pairs(p: int, edges: Sequence[Tensor], sizes: Sequence[int]) -> PersistencePairs:
-    """Pairs from the birth, death and essential edges that an engine returns."""
+    """Return pairs with the birth, death and essential edges that an engine found."""
     births, deaths, essential = edges
     return found_pairs(p, births, deaths, essential, tuple(sizes))

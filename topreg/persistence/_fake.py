@@ -1,4 +1,4 @@
-"""What the engines give, by shape alone: for torch.compile, export and fake tensors."""
+"""Empty results of the engines, for torch.compile, export and fake tensors."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch import Tensor
 def fake_forests(
     weights: Tensor, sizes: list[int], longest: float, connected: bool, *_: object
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Birth, death and essential edges, as many as there are if that is known."""
+    """Return empty birth, death and essential edges in dimension 0."""
     if connected:
         components: int | torch.SymInt = sum(n > 0 for n in sizes)
         edges: int | torch.SymInt = sum(sizes) - components
@@ -23,7 +23,7 @@ def fake_forests(
 def fake_homology(
     weights: Tensor, sizes: list[int], longest: float, top: int, *_: bool
 ) -> list[Tensor]:
-    """Birth, death and essential edges of the dimensions up to ``top``."""
+    """Return empty birth, death and essential edges in the dimensions up to ``top``."""
     indices = weights.new_empty(0, dtype=torch.int64)
     found = []
     for _dimension in range(top + 1):
@@ -33,12 +33,12 @@ def fake_homology(
 
 
 def fake_annotations(like: Tensor, *_: object) -> list[Tensor]:
-    """The same of the dimensions 0 and 1."""
+    """Return empty birth, death and essential edges in the dimensions 0 and 1."""
     return fake_homology(like, [], 0.0, 1)
 
 
 def _numbers(like: Tensor, count: int) -> list[int | torch.SymInt]:
-    """Sizes that depend on values; 0 where matrices have no entry, which a compiler may not see."""
+    """Return new sizes that depend on values; 0 if the compiler knows that there is no entry."""
     from torch.fx.experimental.symbolic_shapes import statically_known_true
 
     if like.ndim == 1 and statically_known_true(like.shape[0] == 0):

@@ -1,4 +1,4 @@
-"""How a long search says how far it is."""
+"""Progress of a long search: a function of the user, or a bar."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ WIDTH = 40  # characters of a full bar
 
 
 @contextlib.contextmanager
-def told(progress: Progress | bool | None) -> Iterator[Progress | None]:
-    """Whom a search tells how far it is: a function, a bar if ``progress`` is true, or nobody."""
+def report_to(progress: Progress | bool | None) -> Iterator[Progress | None]:
+    """Yield the function that reports progress: the given one, a bar for ``True``, or None."""
     if not isinstance(progress, bool):
         yield progress
         return
@@ -27,14 +27,14 @@ def told(progress: Progress | bool | None) -> Iterator[Progress | None]:
 
 
 class _Bar:
-    """One line on standard error, written over and over; nothing if the search is short."""
+    """One line on standard error, overwritten as the search goes on; nothing if it is short."""
 
     def __init__(self) -> None:
         self._start = time.monotonic()
         self._line = ""
 
     def __call__(self, stage: str, done: int, total: int) -> None:
-        """Show the stage, a bar and the percentage, if they differ from what is shown."""
+        """Show the stage, a bar and the percentage, if they have changed."""
         if time.monotonic() - self._start < PATIENCE:
             return
         part = done / max(total, 1)

@@ -1,4 +1,4 @@
-"""The minimum spanning tree as a function of its own."""
+"""The minimum spanning tree of a distance matrix."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from torch import Tensor
 from topreg import _checks
 from topreg._clouds import join_matrices
 from topreg.persistence._dispatch import find_pairs
-from topreg.persistence._weights import checked_weights
+from topreg.persistence._weights import check_weights
 
 
 def minimum_spanning_tree(distances: Tensor | Sequence[Tensor]) -> Tensor | list[Tensor]:
-    r""":term:`Minimum spanning tree` of a complete graph given by its distance matrix.
+    r"""Return the :term:`minimum spanning tree` of a complete graph, given its distance matrix.
 
     .. math::
 
         \arg\min_{T \text{ spans } V} \sum_{(i, j) \in T} D_{ij}
 
-    The tree is unique: edges are ordered by (weight, i, j) with i < j. Zero distances are edges;
-    infinite ones are not, which leaves a forest.
+    The tree is unique, because edges are ordered by (weight, i, j) with i < j. Zero distances are
+    edges. Infinite distances are not, so that the result may be a forest.
 
     Args:
         distances: Symmetric matrix with a zero diagonal, or several.
@@ -40,8 +40,8 @@ def minimum_spanning_tree(distances: Tensor | Sequence[Tensor]) -> Tensor | list
         - Output: :math:`(n - 1, 2)` int64 with i < j, or a list of such tensors.
 
     Note:
-        Time :math:`O(n^2)`, memory :math:`O(n)` in addition to the matrix. Edges are constant:
-        there is no gradient through the selection.
+        Time :math:`O(n^2)`, memory :math:`O(n)` in addition to the matrix. The edges have no
+        gradient.
 
     Source:
         Prim 1957; the edges are the death edges in dimension 0.
@@ -56,7 +56,7 @@ def minimum_spanning_tree(distances: Tensor | Sequence[Tensor]) -> Tensor | list
     with torch.no_grad():
         entries, sizes = join_matrices(distances, "distances")
         _checks.is_not_vmapped("distances", entries)
-        weights = checked_weights(entries, sizes, name="distances", check_values=True)
+        weights = check_weights(entries, sizes, name="distances", check_values=True)
         (pairs,) = find_pairs(weights, sizes, math.inf, [0])
     if isinstance(distances, Tensor) and distances.ndim == 2:
         return pairs.death_edges

@@ -1,4 +1,4 @@
-"""Distance matrices that a user or a user's metric gives: checked, symmetric, zero diagonal."""
+"""Checks of distance matrices that a user or a user's metric gives."""
 
 from __future__ import annotations
 
@@ -13,18 +13,19 @@ from topreg._clouds import starts
 from topreg._operators import is_plain, operator
 from topreg.metrics import at_least_single
 
-LARGE = 1536  # vertices from which on several threads check one matrix faster than one
+LARGE = 1536  # with so many vertices or more, several threads check one matrix faster than one
 
 
-def checked_weights(
+def check_weights(
     entries: Tensor, sizes: Sequence[int], *, name: str, check_values: bool, of_metric: bool = False
 ) -> Tensor:
-    """Entries of matrices in the selection dtype, as the engines read them.
+    """Return entries of matrices in the selection dtype, as the engines read them.
 
     With ``check_values`` each matrix must be free of NaN, symmetric, non-negative and zero on its
-    diagonal, up to ``min(16 sqrt(eps), 1/4) max|D|``; within that the mean with the transpose is
-    taken. Without, the values are read as they are. What a metric gives need only be least on the
-    diagonal, as the root of a square and a small number is; it counts as zero.
+    diagonal, up to ``min(16 sqrt(eps), 1/4) max|D|``. Within that tolerance it is replaced by its
+    mean with the transpose. Without ``check_values`` the values are read as they are. A matrix
+    ``of_metric`` need only have its least entries on the diagonal, as ``sqrt(square + eps)`` has;
+    they count as zero.
 
     Shape:
         - entries, output: (sum of n_i^2,).
@@ -33,20 +34,20 @@ def checked_weights(
     if not check_values:
         return at_least_single(entries).contiguous()
     if is_plain(entries):
-        return _checked(entries, sizes, name, of_metric)
+        return _check(entries, sizes, name, of_metric)
     weights: Tensor = weights_in_graph(entries, list(sizes), name, of_metric)
     return weights
 
 
 @operator(lambda entries, *_: at_least_single(torch.empty_like(entries)))
 def weights_in_graph(entries: Tensor, sizes: list[int], name: str, of_metric: bool) -> Tensor:
-    """The same where Python does not see values."""
-    weights = _checked(entries, sizes, name, of_metric)
+    """Check entries in a compiled program, or wherever Python does not see values."""
+    weights = _check(entries, sizes, name, of_metric)
     return weights.clone() if weights is entries else weights
 
 
 def check_rows(points: Tensor, name: str, metric: str) -> Tensor:
-    """Return points (N, d); raise if there is no distance between some of them."""
+    """Return points (N, d); raise if some are not finite or, for the cosine, zero."""
     if torch.compiler.is_compiling():
         points = rows_in_graph(points, name, metric)
         return points
@@ -58,28 +59,28 @@ def check_rows(points: Tensor, name: str, metric: str) -> Tensor:
 
 @operator(lambda points, *_: torch.empty_like(points))
 def rows_in_graph(points: Tensor, name: str, metric: str) -> Tensor:
-    """The same in a compiled program, where Python does not see values."""
+    """Check points in a compiled program, where Python does not see values."""
     return check_rows(points, name, metric).clone()
 
 
-def _checked(entries: Tensor, sizes: Sequence[int], name: str, of_metric: bool) -> Tensor:
-    """Entries after the checks."""
+def _check(entries: Tensor, sizes: Sequence[int], name: str, of_metric: bool) -> Tensor:
+    """Return entries after checking them, symmetric and with a zero diagonal."""
     eps = torch.finfo(entries.dtype).eps
     weights = at_least_single(entries).contiguous()
     if _is_clean(weights, sizes):
         return weights
     corners = starts([n * n for n in sizes])
     matrices = [
-        _mended(weights[corner : corner + n * n].view(n, n), eps, name, of_metric)
+        _mend(weights[corner : corner + n * n].view(n, n), eps, name, of_metric)
         for corner, n in zip(corners[:-1], sizes, strict=True)
     ]
     return torch.cat([matrix.reshape(-1) for matrix in matrices])
 
 
 def _is_clean(weights: Tensor, sizes: Sequence[int]) -> bool:
-    """Whether every matrix already is what the engines read, bit for bit."""
+    """Return whether all matrices are clean, so that the engines can read them as they are."""
     if weights.device.type != "cpu":
-        return False  # they are looked at where they are
+        return False  # torch operations check them on their device
     import numpy as np
 
     from topreg._compiled import in_threads, stoppable
@@ -96,8 +97,8 @@ def _is_clean(weights: Tensor, sizes: Sequence[int]) -> bool:
     return not any(bad for _, bad in found) and int(sums.sum()) == 0
 
 
-def _mended(matrix: Tensor, eps: float, name: str, of_metric: bool) -> Tensor:
-    """One matrix after the checks, symmetric and with a zero diagonal."""
+def _mend(matrix: Tensor, eps: float, name: str, of_metric: bool) -> Tensor:
+    """Return one matrix after checking it, symmetric and with a zero diagonal."""
     _checks.have_no_nan(name, matrix)
     if not matrix.numel():
         return matrix
@@ -126,7 +127,7 @@ def _refuse(name: str, requirement: str, matrix: Tensor, bad: Tensor) -> None:
 
 
 def _cure(requirement: str, matrix: Tensor) -> str:
-    """What to do with similarities: they are largest on the diagonal, or a metric of a user's."""
+    """Return advice if the matrix seems to hold similarities, which are largest on the diagonal."""
     own = matrix.diagonal()
     similar = bool((own > 0).all() and own.isfinite().all() and (own >= matrix.amax(1)).all())
     if similar or requirement == "least on the diagonal":

@@ -1,8 +1,8 @@
-"""Drawings of diagrams, trees and images; matplotlib (``topreg[viz]``) is loaded on use.
+"""Drawings of diagrams, trees and images; matplotlib (``topreg[viz]``) is loaded on first use.
 
-Every function draws on the axis that it is given, or else on a new figure of pyplot, returns the
-axis, and leaves the caller's style alone. Tensors may be on any device, of any precision, with or
-without gradient.
+Every function draws on the given axis, or on a new figure of pyplot, and returns the axis. It does
+not change the caller's style. Tensors may be on any device, of any precision, with or without
+gradient.
 """
 
 from topreg.plot.barcode import barcode

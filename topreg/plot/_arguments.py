@@ -1,4 +1,4 @@
-"""What the drawings are given, checked, and as NumPy's double precision."""
+"""Checks of the arguments of drawings, and their conversion to NumPy."""
 
 from __future__ import annotations
 
@@ -17,25 +17,25 @@ ByLabel = Tensor | Mapping[str, Tensor]
 
 
 def numbers(tensor: Tensor) -> Array:
-    """Double precision on the CPU, without gradient."""
+    """Return a tensor as a NumPy array in double precision."""
     array: Array = tensor.detach().cpu().double().numpy()
     return array
 
 
 def classes(diagrams: ByLabel, essential: ByLabel | None) -> dict[str, Array]:
-    """Births and deaths by label, deaths infinite where a class never dies; "" for no label."""
+    """Return births and deaths by label; ``inf`` for a class that never dies, "" for no label."""
     named = _by_label("diagrams", diagrams)
     stays = {} if essential is None else _by_label("essential", essential)
     if essential is not None and isinstance(essential, Tensor) != isinstance(diagrams, Tensor):
         form = "a tensor" if isinstance(diagrams, Tensor) else "a mapping"
         raise TypeError(
-            f"`essential` should be {form} where `diagrams` is. Got {type(essential).__name__}."
+            f"`essential` should be {form}, like `diagrams`. Got {type(essential).__name__}."
         )
     unknown = [label for label in stays if label not in named]
     if unknown:
         raise ValueError(
-            f"`essential` should have labels that `diagrams` has. Got {unknown[0]!r}. "
-            "Give a class that only has essential members an empty diagram."
+            f"`essential` should only have labels of `diagrams`. Got {unknown[0]!r}. "
+            "For a label with only essential classes, pass an empty diagram."
         )
     rows = {label: _rows(_name("diagrams", label), given) for label, given in named.items()}
     for label, births in stays.items():
@@ -45,7 +45,7 @@ def classes(diagrams: ByLabel, essential: ByLabel | None) -> dict[str, Array]:
 
 
 def extent(rows: list[Array]) -> tuple[float, float]:
-    """Least and greatest finite number, apart even if there is only one or none."""
+    """Return the least and the greatest finite number, made to differ."""
     flat = np.concatenate([np.empty(0), *(part.ravel() for part in rows)])
     flat = flat[np.isfinite(flat)]
     if not len(flat):
@@ -54,8 +54,8 @@ def extent(rows: list[Array]) -> tuple[float, float]:
     return low, high if high > low else low + 1.0
 
 
-def embedded(name: str, embedding: Tensor, pairs: PersistencePairs) -> Array:
-    """Finite points of the plane, one for each vertex of the pairs of one cloud."""
+def as_embedding(name: str, embedding: Tensor, pairs: PersistencePairs) -> Array:
+    """Return finite points of the plane, one per vertex of the pairs; raise for anything else."""
     _checks.is_point_cloud(name, embedding)
     if embedding.shape[1] != 2:
         wide = embedding.shape[1] > 2
@@ -70,14 +70,14 @@ def embedded(name: str, embedding: Tensor, pairs: PersistencePairs) -> Array:
 
 
 def per_pair(name: str, values: Tensor, pairs: PersistencePairs) -> Array:
-    """One number for each pair."""
+    """Return one number per pair; raise for anything else."""
     _checks.is_tensor(name, values)
     _checks.one_each(name, values, len(pairs), "pair")
     return numbers(values)
 
 
 def _by_label(name: str, given: ByLabel) -> dict[str, Tensor]:
-    """A mapping of what may be one tensor."""
+    """Return a mapping from labels to tensors; one tensor gets the label ""."""
     if isinstance(given, Tensor):
         return {"": given}
     if isinstance(given, Mapping):
@@ -89,12 +89,12 @@ def _by_label(name: str, given: ByLabel) -> dict[str, Tensor]:
 
 
 def _name(argument: str, label: str) -> str:
-    """What error messages call an entry."""
+    """Return the name of an entry in error messages."""
     return f'{argument}["{label}"]' if label else argument
 
 
 def _rows(name: str, diagram: Tensor) -> Array:
-    """Births and deaths, those that are infinite last."""
+    """Return births and deaths, infinite ones last."""
     _checks.is_diagram(name, diagram)
     dying, stays = finite_part(name, diagram.detach())
     births = numbers(stays)
@@ -102,7 +102,7 @@ def _rows(name: str, diagram: Tensor) -> Array:
 
 
 def _births(name: str, births: Tensor) -> Array:
-    """Finite births of essential classes."""
+    """Return the finite births of essential classes; raise for anything else."""
     _checks.is_tensor(name, births)
     _checks.has_rank(name, births, "(e,)")
     _checks.are_finite(name, births.detach()[:, None])

@@ -1,4 +1,4 @@
-"""Axes, given or new, and colours that can be told apart on a white and on a black page."""
+"""Axes, given or new, and colours that are visible on a white and on a black page."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ ENDS = 0.27, 0.77  # of plasma: contrast of 2 and more with white and with near-
 
 
 def axis(ax: Axes | None) -> Axes:
-    """The axis that was given, or one on a new figure of pyplot."""
+    """Return the given axis, or one on a new figure of pyplot."""
     return panels("ax", None if ax is None else [ax], 1)[0]
 
 
 def panels(name: str, axes: Sequence[Axes] | None, count: int) -> list[Axes]:
-    """The axes that were given, or some on a new figure of pyplot."""
+    """Return the given axes, or new ones on a new figure of pyplot."""
     kind = _class_of_axes()
     if axes is None:
         return _new(count)
@@ -35,7 +35,7 @@ def panels(name: str, axes: Sequence[Axes] | None, count: int) -> list[Axes]:
 
 
 def _new(count: int) -> list[Axes]:
-    """Axes side by side on a new figure, wider than the caller's default if there are several."""
+    """Return axes side by side on a new figure, wider than the default if there are several."""
     from matplotlib import pyplot, rcParams
 
     width, height = rcParams["figure.figsize"]
@@ -45,14 +45,14 @@ def _new(count: int) -> list[Axes]:
 
 
 def colour(place: int) -> Any:
-    """A colour of the caller's cycle."""
+    """Return a colour of the caller's colour cycle."""
     from matplotlib.colors import to_rgba
 
     return to_rgba(f"C{place}")
 
 
 def shades() -> Colormap:
-    """Plasma without its ends; grey where there is no number."""
+    """Return the colour map plasma without its ends; grey where there is no number."""
     from matplotlib import colormaps
     from matplotlib.colors import LinearSegmentedColormap
 
@@ -62,12 +62,12 @@ def shades() -> Colormap:
 
 
 def size_in_points(ax: Axes) -> tuple[float, float]:
-    """Width and height of an axis in points, 1/72 of an inch."""
+    """Return the width and height of an axis in points, 1/72 of an inch."""
     return ax.bbox.width * 72 / ax.figure.dpi, ax.bbox.height * 72 / ax.figure.dpi
 
 
 def _class_of_axes() -> type:
-    """Matplotlib's class, or what to install."""
+    """Return Matplotlib's ``Axes``; raise with advice if it is not installed."""
     try:
         from matplotlib.axes import Axes
     except ModuleNotFoundError as error:

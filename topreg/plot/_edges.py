@@ -1,4 +1,4 @@
-"""Edges over an embedding, coloured by a number for each."""
+"""Edges over an embedding, coloured by one number per edge."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ if TYPE_CHECKING:
     from matplotlib.collections import LineCollection
     from matplotlib.colors import Normalize
 
-NAMED = 20  # more labels than this go without a legend
+NAMED = 20  # most labels for which a legend is drawn
 
 
 def scale(values: Array) -> Normalize:
-    """Colours from the least to the greatest finite number."""
+    """Return a colour scale from the least to the greatest finite number."""
     from matplotlib.colors import Normalize
 
     known = values[np.isfinite(values)]
@@ -30,7 +30,7 @@ def scale(values: Array) -> Normalize:
 def draw_edges(
     ax: Axes, points: Array, edges: Tensor, values: Array, norm: Normalize
 ) -> LineCollection:
-    """Edges in the colours of their values, without ticks, lengths of both axes alike."""
+    """Draw edges in the colours of their values, without ticks, with equal scales on both axes."""
     from matplotlib.collections import LineCollection
 
     segments = points[edges.cpu().numpy()]
@@ -44,7 +44,7 @@ def draw_edges(
 
 
 def draw_points(ax: Axes, points: Array, labels: Array | None = None) -> None:
-    """Grey points, or points in the colours of their labels."""
+    """Draw points, grey or in the colours of their labels."""
     size = min(20.0, max(4.0, 4000 / (len(points) + 1)))
     if labels is None:
         x, y = points.T
@@ -59,7 +59,7 @@ def draw_points(ax: Axes, points: Array, labels: Array | None = None) -> None:
 
 
 def _draw_legend(ax: Axes, count: int) -> None:
-    """Names of labels below an axis without ticks, in rows of equal length."""
+    """Write the labels below an axis without ticks, in rows of equal length."""
     most = max(1, int(size_in_points(ax)[0] // 32))
     rows = -(-count // most)
     ax.legend(
@@ -75,11 +75,11 @@ def _draw_legend(ax: Axes, count: int) -> None:
 
 
 def draw_scale(axes: Sequence[Axes], lines: LineCollection, values: Array, label: str) -> None:
-    """A narrow colour bar beside axes of one figure, if any edge has a number."""
+    """Draw a narrow colour bar next to the axes of one figure, if any edge has a number."""
     if not np.isfinite(values).any():
         return
     figure = axes[-1].figure
-    beside = [ax for ax in axes if ax.figure is figure]
-    bar = figure.colorbar(lines, ax=beside, aspect=35, shrink=0.8, fraction=0.06, pad=0.02)
+    neighbours = [ax for ax in axes if ax.figure is figure]
+    bar = figure.colorbar(lines, ax=neighbours, aspect=35, shrink=0.8, fraction=0.06, pad=0.02)
     bar.outline.set_visible(False)
     bar.set_label(label)

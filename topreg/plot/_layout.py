@@ -1,4 +1,4 @@
-"""Where the branches of a merge tree stand, so that none crosses another."""
+"""Positions of the branches of a merge tree, such that none crosses another."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from topreg.plot._arguments import Array
 
 
 class Forest(NamedTuple):
-    """Leaves and merges; node n + k is what the k-th edge makes.
+    """Leaves and merges of a merge tree; the k-th edge makes node n + k.
 
     Attributes:
         leaves: Vertices from left to right.
@@ -25,7 +25,7 @@ class Forest(NamedTuple):
 
 
 def forest(vertices: int, edges: Sequence[Sequence[int]]) -> Forest:
-    """Join components edge by edge, that with the smaller first vertex on the left."""
+    """Join components edge by edge; the one with the smaller first vertex is on the left."""
     parent, node, last = (list(range(vertices)) for _ in range(3))
     following = [-1] * vertices
     joined: list[tuple[int, int]] = []
@@ -48,9 +48,9 @@ def forest(vertices: int, edges: Sequence[Sequence[int]]) -> Forest:
 
 
 def brackets(tree: Forest, births: Array, deaths: Array) -> tuple[Array, Array]:
-    """Corners (m, 4, 2) of each merge from its left branch's foot on, and places (r, 2) of roots.
+    """Return the corners (m, 4, 2) of each merge, from left to right, and places (r, 2) of roots.
 
-    Leaves stand at 0, 1, ... and merges in the middle of what they join.
+    Leaves are at 0, 1, ... and a merge is in the middle of the two nodes that it joins.
     """
     count = len(tree.leaves)
     place = np.empty(count + len(tree.joined))
@@ -65,7 +65,7 @@ def brackets(tree: Forest, births: Array, deaths: Array) -> tuple[Array, Array]:
 
 
 def _first(parent: list[int], vertex: int) -> int:
-    """First vertex of a component; halves the way for the next time."""
+    """Return the first vertex of a component; halve the path to it for the next search."""
     while parent[vertex] != vertex:
         parent[vertex] = parent[parent[vertex]]
         vertex = parent[vertex]

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def barcode(diagrams: ByLabel, *, essential: ByLabel | None = None, ax: Axes | None = None) -> Axes:
-    r"""Draw a bar from birth to death for each class, and an arrow for what never dies.
+    r"""Draw a bar from birth to death for each class, with an arrow if the class never dies.
 
     Bars are sorted by birth, then by death, from below, one label after the other.
 
@@ -22,7 +22,7 @@ def barcode(diagrams: ByLabel, *, essential: ByLabel | None = None, ax: Axes | N
         diagrams: A :term:`persistence diagram`, or several by label, for instance
             ``{"components": zeroth, "loops": first}``. Rows with an infinite death count as
             essential.
-        essential: Births of the :term:`essential classes <essential class>`; by label where
+        essential: Births of the :term:`essential classes <essential class>`; by label if
             ``diagrams`` are.
         ax: Where to draw; a new figure of pyplot if left out.
 
@@ -32,16 +32,16 @@ def barcode(diagrams: ByLabel, *, essential: ByLabel | None = None, ax: Axes | N
     Raises:
         TypeError: If an argument is of another type or not floating point.
         ValueError: If shapes are wrong, a birth is infinite, a number is NaN, or ``essential``
-            has a label that ``diagrams`` has not.
+            has a label that ``diagrams`` does not have.
         ModuleNotFoundError: If matplotlib is not installed.
 
     Shape:
         - diagrams: :math:`(m, 2)` each; essential: :math:`(e,)` each.
 
     Note:
-        The bars of each label are one collection in ``ax.collections``. A class of zero
-        persistence has its place, and a bar without length. Bars are as wide as the axis has room
-        for at the time of the call.
+        The bars of each label are one collection in ``ax.collections``. A class of zero persistence
+        takes up a row, but its bar has no length. The width of bars depends on the size of the axis
+        at the time of the call.
 
     Example:
         >>> import torch
@@ -74,7 +74,7 @@ def barcode(diagrams: ByLabel, *, essential: ByLabel | None = None, ax: Axes | N
 
 
 def _draw_bars(ax: Axes, rows: Array, first: int, end: float, **style: Any) -> None:
-    """The bars of one label, from a place upwards, and the heads of those that never end."""
+    """Draw the bars of one label from row ``first`` upwards, with arrow heads on endless ones."""
     from matplotlib.collections import LineCollection
 
     rows = rows[np.lexsort((rows[:, 1], rows[:, 0]))]

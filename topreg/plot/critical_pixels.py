@@ -22,9 +22,9 @@ def critical_pixels(image: Tensor, pairs: PersistencePairs, *, ax: Axes | None =
     Births are dots, deaths are crosses. A star is the birth of an :term:`essential class`.
 
     Args:
-        image: The image, of one channel.
+        image: An image with one channel.
         pairs: :term:`Persistence pairs <persistence pair>` of the image, in one dimension. To draw
-            the longest alone, pass ``pairs.select(mask)``.
+            only the most persistent, pass ``pairs.select(mask)``.
         ax: Where to draw; a new figure of pyplot if left out.
 
     Returns:
@@ -32,8 +32,8 @@ def critical_pixels(image: Tensor, pairs: PersistencePairs, *, ax: Axes | None =
 
     Raises:
         TypeError: If an argument is of another type or not floating point.
-        ValueError: If the image is not a matrix, empty or not finite, or ``pairs`` are of several
-            clouds or of another image.
+        ValueError: If the image is not a matrix, is empty or not finite, or ``pairs`` belong to
+            several clouds or to another image.
         ModuleNotFoundError: If matplotlib is not installed.
 
     Shape:

@@ -14,13 +14,13 @@ if TYPE_CHECKING:
 
 
 def diagram(diagrams: ByLabel, *, essential: ByLabel | None = None, ax: Axes | None = None) -> Axes:
-    r"""Draw births against deaths, with the diagonal, and what never dies on a line at infinity.
+    r"""Draw deaths against births, with the diagonal and a line at infinity for essential classes.
 
     Args:
         diagrams: A :term:`persistence diagram`, or several by label, for instance
             ``{"components": zeroth, "loops": first}``. Rows with an infinite death count as
             essential.
-        essential: Births of the :term:`essential classes <essential class>`; by label where
+        essential: Births of the :term:`essential classes <essential class>`; by label if
             ``diagrams`` are.
         ax: Where to draw; a new figure of pyplot if left out.
 
@@ -30,7 +30,7 @@ def diagram(diagrams: ByLabel, *, essential: ByLabel | None = None, ax: Axes | N
     Raises:
         TypeError: If an argument is of another type or not floating point.
         ValueError: If shapes are wrong, a birth is infinite, a number is NaN, or ``essential``
-            has a label that ``diagrams`` has not.
+            has a label that ``diagrams`` does not have.
         ModuleNotFoundError: If matplotlib is not installed.
 
     Shape:
@@ -71,7 +71,7 @@ def diagram(diagrams: ByLabel, *, essential: ByLabel | None = None, ax: Axes | N
 
 
 def _draw_infinity(ax: Axes, top: float) -> None:
-    """The line at which essential classes stand, and its name beside the axis."""
+    """Draw the line of essential classes, and the symbol of infinity next to the axis."""
     ax.axhline(top, color=GREY, linewidth=0.8, linestyle="--", zorder=1)
     ax.text(
         1.01,
@@ -85,7 +85,7 @@ def _draw_infinity(ax: Axes, top: float) -> None:
 
 
 def _draw_points(ax: Axes, rows: Array, top: float, **options: Any) -> None:
-    """Classes that die as dots, the others as triangles that point upwards."""
+    """Draw classes that die as dots, the others as triangles that point upwards."""
     dies = np.isfinite(rows[:, 1])
     ax.scatter(rows[dies, 0], rows[dies, 1], s=18, alpha=0.75, linewidths=0, zorder=2, **options)
     births = rows[~dies, 0]

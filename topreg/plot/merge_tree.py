@@ -27,33 +27,34 @@ def merge_tree(
 ) -> Axes:
     r"""Draw which components merge at which scale: the dendrogram of single linkage.
 
-    Each vertex is a leaf at its birth, each pair a bracket at its death that joins two components;
-    what never dies ends in an arrow. Leaves are ordered so that no branch crosses another, and the
-    component with the smaller first vertex, which the elder rule keeps for Rips, is on the left.
+    Each vertex is a leaf at its birth. Each pair is a bracket at its death that joins two
+    components. A component that never dies ends in an arrow. Leaves are ordered so that no branch
+    crosses another. The component with the smaller first vertex is on the left; with Rips
+    filtrations it is the one that survives.
 
     Args:
         pairs: :term:`Persistence pairs <persistence pair>` of dimension 0 of one cloud.
-        deaths: Scale of each death edge, or the diagram. Without births they are 0, and so are
-            those of vertices that no pair gives birth to; with births these take the least.
-        labels: What to write below the leaves, one for each vertex; nothing if left out.
+        deaths: Scale of each death edge, or the diagram. A vertex without a birth in the diagram
+            starts at the least of the given births, or at 0 if only deaths are given.
+        labels: Text below the leaves, one per vertex; none if left out.
         ax: Where to draw; a new figure of pyplot if left out.
 
     Returns:
-        The axis. Leaf k stands at place k.
+        The axis. Leaf k, counted from the left, is at x = k.
 
     Raises:
         TypeError: If ``pairs`` are not PersistencePairs or ``deaths`` not floating point.
-        ValueError: If ``pairs`` are of several clouds or another dimension or hold a cycle, or
-            numbers of entries do not agree.
+        ValueError: If ``pairs`` belong to several clouds, have another dimension or hold a cycle,
+            or numbers of entries do not agree.
         ModuleNotFoundError: If matplotlib is not installed.
 
     Shape:
         - deaths: :math:`(m,)` or :math:`(m, 2)`; labels: n entries.
 
     Note:
-        The brackets are one collection, ``ax.collections[0]``, in ascending order of deaths. Fewer
-        pairs, of ``max_edge_length``, ``select`` or ``between``, give a forest. Time
-        :math:`O(m \log m)`.
+        The brackets are one collection, ``ax.collections[0]``, in ascending order of deaths. If
+        pairs are missing, because of ``max_edge_length``, ``select`` or ``between``, the result is
+        a forest. Time :math:`O(m \log m)`.
 
     Source:
         Gower and Ross, Applied Statistics 1969: single linkage from the minimum spanning tree.
@@ -86,7 +87,7 @@ def merge_tree(
 
 
 def _scales(pairs: PersistencePairs, deaths: Tensor) -> tuple[Array, Array]:
-    """Births of all vertices and deaths of all pairs."""
+    """Return the births of all vertices and the deaths of all pairs."""
     are_of_one_cloud(pairs)
     are_of_dimension_0(pairs)
     _checks.is_tensor("deaths", deaths)
@@ -105,7 +106,7 @@ def _scales(pairs: PersistencePairs, deaths: Tensor) -> tuple[Array, Array]:
 
 
 def _names(labels: Sequence[Any] | Tensor, vertices: int) -> list[str]:
-    """What stands below each leaf."""
+    """Return the text below each leaf."""
     names = list(map(str, labels.tolist() if isinstance(labels, Tensor) else labels))
     if len(names) != vertices:
         raise ValueError(
@@ -115,7 +116,7 @@ def _names(labels: Sequence[Any] | Tensor, vertices: int) -> list[str]:
 
 
 def _draw(ax: Axes, merges: Array, roots: Array, top: float) -> None:
-    """Brackets, and an arrow on each root."""
+    """Draw brackets, and an arrow on each root."""
     from matplotlib.collections import LineCollection
 
     style = {"color": colour(0), "linewidths": min(1.5, max(0.4, 150 / (len(merges) + 1)))}
@@ -127,7 +128,7 @@ def _draw(ax: Axes, merges: Array, roots: Array, top: float) -> None:
 
 
 def _write(ax: Axes, names: list[str]) -> None:
-    """Names below the leaves, upright if they are long, small if there are many."""
+    """Write names below the leaves, upright if they are long, small if there are many."""
     from matplotlib import rcParams
     from matplotlib.font_manager import FontProperties
 

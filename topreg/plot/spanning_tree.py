@@ -9,7 +9,7 @@ from torch import Tensor
 
 from topreg import _checks
 from topreg._pairs import PersistencePairs
-from topreg.plot._arguments import embedded, per_pair
+from topreg.plot._arguments import as_embedding, per_pair
 from topreg.plot._axes import axis
 from topreg.plot._edges import draw_edges, draw_points, draw_scale, scale
 
@@ -28,12 +28,12 @@ def spanning_tree(
     r"""Draw the death edges of pairs over an embedding; in dimension 0, the minimum spanning tree.
 
     Args:
-        embedding: Where each vertex stands in the plane.
-        pairs: :term:`Persistence pairs <persistence pair>` of one cloud, as a rule found in a space
-            of more coordinates.
-        values: What colours the edges, for instance their deaths; edges whose value is not finite
-            are grey. Lengths in the embedding if left out.
-        labels: What colours the points, in the caller's cycle of colours; grey if left out.
+        embedding: Position of each vertex in the plane.
+        pairs: :term:`Persistence pairs <persistence pair>` of one cloud, usually found in a space
+            with more coordinates.
+        values: One number per edge that determines its colour, for instance its death; lengths in
+            the embedding if left out. Edges whose number is not finite are grey.
+        labels: Labels of the points, which determine their colours; points are grey if left out.
         ax: Where to draw; a new figure of pyplot if left out.
 
     Returns:
@@ -42,8 +42,8 @@ def spanning_tree(
 
     Raises:
         TypeError: If an argument is of another type.
-        ValueError: If the embedding is not in the plane or not finite, ``pairs`` are of several
-            clouds or another one, or numbers of entries do not agree.
+        ValueError: If the embedding is not in the plane or not finite, ``pairs`` belong to several
+            clouds or to another one, or numbers of entries do not agree.
         ModuleNotFoundError: If matplotlib is not installed.
 
     Shape:
@@ -63,7 +63,7 @@ def spanning_tree(
         >>> ax.collections[0].get_array().tolist()
         [1.0, 2.0]
     """
-    points = embedded("embedding", embedding, pairs)
+    points = as_embedding("embedding", embedding, pairs)
     if values is not None:
         colours = per_pair("values", values, pairs)
     else:

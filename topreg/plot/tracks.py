@@ -9,7 +9,7 @@ import numpy as np
 from torch import Tensor
 
 from topreg._pairs import PersistencePairs
-from topreg.plot._arguments import Array, embedded, per_pair
+from topreg.plot._arguments import Array, as_embedding, per_pair
 from topreg.plot._axes import panels
 from topreg.plot._edges import draw_edges, draw_points, draw_scale, scale
 
@@ -31,21 +31,21 @@ def tracks(
     :func:`~topreg.track_coincidence` compares.
 
     Args:
-        source: Where each vertex stands in the first plane.
-        target: Where it stands in the second.
+        source: Position of each vertex in the first plane.
+        target: Position of each vertex in the second plane.
         pairs: :term:`Persistence pairs <persistence pair>` of one cloud.
-        values: What colours the edges, for instance the cosines between the tracks of the spaces
-            that the embeddings come from; edges whose value is not finite are grey. The cosines
-            between the edges as they are drawn if left out, on a scale from -1 to 1.
-        axes: Where to draw the two; a new figure of pyplot if left out.
+        values: One number per edge that determines its colour, for instance the cosine between its
+            tracks in the original spaces. Edges whose number is not finite are grey. If left out,
+            the cosines between the drawn edges, on a scale from -1 to 1.
+        axes: Two axes to draw on; a new figure of pyplot if left out.
 
     Returns:
         The two axes, of equal aspect, with one colour bar.
 
     Raises:
         TypeError: If an argument is of another type.
-        ValueError: If an embedding is not in the plane or not finite, ``pairs`` are of several
-            clouds or another one, or numbers of entries do not agree.
+        ValueError: If an embedding is not in the plane or not finite, ``pairs`` belong to several
+            clouds or to another one, or numbers of entries do not agree.
         ModuleNotFoundError: If matplotlib is not installed.
 
     Shape:
@@ -67,7 +67,7 @@ def tracks(
         >>> right.collections[0].get_array().tolist()
         [1.0, -1.0]
     """
-    both = embedded("source", source, pairs), embedded("target", target, pairs)
+    both = as_embedding("source", source, pairs), as_embedding("target", target, pairs)
     colours = _cosines(*both, pairs) if values is None else per_pair("values", values, pairs)
     first, second = panels("axes", axes, 2)
     norm = scale(colours)
@@ -82,7 +82,7 @@ def tracks(
 
 
 def _cosines(source: Array, target: Array, pairs: PersistencePairs) -> Array:
-    """Between the edges in both planes; NaN where one has no length."""
+    """Return the cosine of each edge between both planes; NaN if it has no length in one."""
     i, j = pairs.death_edges.cpu().numpy().T
     first, second = source[j] - source[i], target[j] - target[i]
     lengths = np.linalg.norm(first, axis=1) * np.linalg.norm(second, axis=1)

@@ -1,4 +1,4 @@
-"""Landmarks: a few points that stand for a large cloud, and how far the others are from them."""
+"""Landmarks: a few points that represent a large cloud, and their distance to the others."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from torch import Tensor
 from topreg import _checks
 from topreg._clouds import Clouds, have_one_size, join, join_matrices
 from topreg._plain import plain_tensor
-from topreg.metrics import Metric, at_least_single, by_callable, check_metric, prepared
+from topreg.metrics import Metric, at_least_single, by_callable, check_metric, prepare
 from topreg.metrics._scale import power_of_two
 
 
 class Landmarks(NamedTuple):
-    """Some points of each :term:`point cloud`.
+    """Landmarks of each :term:`point cloud`, and how well they cover it.
 
     Args:
-        indices: Their vertices, ascending, numbered cloud after cloud.
+        indices: Vertices of the landmarks, ascending, numbered cloud after cloud.
         cover_radius: For each cloud the largest distance of a point to its nearest landmark.
 
     Shape:
@@ -41,26 +41,27 @@ class Landmarks(NamedTuple):
 def farthest_point_sampling(
     points: Clouds, count: int, *, metric: Metric = "euclidean", start: int = 0
 ) -> Landmarks:
-    r"""Landmarks chosen one after the other, each the point farthest from those before it.
+    r"""Choose landmarks one after the other, each the point farthest from those before it.
 
     .. math::
 
         l_{k+1} = \arg\max_i \min_{j \le k} d(x_i, x_{l_j}), \qquad
         r = \max_i \min_{j} d(x_i, x_{l_j})
 
-    The :term:`persistence diagram` of the landmarks lies within :math:`2 r` of that of the whole
-    cloud, in bottleneck distance, in every dimension, if d is a metric. The cosine
-    distance is not one.
+    If d is a metric, the :term:`persistence diagram` of the landmarks lies within bottleneck
+    distance :math:`2 r` of the diagram of the full cloud, in every dimension. The cosine distance
+    is not a metric.
 
     Args:
         points: Point clouds, or distance matrices with ``metric="precomputed"``.
-        count: Landmarks of each cloud, k.
-        metric: As in :func:`~topreg.pairwise_distances`.
-        start: Vertex of each cloud that is the first landmark.
+        count: Number k of landmarks of each cloud.
+        metric: ``"euclidean"``, ``"cosine"``, ``"manhattan"``, a callable
+            ``f(x, y) -> (len(x), len(y))``, or ``"precomputed"``.
+        start: Vertex of each cloud that is its first landmark.
 
     Returns:
-        The landmarks and the cover radius r of each cloud, in the units of the metric. Of points
-        that are equally far the one with the smallest number is chosen.
+        The landmarks, and the cover radius r of each cloud in the units of the metric. Among
+        points equally far away the one with the smallest number is chosen.
 
     Raises:
         TypeError: If ``points`` are not floating point.
@@ -73,9 +74,10 @@ def farthest_point_sampling(
         - indices: :math:`(b k,)`, int64; cover_radius: :math:`(b,)`.
 
     Note:
-        Constant: no gradient. Time :math:`O(k n d)`, memory :math:`O(n d)`, on the device of the
-        points; values are not checked and nothing is read back. Clouds of one size take their steps
-        together. :meth:`PersistencePairs.renumber` takes pairs of the landmarks to the whole cloud.
+        The result has no gradient. Time :math:`O(k n d)`, memory :math:`O(n d)`, on the device of
+        the points; values are neither checked nor read back. Clouds of one size are sampled
+        together. :meth:`PersistencePairs.renumber` converts pairs of the landmarks to vertices of
+        the full cloud.
 
     Source:
         Gonzalez, Clustering to minimize the maximum intercluster distance, 1985. The bound: Chazal,
@@ -96,7 +98,7 @@ def farthest_point_sampling(
     values, sizes = join_matrices(points) if given else join(points)
     count, start = _check_numbers(count, start, sizes)
     exact = given or callable(metric)
-    values = at_least_single(values) if exact else prepared(values, str(metric))
+    values = at_least_single(values) if exact else prepare(values, str(metric))
     if have_one_size(sizes):
         batches, counts = [values], [len(sizes)]
     else:
@@ -116,7 +118,7 @@ def farthest_point_sampling(
 
 
 def _sample(clouds: Tensor, count: int, metric: Metric, start: int) -> tuple[Tensor, Tensor]:
-    """Landmarks (b, k), ascending, and cover radii (b,) of clouds (b, n, d)."""
+    """Return landmarks (b, k), ascending, and cover radii (b,) of clouds (b, n, d)."""
     newest = torch.full((len(clouds), 1), start, device=clouds.device)
     chosen, gaps = [newest], clouds.new_full(clouds.shape[:2], torch.inf)
     exact = callable(metric) or metric == "precomputed"
@@ -133,13 +135,13 @@ def _sample(clouds: Tensor, count: int, metric: Metric, start: int) -> tuple[Ten
 
 
 def _shrunk(gaps: Tensor, clouds: Tensor, newest: Tensor, metric: Metric) -> Tensor:
-    """Distances to the nearest landmark, -1 for landmarks: a duplicate is never chosen before."""
+    """Return distances to the nearest landmark; -1 for landmarks, so that none is chosen twice."""
     landmark = clouds.gather(1, newest[:, :, None].expand(-1, 1, clouds.shape[2]))
     return torch.minimum(gaps, _distances(clouds, landmark, metric)).scatter(1, newest, -1.0)
 
 
 def _distances(clouds: Tensor, landmark: Tensor, metric: Metric) -> Tensor:
-    """Distances (b, n) of the points of each cloud to one, by differences."""
+    """Return the distances (b, n) of the points of each cloud to one landmark, by differences."""
     if callable(metric):
         pairs = zip(clouds, landmark, strict=True)
         return torch.stack([by_callable(metric, cloud, one)[:, 0] for cloud, one in pairs])
@@ -153,7 +155,7 @@ def _distances(clouds: Tensor, landmark: Tensor, metric: Metric) -> Tensor:
 
 
 def _check_numbers(count: object, start: object, sizes: tuple[int, ...]) -> tuple[int, int]:
-    """Return both numbers as int; raise if some cloud has not so many points."""
+    """Return both numbers as int; raise if some cloud has fewer points."""
     smallest = min(sizes, default=0)
     try:
         landmarks = _checks.is_count("count", count)

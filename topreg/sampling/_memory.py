@@ -17,32 +17,32 @@ CLASSES = ("current", "all")
 
 
 class CrossBatchMemory:
-    r"""Appends the rows of the last batches, without gradient, to those of this one.
+    r"""Append the rows of earlier batches, without gradient, to those of the current one.
 
     .. math::
 
         X \leftarrow [X;\; \mathrm{sg}(X_{t-1})_{\mathcal{C}};\; \dots;\;
         \mathrm{sg}(X_{t-B})_{\mathcal{C}}]
 
-    with :math:`\mathcal{C}` the classes whose stored rows are taken and sg the stop of gradients.
+    :math:`\mathcal{C}` are the classes whose stored rows are appended; sg stops gradients.
     Features, rows of a :term:`proxy space` and labels of one sample stay together. It works with
-    any loss that takes one row a sample.
+    any loss that takes one row per sample.
 
     Args:
-        batches: How many batches are kept, B.
-        classes: ``"current"`` takes the stored rows whose label occurs in the batch, ``"all"``
-            every stored row.
+        batches: Number B of batches to keep.
+        classes: ``"current"`` appends the stored rows whose label occurs in the current batch,
+            ``"all"`` every stored row.
 
     Raises:
         ValueError: If ``batches`` is not a positive integer or ``classes`` is unknown.
 
     Note:
-        Stored rows are copies on the device of their batch: memory :math:`O(B n d)`. They are as
-        old as the parameters that made them.
+        Stored rows are copies on the device of their batch: memory :math:`O(B n d)`. They were
+        computed with the parameters of their time.
 
     Source:
-        Wang et al., Cross-batch memory for embedding learning, CVPR 2020; one batch of the current
-        classes is what the code of Zhang et al., NeurIPS 2024, keeps.
+        Wang et al., Cross-batch memory for embedding learning, CVPR 2020. The code of Zhang et al.,
+        NeurIPS 2024, keeps one batch and appends the current classes, which is the default here.
 
     Example:
         >>> import torch
@@ -64,28 +64,28 @@ class CrossBatchMemory:
         self._stored: deque[dict[str, Tensor]] = deque(maxlen=batches)
 
     def __len__(self) -> int:
-        """Number of stored rows."""
+        """Return the number of stored rows."""
         return sum(len(batch["labels"]) for batch in self._stored)
 
     def __repr__(self) -> str:
-        """The call that makes an equal, empty memory."""
+        """Return the call that makes an equal, empty memory."""
         return constructor_call(self)
 
     def join(self, labels: Tensor, **tensors: Tensor) -> tuple[Tensor, ...]:
-        """This batch with stored rows behind it; then this batch is stored.
+        """Append stored rows to this batch, then store this batch.
 
         Args:
             labels: Label of each sample.
-            tensors: What belongs to the samples, under the same names at every call.
+            tensors: Tensors with one row per sample, under the same names in every call.
 
         Returns:
-            The labels and the tensors in the order in which they were given. The rows of this batch
-            come first and keep their gradient, then those of the newest stored batch.
+            The labels and the tensors, in the given order. The rows of this batch come first and
+            keep their gradient, then those of the newest stored batch, and so on.
 
         Raises:
-            TypeError: If ``labels`` are not integers or something is not a tensor.
-            ValueError: If there is not one row for each label, or names, widths or dtypes differ
-                from those that are stored. Nothing is stored then.
+            TypeError: If ``labels`` are not integers or an argument is not a tensor.
+            ValueError: If there is not one row per label, or names, widths or dtypes differ from
+                the stored ones. Then nothing is stored.
 
         Shape:
             - labels: :math:`(n,)`; tensors: :math:`(n, ...)`.
@@ -93,7 +93,7 @@ class CrossBatchMemory:
         batch = {"labels": labels, **tensors}
         _check_rows(batch)
         if self._stored:
-            _check_alike(self._stored[-1], batch, "tensors", " Use `clear()` to begin anew.")
+            _check_alike(self._stored[-1], batch, "tensors", " Call `clear()` first.")
         stored = [self._chosen(old, labels) for old in reversed(self._stored)]
         joined = [torch.cat([batch[name], *(old[name] for old in stored)]) for name in batch]
         self._stored.append({name: tensor.detach().clone() for name, tensor in batch.items()})
@@ -125,9 +125,9 @@ class CrossBatchMemory:
 
         Raises:
             TypeError: If labels are not integers or a value is not a tensor.
-            ValueError: If a name is not one that :meth:`state_dict` gives, the tensors of a batch
-                do not have one row for each of its labels, or two batches differ in names, widths,
-                dtypes or devices. What is stored stays then.
+            ValueError: If :meth:`state_dict` does not give such a name, the tensors of a batch do
+                not have one row per label, or two batches differ in names, widths, dtypes or
+                devices. Then the memory stays as it was.
         """
         batches: dict[int, dict[str, Tensor]] = {}
         for key, tensor in state_dict.items():
@@ -151,10 +151,10 @@ class CrossBatchMemory:
         self._stored = stored
 
     def _chosen(self, old: dict[str, Tensor], labels: Tensor) -> dict[str, Tensor]:
-        """The stored rows of one batch that are taken."""
+        """Return the rows of one stored batch that are appended."""
         if self.classes == "all":
             return old
-        mask = torch.isin(old["labels"].long(), labels.long())  # of booleans it is not defined
+        mask = torch.isin(old["labels"].long(), labels.long())  # isin does not take booleans
         return {name: tensor[mask] for name, tensor in old.items()}
 
 
@@ -185,16 +185,16 @@ def _check_alike(
     for name, tensor in batch.items():
         if old[name].shape[1:] != tensor.shape[1:]:
             raise ValueError(
-                f"`{name}` should have rows of shape {tuple(old[name].shape[1:])}, like those "
-                f"stored. Got {tuple(tensor.shape[1:])}.{cure}"
+                f"`{name}` should have rows of shape {tuple(old[name].shape[1:])}, like the stored "
+                f"ones. Got {tuple(tensor.shape[1:])}.{cure}"
             )
         if old[name].dtype != tensor.dtype:
             raise ValueError(
-                f"`{name}` should be {old[name].dtype}, like what is stored. "
+                f"`{name}` should be {old[name].dtype}, like the stored rows. "
                 f"Got {tensor.dtype}.{cure}"
             )
         if old[name].device != tensor.device:
             raise ValueError(
-                f"`{name}` should be on {old[name].device}, like what is stored. "
+                f"`{name}` should be on {old[name].device}, like the stored rows. "
                 f"Got {tensor.device}.{cure}"
             )

@@ -1,9 +1,9 @@
-"""The table of annotations: which living classes each edge has, compiled.
+"""The table of annotations, compiled.
 
 An annotation is the vector over Z/2 of the values that the living cocycles take on an edge. Edges
 whose annotations are known to be equal share a *row*; row 0 is zero. A class has a *slot*, one bit
 of every row. Rows are stored word by word, ``words[q, row]``, so that the rows that carry a class
-are found in one walk along memory. Both rows and slots are used again.
+are found in one pass over consecutive memory. Rows and slots are reused.
 
 The state is passed as plain arrays: tuples of them cost a hundred times as much.
 """
@@ -26,7 +26,7 @@ BORN, FREE_SLOT = range(2)  # of of_slots: birth edge, or -1; a list of slots
 
 @intrinsic
 def lowest_bit(_typing, _word):
-    """Position of the lowest set bit of a non-zero word, by one instruction."""
+    """Return the position of the lowest set bit of a non-zero word, by one instruction."""
 
     def generate(_context, builder, _signature, arguments):
         return builder.cttz(arguments[0], ir.Constant(ir.IntType(1), 1))
@@ -36,15 +36,15 @@ def lowest_bit(_typing, _word):
 
 @compiled
 def bit_at(position):
-    """The word with one bit set."""
+    """Return the word with one bit set."""
     return ONE << np.uint64(position & 63)
 
 
 @compiled
 def empty_table(edges):
-    """Counts, state of rows, state of slots, words, a vector of words, and pairs (birth, death).
+    """Allocate counts, state of rows and of slots, words, a vector of words, pairs (birth, death).
 
-    All but the words have room for the worst case: pages that nothing touches cost nothing.
+    All but the words have room for the worst case: memory that nothing touches costs nothing.
     """
     counts = np.zeros(5, np.int64)
     counts[ROWS] = 1
@@ -54,8 +54,8 @@ def empty_table(edges):
 
 
 @compiled
-def _enlarged(words, height, width):
-    """A copy with more words and rows, the new ones zero."""
+def _enlarge(words, height, width):
+    """Return a copy with more words and rows; the new ones are zero."""
     grown = np.zeros((height, width), np.uint64)
     for q in range(words.shape[0]):  # by loops: assigning to a slice takes long to compile
         for row in range(words.shape[1]):
@@ -65,7 +65,7 @@ def _enlarged(words, height, width):
 
 @compiled
 def give_birth(edge, counts, of_slots):
-    """A slot for the class that an edge creates."""
+    """Return a slot for the class that an edge creates."""
     if counts[SPARE_SLOTS]:
         counts[SPARE_SLOTS] -= 1
         slot = of_slots[FREE_SLOT, counts[SPARE_SLOTS]]
@@ -78,9 +78,9 @@ def give_birth(edge, counts, of_slots):
 
 @compiled
 def add_row(first, second, slot, counts, of_rows, words):
-    """A row for the sum of two rows and of the class of ``slot``, if that is not -1.
+    """Return a row for the sum of two rows and, unless it is -1, of the class of ``slot``.
 
-    The row is 0 if the sum is.
+    Return row 0 if the sum is zero. Return the words, too, since they may have been enlarged.
     """
     if counts[SPARE_ROWS]:
         counts[SPARE_ROWS] -= 1
@@ -92,7 +92,7 @@ def add_row(first, second, slot, counts, of_rows, words):
     if height > words.shape[0] or row >= words.shape[1]:
         higher = words.shape[0] if height <= words.shape[0] else 2 * words.shape[0]
         wider = words.shape[1] if row < words.shape[1] else 2 * words.shape[1]
-        words = _enlarged(words, higher, wider)
+        words = _enlarge(words, higher, wider)
     for q in range(height):
         word = words[q, first] ^ words[q, second]
         if slot >> 6 == q:
@@ -108,14 +108,14 @@ def add_row(first, second, slot, counts, of_rows, words):
 
 @compiled
 def drop_row(row, counts, of_rows):
-    """Let a zero row be used again."""
+    """Mark a zero row as free."""
     of_rows[FREE, counts[SPARE_ROWS]] = row
     counts[SPARE_ROWS] += 1
 
 
 @compiled
 def cancel(base, left, right):
-    """Whether three rows are known to add up to zero by their numbers."""
+    """Return whether three rows add up to zero, as their numbers show."""
     if base == 0:
         return left == right
     return (left == 0 and right == base) or (right == 0 and left == base)
@@ -133,7 +133,7 @@ def bounds(base, left, right, counts, words, boundary):
 
 @compiled
 def _youngest(boundary, height, born):
-    """Slot of the class with the latest birth in a boundary."""
+    """Return the slot of the class with the latest birth in a boundary."""
     youngest = -1
     for q in range(height):
         rest = boundary[q]
@@ -171,7 +171,7 @@ def _add(slot, boundary, height, words, rows, filled, carriers):
 
 @compiled
 def kill(edge, counts, of_rows, of_slots, words, boundary, pairs):
-    """The youngest class of a boundary dies at an edge; also the number of rows that change."""
+    """Let the youngest class of a boundary die at an edge; return how many rows change."""
     height = (counts[SLOTS] + 63) >> 6
     slot = _youngest(boundary, height, of_slots[BORN])
     changed = _add(slot, boundary, height, words, counts[ROWS], of_rows[FILLED], of_rows[CARRIERS])
@@ -185,7 +185,7 @@ def kill(edge, counts, of_rows, of_slots, words, boundary, pairs):
 
 @compiled
 def sort_births(births, deaths, count):
-    """Several classes can die at one edge: order them by their births."""
+    """Sort classes that die at the same edge by their births."""
     for place in range(count):
         while place and deaths[place - 1] == deaths[place] and births[place - 1] > births[place]:
             births[place - 1], births[place] = births[place], births[place - 1]
@@ -194,7 +194,7 @@ def sort_births(births, deaths, count):
 
 @compiled
 def _ends(low, high, edges, offset):
-    """End points of some edges."""
+    """Return the end points of some edges."""
     ends = np.empty((edges.size, 2), np.int64)
     for row in range(edges.size):
         ends[row, 0] = offset + low[edges[row]]
@@ -204,10 +204,10 @@ def _ends(low, high, edges, offset):
 
 @compiled
 def by_ends(offset, low, high, merges, pairs, born, parent):
-    """What a reduction returns, by end points; vertices are numbered from ``offset`` on.
+    """Convert the result of a reduction to end points; ``offset`` is added to all vertices.
 
-    Returns birth, death and essential edges of dimension 0, in which (v, v) stands for a vertex,
-    and of dimension 1.
+    Return birth, death and essential edges of dimension 0, with (v, v) for a vertex, then those of
+    dimension 1.
     """
     n = parent.size
     dead, elders, eldest = np.empty((merges.shape[1], 2), np.int64), np.empty((n, 2), np.int64), 0

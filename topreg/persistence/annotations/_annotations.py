@@ -17,17 +17,17 @@ if TYPE_CHECKING:
 
     from topreg._compiled import Halt
 
-MOST_VERTICES = 1 << 16  # from here on two vertices do not fit into half a record
-OPERATIONS = 30  # for each entry of a matrix
-FILLED = 20  # bytes for each record: its copy, the ends of its edge and the next one of its row
-ALLOCATED = 42  # bytes for each entry of a matrix; most of them are never touched
-SMALL = 1 << 10  # vertices of a matrix whose edges need no look at the memory
-SPARSE = 128  # squares of vertices for each edge from which lists of neighbours are faster
+MOST_VERTICES = 1 << 16  # a cloud must have fewer: two vertices must fit into half a record
+OPERATIONS = 30  # per entry of a matrix
+FILLED = 20  # bytes per record: its copy, the ends of its edge and the next one of its row
+ALLOCATED = 42  # bytes per entry of a matrix; most of them are never touched
+SMALL = 1 << 10  # a matrix of at most so many vertices needs no check of memory
+SPARSE = 128  # lists of neighbours are faster from so many entries of the matrix per edge
 
 
 @operator(fake_annotations)
 def annotate(weights: Tensor, sizes: list[int], longest: float, connected: bool) -> list[Tensor]:
-    """Persistence pairs in dimensions 0 and 1 of complete weighted graphs, in one pass.
+    """Find the pairs in dimensions 0 and 1 of complete weighted graphs, in one pass.
 
     Args:
         weights: Entries of the symmetric matrices, one matrix after the other.
@@ -36,8 +36,8 @@ def annotate(weights: Tensor, sizes: list[int], longest: float, connected: bool)
         connected: Promise that no edge is missing.
 
     Returns:
-        Birth, death and essential edges of dimension 0 and then of dimension 1, in the order
-        (cloud, weight, i, j), of deaths where there are any.
+        Birth, death and essential edges of dimension 0, then of dimension 1. Pairs are in the
+        order (cloud, weight, i, j) of their deaths, essential edges in their own.
 
     Shape:
         - weights: (sum of n_i^2,), float32 or float64.
@@ -53,7 +53,7 @@ def annotate(weights: Tensor, sizes: list[int], longest: float, connected: bool)
 
     if len(sizes) == 1 and sizes[0] <= SMALL:
         _, arrays = _of_one(weights, sizes[0], longest, connected, check=False)
-        return _joined([arrays], weights.device)
+        return _concatenate([arrays], weights.device)
     bits, top = as_integers(weights)
     limit = limit_in_bits(longest, weights.dtype, connected)
     if len(sizes) == 1:  # without the loop over clouds, which takes seconds to compile
@@ -66,7 +66,7 @@ def annotate(weights: Tensor, sizes: list[int], longest: float, connected: bool)
             return arrays
 
         with room_for(ALLOCATED * sizes[0] ** 2, sizes):
-            return _joined([stoppable(search, OPERATIONS * sizes[0] ** 2)], weights.device)
+            return _concatenate([stoppable(search, OPERATIONS * sizes[0] ** 2)], weights.device)
     clouds = np.asarray(sizes, dtype=np.int64)
     with room_for(ALLOCATED * max(sizes, default=0) ** 2, sizes):
         found = in_runs(
@@ -75,22 +75,22 @@ def annotate(weights: Tensor, sizes: list[int], longest: float, connected: bool)
             ),
             sizes,
         )
-    return _joined(found, weights.device)
+    return _concatenate(found, weights.device)
 
 
 def annotate_clean(weights: Tensor, sizes: Sequence[int], longest: float) -> list[Tensor] | None:
-    """The same for one small matrix that is checked in the same call; None for others."""
+    """Check one small matrix and annotate it in one call; None if it is large or not clean."""
     small = len(sizes) == 1 and sizes[0] <= SMALL and weights.dtype in INFINITY
     if not small or not is_plain(weights) or weights.device.type != "cpu":
         return None
     clean, arrays = _of_one(weights, sizes[0], longest, False, check=True)
-    return _joined([arrays], weights.device) if clean else None
+    return _concatenate([arrays], weights.device) if clean else None
 
 
 def _of_one(
     weights: Tensor, n: int, longest: float, connected: bool, *, check: bool
 ) -> tuple[bool, Sequence[Any]]:
-    """Whether one small matrix is clean, and its pairs as arrays."""
+    """Return whether one small matrix is clean, and its pairs as arrays."""
     from topreg._compiled import stoppable
     from topreg.persistence.annotations._dense_kernels import reduce_matrix
 
@@ -106,12 +106,12 @@ def _of_one(
 
 @operator(fake_annotations)
 def annotate_edges(edges: Tensor, num_vertices: int, loops: bool) -> list[Tensor]:
-    """The same for one graph whose edges are given in their order, (i, j) or (j, i).
+    """Return what :func:`annotate` returns, for one graph with sorted edges, (i, j) or (j, i).
 
     Without ``loops`` dimension 1 is left empty, and time and memory are linear.
 
     Shape:
-        - edges: (E, 2), int64. Output: as in :func:`annotate`.
+        - edges: (E, 2), int64.
     """
     import numpy as np
 
@@ -136,11 +136,11 @@ def annotate_edges(edges: Tensor, num_vertices: int, loops: bool) -> list[Tensor
         reduce, arguments = reduce_edges, (*rows, num_vertices)
     operations = len(ends) ** 2 // 64 if loops else 10 * len(ends)  # all edges may carry all loops
     search = stoppable(lambda halt: by_ends(0, *reduce(*arguments, halt)), operations)
-    return _joined([search], edges.device)
+    return _concatenate([search], edges.device)
 
 
-def _joined(found: Sequence[Sequence[Any]], device: torch.device) -> list[Tensor]:
-    """The arrays of each cloud, one after the other, as tensors."""
+def _concatenate(found: Sequence[Sequence[Any]], device: torch.device) -> list[Tensor]:
+    """Concatenate the arrays of all clouds, and convert them to tensors."""
     import numpy as np
 
     if not found:  # a batch of no cloud

@@ -1,8 +1,9 @@
 """First homology of a flag filtration by annotations over adjacency bitsets, compiled.
 
-Edges enter in the total order. An edge (u, v) without a common neighbour joins two components or
-gives birth to a class; otherwise its annotation follows from any one triangle, and every other
-triangle (u, v, w) whose boundary has a non-zero annotation kills the youngest class in it.
+Edges enter in the total order. If u and v have no common neighbour, the edge (u, v) joins two
+components or gives birth to a class. Otherwise its annotation follows from any one triangle. Every
+other triangle (u, v, w) whose boundary has a non-zero annotation then kills the youngest class in
+it.
 """
 
 from __future__ import annotations
@@ -50,7 +51,7 @@ from topreg.persistence.annotations._edge_kernels import (
 
 @compiled
 def _share_a_neighbour(present, u, v):
-    """Whether two vertices have a common neighbour."""
+    """Return whether two vertices have a common neighbour."""
     for q in range(present.shape[1]):  # noqa: SIM110 - numba compiles no generators in any()
         if present[u, q] & present[v, q] != ZERO:
             return True
@@ -61,8 +62,7 @@ def _share_a_neighbour(present, u, v):
 def _common_neighbours(present, active, u, v, common):
     """Fill ``common`` with the bits of the apexes of the new triangles; return one apex, or -1.
 
-    An apex over which neither side has an annotation is preferred; whether it is one is returned
-    too.
+    Prefer an apex over which neither side has an annotation; return also whether it is one.
     """
     apex, clean = -1, False
     for q in range(common.size):
@@ -79,10 +79,10 @@ def _common_neighbours(present, active, u, v, common):
 
 @compiled
 def _to_check(shared, one, other, labelled, single):
-    """Apexes whose triangles may have a boundary with an annotation, by bits.
+    """Return, as bits, the apexes whose triangles may have a boundary with an annotation.
 
-    ``one`` and ``other`` say which sides have an annotation, ``labelled`` whether the edge itself
-    has. With a ``single`` row alive these bits decide; without, labels and words do.
+    ``one`` and ``other`` tell which sides have an annotation, ``labelled`` whether the edge itself
+    has one. If only a ``single`` row is alive, these bits decide. Otherwise labels and words do.
     """
     if single:
         uneven = one ^ other
@@ -92,7 +92,7 @@ def _to_check(shared, one, other, labelled, single):
 
 @compiled
 def _no_birth_ahead(present, records, left, halt):
-    """Whether the ends of every edge that is left already have a common neighbour."""
+    """Return whether the ends of every remaining edge already have a common neighbour."""
     for place in range(left):
         if place & PACE == 0 and halted(halt):
             break
@@ -104,7 +104,7 @@ def _no_birth_ahead(present, records, left, halt):
 
 @compiled
 def _enter(u, v, present):
-    """Note that an edge is there."""
+    """Record that an edge exists."""
     present[u, v >> 6] |= bit_at(v)
     present[v, u >> 6] |= bit_at(u)
 
@@ -123,7 +123,7 @@ def _mark(edge, u, v, row, active, degree, label, of_rows, following):
 
 @compiled
 def _release(edge, low, high, active, degree, label, following):
-    """Take the annotation from this edge and those that follow it in its row."""
+    """Remove the annotation of this edge and of those that follow it in its row."""
     while edge >= 0:
         u, v = low[edge], high[edge]
         label[u, v] = label[v, u] = 0
@@ -137,7 +137,7 @@ def _release(edge, low, high, active, degree, label, following):
 # Worked example: the unit square, with vertices 0 to 3 in the order of its corners.
 #
 # The order of the edges is 01, 03, 12, 23 (the sides), then 02, 13 (the diagonals). Their places
-# are 0 to 5. An annotation says which living holes an edge helps to go round.
+# are 0 to 5. An annotation tells to which living holes an edge contributes.
 #
 # - 01, 03 and 12: the ends have no common neighbour and lie in two components. These join.
 #   Vertices 1, 3 and 2 die, since 0 is the smallest of every joined component.
@@ -149,13 +149,15 @@ def _release(edge, low, high, active, degree, label, following):
 # - 13: the common neighbours are 0 and 2, and no edge has an annotation left. Nothing changes.
 @compiled
 def reduce_records(records, n, halt):
-    """Persistence pairs in dimensions 0 and 1 of the edges given by records, which are used up.
+    """Find pairs in dimensions 0 and 1 of the edges given by records; the records are overwritten.
 
-    Edges are named by their places in the order. Returns their ends in that order, as far as it is
-    needed; in rows of two, the deaths in dimension 0 with the vertices that die there; in rows of
-    two the births and deaths in dimension 1, in the order (death, birth); for each slot the birth
-    of the class that stays in it, or -1; and for each vertex its parent, which for the smallest of
-    its component is the vertex itself.
+    Edges are numbered by their places in the order. Return
+
+    - the low and the high ends of the edges in that order, as many as were needed,
+    - for dimension 0 two rows: death edges, and the vertices that die there,
+    - for dimension 1 two rows, births and deaths, in the order (death, birth),
+    - for each slot the birth edge of the essential class in it, or -1,
+    - for each vertex its parent; the smallest vertex of a component is its own parent.
     """
     low, high = np.empty(records.size, np.int32), np.empty(records.size, np.int32)
     width = (n + 63) >> 6
@@ -233,9 +235,9 @@ def reduce_records(records, n, halt):
 
 @compiled
 def reduce_matrix(matrix, infinity, limit, top, halt):
-    """Whether one matrix is clean, and its pairs by end points, which count only if it is.
+    """Return whether one matrix is clean, and its pairs by end points, which are valid only then.
 
-    It is not checked if ``infinity`` is 0.
+    The matrix is not checked if ``infinity`` is 0.
     """
     clean = infinity == 0 or is_clean(matrix, infinity, halt)
     records = records_of_matrix(matrix, limit if clean else -1, top, halt)
@@ -244,7 +246,7 @@ def reduce_matrix(matrix, infinity, limit, top, halt):
 
 @compiled
 def reduce_clouds(bits, sizes, first, last, limit, top, halt):
-    """Pairs of the clouds ``first`` to ``last`` by end points, one tuple of arrays for each."""
+    """Return pairs of the clouds ``first`` to ``last - 1`` by end points, a tuple per cloud."""
     entry, vertex = 0, 0
     for cloud in range(first):
         entry += sizes[cloud] * sizes[cloud]

@@ -1,8 +1,8 @@
 """Edges as records that sort fast, compiled.
 
-A record holds a key in its upper half and the ends of an edge, i < j, in its lower half, so that
-records of one key are in the order of their ends. Keys come from the bits of the weights: those of
-non-negative floats, taken as integers, keep the order of the floats.
+A record holds a key in its upper half and the ends of an edge, i < j, in its lower half. Records
+with equal keys are in the order of their ends. Keys come from the bits of the weights: read as
+integers, the bits of non-negative floats keep the order of the floats.
 """
 
 from __future__ import annotations
@@ -13,18 +13,18 @@ from topreg._compiled import compiled, halted
 
 HALF = np.uint64(32)
 LAST = np.uint64(0xFFFF)
-WIDEST = 11  # bits of a digit: more counters than 2,048 no longer stay in the cache
-MANY = 1 << 12  # edges from which shares of them are worth looking at
+WIDEST = 11  # bits of a digit: more than 2,048 counters do not stay in the cache
+MANY = 1 << 12  # so many edges or more are sorted in shares
 SHARES, SAMPLE = 4, 1 << 9
-PACE = (1 << 16) - 1  # records between two looks at whether to go on
+PACE = (1 << 16) - 1  # records between two checks of the halt flag
 ENDS, HIGHEST = np.uint64(0xFFFFFFFF), np.uint64(0xFFFFFFFFFFFFFFFF)
 
 
 @compiled
 def enclosing_radius(matrix, top):
-    """The smallest over all vertices of the weight of its heaviest edge.
+    """Return the least weight of a vertex's heaviest edge, over all vertices.
 
-    From there on the complex is a cone over that vertex: no class is left and none is born.
+    At this weight and above the complex is a cone over that vertex: no class is alive or born.
     """
     radius = top
     for i in range(matrix.shape[0]):
@@ -37,16 +37,16 @@ def enclosing_radius(matrix, top):
 
 @compiled
 def _half(weight, high):
-    """The high or the low 32 bits of a weight; a weight of 32 bits counts as low."""
+    """Return the high or the low 32 bits of a weight; a weight of 32 bits counts as low."""
     word = np.uint64(weight)
     return word >> HALF if high else word & ENDS
 
 
 @compiled
 def _records(matrix, limit, top, halt):
-    """Edges no heavier than ``limit`` in the order of their ends: low half of the weight, i, j."""
+    """Return records (low half of the weight, i, j) of edges up to ``limit``, sorted by (i, j)."""
     n, count = matrix.shape[0], 0
-    records = np.empty(n * (n - 1) // 2 + 1, np.uint64)  # one more for the write that is undone
+    records = np.empty(n * (n - 1) // 2 + 1, np.uint64)  # one more: a last write may not count
     for i in range(n):
         if halted(halt):
             break
@@ -59,7 +59,7 @@ def _records(matrix, limit, top, halt):
 
 @compiled
 def _digits(records, lowest, width, passes, halt):
-    """How often each digit of the upper half occurs, turned into where its records begin."""
+    """Return for each digit of the upper half, and each value of it, where its records begin."""
     counts, mask = np.zeros((passes, 1 << width), np.int64), np.uint64((1 << width) - 1)
     for place in range(records.size):
         if place & PACE == 0 and halted(halt):
@@ -83,15 +83,15 @@ def _digits(records, lowest, width, passes, halt):
 #     difference         4    4099       0       5
 #     (high, low)   (0, 4)  (32, 3)  (0, 0)  (0, 5)
 #
-# - Pass 1 sorts by the low digit: 0, 4099, 4, 5. Counting says where each value begins: the
+# - Pass 1 sorts by the low digit: 0, 4099, 4, 5. Counting tells where each value begins: the
 #   value 0 at place 0, 3 at place 1, 4 at place 2 and 5 at place 3.
-# - Pass 2 sorts by the high digit: 0, 4, 5, 4099. Records of equal digits keep their order, and
-#   that is why the low digit still counts among those whose high digit is 0.
+# - Pass 2 sorts by the high digit: 0, 4, 5, 4099. Records of equal digits keep their order, so that
+#   those whose high digit is 0 stay sorted by the low digit.
 #
 # The keys are 66, 70, 71, 4165. Records of one key keep the order in which they came.
 @compiled
 def sorted_records(records, halt):
-    """Records by their keys: a stable radix sort over no more bits than the keys span."""
+    """Sort records by their keys: a stable radix sort over the bits that the keys span."""
     if records.size == 0:
         return records
     lowest, highest = records[0], records[0]
@@ -121,9 +121,9 @@ def sorted_records(records, halt):
 
 @compiled
 def records_of_matrix(matrix, limit, top, halt):
-    """Records of the edges that homology depends on, not sorted.
+    """Return records of the edges that homology depends on, not sorted.
 
-    Weights of 64 bits do not fit: there the key is the place in the order.
+    Weights of 64 bits do not fit into a record; there the key is the place in the order.
     """
     limit = min(limit, enclosing_radius(matrix, top)) if matrix.shape[0] else limit
     records = _records(matrix, limit, top, halt)
@@ -143,7 +143,7 @@ def records_of_matrix(matrix, limit, top, halt):
 
 @compiled
 def unpack(records, low, high, start):
-    """Write the ends of the edges from number ``start`` on."""
+    """Write the ends of the edges, beginning at place ``start``."""
     for edge in range(records.size):
         low[start + edge] = (records[edge] >> np.uint64(16)) & LAST
         high[start + edge] = records[edge] & LAST
@@ -151,9 +151,10 @@ def unpack(records, low, high, start):
 
 @compiled
 def bounds_of_shares(records, halt):
-    """The largest record of each quarter of the edges, estimated from a sample; of few, the last.
+    """Return the largest record of each share of the edges, estimated from a sample.
 
-    Late edges are rarely needed: no class is left or can be born, so that they need no order.
+    Shares are sorted one by one, because the last are rarely needed: no class is alive or can be
+    born. Few edges are one share.
     """
     bounds = np.full(SHARES if records.size >= MANY else 1, HIGHEST)
     if bounds.size > 1:

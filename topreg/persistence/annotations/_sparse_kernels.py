@@ -1,8 +1,8 @@
 """First homology of a flag filtration by annotations over lists of neighbours, compiled.
 
-The same as over bitsets, for graphs with so few edges that a square of their vertices is too much:
-common neighbours come from merging two sorted lists, and memory follows the edges and the square of
-the number of classes that live at once and that some triangle may fill.
+The algorithm is that of ``_dense_kernels``, for graphs with too few edges for a matrix. Common
+neighbours are found by merging two sorted lists. Memory grows with the number of edges and with the
+square of the number of classes that live at once and that some triangle may fill.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from topreg.persistence.annotations._annotation_kernels import (
 
 @compiled
 def _lists(low, high, n):
-    """Where the list of each vertex begins, its entries with room for them, and how many it has."""
+    """Allocate the lists of all vertices; return where each begins, the entries, and the ends."""
     begins = np.zeros(n + 1, np.int64)
     for edge in range(low.size):
         begins[low[edge] + 1] += 1
@@ -52,7 +52,7 @@ def _append(entries, ends, vertex, neighbour, edge):
 
 @compiled
 def _adjacency(low, high, n):
-    """Begins of the lists of neighbours, ascending, and neighbours with numbers of edges."""
+    """Return where each list begins, and ascending neighbours with the numbers of their edges."""
     begins, entries, ends = _lists(low, high, n)
     for edge in range(low.size):
         _append(entries, ends, low[edge], high[edge], edge)
@@ -66,7 +66,7 @@ def _adjacency(low, high, n):
 
 @compiled
 def _place(neighbours, begin, end, neighbour):
-    """Where a neighbour stands, or would stand, in an ascending part of a list."""
+    """Return the place at which a neighbour is, or would be, in an ascending part of a list."""
     while begin < end:
         middle = (begin + end) >> 1
         if neighbours[middle] < neighbour:
@@ -80,8 +80,8 @@ def _place(neighbours, begin, end, neighbour):
 def _triangles(before, u, v, begins, entries, sides):
     """Write the other two sides of each triangle over an edge; count them.
 
-    Only sides with numbers smaller than ``before`` count. The shorter list is walked, the longer
-    one searched: a vertex may be the neighbour of all others.
+    Only sides with numbers smaller than ``before`` count. If the other list is much longer, it is
+    searched by bisection.
     """
     if begins[u + 1] - begins[u] > begins[v + 1] - begins[v]:
         u, v = v, u
@@ -103,7 +103,7 @@ def _triangles(before, u, v, begins, entries, sides):
 
 @compiled
 def _best(sides, count, label):
-    """A triangle whose sides have equal annotations if there is one, else the first."""
+    """Return a triangle whose sides have equal annotations if there is one, else the first."""
     for triangle in range(count):
         if label[sides[0, triangle]] == label[sides[1, triangle]]:
             return triangle
@@ -120,7 +120,7 @@ def _mark(edge, row, label, of_rows, following):
 
 @compiled
 def _release(edge, label, following):
-    """Take the annotation from this edge and those that follow it in its row."""
+    """Remove the annotation of this edge and of those that follow it in its row."""
     while edge >= 0:
         label[edge] = 0
         edge = following[edge]
@@ -128,10 +128,7 @@ def _release(edge, label, following):
 
 @compiled
 def reduce_edges(low, high, n, halt):
-    """Persistence pairs in dimensions 0 and 1 of edges given in their order.
-
-    Returns what ``reduce_records`` returns.
-    """
+    """Find pairs in dimensions 0 and 1 of sorted edges; return what ``reduce_records`` returns."""
     begins, entries = _adjacency(low, high, n)
     longest = 0
     for vertex in range(n):
@@ -153,7 +150,7 @@ def reduce_edges(low, high, n, halt):
                 merges[0, merged], merges[1, merged] = edge, younger
                 merged += 1
             elif _triangles(low.size, u, v, begins, entries, sides) == 0:
-                unfilled[never] = edge  # in no triangle ever: nothing will ask for its annotation
+                unfilled[never] = edge  # in no triangle, so that its annotation is never needed
                 never += 1
             else:
                 slot = give_birth(edge, counts, of_slots)
@@ -191,7 +188,7 @@ def reduce_edges(low, high, n, halt):
 
 @compiled
 def join_edges(low, high, n, halt):
-    """Dimension 0 alone, in the same form."""
+    """Find pairs in dimension 0; return what ``reduce_records`` returns, empty in dimension 1."""
     parent, merges, merged = np.arange(n), np.empty((2, n), np.int64), 0
     for edge in range(low.size):
         if halted(halt):

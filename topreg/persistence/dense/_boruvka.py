@@ -26,7 +26,7 @@ PACKED = (1 << 32) - 1  # the bits of an integer that hold the number of an edge
 def boruvka(
     weights: Tensor, sizes: list[int], longest: float, connected: bool
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Minimum spanning forests with the elder rule; arguments and results are those of ``prim``."""
+    """Find minimum spanning forests with the elder rule; arguments and results as in ``prim``."""
     with room_for(bytes_of_matrices(sizes, weights.dtype, matrices=5), sizes):
         return forests(weights, sizes, longest, connected)
 
@@ -34,7 +34,7 @@ def boruvka(
 def forests(
     weights: Tensor, sizes: Sequence[int], longest: float, connected: bool
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """The operator's body, which can be traced."""
+    """Do the operator's work in operations that can be traced."""
     weights = weights.abs()  # -0.0 is 0.0
     if not connected:  # else a distance that overflowed is an edge too
         longest = min(longest, torch.finfo(weights.dtype).max)
@@ -60,7 +60,7 @@ def forests(
 
 
 def _as_integers(matrices: Tensor) -> list[Tensor]:
-    """The edges as integers in the total order: one each, or the weight and the rest apart.
+    """Return the edges as integers in the total order: one each, or the weight and the rest apart.
 
     The bits of weights, taken as integers, keep their order. The edge (i, j), i < j, has the number
     i * n + j. In single precision both fit into one integer. The diagonal comes after all edges; it
@@ -80,12 +80,12 @@ def _as_integers(matrices: Tensor) -> list[Tensor]:
 
 
 def _is_packed(matrices: Tensor) -> bool:
-    """Whether the weight and the number of an edge share an integer."""
+    """Return whether the weight and the number of an edge share an integer."""
     return matrices.dtype == torch.float32 and matrices.shape[1] ** 2 <= PACKED
 
 
 def _without_diagonal(parts: list[Tensor]) -> list[Tensor]:
-    """The same tensors, in which the edges from vertices to themselves come last."""
+    """Return the tensors, with the edges from vertices to themselves moved to the end."""
     for part in parts:
         part.diagonal(dim1=1, dim2=2).fill_(torch.iinfo(part.dtype).max)
     return parts
@@ -131,7 +131,7 @@ def _grow(parts: list[Tensor]) -> _Grown:
 
 
 def _first_edges(parts: list[Tensor]) -> tuple[Tensor, Tensor]:
-    """The first edge of each row, without its weight if that is apart, and where it leads."""
+    """Return the first edge of each row, without its weight if that is apart, and where it leads."""
     *weights, edges = parts
     for weight in weights:
         edges = torch.where(weight == weight.amin(2, keepdim=True), edges, NEVER)
@@ -140,7 +140,7 @@ def _first_edges(parts: list[Tensor]) -> tuple[Tensor, Tensor]:
 
 
 def _least(parts: list[Tensor], joined: Tensor, dim: int, k: int) -> list[Tensor]:
-    """The first edges of components that have joined, along one axis, which gets the length k."""
+    """Return the first edges of joined components along one axis, which gets the length k."""
     shape, joined = list(parts[0].shape), joined.expand_as(parts[0])
     shape[dim] = k
     found: list[Tensor] = []
@@ -168,7 +168,7 @@ def _least(parts: list[Tensor], joined: Tensor, dim: int, k: int) -> list[Tensor
 def _by_death(grown: _Grown, rank: Tensor, count: Tensor) -> Tensor:
     """Vertices in the order in which they die by the elder rule; those that stay come last.
 
-    A vertex dies where it meets a smaller one. The heaviest edge on the way between two vertices
+    A vertex dies when it meets a smaller one. The heaviest edge on the path between two vertices
     of a tree is the heaviest of the edges that their components chose before they became one
     (King, A simpler minimum spanning tree verification algorithm, 1997). All rounds are looked at
     together.
@@ -197,7 +197,7 @@ def _by_death(grown: _Grown, rank: Tensor, count: Tensor) -> Tensor:
 
 
 def _alike(sizes: Sequence[int]) -> list[list[int]]:
-    """Clouds that are worked on together: those whose sizes have one power of two above them."""
+    """Group clouds to be searched together: those with the same power of two above their size."""
     groups: dict[int, list[int]] = {}
     for c, n in enumerate(sizes):
         if n:
@@ -206,7 +206,7 @@ def _alike(sizes: Sequence[int]) -> list[list[int]]:
 
 
 def _stacked(weights: Tensor, sizes: Sequence[int], clouds: list[int]) -> Tensor:
-    """The matrices of some clouds as one batch, filled up with vertices whose edges are missing."""
+    """Return the matrices of some clouds as one batch, filled up with vertices without edges."""
     if have_one_size(sizes):
         return weights.view(len(sizes), sizes[0], sizes[0])
     corner, side = starts([n * n for n in sizes]), max(sizes[c] for c in clouds)

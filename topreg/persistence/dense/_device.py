@@ -23,7 +23,7 @@ MOST_LANES = 1024  # vertices of a cloud that one program works on; an edge has 
 def trees_on_device(
     weights: Tensor, sizes: list[int], longest: float, connected: bool
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Minimum spanning forests with the elder rule; arguments and results are those of ``prim``."""
+    """Find minimum spanning forests with the elder rule; arguments and results as in ``prim``."""
     small = max(sizes, default=0) <= MOST_LANES and weights.dtype == torch.float32
     if small and compiles(weights.device):
         return in_one_launch(weights, sizes, longest, connected)
@@ -33,7 +33,7 @@ def trees_on_device(
 
 @functools.cache
 def compiles(device: torch.device) -> bool:
-    """Whether Triton, a C compiler and the driver work together here."""
+    """Return whether Triton, a C compiler and the driver work together here."""
     if device.type not in ("cuda", "xpu"):
         return False
     try:
@@ -97,7 +97,7 @@ def warps(lanes: int) -> int:
 
 
 def _table(sizes: Sequence[int], like: Tensor) -> Tensor:
-    """First vertex, first entry and size of each cloud, written on the device."""
+    """Return first vertex, first entry and size of each cloud, written on the device."""
     size = numbers(sizes, like)
     return torch.stack(
         [size.cumsum(0) - size, size.square().cumsum(0) - size.square(), size], dim=1

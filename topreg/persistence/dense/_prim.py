@@ -17,10 +17,10 @@ from topreg._operators import is_plain, operator
 from topreg.persistence._bits import INFINITY, TOP, as_integers, limit_in_bits
 from topreg.persistence._fake import fake_forests
 
-# Floats between two weights of which an estimate of one, off by 1e-5 in single and 1e-12 in double
-# precision, may look like the other: twice that and a margin.
+# Estimates, with relative errors of 1e-5 in single and 1e-12 in double precision, do not order two
+# weights that are at most so many floats apart: twice the error, and a margin.
 WINDOW = {torch.float32: 512, torch.float64: 1 << 15}
-INTEGERS = {torch.float32: 2.0**24, torch.float64: 2.0**53}  # up to which none is missing
+INTEGERS = {torch.float32: 2.0**24, torch.float64: 2.0**53}  # all integers up to here are exact
 Forests = tuple[Tensor, Tensor, Tensor]
 NO_ROWS = {dtype: torch.empty((0, 0), dtype=dtype).numpy() for dtype in WINDOW}
 
@@ -34,16 +34,16 @@ def prim(
     points: Tensor | None = None,
     cosine: bool = False,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Minimum spanning forests of complete weighted graphs, with the elder rule.
+    """Find minimum spanning forests of complete weighted graphs, with the elder rule.
 
     Args:
         weights: Entries of the symmetric matrices, one matrix after the other.
         sizes: Vertices of each matrix.
         longest: Heavier edges do not exist.
         connected: Promise that no edge is missing; then the number of pairs is known beforehand.
-        points: Rows whose distances the weights estimate; edges that the estimates do not tell
-            apart are measured. Without them the weights are exact.
-        cosine: Whether the distance is the cosine of unit vectors, not the Euclidean one.
+        points: Rows whose distances the weights estimate; edges that the estimates do not order
+            are measured. Without them the weights are exact.
+        cosine: Whether the distance is that of the cosine between unit vectors, or Euclidean.
 
     Returns:
         Birth edges (v, v), death edges, both in the order (cloud, weight, i, j), and (v, v) for the
@@ -61,7 +61,7 @@ def prim(
             window = WINDOW[weights.dtype]
     limit = limit_in_bits(longest, weights.dtype, connected)
     data = bits, type(top)(0), rows, cosine, type(top)(window)  # 0: without checks
-    found = cast(Forests, _found(_kernels().forests, data, sizes, (limit, top), 1))
+    found = cast(Forests, _run(_kernels().forests, data, sizes, (limit, top), 1))
     if weights.device.type == "cpu":
         return found
     births, deaths, elders = (edges.to(weights.device) for edges in found)
@@ -69,38 +69,38 @@ def prim(
 
 
 def prim_of_clean(weights: Tensor, sizes: Sequence[int], longest: float) -> Forests | None:
-    """The same for matrices that are checked in the same call; None if one needs a closer look."""
+    """Check matrices and find their forests in one call; None if one is not clean."""
     if not is_plain(weights) or weights.device.type != "cpu" or weights.dtype not in WINDOW:
         return None
     bits, top = as_integers(weights)
     data = bits, INFINITY[weights.dtype], NO_ROWS[weights.dtype], False, type(top)(0)
     limits = limit_in_bits(longest, weights.dtype, False), top
-    return _found(_kernels().forests, data, sizes, limits, 1)
+    return _run(_kernels().forests, data, sizes, limits, 1)
 
 
 def prim_of_rows(
     points: Tensor, sizes: Sequence[int], metric: str, longest: float, check: bool
 ) -> Forests | None:
-    """The same for points, which are measured in the same call; None if one is not finite."""
+    """Measure points and find their forests in one call; None if one fails the check."""
     limits = _limits(longest, points.dtype)
     data = points.contiguous().numpy(), check, metric == "manhattan", metric == "cosine"
-    return _found(_kernels().forests_of_rows, data, sizes, (limits,), points.shape[1])
+    return _run(_kernels().forests_of_rows, data, sizes, (limits,), points.shape[1])
 
 
 @functools.lru_cache(maxsize=64)
 def _limits(longest: float, dtype: torch.dtype) -> NDArray[Any]:
-    """The largest weight of an edge between points, and the largest integer."""
+    """Return the bits of the largest weight of an edge between points, and the largest integer."""
     return np.array([limit_in_bits(longest, dtype, longest == math.inf), TOP[dtype]])
 
 
-def _found(
+def _run(
     kernel: Callable[..., None],
     data: tuple[Any, ...],
     sizes: Sequence[int],
     limits: tuple[Any, ...],
     cost: int,
 ) -> Forests | None:
-    """What a kernel finds: birth, death and essential edges, or None where a cloud is bad."""
+    """Run a kernel; return birth, death and essential edges, or None if a cloud is bad."""
     kernels, n, clouds = _kernels(), sum(sizes), np.array(sizes, np.int64)
     deaths, births, elders = np.empty((3, n, 2), np.int64)
     counts = np.zeros(len(sizes), np.int64)
@@ -127,7 +127,7 @@ def _found(
 
 @functools.cache
 def _kernels() -> Any:
-    """What is compiled, and needs numba, in one name space."""
+    """Import the compiled functions on first use, since numba is heavy."""
     from topreg._compiled import over_clouds
     from topreg.metrics._kernels import has_exact_squares
     from topreg.persistence.dense._prim_kernels import compact, forests, forests_of_rows

@@ -1,7 +1,7 @@
 """Prim's algorithm, compiled. Imported on first use, since numba is heavy.
 
-Weights are read through their bits: those of non-negative floats, taken as integers, keep the
-order of the floats, and integers let the compiler use vector instructions for the minimum.
+Weights are read through their bits: as integers they keep the order of non-negative floats and let
+the compiler use vector instructions for the minimum.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ CHUNK = 256  # entries relaxed before the chunk is searched for its minimum
 def _relax(row, best, parent, vertex, top):
     """Offer the edges from ``vertex`` to every vertex outside the tree; return the lowest weight.
 
-    Vertices of the tree carry ``best = -1``, which nothing improves. Among edges of equal weight
-    to one vertex ``j`` the total order (weight, i, j) prefers the smaller other end, whichever
-    side of ``j`` it lies on.
+    Vertices of the tree have ``best = -1``, which nothing improves. Among edges of equal weight to
+    one vertex ``j`` the total order (weight, i, j) prefers the smaller other end, whether that is
+    smaller or larger than ``j``.
     """
     low = top
     for j in range(row.size):
@@ -38,7 +38,7 @@ def _relax(row, best, parent, vertex, top):
 
 @compiled
 def _find(best, weight):
-    """How many entries of ``best`` have a weight, and the place of the last one."""
+    """Return how many entries of ``best`` equal a weight, and the place of the last one."""
     kind = best.dtype.type
     count, place = kind(0), kind(-1)
     for j in range(best.size):
@@ -50,7 +50,7 @@ def _find(best, weight):
 
 @compiled
 def _tree(bits, limit, top, low_ends, high_ends, weights, halt):
-    """Minimum spanning forest of one cloud in Prim's order; returns its number of edges."""
+    """Write the minimum spanning forest of one cloud in Prim's order; return how many edges."""
     n = bits.shape[0]
     best = np.full(n, top, bits.dtype)
     parent = np.full(n, n, bits.dtype)
@@ -96,8 +96,8 @@ def _tree(bits, limit, top, low_ends, high_ends, weights, halt):
 def _relax_estimates(row, best, parent, vertex, window, top):
     """Offer estimated edges from ``vertex``; return the lowest weight and the smallest difference.
 
-    Where the difference to the known weight is at most ``window`` the estimates do not decide, and
-    nothing changes.
+    If the difference to the known weight is at most ``window``, the estimates do not decide, and
+    the known edge stays.
     """
     low, closest = top, top
     for j in range(row.size):
@@ -114,17 +114,17 @@ def _relax_estimates(row, best, parent, vertex, window, top):
 
 
 @compiled
-def _measured(points, cosine, i, j, top, scratch, scratch_bits):
-    """The measured weight of an edge through its bits, without the sign that NaN may have."""
+def _measure(points, cosine, i, j, top, scratch, scratch_bits):
+    """Measure an edge; return the bits of its weight, without the sign that NaN may have."""
     scratch[0] = edge_weight(points[i], points[j], False, cosine)
     return scratch_bits[0] & top
 
 
 @compiled
 def _tree_of_points(bits, points, cosine, window, limit, top, low_ends, high_ends, weights, halt):
-    """The same where ``bits`` are estimates, each within half of ``window`` of the weight.
+    """Write the forest that :func:`_tree` would, given estimates within ``window / 2`` of weights.
 
-    Exact: wherever two estimates are too close to decide, both edges are measured. ``measured[j]``
+    It is exact: if two estimates are too close to decide, both edges are measured. ``measured[j]``
     is the vertex of the tree from which ``best[j]`` was measured.
     """
     n = bits.shape[0]
@@ -150,9 +150,9 @@ def _tree_of_points(bits, points, cosine, window, limit, top, low_ends, high_end
                     if not near or parent[j] == vertex or parent[j] == n:
                         continue
                     if measured[j] != parent[j]:
-                        best[j] = _measured(points, cosine, parent[j], j, top, *exact)
+                        best[j] = _measure(points, cosine, parent[j], j, top, *exact)
                         measured[j] = parent[j]
-                    weight = _measured(points, cosine, vertex, j, top, *exact)
+                    weight = _measure(points, cosine, vertex, j, top, *exact)
                     if weight < best[j] or (weight == best[j] and vertex < parent[j]):
                         best[j], parent[j], measured[j] = weight, vertex, vertex
                 low = _lowest(best[start:stop], top)
@@ -176,7 +176,7 @@ def _tree_of_points(bits, points, cosine, window, limit, top, low_ends, high_end
                     if best[j] < 0 or best[j] - window > lowest or parent[j] == n:
                         continue
                     if measured[j] != parent[j]:
-                        best[j] = _measured(points, cosine, parent[j], j, top, *exact)
+                        best[j] = _measure(points, cosine, parent[j], j, top, *exact)
                         measured[j] = parent[j]
                     if nearest < 0 or _earlier(best, parent, j, nearest):
                         nearest = j
@@ -198,7 +198,7 @@ def _tree_of_points(bits, points, cosine, window, limit, top, low_ends, high_end
 
 @compiled
 def _earlier(best, parent, j, other):
-    """Whether the known edge of one vertex comes before that of another in the total order."""
+    """Return whether the known edge of one vertex comes before that of another."""
     if best[j] != best[other]:
         return best[j] < best[other]
     i, k = min(parent[j], j), min(parent[other], other)
@@ -207,15 +207,15 @@ def _earlier(best, parent, j, other):
 
 @compiled
 def _settle(points, cosine, window, top, low_ends, high_ends, weights):
-    """Put sorted edges into the order of their measured weights where estimates do not decide."""
+    """Sort edges by measured weights where the estimates, already sorted, do not decide."""
     scratch = np.empty(1, points.dtype)
     exact = scratch, scratch.view(weights.dtype)
     before = -window
     for edge in range(weights.size):
-        own = weights[edge]  # of the estimates, of which the earlier ones may be replaced
+        own = weights[edge]  # an estimate; earlier ones may have been replaced
         follows = edge > 0 and own - before <= window
         if follows or (edge + 1 < weights.size and weights[edge + 1] - own <= window):
-            weights[edge] = _measured(points, cosine, low_ends[edge], high_ends[edge], top, *exact)
+            weights[edge] = _measure(points, cosine, low_ends[edge], high_ends[edge], top, *exact)
         before = own
     for edge in range(1, weights.size):
         place, weight, i, j = edge, weights[edge], low_ends[edge], high_ends[edge]
@@ -237,7 +237,7 @@ def _settle(points, cosine, window, top, low_ends, high_ends, weights):
 
 @compiled
 def _count_up_to(best, weight):
-    """How many vertices outside the tree have a known weight that is not larger."""
+    """Count the vertices outside the tree whose known weight is at most ``weight``."""
     count = np.int32(0)
     for j in range(best.size):
         count += np.int32((best[j] >= 0) & (best[j] <= weight))
@@ -246,7 +246,7 @@ def _count_up_to(best, weight):
 
 @compiled
 def _lowest(best, top):
-    """The lowest weight of the vertices outside the tree."""
+    """Return the lowest weight of the vertices outside the tree."""
     low = top
     for j in range(best.size):
         low = min(low, best[j] if best[j] >= 0 else top)
@@ -275,7 +275,7 @@ def _sort(low_ends, high_ends, weights, n):
 
 @compiled
 def _write(cloud, vertex, n, m, low_ends, high_ends, deaths, births, elders, counts):
-    """Write the pairs of one cloud, given its sorted edges, from the row of its first vertex on."""
+    """Write the pairs of one cloud, given its sorted edges, starting at its first vertex's row."""
     parent = np.arange(n)
     for edge in range(m):
         i, j, row = low_ends[edge], high_ends[edge], vertex + edge
@@ -307,14 +307,14 @@ def forests(
     counts,
     halt,
 ):
-    """Pairs of clouds ``first`` to ``last``; ``bits`` holds their matrices one after the other.
+    """Find the pairs of clouds ``first`` to ``last - 1``; ``bits`` holds all matrices in a row.
 
-    These are weights where ``window`` is 0, else estimates of the distances between ``points``.
-    Unless ``infinity`` is 0 the matrices are checked.
+    If ``window`` is 0 these are weights, else estimates of the distances between ``points``. Unless
+    ``infinity`` is 0 the matrices are checked.
 
-    Cloud ``c`` writes ``counts[c]`` death and birth edges, in the total order, and the smallest
-    vertex of each component, from the row of its first vertex on. The count of a matrix that is
-    not clean is -1.
+    Each cloud writes its ``counts[cloud]`` death and birth edges, in the total order, and the
+    smallest vertex of each component, starting at the row of its first vertex. The count of a
+    matrix that is not clean is -1.
     """
     entry, vertex = 0, 0
     for cloud in range(first):
@@ -345,7 +345,7 @@ def forests(
 
 @compiled
 def _measurable(points, cosine):
-    """Whether all coordinates are finite, and no row is zero where directions count."""
+    """Return whether all coordinates are finite and, for the cosine, no row is zero."""
     bad = 0
     for i in range(len(points)):
         row, largest = points[i], points.dtype.type(0)
@@ -372,10 +372,10 @@ def forests_of_rows(
     counts,
     halt,
 ):
-    """The same of clouds of points, between which all distances are measured by differences.
+    """Measure distances within clouds of points by differences, and write what ``forests`` does.
 
-    ``limits`` holds the largest weight of an edge and the largest integer, as the bits of weights.
-    With ``check`` a cloud that has no distances has the count -1.
+    ``limits`` holds the bits of the largest weight of an edge, and the largest integer. With
+    ``check`` a cloud with a point that is not finite, or zero for the cosine, has the count -1.
     """
     vertex = 0
     for cloud in range(first):
@@ -403,7 +403,7 @@ def forests_of_rows(
 
 @compiled
 def compact(deaths, births, elders, sizes, counts):
-    """Move the rows of each cloud up to those of the cloud before; returns how many pairs."""
+    """Move the rows of each cloud up to those of the cloud before; return how many pairs."""
     vertex, pairs, components = 0, 0, 0
     for cloud in range(sizes.size):
         m, n = counts[cloud], sizes[cloud]

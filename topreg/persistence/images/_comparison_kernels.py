@@ -1,24 +1,25 @@
-"""Which bars of two images are one bar of their minimum, compiled. Imported on first use (numba).
+"""Betti matching: bars of two images that map to the same bar of their minimum, compiled.
 
-Let c be the pixelwise minimum of the images f and g: whatever f or g has by a value, c has. A bar
-of f goes to a bar of c, or vanishes, and so does a bar of g. Two bars match if they go to the same
-bar of c. The bars of f that do not vanish are those of the image of f in c: born where f gives
-birth, dead where c brings death. They are empty, and match nothing, if that death is not later
-than the birth.
+Imported on first use (numba). Let c be the pixelwise minimum of the images f and g, so that at each
+value the sublevel sets of f and g lie in that of c. A bar of f maps to a bar of c, or vanishes, and
+so does a bar of g. Two bars match if they map to the same bar of c. The bars of f that do not
+vanish are those of the image of f in c: they are born with f and die with c. If the death is not
+later than the birth, the bar is empty and matches nothing.
 
-Dimension 0 is one walk up through c. Each component knows its first minimum of f and of g. At a
-merger, of both and of each image the later one dies: if neither bar is empty, they match.
+Dimension 0 is one ascending walk through c. Each component keeps its first minimum of f and of g.
+When two components merge, the later minimum of f dies, and so does the later minimum of g. If
+neither bar is empty, the two bars match.
 
-Dimension 1 is the same for the holes, whose order is reversed: the complement of c lies in the
-complement of f. A walk down through f lets each hole know its first hole of c. At a merger a bar
-of f is born, and the hole of c that dies there is the bar's death in c. With a walk down through g
-the bars of f and g match that name the same hole of c.
+Dimension 1 treats holes in reverse order: the complement of c lies in the complement of f. In a
+descending walk through f each hole keeps its first hole of c. When two holes merge, a bar of f is
+born; it dies in c with the hole of c that ends there. A descending walk through g does the same for
+g. Bars of f and g with the same hole of c match.
 
 For example, rows of pixels, dimension 0::
 
     f  1 9 2 9 9        bars [1, inf) and [2, 9)
     g  1 9 9 9 3        bars [1, inf) and [3, 9)
-    c  1 9 2 9 3        at the last merger 3 dies, of f nothing: [2, 9) and [3, 9) do not match
+    c  1 9 2 9 3        [2, 9) and [3, 9) do not match: where 3 of g dies, no bar of f does
 """
 
 from __future__ import annotations
@@ -44,9 +45,9 @@ from topreg.persistence.images._pixel_kernels import (
 
 @compiled
 def _firsts(values, earlier, other, other_earlier, parent, table, up, width):
-    """Return for each root among one image's components the first minimum of another image.
+    """Return for each component's root of one image the first minimum of another image in it.
 
-    -1 where there is none; the frame belongs to both.
+    It is -1 if there is none. The frame belongs to both images.
     """
     flip, steps = np.uint8(0 if up else 255), steps_of(table, width)
     firsts = np.full(values.size, -1, np.int32)
@@ -63,7 +64,7 @@ def _firsts(values, earlier, other, other_earlier, parent, table, up, width):
 
 @compiled
 def _dying(values, firsts, up, younger, elder):
-    """Return the minimum that dies when two roots merge, -1 if one knows none."""
+    """Return the minimum that dies when two roots merge, -1 if one has no minimum."""
     a, b = firsts[younger], firsts[elder]
     if a < 0 or b < 0:
         firsts[elder] = max(a, b)
@@ -75,7 +76,7 @@ def _dying(values, firsts, up, younger, elder):
 
 
 @compiled
-def _matched_components(f, g, c, bytes_f, bytes_g, bytes_c, parent, saddles, table, width, halt):
+def _match_components(f, g, c, bytes_f, bytes_g, bytes_c, parent, saddles, table, width, halt):
     """Return for each minimum of f the minimum of g whose bar matches, -1 if none does."""
     first_f = _firsts(c, bytes_c, f, bytes_f, parent, table, True, width)
     first_g = _firsts(c, bytes_c, g, bytes_g, parent, table, True, width)
@@ -91,7 +92,7 @@ def _matched_components(f, g, c, bytes_f, bytes_g, bytes_c, parent, saddles, tab
 
 
 @compiled
-def _named_holes(f, c, bytes_f, bytes_c, parent, saddles, table, width, halt):
+def _name_holes(f, c, bytes_f, bytes_c, parent, saddles, table, width, halt):
     """Return the mergers of the holes of f, and for each the hole of c that dies, -1 for none."""
     firsts = _firsts(f, bytes_f, c, bytes_c, parent, table, False, width)
     mergers = walk(f, bytes_f, parent, saddles, table, False, width, True, halt)
@@ -104,8 +105,8 @@ def _named_holes(f, c, bytes_f, bytes_c, parent, saddles, table, width, halt):
 
 
 @compiled
-def _compared_components(f, g, c, width, height, bytes_f, bytes_g, saddles, table, halt):
-    """Return bars of dimension 0 and their partners, see :func:`compare_images`, within frames.
+def _compare_components(f, g, c, width, height, bytes_f, bytes_g, saddles, table, halt):
+    """Return bars of dimension 0 and their partners, see :func:`compare_images`, as framed pixels.
 
     ``c`` holds the pixelwise minimum, its bytes and its saddles; ``saddles`` those of f and of g.
     """
@@ -115,7 +116,7 @@ def _compared_components(f, g, c, width, height, bytes_f, bytes_g, saddles, tabl
     clear_links(parent, height, width - 2)
     in_g = walk(g, bytes_g, parent, saddles[1], table, True, width, False, halt)
     clear_links(parent, height, width - 2)
-    partner = _matched_components(
+    partner = _match_components(
         f, g, c[0], bytes_f, bytes_g, c[1], parent, c[2], table, width, halt
     )
     death_in_g, taken = np.full(f.size, -1, np.int32), np.zeros(f.size, np.bool_)
@@ -135,13 +136,13 @@ def _compared_components(f, g, c, width, height, bytes_f, bytes_g, saddles, tabl
 
 
 @compiled
-def _compared_holes(f, g, c, width, height, bytes_f, bytes_g, bytes_c, saddles, table, halt):
-    """Return the same in dimension 1."""
+def _compare_holes(f, g, c, width, height, bytes_f, bytes_g, bytes_c, saddles, table, halt):
+    """Return bars of dimension 1 as :func:`_compare_components` returns those of dimension 0."""
     parent = np.empty(f.size, np.int32)
     clear_links(parent, height, width - 2)
-    in_f, holes_f = _named_holes(f, c, bytes_f, bytes_c, parent, saddles[0], table, width, halt)
+    in_f, holes_f = _name_holes(f, c, bytes_f, bytes_c, parent, saddles[0], table, width, halt)
     clear_links(parent, height, width - 2)
-    in_g, holes_g = _named_holes(g, c, bytes_g, bytes_c, parent, saddles[1], table, width, halt)
+    in_g, holes_g = _name_holes(g, c, bytes_g, bytes_c, parent, saddles[1], table, width, halt)
     place, taken = np.full(f.size, -1, np.int32), np.zeros(holes_g.size, np.bool_)
     for k in range(holes_g.size):
         if holes_g[k] >= 0:
@@ -164,7 +165,7 @@ def _compared_holes(f, g, c, width, height, bytes_f, bytes_g, bytes_c, saddles, 
 
 
 @compiled
-def _framed(values, image, negate, outside, earlier):
+def _frame(values, image, negate, outside, earlier):
     """Frame an image and compare its neighbours."""
     frame_image(values, image, negate, outside)
     clear_frame(earlier)
@@ -175,11 +176,11 @@ def _framed(values, image, negate, outside, earlier):
 def compare_images(
     pixels, others, bits, heights, widths, first, last, eight, negate, outside, dims, halt
 ):
-    """Return the bars of two images with their partners: arrays of dimension 0 and of dimension 1.
+    """Return bars with their partners in dimensions 0 and 1, numbers per image, and first pixels.
 
-    Rows are birth and death in ``pixels``, birth and death of the partner in ``others``; -1 stands
-    for a bar that is missing. Then the numbers of columns (dimension, image), and the pixels that
-    come first (image, one or other), -1 in an image without pixels. Arguments are those of
+    The rows of bars are birth and death in ``pixels``, and birth and death of the partner in
+    ``others``; -1 stands for a missing bar. Numbers of columns are (dimension, image). First pixels
+    are (image, one or other), -1 in an image without pixels. Arguments are those of
     ``search_images``, for two batches of images of the same sizes.
     """
     offset = 0
@@ -196,10 +197,10 @@ def compare_images(
             continue
         values, earlier = np.empty((3, size), pixels.dtype), np.empty((3, size), np.uint8)
         framed, bytes_ = values.reshape(3, h + 2, width), earlier.reshape(3, h + 2, width)
-        _framed(framed[0], pixels[offset:end].reshape(h, w), negate, outside, bytes_[0])
-        _framed(framed[1], others[offset:end].reshape(h, w), negate, outside, bytes_[1])
+        _frame(framed[0], pixels[offset:end].reshape(h, w), negate, outside, bytes_[0])
+        _frame(framed[1], others[offset:end].reshape(h, w), negate, outside, bytes_[1])
         both = np.minimum(framed[0, 1 : h + 1, 1 : w + 1], framed[1, 1 : h + 1, 1 : w + 1])
-        _framed(framed[2], both, False, outside, bytes_[2])
+        _frame(framed[2], both, False, outside, bytes_[2])
         kinds = table[:, 0]
         saddles = (
             saddles_of(values[0].view(bits.dtype), earlier[0], kinds, halt),
@@ -210,13 +211,13 @@ def compare_images(
         least[image - first, 1] = offset + first_pixel(framed[1])
         if dims[0]:
             minimum = c, earlier[2], saddles_of(c.view(bits.dtype), earlier[2], kinds, halt)
-            bars = _compared_components(
+            bars = _compare_components(
                 f, g, minimum, width, h, earlier[0], earlier[1], saddles, table, halt
             )
             buffer_0 = append_pixels(buffer_0, total[0], bars, offset, width)
             counts[0, image - first] = bars.shape[1]
         if dims[1]:
-            bars = _compared_holes(
+            bars = _compare_holes(
                 f, g, c, width, h, earlier[0], earlier[1], earlier[2], saddles, dual, halt
             )
             buffer_1 = append_pixels(buffer_1, total[1], bars, offset, width)

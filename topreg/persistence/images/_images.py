@@ -21,7 +21,7 @@ from topreg.metrics import at_least_single
 if TYPE_CHECKING:
     from topreg._compiled import Halt
 
-BYTES = 64  # for each pixel of an image that is searched, results included
+BYTES = 64  # per pixel of an image that is searched, results included
 MOST_PIXELS = 1 << 31
 SHAPES = {2: "(h, w)", 3: "(d, h, w)"}
 LEADING = {0: "", 1: "b, ", 2: "b, c, "}
@@ -93,7 +93,7 @@ def check_images(images: Images, check_values: bool, name: str = "images") -> Im
 def pixels_in_graph(
     pixels: Tensor, sides: list[int], ndim: int, check_values: bool, name: str
 ) -> Tensor:
-    """Return pixels that are checked while a compiled program runs."""
+    """Check pixels while a compiled program runs; return a copy."""
     shapes = list(zip(*[iter(sides)] * ndim, strict=True))
     _check_pixels(pixels, shapes, check_values, name)
     return pixels.clone()
@@ -117,10 +117,10 @@ def _check_pixels(
 
 
 def _are_finite(pixels: Tensor) -> bool:
-    """Whether the least and the largest pixel are finite.
+    """Return whether the least and the largest pixel are finite.
 
-    NumPy reads them in this thread: after torch's threads have worked they spin for a while, on the
-    cores that the search is about to use.
+    NumPy reads them in this thread. Torch's threads would go on spinning for a while, on the cores
+    that the search is about to use.
     """
     if is_plain(pixels) and pixels.device.type == "cpu":
         values = pixels.numpy()
@@ -153,7 +153,7 @@ def _degenerate(pixels: Tensor) -> Tensor:
 
 
 def _fake_search(pixels: Tensor, *_: object) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """Numbers of pixels, as many as the values say."""
+    """Return empty numbers of pixels; their sizes depend on values."""
     m, e, m_1 = (torch.library.get_ctx().new_dynamic_size() for _ in range(3))
     a, b, c, d, f = (pixels.new_empty(n, dtype=torch.int64) for n in (m, m, e, m_1, m_1))
     return a, b, c, d, f
@@ -190,7 +190,7 @@ def _search_pixels(
 
 
 def _fake_comparison(one: Tensor, *_: object) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """The same for two images."""
+    """Return empty bars, numbers and pixels; their sizes depend on values."""
     m, m_1 = (torch.library.get_ctx().new_dynamic_size() for _ in range(2))
     new = one.new_empty
     images = torch.library.get_ctx().new_dynamic_size()
@@ -275,7 +275,7 @@ def _unite_voxels(
     negate: bool,
     closed: bool,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """Return the same for volumes, with dimension 2 in the place of dimension 1."""
+    """Return what ``_search_pixels`` does, for volumes, in dimensions 0 and 2."""
     import numpy as np
 
     from topreg._compiled import stoppable
@@ -327,7 +327,7 @@ def _search_volume(
 
 
 def _ways(shape: tuple[int, ...], corners: bool) -> Any:
-    """Return the way to each neighbour of a voxel in an array: 26 with corners, else 6."""
+    """Return the offset of each neighbour of a voxel in a flat array: 26 with corners, else 6."""
     import numpy as np
 
     steps = np.stack(np.meshgrid(*[[-1, 0, 1]] * 3, indexing="ij"), axis=-1).reshape(-1, 3)
@@ -337,9 +337,9 @@ def _ways(shape: tuple[int, ...], corners: bool) -> Any:
 
 
 def betti_numbers(mask: Tensor, eight: bool) -> list[int]:
-    """Return the Betti numbers of a mask (h, w) or (d, h, w); components touch at corners or not.
+    """Return the Betti numbers of a mask (h, w) or (d, h, w).
 
-    Holes do not touch the border.
+    ``eight`` lets components touch at corners. A hole does not touch the border.
     """
     import numpy as np
 

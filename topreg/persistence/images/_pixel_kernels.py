@@ -1,24 +1,25 @@
 """Persistence pairs of an image in both dimensions, compiled. Imported on first use (numba).
 
-Pixels appear in the order (value, index). One byte per pixel says which of its eight neighbours
-come earlier. Read around the ring they fall into pieces, and a table knows these for each byte:
+Pixels appear in the order (value, index). One byte per pixel tells which of its eight neighbours
+come earlier. Around the pixel these form pieces. A table lists the pieces of each byte:
 
 - no piece: a component is born at this pixel, a minimum;
 - one piece: the pixel joins it, and a step to any neighbour in it leads down to its minimum;
 - several pieces: a saddle, where components merge or loops close.
 
-Only saddles are sorted. Walking up through them gives dimension 0: all pieces of a saddle are led
-down to their minima and united; of two components the one with the later minimum dies. Inverting
-the bytes gives dimension 1: walking down, holes of the complement merge in the same way, with
-4 neighbours in place of 8 and the other way round, and with the outside as the first hole.
+Only saddles are sorted. In ascending order they give dimension 0: the pieces of a saddle are
+followed down to their minima and united; of two components the one with the later minimum dies.
+With inverted bytes and in descending order they give dimension 1. Then holes of the complement
+merge in the same way, with 4 neighbours in place of 8 and 8 in place of 4. The outside is the first
+hole.
 
 For example, with 4 neighbours::
 
     1 5 2        5 between 1 and 2 has the earlier neighbours left and right: two pieces, a saddle.
     9 9 9        Its steps lead to the minima 1 and 2; 2 is later and dies at 5: pair (2, 5).
 
-Images are copied into a frame of one pixel: infinite, so that it is never earlier, or minus
-infinite. The frame's component has the root 0.
+Images are copied into a frame of one pixel. Its value is infinity, so that it is never earlier, or
+minus infinity. The component of the frame has the root 0.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ from topreg._compiled import compiled, halted
 RING = ((-1, -1), (-1, 0), (-1, 1), (0, 1), (1, 1), (1, 0), (1, -1), (0, -1))  # (row, column)
 MOST = 4  # pieces of a pixel
 DIGIT = 11  # bits of a key that one pass of the sort reads
-BATCH = 1 << 12  # saddles between two looks at `halt`
+BATCH = 1 << 12  # saddles between two checks of `halt`
 
 
 def _pieces(byte: int, eight: bool) -> list[int]:
@@ -68,7 +69,7 @@ TABLES = np.stack([_table(False), _table(True)])
 
 @compiled
 def frame_image(framed, image, negate, outside):
-    """Copy an image (h, w) into its frame; not a number and infinity become the last value."""
+    """Copy an image (h, w) into its frame; NaN and infinity become the largest finite value."""
     h, w = image.shape
     framed[0], framed[h + 1] = outside, outside
     most = np.finfo(framed.dtype).max
@@ -83,7 +84,7 @@ def frame_image(framed, image, negate, outside):
 
 @compiled
 def compare_neighbours(framed, earlier):
-    """Write for each pixel which neighbours come earlier, a bit per place on the ring."""
+    """Write for each pixel which neighbours come earlier, one bit per place on the ring."""
     one = np.uint8(1)
     for y in range(1, framed.shape[0] - 1):
         above, row, below, out = framed[y - 1], framed[y], framed[y + 1], earlier[y]
@@ -103,7 +104,7 @@ def compare_neighbours(framed, earlier):
 
 @compiled
 def is_later(values, up, a, b):
-    """Whether pixel ``a`` comes after pixel ``b``, walking up or down."""
+    """Return whether pixel ``a`` comes after ``b``, in ascending (``up``) or descending order."""
     after = values[a] > values[b] or (values[a] == values[b] and a > b)
     return after if up else (not after and a != b)
 
@@ -160,7 +161,7 @@ def in_order(bits, pixels, halt):
 
 @compiled
 def steps_of(table, width):
-    """Return for each byte the way to the first piece, 0 where there is none."""
+    """Return for each byte the offset of its first piece, 0 if there is none."""
     steps, ring = np.zeros(256, np.int32), ring_of(width)
     for byte in range(256):
         if table[byte, 0]:
@@ -170,7 +171,7 @@ def steps_of(table, width):
 
 @compiled
 def ring_of(width):
-    """Return the way to each neighbour in an array whose rows have this width."""
+    """Return the offset of each neighbour in a flat array whose rows have this width."""
     ring = np.empty(8, np.int32)
     for place in range(8):
         ring[place] = RING[place][0] * width + RING[place][1]
@@ -179,7 +180,7 @@ def ring_of(width):
 
 @compiled
 def clear_links(parent, h, w):
-    """Forget all links; the pixels of the frame belong to the root 0."""
+    """Clear all links, and link the pixels of the frame to the root 0."""
     parent[:] = -1
     width = w + 2
     for x in range(width):
@@ -190,7 +191,7 @@ def clear_links(parent, h, w):
 
 @compiled
 def root_of(parent, earlier, flip, steps, pixel):
-    """Lead a pixel down to the root of its component; write links and shorten them."""
+    """Return the root of a pixel's component; write links on the way, and shorten them."""
     root = pixel
     while True:
         link = parent[root]
@@ -207,10 +208,10 @@ def root_of(parent, earlier, flip, steps, pixel):
 
 @compiled
 def walk(values, earlier, parent, saddles, table, up, width, every, halt):
-    """Unite the pieces of each saddle, walking up or down.
+    """Unite the pieces of each saddle, in ascending (``up``) or descending order.
 
-    Return the saddle, the root that dies and the root that stays of each merger, a row each, with
-    ``every`` merger or only those of a root whose value is another than the saddle's.
+    Return three rows: the saddle of each merger, the root that dies and the root that stays. Unless
+    ``every``, leave out mergers whose dying root has the value of the saddle.
     """
     flip, steps, ring = np.uint8(0 if up else 255), steps_of(table, width), ring_of(width)
     most = 0
@@ -238,12 +239,12 @@ def walk(values, earlier, parent, saddles, table, up, width, every, halt):
 
 @compiled
 def search_images(pixels, bits, heights, widths, first, last, eight, negate, outside, dims, halt):
-    """Return births, deaths and their numbers per image, of dimension 0 and of dimension 1.
+    """Return births and deaths of dimensions 0 and 1, their numbers per image, and first pixels.
 
-    Then the pixel that comes first in each image, -1 in an image without one. Images ``first`` to
-    ``last`` lie one after the other in ``pixels``; ``bits`` is an empty array of unsigned integers
-    as wide as these. Pixels are numbered through all images. ``dims`` says which dimensions are
-    wanted. Dimension 0 is in the order of deaths, dimension 1 in the order of births.
+    The first pixel of an image without pixels is -1. ``pixels`` holds the images one after the
+    other, of which ``first`` to ``last - 1`` are searched. ``bits`` is an empty array of unsigned
+    integers as wide as the pixels. Pixels are numbered through all images. ``dims`` are flags of
+    the wanted dimensions. Dimension 0 is in the order of deaths, dimension 1 in that of births.
     """
     offset, most = 0, 0
     for image in range(last):
@@ -289,7 +290,7 @@ def search_images(pixels, bits, heights, widths, first, last, eight, negate, out
 
 @compiled
 def append_pixels(buffer, filled, pixels, offset, width):
-    """Append columns of framed pixels, numbered through all images; -1 stays."""
+    """Append columns of pixels, converted from framed numbers to numbers through all images."""
     count = pixels.shape[1]
     if filled + count > buffer.shape[1]:
         larger = np.empty((buffer.shape[0], max(filled + count, 2 * buffer.shape[1])), np.int64)
@@ -305,7 +306,7 @@ def append_pixels(buffer, filled, pixels, offset, width):
 
 @compiled
 def clear_frame(earlier):
-    """Make the bytes of the frame those of pixels that are not saddles."""
+    """Set the bytes of the frame to 0, so that none is a saddle."""
     earlier[0], earlier[earlier.shape[0] - 1] = 0, 0
     earlier[:, 0], earlier[:, earlier.shape[1] - 1] = 0, 0
 

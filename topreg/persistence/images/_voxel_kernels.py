@@ -1,9 +1,9 @@
 """Components and holes of volumes, compiled. Imported on first use (numba).
 
-Cavities are components of the complement, with the other neighbourhood and the outside as the
-first of them. Persistence unites voxels in sorted order. Betti numbers of masks need no order:
-rows are cut into runs of equal voxels, runs of neighbouring rows are united, and tunnels follow
-from the Euler characteristic, b0 - b1 + b2, which counts cells.
+Cavities are components of the complement, with the other neighbourhood; the outside is the first
+of them. Persistence unites voxels in sorted order. Betti numbers of masks need no order: rows are
+cut into runs of equal voxels, and runs of neighbouring rows are united. The number of tunnels
+follows from the Euler characteristic, b0 - b1 + b2, which counts cells.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ def _find(parent, voxel):
 def unite_voxels(values, order, parent, ways, up, halt):
     """Let voxels appear in order; return births and deaths (2, m), in the order of mergers.
 
-    Dimension 0 walks up: the root of the later component is born, the voxel that merges brings
-    death. Walking down, through the reversed order, it is the other way round. ``parent`` holds
-    -1, and 0 for the voxels of a frame that takes part.
+    For dimension 0 the order ascends: a component is born at its root and dies at the voxel that
+    merges it. For dimension 2 the order descends: a cavity is born at that voxel and dies at its
+    root. ``parent`` is -1 for all voxels, but 0 for those of a frame that takes part.
     """
     pairs, count = np.empty((2, order.size), np.int64), 0
     for k in range(order.size):
@@ -81,7 +81,7 @@ def _runs(mask, wanted):
 
 @compiled
 def _join_rows(parent, ends, first, row, other, touch):
-    """Unite runs of two rows that overlap, or touch at an end; return how many mergers there are.
+    """Unite runs of two rows that overlap or, with ``touch`` 1, meet at an end; count mergers.
 
     Runs are numbered from 1; 0 is the outside.
     """
@@ -101,10 +101,10 @@ def _join_rows(parent, ends, first, row, other, touch):
 
 @compiled
 def count_components(mask, depth, corners, wanted, halt):
-    """Return the number of components of wanted voxels in a mask of ``depth`` times h rows.
+    """Return the number of components of voxels equal to ``wanted`` in a mask of depth * h rows.
 
-    Voxels that are not wanted are the mask: their complement's component with the outside does not
-    count. ``corners`` says whether voxels that share an edge or a corner are neighbours.
+    With ``wanted`` false these are components of the background; the one that contains the outside
+    does not count. With ``corners`` voxels that share an edge or a corner are neighbours.
     """
     rows, w = mask.shape
     ends, first = _runs(mask, wanted)
@@ -137,7 +137,7 @@ def count_components(mask, depth, corners, wanted, halt):
 def _cells_of(window: int, closed: bool) -> int:
     """Return the signed number of cells that belong to the first corner of a window of 8 voxels.
 
-    Closed voxels bring all their faces: a cell exists if one of the voxels around it does. Else
+    Closed voxels include their faces: a cell exists if one of the voxels around it does. Otherwise
     voxels are vertices, and a cell exists if all its corners do.
     """
     total = 0

@@ -1,8 +1,8 @@
-"""Boruvka's rounds on lists of nearest neighbours, where what is not listed is bounded; compiled.
+"""Boruvka's rounds on lists of nearest neighbours, with bounds on all other edges; compiled.
 
-The first ``certain[p]`` entries of the list of vertex ``p`` are its first edges in the total order;
-every other edge weighs at least ``bound[p]``. ``passed[p]`` entries lead into p's own component,
-the next one is its open edge.
+The first ``certain[p]`` entries of the list of vertex ``p`` are its first edges in the total order.
+Every other edge weighs at least ``bound[p]``. The first ``passed[p]`` entries lead into p's own
+component; the next one is its open edge.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from topreg.persistence._component_kernels import join
 
 @compiled
 def count_certain(weights, near, certain, bound):
-    """How many entries of each list come before everything that is not listed."""
+    """Count the entries of each list that come before all edges that are not listed."""
     for p in range(len(near)):
         count = 0
         while count < near.shape[1] and near[p, count] >= 0 and weights[p, count] < bound[p]:
@@ -25,7 +25,7 @@ def count_certain(weights, near, certain, bound):
 
 @compiled
 def _earlier(weights, near, passed, p, q):
-    """Whether the open edge of vertex p comes before that of vertex q."""
+    """Return whether the open edge of vertex p comes before that of vertex q."""
     one, other = weights[p, passed[p]], weights[q, passed[q]]
     if one != other:
         return one < other
@@ -36,10 +36,10 @@ def _earlier(weights, near, passed, p, q):
 
 @compiled
 def best_edges(label, weights, near, certain, bound, passed, best, lowest):
-    """Cheapest open edge of each component, and a bound on its edges that are not listed.
+    """Find the cheapest open edge of each component, and a bound on its edges that are not listed.
 
-    ``best``, by label, becomes the vertex whose open edge that is, or -1; ``lowest`` the smallest
-    bound of the component's vertices whose lists are used up.
+    ``best`` becomes, by label, the vertex with that open edge, or -1. ``lowest`` becomes the
+    smallest bound of the component's vertices whose lists are used up.
     """
     best[:], lowest[:] = -1, np.inf
     for p in range(label.size):
@@ -56,9 +56,9 @@ def best_edges(label, weights, near, certain, bound, passed, best, lowest):
 def join_certain(
     label, weights, near, certain, bound, passed, best, lowest, longest, edges, edge_weights, found
 ):
-    """Join components along their cheapest edges where these are certain; the number of edges.
+    """Join components along their cheapest edges if these are certain; return the number of edges.
 
-    That is where everything that is not listed is heavier. ``label`` is brought up to date.
+    An edge is certain if all edges that are not listed are heavier. ``label`` is updated.
     """
     for own in range(label.size):
         p = best[own]
@@ -77,7 +77,7 @@ def join_certain(
 def used_up(label, weights, near, certain, bound, passed, best, longest, rows):
     """Write the vertices whose used-up lists keep their component from being joined; count them.
 
-    Only those count whose bound does not exceed the cheapest open edge, if there is one.
+    Their bound does not exceed the cheapest open edge of the component, if there is one.
     """
     count = 0
     for p in range(label.size):

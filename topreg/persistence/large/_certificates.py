@@ -1,9 +1,9 @@
 """Dimension 0 of large clouds: Boruvka's rounds on lists of neighbours, exact by certificates.
 
-One pass over tiles of distances lists the nearest neighbours of every vertex. A component whose
-cheapest listed edge is lighter than the bound on all edges that its vertices do not list is joined
-along that edge. Where no component is certain, the used-up lists of some are searched again.
-Imported on first use, since numba is heavy.
+One pass over tiles of distances lists the nearest neighbours of every vertex, and bounds the edges
+that it does not list. If the cheapest listed edge of a component is lighter than all its bounds,
+the component is joined along that edge. If no component has such an edge, the used-up lists of some
+are searched again. Imported on first use, since numba is heavy.
 """
 
 from __future__ import annotations
@@ -35,11 +35,10 @@ def forest_of_cloud(
     ranks: Ranks | None = None,
     width: int = WIDTH,
 ) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
-    """Death edges, birth vertices and smallest vertices of the components of one cloud.
+    """Return death edges, birth vertices and the smallest vertex of each component of one cloud.
 
-    Of coincident points only the first takes part in the search. In the total order every vertex
-    hangs on the smallest one at weight 0, if that is smaller than itself: a copy does on that of
-    its first, or on its first.
+    Of coincident points only the first takes part in the search. Then each copy is joined at weight
+    0: to the smallest vertex to which its first point has weight 0, or to the first point itself.
 
     Shape:
         - points: (n, d), float32 or float64; normalised for the cosine.
@@ -57,7 +56,7 @@ def forest_of_cloud(
         neighbours, _limit(longest, on_cpu.dtype), progress or (lambda *_: None)
     )
     found, hooks = different[found], vertices.copy()
-    weightless = found[weights == 0]  # different points may have weight 0 too, by underflow
+    weightless = found[weights == 0]  # by underflow different points may have weight 0, too
     np.minimum.at(hooks, weightless[:, 1], weightless[:, 0])
     edges = np.concatenate([np.stack([hooks[first[copies]], copies], axis=1), found])
     weights = np.concatenate([np.zeros_like(weights, shape=len(copies)), weights])
@@ -68,7 +67,7 @@ def forest_of_cloud(
 
 
 def _limit(longest: float, dtype: np.dtype[Any]) -> Any:
-    """Largest weight of an edge: a weight that was clipped is an edge only without a threshold."""
+    """Return the largest weight of an edge; a clipped weight is an edge only without threshold."""
     largest = np.finfo(dtype).max
     if longest == np.inf:
         return largest
@@ -76,7 +75,7 @@ def _limit(longest: float, dtype: np.dtype[Any]) -> Any:
 
 
 def spanning_forest(neighbours: Neighbours, longest: Any, progress: Progress) -> Edges:
-    """Edges of the minimum spanning forest without those that exceed ``longest``, in no order."""
+    """Return the edges of the minimum spanning forest up to ``longest``, not sorted."""
     forest = _Forest(neighbours.of_all(progress), longest)
     while not forest.is_tree():
         if not forest.join_certain():
@@ -105,7 +104,7 @@ def spanning_forest(neighbours: Neighbours, longest: Any, progress: Progress) ->
 
 
 class _Forest:
-    """Components, and what their vertices know about the edges that leave them."""
+    """Components, and the lists of edges of their vertices."""
 
     def __init__(self, lists: Lists, longest: Any) -> None:
         n, dtype = len(lists.near), lists.weights.dtype
@@ -119,11 +118,11 @@ class _Forest:
         self._best, self._lowest = np.empty(n, np.int64), np.empty(n)
 
     def is_tree(self) -> bool:
-        """Whether nothing is left to join."""
+        """Return whether there is only one component."""
         return self.found == len(self.edges)
 
     def join_certain(self) -> bool:
-        """Join every component whose cheapest edge is certain; whether there was one."""
+        """Join every component whose cheapest edge is certain; return whether there was one."""
         before = self.found
         kernels.best_edges(self.label, *self._lists, self._passed, self._best, self._lowest)
         self.found = kernels.join_certain(
@@ -140,9 +139,9 @@ class _Forest:
         return self.found > before
 
     def to_search(self) -> NDArray[np.int64]:
-        """Vertices whose lists must be searched again, after a round in which nothing was certain.
+        """Return vertices whose lists must be searched again, if nothing was certain.
 
-        Those of one half of the components, rounded up: of the ones that need the fewest.
+        They are those of half of the components, rounded up: the half that needs the fewest.
         """
         rows = np.empty(len(self.label), np.int64)
         count = kernels.used_up(
@@ -156,7 +155,7 @@ class _Forest:
         return kept
 
     def replace(self, rows: NDArray[np.int64], lists: Lists) -> None:
-        """Take the new lists of some vertices."""
+        """Replace the lists of some vertices."""
         for kept, new in zip(self._lists, lists, strict=True):
             kept[rows] = new
         self._passed[rows] = 0

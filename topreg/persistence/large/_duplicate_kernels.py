@@ -1,4 +1,4 @@
-"""Rows that stand in a cloud several times. Imported on first use, since numba is heavy."""
+"""Duplicate rows of a cloud. Imported on first use, since numba is heavy."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from topreg._compiled import compiled, over_rows
 
 
 def first_copies(points: NDArray[Any]) -> NDArray[np.int64]:
-    """For each row the first row that equals it: itself, unless it is a copy.
+    """Return for each row the first row that equals it, which is itself unless it is a copy.
 
-    A row whose hash is that of a different one counts as no copy.
+    If two different rows have the same hash, copies of the second are not recognised.
     """
     n = len(points)
     hashes, first = np.empty(n, np.uint64), np.arange(n)
@@ -26,7 +26,7 @@ def first_copies(points: NDArray[Any]) -> NDArray[np.int64]:
 
 @compiled
 def _hash_rows(bits, hashes, begin, end):
-    """Mix the bits of each row; those of -0.0 are those of 0.0."""
+    """Hash the bits of each row; -0.0 counts as 0.0."""
     sign = bits.dtype.type(1) << bits.dtype.type(8 * bits.itemsize - 1)
     for i in range(begin, end):
         total = np.uint64(14695981039346656037)
@@ -39,7 +39,7 @@ def _hash_rows(bits, hashes, begin, end):
 
 @compiled
 def _find_copies(points, hashes, order, first):
-    """Compare each row with the first one of its hash; both come in ascending order."""
+    """Compare each row with the first row of the same hash; rows come in ascending order."""
     start = 0
     for place in range(1, order.size):
         one, other = order[start], order[place]

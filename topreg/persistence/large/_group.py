@@ -21,28 +21,28 @@ class GroupRanks:
         self.rank, self.size = dist.get_rank(group), dist.get_world_size(group)
         self._group, self._device = group, device
 
-    def merged(self, raw: Raw, rows: slice) -> Raw:
-        """The nearest of all ranks' lists of some rows; every rank is sent its own rows."""
+    def merge(self, raw: Raw, rows: slice) -> Raw:
+        """Send every rank the lists of its rows; keep the nearest neighbours in them."""
         own = Raw(*(array[rows] for array in raw))
         lists = CompiledLists(own)
         for owner in range(self.size):
             part = share(owner, self.size, len(raw.near))
-            sent = [self._gathered(array[part], owner) for array in raw]
+            sent = [self._gather(array[part], owner) for array in raw]
             if owner == self.rank:
                 for source, other in enumerate(zip(*sent, strict=True)):
                     if source != self.rank:
                         lists.offer_lists(Raw(*other))
         return own
 
-    def joined(self, *arrays: NDArray[Any]) -> tuple[NDArray[Any], ...]:
-        """The rows of all ranks, one rank after the other."""
+    def concatenate(self, *arrays: NDArray[Any]) -> tuple[NDArray[Any], ...]:
+        """Concatenate the rows of all ranks, one rank after the other."""
         own = torch.tensor([len(arrays[0])], device=self._device)
         sizes = [int(size) for size in every_tensor(own, self._group)]
         tensors = [torch.tensor(array, device=self._device) for array in arrays]
         return tuple(every_row(t, sizes, self._group).cpu().numpy() for t in tensors)
 
-    def _gathered(self, array: NDArray[Any], owner: int) -> list[NDArray[Any]]:
-        """The arrays of all ranks, on the rank that owns them; elsewhere none."""
+    def _gather(self, array: NDArray[Any], owner: int) -> list[NDArray[Any]]:
+        """Return the arrays of all ranks on the rank ``owner``, and nothing on the others."""
         tensor = torch.from_numpy(np.ascontiguousarray(array)).to(self._device)
         parts = [torch.empty_like(tensor) for _ in range(self.size)]
         first = owner if self._group is None else dist.get_global_rank(self._group, owner)

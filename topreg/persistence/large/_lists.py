@@ -1,4 +1,4 @@
-"""Lists of nearest neighbours that are kept while tiles of distances go by.
+"""Lists of nearest neighbours, updated by one tile of distances after the other.
 
 Imported on first use, since numba is heavy.
 """
@@ -18,39 +18,39 @@ from topreg.persistence.large import _neighbour_kernels as kernels
 
 
 class Raw(NamedTuple):
-    """Distances through their bits, and vertices: a list a row, in no order; -1 is no vertex."""
+    """One unsorted list per row: bits of distances, and vertices; -1 is an empty place."""
 
     keys: NDArray[Any]
     near: NDArray[Any]
 
 
 class Keeper(Protocol):
-    """What keeps lists: a row of a tile is offered to one list, a column to another."""
+    """Lists to which rows and columns of tiles are offered."""
 
     def offer_rows(
         self, tile: Tensor, rows: Tensor, places: Tensor, columns: slice, label: Tensor
     ) -> None:
-        """Offer the distances from each of the ``rows`` to the list at its place.
+        """Offer the distances from each vertex of ``rows`` to the list at its place.
 
-        Vertices of the row's own label are left out.
+        Vertices with the same label as the row are left out.
         """
 
     def offer_columns(self, tile: Tensor, rows: slice, columns: slice) -> None:
-        """Offer the distances from each of the columns to the list of that vertex."""
+        """Offer the distances from each vertex of ``columns`` to the list of that vertex."""
 
     def raw(self) -> Raw:
-        """The lists."""
+        """Return the lists."""
 
 
 def no_lists(rows: int, width: int, dtype: torch.dtype) -> Raw:
-    """Lists without an entry."""
+    """Return empty lists."""
     _, integer = kinds_of(dtype)
     keys = np.full((rows, width), np.iinfo(integer).max, integer)
     return Raw(keys, np.full((rows, width), -1, np.int32))
 
 
 class CompiledLists:
-    """Lists kept by compiled loops, on torch's number of threads."""
+    """Lists on the CPU, updated by compiled loops on torch's number of threads."""
 
     def __init__(self, raw: Raw) -> None:
         self._raw = raw
@@ -59,7 +59,7 @@ class CompiledLists:
     def offer_rows(
         self, tile: Tensor, rows: Tensor, places: Tensor, columns: slice, label: Tensor
     ) -> None:
-        """As in :class:`Keeper`."""
+        """Offer the distances from each vertex of ``rows`` to the list at its place."""
         bits, labels = self._bits(tile), label.numpy()
         vertices, lists = rows.numpy(), places.numpy()
         over_rows(
@@ -70,29 +70,29 @@ class CompiledLists:
         )
 
     def offer_columns(self, tile: Tensor, rows: slice, columns: slice) -> None:
-        """As in :class:`Keeper`."""
+        """Offer the distances from each vertex of ``columns`` to the list of that vertex."""
         bits, first = self._bits(tile), (rows.start, columns.start)
         over_rows(
             tile.shape[1], lambda i, j, _: kernels.offer_columns(bits, *first, i, j, *self._state)
         )
 
     def offer_lists(self, other: Raw) -> None:
-        """Offer what other lists hold of the same vertices."""
+        """Offer the entries of other lists of the same vertices."""
         over_rows(len(other.near), lambda i, j, _: kernels.offer_lists(*other, i, j, *self._state))
 
     def raw(self) -> Raw:
-        """As in :class:`Keeper`."""
+        """Return the lists."""
         return self._raw
 
     def _bits(self, tile: Tensor) -> NDArray[Any]:
-        """Distances as the loops read them."""
+        """Return the bits of distances, which the loops read."""
         return tile.numpy().view(self._raw.keys.dtype)
 
 
 class TorchLists:
-    """The same in torch operations, on the device of the points.
+    """Lists on the device of the points, updated by torch operations.
 
-    NaN stands for no neighbour: it sorts behind every distance.
+    NaN marks an empty place: it sorts behind every distance.
     """
 
     def __init__(self, rows: int, width: int, points: Tensor) -> None:
@@ -102,24 +102,24 @@ class TorchLists:
     def offer_rows(
         self, tile: Tensor, rows: Tensor, places: Tensor, columns: slice, label: Tensor
     ) -> None:
-        """As in :class:`Keeper`."""
+        """Offer the distances from each vertex of ``rows`` to the list at its place."""
         own = label[rows][:, None] == label[columns]
         self._offer(tile.masked_fill(own, torch.nan), places, columns.start)
 
     def offer_columns(self, tile: Tensor, rows: slice, columns: slice) -> None:
-        """As in :class:`Keeper`."""
+        """Offer the distances from each vertex of ``columns`` to the list of that vertex."""
         places = torch.arange(columns.start, columns.stop, device=tile.device)
         self._offer(tile.T, places, rows.start)
 
     def raw(self) -> Raw:
-        """As in :class:`Keeper`."""
+        """Return the lists."""
         near = self._near.int().cpu().numpy()
         empty = no_lists(len(near), near.shape[1], self._distances.dtype)
         distances = self._distances.cpu().numpy()
         return Raw(np.where(near < 0, empty.keys, distances.view(empty.keys.dtype)), near)
 
     def _offer(self, tile: Tensor, places: Tensor, first: int) -> None:
-        """Keep the smallest of each row of the tile and the list at its place."""
+        """Merge each row of the tile into the list at its place; keep the smallest distances."""
         width = self._near.shape[1]
         some = tile.topk(min(width, tile.shape[1]), largest=False, sorted=False)
         vertices = (some.indices + first).masked_fill(some.values.isnan(), -1)

@@ -1,8 +1,8 @@
-"""Lists of the nearest neighbours of many vertices, kept while tiles of distances go by; compiled.
+"""Lists of nearest neighbours, updated by one tile of distances after the other; compiled.
 
-Distances are read through their bits, which as integers keep the order of non-negative floats and
-let the compiler use vector instructions. A list is in no order; ``farthest`` is where its largest
-entry stands and ``limit`` what that is, so that most distances are refused by one comparison.
+Distances are read through their bits: as integers they keep the order of non-negative floats and
+let the compiler use vector instructions. A list is not sorted. ``farthest`` is the place of its
+largest entry and ``limit`` that entry, so that one comparison rejects most distances.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ import numpy as np
 from topreg._compiled import compiled, halted
 from topreg.metrics._kernels import edge_weight
 
-CHUNK = 64  # distances looked at together: nearly always none of them enters a list
+CHUNK = 64  # distances compared together; nearly always none of them enters a list
 
 
 @compiled
 def _put(keys, near, farthest, limit, at, key, vertex):
-    """Put a neighbour in the place of the farthest one of list ``at``."""
+    """Replace the farthest neighbour of list ``at``."""
     keys[at, farthest[at]], near[at, farthest[at]] = key, vertex
     place = 0
     for k in range(1, keys.shape[1]):
@@ -30,8 +30,8 @@ def _put(keys, near, farthest, limit, at, key, vertex):
 def offer_rows(tile, rows, lists, first_column, label, keys, near, farthest, limit):
     """Offer each row of a tile to its own list.
 
-    Row ``r`` has the distances from vertex ``rows[r]`` to the vertices from ``first_column`` on and
-    belongs to ``lists[r]``. Vertices of the same label are left out.
+    Row ``r`` has the distances from vertex ``rows[r]`` to ``first_column`` and the vertices after
+    it. It belongs to ``lists[r]``. Vertices of the same label are left out.
     """
     for r in range(rows.size):
         row, at, own = tile[r], lists[r], label[rows[r]]
@@ -76,9 +76,9 @@ def offer_lists(other_keys, other_near, begin, end, keys, near, farthest, limit)
 
 @compiled
 def measure_lists(points, rows, near, weights, begin, end, manhattan, cosine, largest, halt):
-    """Weights of the listed edges ``begin`` to ``end``, each list put into the order (weight, q).
+    """Measure the edges of the lists ``begin`` to ``end``, and sort each by (weight, neighbour).
 
-    Places that are not filled (``near`` -1) come last, at infinity.
+    Empty places (``near`` -1) come last, with infinite weight.
     """
     for at in range(begin, end):
         if halted(halt):
@@ -103,7 +103,7 @@ def measure_lists(points, rows, near, weights, begin, end, manhattan, cosine, la
 
 @compiled
 def measure_all(points, rows, label, weights, near, begin, end, manhattan, cosine, largest, halt):
-    """Exact lists of the rows ``begin`` to ``end``: every vertex of another label is measured."""
+    """Write exact lists of the rows ``begin`` to ``end``: measure every vertex of another label."""
     width = near.shape[1]
     for at in range(begin, end):
         if halted(halt):

@@ -20,14 +20,14 @@ from topreg.persistence.large._certificate_kernels import count_certain
 from topreg.persistence.large._lists import CompiledLists, Keeper, Raw, TorchLists, no_lists
 from topreg.persistence.large._ranks import Ranks, share
 
-WIDTH = 32  # neighbours listed for each vertex
-TOLERANCE = {"float32": 3e-5, "float64": 3e-12}  # three times what distances of a tile may be off
+WIDTH = 32  # neighbours listed per vertex
+TOLERANCE = {"float32": 3e-5, "float64": 3e-12}  # three times the relative error of tiles
 
 
 class Lists(NamedTuple):
-    """Lists in the order (weight, neighbour), of which some first entries are certain.
+    """Lists sorted by (weight, neighbour), of which the first entries are certain.
 
-    The others, and all that is not listed, weigh at least ``bound``.
+    All other edges, listed or not, weigh at least ``bound``.
     """
 
     weights: NDArray[Any]  # (n, k)
@@ -37,10 +37,10 @@ class Lists(NamedTuple):
 
 
 class Neighbours:
-    """Finds lists from tiles of distances; weights are then measured by differences.
+    """Find lists in tiles of distances, then measure their weights by differences.
 
-    The weight of an edge depends on its two points alone, so that lists that were found in other
-    tiles, or by another process, agree to the bit.
+    The weight of an edge depends only on its two points. So lists that were found in other tiles,
+    or by another process, agree to the bit.
 
     Shape:
         - points: (n, d), float32 or float64; normalised for the cosine.
@@ -56,7 +56,7 @@ class Neighbours:
         self._width = width
 
     def of_all(self, progress: Progress) -> Lists:
-        """Lists of all vertices, from one pass over half of the matrix."""
+        """Return the lists of all vertices, from one pass over half of the matrix."""
         n, ranks = len(self._points), self._ranks
         keeper, vertices = self._keeper(n), self._vertices(n)
         tiles = _upper_tiles(n, self._tiles.side)[ranks.rank :: ranks.size]
@@ -67,23 +67,24 @@ class Neighbours:
                 keeper.offer_columns(tile, rows, columns)
             progress("neighbours", done + 1, len(tiles))
         mine = share(ranks.rank, ranks.size, n)
-        raw = ranks.merged(keeper.raw(), mine)
-        return Lists(*ranks.joined(*self._measured(raw, np.arange(mine.start, mine.stop))))
+        raw = ranks.merge(keeper.raw(), mine)
+        return Lists(*ranks.concatenate(*self._measure(raw, np.arange(mine.start, mine.stop))))
 
     def outside(self, rows: NDArray[Any], label: NDArray[Any]) -> Lists:
-        """Lists of some vertices among those of other labels; no list is empty without need."""
+        """Return lists of some vertices, with neighbours of other labels only.
+
+        Every list has a certain entry if there is a neighbour.
+        """
         mine = rows[share(self._ranks.rank, self._ranks.size, len(rows))]
-        lists = self._measured(self._raw_outside(mine, label), mine)
+        lists = self._measure(self._raw_outside(mine, label), mine)
         ties = (lists.certain == 0) & (lists.bound < np.inf)
-        if ties.any():  # more than a list holds that a tile cannot tell from the nearest
-            for kept, found in zip(
-                lists, self._measured_everywhere(mine[ties], label), strict=True
-            ):
+        if ties.any():  # more neighbours than a list holds are too near to the nearest one
+            for kept, found in zip(lists, self._measure_everywhere(mine[ties], label), strict=True):
                 kept[ties] = found
-        return Lists(*self._ranks.joined(*lists))
+        return Lists(*self._ranks.concatenate(*lists))
 
     def _raw_outside(self, rows: NDArray[Any], label: NDArray[Any]) -> Raw:
-        """What tiles say about some vertices."""
+        """Return the lists of some vertices, by the distances in tiles."""
         keeper, side = self._keeper(len(rows)), self._tiles.side
         device = self._tiles.points.device
         vertices, labels = (torch.from_numpy(a).to(device) for a in (rows, label))
@@ -94,8 +95,8 @@ class Neighbours:
                 keeper.offer_rows(tile, part, at, columns, labels)
         return keeper.raw()
 
-    def _measured(self, raw: Raw, rows: NDArray[Any]) -> Lists:
-        """Lists of the vertices ``rows`` in the total order, with what is certain about them."""
+    def _measure(self, raw: Raw, rows: NDArray[Any]) -> Lists:
+        """Return lists of ``rows`` in the total order, with certain entries and bounds."""
         near, dtype = raw.near.copy(), self._points.dtype
         bound = self._lowest(raw.keys.view(dtype).max(1, initial=0))
         bound = np.where((near < 0).any(1), dtype.type(np.inf), bound)
@@ -110,19 +111,19 @@ class Neighbours:
         return lists
 
     def _lowest(self, distances: NDArray[Any]) -> NDArray[Any]:
-        """The least that edges may weigh whose tiles say at least ``distances``.
+        """Return a lower bound on weights, given lower bounds on the distances in tiles.
 
-        Rounded as the weights are, which is monotone, and clipped where they are.
+        It is rounded and clipped in the same way as weights, which is monotone.
         """
         dtype, (_, cosine, largest) = self._points.dtype, self._metric
-        with np.errstate(over="ignore", invalid="ignore"):  # lists that are not full: NaN
+        with np.errstate(over="ignore", invalid="ignore"):  # NaN in lists that are not full
             low = (distances * (1 - TOLERANCE[dtype.name])).astype(dtype)
             weights: NDArray[Any] = low * low * dtype.type(0.5) if cosine else low
             bound: NDArray[Any] = np.minimum(weights, largest)
         return bound
 
-    def _measured_everywhere(self, rows: NDArray[Any], label: NDArray[Any]) -> Lists:
-        """The same from all vertices of other labels, whatever ties there are."""
+    def _measure_everywhere(self, rows: NDArray[Any], label: NDArray[Any]) -> Lists:
+        """Return exact lists of ``rows``, by measuring all vertices of other labels."""
         shape = len(rows), self._width
         weights, near = np.empty(shape, self._points.dtype), np.empty(shape, np.int32)
         over_rows(
@@ -140,24 +141,24 @@ class Neighbours:
         )
 
     def _keeper(self, rows: int) -> Keeper:
-        """Empty lists where the tiles are."""
+        """Return empty lists on the device of the tiles."""
         points = self._tiles.points
         if self._tiles.on_cpu:
             return CompiledLists(no_lists(rows, self._width, points.dtype))
         return TorchLists(rows, self._width, points)
 
     def _vertices(self, n: int) -> Tensor:
-        """The numbers from 0 to n - 1, where the tiles are."""
+        """Return the numbers from 0 to n - 1, on the device of the tiles."""
         return torch.arange(n, device=self._tiles.points.device)
 
 
 def _blocks(n: int, side: int) -> list[slice]:
-    """Consecutive rows, ``side`` at the most, in equal blocks."""
+    """Divide n rows into equal blocks of at most ``side`` consecutive rows."""
     count = -(-n // side)
     return [slice(n * i // count, n * (i + 1) // count) for i in range(count)]
 
 
 def _upper_tiles(n: int, side: int) -> list[tuple[slice, slice]]:
-    """The tiles on and above the diagonal."""
+    """Return the tiles on and above the diagonal."""
     blocks = _blocks(n, side)
     return [(rows, columns) for i, rows in enumerate(blocks) for columns in blocks[i:]]

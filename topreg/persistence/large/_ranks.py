@@ -1,4 +1,4 @@
-"""Who shares the work of one search: this process alone, or the ranks of a process group."""
+"""Processes that share the work of one search: this one alone, or the ranks of a group."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from topreg.persistence.large._lists import Raw
 
 
 class Ranks(Protocol):
-    """Processes that hold the same points and go through the same steps."""
+    """Processes that hold the same points and take the same steps."""
 
     rank: int
     size: int
 
-    def merged(self, raw: Raw, rows: slice) -> Raw:
-        """The lists of some rows from what each process found about them."""
+    def merge(self, raw: Raw, rows: slice) -> Raw:
+        """Merge what all processes found about some rows into one list per row."""
 
-    def joined(self, *arrays: NDArray[Any]) -> tuple[NDArray[Any], ...]:
-        """The rows of each array, one process after the other."""
+    def concatenate(self, *arrays: NDArray[Any]) -> tuple[NDArray[Any], ...]:
+        """Concatenate the rows of each array, one process after the other."""
 
 
 class Alone:
@@ -27,15 +27,15 @@ class Alone:
 
     rank, size = 0, 1
 
-    def merged(self, raw: Raw, rows: slice) -> Raw:
-        """As they are."""
+    def merge(self, raw: Raw, rows: slice) -> Raw:
+        """Return the lists of some rows."""
         return Raw(*(array[rows] for array in raw))
 
-    def joined(self, *arrays: NDArray[Any]) -> tuple[NDArray[Any], ...]:
-        """As they are."""
+    def concatenate(self, *arrays: NDArray[Any]) -> tuple[NDArray[Any], ...]:
+        """Return the arrays unchanged."""
         return arrays
 
 
 def share(rank: int, ranks: int, rows: int) -> slice:
-    """The rows of which one of the processes takes care."""
+    """Return the rows that one of the processes handles."""
     return slice(rows * rank // ranks, rows * (rank + 1) // ranks)

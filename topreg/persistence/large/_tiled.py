@@ -1,4 +1,4 @@
-"""Dimension 0 of clouds whose matrix is too large: from points, without the matrix."""
+"""Dimension 0 of clouds of points, without their distance matrix."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ MEMORY = 1 << 25  # bytes for a tile
 def _fake(
     points: Tensor, sizes: list[int], metric: str, longest: float, memory: int
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """As many edges as vertices less one if none can be missing."""
+    """Return empty edges; their number is known if none can be missing."""
     return fake_forests(points, sizes, longest, longest == math.inf)
 
 
@@ -27,7 +27,7 @@ def _fake(
 def tiled(
     points: Tensor, sizes: list[int], metric: str, longest: float, memory: int
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Minimum spanning forests with the elder rule; the results are those of ``prim``.
+    """Find minimum spanning forests with the elder rule; return what ``prim`` returns.
 
     Shape:
         - points: (N, d), float32 or float64; normalised for the cosine.
@@ -43,7 +43,7 @@ def forests_of_points(
     memory: int,
     progress: Progress | None,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """The operator's body, which may also tell how far it is."""
+    """Do the operator's work, and report progress."""
     from topreg.persistence.large._certificates import forest_of_cloud
 
     none = torch.empty((0, 2), dtype=torch.int64, device="cpu")  # whatever the default device

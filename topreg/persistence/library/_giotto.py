@@ -1,7 +1,7 @@
 """giotto-ph in another process, where Ctrl-C can end it.
 
-giotto-ph keeps the interpreter's lock until it ends. In this process nothing else would run during
-a long search: neither other threads nor the handler of a signal.
+giotto-ph holds the interpreter's lock until it ends. In this process, neither other threads nor
+signal handlers would run during a long search.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 
-LONG = 1 << 25  # edges times vertices per dimension, from which a search leaves this process
+LONG = 1 << 25  # a search of so many operations (edges times vertices^dimension) leaves the process
 SERVER = """
 import pickle, signal, sys
 signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent too, which ends this one
@@ -50,7 +50,7 @@ def giotto(ranks: Any, dimension: int, operations: int) -> Any:
 
 
 class _Server:
-    """A process that is started by the first question and ends with this one, or with a signal."""
+    """A process that starts with the first question, and ends with this process or a signal."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -99,7 +99,7 @@ atexit.register(lambda: _server.end())
 
 
 def _forget() -> None:
-    """Leave the process to the parent after a fork."""
+    """Forget the process after a fork, since it belongs to the parent."""
     global _server
     _server = _Server()
 

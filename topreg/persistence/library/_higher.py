@@ -1,7 +1,7 @@
-"""Any dimension through the ``tda`` extra: GUDHI, or giotto-ph where it is installed.
+"""Any dimension through the ``tda`` extra: GUDHI, or giotto-ph if it is installed.
 
 Both libraries filter by the *rank* of an edge in the total order instead of its weight. All ranks
-differ, so that ties are broken as everywhere, and a birth or death names its edge.
+differ, so that ties are broken as in the other engines, and a birth or death identifies its edge.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ MOST_RANKS = 1 << 24  # giotto-ph computes in float32, in which larger ranks are
 
 
 def available(library: str) -> bool:
-    """Whether a library of the ``tda`` extra is installed."""
+    """Return whether a library of the ``tda`` extra is installed."""
     return importlib.util.find_spec(library) is not None
 
 
@@ -38,9 +38,9 @@ def homology_by_library(
     connected: bool,
     gudhi_only: bool,
 ) -> list[Tensor]:
-    """Birth, death and essential edges in the dimensions 0 to ``dimension``, for all clouds.
+    """Return birth, death and essential edges of all clouds, in the dimensions 0 to ``dimension``.
 
-    One dimension after the other. In dimension 0 births are (v, v).
+    One dimension comes after the other. In dimension 0 births are (v, v).
     """
     import numpy as np
 
@@ -66,7 +66,7 @@ def homology_by_library(
 
 
 def _edges_in_order(matrix: NDArray[Any], limit: Any, top: Any) -> NDArray[np.int64]:
-    """The edges (m, 2) that homology depends on, in the total order."""
+    """Return the edges (m, 2) that homology depends on, in the total order."""
     import numpy as np
 
     from topreg._compiled import stoppable
@@ -82,13 +82,13 @@ def _edges_in_order(matrix: NDArray[Any], limit: Any, top: Any) -> NDArray[np.in
 def _diagrams(
     edges: NDArray[np.int64], n: int, dimension: int, by_gudhi: bool
 ) -> list[NDArray[np.float64]]:
-    """Diagrams of ranks, which start at 1."""
+    """Return diagrams whose values are ranks; ranks start at 1."""
     from topreg._compiled import stoppable
 
     operations = len(edges) * n**dimension
     if not by_gudhi:
         return _giotto(edges, n, dimension, operations)
-    with warnings.catch_warnings():  # of all threads: not in the one that works
+    with warnings.catch_warnings():  # filters are global: change them in the main thread only
         # GUDHI looks for array-API packages at import and may meet their deprecation warnings
         warnings.simplefilter("ignore", DeprecationWarning)
         import gudhi  # noqa: F401
@@ -97,7 +97,7 @@ def _diagrams(
 
 
 def _gudhi(edges: NDArray[np.int64], n: int, dimension: int) -> list[NDArray[np.float64]]:
-    """Diagrams by GUDHI; collapsing edges first leaves them as they are."""
+    """Return diagrams by GUDHI; collapsing edges first does not change them."""
     import gudhi
     import numpy as np
 
@@ -116,7 +116,7 @@ def _gudhi(edges: NDArray[np.int64], n: int, dimension: int) -> list[NDArray[np.
 def _giotto(
     edges: NDArray[np.int64], n: int, dimension: int, operations: int
 ) -> list[NDArray[np.float64]]:
-    """Diagrams by giotto-ph."""
+    """Return diagrams by giotto-ph."""
     import numpy as np
 
     from topreg.persistence.library._giotto import giotto
@@ -132,7 +132,7 @@ def _giotto(
 def _as_edges(
     diagrams: list[NDArray[np.float64]], edges: NDArray[np.int64], n: int, dimension: int
 ) -> list[NDArray[np.int64]]:
-    """Birth, death and essential edges of each dimension, one dimension after the other."""
+    """Return birth, death and essential edges of each dimension, one dimension after the other."""
     import numpy as np
 
     found: list[Any] = []
@@ -151,7 +151,7 @@ def _as_edges(
 
 
 def _elders(deaths: NDArray[np.int64], n: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Births (v, v) by the elder rule, and those of the classes that stay."""
+    """Return births (v, v) by the elder rule, then those of the essential classes."""
     import numpy as np
 
     from topreg.persistence._component_kernels import elder_rule
