@@ -131,7 +131,7 @@ def _grow(parts: list[Tensor]) -> _Grown:
 
 
 def _first_edges(parts: list[Tensor]) -> tuple[Tensor, Tensor]:
-    """Return the first edge of each row, without its weight if that is apart, and where it leads."""
+    """Return the first edge of each row, and where it leads; a weight that is apart is left out."""
     *weights, edges = parts
     for weight in weights:
         edges = torch.where(weight == weight.amin(2, keepdim=True), edges, NEVER)
