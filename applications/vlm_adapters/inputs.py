@@ -10,7 +10,7 @@ from pathlib import Path
 from .backbones import load_backbone
 from .data import ImageDataset, image_folder, open_dataset, split_dataset
 from .data.check import without_damaged
-from .data.image_folder import DEFAULT_TEMPLATES
+from .data.folders import DEFAULT_TEMPLATES
 from .features import ranks
 from .features.extract import Progress
 from .features.store import FeatureStore

@@ -20,12 +20,10 @@ from application.tiny_clip import (
     write_tiny_clip,
 )
 from PIL import Image
-from safetensors.torch import save_file
 from torch import nn
 from torch.testing import assert_close
-from vlm_adapters.backbones import OpenClip, Pixels, TextProjection, load_backbone
-from vlm_adapters.backbones._open_clip_model import resolve_config, take_text_projection
-from vlm_adapters.backbones._open_clip_weights import find_weights
+from vlm_adapters.backbones import OpenClip, Pixels, load_backbone
+from vlm_adapters.backbones.open_clip import find_weights, resolve_config, take_text_projection
 from vlm_adapters.weights import convert_weights
 
 TEXTS = ["a photo of a cat.", "a photo of a sea horse.", "a dog"]
@@ -109,8 +107,6 @@ class TestEncoders:
         assert clip.encode_image(images).shape == (2, 32)
         assert clip.encode_text_hidden(TEXTS).shape == (3, 32)
         assert clip.encode_text([]).shape == (0, 32)
-
-    def test_images_differ(self, clip, images):
         first, second = nn.functional.normalize(clip.encode_image(images), dim=1)
         assert float(first @ second) < 0.98
 
@@ -134,10 +130,6 @@ class TestTextProjection:
         hidden = clip.encode_text_hidden(TEXTS)
         assert_close(clip.text_projection(hidden), clip.encode_text(TEXTS))
         assert not torch.equal(hidden, clip.encode_text(TEXTS))
-
-    def test_any_leading_shape(self):
-        projection = TextProjection(torch.ones(3, 2), torch.tensor([0.0, 1.0]))
-        assert_close(projection(torch.ones(4, 5, 3))[3, 4], torch.tensor([3.0, 4.0]))
 
     @pytest.mark.parametrize("bias", [False, True])
     def test_of_a_custom_text_tower(self, tmp_path, bias):
@@ -206,32 +198,25 @@ class TestFiles:
         assert backbone.name == "open_clip/local-dir:local_dir"
         assert_close(backbone.encode_image(images), clip.encode_image(images))
 
-    def test_half_precision_becomes_single(self, tmp_path, images):
-        half = {name: part.half() for name, part in tensors(CONFIG).items()}
-        save_file(half, tmp_path / "half.safetensors")
-        backbone = OpenClip(MODEL, tmp_path / "half.safetensors")
-        assert backbone.encode_image(images).dtype == torch.float32
-
     @pytest.mark.parametrize("suffix", [".pt", ".safetensors"])
     def test_damaged(self, files, tmp_path, suffix):
         file = tmp_path / f"short{suffix}"
         file.write_bytes(files[suffix[1:]].read_bytes()[:1000])
         message = (
-            rf"should hold the tensors of '{MODEL}'\. Got 'short{suffix}': .*copy the file aga"
+            rf"should hold the tensors of '{MODEL}'\. Got 'short{suffix}': .*or copy them again"
         )
         with pytest.raises(ValueError, match=message):
             OpenClip(MODEL, file)
 
-    @pytest.mark.parametrize("content", [b"", b"hello world"])
+    @pytest.mark.parametrize("content", [b"", b"hello world", "a pickle"])
     def test_not_weights(self, tmp_path, content):
-        (tmp_path / "note.pt").write_bytes(content)
+        file = tmp_path / "note.pt"
+        if isinstance(content, bytes):
+            file.write_bytes(content)
+        else:
+            torch.save({"weights": Bomb()}, file)
         with pytest.raises(ValueError, match=r"'note\.pt': it is damaged, empty or holds more"):
-            OpenClip(MODEL, tmp_path / "note.pt")
-
-    def test_no_pickle_is_run(self, tmp_path):
-        torch.save({"weights": Bomb()}, tmp_path / "bomb.pt")
-        with pytest.raises(ValueError, match="it is damaged, empty or holds more than tensors"):
-            OpenClip(MODEL, tmp_path / "bomb.pt")
+            OpenClip(MODEL, file)
 
     def test_weights_of_another_model(self, tmp_path):
         torch.save({"a": torch.ones(2)}, tmp_path / "other.pt")
@@ -249,12 +234,11 @@ class TestFiles:
         with pytest.raises(ValueError, match=message):
             OpenClip(MODEL, tmp_path / "openai.pt")
 
-    def test_missing_file(self):
-        message = r"`weights` should be a tag or a file\. Got no file 'nowhere/clip\.pt'\."
+    @pytest.mark.parametrize("file", ["nowhere/clip.pt", "clip.safetensors"])
+    def test_missing_file(self, file):
+        message = rf"`weights` should be a tag or a file\. Got no file '{file}'\."
         with pytest.raises(FileNotFoundError, match=message):
-            load_backbone("open_clip/RN50/nowhere/clip.pt")
-        with pytest.raises(FileNotFoundError, match=r"Got no file 'clip\.safetensors'"):
-            OpenClip("RN50", "clip.safetensors")
+            load_backbone(f"open_clip/RN50/{file}")
 
     def test_home_folder(self, files, clip, monkeypatch):
         monkeypatch.setenv("HOME", str(files["pt"].parent))
@@ -263,25 +247,28 @@ class TestFiles:
 
 
 class TestFolders:
-    def test_no_configuration(self, tmp_path):
-        message = (
-            r"should be `local-dir:` and a folder with `open_clip_config\.json`\. Got '.*' wit"
-        )
-        with pytest.raises(FileNotFoundError, match=message):
-            OpenClip(f"local-dir:{tmp_path}")
-
-    @pytest.mark.parametrize("text", ["{", "[]", '{"model_cfg": 1}'])
-    def test_another_configuration(self, tmp_path, text):
-        (tmp_path / "open_clip_config.json").write_text(text)
-        with pytest.raises(
-            ValueError, match=r"should be JSON with an object `model_cfg`\. Got ano"
-        ):
-            OpenClip(f"local-dir:{tmp_path}")
-
-    def test_no_weights(self, tmp_path):
-        (tmp_path / "open_clip_config.json").write_text(json.dumps({"model_cfg": CONFIG}))
-        message = r"should hold weights as `\.safetensors`, `\.bin` or `\.pth`\. Got none\. Copy"
-        with pytest.raises(FileNotFoundError, match=message):
+    @pytest.mark.parametrize(
+        ("config", "error", "message"),
+        [
+            (
+                None,
+                FileNotFoundError,
+                r"`local-dir:` and a folder with `open_clip_config\.json`\. G",
+            ),
+            ("{", ValueError, r"should be JSON with an object `model_cfg`\. Got another content"),
+            ("[]", ValueError, r"should be JSON with an object `model_cfg`\. Got another content"),
+            ('{"model_cfg": 1}', ValueError, r"should be JSON with an object `model_cfg`\. Got"),
+            (
+                '{"model_cfg": {}}',
+                FileNotFoundError,
+                r"should hold weights as `\.safetensors`, `\.bin` or `\.pth`\. Got none\. Copy",
+            ),
+        ],
+    )
+    def test_incomplete(self, tmp_path, config, error, message):
+        if config is not None:
+            (tmp_path / "open_clip_config.json").write_text(config)
+        with pytest.raises(error, match=message):
             OpenClip(f"local-dir:{tmp_path}")
 
     def test_weights_beside(self, files):
@@ -354,24 +341,23 @@ class TestHub:
 
 
 class TestNames:
-    def test_unknown_model(self):
-        message = r"`model` should be a model of open_clip.* Got 'ViT-B/32'\. Did you mean ViT-B-32"
+    @pytest.mark.parametrize(
+        ("model", "weights", "message"),
+        [
+            (
+                "ViT-B/32",
+                "openai",
+                r"a model of open_clip.* Got 'ViT-B/32'\. Did you mean ViT-B-32",
+            ),
+            ("zzzz", "openai", r"Got 'zzzz'\. See its README\."),
+            ("RN50", "opnai", r"a file or a tag of 'RN50': openai, .*\. Got 'opnai'\."),
+            (MODEL, "openai", rf"a tag of '{MODEL}': it has none\. Got 'openai'\."),
+            ("RN50", None, r"`weights` should be a tag or a file for 'RN50'\. Got None\."),
+        ],
+    )
+    def test_unknown(self, files, model, weights, message):
         with pytest.raises(ValueError, match=message):
-            OpenClip("ViT-B/32", "openai")
-        with pytest.raises(ValueError, match=r"Got 'zzzz'\. See its README\."):
-            OpenClip("zzzz", "openai")
-
-    def test_unknown_tag(self):
-        message = r"should be a file or a tag of 'RN50': openai, .*\. Got 'opnai'\."
-        with pytest.raises(ValueError, match=message):
-            OpenClip("RN50", "opnai")
-        with pytest.raises(ValueError, match=rf"a tag of '{MODEL}': it has none\. Got 'openai'\."):
-            OpenClip(MODEL, "openai")
-
-    def test_no_weights(self):
-        message = r"`weights` should be a tag or a file for 'RN50'\. Got None\."
-        with pytest.raises(ValueError, match=message):
-            OpenClip("RN50")
+            OpenClip(model, weights)
 
 
 @pytest.fixture(scope="module")
@@ -405,13 +391,15 @@ class TestQuickGelu:
                 assert config == model
             assert not forced
 
-    def test_a_tag_knows_better(self):
-        message = r"should be True or None for 'openai', which was trained so\. Got False\."
+    @pytest.mark.parametrize(
+        ("model", "tag", "quick"), [("RN50", "openai", True), ("ViT-B-32", "laion2b_e16", False)]
+    )
+    def test_a_tag_knows_better(self, model, tag, quick):
+        message = (
+            rf"should be {quick} or None for '{tag}', which was trained so\. Got {not quick}\."
+        )
         with pytest.raises(ValueError, match=message):
-            OpenClip("RN50", "openai", quick_gelu=False)
-        message = r"should be False or None for 'laion2b_e16', which was trained so\. Got True\."
-        with pytest.raises(ValueError, match=message):
-            OpenClip("ViT-B-32", "laion2b_e16", quick_gelu=True)
+            OpenClip(model, tag, quick_gelu=not quick)
 
     def test_a_file_has_to_be_told(self, twin):
         message = (
@@ -461,10 +449,6 @@ class TestFingerprint:
         assert json.loads(fingerprint["preprocessing"])["size"] == 32
         assert {"open_clip_torch", "torch", "torchvision"} <= fingerprint.keys()
         assert all(isinstance(value, str) for value in fingerprint.values())
-
-    def test_cannot_be_changed_from_outside(self, clip):
-        clip.fingerprint().clear()
-        assert clip.fingerprint()["config"] == MODEL
 
     @pytest.mark.parametrize("kind", ["file", "folder"])
     def test_depends_on_the_weights_only(self, files, tmp_path, kind):
@@ -518,8 +502,9 @@ class TestFactories:
         assert sys.path == path
         sys.modules.pop("users_backbone", None)
 
-    def test_in_the_current_folder(self):
-        assert load_backbone("users_backbone:Mine").name == "mine"
+    def test_of_a_module_or_a_file(self):
+        for spec in ("users_backbone:Mine", "users_backbone.py:Mine"):
+            assert load_backbone(spec).name == "mine"
 
     def test_incomplete(self):
         message = (
@@ -529,19 +514,24 @@ class TestFactories:
         with pytest.raises(TypeError, match=message):
             load_backbone("users_backbone:Half")
 
-    @pytest.mark.parametrize("module", ["no_such_module", "broken_backbone", "json.no_such_part"])
-    def test_no_module(self, module):
-        message = (
-            rf"module that Python can import\. Got '{module}:f': No module named .* PYTHONPATH"
-        )
+    @pytest.mark.parametrize(
+        ("spec", "got"),
+        [
+            ("no_such_module:f", "ModuleNotFoundError: No module named 'no_such_module'"),
+            ("broken_backbone:f", "ModuleNotFoundError: No module named 'no_such_package'"),
+            ("nowhere.py:f", "FileNotFoundError: no such file"),
+            ("users_backbone:nothing", "AttributeError: .* has no attribute 'nothing'"),
+        ],
+    )
+    def test_nothing_to_load(self, spec, got):
+        message = rf"`--backbone` should be `file\.py:Name` or `module:Name` .*Got '{spec}': {got}"
         with pytest.raises(ValueError, match=message):
-            load_backbone(f"{module}:f")
+            load_backbone(spec)
 
-    @pytest.mark.parametrize("name", ["nothing", "number"])
-    def test_no_function(self, name):
-        message = rf"should name a function of the module\. Got 'users_backbone:{name}', which is n"
+    def test_no_function(self):
+        message = r"name a function of the module\. Got 'users_backbone:number', which is not"
         with pytest.raises(ValueError, match=message):
-            load_backbone(f"users_backbone:{name}")
+            load_backbone("users_backbone:number")
 
     def test_an_error_of_the_factory_is_its_own(self):
         with pytest.raises(TypeError, match="needed"):
@@ -559,14 +549,8 @@ class TestSpecifications:
             load_backbone(spec)
 
     def test_option(self):
-        with pytest.raises(
-            ValueError, match=r"`\?quick_gelu=` should be followed by true or false"
-        ):
+        with pytest.raises(ValueError, match=r"`\?quick_gelu=` should be followed by true or fal"):
             load_backbone("open_clip/RN50/openai?quick_gelu=yes")
-
-    def test_device(self, files):
-        backbone = load_backbone(f"open_clip/{MODEL}/{files['pt']}", device="cpu")
-        assert backbone.device == torch.device("cpu")
 
 
 class Bomb:

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from ..data.image_folder import DEFAULT_TEMPLATES
+from ..data.folders import DEFAULT_TEMPLATES
 from ..inputs import FeatureInputs, ImageInputs
 from ..parallel import available_cores
 from ..preset_names import PRESETS

@@ -1,14 +1,18 @@
-"""Data sets: their images, splits and few-shot samples."""
+"""Data sets: their images, splits and few-shot samples; begin reading at ``splits``."""
 
-from __future__ import annotations
-
-from .base import ImageDataset
-from .check import Problem, check_dataset, check_images
-from .datasets import DATASETS, open_dataset
-from .few_shot import FewShot, few_shot_indices, few_shot_split, indices_hash
-from .image_folder import image_folder, split_dataset
-from .index_lists import IndexList, read_index_list, write_index_list
-from .splits import Sample, Split, read_split
+from .check import check_dataset, check_images
+from .datasets import DATASETS, Problem, open_dataset
+from .few_shot import (
+    FewShot,
+    IndexList,
+    few_shot_indices,
+    few_shot_split,
+    indices_hash,
+    read_index_list,
+    write_index_list,
+)
+from .folders import image_folder, split_dataset
+from .splits import ImageDataset, Sample, Split, read_split
 
 __all__ = [
     "DATASETS",

@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Sequence
+import posixpath
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from pathlib import Path
+from typing import TypeVar
 
-from .base import ImageDataset
-from .datasets import DATASETS, find_spec, open_dataset
-from .folders import listed_split
-from .image_files import Progress, missing_images, unreadable_images
-from .specs import DatasetSpec, Problem, Sizes
-from .splits import SUBSETS, Split
-
-__all__ = ["Problem", "check_dataset", "check_images", "without_damaged"]
+from .datasets import DATASETS, Problem, Sizes, find_spec, open_dataset
+from .splits import SUBSETS, ImageDataset, listed_split
 
 log = logging.getLogger(__name__)
 
+Progress = Callable[[int, int], None]
+"""Called with the number of images done and the number of all images."""
+T = TypeVar("T")
 SHOWN = 3
+CHUNK = 128  # images in the queue of the threads: ImageNet has more than a million
 
 
 def check_dataset(
@@ -27,58 +30,47 @@ def check_dataset(
     *,
     verify: bool = False,
     sizes: bool = True,
-    progress: Progress | None = None,
+    progress: Progress = lambda done, total: None,
 ) -> list[Problem]:
     """Look for whatever is wrong with a published data set. Bad data raise no error.
 
-    Args:
-        name: CoOp's configuration name.
-        root: Folder that holds the data sets' folders.
-        verify: Decode every image, to find those that are damaged.
-        sizes: Compare the numbers of classes and images with the published ones. Turn off for a
-            part of a data set.
-        progress: Called with the images decoded and the images in all.
-
-    Returns:
-        The problems; none if the data set can be used.
-
-    Raises:
-        ValueError: If there is no such data set.
+    ``verify`` decodes every image, to find those that are damaged. ``sizes=False`` accepts a part
+    of a data set.
     """
     spec = find_spec(name)
     problems = spec.missing(root)
     if problems:
         return problems
+    folder = str(spec.locate(root).folder)
     try:
         dataset = open_dataset(name, root)
     except (OSError, ValueError) as error:
-        return [Problem(str(spec.locate(root).folder), str(error), spec.how_to_get())]
-    if sizes:
-        problems += _wrong_sizes(spec, dataset.split, str(spec.locate(root).folder))
+        return [Problem(folder, str(error), spec.how_to_get())]
+    split = dataset.split
+    counts = Sizes(len(split.class_names), len(split.train), len(split.val), len(split.test))
+    if sizes and counts != spec.sizes:
+        others = [other.name for other in DATASETS.values() if other.sizes == counts]
+        whose = f", the numbers of {others[0]}" if others else ""
+        what = f"`{spec.split}` and its images give {counts}{whose}, not {spec.sizes}."
+        fix = f"Is it complete, and no other data set? {spec.how_to_get()}"
+        problems = [Problem(folder, what, fix)]
     return problems + check_images(dataset, verify=verify, progress=progress)
 
 
 def check_images(
-    dataset: ImageDataset, *, verify: bool = False, progress: Progress | None = None
+    dataset: ImageDataset,
+    *,
+    verify: bool = False,
+    progress: Progress = lambda done, total: None,
 ) -> list[Problem]:
-    """Look for images that are missing, damaged, or in two subsets.
-
-    Args:
-        dataset: An open data set, a user's own or a published one.
-        verify: Decode every image, to find those that are damaged.
-        progress: Called with the images decoded and the images in all.
-
-    Returns:
-        The problems; none if the data set can be used.
-    """
-    paths = _paths(dataset.split)
-    missing = missing_images(dataset.images, paths)
-    shared = _shared(dataset.split)
-    damaged: list[str] = []
-    if verify:
-        absent = set(missing)
-        present = [path for path in paths if path not in absent]
-        damaged = unreadable_images(dataset.images, present, progress)
+    """Look for images that are missing, damaged (with ``verify``), or in two subsets."""
+    paths = dataset.split.paths()
+    missing = _missing(dataset.images, paths)
+    absent = set(missing)
+    present = [path for path in paths if path not in absent]
+    damaged = _damaged(dataset.images, present, progress) if verify else []
+    counts = Counter(s.path for name in SUBSETS for s in dataset.split.subset(name))
+    shared = [path for path, count in counts.items() if count > 1]
     found = (
         (missing, "are missing", "Unpack or copy the images again, or name the right folder."),
         (damaged, "are damaged", "Unpack or copy these again."),
@@ -92,62 +84,99 @@ def check_images(
 
 
 def without_damaged(dataset: ImageDataset) -> ImageDataset:
-    """Leave the images that are missing or cannot be decoded out of a data set.
-
-    Args:
-        dataset: The data set; every image is decoded.
-
-    Returns:
-        The data set without them, or itself if there are none.
-
-    Raises:
-        ValueError: If no test image is left.
-    """
-    paths = _paths(dataset.split)
-    bad = set(unreadable_images(dataset.images, paths))
-    if not bad:
+    """Decode every image of a data set, and leave out those that are missing or damaged."""
+    split = dataset.split
+    paths = split.paths()
+    damaged = _damaged(dataset.images, paths)
+    if not damaged:
         return dataset
-    log.warning("%s left out, damaged.", _some(sorted(bad), len(paths)))
-    train, val, test = (
-        [sample for sample in dataset.split.subset(name) if sample.path not in bad]
-        for name in SUBSETS
-    )
-    if not test:
+    log.warning("%s left out, damaged.", _some(sorted(damaged), len(paths)))
+    bad = set(damaged)
+    parts = {name: [s for s in split.subset(name) if s.path not in bad] for name in SUBSETS}
+    if not parts["test"]:
         raise ValueError(
             f"`{dataset.images}` should hold readable test images. Got none. Copy them again."
         )
-    return replace(dataset, split=listed_split(train, val, test, dataset.split.class_names))
+    return replace(dataset, split=listed_split(**parts, class_names=split.class_names))
 
 
-def _wrong_sizes(spec: DatasetSpec, split: Split, folder: str) -> list[Problem]:
-    """The problem that the numbers are not the published ones."""
-    counts = Sizes(len(split.class_names), len(split.train), len(split.val), len(split.test))
-    if counts == spec.sizes:
+def image_kinds(images: Path, paths: Sequence[str]) -> Counter[str]:
+    """Count the modes, such as ``"RGB"``, by the headers of images.
+
+    Images that EXIF data turn are also counted as ``"turned"``, and those with transparent pixels
+    as ``"transparent"``.
+    """
+    kinds: Counter[str] = Counter()
+    for found in _for_each(_kinds, images, paths):
+        kinds.update(found)
+    return kinds
+
+
+def _missing(images: Path, paths: Sequence[str]) -> list[str]:
+    """Return the images that are not there; lists each folder once, not asking for each file."""
+    present: dict[str, set[str]] = {}
+    missing: list[str] = []
+    for path in paths:
+        parent, name = posixpath.split(path)
+        if parent not in present:
+            try:
+                with os.scandir(images / parent) as entries:
+                    present[parent] = {entry.name for entry in entries if entry.is_file()}
+            except OSError:
+                present[parent] = set()
+        if name not in present[parent]:
+            missing.append(path)
+    return missing
+
+
+def _damaged(
+    images: Path, paths: Sequence[str], progress: Progress = lambda done, total: None
+) -> list[str]:
+    """Return the images that cannot be decoded to their end."""
+    damaged: list[str] = []
+    for done, (path, good) in enumerate(
+        zip(paths, _for_each(_decodes, images, paths), strict=True), start=1
+    ):
+        progress(done, len(paths))
+        if not good:
+            damaged.append(path)
+    return damaged
+
+
+def _for_each(function: Callable[[Path], T], images: Path, paths: Sequence[str]) -> Iterable[T]:
+    """Yield the value of a function of each file, computed by threads."""
+    with ThreadPoolExecutor() as pool:
+        for start in range(0, len(paths), CHUNK):
+            yield from pool.map(function, [images / path for path in paths[start : start + CHUNK]])
+
+
+def _kinds(file: Path) -> list[str]:
+    """Return mode and orientation of an image; nothing if it cannot be read."""
+    from PIL import ExifTags, Image
+
+    try:
+        with Image.open(file) as image:
+            turned = image.getexif().get(ExifTags.Base.Orientation, 1) in range(2, 9)
+            extra = ["turned"] * turned + ["transparent"] * image.has_transparency_data
+            return [image.mode, *extra]
+    except Exception:  # decoders raise what they like
         return []
-    others = [other.name for other in DATASETS.values() if other.sizes == counts]
-    whose = f", the numbers of {others[0]}" if others else ""
-    what = f"`{spec.split}` and its images give {counts}{whose}, not {spec.sizes}."
-    return [Problem(folder, what, f"Is it complete, and no other data set? {spec.how_to_get()}")]
 
 
-def _paths(split: Split) -> list[str]:
-    """Every image once."""
-    return list(dict.fromkeys(s.path for subset in SUBSETS for s in split.subset(subset)))
+def _decodes(file: Path) -> bool:
+    """Tell whether an image can be decoded. PIL's ``verify`` misses JPEGs cut short."""
+    from PIL import Image
 
-
-def _shared(split: Split) -> list[str]:
-    """Images that the split names more than once."""
-    seen: set[str] = set()
-    twice: dict[str, None] = {}
-    for subset in SUBSETS:
-        for sample in split.subset(subset):
-            if sample.path in seen:
-                twice[sample.path] = None
-            seen.add(sample.path)
-    return list(twice)
+    try:
+        with Image.open(file) as image:
+            image.draft("RGB", (1, 1))  # JPEG: an eighth of the size, which is faster
+            image.load()
+    except Exception:  # decoders raise what they like
+        return False
+    return True
 
 
 def _some(paths: Sequence[str], total: int) -> str:
-    """How many of the images, and the first few."""
+    """Say how many of the images, and the first few."""
     shown = ", ".join(paths[:SHOWN]) + (", ..." if len(paths) > SHOWN else "")
     return f"{len(paths)} of {total} images ({shown})"

@@ -1,35 +1,149 @@
-"""Open a published data set by its name."""
+"""The published data sets: where they lie, how they are read, and what is missing."""
 
 from __future__ import annotations
 
 import os
+import re
+import sys
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Literal, NamedTuple
 
-from ..prompts import TASKRES_IMAGENET_TEMPLATE, TEMPLATES
-from .base import ImageDataset
-from .specs import CLASS_NAMES, DatasetSpec
-from .table import DATASETS
+from pydantic import BaseModel
 
-__all__ = ["DATASETS", "find_spec", "open_dataset"]
+from .folders import class_folders, class_samples, image_names
+from .splits import SUBSETS, ImageDataset, Sample, Split, listed_split, read_split
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+GUIDE = "https://github.com/KaiyangZhou/CoOp/blob/main/DATASETS.md"
+CLASS_NAMES = "classnames.txt"
+TASKRES_IMAGENET_TEMPLATE = "a photo of a {}."
+"""The template that TaskRes adds to the seven of ImageNet."""
+SORT_VAL = (
+    "Sort its images into class folders, for instance with valprep.sh of "
+    "https://github.com/soumith/imagenetloader.torch."
+)
+
+
+class Problem(NamedTuple):
+    """Something wrong with a data set, the fix, and every file of which it is said, if several."""
+
+    path: str
+    what: str
+    fix: str
+    files: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.what} {self.fix}"
+
+
+class Sizes(NamedTuple):
+    """How many classes and images a data set has."""
+
+    classes: int
+    train: int
+    val: int
+    test: int
+
+    def __str__(self) -> str:
+        return (
+            f"{self.classes} classes, {self.train} training, {self.val} validation and "
+            f"{self.test} test images"
+        )
+
+
+class Layout(NamedTuple):
+    """Where a data set lies, or should lie: its folder, its image folder, and its split file."""
+
+    folder: Path
+    images: Path
+    split: Path
+
+
+class DatasetSpec(BaseModel, frozen=True, extra="forbid"):
+    """A data set of ``layouts.toml``, which describes the fields."""
+
+    name: str
+    folders: tuple[str, ...]
+    images: tuple[str, ...]
+    split: str
+    reader: Literal["json", "aircraft", "imagenet", "all", "some", "numbered"]
+    sizes: Sizes
+    home: str
+    section: str
+    note: str = ""
+    files: tuple[str, ...] = ()
+    subfolders: tuple[str, ...] = ()
+    templates: tuple[str, ...] = ()
+
+    def locate(self, root: str | os.PathLike[str]) -> Layout:
+        """Return where the data set lies below a root; where it should, if it does not."""
+        base = Path(root)
+        folder = _first(base / name for name in self.folders)
+        images = _first((folder / name for name in self.images), self.subfolders)
+        splits = [folder / self.split]
+        if self.split == CLASS_NAMES:
+            splits.insert(0, base / "imagenet" / CLASS_NAMES)
+        return Layout(folder, images, _first(splits))
+
+    def missing(self, root: str | os.PathLike[str]) -> list[Problem]:
+        """Return one problem for each file or folder that is not there."""
+        base, layout = Path(root), self.locate(root)
+        no_folder, no_file = "There is no such folder.", "There is no such file."
+        if not base.is_dir():
+            return [
+                Problem(str(base), no_folder, f"Name the folder that holds `{self.folders[0]}`.")
+            ]
+        if not layout.folder.is_dir():
+            return [Problem(str(layout.folder), no_folder, self.how_to_get())]
+        folders = [layout.images]
+        if layout.images.is_dir():
+            folders = [layout.images / name for name in self.subfolders]
+        files = [layout.split, *(layout.folder / name for name in self.files)]
+        return [
+            Problem(str(path), no_folder, self.how_to_get())
+            for path in folders
+            if not path.is_dir()
+        ] + [
+            Problem(str(path), no_file, self._how_to_get_file(path.name))
+            for path in files
+            if not path.is_file()
+        ]
+
+    def how_to_get(self) -> str:
+        """Return where the images are, and how to lay them out."""
+        note = f" {self.note}" if self.note else ""
+        return (
+            f"Get the images of {self.name} from {self.home} and lay them out as section "
+            f'"{self.section}" of {GUIDE} shows.{note}'
+        )
+
+    def _how_to_get_file(self, name: str) -> str:
+        if not name.endswith((".json", CLASS_NAMES)):
+            return self.how_to_get()
+        section = "ImageNet" if name == CLASS_NAMES else self.section
+        return f'Download `{name}` by the link in section "{section}" of {GUIDE} and put it there.'
+
+
+DATASETS = {
+    name: DatasetSpec(name=name, **fields)
+    for name, fields in tomllib.loads(
+        Path(__file__).with_name("layouts.toml").read_text(encoding="utf-8")
+    ).items()
+}
+"""The specifications by CoOp's configuration name."""
 
 
 def open_dataset(name: str, root: str | os.PathLike[str]) -> ImageDataset:
-    """Open a data set that lies in CoOp's layout; no image is read.
+    """Open a data set that lies below ``root`` in CoOp's layout; no image is read.
 
     The images of ImageNet and its variants are listed in sorted order, on every file system. The
     labels of ImageNet are the lines of ``classnames.txt``; its test images are those of ``val``,
     and validation images are drawn from the training images.
-
-    Args:
-        name: CoOp's configuration name, such as ``"caltech101"``.
-        root: Folder that holds the data sets' folders.
-
-    Returns:
-        The data set.
-
-    Raises:
-        FileNotFoundError: If the root, or a file or folder below it, is not there.
-        ValueError: If there is no such data set, or its split or class folders are wrong.
     """
     spec = find_spec(name)
     problems = spec.missing(root)
@@ -38,25 +152,151 @@ def open_dataset(name: str, root: str | os.PathLike[str]) -> ImageDataset:
             f"`root` should hold {name} in CoOp's layout. Got {str(Path(root))!r}, "
             f"without {problems[0].path!r}. {problems[0].fix}"
         )
-    layout = spec.locate(root)
-    split, classes = spec.read(layout)
-    templates = TEMPLATES["imagenet" if spec.split == CLASS_NAMES else name]
+    layout, classes = spec.locate(root), None
+    if spec.reader == "json":
+        split = read_split(layout.split)
+    elif spec.reader == "aircraft":
+        split = _read_aircraft(layout)
+    elif spec.reader == "imagenet":
+        split = _read_imagenet(layout)
+    else:
+        split, classes = _read_target_domain(layout, spec.reader)
+    templates = spec.templates or DATASETS["imagenet"].templates
     more = (TASKRES_IMAGENET_TEMPLATE,) if spec.split == CLASS_NAMES else ()
     return ImageDataset(name, layout.images, split, templates, (*templates, *more), classes)
 
 
 def find_spec(name: str) -> DatasetSpec:
-    """What is known of a data set.
-
-    Args:
-        name: CoOp's configuration name.
-
-    Returns:
-        Its specification.
-
-    Raises:
-        ValueError: If there is no such data set; the message lists those there are.
-    """
+    """Return what is known of a data set, or list those that there are."""
     if name not in DATASETS:
         raise ValueError(f"`name` should be one of {', '.join(DATASETS)}. Got {name!r}.")
     return DATASETS[name]
+
+
+def read_class_names(file: Path) -> dict[str, str]:
+    """Read the name of each class folder's class, one line per class: ``n01440764 tench``."""
+    names: dict[str, str] = {}
+    text = file.read_text(encoding="utf-8", errors="replace").strip()
+    for number, line in enumerate(text.splitlines(), start=1):
+        match = re.fullmatch(r"(n\d{8})\s+(\S.*)", line.strip())
+        if match is None or match[1] in names:
+            raise ValueError(
+                f"`{file}`, line {number}, should be a class folder not named before and the "
+                f"class's name, such as `n01440764 tench`. Got {line[:60]!r}. "
+                "Download the file again."
+            )
+        names[match[1]] = match[2]
+    if not names:
+        raise ValueError(
+            f"`{file}` should name one or more classes. Got an empty file. Download it again."
+        )
+    return names
+
+
+def _read_imagenet(layout: Layout) -> Split:
+    """List training images from ``train``, test images from ``val``, none to validate."""
+    names = read_class_names(layout.split)
+    labels = {wnid: label for label, wnid in enumerate(names)}
+    train, test = (
+        class_samples(
+            layout.images,
+            [
+                (f"{part}/{wnid}", labels[wnid])
+                for wnid in _known_folders(layout.images / part, labels, every=True)
+            ],
+        )
+        for part in ("train", "val")
+    )
+    return listed_split(train, (), test, names.values())
+
+
+def _read_target_domain(layout: Layout, reader: str) -> tuple[Split, tuple[int, ...]]:
+    """List test images in class folders, and the position of each class in ``classnames.txt``."""
+    names = read_class_names(layout.split)
+    folders = [str(label) for label in range(len(names))] if reader == "numbered" else list(names)
+    position = {folder: number for number, folder in enumerate(folders)}
+    found = _known_folders(layout.images, position, every=reader != "some")
+    if reader == "numbered":
+        found.sort(key=int)
+    samples = class_samples(layout.images, [(folder, label) for label, folder in enumerate(found)])
+    classes = tuple(position[folder] for folder in found)
+    all_names = list(names.values())
+    return listed_split((), (), samples, [all_names[number] for number in classes]), classes
+
+
+def _known_folders(folder: Path, known: dict[str, int], *, every: bool) -> list[str]:
+    """Return the class folders: one or more of those of ``classnames.txt``, or every one."""
+    found = class_folders(folder)
+    unknown = [name for name in found if name not in known]
+    if unknown:
+        raise ValueError(
+            f"`{folder}` should hold class folders of `classnames.txt` only. "
+            f"Got {len(unknown)} others, such as {unknown[0]!r}. Move them elsewhere."
+        )
+    present = set(found)
+    absent = [name for name in known if every and name not in present]
+    if absent:
+        loose = 0 if found else len(image_names(folder))
+        raise ValueError(
+            f"`{folder}` should hold a folder for each of the {len(known)} classes of "
+            f"`classnames.txt`. Got {len(found)}, without {absent[0]!r}"
+            + (
+                f", and {loose} images in no class folder. {SORT_VAL}"
+                if loose
+                else ". Unpack it again."
+            )
+        )
+    if not found:
+        raise ValueError(
+            f"`{folder}` should hold class folders such as `n01440764`. Got none. "
+            "Unpack the archive again."
+        )
+    return found
+
+
+def _read_aircraft(layout: Layout) -> Split:
+    """Read the lists of FGVC-Aircraft; the classes have the order of ``variants.txt``."""
+    names = _lines(layout.split)
+    labels = {name: label for label, name in enumerate(names)}
+    if len(labels) < len(names):
+        raise ValueError(
+            f"`{layout.split}` should name each variant once. Got {len(names)} lines with "
+            f"{len(labels)} names. Unpack the archive again."
+        )
+    parts: dict[str, list[Sample]] = {subset: [] for subset in SUBSETS}
+    for subset, samples in parts.items():
+        file = layout.folder / f"images_variant_{subset}.txt"
+        for number, line in enumerate(_lines(file), start=1):
+            image, _, name = line.partition(" ")
+            if not image.isdecimal() or name not in labels:
+                raise ValueError(
+                    f"`{file}`, line {number}, should be the number of an image and a variant of "
+                    f"`variants.txt`. Got {line[:60]!r}. Unpack the archive again."
+                )
+            samples.append(Sample(f"{image}.jpg", labels[name]))
+    return listed_split(**parts, class_names=names)
+
+
+def _lines(file: Path) -> list[str]:
+    """Return the lines of a text file, those without a letter left out."""
+    try:
+        lines = [line.strip() for line in file.read_text(encoding="utf-8").splitlines()]
+    except UnicodeDecodeError as error:
+        raise ValueError(
+            f"`{file}` should be text in UTF-8. Got {error}. Unpack the archive again."
+        ) from error
+    lines = [line for line in lines if line]
+    if not lines:
+        raise ValueError(
+            f"`{file}` should have one or more lines. Got an empty file. Unpack the archive again."
+        )
+    return lines
+
+
+def _first(paths: Iterable[Path], below: tuple[str, ...] = ()) -> Path:
+    """Return the first path that exists and has these folders; the very first if none does."""
+    candidates = list(paths)
+    for path in candidates:
+        if path.exists() and all((path / name).is_dir() for name in below):
+            return path
+    return candidates[0]

@@ -1,51 +1,43 @@
-"""Folders of images, listed quickly and in one order on every file system."""
+"""Folders of images, listed in one order on every file system; a user's own images."""
 
 from __future__ import annotations
 
-import hashlib
+import logging
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
+from pathlib import Path
 
-from .splits import Sample, Split
-
-__all__ = [
-    "IMAGE_ENDINGS",
-    "class_folders",
-    "class_samples",
-    "image_names",
-    "left_out",
-    "listed_split",
-]
+from .splits import (
+    ALIASES,
+    SUBSETS,
+    TEST_SHARE,
+    VAL_SHARE,
+    ImageDataset,
+    Sample,
+    Split,
+    cut_class,
+    listed_split,
+    read_split,
+)
 
 IMAGE_ENDINGS = (
-    ".bmp", ".gif", ".jfif", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".pnm", ".ppm", ".tif",
-    ".tiff", ".webp",
-)  # fmt: skip
+    *(".bmp", ".gif", ".jfif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"),
+    *(".pbm", ".pgm", ".pnm", ".ppm"),
+)
 """How the name of an image file ends, in small or large letters."""
+DEFAULT_TEMPLATES = ("a photo of a {}.",)
+SHOWN = 3
+log = logging.getLogger(__name__)
 
 
 def class_folders(folder: str | os.PathLike[str]) -> list[str]:
-    """Names of the folders in a folder, hidden ones left out.
-
-    Args:
-        folder: Where to look.
-
-    Returns:
-        Sorted names.
-    """
+    """Return the sorted names of the folders in a folder, hidden ones left out."""
     with os.scandir(folder) as entries:
         return sorted(entry.name for entry in entries if entry.name[0] != "." and entry.is_dir())
 
 
 def image_names(folder: str | os.PathLike[str]) -> list[str]:
-    """Names of the images in a folder, by their endings, hidden files left out.
-
-    Args:
-        folder: Where to look; not below its folders.
-
-    Returns:
-        Sorted names.
-    """
+    """Return the sorted names of the images in a folder, by their endings; not hidden files."""
     with os.scandir(folder) as entries:
         return sorted(
             entry.name
@@ -59,84 +51,151 @@ def image_names(folder: str | os.PathLike[str]) -> list[str]:
 def class_samples(
     images: str | os.PathLike[str], classes: Iterable[tuple[str, int]]
 ) -> list[Sample]:
-    """The images of class folders, class after class, sorted by name within each.
-
-    Args:
-        images: Image folder.
-        classes: Path of each class folder below ``images``, with slashes, and its label.
-
-    Returns:
-        One sample per image.
-
-    Raises:
-        ValueError: If a class folder has no image.
-    """
+    """Return the images of class folders, given by path below ``images`` and label."""
     samples: list[Sample] = []
     for path, label in classes:
         folder = os.path.join(images, path)
         names = image_names(folder)
         if not names:
+            folders = len(class_folders(folder))
             raise ValueError(
-                f"`{folder}` should hold images ({', '.join(IMAGE_ENDINGS)}). "
-                f"Got {_content(folder)}. Put its images there, or remove the folder."
+                f"`{folder}` should hold images ({', '.join(IMAGE_ENDINGS)}). Got "
+                f"{len(os.listdir(folder)) - folders} other files and {folders} folders. Put its "
+                "images there, or remove the folder."
             )
         samples += [Sample(f"{path}/{name}", label) for name in names]
     return samples
 
 
-def left_out(folder: str | os.PathLike[str], taken: Iterable[str]) -> list[str]:
-    """Return the files at any depth of a folder that a data set does not take.
+def image_folder(
+    path: str | os.PathLike[str],
+    *,
+    name: str | None = None,
+    seed: int = 1,
+    val_share: float = VAL_SHARE,
+    test_share: float = TEST_SHARE,
+    only_test: bool = False,
+    templates: tuple[str, ...] = DEFAULT_TEMPLATES,
+) -> ImageDataset:
+    """Open a folder with one folder of images per class.
 
-    Args:
-        folder: The folder.
-        taken: Paths of the images that it takes, below the folder, with slashes.
-
-    Returns:
-        Sorted paths below the folder; hidden files and folders do not count.
+    Files with other endings than those of images, and hidden files, are left out. Labels follow
+    the sorted names of the class folders. Where the folder holds ``train``, ``test`` and perhaps
+    ``val``, each with the same class folders, these are the subsets. Otherwise the images of each
+    class are cut by ``seed``, or with ``only_test`` all taken for testing. Without images for
+    validation, these are drawn from the training images.
     """
-    known = set(taken)
-    found: list[str] = []
+    if not (val_share >= 0 and test_share > 0 and val_share + test_share < 1):
+        raise ValueError(
+            "`val_share` should be 0 or more, `test_share` more than 0, and their sum less than "
+            f"1. Got {val_share} and {test_share}."
+        )
+    folder = _existing(path, "path")
+    subsets = _subset_folders(folder)
+    if "train" in subsets:
+        split = _subset_split(folder, subsets)
+    else:
+        names = _class_names(folder)
+        parts: dict[str, list[Sample]] = {subset: [] for subset in SUBSETS}
+        for label, class_name in enumerate(names):
+            samples = class_samples(folder, [(class_name, label)])
+            cut = cut_class(
+                len(samples), class_name, seed=seed, val_share=val_share, test_share=test_share
+            )
+            for sample, subset in zip(samples, cut, strict=True):
+                parts["test" if only_test else subset].append(sample)
+        if not parts["test"]:
+            raise ValueError(
+                f"`{folder}` should have images left for testing. Got "
+                f"{sum(map(len, parts.values()))} images in {len(names)} classes and a share of "
+                f"{test_share}. Add images."
+            )
+        split = listed_split(**parts, class_names=names)
+    _tell(folder, split)
+    return ImageDataset(name or folder.resolve().name, folder, split, templates, templates)
+
+
+def split_dataset(
+    split_file: str | os.PathLike[str],
+    images: str | os.PathLike[str],
+    *,
+    name: str | None = None,
+    templates: tuple[str, ...] = DEFAULT_TEMPLATES,
+) -> ImageDataset:
+    """Open a split, as :func:`read_split` reads it, with its image folder."""
+    folder = _existing(images, "images")
+    split = read_split(split_file)
+    return ImageDataset(name or Path(split_file).stem, folder, split, templates, templates)
+
+
+def _subset_folders(folder: Path) -> dict[str, str]:
+    """Return the folder of each subset if there are two or more with ``train``, and no other."""
+    names = class_folders(folder)
+    subsets = {ALIASES.get(name.lower(), name.lower()): name for name in names}
+    are_subsets = "train" in subsets and set(subsets) <= set(SUBSETS)
+    return subsets if are_subsets and len(subsets) == len(names) > 1 else {}
+
+
+def _subset_split(folder: Path, subsets: dict[str, str]) -> Split:
+    """Take the folders ``train``, ``test`` and perhaps ``val`` as the subsets."""
+    names = _class_names(folder / subsets["train"])
+    if "test" not in subsets:
+        raise ValueError(
+            f"`{folder}` should hold `test` next to `train`. Got {' and '.join(subsets)}. Name the "
+            "folder whose images count for the reported accuracy `test`."
+        )
+    parts: dict[str, list[Sample]] = {subset: [] for subset in SUBSETS}
+    for subset, own in subsets.items():
+        differing = sorted(set(names) ^ set(class_folders(folder / own)))
+        if differing:
+            raise ValueError(
+                f"`{folder / own}` should have the class folders of `{subsets['train']}`. "
+                f"Got {differing[0]!r} in one of the two only. Give every subset every class."
+            )
+        classes = [(f"{own}/{name}", label) for label, name in enumerate(names)]
+        parts[subset] = class_samples(folder, classes)
+    return listed_split(**parts, class_names=names)
+
+
+def _class_names(folder: Path) -> list[str]:
+    """Return the names of two or more class folders."""
+    names = class_folders(folder)
+    if len(names) < 2:
+        got = f"only {names[0]!r}" if names else "none"
+        raise ValueError(
+            f"`{folder}` should hold two or more class folders of images, or `train` and `test` "
+            f"with class folders in them. Got {got}. Make one folder per class, named after it."
+        )
+    return names
+
+
+def _tell(folder: Path, split: Split) -> None:
+    """Say what was found and what was left out, in one line each."""
+    counts = {name: len(split.subset(name)) for name in SUBSETS}
+    told = ", ".join(f"{count} {name}" for name, count in counts.items())
+    classes = len(split.class_names)
+    log.info("%s: %d classes, %d images (%s).", folder, classes, sum(counts.values()), told)
+    taken, left = set(split.paths()), []
     for path, folders, files in os.walk(folder):
         folders[:] = [name for name in folders if name[0] != "."]
-        below = os.path.relpath(path, folder).replace(os.sep, "/")
-        prefix = "" if below == "." else f"{below}/"
-        found += [f"{prefix}{name}" for name in files if name[0] != "."]
-    return sorted(path for path in found if path not in known)
+        below = Path(path).relative_to(folder).as_posix()
+        found = [f"{below}/{name}".removeprefix("./") for name in files if name[0] != "."]
+        left += [name for name in found if name not in taken]
+    if left:
+        shown = ", ".join(sorted(left)[:SHOWN]) + (", ..." if len(left) > SHOWN else "")
+        log.warning(
+            "%s: %d files left out (%s). Images count in class folders only, not in folders "
+            "below them, and by the endings %s.",
+            *(folder, len(left), shown, " ".join(IMAGE_ENDINGS)),
+        )
 
 
-def listed_split(
-    train: Sequence[Sample],
-    val: Sequence[Sample],
-    test: Sequence[Sample],
-    class_names: Sequence[str],
-) -> Split:
-    """A split that no file holds; its hash is that of its list of images and class names.
-
-    Args:
-        train: Training images.
-        val: Validation images.
-        test: Test images.
-        class_names: Name of each class, by label.
-
-    Returns:
-        The split.
-    """
-    digest = hashlib.sha256()
-    for name in class_names:
-        digest.update(_encode(f"class\0{name}\n"))
-    for subset, samples in (("train", train), ("val", val), ("test", test)):
-        for sample in samples:
-            digest.update(_encode(f"{subset}\0{sample.label}\0{sample.path}\n"))
-    return Split(tuple(train), tuple(val), tuple(test), tuple(class_names), digest.hexdigest())
-
-
-def _encode(text: str) -> bytes:
-    """Bytes of a text that may hold a file name in no encoding."""
-    return text.encode("utf-8", "surrogateescape")
-
-
-def _content(folder: str) -> str:
-    """What a folder without images holds instead."""
-    folders = len(class_folders(folder))
-    others = len(os.listdir(folder)) - folders
-    return f"{others} other files and {folders} folders" if folders or others else "an empty folder"
+def _existing(path: str | os.PathLike[str], argument: str) -> Path:
+    """Return a folder that exists."""
+    folder = Path(path)
+    if not folder.is_dir():
+        raise FileNotFoundError(
+            f"`{argument}` should be a folder of images. Got {str(folder)!r}, not a folder. "
+            "Do the data lie elsewhere?"
+        )
+    return folder

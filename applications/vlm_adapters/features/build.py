@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 
 from ..backbones.base import Backbone
-from ..backbones.projected import ProjectedBackbone
+from ..backbones.devise import ProjectedBackbone
 from ..data.datasets import DATASETS
 from ..data.splits import SUBSETS, Split, read_split
-from ..prompts import TEMPLATES, normalized_mean, raw_mean
+from ..prompts import normalized_mean, raw_mean
 from ._provenance import describe, zero_shot
 from .bundle import FeatureBundle
 from .calibration import fit_logit_scale
@@ -103,7 +103,7 @@ def _project(backbone: Backbone, coordinates: int) -> ProjectedBackbone:
 def _assemble(backbone: Backbone, features: Tensor, split: Split, fit_scale: bool) -> FeatureBundle:
     """Add labels, texts, logit scale and provenance to image features."""
     subsets = [split.subset(name) for name in SUBSETS]
-    texts = (split.class_names, TEMPLATES[DATASET], backbone.encode_text)
+    texts = (split.class_names, DATASETS[DATASET].templates, backbone.encode_text)
     bundle = FeatureBundle(
         # Rounded now, so that accuracies measured here are those measured on the file.
         features=features.half().float(),
