@@ -6,15 +6,9 @@ from pathlib import Path
 
 import pytest
 from application.synthetic_data import LAYOUTS, write_dataset
-from vlm_adapters.data import (
-    DATASETS,
-    Problem,
-    check_dataset,
-    check_images,
-    image_folder,
-    split_dataset,
-)
-from vlm_adapters.data.datasets import Sizes
+from vlm_adapters.data.check import check_dataset, check_images
+from vlm_adapters.data.datasets import DATASETS, Problem
+from vlm_adapters.data.folders import image_folder, split_dataset
 
 SPLIT = "split_zhou_DescribableTextures.json"
 
@@ -38,24 +32,22 @@ def test_wrong_numbers(tmp_path, name):
     assert problem.path == str(tmp_path / LAYOUTS[name][0])
     classes = 2 if name in ("imagenet_a", "imagenet_r") else 3
     assert f"give {classes} classes, " in problem.what
-    assert problem.what.endswith(f", not {DATASETS[name].sizes}.")
+    classes, train, val, test = DATASETS[name].sizes
+    published = f"{classes} classes, {train} training, {val} validation and {test} test images"
+    assert problem.what.endswith(f", not {published}.")
     assert problem.fix.startswith("Is it complete, and no other data set? Get the images of")
 
 
 def test_published_numbers():
-    assert DATASETS["caltech101"].sizes == Sizes(100, 4128, 1649, 2465)
-    assert str(DATASETS["ucf101"].sizes) == (
-        "101 classes, 7639 training, 1898 validation and 3783 test images"
-    )
+    assert DATASETS["caltech101"].sizes == (100, 4128, 1649, 2465)
     assert len({spec.sizes for spec in DATASETS.values()}) == len(DATASETS)
 
 
 def test_split_of_another_data_set(dtd):
     sizes = DATASETS["oxford_pets"].sizes
     entries = {
-        subset: [[f"{subset}{row}.jpg", row % sizes.classes, f"pet {row % sizes.classes}"]
-                 for row in range(getattr(sizes, subset))]
-        for subset in ("train", "val", "test")
+        subset: [[f"{subset}{row}.jpg", row % 37, f"pet {row % 37}"] for row in range(count)]
+        for subset, count in zip(("train", "val", "test"), sizes[1:], strict=True)
     }  # fmt: skip
     (dtd / SPLIT).write_text(json.dumps(entries))
     numbers, missing = check_dataset("dtd", dtd.parent)

@@ -24,8 +24,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from vlm_adapters._files import read_tensors, write_tensors
 from vlm_adapters.backbones.base import TextProjection
 from vlm_adapters.config import load_methods
-from vlm_adapters.data import read_index_list, write_index_list
-from vlm_adapters.data.few_shot import FewShot
+from vlm_adapters.data.few_shot import FewShot, read_index_list, write_index_lists
 from vlm_adapters.data.splits import SUBSETS, read_split
 from vlm_adapters.experiments import plan_jobs, run_jobs
 from vlm_adapters.features import FeatureBundle, load_bundle, save_bundle
@@ -167,8 +166,9 @@ def use_split(file):
 
 
 def write_index(folder):
-    write_index_list(folder / "file", FewShot([3, 1, 2], [0, 5], False), dataset="dtd", shots=1,
-                     seed=1, split_sha256="ab" * 32)  # fmt: skip
+    task = FewShot([3, 1, 2], [0, 5], False)
+    write_index_lists(folder, [(1, 1)], lambda *_: task, dataset="dtd", split_sha256="ab" * 32)
+    (folder / "dtd-1shot-seed1.json").rename(folder / "file")
 
 
 def use_index(file):

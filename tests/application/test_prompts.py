@@ -3,8 +3,7 @@
 import pytest
 import torch
 from torch.nn.functional import normalize
-from vlm_adapters.data import DATASETS
-from vlm_adapters.data.datasets import TASKRES_IMAGENET_TEMPLATE
+from vlm_adapters.data.datasets import DATASETS, TASKRES_IMAGENET_TEMPLATE
 from vlm_adapters.prompts import normalized_mean, raw_mean
 
 NAMES = ["cat", "sea_horse"]

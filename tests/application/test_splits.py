@@ -5,7 +5,8 @@ import json
 import pickle
 
 import pytest
-from vlm_adapters.data import Sample, read_split, split_dataset
+from vlm_adapters.data.folders import split_dataset
+from vlm_adapters.data.splits import Sample, read_split
 
 CAT = ["cats/1.jpg", 0, "cat"]
 DOG = ["dogs/1.jpg", 1, "sea_dog"]
@@ -62,7 +63,7 @@ def test_missing_file(tmp_path):
         ([1, 2], rf"{IMAGES} `train`\. Got None"),
         ({"train": [CAT], "test": [CAT]}, rf"{IMAGES} `val`\. Got None"),
         ({**GOOD, "test": []}, rf"{IMAGES} `test`\. Got \[\]"),
-        ({**GOOD, "val": "x" * 99}, rf"{IMAGES} `val`\. Got 'x{{56}}\.\.\."),
+        ({**GOOD, "val": "x" * 99}, rf"{IMAGES} `val`\. Got 'x+\.\.\.x+'"),
         (
             {**GOOD, "test": [["x.jpg", 9, "owl"]]},
             r"should use the labels 0 to 2 for its 3 classes\. Got label 9 and no label 2\.",
@@ -90,13 +91,16 @@ def test_another_document(file, document, message):
         ),
         (["a\\..\\..\\b.jpg", 1, "sea_dog"], BELOW),
         (["", 1, "sea_dog"], BELOW),
-        (["x.jpg", -1, "cat"], r"should have a label of 0 or more\. Got -1\."),
+        (
+            ["x.jpg", -1, "x"],
+            r"use the labels 0 to 2 .*\. Got label 1 and no label 2",
+        ),
         (["x.jpg", 1, "owl"], r"should name class 1 as before, 'sea_dog'\. Got 'owl'\."),
     ],
 )
 def test_another_entry(file, entry, message):
     file.write_text(json.dumps({**GOOD, "val": [CAT, entry]}))
-    with pytest.raises(ValueError, match=rf"`split\.json`, .*{message}"):
+    with pytest.raises(ValueError, match=rf"`split\.json`.*{message}"):
         read_split(file)
 
 
@@ -116,7 +120,7 @@ def test_table_with_subsets(tmp_path, ending, separator):
 
 
 def test_table_without_subsets_is_cut_as_class_folders_are(tmp_path):
-    from vlm_adapters.data import image_folder
+    from vlm_adapters.data.folders import image_folder
 
     for name, count in {"crow": 2, "owl": 10}.items():
         (tmp_path / "birds" / name).mkdir(parents=True)

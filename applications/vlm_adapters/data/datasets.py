@@ -41,21 +41,6 @@ class Problem(NamedTuple):
         return f"{self.path}: {self.what} {self.fix}"
 
 
-class Sizes(NamedTuple):
-    """How many classes and images a data set has."""
-
-    classes: int
-    train: int
-    val: int
-    test: int
-
-    def __str__(self) -> str:
-        return (
-            f"{self.classes} classes, {self.train} training, {self.val} validation and "
-            f"{self.test} test images"
-        )
-
-
 class Layout(NamedTuple):
     """Where a data set lies, or should lie: its folder, its image folder, and its split file."""
 
@@ -72,7 +57,7 @@ class DatasetSpec(BaseModel, frozen=True, extra="forbid"):
     images: tuple[str, ...]
     split: str
     reader: Literal["json", "aircraft", "imagenet", "all", "some", "numbered"]
-    sizes: Sizes
+    sizes: tuple[int, int, int, int]
     home: str
     section: str
     note: str = ""
@@ -93,26 +78,28 @@ class DatasetSpec(BaseModel, frozen=True, extra="forbid"):
     def missing(self, root: str | os.PathLike[str]) -> list[Problem]:
         """Return one problem for each file or folder that is not there."""
         base, layout = Path(root), self.locate(root)
-        no_folder, no_file = "There is no such folder.", "There is no such file."
+        no_folder = "There is no such folder."
         if not base.is_dir():
-            return [
-                Problem(str(base), no_folder, f"Name the folder that holds `{self.folders[0]}`.")
-            ]
+            fix = f"Name the folder that holds `{self.folders[0]}`."
+            return [Problem(str(base), no_folder, fix)]
         if not layout.folder.is_dir():
             return [Problem(str(layout.folder), no_folder, self.how_to_get())]
         folders = [layout.images]
         if layout.images.is_dir():
             folders = [layout.images / name for name in self.subfolders]
-        files = [layout.split, *(layout.folder / name for name in self.files)]
-        return [
-            Problem(str(path), no_folder, self.how_to_get())
-            for path in folders
-            if not path.is_dir()
-        ] + [
-            Problem(str(path), no_file, self._how_to_get_file(path.name))
-            for path in files
-            if not path.is_file()
-        ]
+        absent = [path for path in folders if not path.is_dir()]
+        missing = [Problem(str(path), no_folder, self.how_to_get()) for path in absent]
+        for path in (layout.split, *(layout.folder / name for name in self.files)):
+            if not path.is_file():
+                fix = self.how_to_get()
+                if path.suffix == ".json" or path.name == CLASS_NAMES:
+                    section = "ImageNet" if path.name == CLASS_NAMES else self.section
+                    fix = (
+                        f"Download `{path.name}` by the link in section "
+                        f'"{section}" of {GUIDE} and put it there.'
+                    )
+                missing.append(Problem(str(path), "There is no such file.", fix))
+        return missing
 
     def how_to_get(self) -> str:
         """Return where the images are, and how to lay them out."""
@@ -121,12 +108,6 @@ class DatasetSpec(BaseModel, frozen=True, extra="forbid"):
             f"Get the images of {self.name} from {self.home} and lay them out as section "
             f'"{self.section}" of {GUIDE} shows.{note}'
         )
-
-    def _how_to_get_file(self, name: str) -> str:
-        if not name.endswith((".json", CLASS_NAMES)):
-            return self.how_to_get()
-        section = "ImageNet" if name == CLASS_NAMES else self.section
-        return f'Download `{name}` by the link in section "{section}" of {GUIDE} and put it there.'
 
 
 DATASETS = {
@@ -227,29 +208,16 @@ def _read_target_domain(layout: Layout, reader: str) -> tuple[Split, tuple[int, 
 def _known_folders(folder: Path, known: dict[str, int], *, every: bool) -> list[str]:
     """Return the class folders: one or more of those of ``classnames.txt``, or every one."""
     found = class_folders(folder)
-    unknown = [name for name in found if name not in known]
-    if unknown:
-        raise ValueError(
-            f"`{folder}` should hold class folders of `classnames.txt` only. "
-            f"Got {len(unknown)} others, such as {unknown[0]!r}. Move them elsewhere."
-        )
     present = set(found)
-    absent = [name for name in known if every and name not in present]
-    if absent:
-        loose = 0 if found else len(image_names(folder))
+    unknown = [name for name in found if name not in known]
+    absent = [name for name in known if name not in present] if every or not found else []
+    if unknown or absent:
+        loose = len(image_names(folder))
         raise ValueError(
-            f"`{folder}` should hold a folder for each of the {len(known)} classes of "
-            f"`classnames.txt`. Got {len(found)}, without {absent[0]!r}"
-            + (
-                f", and {loose} images in no class folder. {SORT_VAL}"
-                if loose
-                else ". Unpack it again."
-            )
-        )
-    if not found:
-        raise ValueError(
-            f"`{folder}` should hold class folders such as `n01440764`. Got none. "
-            "Unpack the archive again."
+            f"`{folder}` should hold class folders of the {len(known)} of `classnames.txt`. Got "
+            f"{len(found)} folders and {loose} images in none, "
+            + (f"with {unknown[0]!r}. " if unknown else f"without {absent[0]!r}. ")
+            + (SORT_VAL if loose else "Move other folders elsewhere, or unpack it again.")
         )
     return found
 
@@ -266,11 +234,11 @@ def _read_aircraft(layout: Layout) -> Split:
     parts: dict[str, list[Sample]] = {subset: [] for subset in SUBSETS}
     for subset, samples in parts.items():
         file = layout.folder / f"images_variant_{subset}.txt"
-        for number, line in enumerate(_lines(file), start=1):
+        for line in _lines(file) or [""]:
             image, _, name = line.partition(" ")
             if not image.isdecimal() or name not in labels:
                 raise ValueError(
-                    f"`{file}`, line {number}, should be the number of an image and a variant of "
+                    f"`{file}` should hold lines of the number of an image and a variant of "
                     f"`variants.txt`. Got {line[:60]!r}. Unpack the archive again."
                 )
             samples.append(Sample(f"{image}.jpg", labels[name]))
@@ -278,19 +246,8 @@ def _read_aircraft(layout: Layout) -> Split:
 
 
 def _lines(file: Path) -> list[str]:
-    """Return the lines of a text file, those without a letter left out."""
-    try:
-        lines = [line.strip() for line in file.read_text(encoding="utf-8").splitlines()]
-    except UnicodeDecodeError as error:
-        raise ValueError(
-            f"`{file}` should be text in UTF-8. Got {error}. Unpack the archive again."
-        ) from error
-    lines = [line for line in lines if line]
-    if not lines:
-        raise ValueError(
-            f"`{file}` should have one or more lines. Got an empty file. Unpack the archive again."
-        )
-    return lines
+    text = file.read_text(encoding="utf-8", errors="replace")
+    return [line.strip() for line in text.splitlines() if line.strip()]
 
 
 def _first(paths: Iterable[Path], below: tuple[str, ...] = ()) -> Path:

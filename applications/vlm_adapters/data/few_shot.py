@@ -33,14 +33,11 @@ class FewShot:
     val_from_train: bool = False
 
 
-def few_shot_indices(
-    labels: Iterable[int], shots: int, generator: random.Random, *, repeat: bool = False
-) -> list[int]:
-    """Draw ``shots`` rows per class, class after class in the order in which they first appear.
+def few_shot_indices(labels: Iterable[int], shots: int, generator: random.Random) -> list[int]:
+    """Draw ``shots`` rows per class, or all of a smaller class, in order of first appearance.
 
     Classes are never sorted: in some splits the labels do not come in order, and sorting them
-    would change every draw. With ``repeat`` a class that has too few rows is drawn from with
-    replacement, as in Tip-Adapter; otherwise all its rows are taken, as in CoOp (Dassl).
+    would change every draw. The code is that of CoOp (Dassl).
 
     >>> few_shot_indices([1, 1, 1, 0, 0], 1, random.Random(1))
     [0, 3]
@@ -53,10 +50,7 @@ def few_shot_indices(
         rows_by_label.setdefault(int(label), []).append(row)
     chosen: list[int] = []
     for rows in rows_by_label.values():
-        if len(rows) >= shots:
-            chosen += generator.sample(rows, shots)
-        else:
-            chosen += generator.choices(rows, k=shots) if repeat else rows
+        chosen += generator.sample(rows, shots) if len(rows) >= shots else rows
     return chosen
 
 
@@ -80,15 +74,10 @@ def few_shot_split(
     """
     generator = random.Random(seed)
     val_shots = min(shots, MAX_VALIDATION_SHOTS)
-    train_labels, val_labels = list(train_labels), list(val_labels)
+    train_labels = list(train_labels)
     train = few_shot_indices(train_labels, shots, generator)
     if not val_from_train:
         return FewShot(train, few_shot_indices(val_labels, val_shots, generator))
-    if val_labels:
-        raise ValueError(
-            "`val_labels` should be empty with `val_from_train`. "
-            f"Got {len(val_labels)} labels. Use one of the two."
-        )
     left = sorted(set(range(len(train_labels))) - set(train))
     if not left:
         raise ValueError(
@@ -136,56 +125,45 @@ class IndexList(BaseModel, strict=True, frozen=True):
         return FewShot(self.train, self.val, self.val_from_train)
 
 
-def write_index_list(
-    path: str | os.PathLike[str],
-    few_shot: FewShot,
-    *,
-    dataset: str,
-    shots: int,
-    seed: int,
-    split_sha256: str,
-) -> None:
-    """Write the rows of a few-shot task; a list of other rows is not replaced, a damaged one is."""
-    document = {
-        "schema": "vlm_adapters.index_list",
-        "schema_version": 1,
-        "dataset": dataset,
-        "shots": shots,
-        "seed": seed,
-        "split_sha256": split_sha256,
-        "val_from_train": few_shot.val_from_train,
-        "train_hash": indices_hash(few_shot.train),
-        "val_hash": indices_hash(few_shot.val),
-        "train": few_shot.train,
-        "val": few_shot.val,
-    }
-    file, wanted = Path(path), IndexList.model_validate(document)
-    try:
-        found = read_index_list(file)
-    except (FileNotFoundError, ValueError):
-        found = wanted
-    if found != wanted:
-        raise ValueError(
-            f"`{file}` should hold the rows of this task. Got those of another split or draw, to "
-            "which other results belong. Choose another folder."
-        )
-    file.parent.mkdir(parents=True, exist_ok=True)
-    write_text(file, json.dumps(document) + "\n")
-
-
 def write_index_lists(
     folder: Path,
-    draws: Sequence[tuple[int, int]],
+    draws: Iterable[tuple[int, int]],
     draw: Callable[[int, int], FewShot],
     *,
     dataset: str,
     split_sha256: str,
 ) -> None:
-    """Write the rows that ``draw(shots, seed)`` gives, one file per task."""
+    """Write the rows that ``draw(shots, seed)`` gives, one file per task.
+
+    A list of other rows, to which other results belong, is not replaced. A damaged one is.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
     for shots, seed in draws:
+        few_shot = draw(shots, seed)
+        document = {
+            "schema": "vlm_adapters.index_list",
+            "schema_version": 1,
+            "dataset": dataset,
+            "shots": shots,
+            "seed": seed,
+            "split_sha256": split_sha256,
+            "val_from_train": few_shot.val_from_train,
+            "train_hash": indices_hash(few_shot.train),
+            "val_hash": indices_hash(few_shot.val),
+            "train": few_shot.train,
+            "val": few_shot.val,
+        }
         file = folder / f"{dataset}-{shots}shot-seed{seed}.json"
-        few_shot, what = draw(shots, seed), {"dataset": dataset, "split_sha256": split_sha256}
-        write_index_list(file, few_shot, shots=shots, seed=seed, **what)
+        try:
+            found = read_index_list(file).model_dump(by_alias=True)
+        except (FileNotFoundError, ValueError):
+            found = document
+        if found != document:
+            raise ValueError(
+                f"`{file}` should hold the rows of this task. Got those of another split or draw, "
+                "to which other results belong. Choose another folder."
+            )
+        write_text(file, json.dumps(document) + "\n")
 
 
 def read_index_list(path: str | os.PathLike[str], *, split_sha256: str | None = None) -> IndexList:
@@ -200,10 +178,10 @@ def read_index_list(path: str | os.PathLike[str], *, split_sha256: str | None = 
         found = IndexList.model_validate_json(file.read_bytes())
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
-        where = ".".join(map(str, first["loc"]))
+        where = ".".join(map(str, first["loc"])) or "content"
         raise ValueError(
-            f"`{file.name}` should be an unchanged index list. Got {where or 'content'}: "
-            f"{first['msg']}. Draw the task again."
+            f"`{file.name}` should be an unchanged index list. Got {where}: {first['msg']}. "
+            "Draw the task again."
         ) from error
     if split_sha256 not in (None, found.split_sha256):
         raise ValueError(

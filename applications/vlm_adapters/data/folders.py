@@ -7,18 +7,7 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
-from .splits import (
-    ALIASES,
-    SUBSETS,
-    TEST_SHARE,
-    VAL_SHARE,
-    ImageDataset,
-    Sample,
-    Split,
-    cut_class,
-    listed_split,
-    read_split,
-)
+from .splits import SUBSETS, ImageDataset, Sample, cut_class, listed_split, read_split, subset_name
 
 IMAGE_ENDINGS = (
     *(".bmp", ".gif", ".jfif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"),
@@ -26,7 +15,6 @@ IMAGE_ENDINGS = (
 )
 """How the name of an image file ends, in small or large letters."""
 DEFAULT_TEMPLATES = ("a photo of a {}.",)
-SHOWN = 3
 log = logging.getLogger(__name__)
 
 
@@ -57,11 +45,10 @@ def class_samples(
         folder = os.path.join(images, path)
         names = image_names(folder)
         if not names:
-            folders = len(class_folders(folder))
             raise ValueError(
                 f"`{folder}` should hold images ({', '.join(IMAGE_ENDINGS)}). Got "
-                f"{len(os.listdir(folder)) - folders} other files and {folders} folders. Put its "
-                "images there, or remove the folder."
+                f"{len(os.listdir(folder))} other files and folders. Put its images there, or "
+                "remove the folder."
             )
         samples += [Sample(f"{path}/{name}", label) for name in names]
     return samples
@@ -71,9 +58,6 @@ def image_folder(
     path: str | os.PathLike[str],
     *,
     name: str | None = None,
-    seed: int = 1,
-    val_share: float = VAL_SHARE,
-    test_share: float = TEST_SHARE,
     only_test: bool = False,
     templates: tuple[str, ...] = DEFAULT_TEMPLATES,
 ) -> ImageDataset:
@@ -82,36 +66,40 @@ def image_folder(
     Files with other endings than those of images, and hidden files, are left out. Labels follow
     the sorted names of the class folders. Where the folder holds ``train``, ``test`` and perhaps
     ``val``, each with the same class folders, these are the subsets. Otherwise the images of each
-    class are cut by ``seed``, or with ``only_test`` all taken for testing. Without images for
-    validation, these are drawn from the training images.
+    class are cut as :func:`~.splits.cut_class` says, or with ``only_test`` all taken for testing.
+    Where no image is left for validation, those are drawn from the training images.
     """
-    if not (val_share >= 0 and test_share > 0 and val_share + test_share < 1):
-        raise ValueError(
-            "`val_share` should be 0 or more, `test_share` more than 0, and their sum less than "
-            f"1. Got {val_share} and {test_share}."
-        )
     folder = _existing(path, "path")
+    parts: dict[str, list[Sample]] = {subset: [] for subset in SUBSETS}
     subsets = _subset_folders(folder)
-    if "train" in subsets:
-        split = _subset_split(folder, subsets)
-    else:
-        names = _class_names(folder)
-        parts: dict[str, list[Sample]] = {subset: [] for subset in SUBSETS}
-        for label, class_name in enumerate(names):
-            samples = class_samples(folder, [(class_name, label)])
-            cut = cut_class(
-                len(samples), class_name, seed=seed, val_share=val_share, test_share=test_share
-            )
-            for sample, subset in zip(samples, cut, strict=True):
-                parts["test" if only_test else subset].append(sample)
-        if not parts["test"]:
+    names = class_folders(folder / subsets.get("train", ""))
+    if len(names) < 2:
+        raise ValueError(
+            f"`{folder}` should hold two or more class folders of images, or `train` and `test` "
+            f"with class folders in them. Got {' and '.join(names) or 'none'}. Make one folder per "
+            "class, named after it."
+        )
+    for subset, own in subsets.items():
+        differing = sorted(set(names) ^ set(class_folders(folder / own)))
+        if differing:
             raise ValueError(
-                f"`{folder}` should have images left for testing. Got "
-                f"{sum(map(len, parts.values()))} images in {len(names)} classes and a share of "
-                f"{test_share}. Add images."
+                f"`{folder / own}` should have the class folders of `{subsets['train']}`. "
+                f"Got {differing[0]!r} in one of the two only. Give every subset every class."
             )
-        split = listed_split(**parts, class_names=names)
-    _tell(folder, split)
+        classes = [(f"{own}/{class_name}", label) for label, class_name in enumerate(names)]
+        parts[subset] = class_samples(folder, classes)
+    for label, class_name in enumerate(names if not subsets else ()):
+        samples = class_samples(folder, [(class_name, label)])
+        for sample, subset in zip(samples, cut_class(len(samples), class_name), strict=True):
+            parts["test" if only_test else subset].append(sample)
+    if not parts["test"]:
+        raise ValueError(
+            f"`{folder}` should have images for testing. Got {sum(map(len, parts.values()))} "
+            f"images in {len(names)} classes, and none left. Add images, or name the folder whose "
+            "images count for the reported accuracy `test`."
+        )
+    _tell(folder, parts, len(names))
+    split = listed_split(**parts, class_names=names)
     return ImageDataset(name or folder.resolve().name, folder, split, templates, templates)
 
 
@@ -122,7 +110,7 @@ def split_dataset(
     name: str | None = None,
     templates: tuple[str, ...] = DEFAULT_TEMPLATES,
 ) -> ImageDataset:
-    """Open a split, as :func:`read_split` reads it, with its image folder."""
+    """Open a split, as :func:`~.splits.read_split` reads it, with its image folder."""
     folder = _existing(images, "images")
     split = read_split(split_file)
     return ImageDataset(name or Path(split_file).stem, folder, split, templates, templates)
@@ -131,67 +119,32 @@ def split_dataset(
 def _subset_folders(folder: Path) -> dict[str, str]:
     """Return the folder of each subset if there are two or more with ``train``, and no other."""
     names = class_folders(folder)
-    subsets = {ALIASES.get(name.lower(), name.lower()): name for name in names}
+    subsets = {subset_name(name): name for name in names}
     are_subsets = "train" in subsets and set(subsets) <= set(SUBSETS)
     return subsets if are_subsets and len(subsets) == len(names) > 1 else {}
 
 
-def _subset_split(folder: Path, subsets: dict[str, str]) -> Split:
-    """Take the folders ``train``, ``test`` and perhaps ``val`` as the subsets."""
-    names = _class_names(folder / subsets["train"])
-    if "test" not in subsets:
-        raise ValueError(
-            f"`{folder}` should hold `test` next to `train`. Got {' and '.join(subsets)}. Name the "
-            "folder whose images count for the reported accuracy `test`."
-        )
-    parts: dict[str, list[Sample]] = {subset: [] for subset in SUBSETS}
-    for subset, own in subsets.items():
-        differing = sorted(set(names) ^ set(class_folders(folder / own)))
-        if differing:
-            raise ValueError(
-                f"`{folder / own}` should have the class folders of `{subsets['train']}`. "
-                f"Got {differing[0]!r} in one of the two only. Give every subset every class."
-            )
-        classes = [(f"{own}/{name}", label) for label, name in enumerate(names)]
-        parts[subset] = class_samples(folder, classes)
-    return listed_split(**parts, class_names=names)
-
-
-def _class_names(folder: Path) -> list[str]:
-    """Return the names of two or more class folders."""
-    names = class_folders(folder)
-    if len(names) < 2:
-        got = f"only {names[0]!r}" if names else "none"
-        raise ValueError(
-            f"`{folder}` should hold two or more class folders of images, or `train` and `test` "
-            f"with class folders in them. Got {got}. Make one folder per class, named after it."
-        )
-    return names
-
-
-def _tell(folder: Path, split: Split) -> None:
+def _tell(folder: Path, parts: dict[str, list[Sample]], classes: int) -> None:
     """Say what was found and what was left out, in one line each."""
-    counts = {name: len(split.subset(name)) for name in SUBSETS}
-    told = ", ".join(f"{count} {name}" for name, count in counts.items())
-    classes = len(split.class_names)
-    log.info("%s: %d classes, %d images (%s).", folder, classes, sum(counts.values()), told)
-    taken, left = set(split.paths()), []
+    told = ", ".join(f"{len(samples)} {name}" for name, samples in parts.items())
+    taken = {sample.path for samples in parts.values() for sample in samples}
+    log.info("%s: %d classes, %d images (%s).", folder, classes, len(taken), told)
+    left: list[str] = []
     for path, folders, files in os.walk(folder):
         folders[:] = [name for name in folders if name[0] != "."]
         below = Path(path).relative_to(folder).as_posix()
         found = [f"{below}/{name}".removeprefix("./") for name in files if name[0] != "."]
         left += [name for name in found if name not in taken]
     if left:
-        shown = ", ".join(sorted(left)[:SHOWN]) + (", ..." if len(left) > SHOWN else "")
+        shown = ", ".join(sorted(left)[:3]) + (", ..." if len(left) > 3 else "")
         log.warning(
-            "%s: %d files left out (%s). Images count in class folders only, not in folders "
-            "below them, and by the endings %s.",
-            *(folder, len(left), shown, " ".join(IMAGE_ENDINGS)),
+            f"%s: %d files left out (%s). Images count in class folders only, not in folders "
+            f"below them, and by the endings {' '.join(IMAGE_ENDINGS)}.",
+            *(folder, len(left), shown),
         )
 
 
 def _existing(path: str | os.PathLike[str], argument: str) -> Path:
-    """Return a folder that exists."""
     folder = Path(path)
     if not folder.is_dir():
         raise FileNotFoundError(

@@ -10,6 +10,7 @@ import random
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath, PureWindowsPath
+from reprlib import repr as short
 from typing import Any, NamedTuple
 
 from .._files import file_sha256
@@ -18,10 +19,8 @@ from ..prompts import check_templates
 from .few_shot import FewShot, few_shot_split
 
 SUBSETS = ("train", "val", "test")
-ALIASES = {"training": "train", "valid": "val", "validation": "val", "testing": "test"}
 TABLES = {".csv": ",", ".tsv": "\t"}
 """Endings of tables, and what separates their columns."""
-VAL_SHARE, TEST_SHARE = 0.2, 0.3
 
 
 class Sample(NamedTuple):
@@ -91,23 +90,13 @@ class ImageDataset:
 
 
 def read_split(path: str | os.PathLike[str]) -> Split:
-    """Read a split from a file.
+    """Read a split from a file, every entry checked.
 
     CoOp's JSON holds ``{"train": [[path, label, class name], ...], "val": [...], "test": [...]}``
     with labels 0, 1, 2, .... A table, ``.csv`` or ``.tsv``, has the columns ``path`` and ``label``
     with the name of the class, and may have a column ``subset`` with ``train``, ``val`` and
     ``test``. Without it the images of each class are cut as those of a folder. Paths are relative
     to the image folder.
-
-    Args:
-        path: The file.
-
-    Returns:
-        The split, every entry checked.
-
-    Raises:
-        FileNotFoundError: If there is no such file.
-        ValueError: If the file is not such a split; the message names the entry.
     """
     file = Path(path)
     if not file.is_file():
@@ -148,7 +137,7 @@ def _read_json(file: Path) -> dict[str, list[Any]]:
         if not isinstance(entries, list) or not entries:
             raise ValueError(
                 f"`{file.name}` should have a list of one or more images under `{subset}`. "
-                f"Got {_short(entries)}. Write "
+                f"Got {short(entries)}. Write "
                 '{"train": [[path, label, class name], ...], "val": [...], "test": [...]}.'
             )
     return {subset: document[subset] for subset in SUBSETS}
@@ -157,9 +146,9 @@ def _read_json(file: Path) -> dict[str, list[Any]]:
 def _read_table(file: Path) -> dict[str, list[Any]]:
     """Return the entries of each subset of a table; labels follow the sorted class names."""
     pandas = require("pandas", extra="vlm")
-    separator = TABLES[file.suffix.lower()]
     try:
-        table = pandas.read_csv(file, sep=separator, dtype=str, keep_default_na=False)
+        options = {"sep": TABLES[file.suffix.lower()], "dtype": str, "keep_default_na": False}
+        table = pandas.read_csv(file, **options)
     except ValueError as error:  # those of pandas and of the encoding
         raise ValueError(
             f"`{file.name}` should be a table in UTF-8. Got {error}. Write it again."
@@ -173,7 +162,7 @@ def _read_table(file: Path) -> dict[str, list[Any]]:
     if "subset" not in table:
         by_class = table.groupby("label")["path"]
         table["subset"] = by_class.transform(lambda paths: cut_class(len(paths), paths.name))
-    table["subset"] = table["subset"].str.lower().replace(ALIASES)
+    table["subset"] = table["subset"].map(subset_name)
     if unknown := sorted(set(table["subset"]) - set(SUBSETS)):
         raise ValueError(
             f"`{file.name}` should say train, val or test under `subset`. Got {unknown[0]!r}. "
@@ -186,22 +175,22 @@ def _read_table(file: Path) -> dict[str, list[Any]]:
     }
 
 
-def cut_class(
-    count: int,
-    class_name: str,
-    *,
-    seed: int = 1,
-    val_share: float = VAL_SHARE,
-    test_share: float = TEST_SHARE,
-) -> list[str]:
-    """Draw the subset of each image of one class; at least one is for training.
+def subset_name(text: str) -> str:
+    """Return ``train``, ``val`` or ``test`` for other ways to write it, and other words as is."""
+    aliases = {"training": "train", "valid": "val", "validation": "val", "testing": "test"}
+    return aliases.get(text.lower(), text.lower())
 
-    Every class has its own stream: a new class does not change how the others are cut.
+
+def cut_class(count: int, class_name: str) -> list[str]:
+    """Draw the subset of each image of one class: 30 % for testing, 20 % for validation, rounded.
+
+    At least one is for training. Every class has its own stream: a new class does not change how
+    the others are cut.
     """
-    test = min(round(count * test_share), count - 1)
-    val = min(round(count * val_share), count - 1 - test)
+    test = min(round(count * 0.3), count - 1)
+    val = min(round(count * 0.2), count - 1 - test)
     order = list(range(count))
-    random.Random(f"{seed} {class_name}").shuffle(order)
+    random.Random(f"1 {class_name}").shuffle(order)
     subsets = ["train"] * count
     for place, row in enumerate(order[: test + val]):
         subsets[row] = "test" if place < test else "val"
@@ -216,12 +205,14 @@ def listed_split(
 ) -> Split:
     """Return a split that no file holds; its hash is that of its images and class names."""
     split = Split(tuple(train), tuple(val), tuple(test), tuple(class_names), "")
-    lines = [f"class\0{name}\n" for name in split.class_names]
+    digest = hashlib.sha256()
+    for name in split.class_names:
+        digest.update(f"class\0{name}\n".encode("utf-8", "surrogateescape"))
     for subset in SUBSETS:
-        lines += [f"{subset}\0{label}\0{path}\n" for path, label in split.subset(subset)]
-    # File names may have no encoding.
-    content = "".join(lines).encode("utf-8", "surrogateescape")
-    return replace(split, sha256=hashlib.sha256(content).hexdigest())
+        for path, label in split.subset(subset):
+            line = f"{subset}\0{label}\0{path}\n"
+            digest.update(line.encode("utf-8", "surrogateescape"))  # names without encoding
+    return replace(split, sha256=digest.hexdigest())
 
 
 def _sample(entry: Any, names: dict[int, str], where: str) -> Sample:
@@ -230,24 +221,16 @@ def _sample(entry: Any, names: dict[int, str], where: str) -> Sample:
         case [str(path), int(label), str(name)] if not isinstance(label, bool):
             pass
         case _:
-            raise ValueError(f"{where} should be [path, label, class name]. Got {_short(entry)}.")
+            raise ValueError(f"{where} should be [path, label, class name]. Got {short(entry)}.")
     for flavour in (PurePosixPath(path), PureWindowsPath(path)):
         if not flavour.parts or flavour.anchor or ".." in flavour.parts:
             raise ValueError(
                 f"{where} should have a path below the image folder. Got {path!r}. "
                 "Write it relative to the folder, without `..`."
             )
-    if label < 0:
-        raise ValueError(f"{where} should have a label of 0 or more. Got {label}.")
     if names.setdefault(label, name) != name:
         raise ValueError(
             f"{where} should name class {label} as before, {names[label]!r}. Got {name!r}. "
             "Give each class one label and one name."
         )
     return Sample(posixpath.normpath(path), label)
-
-
-def _short(value: object) -> str:
-    """Return a value, cut to fit a message."""
-    text = repr(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."
