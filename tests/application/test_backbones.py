@@ -225,11 +225,10 @@ class TestFiles:
         with pytest.raises(ValueError, match=message):
             OpenClip(MODEL, tmp_path / "openai.pt")
 
-    @pytest.mark.parametrize("file", ["nowhere/clip.pt", "clip.safetensors"])
-    def test_missing_file(self, file):
-        message = rf"`weights` should be a tag or a file\. Got no file '{file}'\."
+    def test_missing_file(self):
+        message = r"`weights` should be a file or a tag of 'RN50': .* Got 'nowhere/clip\.pt'\."
         with pytest.raises(FileNotFoundError, match=message):
-            load_backbone(f"open_clip/RN50/{file}")
+            load_backbone("open_clip/RN50/nowhere/clip.pt")
 
     def test_home_folder(self, files, clip, monkeypatch):
         monkeypatch.setenv("HOME", str(files["pt"].parent))
@@ -238,28 +237,21 @@ class TestFiles:
 
 
 class TestFolders:
-    @pytest.mark.parametrize(
-        ("config", "error", "message"),
-        [
-            (
-                None,
-                FileNotFoundError,
-                r"`local-dir:` and a folder with `open_clip_config\.json`\. G",
-            ),
-            ("{", ValueError, r"should be JSON with an object `model_cfg`\. Got another content"),
-            ("[]", ValueError, r"should be JSON with an object `model_cfg`\. Got another content"),
-            ('{"model_cfg": 1}', ValueError, r"should be JSON with an object `model_cfg`\. Got"),
-            (
-                '{"model_cfg": {}}',
-                FileNotFoundError,
-                r"should hold weights as `\.safetensors`, `\.bin` or `\.pth`\. Got none\. Copy",
-            ),
-        ],
-    )
-    def test_incomplete(self, tmp_path, config, error, message):
+    @pytest.mark.parametrize("config", [None, "{", "[]", '{"model_cfg": 1}'])
+    def test_no_configuration(self, tmp_path, config):
         if config is not None:
             (tmp_path / "open_clip_config.json").write_text(config)
-        with pytest.raises(error, match=message):
+        message = (
+            r"`local-dir:` and a folder of weights and `open_clip_config\.json`, .* Got '/.*'\."
+        )
+        with pytest.raises(FileNotFoundError, match=message):
+            OpenClip(f"local-dir:{tmp_path}")
+
+    def test_no_weights(self, tmp_path):
+        (tmp_path / "open_clip_config.json").write_text(json.dumps({"model_cfg": CONFIG}))
+        with pytest.raises(
+            ValueError, match=r"should hold the tensors of 'local-dir:.*Required pr"
+        ):
             OpenClip(f"local-dir:{tmp_path}")
 
     def test_weights_beside(self, files):
@@ -343,11 +335,11 @@ class TestNames:
             ("zzzz", "openai", r"Got 'zzzz'\. See its README\."),
             ("RN50", "opnai", r"a file or a tag of 'RN50': openai, .*\. Got 'opnai'\."),
             (MODEL, "openai", rf"a tag of '{MODEL}': it has none\. Got 'openai'\."),
-            ("RN50", None, r"`weights` should be a tag or a file for 'RN50'\. Got None\."),
+            ("RN50", None, r"a file or a tag of 'RN50': openai, .*\. Got None\."),
         ],
     )
     def test_unknown(self, files, model, weights, message):
-        with pytest.raises(ValueError, match=message):
+        with pytest.raises((ValueError, FileNotFoundError), match=message):
             OpenClip(model, weights)
 
 
@@ -477,8 +469,6 @@ class Half:
 
 class Needy(Mine):
     def __init__(self, needed): pass
-
-number = 3
 """
 
 
@@ -519,11 +509,6 @@ class TestFactories:
         with pytest.raises(ValueError, match=message):
             load_backbone(spec)
 
-    def test_no_function(self):
-        message = r"name a function of the module\. Got 'users_backbone:number', which is not"
-        with pytest.raises(ValueError, match=message):
-            load_backbone("users_backbone:number")
-
     def test_an_error_of_the_factory_is_its_own(self):
         with pytest.raises(TypeError, match="needed"):
             load_backbone("users_backbone:Needy")
@@ -532,10 +517,20 @@ class TestFactories:
 class TestSpecifications:
     @pytest.mark.parametrize(
         "spec",
-        ["", "clip", "devise-", "devise-x", "open_clip/", "open_clip/RN50", "a:b:c", "a/b:c"],
+        [
+            "",
+            "clip",
+            "devise-",
+            "devise-x",
+            "open_clip/",
+            "open_clip/RN50",
+            "a:b:c",
+            "a/b:c",
+            "sys:path",
+        ],
     )
     def test_unknown(self, spec):
-        message = r"`spec` should be `devise`, `devise-N`, .* or `MODULE:FACTORY`\. Got '"
+        message = r"`spec` should be `devise`, `devise-N`, .* or `FILE\.py:FACTORY` with a fun"
         with pytest.raises(ValueError, match=message):
             load_backbone(spec)
 

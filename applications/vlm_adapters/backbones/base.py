@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,11 +18,7 @@ if TYPE_CHECKING:
 
 
 class Pixels(NamedTuple):
-    """What an augmentation needs to make tensors that an encoder takes.
-
-    ``size`` is height and width. ``mean`` is subtracted from pixels in [0, 1], which are then
-    divided by ``std``. ``interpolation`` is the name of torchvision's mode.
-    """
+    """How tensors are made for an encoder: height and width, pixels minus mean over std, mode."""
 
     size: int
     mean: tuple[float, ...]
@@ -31,15 +28,7 @@ class Pixels(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class TextProjection:
-    """The last map of a text tower, ``hidden -> hidden @ weight + bias``.
-
-    Attributes:
-        weight: The linear part.
-        bias: The constant part, zeros where the tower has none.
-
-    Shape:
-        - weight: :math:`(w, d)`. bias: :math:`(d)`.
-    """
+    """The last map of a text tower, ``hidden -> hidden @ weight + bias``, of (w, d) and (d)."""
 
     weight: Tensor
     bias: Tensor
@@ -117,20 +106,8 @@ def load_backbone(spec: str, *, device: torch.device | str = "cpu") -> Backbone:
                                               ``?quick_gelu=true`` or ``false`` may follow
     ``open_clip/local-dir:FOLDER``            the same from a folder of configuration and weights
     ``open_clip/hf-hub:OWNER/NAME``           the same from the hub
-    ``MODULE:FACTORY``, ``FILE.py:FACTORY``   what ``FACTORY()`` of a Python module or file returns
+    ``MODULE:FACTORY``, ``FILE.py:FACTORY``   what ``FACTORY()`` returns, a :class:`Backbone`
     ========================================  ====================================================
-
-    Args:
-        spec: One of the forms above.
-        device: Where the backbone runs; a factory decides for itself.
-
-    Returns:
-        The backbone.
-
-    Raises:
-        ValueError: If ``spec`` has none of the forms, or what it names cannot be had.
-        TypeError: If a factory does not return a backbone.
-        FileNotFoundError: If there are no such weights.
     """
     from . import devise, open_clip
 
@@ -149,37 +126,28 @@ def load_backbone(spec: str, *, device: torch.device | str = "cpu") -> Backbone:
         if weights:
             return open_clip.OpenClip(model, weights, quick_gelu=quick_gelu, device=device)
     elif re.fullmatch(r"([\w.]+|[^:]+\.py):\w+", spec):
-        return _checked(load_plug(spec, "--backbone"), spec)
+        factory = load_plug(spec, "--backbone")
+        if callable(factory):
+            return _checked(factory, spec)
     raise ValueError(
         "`spec` should be `devise`, `devise-N`, `open_clip/MODEL/TAG`, `open_clip/MODEL/FILE`, "
-        "`open_clip/local-dir:FOLDER`, `open_clip/hf-hub:OWNER/NAME` or `MODULE:FACTORY`. "
-        f"Got {spec!r}."
+        "`open_clip/local-dir:FOLDER`, `open_clip/hf-hub:OWNER/NAME`, or `MODULE:FACTORY` or "
+        f"`FILE.py:FACTORY` with a function. Got {spec!r}."
     )
 
 
 def _checked(factory: Any, spec: str) -> Backbone:
     """Call a factory, and raise if what it returns lacks a part of the protocol."""
-    if not callable(factory):
-        raise ValueError(
-            f"`spec` should name a function of the module. Got {spec!r}, which is not a function. "
-            "Write MODULE:FUNCTION."
-        )
     made: Backbone = factory()
-    missing = [f"`{name}`" for name in vars(Backbone) if name[0] != "_" and not _has(made, name)]
+    parts = [name for name in vars(Backbone) if not name.startswith("_")]
+    # Statically: a backbone may refuse to give its text projection.
+    missing = [name for name in parts if inspect.getattr_static(made, name, made) is made]
     if missing:
         raise TypeError(
             f"`{spec}` should return a backbone. Got {type(made).__name__} without "
-            f"{', '.join(missing)}. See `vlm_adapters.backbones.Backbone`."
+            f"`{'`, `'.join(missing)}`. See `vlm_adapters.backbones.Backbone`."
         )
     return made
-
-
-def _has(made: object, name: str) -> bool:
-    """Tell whether an attribute is there; a backbone may have one and raise, saying why."""
-    try:
-        return hasattr(made, name)
-    except ValueError:
-        return True
 
 
 def weight_hashes(fingerprint: Mapping[str, Any]) -> dict[str, str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -43,35 +43,23 @@ class Devise:
     sentence of each of the 1,000 ImageNet class names to the CNN's classifier row of that class.
     A text of a class that ImageNet does not have thus becomes a plausible classifier row.
 
-    Args:
-        device: Where both encoders run.
-        logit_scale: Factor that turns cosines into logits.
-
-    Raises:
-        ModuleNotFoundError: If the ``devise`` extra is not installed.
-
-    Note:
-        Much weaker than CLIP. Its numbers are not comparable with published ones.
-
-    Source:
-        Frome et al., "DeViSE: A Deep Visual-Semantic Embedding Model", NeurIPS 2013. There the map
-        is trained with a ranking loss on images; here it has a closed form and needs no image.
+    Much weaker than CLIP: its numbers are not comparable with published ones. The idea is that of
+    Frome et al., "DeViSE: A Deep Visual-Semantic Embedding Model", NeurIPS 2013. There the map is
+    trained with a ranking loss on images; here it has a closed form and needs no image.
     """
 
     name = "devise"
     pixels = Pixels(CROP, (MEAN,) * 3, (SCALE,) * 3)
 
-    def __init__(
-        self, *, device: torch.device | str = "cpu", logit_scale: float = LOGIT_SCALE
-    ) -> None:
+    def __init__(self, *, device: torch.device | str = "cpu") -> None:
         self.device = torch.device(device)
-        self.logit_scale = logit_scale
+        self.logit_scale = LOGIT_SCALE
         self._preprocess = _load_preprocessing()
         self._cnn = _load_cnn().to(self.device)
         self._sentences = _load_sentence_encoder(self.device)
         names: list[str] = require("open_clip", extra="vlm").IMAGENET_CLASSNAMES
-        self._fitted_to = [PROMPT.format(name) for name in names]
-        self._map = fit_ridge(self._embed(self._fitted_to), self.classifier_rows, RIDGE_STRENGTH)
+        self._fitted_to = self._embed([PROMPT.format(name) for name in names])
+        self.text_projection = fit_ridge(self._fitted_to, self.classifier_rows, RIDGE_STRENGTH)
 
     @property
     def dimension(self) -> int:
@@ -83,11 +71,6 @@ class Devise:
         """The CNN's classifier without its bias, one row per ImageNet class, (1000, 1280)."""
         rows: Tensor = self._cnn._fc.weight.detach()
         return rows
-
-    @property
-    def text_projection(self) -> TextProjection:
-        """The ridge regression, whose inputs are the centred sentence embeddings."""
-        return TextProjection(self._map.weight, self._map.output_mean)
 
     def principal_directions(self, count: int) -> Tensor:
         """Return the directions in which the classifier rows spread most, as (1280, count).
@@ -135,7 +118,7 @@ class Devise:
 
     def encode_text_hidden(self, texts: list[str]) -> Tensor:
         """Return centred sentence embeddings of shape (k, 384) of k sentences."""
-        return self._embed(texts) - self._map.input_mean
+        return self._embed(texts) - self._fitted_to.mean(dim=0)
 
     def _embed(self, texts: list[str]) -> Tensor:
         """Return sentence embeddings of unit length, shape (k, 384)."""
@@ -149,19 +132,12 @@ class Devise:
 class ProjectedBackbone:
     """Keeps some directions of another backbone's space: orthonormal columns of shape (d, e)."""
 
-    def __init__(
-        self, backbone: Backbone, directions: Tensor, *, logit_scale: float | None = None
-    ) -> None:
-        if directions.ndim != 2 or len(directions) != backbone.dimension:
-            raise ValueError(
-                f"`directions` should have shape ({backbone.dimension}, e). "
-                f"Got {tuple(directions.shape)}."
-            )
+    def __init__(self, backbone: Backbone, directions: Tensor) -> None:
         self.backbone = backbone
         self.directions = directions
         self.dimension = directions.shape[1]
         self.name = f"{backbone.name}-{self.dimension}"
-        self.logit_scale = backbone.logit_scale if logit_scale is None else logit_scale
+        self.logit_scale = backbone.logit_scale
         self.pixels = backbone.pixels
         self.preprocess = backbone.preprocess
         self.encode_text_hidden = backbone.encode_text_hidden
@@ -185,32 +161,19 @@ class ProjectedBackbone:
         return self.backbone.encode_text(texts) @ self.directions
 
 
-class RidgeMap(NamedTuple):
-    """The affine map ``x -> (x - input_mean) @ weight + output_mean``."""
-
-    weight: Tensor
-    input_mean: Tensor
-    output_mean: Tensor
-
-    def __call__(self, inputs: Tensor) -> Tensor:
-        """Map rows of shape (n, p) to rows of shape (n, q)."""
-        return (inputs - self.input_mean) @ self.weight + self.output_mean
-
-
-def fit_ridge(inputs: Tensor, outputs: Tensor, strength: float) -> RidgeMap:
-    r"""Minimise the squared error plus ``strength`` times the squared weights.
+def fit_ridge(inputs: Tensor, outputs: Tensor, strength: float) -> TextProjection:
+    r"""Return the map of centred inputs to outputs that ridge regression fits.
 
     .. math::
 
         \min_{W, c} \; \|X W + 1 c^\top - Y\|^2 + \lambda \|W\|^2
 
-    The intercept :math:`c` is not penalised, so both sides are centred first. Solved in float64,
-    returned in the dtype of ``inputs``.
+    The intercept :math:`c` is not penalised, so both sides are centred first. Solved in float64.
     """
     centred = inputs.double() - inputs.double().mean(dim=0)
     left, values, right = torch.linalg.svd(centred, full_matrices=False)
     weight = right.T @ ((values / (values**2 + strength))[:, None] * (left.T @ outputs.double()))
-    return RidgeMap(weight.to(inputs.dtype), inputs.mean(dim=0), outputs.mean(dim=0))
+    return TextProjection(weight.to(inputs.dtype), outputs.mean(dim=0))
 
 
 def _load_preprocessing() -> Any:

@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 FOLDER, HUB = "local-dir:", "hf-hub:"
 CONFIG = "open_clip_config.json"
 TWIN = "-quickgelu"
-SUFFIXES = (".safetensors", ".pt", ".pth", ".bin")
 PACKAGES = ("open_clip_torch", "torch", "torchvision")
 TEXTS_AT_ONCE = 256
 
@@ -35,28 +34,16 @@ TEXTS_AT_ONCE = 256
 class OpenClip:
     """A frozen model of open_clip in evaluation mode and float32.
 
+    ``model`` is the name of a configuration, ``local-dir:FOLDER`` or ``hf-hub:OWNER/NAME``;
+    ``weights`` a tag of open_clip, or a file of tensors only, for the first of these.
+
     OpenAI's weights, and some others, were trained with QuickGELU. Where the tag or the file
     tells so, a plain name such as ``RN50`` is taken as ``RN50-quickgelu``. A file that does not
-    tell is refused under a name that has such a twin, because the wrong activation costs accuracy
-    without any other sign.
+    tell is refused under a name that has such a twin unless ``quick_gelu`` says it, because the
+    wrong activation costs accuracy without any other sign.
 
-    Args:
-        model: Name of a configuration, ``local-dir:FOLDER`` or ``hf-hub:OWNER/NAME``.
-        weights: Tag of open_clip, ``.safetensors`` file, or ``.pt`` file of tensors only; None
-            for a folder and for the hub, which have both.
-        quick_gelu: Whether the weights were trained with QuickGELU; None if the model's name, the
-            tag or the file says it.
-        device: Where the model runs.
-        cache_dir: Where open_clip keeps what it downloads; its default if None.
-
-    Raises:
-        FileNotFoundError: If there are no such weights, or they are on a hub out of reach.
-        ValueError: If the weights do not fit the model, or are not plain tensors.
-        ModuleNotFoundError: If the ``vlm`` extra is not installed.
-
-    Note:
-        A bare file says nothing of preprocessing: OpenAI's is taken. A folder has its own.
-        ``logit_bias``, which SigLIP has, is left out; it changes no ranking.
+    A bare file says nothing of preprocessing: OpenAI's is taken. A folder has its own.
+    ``logit_bias``, which SigLIP has, is left out; it changes no ranking.
     """
 
     def __init__(
@@ -66,21 +53,20 @@ class OpenClip:
         *,
         quick_gelu: bool | None = None,
         device: torch.device | str = "cpu",
-        cache_dir: str | None = None,
     ) -> None:
         found = find_weights(model, weights)
         self.config, force = resolve_config(found, quick_gelu)
-        found = _fetch(found, cache_dir)
+        found = _fetch(found)
         about = found.label if found.has_config else f"{self.config}/{found.label}"
         self.name = f"open_clip/{about}"
         self.device = torch.device(device)
-        built, self._preprocess = _build(found, self.config, force, cache_dir)
+        built, self._preprocess = _build(found, self.config, force)
         self._preprocessing: dict[str, Any] = built.visual.preprocess_cfg
         self._fingerprint = self._describe(built, found)
         self.logit_scale = float(built.logit_scale.exp())
         self._model = built.to(self.device)
         self._projection = take_text_projection(self._model)
-        self._tokenizer = _load_tokenizer(self.config, cache_dir)
+        self._tokenizer = _load_tokenizer(self.config)
         self.dimension: int = self.encode_text([""]).shape[1]
 
     @property
@@ -149,19 +135,14 @@ class OpenClip:
 
 
 class Weights(NamedTuple):
-    """Weights of a model.
-
-    ``source`` is a tag or file as open_clip takes it, None where the model's name says it all.
-    ``quick_gelu`` is None if it cannot be told. ``file`` is None for a folder, in which open_clip
-    chooses, and before a download; ``remote`` is what open_clip downloads, if anything.
-    """
+    """Where the weights of a model are; what is not known or does not apply is None."""
 
     model: str
-    source: str | None
+    source: str | None  # a tag or file as open_clip takes it
     label: str
-    quick_gelu: bool | None = None
-    file: Path | None = None
-    remote: dict[str, Any] | None = None
+    quick_gelu: bool | None = None  # whether they were trained with it
+    file: Path | None = None  # of a folder, open_clip chooses; of a hub, after the download
+    remote: dict[str, Any] | None = None  # what open_clip downloads
 
     @property
     def has_config(self) -> bool:
@@ -187,21 +168,16 @@ def find_weights(model: str, weights: str | os.PathLike[str] | None) -> Weights:
             f"`model` should be a model of open_clip, `{FOLDER}FOLDER` or `{HUB}OWNER/NAME`. Got "
             f"{model!r}. " + (f"Did you mean {', '.join(near)}?" if near else "See its README.")
         )
-    if weights is None:
-        raise ValueError(f"`weights` should be a tag or a file for {model!r}. Got None.")
     tag = open_clip.get_pretrained_cfg(model, str(weights))
     if tag:
         label = str(weights).lower().replace("-", "_")  # as open_clip compares tags
         return Weights(model, label, label, bool(tag.get("quick_gelu", False)), remote=tag)
-    file = Path(weights).expanduser()
+    file = Path(weights or "").expanduser()
     if not file.is_file():
-        if file.suffix in SUFFIXES or len(file.parts) > 1:
-            raise FileNotFoundError(
-                f"`weights` should be a tag or a file. Got no file {str(weights)!r}."
-            )
         tags = ", ".join(open_clip.list_pretrained_tags_by_model(model)) or "it has none"
-        raise ValueError(
-            f"`weights` should be a file or a tag of {model!r}: {tags}. Got {str(weights)!r}."
+        given = None if weights is None else str(weights)
+        raise FileNotFoundError(
+            f"`weights` should be a file or a tag of {model!r}: {tags}. Got {given!r}."
         )
     if is_torchscript(file):
         raise ValueError(
@@ -215,25 +191,14 @@ def find_weights(model: str, weights: str | os.PathLike[str] | None) -> Weights:
 
 def _in_folder(folder: Path) -> Weights:
     """Find weights in a folder, next to their configuration."""
-    file = folder / CONFIG
-    if not file.is_file():
-        raise FileNotFoundError(
-            f"`model` should be `{FOLDER}` and a folder with `{CONFIG}`. Got {str(folder)!r} "
-            "without it. Copy it there from the model's page."
-        )
     try:
-        is_config = isinstance(json.loads(file.read_bytes())["model_cfg"], dict)
-    except (ValueError, TypeError, KeyError):
+        is_config = isinstance(json.loads((folder / CONFIG).read_bytes())["model_cfg"], dict)
+    except (OSError, ValueError, TypeError, KeyError):
         is_config = False
     if not is_config:
-        raise ValueError(
-            f"`{CONFIG}` should be JSON with an object `model_cfg`. Got another content in "
-            f"{str(folder)!r}. Copy it again from the model's page."
-        )
-    if not any(part.suffix in (".safetensors", ".bin", ".pth") for part in folder.iterdir()):
         raise FileNotFoundError(
-            f"{str(folder)!r} should hold weights as `.safetensors`, `.bin` or `.pth`. Got none. "
-            f"Copy them next to `{CONFIG}`."
+            f"`model` should be `{FOLDER}` and a folder of weights and `{CONFIG}`, JSON with an "
+            f"object `model_cfg`. Got {str(folder)!r}. Copy both from the model's page."
         )
     return Weights(f"{FOLDER}{folder}", None, f"{FOLDER}{folder.resolve().name}")
 
@@ -282,13 +247,13 @@ def take_text_projection(model: nn.Module) -> TextProjection | None:
     return None
 
 
-def _fetch(weights: Weights, cache_dir: str | None) -> Weights:
+def _fetch(weights: Weights) -> Weights:
     """Return the same weights on this machine, from the cache or else from the hub."""
     if weights.remote is None:
         return weights
     open_clip = require("open_clip", extra="vlm")
     try:
-        file = open_clip.download_pretrained(weights.remote, cache_dir=cache_dir)
+        file = open_clip.download_pretrained(weights.remote)
     except Exception as error:  # the hub's client and urllib have many kinds
         what = weights.model if weights.has_config else f"{weights.model}/{weights.label}"
         raise FileNotFoundError(
@@ -299,9 +264,7 @@ def _fetch(weights: Weights, cache_dir: str | None) -> Weights:
     return weights._replace(file=Path(file))
 
 
-def _build(
-    weights: Weights, config: str, force_quick_gelu: bool, cache_dir: str | None
-) -> tuple[Any, Any]:
+def _build(weights: Weights, config: str, force_quick_gelu: bool) -> tuple[Any, Any]:
     """Build the frozen model in float32 on the CPU, and its transformation of images."""
     open_clip = require("open_clip", extra="vlm")
     try:
@@ -312,7 +275,6 @@ def _build(
                 config,
                 pretrained=weights.source,
                 precision="fp32",
-                cache_dir=cache_dir,
                 force_quick_gelu=force_quick_gelu,
                 weights_only=True,
             )
@@ -330,10 +292,10 @@ def _build(
     return model.float().eval().requires_grad_(False), transform
 
 
-def _load_tokenizer(config: str, cache_dir: str | None) -> Any:
+def _load_tokenizer(config: str) -> Any:
     """Load the model's tokenizer; CLIP's own is part of the package, others are on the hub."""
     try:
-        return require("open_clip", extra="vlm").get_tokenizer(config, cache_dir=cache_dir)
+        return require("open_clip", extra="vlm").get_tokenizer(config)
     except Exception as error:  # transformers and the hub's client have many kinds
         raise FileNotFoundError(
             f"`model` should have a tokenizer that this machine can reach. Got {config!r}: "
