@@ -59,13 +59,6 @@ def normalized_mean(
 
     Source:
         Zhang et al., "Tip-Adapter", ECCV 2022, and its code.
-
-    Example:
-        >>> import torch
-        >>> def length(texts): return torch.tensor([[float(len(text))] for text in texts])
-        >>> normalized_mean(["cat", "sea_horse"], ["a {}.", "the {}."], length)
-        tensor([[1.],
-                [1.]])
     """
     lists = prompts(class_names, templates, replace_underscores)
     units = [normalize(encode_text(sentences), dim=1) for sentences in lists]

@@ -124,10 +124,17 @@ class OpenClip:
         if not self.config.startswith(HUB):
             config = require("open_clip", extra="vlm").get_model_config(self.config)
             about["config sha256"] = json_hash(config)
+        if weights.file is not None:
+            about["file sha256"] = file_sha256(weights.file)
+        else:
+            digest = hashlib.sha256()
+            for name, tensor in sorted(model.state_dict().items()):
+                digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+                digest.update(tensor.cpu().numpy().tobytes())
+            about["tensors sha256"] = digest.hexdigest()
         gelu = any(type(module).__name__ == "QuickGELU" for module in model.modules())
         return {
             **about,
-            **_hash_weights(model, weights.file),
             "quick_gelu": str(gelu),
             "preprocessing": json.dumps(self._preprocessing, sort_keys=True),
             **{package: version(package) for package in PACKAGES},
@@ -157,10 +164,18 @@ def find_weights(model: str, weights: str | os.PathLike[str] | None) -> Weights:
             raise ValueError(
                 f"`weights` should be None for {model!r}, which brings its own. Got {weights!r}."
             )
-        if model.startswith(FOLDER):
-            return _in_folder(Path(model.removeprefix(FOLDER)).expanduser())
-        remote = {"hf_hub": model.removeprefix(HUB).rstrip("/") + "/"}
-        return Weights(model, None, model, remote=remote)
+        if model.startswith(HUB):
+            remote = {"hf_hub": model.removeprefix(HUB).rstrip("/") + "/"}
+            return Weights(model, None, model, remote=remote)
+        folder = Path(model.removeprefix(FOLDER)).expanduser()
+        try:
+            _ = json.loads((folder / CONFIG).read_bytes())["model_cfg"]["text_cfg"]
+        except (OSError, ValueError, TypeError, KeyError):
+            raise FileNotFoundError(
+                f"`model` should be `{FOLDER}` and a folder of weights and `{CONFIG}`, JSON with "
+                f"an object `model_cfg`. Got {str(folder)!r}. Copy both from the model's page."
+            ) from None
+        return Weights(f"{FOLDER}{folder}", None, f"{FOLDER}{folder.resolve().name}")
     open_clip = require("open_clip", extra="vlm")
     if model not in open_clip.list_models():
         near = get_close_matches(model.replace("/", "-"), open_clip.list_models(), cutoff=0.5)
@@ -189,20 +204,6 @@ def find_weights(model: str, weights: str | os.PathLike[str] | None) -> Weights:
     return Weights(model, str(file), file.name, told, file)
 
 
-def _in_folder(folder: Path) -> Weights:
-    """Find weights in a folder, next to their configuration."""
-    try:
-        is_config = isinstance(json.loads((folder / CONFIG).read_bytes())["model_cfg"], dict)
-    except (OSError, ValueError, TypeError, KeyError):
-        is_config = False
-    if not is_config:
-        raise FileNotFoundError(
-            f"`model` should be `{FOLDER}` and a folder of weights and `{CONFIG}`, JSON with an "
-            f"object `model_cfg`. Got {str(folder)!r}. Copy both from the model's page."
-        )
-    return Weights(f"{FOLDER}{folder}", None, f"{FOLDER}{folder.resolve().name}")
-
-
 def resolve_config(weights: Weights, quick_gelu: bool | None) -> tuple[str, bool]:
     """Return the configuration with the activation that the weights were trained with.
 
@@ -211,13 +212,14 @@ def resolve_config(weights: Weights, quick_gelu: bool | None) -> tuple[str, bool
     open_clip, model = require("open_clip", extra="vlm"), weights.model
     if weights.has_config and quick_gelu is None:
         return model, False
-    if None not in (quick_gelu, weights.quick_gelu) and quick_gelu != weights.quick_gelu:
-        raise ValueError(
-            f"`quick_gelu` should be {weights.quick_gelu} or None for {weights.label!r}, which was "
-            f"trained so. Got {quick_gelu}."
-        )
-    wanted = weights.quick_gelu if quick_gelu is None else quick_gelu
     built_in = bool(open_clip.get_model_config(model).get("quick_gelu", False))
+    known = built_in or weights.quick_gelu
+    if None not in (quick_gelu, known) and quick_gelu != known:
+        raise ValueError(
+            f"`quick_gelu` should be {known} or None for {model!r} with {weights.label!r}. "
+            f"Got {quick_gelu}."
+        )
+    wanted = known if quick_gelu is None else quick_gelu
     has_twin = not built_in and model + TWIN in open_clip.list_models()
     if wanted is None and has_twin:
         raise ValueError(
@@ -226,8 +228,6 @@ def resolve_config(weights: Weights, quick_gelu: bool | None) -> tuple[str, bool
             "OpenAI's weights, else pass `quick_gelu=False` (on the command line "
             "`?quick_gelu=false` after the file)."
         )
-    if quick_gelu is False and built_in:
-        raise ValueError(f"`quick_gelu` should be True or None for {model!r}. Got False.")
     if wanted and has_twin:
         return model + TWIN, False
     return model, bool(wanted) and not built_in
@@ -301,17 +301,6 @@ def _load_tokenizer(config: str) -> Any:
             f"`model` should have a tokenizer that this machine can reach. Got {config!r}: "
             f"{_one_line(error)}. Use a `local-dir:` folder that holds the tokenizer."
         ) from error
-
-
-def _hash_weights(model: nn.Module, file: Path | None) -> dict[str, str]:
-    """Return the SHA-256 of the file, or else of the tensors in the order of their names."""
-    if file is not None:
-        return {"file sha256": file_sha256(file)}
-    digest = hashlib.sha256()
-    for name, tensor in sorted(model.state_dict().items()):
-        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-        digest.update(tensor.cpu().numpy().tobytes())
-    return {"tensors sha256": digest.hexdigest()}
 
 
 def _one_line(error: Exception) -> str:

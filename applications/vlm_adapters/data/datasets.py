@@ -133,15 +133,14 @@ def open_dataset(name: str, root: str | os.PathLike[str]) -> ImageDataset:
             f"`root` should hold {name} in CoOp's layout. Got {str(Path(root))!r}, "
             f"without {problems[0].path!r}. {problems[0].fix}"
         )
-    layout, classes = spec.locate(root), None
+    layout = spec.locate(root)
+    classes: tuple[int, ...] | None = None
     if spec.reader == "json":
         split = read_split(layout.split)
     elif spec.reader == "aircraft":
         split = _read_aircraft(layout)
-    elif spec.reader == "imagenet":
-        split = _read_imagenet(layout)
     else:
-        split, classes = _read_target_domain(layout, spec.reader)
+        split, classes = _read_imagenet(layout, spec.reader)
     templates = spec.templates or DATASETS["imagenet"].templates
     more = (TASKRES_IMAGENET_TEMPLATE,) if spec.split == CLASS_NAMES else ()
     return ImageDataset(name, layout.images, split, templates, (*templates, *more), classes)
@@ -158,7 +157,7 @@ def read_class_names(file: Path) -> dict[str, str]:
     """Read the name of each class folder's class, one line per class: ``n01440764 tench``."""
     names: dict[str, str] = {}
     text = file.read_text(encoding="utf-8", errors="replace").strip()
-    for number, line in enumerate(text.splitlines(), start=1):
+    for number, line in enumerate(text.splitlines() or [""], start=1):
         match = re.fullmatch(r"(n\d{8})\s+(\S.*)", line.strip())
         if match is None or match[1] in names:
             raise ValueError(
@@ -167,42 +166,31 @@ def read_class_names(file: Path) -> dict[str, str]:
                 "Download the file again."
             )
         names[match[1]] = match[2]
-    if not names:
-        raise ValueError(
-            f"`{file}` should name one or more classes. Got an empty file. Download it again."
-        )
     return names
 
 
-def _read_imagenet(layout: Layout) -> Split:
-    """List training images from ``train``, test images from ``val``, none to validate."""
-    names = read_class_names(layout.split)
-    labels = {wnid: label for label, wnid in enumerate(names)}
-    train, test = (
-        class_samples(
-            layout.images,
-            [
-                (f"{part}/{wnid}", labels[wnid])
-                for wnid in _known_folders(layout.images / part, labels, every=True)
-            ],
-        )
-        for part in ("train", "val")
-    )
-    return listed_split(train, (), test, names.values())
+def _read_imagenet(layout: Layout, reader: str) -> tuple[Split, tuple[int, ...] | None]:
+    """List ImageNet, or the test images of a target domain with the classes that it has.
 
-
-def _read_target_domain(layout: Layout, reader: str) -> tuple[Split, tuple[int, ...]]:
-    """List test images in class folders, and the position of each class in ``classnames.txt``."""
+    ImageNet's training images are those of ``train``, its test images those of ``val``.
+    """
     names = read_class_names(layout.split)
     folders = [str(label) for label in range(len(names))] if reader == "numbered" else list(names)
-    position = {folder: number for number, folder in enumerate(folders)}
-    found = _known_folders(layout.images, position, every=reader != "some")
+    label_of = {folder: label for label, folder in enumerate(folders)}
+    if reader == "imagenet":
+        parts = []
+        for part in ("train", "val"):
+            found = _known_folders(layout.images / part, label_of, every=True)
+            classes = [(f"{part}/{folder}", label_of[folder]) for folder in found]
+            parts.append(class_samples(layout.images, classes))
+        return listed_split(parts[0], (), parts[1], names.values()), None
+    found = _known_folders(layout.images, label_of, every=reader != "some")
     if reader == "numbered":
         found.sort(key=int)
     samples = class_samples(layout.images, [(folder, label) for label, folder in enumerate(found)])
-    classes = tuple(position[folder] for folder in found)
-    all_names = list(names.values())
-    return listed_split((), (), samples, [all_names[number] for number in classes]), classes
+    positions = tuple(label_of[folder] for folder in found)
+    class_names = list(names.values())
+    return listed_split((), (), samples, [class_names[k] for k in positions]), positions
 
 
 def _known_folders(folder: Path, known: dict[str, int], *, every: bool) -> list[str]:
@@ -224,13 +212,7 @@ def _known_folders(folder: Path, known: dict[str, int], *, every: bool) -> list[
 
 def _read_aircraft(layout: Layout) -> Split:
     """Read the lists of FGVC-Aircraft; the classes have the order of ``variants.txt``."""
-    names = _lines(layout.split)
-    labels = {name: label for label, name in enumerate(names)}
-    if len(labels) < len(names):
-        raise ValueError(
-            f"`{layout.split}` should name each variant once. Got {len(names)} lines with "
-            f"{len(labels)} names. Unpack the archive again."
-        )
+    labels = {name: label for label, name in enumerate(dict.fromkeys(_lines(layout.split)))}
     parts: dict[str, list[Sample]] = {subset: [] for subset in SUBSETS}
     for subset, samples in parts.items():
         file = layout.folder / f"images_variant_{subset}.txt"
@@ -242,7 +224,7 @@ def _read_aircraft(layout: Layout) -> Split:
                     f"`variants.txt`. Got {line[:60]!r}. Unpack the archive again."
                 )
             samples.append(Sample(f"{image}.jpg", labels[name]))
-    return listed_split(**parts, class_names=names)
+    return listed_split(**parts, class_names=labels)
 
 
 def _lines(file: Path) -> list[str]:
