@@ -93,7 +93,7 @@ def test_missing_parts_of_imagenet(tmp_path):
     assert val.path == str(folder / "images" / "val")
     assert "sorted into class folders" in val.fix
     assert names.path == str(folder / "classnames.txt")
-    assert 'Download `classnames.txt` by the link in section "ImageNet"' in names.fix
+    assert "get `classnames.txt` by the links of section" in names.fix
 
 
 def test_class_names_of_a_variant_are_missing(tmp_path):

@@ -156,7 +156,7 @@ def test_root_does_not_exist(tmp_path):
 
 def test_split_file_is_missing(tmp_path):
     (write_dataset(tmp_path, "dtd", size=4) / "split_zhou_DescribableTextures.json").unlink()
-    message = r"without '.*Textures\.json'\. Download `split_zhou_DescribableTextures\.json` by"
+    message = r"without '.*Textures\.json'\. Get .* get `split_zhou_DescribableTextures\.json` by"
     with pytest.raises(FileNotFoundError, match=message):
         open_dataset("dtd", tmp_path)
 

@@ -142,8 +142,7 @@ def test_a_list_of_other_rows_is_not_replaced_but_a_damaged_one_is(file, other):
 
 
 def test_missing_list(tmp_path):
-    message = r"`path` should be an index list\. Got '.*none\.json', which is not a file"
-    with pytest.raises(FileNotFoundError, match=message):
+    with pytest.raises(FileNotFoundError, match=r"none\.json"):
         read_index_list(tmp_path / "none.json")
 
 

@@ -77,36 +77,27 @@ class DatasetSpec(BaseModel, frozen=True, extra="forbid"):
 
     def missing(self, root: str | os.PathLike[str]) -> list[Problem]:
         """Return one problem for each file or folder that is not there."""
-        base, layout = Path(root), self.locate(root)
-        no_folder = "There is no such folder."
-        if not base.is_dir():
+        layout = self.locate(root)
+        if not Path(root).is_dir():
             fix = f"Name the folder that holds `{self.folders[0]}`."
-            return [Problem(str(base), no_folder, fix)]
-        if not layout.folder.is_dir():
-            return [Problem(str(layout.folder), no_folder, self.how_to_get())]
-        folders = [layout.images]
-        if layout.images.is_dir():
-            folders = [layout.images / name for name in self.subfolders]
-        absent = [path for path in folders if not path.is_dir()]
-        missing = [Problem(str(path), no_folder, self.how_to_get()) for path in absent]
-        for path in (layout.split, *(layout.folder / name for name in self.files)):
-            if not path.is_file():
-                fix = self.how_to_get()
-                if path.suffix == ".json" or path.name == CLASS_NAMES:
-                    section = "ImageNet" if path.name == CLASS_NAMES else self.section
-                    fix = (
-                        f"Download `{path.name}` by the link in section "
-                        f'"{section}" of {GUIDE} and put it there.'
-                    )
-                missing.append(Problem(str(path), "There is no such file.", fix))
-        return missing
+            return [Problem(str(root), "There is no such folder.", fix)]
+        folders, files = [layout.folder], []
+        if layout.folder.is_dir():
+            folders = [layout.images / name for name in self.subfolders or (".",)]
+            files = [layout.split, *(layout.folder / name for name in self.files)]
+        absent = [(path, "folder") for path in folders if not path.is_dir()]
+        absent += [(path, "file") for path in files if not path.is_file()]
+        return [
+            Problem(str(path), f"There is no such {kind}.", self.how_to_get())
+            for path, kind in absent
+        ]
 
     def how_to_get(self) -> str:
-        """Return where the images are, and how to lay them out."""
+        """Return where the images and the split are, and how to lay them out."""
         note = f" {self.note}" if self.note else ""
         return (
-            f"Get the images of {self.name} from {self.home} and lay them out as section "
-            f'"{self.section}" of {GUIDE} shows.{note}'
+            f"Get the images of {self.name} from {self.home}, get `{self.split}` by the links of "
+            f'section "{self.section}" of {GUIDE}, and lay them out as it shows.{note}'
         )
 
 

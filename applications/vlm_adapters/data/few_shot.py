@@ -169,11 +169,6 @@ def write_index_lists(
 def read_index_list(path: str | os.PathLike[str], *, split_sha256: str | None = None) -> IndexList:
     """Read the rows of a few-shot task, and check that they count in the split of this hash."""
     file = Path(path)
-    if not file.is_file():
-        raise FileNotFoundError(
-            f"`path` should be an index list. Got {str(file)!r}, which is not a file. "
-            "Draw the task again."
-        )
     try:
         found = IndexList.model_validate_json(file.read_bytes())
     except ValidationError as error:

@@ -80,13 +80,8 @@ class ImageDataset:
                 f"`{self.name}` should have training images. Got a data set that is only a test "
                 "set. Train on another, such as imagenet, and evaluate on this one."
             )
-        return few_shot_split(
-            [sample.label for sample in self.split.train],
-            [sample.label for sample in self.split.val],
-            shots,
-            seed,
-            val_from_train=self.val_from_train,
-        )
+        train, val = ([s.label for s in part] for part in (self.split.train, self.split.val))
+        return few_shot_split(train, val, shots, seed, val_from_train=self.val_from_train)
 
 
 def read_split(path: str | os.PathLike[str]) -> Split:
