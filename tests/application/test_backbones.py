@@ -10,6 +10,7 @@ import huggingface_hub.constants
 import open_clip
 import pytest
 import torch
+from application.helpers import refused
 from application.tiny_clip import (
     CONFIG,
     MODEL,
@@ -145,8 +146,7 @@ class TestTextProjection:
 
     def test_missing(self, tmp_path, images):
         backbone = variant(tmp_path, proj_type="none")
-        message = r"should have a linear map at the end of its text tower\. Got none\. Use another"
-        with pytest.raises(ValueError, match=message):
+        with refused(r"should have a linear map at the end of its text tower\. Got none\. Use ano"):
             _ = backbone.text_projection
         hidden = backbone.encode_text_hidden(TEXTS)
         assert_close(backbone.encode_text(TEXTS), hidden)
@@ -174,7 +174,7 @@ class TestPixels:
         tower = {"image_size": [32, 64], "layers": 1, "width": 32, "patch_size": 16}
         folder = write_local_dir(tmp_path, {**CONFIG, "vision_cfg": {**tower, "head_width": 32}})
         backbone = OpenClip(f"local-dir:{folder}")
-        with pytest.raises(ValueError, match=r"should take square images\. Got \(32, 64\)\."):
+        with refused(r"should take square images\. Got \(32, 64\)\."):
             _ = backbone.pixels
 
 
@@ -193,10 +193,7 @@ class TestFiles:
     def test_damaged(self, files, tmp_path, suffix):
         file = tmp_path / f"short{suffix}"
         file.write_bytes(files[suffix[1:]].read_bytes()[:1000])
-        message = (
-            rf"should hold the tensors of '{MODEL}'\. Got 'short{suffix}': .*or copy them again"
-        )
-        with pytest.raises(ValueError, match=message):
+        with refused(rf"should hold the tensors of '{MODEL}'\. Got 'short{suffix}': .*or copy the"):
             OpenClip(MODEL, file)
 
     @pytest.mark.parametrize("content", [b"", b"hello world", "a pickle"])
@@ -206,28 +203,22 @@ class TestFiles:
             file.write_bytes(content)
         else:
             torch.save({"weights": Bomb()}, file)
-        with pytest.raises(ValueError, match=r"'note\.pt': it is damaged, empty or holds more"):
+        with refused(r"'note\.pt': it is damaged, empty or holds more"):
             OpenClip(MODEL, file)
 
     def test_weights_of_another_model(self, tmp_path):
         torch.save({"a": torch.ones(2)}, tmp_path / "other.pt")
-        message = (
-            r"'other\.pt': RuntimeError: .*Missing key.*\[\.\.\.\]\. "
-            "Name the model that they belong to"
-        )
-        with pytest.raises(ValueError, match=message):
+        with refused(r"'other\.pt': RuntimeError: .*Missing key.*\[\.\.\.\]\. Name the model that"):
             OpenClip(MODEL, tmp_path / "other.pt")
 
     def test_openais_state_dict_should_be_converted(self, tmp_path):
         entries = {"input_resolution": torch.tensor(32)}
         torch.save({**tensors(CONFIG), **entries}, tmp_path / "openai.pt")
-        message = r"Unexpected key.* Run `vlm-adapters weights convert FILE OUT` on it first\."
-        with pytest.raises(ValueError, match=message):
+        with refused(r"Unexpected key.* Run `vlm-adapters weights convert FILE OUT` on it first\."):
             OpenClip(MODEL, tmp_path / "openai.pt")
 
     def test_missing_file(self):
-        message = r"`weights` should be a file or a tag of 'RN50': .* Got 'nowhere/clip\.pt'\."
-        with pytest.raises(FileNotFoundError, match=message):
+        with refused(r"`weights` should be a file or a tag of 'RN50': .* Got 'nowhere/clip\.pt'\."):
             load_backbone("open_clip/RN50/nowhere/clip.pt")
 
     def test_home_folder(self, files, clip, monkeypatch):
@@ -241,24 +232,16 @@ class TestFolders:
     def test_no_configuration(self, tmp_path, config):
         if config is not None:
             (tmp_path / "open_clip_config.json").write_text(config)
-        message = (
-            r"`local-dir:` and a folder of weights and `open_clip_config\.json`, .* Got '/.*'\."
-        )
-        with pytest.raises(FileNotFoundError, match=message):
+        with refused(r"`local-dir:` and a folder of weights and `open_clip_config\.json`, .* Got "):
             OpenClip(f"local-dir:{tmp_path}")
 
     def test_no_weights(self, tmp_path):
         (tmp_path / "open_clip_config.json").write_text(json.dumps({"model_cfg": CONFIG}))
-        with pytest.raises(
-            ValueError, match=r"should hold the tensors of 'local-dir:.*Required pr"
-        ):
+        with refused(r"should hold the tensors of 'local-dir:.*Required pr"):
             OpenClip(f"local-dir:{tmp_path}")
 
     def test_weights_beside(self, files):
-        message = (
-            r"`weights` should be None for 'local-dir:.*', which brings its own\. Got 'openai'"
-        )
-        with pytest.raises(ValueError, match=message):
+        with refused(r"`weights` should be None for 'local-dir:.*', which brings its own\. Got 'o"):
             OpenClip(f"local-dir:{files['local_dir']}", "openai")
 
     def test_quick_gelu_can_be_forced(self, files):
@@ -316,10 +299,7 @@ class TestHub:
 
     def test_tokenizer_out_of_reach(self, tmp_path):
         config = {**CONFIG, "text_cfg": {**CONFIG["text_cfg"], "hf_tokenizer_name": "owner/name"}}
-        message = (
-            r"`model` should have a tokenizer that this machine can reach\. Got 'local-dir:.*'"
-        )
-        with pytest.raises(FileNotFoundError, match=message):
+        with refused(r"`model` should have a tokenizer that this machine can reach\. Got 'local-d"):
             OpenClip(f"local-dir:{write_local_dir(tmp_path, config)}")
 
 
@@ -378,16 +358,11 @@ class TestQuickGelu:
         ("model", "tag", "quick"), [("RN50", "openai", True), ("ViT-B-32", "laion2b_e16", False)]
     )
     def test_a_tag_knows_better(self, model, tag, quick):
-        message = rf"should be {quick} or None for '{model}' with '{tag}'\. Got {not quick}\."
-        with pytest.raises(ValueError, match=message):
+        with refused(rf"should be {quick} or None for '{model}' with '{tag}'\. Got {not quick}\."):
             OpenClip(model, tag, quick_gelu=not quick)
 
     def test_a_file_has_to_be_told(self, twin):
-        message = (
-            r"should be given for 'twin' with 'plain\.pt', which does not tell how it was trained"
-            r"\. Got None\. Name the model 'twin-quickgelu' if .* `\?quick_gelu=false` after the fi"
-        )
-        with pytest.raises(ValueError, match=message):
+        with refused(r"should be given for 'twin' with 'plain\.pt', which does not tell how it wa"):
             OpenClip("twin", twin)
 
     @pytest.mark.parametrize(
@@ -410,8 +385,7 @@ class TestQuickGelu:
         assert not torch.allclose(OpenClip("twin-quickgelu", twin).encode_text(TEXTS), plain)
 
     def test_a_name_that_says_otherwise(self, twin):
-        message = r"`quick_gelu` should be True or None for 'twin-quickgelu' with 'plain\.pt'\. Got"
-        with pytest.raises(ValueError, match=message):
+        with refused(r"`quick_gelu` should be True or None for 'twin-quickgelu' with 'plain\.pt'"):
             OpenClip("twin-quickgelu", twin, quick_gelu=False)
 
     def test_a_converted_file_of_openai_tells(self, twin, tmp_path):
@@ -419,7 +393,7 @@ class TestQuickGelu:
         torch.save({**tensors(CONFIG), **entries}, tmp_path / "openai.pt")
         convert_weights(tmp_path / "openai.pt", tmp_path / "openai.safetensors")
         assert OpenClip("twin", tmp_path / "openai.safetensors").config == "twin-quickgelu"
-        with pytest.raises(ValueError, match=r"True or None for 'twin' with 'openai\.s"):
+        with refused(r"True or None for 'twin' with 'openai\.s"):
             OpenClip("twin", tmp_path / "openai.safetensors", quick_gelu=False)
 
 
@@ -486,11 +460,7 @@ class TestFactories:
             assert load_backbone(spec).name == "mine"
 
     def test_incomplete(self):
-        message = (
-            r"`users_backbone:Half` should return a backbone\. Got Half without `pixels`, "
-            r"`text_projection`, `encode_text_hidden`\. See `vlm_adapters\.backbones\.Backbone`\."
-        )
-        with pytest.raises(TypeError, match=message):
+        with refused(r"`users_backbone:Half` should return a backbone\. Got Half without `pixels`"):
             load_backbone("users_backbone:Half")
 
     @pytest.mark.parametrize(
@@ -503,8 +473,7 @@ class TestFactories:
         ],
     )
     def test_nothing_to_load(self, spec, got):
-        message = rf"`--backbone` should be `file\.py:Name` or `module:Name` .*Got '{spec}': {got}"
-        with pytest.raises(ValueError, match=message):
+        with refused(rf"`--backbone` should be `file\.py:Name` .*Got '{spec}': {got}"):
             load_backbone(spec)
 
     def test_an_error_of_the_factory_is_its_own(self):
@@ -528,12 +497,11 @@ class TestSpecifications:
         ],
     )
     def test_unknown(self, spec):
-        message = r"`spec` should be `devise`, `devise-N`, .* or `FILE\.py:FACTORY` with a fun"
-        with pytest.raises(ValueError, match=message):
+        with refused(r"`spec` should be `devise`, `devise-N`, .* or `FILE\.py:FACTORY` with a fun"):
             load_backbone(spec)
 
     def test_option(self):
-        with pytest.raises(ValueError, match=r"`\?quick_gelu=` should be followed by true or fal"):
+        with refused(r"`\?quick_gelu=` should be followed by true or fal"):
             load_backbone("open_clip/RN50/openai?quick_gelu=yes")
 
 

@@ -7,6 +7,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from application.helpers import refused
 from application.synthetic_data import LAYOUTS, class_name, wnid, write_dataset
 from vlm_adapters.data.datasets import DATASETS, open_dataset, read_class_names
 from vlm_adapters.data.few_shot import FewShot, few_shot_split
@@ -140,24 +141,18 @@ def test_files_that_are_no_images_are_left_out(tmp_path):
 
 
 def test_no_such_data_set(tmp_path):
-    message = r"`name` should be one of imagenet, caltech101, .*, imagenet_r\. Got 'cifar10'\."
-    with pytest.raises(ValueError, match=message):
+    with refused(r"`name` should be one of imagenet, caltech101, .*, imagenet_r\. Got 'cifar10'\."):
         open_dataset("cifar10", tmp_path)
 
 
 def test_root_does_not_exist(tmp_path):
-    message = (
-        r"`root` should hold dtd in CoOp's layout\. Got '.*nowhere', without '.*nowhere'\. "
-        r"Name the folder that holds `dtd`\."
-    )
-    with pytest.raises(FileNotFoundError, match=message):
+    with refused(r"`root` should hold dtd in CoOp's layout\. Got '.*nowhere', without '.*nowhere'"):
         open_dataset("dtd", tmp_path / "nowhere")
 
 
 def test_split_file_is_missing(tmp_path):
     (write_dataset(tmp_path, "dtd", size=4) / "split_zhou_DescribableTextures.json").unlink()
-    message = r"without '.*Textures\.json'\. Get .* get `split_zhou_DescribableTextures\.json` by"
-    with pytest.raises(FileNotFoundError, match=message):
+    with refused(r"without '.*Textures\.json'\. Get .* get `split_zhou_DescribableTextures\.json`"):
         open_dataset("dtd", tmp_path)
 
 
@@ -167,11 +162,7 @@ def test_validation_images_in_no_class_folders(tmp_path):
         image.rename(val / f"{number}.JPEG")
         if not any(image.parent.iterdir()):
             image.parent.rmdir()
-    message = (
-        r"val` should hold class folders of the 3 of `classnames\.txt`\. Got 0 folders and 12 "
-        r"images in none, without 'n10000000'\. Sort its images"
-    )
-    with pytest.raises(ValueError, match=message):
+    with refused(r"val` should hold class folders of the 3 of `classnames\.txt`\. Got 0 folders a"):
         open_dataset("imagenet", tmp_path)
 
 
@@ -180,16 +171,14 @@ def test_a_class_folder_is_missing(tmp_path, name):
     folder = write_dataset(tmp_path, name, size=4) / LAYOUTS[name][1]
     which = folder / {"imagenet": f"train/{wnid(1)}", "imagenetv2": "1"}.get(name, wnid(1))
     which.rename(tmp_path / "elsewhere")
-    message = rf"Got 2 folders and 0 images in none, without '{which.name}'\. Move other folders"
-    with pytest.raises(ValueError, match=message):
+    with refused(rf"Got 2 folders and 0 images in none, without '{which.name}'\. Move other folde"):
         open_dataset(name, tmp_path)
 
 
 @pytest.mark.parametrize("name", ["imagenet_r", "imagenetv2"])
 def test_a_folder_of_no_class(tmp_path, name):
     (write_dataset(tmp_path, name, size=4) / LAYOUTS[name][1] / "n0").mkdir()
-    message = r"of the 3 of `classnames\.txt`\. Got . folders and 0 images in none, with 'n0'"
-    with pytest.raises(ValueError, match=message):
+    with refused(r"of the 3 of `classnames\.txt`\. Got . folders and 0 images in none, with 'n0'"):
         open_dataset(name, tmp_path)
 
 
@@ -198,15 +187,14 @@ def test_a_target_domain_without_class_folders(tmp_path):
     for label in (1, 2):
         shutil.rmtree(folder / wnid(label))
     assert [entry.name for entry in folder.iterdir()] == ["README.txt"]
-    with pytest.raises(ValueError, match=r"imagenet-a` should hold .* Got 0 folders and 0 images"):
+    with refused(r"imagenet-a` should hold .* Got 0 folders and 0 images"):
         open_dataset("imagenet_a", tmp_path)
 
 
 def test_an_empty_class_folder(tmp_path):
     folder = write_dataset(tmp_path, "imagenet_a", size=4, images=1) / "imagenet-a" / wnid(1)
     (folder / "000.JPEG").rename(folder / "000.txt")
-    message = rf"{wnid(1)}` should hold images \(.*\)\. Got 1 other files and folders\. Put"
-    with pytest.raises(ValueError, match=message):
+    with refused(rf"{wnid(1)}` should hold images \(.*\)\. Got 1 other files and folders\. Put"):
         open_dataset("imagenet_a", tmp_path)
 
 
@@ -223,7 +211,7 @@ def test_an_empty_class_folder(tmp_path):
 )
 def test_class_names_of_another_form(tmp_path, text, message):
     (tmp_path / "classnames.txt").write_text(text)
-    with pytest.raises(ValueError, match=rf"classnames\.txt`,? {message}"):
+    with refused(rf"classnames\.txt`,? {message}"):
         read_class_names(tmp_path / "classnames.txt")
 
 
@@ -245,7 +233,7 @@ def test_two_classes_of_imagenet_may_share_a_name(tmp_path):
 def test_lists_of_aircraft_of_another_form(tmp_path, file, text, message):
     folder = write_dataset(tmp_path, "fgvc_aircraft", size=4)
     (folder / file).write_bytes(text.encode(errors="surrogateescape"))
-    with pytest.raises(ValueError, match=rf"{file}`.*{message}"):
+    with refused(rf"{file}`.*{message}"):
         open_dataset("fgvc_aircraft", tmp_path)
 
 
@@ -261,8 +249,7 @@ def test_a_data_set_draws_its_own_tasks(tmp_path):
 
 def test_a_test_set_has_no_few_shot_tasks(tmp_path):
     write_dataset(tmp_path, "imagenet_a", size=4)
-    message = r"`imagenet_a` should have training images\. Got a data set that is only a test set"
-    with pytest.raises(ValueError, match=message):
+    with refused(r"`imagenet_a` should have training images\. Got a data set that is only a test "):
         open_dataset("imagenet_a", tmp_path).few_shot(1, seed=1)
 
 
@@ -270,5 +257,5 @@ def test_a_test_set_has_no_few_shot_tasks(tmp_path):
 def test_template_without_a_place_for_the_name(argument):
     split = Split((), (), (), ("cat",), "")
     texts = {"templates": ("a {}.",), "taskres_templates": ("a {}.",)}
-    with pytest.raises(ValueError, match=r"`templates` should have one `\{\}` each.*'a photo'"):
+    with refused(r"`templates` should have one `\{\}` each.*'a photo'"):
         ImageDataset("x", Path(), split, **texts | {argument: ("a {}.", "a photo")})

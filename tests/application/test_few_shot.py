@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from application.helpers import refused
 from vlm_adapters.data.few_shot import (
     FewShot,
     few_shot_indices,
@@ -98,8 +99,7 @@ def test_a_class_without_rows_left_has_no_validation_rows():
 
 
 def test_no_row_is_left_for_validation():
-    message = r"leave rows for validation\. Got no class with more than 2 rows\. Take"
-    with pytest.raises(ValueError, match=message):
+    with refused(r"leave rows for validation\. Got no class with more than 2 rows\. Take"):
         few_shot_split([0, 0, 1], [], 2, seed=1, val_from_train=True)
 
 
@@ -109,7 +109,7 @@ def test_hash_depends_on_the_order_and_takes_tensor_elements():
 
 
 def test_no_shots():
-    with pytest.raises(ValueError, match=r"^`shots` should be 1 or more\. Got 0\.$"):
+    with refused(r"^`shots` should be 1 or more\. Got 0\.$"):
         few_shot_indices([0, 1], 0, random.Random(0))
 
 
@@ -133,7 +133,7 @@ def test_reads_what_was_written(tmp_path, task):
 def test_a_list_of_other_rows_is_not_replaced_but_a_damaged_one_is(file, other):
     before = file.read_bytes()
     write(file.parent, **FIELDS)
-    with pytest.raises(ValueError, match=r"should hold the rows of this task\. Got those of anot"):
+    with refused(r"should hold the rows of this task\. Got those of anot"):
         write(file.parent, **FIELDS | other)
     assert file.read_bytes() == before
     file.write_bytes(before[:-20])
@@ -142,7 +142,7 @@ def test_a_list_of_other_rows_is_not_replaced_but_a_damaged_one_is(file, other):
 
 
 def test_missing_list(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"none\.json"):
+    with refused(r"none\.json"):
         read_index_list(tmp_path / "none.json")
 
 
@@ -165,22 +165,17 @@ def test_missing_list(tmp_path):
 )
 def test_changed_lists(file, change, got):
     file.write_text(json.dumps(json.loads(file.read_text()) | change))
-    message = rf"`dtd-4shot-seed1\.json` should be an unchanged index list\. Got {got}.*\. Draw"
-    with pytest.raises(ValueError, match=message):
+    with refused(rf"`dtd-4shot-seed1\.json` should be an unchanged index list\. Got {got}.*\. Dra"):
         read_index_list(file)
 
 
 @pytest.mark.parametrize("content", [b"[1, 2]", b'{"train": [1]}', b'{"dataset": ', b"\xff"])
 def test_foreign_and_damaged_lists(file, content):
     file.write_bytes(content)
-    with pytest.raises(ValueError, match=r"json` should be an unchanged index list\. Got"):
+    with refused(r"json` should be an unchanged index list\. Got"):
         read_index_list(file)
 
 
 def test_list_of_another_split(file):
-    message = (
-        r"`dtd-4shot-seed1\.json` should count rows of the split cdcdcdcdcdcdcdcd\. Got rows of "
-        r"abababababababab \(dtd\)\. Use the split that they were drawn from\."
-    )
-    with pytest.raises(ValueError, match=message):
+    with refused(r"`dtd-4shot-seed1\.json` should count rows of the split cdcdcdcdcdcdcdcd\. Got "):
         read_index_list(file, split_sha256="cd" * 32)

@@ -5,6 +5,7 @@ import shutil
 from collections import Counter
 
 import pytest
+from application.helpers import refused
 from vlm_adapters.data.folders import image_folder, split_dataset
 from vlm_adapters.data.splits import Sample
 
@@ -104,16 +105,14 @@ def test_a_class_may_be_named_train(tmp_path):
 def test_subsets_without_testing(tmp_path):
     for subset in ("train", "val"):
         fill(tmp_path / subset, {"crow": 3, "owl": 3})
-    message = r"should have images for testing\. Got 12 images in 2 classes, and none left\. Add"
-    with pytest.raises(ValueError, match=message):
+    with refused(r"should have images for testing\. Got 12 images in 2 classes, and none left\. A"):
         image_folder(tmp_path)
 
 
 def test_subsets_differ_in_their_classes(tmp_path):
     fill(tmp_path / "train", {"crow": 3, "owl": 3})
     fill(tmp_path / "test", {"crow": 3})
-    message = r"test` should have the class folders of `train`\. Got 'owl' in one of the two only"
-    with pytest.raises(ValueError, match=message):
+    with refused(r"test` should have the class folders of `train`\. Got 'owl' in one of the two o"):
         image_folder(tmp_path)
 
 
@@ -122,9 +121,7 @@ def test_an_empty_class(tmp_path, subset):
     fill(tmp_path / "train" if subset else tmp_path, {"crow": 3, "owl": 3})
     fill(tmp_path / subset, {"crow": 3, "owl": 0} if subset else {"emu": 0})
     which = "test.owl" if subset else "emu"
-    with pytest.raises(
-        ValueError, match=rf"{which}` should hold images .*Got 0 other files and folders\."
-    ):
+    with refused(rf"{which}` should hold images .*Got 0 other files and folders\."):
         image_folder(tmp_path)
 
 
@@ -134,26 +131,23 @@ def test_an_empty_class(tmp_path, subset):
 def test_fewer_than_two_classes(folder, remove, got):
     for name in remove:
         shutil.rmtree(folder / name)
-    message = rf"birds` should hold two or more class folders of images, .*Got {got}\. Make one"
-    with pytest.raises(ValueError, match=message):
+    with refused(rf"birds` should hold two or more class folders of images, .*Got {got}\. Make on"):
         image_folder(folder)
 
 
 def test_nothing_left_for_testing(tmp_path):
     fill(tmp_path, {"crow": 1, "owl": 1})
-    message = r"should have images for testing\. Got 2 images in 2 classes, and none left\. Add"
-    with pytest.raises(ValueError, match=message):
+    with refused(r"should have images for testing\. Got 2 images in 2 classes, and none left\. Ad"):
         image_folder(tmp_path)
 
 
 def test_no_such_folder(tmp_path):
-    message = r"`path` should be a folder of images\. Got '.*none', not a folder"
-    with pytest.raises(FileNotFoundError, match=message):
+    with refused(r"`path` should be a folder of images\. Got '.*none', not a folder"):
         image_folder(tmp_path / "none")
 
 
 def test_template_as_one_string(folder):
-    with pytest.raises(ValueError, match=r"`templates` should be a sequence of one or more strin"):
+    with refused(r"`templates` should be a sequence of one or more strin"):
         image_folder(folder, templates="a {}.")
 
 
@@ -170,5 +164,5 @@ def test_split_file_with_an_image_folder(folder, tmp_path):
 
 
 def test_split_file_without_its_image_folder(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"`images` should be a folder of images\. Got "):
+    with refused(r"`images` should be a folder of images\. Got "):
         split_dataset(tmp_path / "split.json", tmp_path / "none")

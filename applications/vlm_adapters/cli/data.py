@@ -45,11 +45,12 @@ def check(
             kinds = image_kinds(own.images, own.split.paths())
     if as_json:
         typer.echo(json.dumps([problem._asdict() for problem in problems], indent=1))
-    for problem in problems if not as_json else ():
-        errors.print(str(problem))
-    if kinds and not as_json:
-        told = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common())
-        typer.echo(f"Modes and orientations: {told}.")
-    if not problems and not as_json:
-        typer.echo("Everything is there.")
+    else:
+        for problem in problems:
+            errors.print(str(problem))
+        if kinds:
+            told = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common())
+            typer.echo(f"Modes and orientations: {told}.")
+        if not problems:
+            typer.echo("Everything is there.")
     raise typer.Exit(1 if problems else 0)

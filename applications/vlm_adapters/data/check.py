@@ -119,23 +119,20 @@ def _damaged(
     images: Path, paths: Sequence[str], progress: Progress = lambda done, total: None
 ) -> list[str]:
     """Return the images that cannot be decoded to their end."""
-    readable = _for_each(_decodes, images, paths, progress)
-    return [path for path, good in zip(paths, readable, strict=True) if not good]
+    damaged = []
+    for done, (path, good) in enumerate(
+        zip(paths, _for_each(_decodes, images, paths), strict=True)
+    ):
+        progress(done + 1, len(paths))
+        damaged += [] if good else [path]
+    return damaged
 
 
-def _for_each(
-    function: Callable[[Path], T],
-    images: Path,
-    paths: Sequence[str],
-    progress: Progress = lambda done, total: None,
-) -> Iterator[T]:
+def _for_each(function: Callable[[Path], T], images: Path, paths: Sequence[str]) -> Iterator[T]:
     """Yield the value of a function of each file, computed by threads."""
     with ThreadPoolExecutor() as pool:
         for start in range(0, len(paths), CHUNK):
-            chunk = [images / path for path in paths[start : start + CHUNK]]
-            for done, value in enumerate(pool.map(function, chunk), start=start + 1):
-                progress(done, len(paths))
-                yield value
+            yield from pool.map(function, [images / path for path in paths[start : start + CHUNK]])
 
 
 def _kinds(file: Path) -> list[str]:
