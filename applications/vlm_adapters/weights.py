@@ -7,7 +7,6 @@ import warnings
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -71,7 +70,13 @@ def is_torchscript(file: Path) -> bool:
 def _tensors(file: Path) -> dict[str, Tensor]:
     """Return names and tensors of an archive, a state dict or a checkpoint."""
     try:
-        content = _read(file)
+        if is_torchscript(file):
+            with warnings.catch_warnings():
+                # OpenAI's files are what they are.
+                warnings.filterwarnings("ignore", message=r"`torch\.jit\.load` is ")
+                content = torch.jit.load(str(file), map_location="cpu").state_dict()
+        else:
+            content = torch.load(file, map_location="cpu", weights_only=True)
         if isinstance(content, Mapping) and isinstance(content.get("state_dict"), Mapping):
             content = content["state_dict"]
         if not isinstance(content, Mapping) or not content:
@@ -89,12 +94,3 @@ def _tensors(file: Path) -> dict[str, Tensor]:
     # What torch's data-parallel wrappers put before every name.
     wrapped = all(name.startswith("module.") for name in content)
     return {name.removeprefix("module.") if wrapped else name: content[name] for name in content}
-
-
-def _read(file: Path) -> Any:
-    if not is_torchscript(file):
-        return torch.load(file, map_location="cpu", weights_only=True)
-    with warnings.catch_warnings():
-        # OpenAI's files are what they are.
-        warnings.filterwarnings("ignore", message=r"`torch\.jit\.load` is ")
-        return torch.jit.load(str(file), map_location="cpu").state_dict()

@@ -48,22 +48,18 @@ class Backbone(Protocol):
     @property
     def name(self) -> str:
         """Short name, much as on the command line."""
-        ...
 
     @property
     def dimension(self) -> int:
         """Number of coordinates of the common space."""
-        ...
 
     @property
     def logit_scale(self) -> float:
         """Factor that turns cosines into logits; 100 for CLIP."""
-        ...
 
     @property
     def pixels(self) -> Pixels:
         """Size and scaling of the images that the encoder takes."""
-        ...
 
     @property
     def text_projection(self) -> TextProjection:
@@ -72,27 +68,21 @@ class Backbone(Protocol):
         Raises:
             ValueError: If the text tower does not end in a linear map.
         """
-        ...
 
     def fingerprint(self) -> dict[str, str]:
         """Return everything that the features depend on: packages, weights, options."""
-        ...
 
     def preprocess(self, image: Image) -> Tensor:
         """Turn one image into a tensor of shape (3, h, w)."""
-        ...
 
     def encode_image(self, images: Tensor) -> Tensor:
         """Return features of shape (n, d) of a batch of preprocessed images (n, 3, h, w)."""
-        ...
 
     def encode_text(self, texts: list[str]) -> Tensor:
         """Return features of shape (k, d) of k sentences: the projection of their hidden ones."""
-        ...
 
     def encode_text_hidden(self, texts: list[str]) -> Tensor:
         """Return features of shape (k, w) of k sentences, before the text tower's last map."""
-        ...
 
 
 def load_backbone(spec: str, *, device: torch.device | str = "cpu") -> Backbone:

@@ -20,13 +20,7 @@ MAX_VALIDATION_SHOTS = 4
 
 @dataclass(frozen=True)
 class FewShot:
-    """Which rows a few-shot task uses.
-
-    Attributes:
-        train: Rows of the training split.
-        val: Rows of the validation split, or of the training split if ``val_from_train``.
-        val_from_train: Whether ``val`` counts rows of the training split.
-    """
+    """Rows of a few-shot task; those of ``val`` count training images if ``val_from_train``."""
 
     train: list[int]
     val: list[int]
