@@ -138,8 +138,11 @@ def test_table_without_subsets_is_cut_as_class_folders_are(tmp_path):
         (b"path,label\n\xff.jpg,a", r"should be a table in UTF-8\. Got 'utf-8' codec"),
         (b"path,label\n", r"should have the columns .* Got 0 rows of path, label\. Name the col"),
         (b"image,label\na.jpg,cat", r"columns `path` and `label`.* Got 1 rows of image, label\."),
-        (b"path,label,subset\na.jpg,cat,dev", r"train, val or test under `subset`\. Got 'dev'\."),
-        (b"path,label\n../a.jpg,cat", r"should have a path below the image folder"),
+        (b"path,label\na.jpg,\n", r"one or more rows, each with a label\. Got 1 rows of path, la"),
+        (b"path,label\na.jpg,b,c", r"should be a table in UTF-8\. Got Length of header"),
+        (b"path,label,subset\na.jpg,cat,dev", r"under `subset`, and test at least once\. Got dev"),
+        (b"path,label\na.jpg,cat", r"under `subset`, and test at least once\. Got train\. Write"),
+        (b"path,label,subset\n../a.jpg,cat,test", r"should have a path below the image folder"),
     ],
 )
 def test_another_table(tmp_path, content, message):

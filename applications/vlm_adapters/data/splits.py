@@ -7,6 +7,7 @@ import json
 import os
 import posixpath
 import random
+import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath, PureWindowsPath
@@ -141,27 +142,30 @@ def _read_json(file: Path) -> dict[str, list[Any]]:
 def _read_table(file: Path) -> dict[str, list[Any]]:
     """Return the entries of each subset of a table; labels follow the sorted class names."""
     pandas = require("pandas", extra="vlm")
+    options = {"sep": TABLES[file.suffix.lower()], "dtype": str, "keep_default_na": False}
     try:
-        options = {"sep": TABLES[file.suffix.lower()], "dtype": str, "keep_default_na": False}
-        table = pandas.read_csv(file, **options)
-    except ValueError as error:  # those of pandas and of the encoding
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")  # lines longer than the first
+            table = pandas.read_csv(file, index_col=False, **options)
+    except (ValueError, pandas.errors.ParserWarning) as error:
         raise ValueError(
             f"`{file.name}` should be a table in UTF-8. Got {error}. Write it again."
         ) from error
-    if not {"path", "label"} <= set(table.columns) or table.empty:
+    if not {"path", "label"} <= set(table.columns) or table.empty or "" in set(table["label"]):
         raise ValueError(
             f"`{file.name}` should have the columns `path` and `label`, perhaps `subset`, and one "
-            f"or more rows. Got {len(table)} rows of {', '.join(table.columns)}. Name the columns "
-            "in the first line."
+            f"or more rows, each with a label. Got {len(table)} rows of "
+            f"{', '.join(table.columns)}. Name the columns in the first line."
         )
     if "subset" not in table:
         by_class = table.groupby("label")["path"]
         table["subset"] = by_class.transform(lambda paths: cut_class(len(paths), paths.name))
     table["subset"] = table["subset"].map(subset_name)
-    if unknown := sorted(set(table["subset"]) - set(SUBSETS)):
+    found = set(table["subset"])
+    if "test" not in found or not found <= set(SUBSETS):
         raise ValueError(
-            f"`{file.name}` should say train, val or test under `subset`. Got {unknown[0]!r}. "
-            "Write one of the three."
+            f"`{file.name}` should say train, val or test under `subset`, and test at least once. "
+            f"Got {', '.join(sorted(found))}. Write these, or leave the column out with more rows."
         )
     table["number"] = table["label"].rank(method="dense").astype(int) - 1
     return {
