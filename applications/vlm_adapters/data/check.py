@@ -40,7 +40,7 @@ def check_dataset(
     problems = spec.missing(root)
     if problems:
         return problems
-    folder = str(spec.locate(root).folder)
+    folder = str(spec.locate(root)[0])
     try:
         dataset = open_dataset(name, root)
     except (OSError, ValueError) as error:

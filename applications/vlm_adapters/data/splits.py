@@ -145,7 +145,7 @@ def _read_table(file: Path) -> dict[str, list[Any]]:
     options = {"sep": TABLES[file.suffix.lower()], "dtype": str, "keep_default_na": False}
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("error")  # lines longer than the first
+            warnings.simplefilter("error", pandas.errors.ParserWarning)  # too many fields
             table = pandas.read_csv(file, index_col=False, **options)
     except (ValueError, pandas.errors.ParserWarning) as error:
         raise ValueError(

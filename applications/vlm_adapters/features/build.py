@@ -63,7 +63,7 @@ def build_bundle(
     projected = None if coordinates is None else _project(backbone, coordinates)
     features = extract_features(
         backbone,
-        DATASETS[DATASET].locate(data_root).images,
+        DATASETS[DATASET].locate(data_root)[1],
         [sample.path for subset in SUBSETS for sample in split.subset(subset)],
         batch_size=batch_size,
         num_workers=num_workers,
@@ -86,7 +86,7 @@ def split_file(data_root: str | os.PathLike[str]) -> Path:
     Returns:
         Path of the split file.
     """
-    return DATASETS[DATASET].locate(data_root).split
+    return DATASETS[DATASET].locate(data_root)[2]
 
 
 def _project(backbone: Backbone, coordinates: int) -> ProjectedBackbone:
