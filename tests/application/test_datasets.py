@@ -4,14 +4,13 @@ import os
 import random
 import shutil
 from collections import Counter
-from pathlib import Path
 
 import pytest
 from application.helpers import refused
 from application.synthetic_data import LAYOUTS, class_name, wnid, write_dataset
 from vlm_adapters.data.datasets import DATASETS, open_dataset, read_class_names
 from vlm_adapters.data.few_shot import FewShot, few_shot_split
-from vlm_adapters.data.splits import ImageDataset, Sample, Split
+from vlm_adapters.data.splits import Sample
 
 TARGETS = ("imagenetv2", "imagenet_sketch", "imagenet_a", "imagenet_r")
 NAMES = tuple(class_name(label) for label in range(3))
@@ -240,11 +239,3 @@ def test_a_test_set_has_no_few_shot_tasks(tmp_path):
     write_dataset(tmp_path, "imagenet_a", size=4)
     with refused(r"`imagenet_a` should have training images\. Got a data set that is only a test "):
         open_dataset("imagenet_a", tmp_path).few_shot(1, seed=1)
-
-
-@pytest.mark.parametrize("argument", ["templates", "taskres_templates"])
-def test_template_without_a_place_for_the_name(argument):
-    split = Split((), (), (), ("cat",), "")
-    texts = {"templates": ("a {}.",), "taskres_templates": ("a {}.",)}
-    with refused(r"`templates` should have one `\{\}` each.*'a photo'"):
-        ImageDataset("x", Path(), split, **texts | {argument: ("a {}.", "a photo")})

@@ -67,7 +67,6 @@ class ImageDataset:
 
     def __post_init__(self) -> None:
         check_templates(self.templates)
-        check_templates(self.taskres_templates)
 
     @property
     def val_from_train(self) -> bool:
