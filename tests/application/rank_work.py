@@ -4,7 +4,7 @@ import pathlib
 
 import torch
 from application.fake_backbone import SPEC, FakeBackbone
-from vlm_adapters.data import open_dataset
+from vlm_adapters.data.datasets import open_dataset
 from vlm_adapters.features.store import FeatureStore
 from vlm_adapters.features.views import Augmentation
 from vlm_adapters.sources import Extraction

@@ -20,7 +20,8 @@ from application.rank_work import (
 from application.synthetic_data import write_dataset
 from processes import Ranks
 from torch.nn.functional import normalize
-from vlm_adapters.data import open_dataset, read_index_list
+from vlm_adapters.data.datasets import open_dataset
+from vlm_adapters.data.few_shot import read_index_list
 from vlm_adapters.features.extract import extract_features, extract_views
 from vlm_adapters.features.store import FeatureStore
 from vlm_adapters.features.texts import encode_classes

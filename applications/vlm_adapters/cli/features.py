@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from ..data import read_split
+from ..data.splits import read_split
 from ..features import build_bundle, ranks, save_bundle, split_file
 from ..inputs import FeatureInputs
 from ._app import (

@@ -10,7 +10,7 @@ import typer
 
 from .._files import write_json
 from ..backbones import load_backbone
-from ..data import ImageDataset
+from ..data.splits import ImageDataset
 from ..features.store import FeatureStore
 from ..prediction import image_files, predict
 from ..results import read_saved_run

@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 
 from ..backbones.base import Backbone
-from ..backbones.projected import ProjectedBackbone
+from ..backbones.devise import ProjectedBackbone
 from ..data.datasets import DATASETS
 from ..data.splits import SUBSETS, Split, read_split
-from ..prompts import TEMPLATES, normalized_mean, raw_mean
+from ..prompts import normalized_mean, raw_mean
 from ._provenance import describe, zero_shot
 from .bundle import FeatureBundle
 from .calibration import fit_logit_scale
@@ -63,7 +63,7 @@ def build_bundle(
     projected = None if coordinates is None else _project(backbone, coordinates)
     features = extract_features(
         backbone,
-        DATASETS[DATASET].locate(data_root).images,
+        DATASETS[DATASET].locate(data_root)[1],
         [sample.path for subset in SUBSETS for sample in split.subset(subset)],
         batch_size=batch_size,
         num_workers=num_workers,
@@ -86,7 +86,7 @@ def split_file(data_root: str | os.PathLike[str]) -> Path:
     Returns:
         Path of the split file.
     """
-    return DATASETS[DATASET].locate(data_root).split
+    return DATASETS[DATASET].locate(data_root)[2]
 
 
 def _project(backbone: Backbone, coordinates: int) -> ProjectedBackbone:
@@ -103,7 +103,7 @@ def _project(backbone: Backbone, coordinates: int) -> ProjectedBackbone:
 def _assemble(backbone: Backbone, features: Tensor, split: Split, fit_scale: bool) -> FeatureBundle:
     """Add labels, texts, logit scale and provenance to image features."""
     subsets = [split.subset(name) for name in SUBSETS]
-    texts = (split.class_names, TEMPLATES[DATASET], backbone.encode_text)
+    texts = (split.class_names, DATASETS[DATASET].templates, backbone.encode_text)
     bundle = FeatureBundle(
         # Rounded now, so that accuracies measured here are those measured on the file.
         features=features.half().float(),

@@ -11,8 +11,7 @@ from typing import Any
 from torch.nn.functional import normalize
 
 from ..backbones.base import weight_hashes
-from ..data.few_shot import FewShot, few_shot_split, indices_hash
-from ..data.index_lists import write_index_lists
+from ..data.few_shot import FewShot, few_shot_split, indices_hash, write_index_lists
 from ..features.bundle import FeatureBundle
 from ..features.bundle_file import bundle_sha256, load_bundle
 from ..features.texts import ClassTexts

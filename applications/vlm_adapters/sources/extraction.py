@@ -13,8 +13,7 @@ from typing import NamedTuple
 from torch import Tensor
 
 from ..backbones.base import Backbone
-from ..data.base import ImageDataset
-from ..data.splits import Sample
+from ..data.splits import ImageDataset, Sample
 from ..features import ranks
 from ..features.contents import content_hashes
 from ..features.extract import Progress, extract_views

@@ -14,8 +14,7 @@ from torch.nn.functional import normalize
 
 from .._files import json_hash
 from ..backbones.base import weight_hashes
-from ..data.few_shot import FewShot, indices_hash
-from ..data.index_lists import write_index_lists
+from ..data.few_shot import FewShot, indices_hash, write_index_lists
 from ..features.recipe import Recipe
 from ..features.store import FeatureStore
 from ..features.texts import ClassTexts
