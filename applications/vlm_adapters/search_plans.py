@@ -9,10 +9,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from .config import build, read_toml
-from .options import Method, one_of
+from .options import STRICT, Method, one_of
 
-Values = dict[str, float]
-Axes = Mapping[str, Sequence[float]]
+Number = int | float  # for pydantic: whole numbers stay whole
+Values = dict[str, Number]
+Axes = Mapping[str, Sequence[Number]]
 
 
 @dataclass(frozen=True)
@@ -33,11 +34,13 @@ class Plan:
         also: Presets that take the baseline's values too.
     """
 
+    __pydantic_config__ = STRICT
+
     baseline: str
-    shared: dict[str, list[float]]
+    shared: dict[str, list[Number]]
     constrained: str = ""
-    refine: dict[str, list[float]] = field(default_factory=dict)
-    constrain: dict[str, list[float]] = field(default_factory=dict)
+    refine: dict[str, list[Number]] = field(default_factory=dict)
+    constrain: dict[str, list[Number]] = field(default_factory=dict)
     also: list[str] = field(default_factory=list)
 
     def trials(self) -> int:
@@ -97,6 +100,8 @@ class Search:
         score: How a trial is judged: ``"headline"``, as the method's protocol says (cache models
             after the search over sharpness and weight), or ``"last"``, after the last epoch.
     """
+
+    __pydantic_config__ = STRICT
 
     shots: list[int]
     seeds: list[int]

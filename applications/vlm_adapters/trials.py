@@ -8,6 +8,7 @@ from pathlib import Path
 
 from ._files import read_json, write_json
 from .config import build
+from .options import STRICT
 from .search_plans import Values
 
 
@@ -23,6 +24,8 @@ class Trial:
         cross_entropy: 1e30 if a training diverged.
         identity: Hash of everything that the results depend on.
     """
+
+    __pydantic_config__ = STRICT
 
     preset: str
     stage: str
