@@ -149,7 +149,7 @@ def read_toml(name: str) -> Layer:
         raise ValueError(f"`{name}` should be TOML. Got: {error}.") from None
 
 
-def build(kind: type[T], table: Mapping[str, Any], where: str) -> T:
+def build(kind: type[T], table: Any, where: str) -> T:
     """Validate a table of TOML or JSON, which errors call ``where``, as one of our dataclasses."""
     text = json.dumps(table, default=_plain)
     try:

@@ -12,7 +12,7 @@ from torch.nn.functional import normalize
 from .backbones.base import Backbone, check_weights, weight_hashes
 from .data.folders import IMAGE_ENDINGS
 from .features.extract import extract_features, read_image
-from .run_files import SavedRun
+from .runs import SavedRun
 
 
 class Prediction(NamedTuple):

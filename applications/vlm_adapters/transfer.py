@@ -12,8 +12,7 @@ from torch.nn.functional import normalize
 
 from .backbones.base import check_weights, weight_hashes
 from .evaluation import accuracy
-from .run_files import SavedRun
-from .runs import Run
+from .runs import Run, SavedRun
 from .sources import Extraction
 
 

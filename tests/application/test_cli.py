@@ -102,7 +102,8 @@ def test_demo_repeats(call, bundle_file, tmp_path):
 
 def test_shipped_bundle_and_tuned_values(tmp_path):
     from vlm_adapters.cli._options import SHIPPED
-    from vlm_adapters.cli.demo import METHODS, TUNED
+    from vlm_adapters.cli.runs import DEMO_VALUES as TUNED
+    from vlm_adapters.cli.runs import METHODS
     from vlm_adapters.config import load_methods, read_toml
 
     bundle = load_bundle(SHIPPED)
@@ -110,8 +111,8 @@ def test_shipped_bundle_and_tuned_values(tmp_path):
     assert SHIPPED.stat().st_size < 10 * 2**20
     tuned = read_toml(TUNED)
     assert tuned.pop("dataset") == "caltech101"  # used for others it is refused
-    assert set(tuned) == set(METHODS) - {"zero_shot"}
-    methods = load_methods(METHODS, tuned=TUNED)
+    assert set(tuned) == set(METHODS.split(",")) - {"zero_shot"}
+    methods = load_methods(METHODS.split(","), tuned=TUNED)
     rate = tuned["taskres"]["training"]["learning_rate"]
     assert methods["taskres"].training.learning_rate == rate
 

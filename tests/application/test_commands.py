@@ -11,12 +11,12 @@ import pytest
 from application.synthetic_data import write_dataset
 from application.tiny_clip import write_tiny_clip
 from PIL import Image
-from vlm_adapters.cli import reproduce, run
+from vlm_adapters.cli import report, run
 from vlm_adapters.cli._app import UsageError
-from vlm_adapters.cli.reproduce import Plan, Variant, run_plan
+from vlm_adapters.cli.report import Plan, run_plan
+from vlm_adapters.experiments import Sweep
 from vlm_adapters.features import store as store_module
 from vlm_adapters.inputs import FeatureInputs, ImageInputs
-from vlm_adapters.sweep import Sweep
 from vlm_adapters.training import Diverged
 
 TR = "--set=taskres.training.epochs=2"
@@ -275,16 +275,16 @@ def test_a_bundle_is_not_extracted(call):
 def script(root, backbone, tmp_path, monkeypatch):
     """Run a plan of zero-shot classification on two data sets and a target."""
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    plan = Plan(5, (Variant("", ("zero_shot",)),), ("caltech101", "imagenet"), (1,))
+    plan = Plan(("zero_shot",), datasets=("caltech101", "imagenet"), shots=(1,))
     inputs = FeatureInputs(
         ImageInputs(None, root), backbone, store=tmp_path / "features", views=2, batch_size=8
     )
     base = Sweep(inputs, (), (), (1,), tmp_path / "out")
-    return lambda **changes: run_plan(dataclasses.replace(plan, **changes), base, 1, 1)
+    return lambda **changes: run_plan(5, dataclasses.replace(plan, **changes), base, 1, 1)
 
 
 def test_a_script_goes_on_where_a_run_or_a_target_fails(script, tmp_path, monkeypatch, capsys):
-    made, done = reproduce.make_runs, []
+    made, done = report.make_runs, []
 
     def one_fails(sweep, *options):
         if sweep.inputs.name == "caltech101":
@@ -292,7 +292,7 @@ def test_a_script_goes_on_where_a_run_or_a_target_fails(script, tmp_path, monkey
         done.append(sweep.inputs.name)
         return made(sweep, *options)
 
-    monkeypatch.setattr(reproduce, "make_runs", one_fails)
+    monkeypatch.setattr(report, "make_runs", one_fails)
     with pytest.raises(RuntimeError, match=r"Some runs failed\. caltech101: The loss should be"):
         script(targets=("imagenet_a",))
     assert done == ["imagenet"]
@@ -304,7 +304,7 @@ def test_a_script_goes_on_where_a_run_or_a_target_fails(script, tmp_path, monkey
 
 
 def test_a_script_looks_for_all_data_before_it_trains(script, tmp_path, monkeypatch):
-    monkeypatch.setattr(reproduce, "make_runs", lambda *_: pytest.fail("trained"))
+    monkeypatch.setattr(report, "make_runs", lambda *_: pytest.fail("trained"))
     for changes in ({"datasets": ("caltech101", "dtd")}, {"targets": ("imagenet_r",)}):
         with pytest.raises(UsageError, match=r"should hold (dtd|imagenet_r) in CoOp"):
             script(**changes)
@@ -315,7 +315,7 @@ def test_a_script_without_a_run_says_so(script, tmp_path, monkeypatch):
     def fails(*_):
         raise OSError("no space")
 
-    monkeypatch.setattr(reproduce, "make_runs", fails)
+    monkeypatch.setattr(report, "make_runs", fails)
     with pytest.raises(RuntimeError, match=r"No run was made\. caltech101: no space"):
         script(targets=("imagenet_a",))
     assert not (tmp_path / "features").exists()  # nor are images encoded for no adapter

@@ -9,7 +9,7 @@ from vlm_adapters import experiments
 from vlm_adapters.config import load_methods
 from vlm_adapters.experiments import plan_jobs, run_jobs
 from vlm_adapters.parallel import run_all
-from vlm_adapters.run_files import ADAPTER
+from vlm_adapters.runs import ADAPTER
 from vlm_adapters.training import train
 
 

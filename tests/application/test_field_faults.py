@@ -21,7 +21,7 @@ from vlm_adapters.features.views import Augmentation, Centre
 from vlm_adapters.inputs import FeatureInputs, ImageInputs
 from vlm_adapters.prediction import image_files
 from vlm_adapters.results import fewer_images
-from vlm_adapters.run_files import ADAPTER, claimed, finished_run, is_done
+from vlm_adapters.runs import ADAPTER, claimed, finished_run, is_done
 from vlm_adapters.sources import Extraction
 
 

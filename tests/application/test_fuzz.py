@@ -32,7 +32,7 @@ from vlm_adapters.features import FeatureBundle, load_bundle, save_bundle
 from vlm_adapters.features.store import FEATURES, META, PARTS, FeatureStore, Recipe
 from vlm_adapters.features.texts import ClassTexts, HiddenTexts
 from vlm_adapters.features.texts_file import load_texts, save_texts
-from vlm_adapters.run_files import ADAPTER, RESULT, read_run, read_runs, read_saved_run
+from vlm_adapters.runs import ADAPTER, RESULT, read_run, read_runs, read_saved_run
 from vlm_adapters.search_plans import read_search
 from vlm_adapters.sources import BundleSource, few_shot_task
 from vlm_adapters.text_projection import read_weight

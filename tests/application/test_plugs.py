@@ -15,7 +15,7 @@ from vlm_adapters.evaluation import evaluate
 from vlm_adapters.experiments import plan_jobs, run_jobs
 from vlm_adapters.options import AdapterOptions, RegularizerOptions
 from vlm_adapters.regularizers import LOSSES, BatchViews, build_regularizer
-from vlm_adapters.run_files import read_saved_run
+from vlm_adapters.runs import read_saved_run
 from vlm_adapters.training import one_step, start_training, train
 
 import topreg

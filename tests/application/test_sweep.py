@@ -9,9 +9,9 @@ import typer
 from vlm_adapters import cli
 from vlm_adapters.cli._options import feature_inputs
 from vlm_adapters.data import read_index_list
+from vlm_adapters.experiments import Sweep, run_jobs
 from vlm_adapters.inputs import FeatureInputs, ImageInputs
 from vlm_adapters.preset_names import BASELINES, PRESETS, pairs_of
-from vlm_adapters.sweep import Sweep
 
 IMAGES = {
     "published": ImageInputs("dtd", Path("/data with space")),
@@ -85,7 +85,7 @@ def test_a_sweep_runs_what_is_not_there(bundle_file, tmp_path):
                  out=tmp_path, overrides=overrides)  # fmt: skip
     assert plan.draws == [(1, 1), (1, 3), (2, 1), (2, 3)]
     source = plan.source(plan.inputs.opened())
-    runs = plan.run(source)
+    runs = run_jobs(source, plan.jobs())
     assert [(run.preset, run.shots, run.seed) for run in runs] == [
         (job.preset, job.shots, job.seed) for job in plan.jobs()
     ]
@@ -94,7 +94,7 @@ def test_a_sweep_runs_what_is_not_there(bundle_file, tmp_path):
         file = tmp_path / "few_shot" / f"synthetic-{shots}shot-seed{seed}.json"
         assert read_index_list(file).shots == shots
     told = []
-    assert plan.run(source, on_run=told.append) == runs
+    assert run_jobs(source, plan.jobs(), on_run=told.append) == runs
     assert len(told) == 8
 
 

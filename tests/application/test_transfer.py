@@ -15,7 +15,7 @@ from vlm_adapters.data import image_folder, open_dataset
 from vlm_adapters.experiments import Job, run_job
 from vlm_adapters.features.extract import extract_features
 from vlm_adapters.prediction import image_files, predict
-from vlm_adapters.run_files import read_saved_run
+from vlm_adapters.runs import read_saved_run
 from vlm_adapters.transfer import Target, accuracy_on
 
 KINDS = ("taskres", "tip_adapter_f", "clip_adapter", "linear_probe", "zero_shot")

@@ -28,6 +28,9 @@ OtherBundleOption = Annotated[
     typer.Option("--bundle", help="Feature bundle in place of images, or `demo`."),
 ]
 JobsOption = Annotated[int, typer.Option(min=1, help="Processes, each at one run or trial.")]
+DryRunOption = Annotated[
+    bool, typer.Option("--dry-run", help="Print one command per run, and run nothing.")
+]
 ThreadsOption = Annotated[int, typer.Option(min=1, help="Threads of a run.")]
 SetOption = Annotated[
     list[str] | None,
@@ -175,15 +178,7 @@ def feature_inputs(
 def with_features(
     function: Callable[..., None], *, left_out: Sequence[str] = ()
 ) -> Callable[..., None]:
-    """Gives a command the options of :func:`feature_inputs` in place of its ``inputs``.
-
-    Args:
-        function: Takes ``inputs`` and options of its own.
-        left_out: Options that make no sense for it.
-
-    Returns:
-        The same with all options, for :func:`._app.command`.
-    """
+    """Give a command the options of :func:`feature_inputs` in place of its ``inputs``."""
     shared = dict(inspect.signature(feature_inputs, eval_str=True).parameters)
     for name in left_out:
         del shared[name]

@@ -13,8 +13,7 @@ from ..backbones import load_backbone
 from ..data import ImageDataset
 from ..features.store import FeatureStore
 from ..prediction import image_files, predict
-from ..results import read_saved_run
-from ..results.transfers import transfer_file
+from ..runs import read_saved_run, transfer_file
 from ..sources import Extraction
 from ..transfer import Target, accuracy_on
 from ._app import as_usage, command, errors, image_progress
