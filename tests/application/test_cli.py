@@ -67,7 +67,7 @@ def test_demo_end_to_end(call, bundle_file, tmp_path):
     )  # fmt: skip
     assert result.returncode == 0, result.stderr
     assert {path.name for path in out.iterdir()} == {
-        "results.csv", "results.json", "results.md", "accuracy.png",
+        "results.csv", "results.json", "results.md", "accuracy.png", "terms.png", "training.png",
     }  # fmt: skip
     with (out / "results.csv").open() as file:
         rows = list(csv.DictReader(file))

@@ -23,7 +23,7 @@ from vlm_adapters.results import (
     transfer_table,
     write_csv,
 )
-from vlm_adapters.results.report import write_demo_report, write_run_report
+from vlm_adapters.results.report import write_run_report
 from vlm_adapters.runs import read_transfers
 
 
@@ -325,19 +325,6 @@ class TestTransfers:
 
 
 class TestReports:
-    def test_demo_report(self, runs, tmp_path):
-        methods = {preset: method(preset) for preset in ("taskres", "hc_tr")}
-        write_demo_report(tmp_path, runs, methods, {"sha256": "0"}, "title")
-        assert sorted(path.name for path in tmp_path.iterdir()) == [
-            "accuracy.png", "results.csv", "results.json", "results.md",
-        ]  # fmt: skip
-        content = json.loads((tmp_path / "results.json").read_text())
-        assert content["runs"][0]["accuracies"] == {"last": 70.0}
-        assert {"topreg", "torch", "python", "threads"} <= content["environment"].keys()
-        text = (tmp_path / "results.md").read_text()
-        assert "| TaskRes | 71.00 ± 1.41 | 91.00 ± 1.41 |" in text
-        assert "| HC-TR - TaskRes |" in text
-
     def test_run_report(self, tmp_path):
         runs = [
             *seeds("hc_tr", (66, 65), "constraint.weight=0.1", epochs=2),

@@ -16,6 +16,7 @@ from vlm_adapters.runs import (
     ADAPTER,
     CHECKPOINT,
     RESULT,
+    is_done,
     read_run,
     read_runs,
     read_saved_run,
@@ -190,52 +191,30 @@ def test_a_run_goes_on_from_its_checkpoint_and_removes_it(source, tmp_path, monk
     assert not (tmp_path / CHECKPOINT).exists()
 
 
-def damage(file, change):
-    content = read_json(file)
-    write_json(file, change(content))
-
-
 @pytest.mark.parametrize(
     ("change", "text"),
     [
-        (lambda c: [], r"should be a result of schema 3\. Got None"),
-        (lambda c: c | {"schema": 4}, r"should be a result of schema 3\. Got 4\. Run it again"),
-        (
-            lambda c: {"schema": 3},
-            r"should hold a run\. Got: `run` should be of type table\. Got None\. Remove the fold",
-        ),
-        (
-            lambda c: c | {"run": {"method": "x"}},
-            r"should hold a run\. Got: `run.preset` should be given",
-        ),
-        (
-            lambda c: c | {"run": c["run"] | {"x": 1}},
-            r"should hold a run\. Got: `run.x` should be a known key: method",
-        ),
-        (lambda c: c | {"run": 5}, r"should hold a run\. Got: `run.*should be of type"),
-        (
-            lambda c: c | {"run": c["run"] | {"factors": {"last": 1}}},
-            r"should hold a run\. Got: `run.*should be of type",
-        ),
-        (
-            lambda c: c | {"run": c["run"] | {"factors": []}},
-            r"should hold a run\. Got: `run.*should be of type",
-        ),
-        (
-            lambda c: c | {"run": c["run"] | {"accuracies": {}}},
-            r"should hold a run\. Got: `accuracies` should have the headline 'best_val'",
-        ),
-        (
-            lambda c: c | {"run": c["run"] | {"accuracies": 5}},
-            r"should hold a run\. Got: `run.*should be of type",
-        ),
+        ([], r"should be a result of schema 3\. Got None"),
+        ({"schema": 4}, r"should be a result of schema 3\. Got 4\. Run it again"),
+        ({"run": None}, r"should hold a run\. Got: `run` should be of type table\. Got None\."),
+        ({"run": {"method": "x"}}, r"should hold a run\. Got: `run\.preset` should be given"),
+        ({"run": 5}, r"should hold a run\. Got: `run` should be of type table\. Got 5\."),
+        ({"x": 1}, r"should hold a run\. Got: `run\.x` should be a known key: method"),
+        ({"factors": {"last": 1}}, r"Got: `run\.factors\.last` should be of type tuple\. Got 1\."),
+        ({"factors": []}, r"Got: `run\.factors` should be of type table\. Got \[\]\."),
+        ({"accuracies": {}}, r"`accuracies` should have the headline 'best_val'\. Got none"),
+        ({"accuracies": 5}, r"Got: `run\.accuracies` should be of type table\. Got 5\."),
+        ({"seconds": "1"}, r"Got: `run\.seconds` should be of type float\. Got '1'\."),
     ],
 )
 def test_damaged_results(source, tmp_path, change, text):
     run_job(source, job(tmp_path))
-    damage(tmp_path / RESULT, change)
+    content = read_json(tmp_path / RESULT)
+    if change and not change.keys() & content.keys():
+        change = {"run": content["run"] | change}
+    write_json(tmp_path / RESULT, change and content | change)
     for read in (read_run, read_runs, read_saved_run, lambda f: run_jobs(source, [job(f)])):
-        with pytest.raises(ValueError, match=rf"`.*result\.json` {text}"):
+        with pytest.raises(ValueError, match=rf"`.*result\.json` .*{text}"):
             read(tmp_path)
 
 
@@ -253,19 +232,33 @@ def test_truncated_results(source, tmp_path, kept):
 @pytest.mark.parametrize(
     "change",
     [
-        lambda c: {k: v for k, v in c.items() if k != "adapter"},
-        lambda c: c | {"adapter": {"options": {"kind": "coop"}}},
-        lambda c: c | {"adapter": c["adapter"] | {"options": {"kind": "tip_adapter"}}},
-        lambda c: c | {"adapter": c["adapter"] | {"class_names": 5}},
+        None,
+        {"options": {"kind": "coop"}},
+        {"options": {"kind": "tip_adapter"}},
+        {"class_names": 5},
+        {"class_names": ["a"]},
+        {"logit_scale": None},
     ],
 )
 def test_damaged_adapters(source, tmp_path, change):
     run_job(source, job(tmp_path))
-    damage(tmp_path / RESULT, change)
-    with pytest.raises(
-        ValueError, match=r"should hold a run.*\. Got.*(Train it again|Remove the folder)"
-    ):
+    content = read_json(tmp_path / RESULT)
+    write_json(tmp_path / RESULT, content | {"adapter": change and content["adapter"] | change})
+    text = r"should hold a run.*\. Got.*(Train it again|Remove the folder)"
+    with pytest.raises(ValueError, match=text):
         read_saved_run(tmp_path)
+
+
+def test_a_damaged_adapter_is_not_done(source, tmp_path):
+    run = run_job(source, job(tmp_path))
+    whole = (tmp_path / ADAPTER).read_bytes()
+    for content in (whole[:-1], whole[:-1] + bytes([whole[-1] ^ 1]), b""):
+        (tmp_path / ADAPTER).write_bytes(content)
+        assert not is_done(tmp_path)
+        [again] = run_jobs(source, [job(tmp_path)])
+        assert without_seconds(again) == without_seconds(run)
+        assert (tmp_path / ADAPTER).read_bytes() == whole
+        assert is_done(tmp_path)
 
 
 def test_adapters_that_are_not_there(source, tmp_path):

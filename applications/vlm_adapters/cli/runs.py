@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from .._files import write_text
+from .._files import write_json, write_text
 from .._optional import require
 from ..config import load_methods
 from ..experiments import Sweep, plan_jobs, run_jobs
 from ..inputs import FeatureInputs
 from ..results import accuracy_table, difference_table, fewer_images
-from ..runs import Run, is_done
+from ..results.report import write_run_report
+from ..runs import SCHEMA, Run, environment, is_done
 from ..search_plans import read_search
 from ..sources import BundleSource
 from ..trials import Trial, read_trials, write_trials
@@ -68,8 +71,6 @@ def demo(
     device: DeviceOption = "cpu",
 ) -> None:
     """Train five methods on cached Caltech-101 features: no network, no image, minutes."""
-    from ..results.report import write_demo_report
-
     draws = numbers("--shots", shots), numbers("--seeds", seeds)
     with as_usage():
         methods = load_methods(presets.split(","), tuned=tuned, overrides=overrides or ())
@@ -90,12 +91,20 @@ def demo(
         "logit_scale": features.logit_scale,
         "provenance": features.provenance,
     }
-    title = f"{source.dataset}, {source.backbone}, mean ± s.d. over seeds"
-    write_demo_report(folder, runs, methods, provenance, title)
+    content = {
+        "schema": SCHEMA,
+        "command": ["vlm-adapters", *sys.argv[1:]],
+        "methods": {name: asdict(method) for name, method in methods.items()},
+        "features": provenance,
+        "environment": environment(),
+        "runs": [run.as_record() for run in runs],
+    }
+    write_json(folder / "results.json", content)
+    written = write_run_report(folder, runs)
     typer.echo(
         f"Features: one centre-cropped view an image, cached; {memory}. Backbone: "
         f"{source.backbone}, not the paper's CLIP: these numbers do not compare with its.\n"
-        f"Wrote results.csv, results.json, results.md and accuracy.png into {folder}."
+        f"Wrote results.json, {', '.join(written)} into {folder}."
     )
 
 

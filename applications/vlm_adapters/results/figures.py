@@ -22,27 +22,7 @@ if TYPE_CHECKING:
 
 WIDTH = 8 / 2.54  # inches: one column of a page
 CHARACTERS = 46  # of a heading on one line
-LETTERS = {
-    "font.size": 7,
-    "axes.titlesize": 7,
-    "axes.titlepad": 3,
-    "axes.labelsize": 7,
-    "figure.titlesize": 8,
-    "figure.labelsize": 7,
-    "legend.fontsize": 6.5,
-    "xtick.labelsize": 6.5,
-    "ytick.labelsize": 6.5,
-    "axes.linewidth": 0.6,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "grid.alpha": 0.3,
-    "grid.linewidth": 0.5,
-    "lines.linewidth": 1.1,
-    "lines.markersize": 3.5,
-    "legend.frameon": False,
-    "legend.handlelength": 2.6,
-}
+STYLE = Path(__file__).with_name("figures.mplstyle")
 ERRORS: dict[str, Any] = {"capsize": 1.5, "elinewidth": 0.7, "capthick": 0.7}
 # Okabe and Ito's palette; forms of one adapter share a colour, then lighter and darker ones.
 COLOURS = {
@@ -273,7 +253,7 @@ def figure_file(path: Path, height: float) -> Iterator[Figure]:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    with whole_file(path) as unfinished, matplotlib.rc_context(LETTERS):
+    with whole_file(path) as unfinished, matplotlib.rc_context(fname=STYLE):
         figure = Figure(figsize=(WIDTH, height), dpi=300, layout="constrained")
         FigureCanvasAgg(figure)
         yield figure

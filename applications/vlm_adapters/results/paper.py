@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Sequence
 from importlib import resources
+from typing import Any
 
 import pandas as pd
 
 from ..runs import Run
 from . import NOTHING, TERMS, counted, deviation, distinct, shot_title, signed
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
 
 FILES = {
     1: "table1_imagenet_sota.csv",
@@ -18,69 +25,22 @@ FILES = {
     4: "table4_ablation_factors.csv",
     5: "table5_fewshot.csv",
 }
-ZERO_SHOT = "Zero-shot CLIP"
-NAMES = {
-    "zero_shot": ZERO_SHOT,
-    "linear_probe": "Linear Probe CLIP",
-    "clip_adapter": "CLIP-Adapter",
-    "taskres": "TaskRes",
-    "taskres_official": "TaskRes",
-    "hc_tr": "HC-TR",
-    "hc_tr_paper": "HC-TR",
-    "hc_tr_star": "HC*-TR",
-    "tip_adapter_f": "Tip-Adapter-F",
-    "hc_taf": "HC-TAF",
-    "hc_taf_paper": "HC-TAF",
-    "hc_taf_released": "HC-TAF",
-    "hc_taf_star": "HC*-TAF",
-}
-"""The paper's name of the method of which a preset is a form."""
-TABLE_3 = {"taskres": "TaskRes", "tip_adapter_f": "Tip-Adapter-F"}
-TARGETS = ["imagenetv2", "imagenet_sketch", "imagenet_a", "imagenet_r"]
-CLIP_SCALE = 100.0  # in its units the paper's eta of 15 is a weight of 0.15
-RESNET_50 = "ResNet-50"
-MODELS = {
-    "RN50": RESNET_50,
-    "RN101": "ResNet-101",
-    "ViT-B-32": "ViT-B/32",
-    "ViT-B-16": "ViT-B/16",
-}
-REPOSITORIES = {
-    "resnet50_clip.openai": RESNET_50,
-    "resnet101_clip.openai": "ResNet-101",
-    "vit_base_patch32_clip_224.openai": "ViT-B/32",
-    "vit_base_patch16_clip_224.openai": "ViT-B/16",
-}
-WEIGHTS = re.compile(r"openai|.*\.(safetensors|pt|pth|bin)(\?quick_gelu=true)?")
-ZERO_SHOT_NOTE = (
-    "Zero-shot CLIP is the paper's number for one template; ours is that of "
-    "Tip-Adapter's templates, seven for ImageNet. "
-)
-SELECTION_NOTE = (
-    "The paper has one run a number and does not say whether it selected on test images; the "
-    "authors' log has HC-TAF's 66.04 after a search on them, and 65.91 at the last epoch."
-)
+PAPER = resources.files(__package__) / "paper"
+WORDS = tomllib.loads((PAPER / "names.toml").read_text(encoding="utf-8"))
 NOTES = {
-    1: ZERO_SHOT_NOTE + SELECTION_NOTE,
-    2: ZERO_SHOT_NOTE
-    + "Two averages of the paper do not follow from their rows: Linear Probe CLIP "
-    "on ResNet-50 (28.16 printed, 26.49 from the row) and TaskRes on ViT-B/32 (50.18 printed, "
-    "50.26 from the row).",
-    3: "At 1 shot no image has a relative and the perturbation is idle; the paper prints a dash. "
-    + SELECTION_NOTE,
-    4: "Eta is in the paper's unit: a weight of 0.15 of CLIP's logit scale is 15. "
-    + SELECTION_NOTE,
-    5: ZERO_SHOT_NOTE
-    + "The average is over the data sets shown, from the paper's numbers. "
-    + SELECTION_NOTE,
+    int(table): " ".join(WORDS["notes"][name] for name in names)
+    for table, names in WORDS["tables"].items()
 }
 """What to know before comparing, by table."""
+ZERO_SHOT, RESNET_50 = "Zero-shot CLIP", "ResNet-50"
+TARGETS = ["imagenetv2", "imagenet_sketch", "imagenet_a", "imagenet_r"]
+CLIP_SCALE = 100.0  # in its units the paper's eta of 15 is a weight of 0.15
+WEIGHTS = re.compile(r"openai|.*\.(safetensors|pt|pth|bin)(\?quick_gelu=true)?")
 
 
 def paper_rows(name: str) -> pd.DataFrame:
     """Read a file of ``results/paper``; its README says which there are."""
-    file = resources.files(__package__) / "paper" / name
-    with resources.as_file(file) as path:
+    with resources.as_file(PAPER / name) as path:
         return pd.read_csv(path)
 
 
@@ -190,13 +150,13 @@ def _ours(runs: Sequence[Run], values: pd.DataFrame, table: int) -> pd.DataFrame
     parts = [[run for run in runs if run.backbone == name] for name in backbones] or [list(runs)]
     mine = pd.concat([distinct(part) for part in parts], ignore_index=True)
     mine["backbone"] = mine["backbone"].map(paper_backbone)
-    mine["name"] = mine["preset"].map(NAMES)
+    mine["name"] = mine["preset"].map(WORDS["methods"])
     keys = ["name", "shots", "dataset", "backbone"]
     both, either = mine[TERMS].all(axis=1), mine[TERMS].any(axis=1)
     if table == 2:
         mine.loc[mine["name"] == ZERO_SHOT, "shots"] = 0
     if table == 3:
-        mine["name"] = mine["adapter.kind"].map(TABLE_3)
+        mine["name"] = mine["adapter.kind"].map(WORDS["baselines"])
         mine = mine[mine["text.projection"] == "frozen"]
         keys += TERMS
     else:
@@ -234,7 +194,7 @@ def _with_units(mine: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-def paper_backbone(backbone: str) -> str | None:
+def paper_backbone(backbone: str) -> Any:
     """The paper's name of a backbone, for instance ``"ResNet-50"``; None if it has none such.
 
     A run has ``open_clip/RN50/openai``, a file in the tag's place, taken at the user's word, or one
@@ -244,6 +204,11 @@ def paper_backbone(backbone: str) -> str | None:
     if kind != "open_clip":
         return None
     if rest.startswith(("hf-hub:", "local-dir:")):
-        return REPOSITORIES.get(rest.rstrip("/").rpartition("/")[2].rpartition(":")[2])
+        folder = rest.rstrip("/").rpartition("/")[2].rpartition(":")[2]
+        return WORDS["repositories"].get(folder)
     model, _, weights = rest.partition("/")
-    return MODELS.get(model.removesuffix("-quickgelu")) if WEIGHTS.fullmatch(weights) else None
+    return (
+        WORDS["models"].get(model.removesuffix("-quickgelu"))
+        if WEIGHTS.fullmatch(weights)
+        else None
+    )

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import re
-import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import pandas as pd
 
-from .._files import whole_file, write_json, write_text
-from ..options import Method
+from .._files import whole_file, write_text
 from ..preset_names import place_of
-from ..runs import Run, environment
+from ..runs import Run
 from . import (
     FACTORS,
     accuracy_table,
@@ -40,7 +37,6 @@ from .figures import (
 )
 from .paper import NOTES, paper_comparison
 
-SCHEMA = 1
 INTRODUCTION = """# Results
 
 Accuracies are those of each method's headline protocol: mean ± sample standard deviation over
@@ -51,34 +47,6 @@ ORACLES = """### Not results: what selection on test images would give
 
 These numbers read test labels. They are here to be told from results.
 """
-
-
-def write_demo_report(
-    folder: Path,
-    runs: Sequence[Run],
-    methods: Mapping[str, Method],
-    features: Mapping[str, Any],
-    title: str,
-) -> None:
-    """Write ``results.csv``, ``results.json``, ``results.md`` and ``accuracy.png``."""
-    content = {
-        "schema": SCHEMA,
-        "command": ["vlm-adapters", *sys.argv[1:]],
-        "methods": {name: asdict(method) for name, method in methods.items()},
-        "features": dict(features),
-        "environment": environment(),
-        "runs": [run.as_record() for run in runs],
-    }
-    tables = "\n".join(markdown(table(runs)) for table in (accuracy_table, difference_table))
-    _write(
-        folder,
-        {
-            "results.csv": partial(write_csv, runs=runs),
-            "results.json": partial(write_json, content=content),
-            "results.md": partial(write_text, text=tables),
-            "accuracy.png": partial(save_accuracy_figure, runs=runs, title=title),
-        },
-    )
 
 
 def write_run_report(
@@ -121,15 +89,10 @@ def write_run_report(
         "results.md": partial(write_text, text="\n".join(text)),
     }
     files |= {picture.name: partial(picture.draw, title=picture.title) for picture in figures}
-    _write(folder, files)
-    return list(files)
-
-
-def _write(folder: Path, files: Mapping[str, Callable[[Path], None]]) -> None:
-    """Write files of which one may fail: none gets its name before all are written."""
-    with ExitStack() as stack:
+    with ExitStack() as stack:  # a figure may fail: nothing gets its name before all is written
         for name, write in files.items():
             write(stack.enter_context(whole_file(folder / name)))
+    return list(files)
 
 
 def _tables(runs: Sequence[Run], moved: Sequence[Run]) -> list[str]:
