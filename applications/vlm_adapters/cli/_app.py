@@ -91,10 +91,6 @@ PACKAGE = "vlm_adapters"
 PARSING: Any = typer.BadParameter.__base__  # click's UsageError, or that of typer's own copy
 
 
-class Interrupted(Exception):
-    """Ctrl-C; says what is kept."""
-
-
 class UsageError(Exception):
     """What the user asked for cannot be done as asked."""
 
@@ -114,8 +110,6 @@ def run() -> NoReturn:
             error.show()  # the help
             sys.exit(USAGE)
         _stop(error.format_message(), USAGE)
-    except Interrupted as interrupted:
-        _stop(f"Interrupted. {interrupted}", INTERRUPTED)
     except OSError as error:  # its file is told in place of its number
         place = f": {error.filename}" if error.filename else ""
         _stop(f"{error.strerror}{place}." if error.strerror else str(error), FAILURE)
@@ -159,7 +153,7 @@ def command(
             try:
                 function(*args, **kwargs)
             except KeyboardInterrupt:
-                raise Interrupted(KEPT if resumes else NOT_KEPT) from None
+                _stop(f"Interrupted. {KEPT if resumes else NOT_KEPT}", INTERRUPTED)
 
         group.command(name)(wrapped)
         return wrapped

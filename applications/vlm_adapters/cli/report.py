@@ -22,7 +22,6 @@ from ..inputs import FeatureInputs, ImageInputs
 from ..options import STRICT, suggestion
 from ..results import accuracy_table, by_setting, difference_table
 from ..results.figures import save_accuracy_figure
-from ..results.paper import paper_comparison
 from ..results.report import write_run_report
 from ..runs import (
     RESULT,
@@ -307,13 +306,12 @@ def run_plan(number: int, plan: Plan, base: Sweep, jobs: int, threads: int) -> N
     if failures and not any(base.out.rglob(RESULT)):
         raise RuntimeError(f"No run was made. {failures[0]}")
     runs, transfers = read_runs(base.out), read_transfers(base.out)
-    obstacle = incomparable([*runs, *transfers], number)
-    write_run_report(
-        base.out, runs, compare_paper=None if obstacle else number, transfers=transfers
-    )
-    _print_tables(runs)
-    if obstacle:
+    try:
+        write_run_report(base.out, runs, compare_paper=number, transfers=transfers)
+    except ValueError as obstacle:  # nothing was written
+        write_run_report(base.out, runs, transfers=transfers)
         typer.echo(f"The paper's values are not set beside these. {obstacle}")
+    _print_tables(runs)
     typer.echo(f"Wrote tables and figures into {base.out}.")
     if failures:
         raise RuntimeError(f"Some runs failed. {failures[0]}")
@@ -327,16 +325,6 @@ def _collect(name: str, failures: list[str]) -> Iterator[None]:
     except (UsageError, ValueError, RuntimeError, OSError) as error:
         failures.append(f"{name}: {error}")
         errors.print(failures[-1])
-
-
-def incomparable(runs: Sequence[Run], table: int) -> str:
-    """Say why runs cannot be compared with a table of the paper; empty if they can."""
-    try:
-        for mine in by_setting(runs).values():
-            paper_comparison(mine, table)
-    except ValueError as error:
-        return str(error)
-    return ""
 
 
 def print_transfers(sweep: Sweep, targets: Iterable[str]) -> None:
