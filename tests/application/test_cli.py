@@ -89,6 +89,16 @@ def test_demo_end_to_end(call, bundle_file, tmp_path):
     assert "HC-TR - TaskRes" in result.stdout
 
 
+def test_quiet_is_quiet(call, bundle_file, tmp_path):
+    result = call(
+        *("--quiet", "demo", "--methods=zero_shot", "--jobs=1", "--shots=1", "--seeds=1"),
+        *("--device=cpu", f"--bundle={bundle_file}"),
+        cwd=tmp_path,
+    )
+    assert (result.returncode, result.stderr) == (0, "")
+    assert "Zero-shot" in result.stdout
+
+
 def test_demo_repeats(call, bundle_file, tmp_path):
     for name in ("a", "b"):
         call(

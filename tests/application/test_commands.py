@@ -300,7 +300,9 @@ def test_a_script_goes_on_where_a_run_or_a_target_fails(script, tmp_path, monkey
     assert (out / "results.md").is_file()
     [transfer] = out.rglob("imagenet_a.json")
     assert "imagenet" in str(transfer)
-    assert "caltech101: The loss" in capsys.readouterr().err
+    told = capsys.readouterr()
+    assert "caltech101: The loss" in told.err
+    assert "values are not set beside these. `runs` should have a backbone of the" in told.out
 
 
 def test_a_script_looks_for_all_data_before_it_trains(script, tmp_path, monkeypatch):

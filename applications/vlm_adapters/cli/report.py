@@ -5,12 +5,12 @@ from __future__ import annotations
 import itertools
 import shlex
 import sys
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import field, replace
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, NamedTuple
+from typing import Annotated
 
 import typer
 from pydantic.dataclasses import dataclass
@@ -20,7 +20,7 @@ from ..config import build, lineage
 from ..experiments import Sweep
 from ..inputs import FeatureInputs, ImageInputs
 from ..options import STRICT, suggestion
-from ..results import accuracy_table, by_setting, difference_table
+from ..results import FACTORS, accuracy_table, by_setting, difference_table
 from ..results.figures import save_accuracy_figure
 from ..results.report import write_run_report
 from ..runs import (
@@ -106,45 +106,17 @@ def _print_tables(runs: Sequence[Run]) -> None:
             print_table(differences)
 
 
-class Variant(NamedTuple):
-    """One sweep of a table."""
-
-    folder: str  # below the output folder
-    presets: tuple[str, ...]
-    overrides: tuple[str, ...] = ()  # what it changes
-    model: str = "RN50"  # replaces `{model}` in `--backbone`
-
-    @property
-    def family(self) -> list[str]:
-        """The presets and what they extend."""
-        return [name for preset in self.presets for name in lineage(preset)]
-
-
 @dataclass(frozen=True, config=STRICT)
 class Plan:
     """What a table of the paper runs, as ``reproduce/tables.toml`` tells."""
 
     methods: tuple[str, ...] = ()
-    models: tuple[str, ...] = ("RN50",)
+    models: tuple[str, ...] = ("RN50",)  # which replace `{model}` in `--backbone`
     datasets: tuple[str, ...] = ("imagenet",)
     shots: tuple[int, ...] = (1, 2, 4, 8, 16)
     targets: tuple[str, ...] = ()  # on which the trained adapters are evaluated too
     # By preset: the constraint's weight and perturbation weight of each run.
     factors: dict[str, tuple[tuple[float, float], ...]] = field(default_factory=dict)
-
-    def variants(self) -> list[Variant]:
-        """The sweeps on each data set."""
-        models = self.models if self.methods else ()
-        found = [
-            Variant(model if len(models) > 1 else ".", self.methods, model=model)
-            for model in models
-        ]
-        for preset, points in self.factors.items():
-            for weight, perturbation in points:
-                values = {"weight": weight, "perturbation_weight": perturbation}
-                changes = tuple(f"{preset}.constraint.{key}={v}" for key, v in values.items())
-                found.append(Variant(f"{preset}-{weight:g}-{perturbation:g}", (preset,), changes))
-        return found
 
 
 def read_plans() -> dict[int, Plan]:
@@ -157,8 +129,8 @@ def read_plans() -> dict[int, Plan]:
 PLANS = read_plans()
 
 
-def sweeps(plan: Plan, base: Sweep) -> Iterator[Sweep]:
-    """Give the sweeps of a plan; what it does not say, ``base`` says for all.
+def sweeps(plan: Plan, base: Sweep) -> list[Sweep]:
+    """Return the sweeps of a plan; what it does not say, ``base`` says for all.
 
     In the backbone of ``base`` ``{model}`` stands for the model, in its tuned values and overrides
     ``{dataset}`` for the data set.
@@ -167,51 +139,59 @@ def sweeps(plan: Plan, base: Sweep) -> Iterator[Sweep]:
         UsageError: If one backbone or one file of tuned values would serve for several, or an
             override would have no effect or would change what the table varies.
     """
-    variants = plan.variants()
-    models = dict.fromkeys(variant.model for variant in variants)
-    _check_place("--backbone", base.inputs.backbone, "{model}", models)
-    _check_place("--tuned", base.tuned or "{dataset}", "{dataset}", plan.datasets)
-    known = dict.fromkeys(name for variant in variants for name in variant.family)
-    fixed = {_key(text) for variant in variants for text in variant.overrides}
+    for option, text, place, names in (
+        ("--backbone", base.inputs.backbone, "{model}", plan.models),
+        ("--tuned", base.tuned or "{dataset}", "{dataset}", plan.datasets),
+    ):
+        if len(names) > 1 and place not in text:
+            raise UsageError(
+                f"`{option}` should hold {place}, which stands for each of {', '.join(names)}. "
+                f"Got {text!r}."
+            )
+    family = {name: lineage(name) for name in (*plan.methods, *plan.factors)}
+    known = dict.fromkeys(itertools.chain(*family.values()))
+    varied = [f"{preset}.constraint.{key}" for preset in plan.factors for key in FACTORS[:2]]
     for text in base.overrides:
-        preset = text.split(".")[0].strip()
+        preset = _preset(text)
         if preset not in known:
             raise UsageError(
                 f"`--set` should begin with a preset: {', '.join(known)}. Got {text!r}."
                 f"{suggestion(preset, known)}"
             )
-        if _key(text) in fixed:
+        if text.split("=")[0].strip() in varied:
             raise UsageError(f"`--set` should leave alone what the table varies. Got {text!r}.")
-    for variant, dataset in itertools.product(variants, plan.datasets):
-        mine = [text for text in base.overrides if text.split(".")[0].strip() in variant.family]
+    found = []
+    for model, dataset in itertools.product(plan.models, plan.datasets):
         inputs = replace(
             base.inputs,
             images=ImageInputs(dataset, base.inputs.images.root),
-            backbone=base.inputs.backbone.replace("{model}", variant.model),
+            backbone=base.inputs.backbone.replace("{model}", model),
         )
-        yield replace(
-            base,
-            inputs=inputs,
-            presets=variant.presets,
-            shots=plan.shots,
-            out=base.out / variant.folder,
-            tuned=base.tuned and base.tuned.replace("{dataset}", dataset),
-            overrides=(*variant.overrides, *(t.replace("{dataset}", dataset) for t in mine)),
-        )
+        parts = [(model if len(plan.models) > 1 else ".", plan.methods, list[str]())]
+        for preset, points in plan.factors.items():
+            for point in points:
+                values = zip(FACTORS, point, strict=False)
+                changes = [f"{preset}.constraint.{key}={value}" for key, value in values]
+                parts.append(("{}-{:g}-{:g}".format(preset, *point), (preset,), changes))
+        for folder, presets, changes in parts:
+            read = {name for preset in presets for name in family[preset]}
+            mine = [text for text in base.overrides if _preset(text) in read]
+            found.append(
+                replace(
+                    base,
+                    inputs=inputs,
+                    presets=presets,
+                    shots=plan.shots,
+                    out=base.out / folder,
+                    tuned=base.tuned and base.tuned.replace("{dataset}", dataset),
+                    overrides=(*changes, *(text.replace("{dataset}", dataset) for text in mine)),
+                )
+            )
+    return [sweep for sweep in found if sweep.presets]
 
 
-def _key(override: str) -> str:
-    """What an override changes."""
-    return override.split("=")[0].strip()
-
-
-def _check_place(option: str, text: str, place: str, names: Collection[str]) -> None:
-    """Raise if one value would serve for several models or data sets."""
-    if len(names) > 1 and place not in text:
-        raise UsageError(
-            f"`{option}` should hold {place}, which stands for each of {', '.join(names)}. "
-            f"Got {text!r}."
-        )
+def _preset(override: str) -> str:
+    return override.split(".")[0].strip()
 
 
 def _add_table(number: int, plan: Plan) -> None:
@@ -288,7 +268,7 @@ def figure3(
 
 def run_plan(number: int, plan: Plan, base: Sweep, jobs: int, threads: int) -> None:
     """Make the runs of a table, evaluate them on the targets, and report."""
-    planned = list(sweeps(plan, base))
+    planned = sweeps(plan, base)
     with as_usage():
         for sweep in planned:
             sweep.jobs()  # reads presets and tuned values

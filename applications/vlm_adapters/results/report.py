@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
 
 import pandas as pd
 
@@ -37,6 +36,7 @@ from .figures import (
 )
 from .paper import NOTES, paper_comparison
 
+Drawing = partial[None]
 INTRODUCTION = """# Results
 
 Accuracies are those of each method's headline protocol: mean ± sample standard deviation over
@@ -75,20 +75,20 @@ def write_run_report(
         distinct(runs)  # raises
     ordered = sorted(runs, key=lambda run: (place_of(run.preset), run.dataset, run.shots, run.seed))
     settings = by_setting(ordered)
-    text, figures = [INTRODUCTION], list[Picture]()
+    text, figures = [INTRODUCTION], dict[str, Drawing]()
     for (backbone, data), mine in settings.items():
         moved = [run for run in transfers if (run.backbone, run.data) == (backbone, data)]
-        drawn = pictures_of(mine, alone=len(settings) == 1)
+        drawn = figures_of(mine, alone=len(settings) == 1)
         text += [f"## {backbone}, {data} views\n", *_tables(mine, moved)]
-        text += [f"![{picture.title}]({picture.name})\n" for picture in drawn]
-        figures += drawn
+        text += [f"![{draw.keywords['title']}]({name})\n" for name, draw in drawn.items()]
+        figures |= drawn
     if compare_paper is not None:
         text += _comparison([*ordered, *transfers], compare_paper)
-    files: dict[str, Callable[[Path], None]] = {
+    files = {
         "results.csv": partial(write_csv, runs=[*ordered, *transfers]),
         "results.md": partial(write_text, text="\n".join(text)),
+        **figures,
     }
-    files |= {picture.name: partial(picture.draw, title=picture.title) for picture in figures}
     with ExitStack() as stack:  # a figure may fail: nothing gets its name before all is written
         for name, write in files.items():
             write(stack.enter_context(whole_file(folder / name)))
@@ -128,39 +128,32 @@ def _comparison(runs: Sequence[Run], table: int) -> list[str]:
     return [f"## Beside table {table} of the paper\n", f"{NOTES[table]}\n", *tables]
 
 
-class Picture(NamedTuple):
-    """A figure that is still to be drawn: its file, its heading, and what draws it."""
-
-    name: str
-    title: str
-    draw: Callable[..., None]
-
-
-def pictures_of(runs: Sequence[Run], *, alone: bool) -> list[Picture]:
-    """The figures of the runs of one backbone and kind of training data.
+def figures_of(runs: Sequence[Run], *, alone: bool) -> dict[str, Drawing]:
+    """The figures of the runs of one backbone and kind of training data, by name of their file.
 
     Accuracies; terms of the constraint where there is a baseline; for each data set the factors
     that vary, and the trainings at the most shots. Names tell the setting if it is not alone.
     """
     backbone, data = runs[0].backbone, runs[0].data
     title, ending = f"{backbone}, {data} views", "" if alone else f"-{_slug(backbone)}-{data}"
-    found = [Picture(f"accuracy{ending}.png", title, partial(save_accuracy_figure, runs=runs))]
+    found = {f"accuracy{ending}.png": partial(save_accuracy_figure, runs=runs, title=title)}
     if len(term_gains(distinct(runs))):
-        found.append(Picture(f"terms{ending}.png", title, partial(save_terms_figure, runs=runs)))
+        found[f"terms{ending}.png"] = partial(save_terms_figure, runs=runs, title=title)
     datasets = list(dict.fromkeys(run.dataset for run in runs))
     for dataset in datasets:
         mine = [run for run in runs if run.dataset == dataset]
         name = ending if len(datasets) == 1 else f"{ending}-{_slug(dataset)}"
-        heading = f"{dataset}, {title}"
+        draw = partial(save_factor_figure, runs=mine, title=f"{dataset}, {title}")
         for factor in FACTORS:
             if len(factor_series(mine, factor)):
-                draw = partial(save_factor_figure, runs=mine, factor=factor)
-                found.append(Picture(f"{factor}{name}.png", heading, draw))
+                found[f"{factor}{name}.png"] = partial(draw, factor=factor)
         most = max((run.shots for run in mine if run.log), default=0)
         trained = [run for run in mine if run.log and run.shots == most]
         if trained:
-            draw = partial(save_training_figure, runs=trained)
-            found.append(Picture(f"training{name}.png", f"{heading}, {most}-shot", draw))
+            heading = f"{dataset}, {title}, {most}-shot"
+            found[f"training{name}.png"] = partial(
+                save_training_figure, runs=trained, title=heading
+            )
     return found
 
 
