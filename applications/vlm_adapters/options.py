@@ -13,8 +13,13 @@ from pydantic.dataclasses import dataclass
 from .plugs import is_plug, plug_sha256
 
 ADAPTER_KINDS = (
-    "zero_shot", "linear_probe", "taskres", "tip_adapter", "tip_adapter_f", "clip_adapter",
-)  # fmt: skip
+    "zero_shot",
+    "linear_probe",
+    "taskres",
+    "tip_adapter",
+    "tip_adapter_f",
+    "clip_adapter",
+)
 TRAINED_KINDS = ("taskres", "tip_adapter_f", "clip_adapter")
 PROTOCOLS = ("last", "best_val", "last+val_search")
 

@@ -29,8 +29,11 @@ class Absent(importlib.abc.MetaPathFinder):
 
 sys.meta_path.insert(0, Absent())
 """
-FAST = [f"--set={name}.training.{key}=3" for name in ("taskres", "hc_tr", "tip_adapter_f", "hc_taf")
-        for key in ("epochs", "epochs_from_8_shots")]  # fmt: skip
+FAST = [
+    f"--set={name}.training.{key}=3"
+    for name in ("taskres", "hc_tr", "tip_adapter_f", "hc_taf")
+    for key in ("epochs", "epochs_from_8_shots")
+]
 
 
 @pytest.fixture
@@ -62,19 +65,43 @@ def refused(result, code, text, folder):
 def test_demo_end_to_end(call, bundle_file, tmp_path):
     out = tmp_path / "out"
     result = call(
-        "demo", "--jobs", 1, "--bundle", bundle_file, "--out", out, "--shots", "1,4",
-        "--seeds", "1,2", *FAST, cwd=tmp_path,
-    )  # fmt: skip
+        "demo",
+        "--jobs",
+        1,
+        "--bundle",
+        bundle_file,
+        "--out",
+        out,
+        "--shots",
+        "1,4",
+        "--seeds",
+        "1,2",
+        *FAST,
+        cwd=tmp_path,
+    )
     assert result.returncode == 0, result.stderr
     assert {path.name for path in out.iterdir()} == {
-        "results.csv", "results.json", "results.md", "accuracy.png", "terms.png", "training.png",
-    }  # fmt: skip
+        "results.csv",
+        "results.json",
+        "results.md",
+        "accuracy.png",
+        "terms.png",
+        "training.png",
+    }
     with (out / "results.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert list(rows[0]) == [
-        "method", "preset", "dataset", "backbone", "data", "shots", "seed", "protocol", "oracle",
+        "method",
+        "preset",
+        "dataset",
+        "backbone",
+        "data",
+        "shots",
+        "seed",
+        "protocol",
+        "oracle",
         "accuracy",
-    ]  # fmt: skip
+    ]
     methods = {"Zero-shot", "TaskRes", "HC-TR", "Tip-Adapter-F", "HC-TAF"}
     assert {row["method"] for row in rows} == methods
     assert len(rows) == 2 * 2 * (1 + 2 * 2 + 2 * 3)  # protocols of the five methods
@@ -102,9 +129,20 @@ def test_quiet_is_quiet(call, bundle_file, tmp_path):
 def test_demo_repeats(call, bundle_file, tmp_path):
     for name in ("a", "b"):
         call(
-            "demo", "--jobs", 1, "--bundle", bundle_file, "--out", tmp_path / name,
-            "--shots", "2", "--seeds", "1", *FAST, cwd=tmp_path,
-        )  # fmt: skip
+            "demo",
+            "--jobs",
+            1,
+            "--bundle",
+            bundle_file,
+            "--out",
+            tmp_path / name,
+            "--shots",
+            "2",
+            "--seeds",
+            "1",
+            *FAST,
+            cwd=tmp_path,
+        )
     first = (tmp_path / "a" / "results.csv").read_bytes()
     assert first == (tmp_path / "b" / "results.csv").read_bytes()
     assert first.count(b"\n") == 1 + 11
@@ -173,9 +211,21 @@ def test_out_is_a_folder(call, bundle_file, tmp_path):
 
 def test_other_methods(call, bundle_file, tmp_path):
     result = call(
-        "demo", "--jobs", 1, "--bundle", bundle_file, "--out", tmp_path / "out", "--methods",
-        "zero_shot,tip_adapter", "--shots", "1", "--seeds", "1", cwd=tmp_path,
-    )  # fmt: skip
+        "demo",
+        "--jobs",
+        1,
+        "--bundle",
+        bundle_file,
+        "--out",
+        tmp_path / "out",
+        "--methods",
+        "zero_shot,tip_adapter",
+        "--shots",
+        "1",
+        "--seeds",
+        "1",
+        cwd=tmp_path,
+    )
     assert result.returncode == 0, result.stderr
     text = (tmp_path / "out" / "results.csv").read_text()
     assert "Tip-Adapter,tip_adapter,synthetic,unknown,cached,1,1,last+val_search,0," in text
@@ -222,9 +272,13 @@ def test_missing_extra(package, tmp_path):
     path = os.pathsep.join(filter(None, [str(tmp_path), os.environ.get("PYTHONPATH", "")]))
     result = subprocess.run(
         [sys.executable, "-m", "vlm_adapters", "demo"],
-        env=os.environ | {"PYTHONPATH": path}, cwd=tmp_path, capture_output=True, text=True,
-        timeout=120, check=False,
-    )  # fmt: skip
+        env=os.environ | {"PYTHONPATH": path},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
     assert result.returncode == 1
     assert 'Run `pip install "topreg[vlm]"`.' in result.stderr
     assert "Traceback" not in result.stderr
@@ -235,9 +289,13 @@ def test_console_script(tmp_path):
     script = shutil.which("vlm-adapters", path=beside_python + os.pathsep + os.environ["PATH"])
     assert script is not None, "install the project: `pip install '.[vlm,test]'`"
     result = subprocess.run(
-        [script, "demo", "--bundle", "no.safetensors"], cwd=tmp_path, capture_output=True,
-        text=True, timeout=120, check=False,
-    )  # fmt: skip
+        [script, "demo", "--bundle", "no.safetensors"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
     refused(result, 2, "no.safetensors", tmp_path)
 
 

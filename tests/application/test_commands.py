@@ -85,8 +85,15 @@ def test_from_data_to_report(call, root, backbone, tmp_path):
     assert "Everything is there." in call("data", "check", *common[:2], "--partial").out
     extracted = call("extract", *common, "--shots=1,2", "--seeds=1,2")
     assert extracted.code == 0, extracted.err
-    sweep = ("sweep", *common, "--shots=1,2", "--seeds=1,2", "--jobs=1", *FAST,
-             "--methods=zero_shot,taskres,hc_tr,hc_tr_star,tip_adapter_f,hc_taf")  # fmt: skip
+    sweep = (
+        "sweep",
+        *common,
+        "--shots=1,2",
+        "--seeds=1,2",
+        "--jobs=1",
+        *FAST,
+        "--methods=zero_shot,taskres,hc_tr,hc_tr_star,tip_adapter_f,hc_taf",
+    )
     plan = call(*sweep, "--dry-run")
     commands = plan.out.splitlines()
     assert len(commands) == 6 * 2 * 2
@@ -108,8 +115,15 @@ def test_from_data_to_report(call, root, backbone, tmp_path):
 
 
 def test_a_printed_command_makes_the_run_of_its_sweep(call, root, backbone, tmp_path):
-    sweep = ("sweep", *inputs(root, backbone), "--shots=1", "--seeds=3", "--methods=hc_tr",
-             "--jobs=1", TR)  # fmt: skip
+    sweep = (
+        "sweep",
+        *inputs(root, backbone),
+        "--shots=1",
+        "--seeds=3",
+        "--methods=hc_tr",
+        "--jobs=1",
+        TR,
+    )
     [command] = call(*sweep, "--dry-run").out.splitlines()
     assert call(*command.split()[1:]).code == 0
     made = (tmp_path / "runs/hc_tr/caltech101/1shot/seed3/result.json").stat().st_mtime_ns
@@ -127,17 +141,24 @@ def test_tuned_values_are_taken_up(call, root, backbone, tmp_path):
         '[b.constrain]\n"constraint.weight" = [0.1, 0.2]\n'
     )
     tuned = call(
-        "tune", *inputs(root, backbone), "--plan=plan.toml", "--jobs=1",
+        "tune",
+        *inputs(root, backbone),
+        "--plan=plan.toml",
+        "--jobs=1",
         "--set=taskres.training.epochs=2",
-    )  # fmt: skip
+    )
     assert tuned.code == 0, tuned.err
     text = (tmp_path / "tuned.toml").read_text()
     assert "[hc_tr_star.text]" in text
     assert "epochs = 2" in text.split("[taskres.training]")[1]
     run_with = call(
-        "train", *inputs(root, backbone), "--tuned=tuned.toml", "--method=hc_tr", "--shots=1",
+        "train",
+        *inputs(root, backbone),
+        "--tuned=tuned.toml",
+        "--method=hc_tr",
+        "--shots=1",
         "--json",
-    )  # fmt: skip
+    )
     [record] = json.loads(run_with.out)
     assert record["config"]["training"]["epochs"] == 2
     assert record["config"]["constraint"]["weight"] in (0.1, 0.2)
@@ -145,9 +166,14 @@ def test_tuned_values_are_taken_up(call, root, backbone, tmp_path):
 
 def test_domain_generalisation(call, root, backbone, tmp_path):
     trained = call(
-        "train", *inputs(root, backbone, "imagenet"), "--method=hc_taf", "--shots=2", "--out=run",
-        TAF, FAST[2],
-    )  # fmt: skip
+        "train",
+        *inputs(root, backbone, "imagenet"),
+        "--method=hc_taf",
+        "--shots=2",
+        "--out=run",
+        TAF,
+        FAST[2],
+    )
     assert trained.code == 0, trained.err
     result = call("evaluate", "run", "--dataset=imagenet_a", f"--root={root}")
     assert result.code == 0, result.err
@@ -159,9 +185,16 @@ def test_domain_generalisation(call, root, backbone, tmp_path):
 @pytest.mark.parametrize("online", [False, True], ids=["cached", "online"])
 def test_own_photos_to_a_prediction(call, photos, backbone, tmp_path, online):
     trained = call(
-        "train", "--images=photos", f"--backbone={backbone}", "--method=tip_adapter_f",
-        "--shots=4", "--views=2", "--out=my_run", TAF, *["--online"] * online,
-    )  # fmt: skip
+        "train",
+        "--images=photos",
+        f"--backbone={backbone}",
+        "--method=tip_adapter_f",
+        "--shots=4",
+        "--views=2",
+        "--out=my_run",
+        TAF,
+        *["--online"] * online,
+    )
     assert trained.code == 0, trained.err
     shutil.copy(photos / "owl" / "3.png", tmp_path / "new.png")
     result = call("predict", "my_run", "new.png")
@@ -193,11 +226,12 @@ def test_ctrl_c_keeps_what_is_done(call, root, backbone, tmp_path, monkeypatch):
     monkeypatch.setattr(store_module, "write_tensors", whole)
     kept = []
     monkeypatch.setattr(
-        store_module, "_readable",
+        store_module,
+        "_readable",
         lambda file, images, check=store_module._readable: (
             check(file, images) and not kept.append(file)
         ),
-    )  # fmt: skip
+    )
     assert call(*command).code == 0
     assert {file.name for file in kept} == {file.name for file in parts}
 

@@ -30,8 +30,10 @@ def test_presets_follow_the_specification():
     assert taskres.training.weight_decay == 5e-4
     assert taskres.training.drop_last
     assert (tip.training.optimizer, tip.training.eps, tip.training.weight_decay) == (
-        "adamw", 1e-4, 0.01,
-    )  # fmt: skip
+        "adamw",
+        1e-4,
+        0.01,
+    )
     assert methods["hc_tr"].constraint.combination == "constant"
     assert methods["hc_taf"].constraint.norm == "rowwise"
 
@@ -51,13 +53,16 @@ def test_compared_presets_differ_only_in_the_constraint(plain, constrained, data
 def test_the_official_presets_keep_their_arithmetic_whatever_was_tuned():
     methods = load_methods(
         ["tip_adapter_f_official", "hc_taf_released"],
-        dataset="caltech101", tuned="caltech101_devise.toml",
-    )  # fmt: skip
+        dataset="caltech101",
+        tuned="caltech101_devise.toml",
+    )
     for method, epochs in zip(methods.values(), (20, 30), strict=True):
         training = method.training
         assert (training.optimizer, training.learning_rate, training.eps) == (
-            "adamw_half", 1e-3, 1e-4,
-        )  # fmt: skip
+            "adamw_half",
+            1e-3,
+            1e-4,
+        )
         assert training.epochs == epochs
         assert (method.adapter.sharpness, method.adapter.cache_weight) == (1.0, 3.0)
         assert method.protocol == "last"
@@ -126,14 +131,16 @@ def test_tuned_values_lie_over_presets_and_overrides_over_both(tmp_path):
             "Got 'adaw'. Did you mean 'adamw'?",
         ),
         *(
-            (f"constraint.dimensions={wrong}",
-             f"`constraint.dimensions` should begin with 0 and hold each once. Got {wrong}.")
+            (
+                f"constraint.dimensions={wrong}",
+                f"`constraint.dimensions` should begin with 0 and hold each once. Got {wrong}.",
+            )
             for wrong in ("[1]", "[]", "[0, 0]")
         ),
         ("constraint.dimensions=[0.0]", "constraint.dimensions.0` should be of type int. Got 0.0."),
         ("protocol=last+val_search", '`protocol` should be one of "last", "best_val". Got'),
     ],
-)  # fmt: skip
+)
 def test_bad_values(override, text):
     with pytest.raises(ValueError, match=re.escape(text)):
         load_methods(["taskres"], overrides=[f"taskres.{override}"])
@@ -360,8 +367,11 @@ def test_a_preset_of_ones_own_extends_a_shipped_one(tmp_path):
 def test_files_in_the_working_folder_do_not_replace_shipped_presets(tmp_path, monkeypatch):
     expected = load_methods(["hc_tr"], dataset="imagenet")
     monkeypatch.chdir(tmp_path)
-    write(tmp_path, taskres='title = "Other"\nextends = "taskres"\n[training]\nepochs = 3',
-          datasets="[imagenet.taskres.training]\nepochs = 4")  # fmt: skip
+    write(
+        tmp_path,
+        taskres='title = "Other"\nextends = "taskres"\n[training]\nepochs = 3',
+        datasets="[imagenet.taskres.training]\nepochs = 4",
+    )
     assert load_methods(["hc_tr"], dataset="imagenet") == expected
     own = load_methods(["taskres.toml"])["taskres"]
     assert (own.title, own.training.epochs) == ("Other", 3)

@@ -72,8 +72,12 @@ def test_terms(runs, tmp_path):
 
 
 def test_factor(tmp_path):
-    several = [one for weight in (0.1, 0.2, 0.4) for preset in ("hc_tr", "hc_taf")
-               for one in seeds(preset, (60, 61), f"constraint.weight={weight}")]  # fmt: skip
+    several = [
+        one
+        for weight in (0.1, 0.2, 0.4)
+        for preset in ("hc_tr", "hc_taf")
+        for one in seeds(preset, (60, 61), f"constraint.weight={weight}")
+    ]
     save_factor_figure(tmp_path / "f.png", several, "weight", "title")
     drawn(tmp_path / "f.png")
 
@@ -94,14 +98,23 @@ def test_training(runs, tmp_path):
     [
         (save_accuracy_figure, [], r"`runs` should hold a run\. Got none\."),
         (save_terms_figure, [run("hc_tr", 1)], r"trained with and without the constraint\. Got no"),
-        (partial(save_factor_figure, factor="weight"), [run("hc_tr", 1)],
-         r"`runs` should hold a method with several values of weight and all other options equal"),
-        (save_training_figure, [run("zero_shot", 1)],
-         r"`runs` should be trainings on one data set at one shot count\. Got no training\."),
-        (save_training_figure, [run("taskres", 1, epochs=1), run("taskres", 1, shots=8, epochs=1)],
-         r"Got imagenet at 16 shots, imagenet at 8 shots\."),
+        (
+            partial(save_factor_figure, factor="weight"),
+            [run("hc_tr", 1)],
+            r"`runs` should hold a method with several values of weight and all other options equal",
+        ),
+        (
+            save_training_figure,
+            [run("zero_shot", 1)],
+            r"`runs` should be trainings on one data set at one shot count\. Got no training\.",
+        ),
+        (
+            save_training_figure,
+            [run("taskres", 1, epochs=1), run("taskres", 1, shots=8, epochs=1)],
+            r"Got imagenet at 16 shots, imagenet at 8 shots\.",
+        ),
     ],
-)  # fmt: skip
+)
 def test_refusals(save, runs, text, tmp_path):
     with pytest.raises(ValueError, match=text):
         save(tmp_path / "f.png", runs, title="title")

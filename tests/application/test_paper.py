@@ -76,9 +76,13 @@ class TestTables:
             for method in ("TaskRes", "HC-TR", "HC*-TR", "Tip-Adapter-F", "HC-TAF", "HC*-TAF")
         }
         assert {name: round(value, 2) for name, value in averages.items()} == {
-            "TaskRes": 75.83, "HC-TR": 76.26, "HC*-TR": 76.42,
-            "Tip-Adapter-F": 75.96, "HC-TAF": 76.99, "HC*-TAF": 77.07,
-        }  # fmt: skip
+            "TaskRes": 75.83,
+            "HC-TR": 76.26,
+            "HC*-TR": 76.42,
+            "Tip-Adapter-F": 75.96,
+            "HC-TAF": 76.99,
+            "HC*-TAF": 77.07,
+        }
         # the text says 0.40 and 1.04
         assert round(averages["HC-TR"] - averages["TaskRes"], 2) == 0.43
         assert round(averages["HC-TAF"] - averages["Tip-Adapter-F"], 2) == 1.03
@@ -97,8 +101,9 @@ class TestTables:
             rows[value.method, value.backbone][value.dataset] = value.accuracy
         wrong = {}
         for key, row in rows.items():
-            targets = [number for name, number in row.items()
-                       if name not in ("imagenet", "average_target")]  # fmt: skip
+            targets = [
+                number for name, number in row.items() if name not in ("imagenet", "average_target")
+            ]
             mean = statistics.fmean(targets)
             if abs(mean - row["average_target"]) > 0.0051:
                 wrong[key] = row["average_target"], pytest.approx(mean, abs=0.0051)
@@ -160,9 +165,12 @@ class TestComparison:
         labels = [row[0] for row in compared(runs, 1)]
         first = labels.index("HC-TAF (paper)")
         assert labels[first : first + 5] == [
-            "HC-TAF (paper)", "HC-TAF (ours)", "difference", "HC-TAF (equations) (ours)",
+            "HC-TAF (paper)",
+            "HC-TAF (ours)",
             "difference",
-        ]  # fmt: skip
+            "HC-TAF (equations) (ours)",
+            "difference",
+        ]
 
     def test_a_term_switched_off_is_not_the_papers_method(self):
         runs = [run("hc_tr", 65, "constraint.perturbation_weight=0.0"), run("taskres", 65)]
@@ -185,14 +193,23 @@ class TestComparison:
         assert not [label for label in rows if "ViT-B/16" in label]
 
     def test_table3(self):
-        runs = [run("taskres", 65), run("hc_tr_tc", 66), run("hc_tr_dp", 64), run("hc_tr", 67),
-                run("hc_tr_star", 70), run("hc_tr", 61, shots=1)]  # fmt: skip
+        runs = [
+            run("taskres", 65),
+            run("hc_tr_tc", 66),
+            run("hc_tr_dp", 64),
+            run("hc_tr", 67),
+            run("hc_tr_star", 70),
+            run("hc_tr", 61, shots=1),
+        ]
         table = compared(runs, 3)
         cells = {row[0]: row[-1] for row in table}
         assert cells["TaskRes, TC yes, DP no (paper)"] == "65.74"
         assert [row[-1] for row in table if row[0] == "difference"] == [
-            "-0.41", "+0.26", "-1.33", "+1.10",
-        ]  # fmt: skip
+            "-0.41",
+            "+0.26",
+            "-1.33",
+            "+1.10",
+        ]
         assert table[0][1:] == ["16-shot"]  # at 1 shot the full row has a dash in the paper
         assert len([label for label in cells if "quoted" in label]) == 4
 
@@ -206,18 +223,21 @@ class TestComparison:
         table = compared(runs, 4)
         found = [above[0] for above, row in pairwise(table) if "(ours)" in row[0]]
         assert found == [
-            "HC-TR, eta 5 (lambda 2.5) (paper)", "HC-TR, eta 20 (lambda 2.5) (paper)",
+            "HC-TR, eta 5 (lambda 2.5) (paper)",
+            "HC-TR, eta 20 (lambda 2.5) (paper)",
             "HC-TAF, lambda 250 (omega 0.4) (paper)",
-        ]  # fmt: skip
+        ]
 
     def test_table5_with_an_average_of_what_both_have(self):
         runs = [
             run(preset, value, dataset=dataset)
             for preset, value, dataset in (
-                ("taskres", 35, "fgvc_aircraft"), ("taskres", 67, "dtd"), ("hc_tr", 68, "dtd"),
+                ("taskres", 35, "fgvc_aircraft"),
+                ("taskres", 67, "dtd"),
+                ("hc_tr", 68, "dtd"),
                 ("taskres", 80, "mine"),
             )
-        ]  # fmt: skip
+        ]
         table = compared(runs, 5)
         assert table[0][1:] == ["dtd", "fgvc_aircraft", "average of 2"]
         rows = {row[0]: row[1:] for row in table}

@@ -26,17 +26,30 @@ def runs_of(plan, folder):
     """A run with an invented accuracy for each job of a plan."""
     return [
         Run(
-            method=job.method.title, preset=job.preset, dataset=sweep.inputs.name,
-            backbone=sweep.inputs.backbone, data="cached", shots=job.shots, seed=job.seed,
+            method=job.method.title,
+            preset=job.preset,
+            dataset=sweep.inputs.name,
+            backbone=sweep.inputs.backbone,
+            data="cached",
+            shots=job.shots,
+            seed=job.seed,
             headline=job.method.protocol,
             accuracies={job.method.protocol: 60.0 + number % 7},
             config=json.loads(json.dumps(dataclasses.asdict(job.method))),
-            log=[{"cross_entropy": 1.0, "track_coincidence": 0.5, "deviating_perturbation": 0.1,
-                  "learning_rate": 1e-3, "val_accuracy": 60.0}] * 2,
+            log=[
+                {
+                    "cross_entropy": 1.0,
+                    "track_coincidence": 0.5,
+                    "deviating_perturbation": 0.1,
+                    "learning_rate": 1e-3,
+                    "val_accuracy": 60.0,
+                }
+            ]
+            * 2,
         )
         for sweep in planned(plan, folder)
         for number, job in enumerate(sweep.jobs())
-    ]  # fmt: skip
+    ]
 
 
 @pytest.mark.parametrize("table", TABLES)
@@ -97,8 +110,11 @@ def test_the_constraint_is_compared_at_equal_epochs(table):
             assert dataclasses.replace(
                 methods["hc_taf"], title="", constraint=methods["hc_taf_off"].constraint
             ) == dataclasses.replace(methods["hc_taf_off"], title="")
-        for form, plain in (("hc_tr", "taskres"), ("hc_tr_star", "taskres_star"),
-                            ("hc_taf_star", "tip_adapter_f_star")):  # fmt: skip
+        for form, plain in (
+            ("hc_tr", "taskres"),
+            ("hc_tr_star", "taskres_star"),
+            ("hc_taf_star", "tip_adapter_f_star"),
+        ):
             if form in methods:
                 assert methods[form].training == methods[plain].training
                 assert methods[form].text == methods[plain].text

@@ -47,11 +47,15 @@ def without_seconds(run):
 
 
 def test_folders(source, tmp_path):
-    jobs = plan_jobs({"taskres": methods()["taskres"]}, [1, 2], [1, 3], folder=tmp_path,
-                     dataset="synthetic")  # fmt: skip
+    jobs = plan_jobs(
+        {"taskres": methods()["taskres"]}, [1, 2], [1, 3], folder=tmp_path, dataset="synthetic"
+    )
     run_jobs(source, jobs)
-    folders = [tmp_path / f"taskres/synthetic/{shots}shot/seed{seed}"
-               for shots in (1, 2) for seed in (1, 3)]  # fmt: skip
+    folders = [
+        tmp_path / f"taskres/synthetic/{shots}shot/seed{seed}"
+        for shots in (1, 2)
+        for seed in (1, 3)
+    ]
     assert [job.folder for job in jobs] == folders
     for folder in folders:
         assert sorted(path.name for path in folder.iterdir()) == [ADAPTER, RESULT]
@@ -101,9 +105,14 @@ def test_what_a_result_holds(source, tmp_path, monkeypatch):
     assert found["config"]["constraint"]["perturbation_weight"] == 100.0
     assert found["config"]["training"]["epochs"] == 2
     assert [set(epoch) for epoch in found["log"]] == [
-        {"learning_rate", "cross_entropy", "track_coincidence", "deviating_perturbation",
-         "val_accuracy"},
-    ] * 2  # fmt: skip
+        {
+            "learning_rate",
+            "cross_entropy",
+            "track_coincidence",
+            "deviating_perturbation",
+            "val_accuracy",
+        }
+    ] * 2
     assert found["best_epoch"] in (0, 1)
     assert found["hashes"] == source.task(2, 1).hashes
     assert run.seconds > 0
@@ -178,8 +187,13 @@ def test_a_result_on_other_features_is_refused(source, tmp_path):
 def write_checkpoint(source, folder):
     """What an interrupted run leaves."""
     task, mine = source.task(2, 1), job(folder)
-    train(task, mine.method, checkpoint=folder / CHECKPOINT, identity=mine.identity(source),
-          seconds_between=0)  # fmt: skip
+    train(
+        task,
+        mine.method,
+        checkpoint=folder / CHECKPOINT,
+        identity=mine.identity(source),
+        seconds_between=0,
+    )
 
 
 def test_a_run_goes_on_from_its_checkpoint_and_removes_it(source, tmp_path, monkeypatch):
@@ -283,16 +297,24 @@ def test_runs_come_in_the_order_of_the_presets(source, tmp_path):
     mine = jobs[0]._replace(preset="mine", folder=tmp_path / "a")
     run_jobs(source, [mine, *jobs])
     assert [(run.preset, run.shots) for run in read_runs(tmp_path)] == [
-        ("zero_shot", 1), ("zero_shot", 2), ("taskres", 1), ("taskres", 2), ("mine", 2),
-    ]  # fmt: skip
+        ("zero_shot", 1),
+        ("zero_shot", 2),
+        ("taskres", 1),
+        ("taskres", 2),
+        ("mine", 2),
+    ]
 
 
 def test_every_protocol(source, tmp_path):
     run = run_job(source, job(tmp_path, "hc_taf", every=True))
     assert set(run.accuracies) == {
-        "last", "best_val", "last+val_search", "last+all_val_search",
-        f"{ORACLE}best_test", f"{ORACLE}best_test+test_search",
-    }  # fmt: skip
+        "last",
+        "best_val",
+        "last+val_search",
+        "last+all_val_search",
+        f"{ORACLE}best_test",
+        f"{ORACLE}best_test+test_search",
+    }
     assert without_seconds(read_run(tmp_path)) == without_seconds(run)
     tensors = read_tensors(tmp_path / ADAPTER)[1]
     assert tensors.keys() == {"text", "keys", "cached_labels"}

@@ -25,8 +25,12 @@ INPUTS = {
 
 
 def sweep(inputs, **options):
-    options = {"presets": ("taskres", "hc_tr", "tip_adapter_f"), "shots": (1, 16), "seeds": (1, 3),
-               "out": Path("runs here")} | options  # fmt: skip
+    options = {
+        "presets": ("taskres", "hc_tr", "tip_adapter_f"),
+        "shots": (1, 16),
+        "seeds": (1, 3),
+        "out": Path("runs here"),
+    } | options
     return Sweep(inputs, **options)
 
 
@@ -48,8 +52,11 @@ def test_commands_mean_what_the_sweep_runs(images, options, tmp_path):
     tuned = tmp_path / "tuned.toml"
     tuned.write_text("[hc_tr.constraint]\nweight = 0.1\n")
     inputs = FeatureInputs(images, **options)
-    overrides = ("taskres.training.epochs=3", 'tip_adapter_f.title="A title"',
-                 "tip_adapter.adapter.sharpness=2")  # fmt: skip
+    overrides = (
+        "taskres.training.epochs=3",
+        'tip_adapter_f.title="A title"',
+        "tip_adapter.adapter.sharpness=2",
+    )
     plan = sweep(inputs, overrides=overrides, tuned=str(tuned), every=True)
     commands, jobs = plan.commands(), plan.jobs()
     assert len(commands) == len(jobs) == 12
@@ -59,17 +66,26 @@ def test_commands_mean_what_the_sweep_runs(images, options, tmp_path):
         assert (values["shots"], values["seed"], values["out"]) == (job.shots, job.seed, job.folder)
         assert values["every"] is True
         alone = Sweep(
-            found, (values["method"],), (values["shots"],), (values["seed"],), values["out"],
-            values["tuned"], tuple(values["overrides"] or ()), values["every"],
-        )  # fmt: skip
+            found,
+            (values["method"],),
+            (values["shots"],),
+            (values["seed"],),
+            values["out"],
+            values["tuned"],
+            tuple(values["overrides"] or ()),
+            values["every"],
+        )
         assert alone.methods() == {job.preset: job.method}
 
 
 def test_commands_of_a_bundle_and_of_ones_own_preset(bundle_file, tmp_path):
     mine = tmp_path / "mine.toml"
     mine.write_text('title = "Mine"\nextends = "taskres"')
-    plan = sweep(FeatureInputs(bundle=bundle_file), presets=("taskres", str(mine)),
-                 overrides=("mine.training.epochs=2",))  # fmt: skip
+    plan = sweep(
+        FeatureInputs(bundle=bundle_file),
+        presets=("taskres", str(mine)),
+        overrides=("mine.training.epochs=2",),
+    )
     for command, job in zip(plan.commands(), plan.jobs(), strict=True):
         found, values = parsed(command)
         assert found == plan.inputs
@@ -81,8 +97,13 @@ def test_commands_of_a_bundle_and_of_ones_own_preset(bundle_file, tmp_path):
 
 def test_a_sweep_runs_what_is_not_there(bundle_file, tmp_path):
     overrides = ("taskres.training.epochs=2",)
-    plan = sweep(FeatureInputs(bundle=bundle_file), presets=("zero_shot", "taskres"), shots=(1, 2),
-                 out=tmp_path, overrides=overrides)  # fmt: skip
+    plan = sweep(
+        FeatureInputs(bundle=bundle_file),
+        presets=("zero_shot", "taskres"),
+        shots=(1, 2),
+        out=tmp_path,
+        overrides=overrides,
+    )
     assert plan.draws == [(1, 1), (1, 3), (2, 1), (2, 3)]
     source = plan.source(plan.inputs.opened())
     runs = run_jobs(source, plan.jobs())

@@ -153,9 +153,18 @@ def feature_inputs(
 ) -> FeatureInputs:
     """The options that name features."""
     defaults = inspect.signature(feature_inputs).parameters
-    given = {"dataset": dataset, "images": images, "split": split, "template": template,
-             "backbone": backbone, "views": views, "scale": scale, "online": online,
-             "skip-damaged": skip_damaged, "published-pixels": published_pixels}  # fmt: skip
+    given = {
+        "dataset": dataset,
+        "images": images,
+        "split": split,
+        "template": template,
+        "backbone": backbone,
+        "views": views,
+        "scale": scale,
+        "online": online,
+        "skip-damaged": skip_damaged,
+        "published-pixels": published_pixels,
+    }
     idle = [
         name
         for name, value in given.items()
@@ -169,10 +178,16 @@ def feature_inputs(
     return FeatureInputs(
         images=image_inputs(dataset, root, images, split, template, skip_damaged),
         backbone=backbone,
-        device=device, store=store, views=views, scale=scale_range(scale), online=online,
-        batch_size=batch_size, workers=workers,
-        bundle=bundle_file(bundle), published_pixels=published_pixels,
-    )  # fmt: skip
+        device=device,
+        store=store,
+        views=views,
+        scale=scale_range(scale),
+        online=online,
+        batch_size=batch_size,
+        workers=workers,
+        bundle=bundle_file(bundle),
+        published_pixels=published_pixels,
+    )
 
 
 def with_features(
