@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import typer
-from vlm_adapters import cli
+from vlm_adapters.cli import app, runs
 from vlm_adapters.cli._options import feature_inputs
 from vlm_adapters.data import read_index_list
 from vlm_adapters.experiments import Sweep, run_jobs
@@ -38,7 +38,8 @@ def parsed(command):
     """What `train` makes of a command."""
     program, name, *arguments = shlex.split(command)
     assert (program, name) == ("vlm-adapters", "train")
-    train = typer.main.get_command(cli.app).commands["train"]
+    assert runs.train  # its module is imported: the commands know their options
+    train = typer.main.get_command(app).commands["train"]
     values = train.make_context("train", arguments).params
     wanted = inspect.signature(feature_inputs).parameters
     for name in ("root", "images", "split", "store", "bundle", "out"):  # texts before typer 0.17
