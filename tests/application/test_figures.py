@@ -101,7 +101,7 @@ def test_training(runs, tmp_path):
         (
             partial(save_factor_figure, factor="weight"),
             [run("hc_tr", 1)],
-            r"`runs` should hold a method with several values of weight and all other options equal",
+            r"`runs` should hold a method with several values of weight and all other options eq",
         ),
         (
             save_training_figure,
