@@ -32,6 +32,20 @@ def accuracy(adapter: Adapter, features: Tensor, labels: Tensor) -> float:
     return 100 * int(torch.stack(correct).sum()) / max(len(labels), 1)
 
 
+@torch.no_grad()
+def more_metrics(adapter: Adapter, features: Tensor, labels: Tensor) -> dict[str, float]:
+    """Return top-5 accuracy, and the mean of the classes' accuracies, in per cent."""
+    logits = torch.cat([adapter(part) for part in features.split(ROWS)])
+    five = logits.topk(min(5, logits.shape[1])).indices == labels[:, None]
+    hits = (logits.argmax(dim=1) == labels).double()
+    counts = labels.bincount()
+    right = labels.bincount(weights=hits)[counts > 0] / counts[counts > 0]
+    return {
+        "top5": 100 * float(five.any(dim=1).double().mean()),
+        "mean_per_class": 100 * float(right.mean()),
+    }
+
+
 def adapter_under(
     trained: Trained, protocol: str, factors: tuple[float, ...] | None = None
 ) -> Adapter:

@@ -15,7 +15,7 @@ from typing import NamedTuple
 from ._files import json_hash
 from .adapters import adapter_class
 from .config import lineage, load_methods
-from .evaluation import adapter_under, evaluate
+from .evaluation import adapter_under, evaluate, more_metrics
 from .inputs import FeatureInputs, OpenSource
 from .options import Method, plug_hashes
 from .parallel import run_all
@@ -180,6 +180,7 @@ def _make(source: TaskSource, job: Job) -> Run:
         factors=evaluation.factors,
         hashes=task.hashes,
         images=_counts(task),
+        metrics=more_metrics(adapter, task.test_features, task.test_labels),
         weights=source.weights,
         identity=identity,
         config=json.loads(json.dumps(asdict(job.method))),  # as it is read back

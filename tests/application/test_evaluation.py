@@ -5,9 +5,10 @@ import dataclasses
 import pytest
 import torch
 from application.helpers import method
+from sklearn import metrics
 from vlm_adapters import evaluation, training
 from vlm_adapters.adapters import TipAdapterF, build_adapter, tip_adapter
-from vlm_adapters.evaluation import ORACLE, accuracy, evaluate
+from vlm_adapters.evaluation import ORACLE, accuracy, evaluate, more_metrics
 from vlm_adapters.options import AdapterOptions
 from vlm_adapters.training import train
 from vlm_adapters.training_state import Trained
@@ -21,6 +22,19 @@ def test_accuracy_is_in_percent():
             return torch.tensor([[0.0, 1.0]]).expand(len(features), 2)
 
     assert accuracy(Constant(), torch.zeros(4, 3), torch.tensor([1, 1, 1, 0])) == 75.0
+
+
+@pytest.mark.parametrize("classes", [3, 9])
+def test_more_metrics_are_scikit_learns(classes):
+    logits = torch.randn(40, classes, generator=torch.Generator().manual_seed(1))
+    labels = torch.arange(40) % (classes - 1)  # the last class has no image
+    found = more_metrics(torch.nn.Identity(), logits, labels)
+    top5 = 1.0
+    if classes > 5:
+        top5 = metrics.top_k_accuracy_score(labels, logits, k=5, labels=range(classes))
+    present, guess = range(classes - 1), logits.argmax(1)
+    mean = metrics.recall_score(labels, guess, labels=present, average="macro", zero_division=0)
+    assert found == pytest.approx({"top5": 100 * top5, "mean_per_class": 100 * mean})
 
 
 def test_grid_is_the_official_one(task):

@@ -19,6 +19,7 @@ from vlm_adapters.results import (
     half_interval,
     lines,
     markdown,
+    metric_table,
     protocol_table,
     terms_table,
     transfer_table,
@@ -224,6 +225,17 @@ def test_protocols_and_apart_from_them_oracles():
     """
     same(protocol_table(several, oracles=True), expected)
     assert protocol_table(several[1:], oracles=True).empty
+
+
+def test_more_metrics():
+    metrics = {"top5": 90.0, "mean_per_class": 50.0}
+    runs = [replace(one, metrics=metrics) for one in seeds("taskres", (70, 72))]
+    expected = """
+        accuracy, %, 2 seeds | accuracy | top-5 | mean of classes
+        TaskRes, 16-shot | 71.00 ± 1.41 | 90.00 ± 0.00 | 50.00 ± 0.00
+    """
+    same(metric_table(runs + seeds("hc_tr", (1, 2))), expected)
+    assert metric_table(seeds("hc_tr", (1, 2))).empty
 
 
 class TestAblations:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -206,22 +206,42 @@ def protocol_table(runs: Sequence[Run], *, oracles: bool = False) -> pd.DataFram
         oracles: Protocols that read test labels, in place of those that a user can follow.
     """
     table = distinct(runs)
-    found = [run.accuracies for run in runs]
-    names = dict.fromkeys(p for each in found for p in each if p.startswith(ORACLE) == oracles)
-    table["protocols"] = [[("headline", run.accuracy), *run.accuracies.items()] for run in runs]
-    long = table.explode("protocols")
-    long["which"], long["accuracy"] = zip(*long["protocols"], strict=True)
-    long = long[long["which"].isin(["headline", *names])]
-    means = seed_means(long, ["method", "shots", "which"])
-    cells, most = spread(means, "which")
-    cells = cells.reindex(columns=["headline", *names])
-    cells = cells.reindex(table["method"].unique(), level="method")
+    found = [{"headline": run.accuracy} | run.accuracies for run in runs]
+    every = dict.fromkeys(name for run in runs for name in run.accuracies)
+    names = [name for name in every if name.startswith(ORACLE) == oracles]
+    cells, most = _beside(table, found, ["headline", *names])
     headlines = table.groupby(["method", "shots"])["headline"].agg(lambda p: ", ".join(p.unique()))
     cells.insert(0, "headline protocol", headlines)
-    cells = cells[(cells[list(names)] != NOTHING).any(axis=1)]
-    cells.index = pd.Index([f"{method}, {shots}-shot" for method, shots in cells.index])
     title = "NOT RESULTS: selected on test labels; " if oracles else ""
-    return cells.rename_axis(title + heading(table, most), axis=0)
+    cells = cells[(cells[names] != NOTHING).any(axis=1)]
+    return _with_shots(cells).rename_axis(title + heading(table, most), axis=0)
+
+
+def metric_table(runs: Sequence[Run]) -> pd.DataFrame:
+    """Top-5 accuracy and the mean of the classes' accuracies, beside the accuracy."""
+    table = distinct(runs)
+    names = {"accuracy": "accuracy", "top5": "top-5", "mean_per_class": "mean of classes"}
+    found = [{"accuracy": run.accuracy} | run.metrics for run in runs]
+    cells, most = _beside(table, found, list(names))
+    cells = cells[(cells[["top5", "mean_per_class"]] != NOTHING).any(axis=1)].rename(columns=names)
+    return _with_shots(cells).rename_axis(heading(table, most), axis=0)
+
+
+def _beside(
+    table: pd.DataFrame, numbers: Sequence[Mapping[str, float]], columns: Sequence[str]
+) -> tuple[pd.DataFrame, int]:
+    """Numbers of each run by name, side by side for each method and shot count."""
+    long = table.assign(named=[list(each.items()) for each in numbers]).explode("named")
+    long["which"], long["accuracy"] = zip(*long["named"], strict=True)
+    long = long[long["which"].isin(columns)]
+    cells, most = spread(seed_means(long, ["method", "shots", "which"]), "which")
+    cells = cells.reindex(columns=columns, fill_value=NOTHING)
+    return cells.reindex(table["method"].unique(), level="method"), most
+
+
+def _with_shots(cells: pd.DataFrame) -> pd.DataFrame:
+    """Rows of methods and shot counts under one label."""
+    return cells.set_axis([f"{method}, {shots}-shot" for method, shots in cells.index])
 
 
 def difference_table(runs: Sequence[Run]) -> pd.DataFrame:
@@ -340,8 +360,7 @@ def transfer_table(runs: Sequence[Run], transfers: Sequence[Run]) -> pd.DataFram
     cells, _ = spread(rows.set_index(["method", "shots", "dataset", "seed"])["accuracy"], "dataset")
     order = pd.MultiIndex.from_frame(moved[["method", "shots"]].drop_duplicates())
     cells = cells.reindex(order)[[*sources, *targets, "average of targets"]]
-    cells.index = pd.Index([f"{method}, {shots}-shot" for method, shots in cells.index])
-    return cells.rename_axis("accuracy, %, trained on " + ", ".join(sources), axis=0)
+    return _with_shots(cells).rename_axis("accuracy, %, trained on " + ", ".join(sources), axis=0)
 
 
 def markdown(table: pd.DataFrame) -> str:

@@ -22,6 +22,7 @@ from . import (
     factor_series,
     factor_table,
     markdown,
+    metric_table,
     protocol_table,
     terms_table,
     transfer_table,
@@ -103,7 +104,9 @@ def _tables(runs: Sequence[Run], moved: Sequence[Run]) -> list[str]:
         groups[f"Average over {len(datasets)} data sets"] = list(runs)
     text, oracles = list[str](), list[str]()
     for name, mine in groups.items():
-        tables = [difference_table(mine), protocol_table(mine), terms_table(mine)]
+        tables = [
+            make(mine) for make in (difference_table, protocol_table, metric_table, terms_table)
+        ]
         if name in datasets:
             tables += [factor_table(mine, factor) for factor in FACTORS]
         text += [f"### {name}\n", markdown(accuracy_table(mine)), *_filled(tables)]
