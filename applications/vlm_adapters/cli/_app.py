@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import importlib
-import importlib.metadata
 import logging
 import sys
 import tempfile
@@ -14,14 +13,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn, ParamSpec
 
 import typer
-from rich.box import SIMPLE_HEAD
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TimeElapsedColumn
-from rich.table import Table
 from typer.core import TyperCommand, TyperGroup
 
 if TYPE_CHECKING:
     from pandas import DataFrame
+    from rich.progress import Progress, TaskID
 
 COMMANDS = {
     "demo": (
@@ -163,6 +160,8 @@ def command(
 
 def _version(asked: bool) -> None:
     if asked:
+        import importlib.metadata
+
         typer.echo(f"vlm-adapters of topreg {importlib.metadata.version('topreg')}")
         raise typer.Exit
 
@@ -227,6 +226,9 @@ def writable_file(path: Path, option: str = "--out") -> Path:
 
 def print_table(table: DataFrame) -> None:
     """Print a table, turned so that its methods fit side by side on 80 columns."""
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+
     shown = Table("", *table.index, box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
     for column in shown.columns[1:]:
         column.justify, column.no_wrap = "right", True
@@ -241,6 +243,8 @@ def print_table(table: DataFrame) -> None:
 
 def _bars() -> Progress:
     """Bars with what is done of how much, and the time."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeElapsedColumn
+
     columns = ("{task.description}", BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     return Progress(*columns, console=Console(stderr=True), disable=notes.quiet)
 
