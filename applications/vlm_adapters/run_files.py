@@ -192,7 +192,7 @@ def read_saved_run(folder: Path, adapter_spec: str | None = None) -> SavedRun:
             raise ValueError(
                 f"its adapter is code of the user; give `--adapter {options.kind}` to run that code"
             )
-        adapter = adapter_class(options.kind).from_tensors(tensors, options, saved["logit_scale"])
+        adapter = adapter_class(options.kind)(tensors, options, saved["logit_scale"])
         names = saved["class_names"]
         _check_adapter(adapter, names)
         return SavedRun(run, adapter, tuple(names))

@@ -12,19 +12,24 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from .adapters import adapter_class, build_adapter
-from .checkpoint import load_checkpoint, save_checkpoint, training_identity
-from .consistency import Consistency
+from .checkpoint import (
+    Best,
+    Trained,
+    Training,
+    load_checkpoint,
+    save_checkpoint,
+    training_identity,
+)
 from .evaluation import accuracy
 from .optimizers import build_optimizer
 from .options import Method, TrainingOptions
 from .regularizers import BatchViews, build_regularizer
+from .regularizers.consistency import Consistency
 from .tasks import Task
 from .text_projection import with_texts
-from .training_state import Best, Epoch, Trained, Training
 
 MANY_SHOTS = 8
 SECONDS_BETWEEN_CHECKPOINTS = 30.0
-NAMED = ("cross_entropy", "track_coincidence", "deviating_perturbation")  # in every log
 
 
 class Diverged(ValueError):
@@ -60,66 +65,53 @@ def train(
     """
     task = with_texts(task, method.text)
     if not adapter_class(method.adapter.kind).trainable:
-        return Trained(build_adapter(task, method.adapter))
-    training = start_training(task, method)
+        return Trained(adapter=build_adapter(task, method.adapter))
+    training, options = start_training(task, method), method.training
     whole = training_identity(task, method, identity, follow_test)
-    trained, options = training.trained, method.training
     epochs = epochs_of(options, task.shots)
     if checkpoint is not None and checkpoint.is_file():
         load_checkpoint(checkpoint, training, whole)
     saved = time.monotonic()
-    for epoch in range(len(trained.log), epochs):
+    for epoch in range(len(training.log), epochs):
         training.constraint.start_epoch()
         batches = _batches(len(task.train_labels), options, training.generator)
-        found: list[dict[str, Tensor]] = []
-        rates = []
+        found, rates = [], []
         for step, rows in enumerate(batches):
-            rate = learning_rate(options, epoch, epochs, step, len(batches))
-            found.append(one_step(training, task, rows, rate))
-            rates.append(rate)
-        means = _means(found)
-        watched = _watch(trained, task, epoch, follow_test=follow_test)
-        finite = all(map(math.isfinite, means.values()))
-        entropy, coincidence, perturbation = (means.pop(name) for name in NAMED)
-        rate = sum(rates) / len(rates)
-        trained.log.append(Epoch(rate, entropy, coincidence, perturbation, watched, means))
-        if not finite:
+            rates.append(learning_rate(options, epoch, epochs, step, len(batches)))
+            found.append(one_step(training, task, rows, rates[-1]))
+        means = {"learning_rate": sum(rates) / len(rates), **_means(found)}
+        means["val_accuracy"] = _note_best(training, "best_val", task.val_features, task.val_labels)
+        if follow_test:
+            _note_best(training, "best_test", task.test_features, task.test_labels)
+        training.log.append(means)
+        if not all(map(math.isfinite, means.values())):
             raise Diverged(
-                f"The loss should be finite. Got {trained.log[-1]} in epoch {epoch}. Lower "
+                f"The loss should be finite. Got {means} in epoch {epoch}. Lower "
                 "`training.learning_rate` or `constraint.weight`."
             )
         if checkpoint is not None and time.monotonic() - saved >= seconds_between:
             save_checkpoint(checkpoint, training, whole)
             saved = time.monotonic()
-    return trained
+    return training
 
 
 def start_training(task: Task, method: Method) -> Training:
-    """A training before its first step.
-
-    Args:
-        task: Few-shot task.
-        method: Adapter, training and constraint.
-
-    Returns:
-        Adapter, optimiser, constraint, and what orders batches and draws views.
-    """
+    """Return a training before its first step."""
     adapter = build_adapter(task, method.adapter)
-    trainable = [p for p in adapter.parameters() if p.requires_grad]
     return Training(
-        Trained(adapter),
-        build_optimizer(trainable, method.training),
-        Consistency(method.constraint, task.logit_scale),
-        torch.Generator().manual_seed(task.seed),
-        build_regularizer(method.regularizer),
-        method.regularizer.weight,
+        adapter=adapter,
+        optimizer=build_optimizer(adapter.parameters(), method.training),
+        constraint=Consistency(method.constraint, task.logit_scale),
+        generator=torch.Generator().manual_seed(task.seed),
+        regularizer=build_regularizer(method.regularizer),
+        regularizer_weight=method.regularizer.weight,
     )
 
 
 def one_step(
     training: Training, task: Task, rows: Tensor, rate: float | None = None
 ) -> dict[str, Tensor]:
-    """One step on some training images; nothing is read back from a device.
+    """Make one step on some training images; nothing is read back from a device.
 
     Args:
         training: It is changed.
@@ -130,23 +122,22 @@ def one_step(
     Returns:
         Cross-entropy, the two terms of the constraint and those of the regulariser, detached.
     """
-    adapter, optimizer = training.trained.adapter, training.optimizer
+    adapter, optimizer = training.adapter, training.optimizer
     for group in optimizer.param_groups if rate is not None else ():
         group["lr"] = rate
     features, labels = task.train.draw(rows, training.generator), task.train_labels[rows]
     optimizer.zero_grad()
     output = adapter.step(features)
-    loss = cross_entropy(output.logits, labels)
-    found = {"cross_entropy": loss.detach()}
-    others: dict[str, Tensor] = {}
+    loss = entropy = cross_entropy(output.logits, labels)
+    terms: Mapping[str, Tensor] = {}
     if training.regularizer is not None:
         views = BatchViews(features, output.source, output.target(labels), labels)
-        others = dict(training.regularizer(views))
-        loss = loss + training.regularizer_weight * sum(others.values())
-    terms = training.constraint.backward(loss, adapter, output, features, labels)
+        terms = training.regularizer(views)
+        loss = loss + training.regularizer_weight * sum(terms.values())
+    constraint = training.constraint.backward(loss, adapter, output, features, labels)
     optimizer.step()
-    found |= {name: term.detach() for name, term in terms._asdict().items()}
-    return found | {name: term.detach() for name, term in others.items()}
+    found = {"cross_entropy": entropy, **constraint, **terms}
+    return {name: term.detach() for name, term in found.items()}
 
 
 def _means(steps: Sequence[Mapping[str, Tensor]]) -> dict[str, float]:
@@ -156,65 +147,25 @@ def _means(steps: Sequence[Mapping[str, Tensor]]) -> dict[str, float]:
     return dict(zip(names, values.cpu().double().mean(0).tolist(), strict=True))
 
 
-def _watch(trained: Trained, task: Task, epoch: int, *, follow_test: bool) -> float:
-    """Note the best epochs; the validation accuracy of this one."""
-    adapter = trained.adapter
-
-    def better(best: Best | None, features: Tensor, labels: Tensor) -> tuple[float, Best | None]:
-        reached = accuracy(adapter, features, labels)
-        if best is not None and reached <= best.accuracy:
-            return reached, best
-        tensors = {name: tensor.clone() for name, tensor in adapter.state_dict().items()}
-        return reached, Best(epoch, reached, tensors)
-
-    reached, trained.best_val = better(trained.best_val, task.val_features, task.val_labels)
-    if follow_test:
-        _, trained.best_test = better(trained.best_test, task.test_features, task.test_labels)
+def _note_best(training: Training, name: str, features: Tensor, labels: Tensor) -> float:
+    """Keep the tensors of this epoch if it is the best on some images; return its accuracy."""
+    reached, best = accuracy(training.adapter, features, labels), getattr(training, name)
+    if best is None or reached > best.accuracy:
+        tensors = {name: tensor.clone() for name, tensor in training.adapter.state_dict().items()}
+        setattr(training, name, Best(len(training.log), reached, tensors))
     return reached
 
 
 def epochs_of(options: TrainingOptions, shots: int) -> int:
-    """How many epochs a task takes.
-
-    Args:
-        options: Training options.
-        shots: Images a class.
-
-    Returns:
-        The number of epochs.
-    """
+    """Return how many epochs a task of some shots takes."""
     many = options.epochs_from_8_shots if shots >= MANY_SHOTS else 0
     return many or options.epochs
-
-
-def steps_of(options: TrainingOptions, images: int) -> int:
-    """How many steps an epoch takes.
-
-    Args:
-        options: Training options.
-        images: Training images.
-
-    Returns:
-        The number of batches; the last may be smaller than the others, or is left out.
-    """
-    whole, rest = divmod(images, options.batch_size)
-    return max(1, whole + (rest > 0 and not options.drop_last))
 
 
 def learning_rate(
     options: TrainingOptions, epoch: int, epochs: int, step: int, steps: int
 ) -> float:
-    """The learning rate of one step.
-
-    Args:
-        options: Schedule and initial value.
-        epoch: Epoch from 0.
-        epochs: Number of epochs.
-        step: Step of the epoch from 0.
-        steps: Steps an epoch.
-
-    Returns:
-        The learning rate.
+    """Return the learning rate of one step of one epoch, both counted from 0.
 
     Source:
         ``"epoch_cosine"``: TaskRes, whose warm-up epoch is constant and whose cosine is one epoch
@@ -232,7 +183,8 @@ def learning_rate(
 def _batches(
     images: int, options: TrainingOptions, generator: torch.Generator
 ) -> tuple[Tensor, ...]:
-    """Row numbers of the batches of one epoch, in random order."""
+    """Row numbers of the batches of one epoch in random order; a single small batch is kept."""
     order = torch.randperm(images, generator=generator)
     batches: tuple[Tensor, ...] = order.split(options.batch_size)
-    return batches[: steps_of(options, images)]
+    short = len(batches) > 1 and len(batches[-1]) < options.batch_size
+    return batches[:-1] if short and options.drop_last else batches

@@ -20,7 +20,7 @@ from .search_plans import Plan, Search, Values, changed, grid
 from .tasks import Task, TaskSource
 from .text_projection import check_checkpoints, checkpoint_sha256
 from .training import Diverged, train
-from .training_state import Trained
+from .checkpoint import Trained
 from .trials import Trial, best
 
 LAST, _, SEARCHED = PROTOCOLS

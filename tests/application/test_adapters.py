@@ -4,7 +4,7 @@ import math
 
 import pytest
 import torch
-from application.helpers import all_images, randomised
+from application.helpers import all_images, randomised, views_of
 from torch.nn.functional import normalize
 from vlm_adapters.adapters import (
     ADAPTERS,
@@ -42,8 +42,8 @@ def test_tip_adapter_f_starts_as_tip_adapter(task):
     torch.testing.assert_close(
         trained(task.test_features), free(task.test_features), rtol=0, atol=0
     )
-    assert [p.requires_grad for p in free.parameters()] == [False]
-    assert [p.requires_grad for p in trained.parameters()] == [True]
+    assert list(free.parameters()) == []
+    assert [name for name, _ in trained.named_parameters()] == ["keys"]
 
 
 def test_tip_adapter_logits(task):
@@ -65,8 +65,7 @@ def test_tip_adapter_logits(task):
 def test_taskres_views(task):
     adapter = TaskRes.build(task, AdapterOptions(kind="taskres"))
     images = all_images(task)
-    views = adapter.views(images, task.train_labels)
-    torch.testing.assert_close(views.geometry, images)
+    views = views_of(adapter, images, task.train_labels)
     torch.testing.assert_close(views.source, images)
     torch.testing.assert_close(views.target, normalize(task.texts.raw, dim=1)[task.train_labels])
 
@@ -74,8 +73,7 @@ def test_taskres_views(task):
 def test_tip_adapter_views_are_affinities_and_labels_over_the_keys(task):
     adapter = TipAdapterF.build(task, TIP)
     features, labels = all_images(task)[:6], task.train_labels[:6]
-    geometry, source, target = adapter.views(features, labels)
-    torch.testing.assert_close(geometry, features)
+    _, source, target, _ = views_of(adapter, features, labels)
     torch.testing.assert_close(source, torch.exp(-1.5 * (1 - features @ adapter.keys.T)))
     torch.testing.assert_close(target, (labels[:, None] == task.train_labels[None]).float())
     assert source.requires_grad

@@ -4,11 +4,11 @@ import dataclasses
 
 import pytest
 import torch
-from application.helpers import all_images, in_double
+from application.helpers import all_images, in_double, views_of
 from vlm_adapters.adapters import TipAdapterF, build_adapter
-from vlm_adapters.adapters.class_sums import ClassSums
-from vlm_adapters.grams import Grams
+from vlm_adapters.adapters.tip_adapter import ClassSums
 from vlm_adapters.options import AdapterOptions
+from vlm_adapters.regularizers.grams import Grams
 
 from topreg import label_indicators
 
@@ -64,7 +64,7 @@ def test_grams_are_those_of_the_views(task, order):
     task = cached(in_double(task), order)
     adapter = TipAdapterF.build(task, TIP)
     features, labels = all_images(task)[3:15], task.train_labels[3:15]
-    views = adapter.views(features, labels)
+    views = views_of(adapter, features, labels)
     torch.testing.assert_close(adapter.grams(views.source, labels), literal(views))
     torch.testing.assert_close(views.target, label_indicators(labels, task.train_labels).double())
 
@@ -73,7 +73,7 @@ def test_grams_of_a_restricted_cache(task):
     task = in_double(task)
     adapter = TipAdapterF.build(task, TIP).restrict(torch.tensor([3, 1]))
     features, labels = all_images(task)[:6], torch.tensor([0, 1, 1, 0, 0, 1])
-    views = adapter.views(features, labels)
+    views = views_of(adapter, features, labels)
     assert views.target.sum() == 6 * 4  # four cached images of each class, the others vote for none
     torch.testing.assert_close(adapter.grams(views.source, labels), literal(views))
 

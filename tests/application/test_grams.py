@@ -13,7 +13,7 @@ from strategies import SEEDS, fewer_examples, gaussian, labelled_views, repeated
 from test_tracks import random_pairs
 from torch.testing import assert_close
 from torch.utils._python_dispatch import TorchDispatchMode
-from vlm_adapters.grams import (
+from vlm_adapters.regularizers.grams import (
     deviating_perturbation_of_grams,
     grams_of,
     inner_products,

@@ -2,87 +2,50 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from functools import partial
-from typing import TYPE_CHECKING
+from typing import ClassVar
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.functional import normalize
 
 from ..options import AdapterOptions
 from ..tasks import Task
 from .base import Adapter, Step
 
-if TYPE_CHECKING:
-    from typing_extensions import Self
-
 
 class TaskRes(Adapter):
     """Logits ``scale * x . normalize(t + residual_scale * r)`` with a residual r that starts at 0.
 
     Shape:
-        - text: (k, d), raw means over templates, not normalised.
+        - text: (k, d), raw means over templates, not normalised. residual: (k, d).
     """
 
+    tensors = ("text", "residual")
+    trainable: ClassVar[tuple[str, ...]] = ("residual",)
     text: Tensor
-
-    def __init__(self, text: Tensor, logit_scale: float, options: AdapterOptions) -> None:
-        super().__init__()
-        self.register_buffer("text", text)
-        self.residual = nn.Parameter(torch.zeros_like(text))
-        self.logit_scale = logit_scale
-        self.options = options
+    residual: Tensor
 
     @classmethod
-    def build(cls, task: Task, options: AdapterOptions) -> Self:
-        """TaskRes on a task's raw class texts."""
-        return cls(task.texts.raw, task.logit_scale, options)
-
-    @classmethod
-    def from_tensors(
-        cls, tensors: Mapping[str, Tensor], options: AdapterOptions, logit_scale: float
-    ) -> Self:
-        """The adapter whose ``state_dict`` the tensors are."""
-        adapter = cls(tensors["text"], logit_scale, options)
-        adapter.load_state_dict(dict(tensors))
-        return adapter
-
-    def texts(self) -> Tensor:
-        """Class texts (k, d) with their residuals."""
-        return self.text + self.options.residual_scale * self.residual
-
-    def forward(self, features: Tensor) -> Tensor:
-        """Logits (n, k) of image features (n, d) of unit length."""
-        return self.logit_scale * features @ normalize(self.texts(), dim=1).T
+    def initial(cls, task: Task, options: AdapterOptions) -> dict[str, Tensor]:
+        """Begin at a task's raw class texts."""
+        return {"text": task.texts.raw, "residual": torch.zeros_like(task.texts.raw)}
 
     def step(self, features: Tensor) -> Step:
-        """Logits; images beside the tuned text of their class."""
-        texts = self.texts()
+        """Compare images with the tuned text of their class."""
+        texts = self.text + self.options.residual_scale * self.residual
         classifier = normalize(texts, dim=1)
-        logits = self.logit_scale * features @ classifier.T
-        return Step(logits, features, partial(self._views(texts, classifier).index_select, 0))
-
-    def target(self, labels: Tensor) -> Tensor:
-        """The tuned text of each class."""
-        texts = self.texts()
-        return self._views(texts, normalize(texts, dim=1)).index_select(0, labels)
-
-    def _views(self, texts: Tensor, classifier: Tensor) -> Tensor:
-        """What stands beside the images."""
-        return classifier if self.options.normalize == "both" else texts
-
-    def restrict(self, classes: Tensor) -> Self:
-        """The same for some of the classes."""
-        return self.at({name: tensor[classes] for name, tensor in self.state_dict().items()})
+        rows = classifier if self.options.normalize == "both" else texts
+        logits = self.logit_scale * features @ classifier.mT
+        return Step(logits, features, lambda labels: rows.index_select(0, labels))
 
 
 class ZeroShot(TaskRes):
     """The class texts as they are: TaskRes whose residual stays 0."""
 
-    trainable = False
+    trainable = ()
 
     @classmethod
-    def build(cls, task: Task, options: AdapterOptions) -> Self:
-        """Zero-shot classification by Tip-Adapter's normalised texts."""
-        return cls(task.texts.normalized, task.logit_scale, options)
+    def initial(cls, task: Task, options: AdapterOptions) -> dict[str, Tensor]:
+        """Take Tip-Adapter's normalised texts."""
+        text = task.texts.normalized
+        return {"text": text, "residual": torch.zeros_like(text)}
