@@ -34,11 +34,10 @@ from vlm_adapters.features.store import FEATURES, META, PARTS, FeatureStore, Rec
 from vlm_adapters.features.texts import ClassTexts, HiddenTexts
 from vlm_adapters.features.texts_file import load_texts, save_texts
 from vlm_adapters.run_files import ADAPTER, RESULT, read_run, read_runs, read_saved_run
-from vlm_adapters.search_plans import read_search
 from vlm_adapters.sources import BundleSource, few_shot_task
 from vlm_adapters.text_projection import read_weight
 from vlm_adapters.training import train
-from vlm_adapters.trials import Trial, best, read_trials, write_trials
+from vlm_adapters.tuning import Trial, best, read_search, read_trials, write_trials
 from vlm_adapters.weights import convert_weights
 
 SOME = settings(max_examples=max(settings().max_examples // 2, 5))

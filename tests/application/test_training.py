@@ -129,7 +129,5 @@ def test_frozen_adapters_are_not_trained(task):
 
 
 def test_a_loss_that_is_not_finite_stops_training(task):
-    with pytest.raises(
-        ValueError, match=r"The loss should be finite\. Got \{.*\} in epoch"
-    ):
+    with pytest.raises(ValueError, match=r"The loss should be finite\. Got \{.*\} in epoch"):
         train(task, method("tip_adapter_f", learning_rate=1e20, epochs=3))

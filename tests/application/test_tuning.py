@@ -6,11 +6,20 @@ import pytest
 import torch
 from vlm_adapters import tuning
 from vlm_adapters.config import load_methods
-from vlm_adapters.search_plans import Plan, Search, changed, grid, read_search
 from vlm_adapters.training import Diverged, train
-from vlm_adapters.trials import Trial, best, read_trials, write_trials
-from vlm_adapters.tuned_file import tuned_values
-from vlm_adapters.tuning import tune
+from vlm_adapters.tuning import (
+    Plan,
+    Search,
+    Trial,
+    best,
+    changed,
+    grid,
+    read_search,
+    read_trials,
+    tune,
+    tuned_values,
+    write_trials,
+)
 
 LR, DECAY, WEIGHT = "training.learning_rate", "training.weight_decay", "constraint.weight"
 
@@ -325,8 +334,7 @@ def test_what_a_trial_depends_on(source, tmp_path):
     hashes = []
     for content in (b"one", b"two"):
         (tmp_path / "base").write_bytes(content)
-        progress = tuning._Progress(source, {}, search(), 1, (), print, "cpu")
-        hashes.append(progress._identity(with_base))
+        hashes.append(tuning._identity(with_base, "", [1]))
     assert hashes[0] != hashes[1]
 
 

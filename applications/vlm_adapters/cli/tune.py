@@ -11,10 +11,7 @@ import typer
 from .._files import write_text
 from ..config import load_methods
 from ..inputs import FeatureInputs
-from ..search_plans import read_search
-from ..trials import Trial, read_trials, write_trials
-from ..tuned_file import tuned_values
-from ..tuning import tune
+from ..tuning import Trial, read_search, read_trials, tune, tuned_values, write_trials
 from ._app import as_usage, command, image_progress, progress_bar, writable_file
 from ._options import CORES, JobsOption, SetOption, with_features
 
