@@ -23,9 +23,8 @@ from torch import Tensor
 from torch.nn.functional import normalize
 from vlm_adapters.adapters import Step
 from vlm_adapters.adapters.tip_adapter import TipAdapterF
-from vlm_adapters.checkpoint import Training
 from vlm_adapters.config import load_methods
-from vlm_adapters.training import one_step, start_training
+from vlm_adapters.training import Training, one_step, start_training
 
 MEBIBYTE = 1 << 20
 Change = Callable[[Training], None]

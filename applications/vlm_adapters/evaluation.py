@@ -11,7 +11,7 @@ from .adapters import Adapter
 from .tasks import Task
 
 if TYPE_CHECKING:
-    from .checkpoint import Trained
+    from .training import Trained
 
 ROWS = 4096  # images evaluated at a time
 ORACLE = "oracle:"  # how the names of protocols that read test labels begin
@@ -42,16 +42,10 @@ class Evaluation(NamedTuple):
 
 
 def evaluate(trained: Trained, task: Task, *, every: bool = False) -> Evaluation:
-    """Test accuracy under each protocol.
+    """Evaluate on the test images: ``last``, ``best_val``, and where there is a search, that too.
 
-    Args:
-        trained: A training on the task.
-        task: Its task.
-        every: Also the search on the whole validation split, and, their names marked, the protocols
-            that select on test images, as far as the training followed these.
-
-    Returns:
-        ``last``; ``best_val`` where there was training; for cache models ``last+val_search``.
+    ``every`` adds the search on the whole validation split, and, their names marked, the protocols
+    that select on test images, as far as the training followed these.
     """
     test = task.test_features, task.test_labels
     last = trained.adapter

@@ -24,14 +24,8 @@ class HalfAdamW(torch.optim.Optimizer):
 
     Parameters and moments keep their dtype and take float16 values. Each operation is computed in
     that dtype and rounded to float16, as a GPU does with float16 tensors, so that every device
-    trains alike. Losses and their gradients are computed in the dtype of the parameters.
-
-    Args:
-        parameters: Floating-point parameters; their values are rounded to float16 at once.
-        lr: Learning rate.
-        weight_decay: Decay factor.
-        eps: Constant of the denominator; below 3e-8 it is 0 in float16.
-        betas: Decay of the two moments.
+    trains alike. Losses and their gradients are computed in the dtype of the parameters. An ``eps``
+    below 3e-8 is 0 in float16.
 
     Source:
         Loshchilov and Hutter, ICLR 2019, algorithm 2, in the order of operations of

@@ -22,15 +22,7 @@ def is_plug(spec: str) -> bool:
 def load_plug(spec: str, option: str) -> Any:
     """Load an object of the user, which runs the code of its file or module.
 
-    Args:
-        spec: ``file.py:Name`` or ``module:Name``; modules of the current folder come first.
-        option: What messages call it.
-
-    Returns:
-        The object.
-
-    Raises:
-        ValueError: If there is no such file, module or name, or the code fails on import.
+    Modules of the current folder come first. Messages name the option that holds the spec.
     """
     try:
         return _load(spec, plug_sha256(spec))

@@ -72,36 +72,28 @@ class TaskSource(Protocol):
     @property
     def dataset(self) -> str:
         """Name of the data set."""
-        ...
 
     @property
     def backbone(self) -> str:
         """Name of the backbone."""
-        ...
 
     @property
     def data(self) -> str:
         """What a step sees of the training images: ``"cached"`` or ``"online"`` views."""
-        ...
 
     @property
     def class_names(self) -> tuple[str, ...]:
         """Name of each class, by label."""
-        ...
 
     @property
     def weights(self) -> dict[str, str]:
         """Hashes of the backbone's weights, as far as they are known."""
-        ...
 
     def write_index_lists(self, folder: Path, draws: Sequence[tuple[int, int]]) -> None:
         """Write the rows that some tasks draw, with their hashes."""
-        ...
 
     def identity(self, shots: int, seed: int) -> dict[str, Any]:
         """Everything that the features of a task depend on, as JSON takes it."""
-        ...
 
     def task(self, shots: int, seed: int) -> Task:
         """A few-shot task."""
-        ...

@@ -20,11 +20,7 @@ STREAM = 1_000_003  # keeps this stage's draws apart from those of the adapter's
 
 
 def with_texts(task: Task, options: TextOptions) -> Task:
-    """Return a task whose class texts are those that the options ask for.
-
-    Raises:
-        ValueError: If the features lack what is asked for.
-    """
+    """Return a task whose class texts are those that the options ask for."""
     if options.underscores == "kept":
         if task.texts_kept is None:
             raise ValueError(
@@ -41,10 +37,6 @@ def with_texts(task: Task, options: TextOptions) -> Task:
 
 def tune_projection(task: Task, options: TextOptions) -> Tensor:
     """Train the weight (w, d) of the text projection by cross-entropy; all else is frozen.
-
-    Args:
-        task: Few-shot task on a backbone whose text tower ends in a linear map.
-        options: Learning rate, epochs, batch size.
 
     Source:
         The enhanced bases of TaskRes and HC* of Zhang et al., NeurIPS 2024. Neither published a
@@ -87,15 +79,7 @@ def check_checkpoints(preset: str, options: TextOptions, shots: Sequence[int]) -
 
 
 def read_weight(file: Path) -> Tensor:
-    """Read the weight (w, d) of one of TaskRes's enhanced bases.
-
-    Args:
-        file: ``model.pth.tar`` with ``state_dict`` of a linear layer from width w to d.
-
-    Raises:
-        FileNotFoundError: If there is no such file.
-        ValueError: If it holds something else.
-    """
+    """Read the weight (w, d) of one of TaskRes's enhanced bases, ``model.pth.tar``."""
     _checked(file)
     try:
         content = torch.load(file, map_location="cpu", weights_only=True)

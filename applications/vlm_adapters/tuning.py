@@ -27,10 +27,8 @@ from .training import Diverged, train
 LAST, _, SEARCHED = PROTOCOLS
 WORST = 1e30  # cross-entropy of a training that diverged: JSON has no infinity
 
-Values = dict[str, Any]
-"""Numbers by ``section.key`` of a preset."""
-Axes = dict[str, list[Any]]
-"""The numbers to try by ``section.key`` of a preset."""
+Values = dict[str, Any]  # by `section.key` of a preset
+Axes = dict[str, list[Any]]  # the values to try
 
 
 @dataclass(frozen=True)
@@ -56,12 +54,7 @@ class Plan:
         return sum(len(grid(part)) for part in axes)
 
     def check(self, methods: Mapping[str, Method]) -> None:
-        """Raise before the first trial if something would fail after hours.
-
-        Raises:
-            ValueError: If a preset or a key is unknown, a value is of another type, the grids of
-                the two sides differ in size, or ``refine`` multiplies 0.
-        """
+        """Raise before the first trial if something would fail after hours."""
         for preset in filter(None, (self.baseline, self.constrained)):
             if preset not in methods:
                 raise ValueError(
@@ -143,11 +136,7 @@ def grid(axes: Axes) -> list[Values]:
 
 
 def changed(method: Method, values: Values) -> Method:
-    """Return a method with some values replaced.
-
-    Raises:
-        ValueError: If there is no such key, or a value has the wrong type.
-    """
+    """Return a method with some values replaced."""
     for path, value in values.items():
         section, _, key = path.partition(".")
         options = getattr(method, section, None)
@@ -210,12 +199,8 @@ def tuned_values(
 ) -> str:
     """Write the best values of each preset as the TOML that ``load_methods`` lays over presets.
 
-    Args:
-        trials: Trials of several presets.
-        origin: What the values were chosen on, in words.
-        dataset: Name of the data set, for which alone the values hold.
-        also: Presets that take the values of a preset too.
-        overrides: What all trials had, ``preset.section.key=value`` each.
+    They hold for the named data set, and for the presets that ``also`` lists beside a preset. The
+    overrides, which all trials had, are written too. ``origin`` says what they were chosen on.
     """
     lines = [
         "# Written by `vlm-adapters tune`: chosen on few-shot validation images.",
@@ -262,21 +247,8 @@ def tune(
 ) -> list[Trial]:
     """Search on few-shot validation images. Test images are never read.
 
-    Args:
-        source: What tasks are drawn from.
-        methods: The methods of the search by preset name.
-        search: What to try.
-        jobs: Processes, each with one thread.
-        device: Where trials train and search.
-        known: Trials made before, of this or of other searches; none is made again.
-        on_trial: Called after each trial with all that the search has.
-
-    Returns:
-        All trials, in order; :func:`best` picks from them.
-
-    Raises:
-        FileNotFoundError: If a checkpoint of texts is missing.
-        ValueError: If a plan makes no sense, as in :meth:`Plan.check`.
+    Trials that are known, of this or of other searches, are not made again. ``on_trial`` gets all
+    trials of this search after each of them.
     """
     for plan in search.plans:
         plan.check(methods)

@@ -23,7 +23,6 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 from vlm_adapters._files import read_tensors, write_tensors
 from vlm_adapters.backbones.base import TextProjection
-from vlm_adapters.checkpoint import LOGGED
 from vlm_adapters.config import load_methods
 from vlm_adapters.data import read_index_list, write_index_list
 from vlm_adapters.data.few_shot import FewShot
@@ -36,7 +35,7 @@ from vlm_adapters.features.texts_file import load_texts, save_texts
 from vlm_adapters.run_files import ADAPTER, RESULT, read_run, read_runs, read_saved_run
 from vlm_adapters.sources import BundleSource, few_shot_task
 from vlm_adapters.text_projection import read_weight
-from vlm_adapters.training import train
+from vlm_adapters.training import LOGGED, train
 from vlm_adapters.tuning import Trial, best, read_search, read_trials, write_trials
 from vlm_adapters.weights import convert_weights
 

@@ -9,14 +9,19 @@ import torch
 from accelerator import DEVICE, on_accelerator
 from application.helpers import method
 from vlm_adapters.adapters import adapter_class, build_adapter
-from vlm_adapters.checkpoint import load_checkpoint, save_checkpoint
 from vlm_adapters.config import load_methods
 from vlm_adapters.evaluation import evaluate
 from vlm_adapters.experiments import plan_jobs, run_jobs
 from vlm_adapters.options import AdapterOptions, RegularizerOptions
 from vlm_adapters.regularizers import LOSSES, BatchViews, build_regularizer
 from vlm_adapters.run_files import read_saved_run
-from vlm_adapters.training import one_step, start_training, train
+from vlm_adapters.training import (
+    load_checkpoint,
+    one_step,
+    save_checkpoint,
+    start_training,
+    train,
+)
 
 import topreg
 from topreg import SignatureLoss

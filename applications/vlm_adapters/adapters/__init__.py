@@ -6,9 +6,8 @@ from ..options import AdapterOptions
 from ..plugs import is_plug, load_plug
 from ..tasks import Task
 from .base import Adapter, LinearMap, Step
-from .clip_adapter import CLIPAdapter
 from .linear_probe import LinearProbe
-from .taskres import TaskRes, ZeroShot
+from .residual import CLIPAdapter, TaskRes, ZeroShot
 from .tip_adapter import TipAdapter, TipAdapterF
 
 ADAPTERS: dict[str, type[Adapter]] = {

@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
 from topreg import (
     CrossBatchMemory,
-    DeviatingPerturbation,
     PersistencePairs,
     RipsFiltration,
-    TrackCoincidence,
     balanced_backward,
+    deviating_perturbation,
     pairwise_distances,
+    track_coincidence,
 )
 
 from ..options import ConstraintOptions
 from .grams import (
     ROUNDING,
-    Grams,
     deviating_perturbation_of_grams,
     grams_of,
     track_coincidence_of_grams,
@@ -34,9 +32,7 @@ if TYPE_CHECKING:
 class Consistency:
     """Adds the gradient of homology consistency to that of an adapter's cross-entropy.
 
-    Args:
-        options: Weights and conventions.
-        logit_scale: The unit of a constant weight: the gradient of cross-entropy grows with it.
+    The logit scale is the unit of a constant weight: the gradient of cross-entropy grows with it.
 
     Source:
         Zhang et al., NeurIPS 2024, section 3.3: a constant factor for TaskRes, the ratio of
@@ -53,15 +49,15 @@ class Consistency:
         self.filtration = RipsFiltration(
             metric=half_distances if options.distance_dtype == "float16" else "euclidean"
         )
-        self.track_coincidence = TrackCoincidence(
-            orientation=options.orientation if len(options.dimensions) > 1 else "index",
-            undefined=options.undirected,
-        )
-        self.deviating_perturbation = DeviatingPerturbation(
-            related=options.related,
-            match_norms=options.match_norms,
-            undefined=options.unrelated,
-        )
+        self.of_tracks: dict[str, Any] = {
+            "undefined": options.undirected,
+            "orientation": options.orientation if len(options.dimensions) > 1 else "index",
+        }
+        self.of_perturbations: dict[str, Any] = {
+            "undefined": options.unrelated,
+            "related": options.related,
+            "match_norms": options.match_norms,
+        }
 
     def start_epoch(self) -> None:
         """Forget the batches of the epoch before."""
@@ -73,15 +69,7 @@ class Consistency:
     ) -> dict[str, Tensor]:
         """Fill the gradients of the adapter's parameters.
 
-        Args:
-            cross_entropy: Loss of this batch, with its graph.
-            adapter: The adapter that is trained.
-            step: What it computed on the batch.
-            features: Image features (n, d) of the batch.
-            labels: Their classes (n,).
-
-        Returns:
-            The two terms, unweighted; zeros where the weight of the constraint is 0.
+        The two terms are returned unweighted; they are 0 where the weight of the constraint is 0.
         """
         options = self.options
         coincidence = perturbation = cross_entropy.new_zeros(())
@@ -93,24 +81,13 @@ class Consistency:
                 options.coincidence_weight * coincidence
                 + options.perturbation_weight * perturbation
             )
+            ratio: dict[str, Any] = {"weight": options.weight, "norm": options.norm}
             if options.combination == "constant":
                 (cross_entropy + self.weight * constraint).backward()
             elif step.linear is not None:
-                add_balanced_gradient(
-                    cross_entropy,
-                    constraint,
-                    step.linear,
-                    weight=options.weight,
-                    norm=options.norm,
-                )
+                add_balanced_gradient(cross_entropy, constraint, step.linear, **ratio)
             else:
-                balanced_backward(
-                    cross_entropy,
-                    constraint,
-                    adapter.parameters(),
-                    weight=options.weight,
-                    norm=options.norm,
-                )
+                balanced_backward(cross_entropy, constraint, adapter.parameters(), **ratio)
         return {
             "track_coincidence": coincidence.detach(),
             "deviating_perturbation": perturbation.detach(),
@@ -130,32 +107,16 @@ class Consistency:
             target = torch.cat([step.target(labels), step.target(stored).detach()])
             if len(pairs) == 1 or torch.equal(source, geometry):
                 return (
-                    self.track_coincidence(source, target, pairs=pairs),
-                    self.deviating_perturbation(source, target, joined, pairs=pairs[0]),
+                    track_coincidence(source, target, pairs=pairs, **self.of_tracks),
+                    deviating_perturbation(
+                        source, target, joined, pairs=pairs[0], **self.of_perturbations
+                    ),
                 )
             grams = grams_of(source, target)  # topreg aligns in the source
-        return self._terms_of_grams(grams, joined, pairs, geometry)
-
-    def _terms_of_grams(
-        self, grams: Grams, labels: Tensor, pairs: Sequence[PersistencePairs], geometry: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        options = self.options
-        coincidence = track_coincidence_of_grams(
-            grams,
-            pairs,
-            geometry,
-            undirected=options.undirected,
-            orientation=options.orientation,
+        return (
+            track_coincidence_of_grams(grams, pairs, geometry, **self.of_tracks),
+            deviating_perturbation_of_grams(grams, joined, pairs[0], **self.of_perturbations),
         )
-        perturbation = deviating_perturbation_of_grams(
-            grams,
-            labels,
-            pairs[0],
-            related=options.related,
-            unrelated=options.unrelated,
-            match_norms=options.match_norms,
-        )
-        return coincidence, perturbation
 
     def _pairs(self, geometry: Tensor, labels: Tensor, batch: int) -> list[PersistencePairs]:
         """Pairs of each dimension, without those that the options drop."""

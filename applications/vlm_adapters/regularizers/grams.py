@@ -51,13 +51,13 @@ def track_coincidence_of_grams(
     pairs: Sequence[PersistencePairs],
     geometry: Tensor,
     *,
-    undirected: str,
-    orientation: str = "aligned",
+    undefined: str,
+    orientation: str,
 ) -> Tensor:
     """Return the sum of equation 5 over the pairs of several dimensions.
 
-    The options are those of :func:`topreg.track_coincidence`, whose ``undefined`` is
-    ``undirected``; from dimension 1 on, edges are aligned among the rows of ``geometry``.
+    The options are those of :func:`topreg.track_coincidence`. From dimension 1 on, edges are
+    aligned among the rows of ``geometry``.
     """
     terms = []
     for part in pairs:
@@ -66,7 +66,7 @@ def track_coincidence_of_grams(
         squares, least = _products(grams.source, ends, signs)
         others, least_others = _products(grams.target, ends, signs)
         cosines, directed = _cosines(dots, squares, others, least, least_others)
-        counted = directed if undirected == "skip" else torch.ones_like(directed)
+        counted = directed if undefined == "skip" else torch.ones_like(directed)
         mean, some = _mean(cosines, counted)
         terms.append(torch.where(some, 1 - mean, mean))
     return torch.stack(terms).sum(0)
@@ -77,15 +77,11 @@ def deviating_perturbation_of_grams(
     labels: Tensor,
     pairs: PersistencePairs,
     *,
+    undefined: str,
     related: str,
-    unrelated: str,
     match_norms: bool,
 ) -> Tensor:
-    """Return equation 6 over pairs of dimension 0.
-
-    The options are those of :func:`topreg.deviating_perturbation`, whose ``undefined`` is
-    ``unrelated``.
-    """
+    """Return equation 6 with the options of :func:`topreg.deviating_perturbation`."""
     if match_norms:
         grams = _with_norms_of_target(grams)
     endpoints = torch.zeros_like(labels, dtype=torch.bool)
@@ -96,7 +92,7 @@ def deviating_perturbation_of_grams(
     count = relatives.sum(1)
     sums = torch.where(relatives, _offset_cosines(grams), 0.0).sum(1)
     values = torch.where(count > 0, 1 - sums / count.clamp(min=1), 0.0)
-    return _mean(values, endpoints & (count > 0) if unrelated == "skip" else endpoints)[0]
+    return _mean(values, endpoints & (count > 0) if undefined == "skip" else endpoints)[0]
 
 
 class _InnerProducts(torch.autograd.Function):
