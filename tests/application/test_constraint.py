@@ -19,6 +19,7 @@ from vlm_adapters import training
 from vlm_adapters.adapters import build_adapter
 from vlm_adapters.options import AdapterOptions, ConstraintOptions
 from vlm_adapters.regularizers.consistency import Consistency
+from vlm_adapters.sources import few_shot_task
 from vlm_adapters.training import train
 
 from topreg import HomologyConsistency, RipsFiltration, balanced_backward
@@ -341,26 +342,28 @@ def test_half_distances_are_ordered_as_a_stable_sort_does(dtype):
 # Weights
 
 
-def added(task, options):
+def added(task, options, preset="hc_tr"):
     """What the constraint adds to the gradient of cross-entropy, and the terms' own gradients."""
-    adapter = adapter_of(task, "hc_tr")
+    adapter = adapter_of(task, preset)
+    (parameter,) = adapter.parameters()
     features, labels = batch(task, slice(None))
     step = adapter.step(features)
     loss = cross_entropy(step.logits, labels)
-    plain = gradient_of(loss, adapter.residual)
+    plain = gradient_of(loss, parameter)
     found = Consistency(options, task.logit_scale).terms(adapter, step, features, labels)
-    parts = [gradient_of(term, adapter.residual) for term in found]
+    parts = [gradient_of(term, parameter) for term in found]
     logged = Consistency(options, task.logit_scale).backward(loss, adapter, step, features, labels)
     assert [float(term) for term in logged.values()] == [float(term.detach()) for term in found]
-    return adapter.residual.grad - plain, parts
+    return parameter.grad - plain, parts
 
 
-def test_units_of_a_constant_weight(task):
+@pytest.mark.parametrize("preset", ["hc_tr", "hc_taf"])
+def test_units_of_a_constant_weight(task, preset):
     options = ConstraintOptions(weight=0.15, perturbation_weight=2.5)
-    found, (coincidence, perturbation) = added(task, options)
+    found, (coincidence, perturbation) = added(task, options, preset)
     expected = coincidence + 2.5 * perturbation
     torch.testing.assert_close(found, 0.15 * task.logit_scale * expected)
-    found, _ = added(task, dataclasses.replace(options, unit="absolute", weight=15.0))
+    found, _ = added(task, dataclasses.replace(options, unit="absolute", weight=15.0), preset)
     torch.testing.assert_close(found, 15.0 * expected)
 
 
@@ -386,10 +389,28 @@ def test_ablations_train_with_one_term(task, preset):
         assert (p - q).abs().max() > 1e-7
 
 
-@pytest.mark.parametrize(("normalize_option", "lengths"), [("both", 1.0), ("image", 3.0)])
-def test_lengths_of_the_views_of_taskres(task, normalize_option, lengths):
-    adapter = build_adapter(task, AdapterOptions(kind="taskres", normalize=normalize_option))
-    views = views_of(adapter, *batch(task, slice(None)))
-    expected = adapter.text.norm(dim=1)[task.train_labels] if lengths > 1 else torch.ones(20)
-    torch.testing.assert_close(views.target.norm(dim=1), expected.double())
-    torch.testing.assert_close(views.source.norm(dim=1), torch.ones(20).double())
+@pytest.mark.parametrize("preset", ["hc_tr", "hc_taf"])
+def test_one_shot_gives_coincidence_only(bundle, preset):
+    task = few_shot_task(bundle, shots=1, seed=2)
+    adapter = build_adapter(task, method(preset).adapter)
+    constraint = Consistency(ConstraintOptions(weight=1, perturbation_weight=100), 20.0)
+    coincidence, perturbation = terms(constraint, adapter, *batch(task, slice(None)))
+    assert coincidence.item() > 0
+    assert perturbation.item() == 0
+
+
+@pytest.mark.parametrize("preset", ["hc_tr", "hc_taf"])
+@pytest.mark.parametrize(
+    ("weight", "combination"), [(1.0, "constant"), (1.0, "ratio"), (0.0, "constant")]
+)
+def test_a_batch_of_one_class_or_no_weight_leaves_cross_entropy(task, preset, weight, combination):
+    adapter = adapter_of(task, preset)
+    (parameter,) = adapter.parameters()
+    features, labels = batch(task, task.train_labels == 2 if weight else slice(None))
+    step = adapter.step(features)
+    loss = cross_entropy(step.logits, labels)
+    plain = gradient_of(loss, parameter)
+    constraint = Consistency(ConstraintOptions(weight=weight, combination=combination), 20.0)
+    found = constraint.backward(loss, adapter, step, features, labels)
+    assert found["track_coincidence"] == 0
+    torch.testing.assert_close(parameter.grad, plain, rtol=1e-12, atol=0)
