@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 from .options import Method, one_of
-from .preset_names import PRESETS
+from .preset_names import METHODS, PRESETS
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -100,7 +100,7 @@ def _stem(name: str) -> str:
 
 def _preset(name: str) -> dict[str, Any]:
     """The file of a preset, shipped or one's own."""
-    return read_toml(name) if name.endswith(".toml") else _shipped(f"{name}.toml")
+    return read_toml(name) if name.endswith(".toml") else METHODS[name]
 
 
 def _shipped(file: str) -> dict[str, Any]:
