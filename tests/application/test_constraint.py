@@ -8,7 +8,6 @@ import torch
 from application.helpers import (
     aligned_coincidence,
     all_images,
-    constrained,
     in_double,
     method,
     randomised,
@@ -237,15 +236,6 @@ def test_memory(task, changes, batches):
     assert abs(alone[0].item() - expected[0]) > 1e-6  # the memory matters here
 
 
-def test_pairs_within_the_memory_can_be_dropped(task):
-    """The two options differ: there are such pairs."""
-    kept, dropped = (
-        joined(task, dataclasses.replace(MEMORY, memory_classes="all", memory_pairs=pairs))
-        for pairs in ("keep", "drop")
-    )
-    assert abs(kept[0].item() - dropped[0].item()) > 1e-6
-
-
 @pytest.mark.parametrize("preset", ["hc_tr", "hc_taf", "hc_clip_adapter"])
 def test_stored_rows_get_no_gradient(task, preset):
     adapter = randomised(build_adapter(task, method(preset).adapter).double(), 0.05)
@@ -375,18 +365,6 @@ def test_weights_of_the_terms(task, coincidence, perturbation):
     )  # fmt: skip
     found, parts = added(task, options)
     torch.testing.assert_close(found, coincidence * parts[0] + perturbation * parts[1])
-
-
-@pytest.mark.parametrize("preset", ["hc_tr", "hc_taf"])
-def test_ablations_train_with_one_term(task, preset):
-    whole, without = (
-        train(task, constrained(method(name, epochs=2), weight=0.5)).adapter
-        for name in (preset, f"{preset}_tc")
-    )
-    only = train(task, constrained(method(f"{preset}_dp", epochs=2), weight=0.5)).adapter
-    for a, b in ((whole, without), (whole, only), (without, only)):
-        (p,), (q,) = a.parameters(), b.parameters()
-        assert (p - q).abs().max() > 1e-7
 
 
 @pytest.mark.parametrize("preset", ["hc_tr", "hc_taf"])
