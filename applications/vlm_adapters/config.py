@@ -15,7 +15,7 @@ from typing import Any, TypeVar, get_type_hints
 from pydantic import TypeAdapter, ValidationError
 
 from .options import Method, one_of, suggestion
-from .preset_names import PRESETS
+from .preset_names import METHODS, PRESETS
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -92,7 +92,7 @@ def lineage(name: str) -> list[str]:
 
 
 def _preset(name: str) -> Layer:
-    return read_toml(name) if name.endswith(".toml") else _shipped(f"{name}.toml")
+    return read_toml(name) if name.endswith(".toml") else METHODS[name]
 
 
 def _shipped(file: str) -> Layer:

@@ -184,7 +184,7 @@ def _make(source: TaskSource, job: Job) -> Run:
         weights=source.weights,
         identity=identity,
         config=json.loads(json.dumps(asdict(job.method))),  # as it is read back
-        log=[epoch.as_record() for epoch in trained.log],
+        log=trained.log,
         best_epoch=trained.best_val and trained.best_val.epoch,
         seconds=round(time.perf_counter() - start, 3),
     )

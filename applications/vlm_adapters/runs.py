@@ -205,7 +205,7 @@ def read_saved_run(folder: Path, adapter_spec: str | None = None) -> SavedRun:
             raise ValueError(
                 f"its adapter is code of the user; give `--adapter {options.kind}` to run that code"
             )
-        adapter = adapter_class(options.kind).from_tensors(tensors, options, record.logit_scale)
+        adapter = adapter_class(options.kind)(tensors, options, record.logit_scale)
         _check_logits(adapter, len(names))
     except (KeyError, TypeError, ValueError, RuntimeError, IndexError, OverflowError) as error:
         raise ValueError(

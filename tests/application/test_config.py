@@ -251,7 +251,7 @@ def test_missing_and_broken_files(tmp_path):
     ],
 )
 def test_protocols_are_those_that_the_adapter_has(kind, protocols):
-    trained = ADAPTERS[kind].trainable
+    trained = bool(ADAPTERS[kind].trainable)
     assert (kind in TRAINED_KINDS) == trained
     for protocol in PROTOCOLS:
         if protocol in protocols:

@@ -12,9 +12,7 @@ from vlm_adapters.experiments import Sweep, plan_jobs, run_jobs
 from vlm_adapters.inputs import FeatureInputs
 from vlm_adapters.results.report import write_run_report
 from vlm_adapters.runs import ADAPTER, RESULT
-from vlm_adapters.search_plans import Plan, Search
-from vlm_adapters.trials import write_trials
-from vlm_adapters.tuning import tune
+from vlm_adapters.tuning import Plan, Search, tune, write_trials
 
 PRESETS = ("zero_shot", "linear_probe", "tip_adapter", "clip_adapter", "hc_clip_adapter",
            "hc_tr", "hc_taf", "hc_tr_p1")  # fmt: skip

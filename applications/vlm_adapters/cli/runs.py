@@ -19,11 +19,8 @@ from ..inputs import FeatureInputs
 from ..results import accuracy_table, difference_table, fewer_images
 from ..results.report import write_run_report
 from ..runs import SCHEMA, Run, environment, is_done
-from ..search_plans import read_search
 from ..sources import BundleSource
-from ..trials import Trial, read_trials, write_trials
-from ..tuned_file import tuned_values
-from ..tuning import tune
+from ..tuning import Trial, read_search, read_trials, tune, tuned_values, write_trials
 from ._app import (
     as_usage,
     command,
