@@ -12,7 +12,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
-from vlm_adapters.features import FeatureBundle, bundle_sha256, load_bundle, save_bundle
+from vlm_adapters.features.bundle import FeatureBundle, bundle_sha256, load_bundle, save_bundle
 
 KEY = "vlm_adapters.feature_bundle"
 
@@ -223,7 +223,7 @@ def test_newer_schema(bundle: FeatureBundle, tmp_path: Path) -> None:
     save_bundle(bundle, file)
     # A newer file may lack a field of ours; the version must be named all the same.
     rewrite(file, metadata={KEY: '{"schema_version": 2}'})
-    with pytest.raises(ValueError, match=r"should have schema version 1\. Got 2\. Upgrade topreg"):
+    with pytest.raises(ValueError, match=r"error in schema_version: .*should be 1\. Upgrade"):
         load_bundle(file)
 
 
@@ -234,7 +234,7 @@ def test_incomplete_metadata(bundle: FeatureBundle, tmp_path: Path, text: str) -
     file = tmp_path / "b.safetensors"
     save_bundle(bundle, file)
     rewrite(file, metadata={KEY: text})
-    with pytest.raises(ValueError, match=r"`b\.safetensors` should have complete metadata\. Got "):
+    with pytest.raises(ValueError, match=r"`b\.safetensors` should have complete metadata .* Got "):
         load_bundle(file)
 
 

@@ -6,7 +6,7 @@ import math
 
 import pytest
 import torch
-from vlm_adapters.features import fit_logit_scale, zero_shot_accuracy
+from vlm_adapters.features.bundle import fit_logit_scale, zero_shot_accuracy
 
 
 def test_accuracy_ignores_lengths() -> None:

@@ -14,7 +14,7 @@ import torch
 import typer
 from safetensors.torch import load_file, save_file
 from vlm_adapters.cli import _app, run
-from vlm_adapters.features import load_bundle
+from vlm_adapters.features.bundle import load_bundle
 
 ABSENT = """
 import importlib.abc

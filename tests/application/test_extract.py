@@ -10,7 +10,8 @@ import pytest
 import torch
 from PIL import Image
 from torch import Tensor
-from vlm_adapters.features import build_bundle, extract_features, load_bundle, save_bundle
+from vlm_adapters.features.bundle import build_bundle, load_bundle, save_bundle
+from vlm_adapters.features.views import extract_features
 
 COLOURS = [(255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 0), (51, 102, 153)]
 

@@ -1,12 +1,13 @@
 """Tasks from a feature store, from images at every step, and from a bundle."""
 
 import dataclasses
+import json
 import pickle
-import shutil
+from importlib.metadata import version
 
 import pytest
 import torch
-from application.fake_backbone import SPEC, FakeBackbone, Unprojected
+from application.fake_backbone import FakeBackbone, Unprojected
 from application.rank_work import (
     AUGMENTATION,
     DRAWS,
@@ -20,14 +21,12 @@ from application.rank_work import (
 from application.synthetic_data import write_dataset
 from processes import Ranks
 from torch.nn.functional import normalize
+from vlm_adapters._files import read_tensors
 from vlm_adapters.data import open_dataset, read_index_list
-from vlm_adapters.features.extract import extract_features, extract_views
-from vlm_adapters.features.store import FeatureStore
-from vlm_adapters.features.texts import encode_classes
+from vlm_adapters.features.texts import encode_classes, load_texts
 from vlm_adapters.features.training_images import CachedViews
+from vlm_adapters.features.views import extract_features, extract_views
 from vlm_adapters.sources import BundleSource, OnlineSource
-from vlm_adapters.sources import extraction as extraction_module
-from vlm_adapters.sources import stored as stored_module
 
 
 @pytest.fixture(scope="module")
@@ -91,11 +90,8 @@ def test_texts_with_underscores_replaced_and_kept(root, source):
 
 
 def test_texts_of_a_backbone_without_a_linear_projection(root, tmp_path):
-    task = (
-        extraction(root, tmp_path, backbone=Unprojected())
-        .source([(1, 1)], None)
-        .task_on(lambda rows: None, 1, 1)
-    )
+    made = extraction(root, tmp_path, backbone=Unprojected())
+    task = made.source([(1, 1)], AUGMENTATION).task(1, 1)
     assert task.texts.hidden is None
     with pytest.raises(ValueError, match=r"should have text features before a linear projection"):
         task.texts.projected(torch.eye(3))
@@ -104,15 +100,18 @@ def test_texts_of_a_backbone_without_a_linear_projection(root, tmp_path):
 @pytest.mark.parametrize("content_of", [b"", b"short", "foreign"])
 def test_damaged_texts(root, tmp_path, content_of):
     source = extraction(root, tmp_path).source([(1, 1)], AUGMENTATION)
+    raw = load_texts(source.texts).raw.clone()  # not memory-mapped
     if content_of == "foreign":
-        entry = source.test.entry / "features.safetensors"
-        source.texts.write_bytes(entry.read_bytes())
+        features = next(source.test.table.folder.iterdir())
+        source.texts.write_bytes(features.read_bytes())
         text = r"should hold class texts\. Got no 'vlm_adapters\.class_texts'\. Remove it"
     else:
         source.texts.write_bytes(content_of)
         text = r"-texts-.* should be a complete safetensors file\. Got an error from safetensors"
     with pytest.raises(ValueError, match=text):
         source.task(1, 1)
+    source.texts.unlink()  # as the message says
+    equal(extraction(root, tmp_path).source([(1, 1)], AUGMENTATION).task(1, 1).texts.raw, raw)
 
 
 def test_validation_images_from_the_training_images(root, tmp_path):
@@ -123,7 +122,7 @@ def test_validation_images_from_the_training_images(root, tmp_path):
     assert task.all_val is None
     equal(task.val_features, centre(data, data.split.train, drawn.val))
     assert task.val_labels.tolist() == [data.split.train[row].label for row in drawn.val]
-    assert len(source.val.rows) == len(drawn.val)  # and not a million
+    assert len(source.val.images) == len(drawn.val)  # and not a million
     assert not set(drawn.val) & set(drawn.train)
 
 
@@ -136,16 +135,55 @@ def test_what_is_there_is_not_extracted_again(root, tmp_path):
     fewer = extraction(root, tmp_path, backbone=backbone).source(DRAWS[1:], AUGMENTATION)
     assert backbone.views == 0
     equal(fewer.task(2, 1).train.keys(), first.task(2, 1).train.keys())
-    more = extraction(root, tmp_path, backbone=backbone).source([(4, 1)], AUGMENTATION)
-    assert backbone.views == 3 * 12  # three views of 12 images
-    assert len(more.task(4, 1).train) == 12
+
+
+@pytest.mark.parametrize("name", ["dtd", "imagenet"])
+def test_another_seed_encodes_its_new_images_alone(root, tmp_path, name):
+    def drawn(*draws):
+        tasks = [open_dataset(name, root).few_shot(*draw) for draw in draws]
+        train = {row for task in tasks for row in task.train}
+        return train, {row for task in tasks for row in task.val if task.val_from_train}
+
+    extraction(root, tmp_path, name).source([(2, 1)], AUGMENTATION)
+    backbone = counting()
+    more = extraction(root, tmp_path, name, backbone).source([(2, 2), (4, 1)], AUGMENTATION)
+    train, val = (new - old for new, old in zip(drawn((2, 2), (4, 1)), drawn((2, 1)), strict=True))
+    assert 0 < len(train) < len(drawn((2, 2), (4, 1))[0])
+    assert backbone.views == 3 * len(train) + len(val)  # validation and test splits are there
+    whole = extraction(root, tmp_path / "whole", name).source([(2, 2), (4, 1)], AUGMENTATION)
+    for draw in ((2, 2), (4, 1)):
+        equal(more.task(*draw).train.units, whole.task(*draw).train.units)
+        equal(more.task(*draw).val_features, whole.task(*draw).val_features)
+        assert more.identity(*draw) == whole.identity(*draw)
+
+
+def test_one_new_image_of_a_test_set_is_encoded_alone(tmp_path):
+    write_dataset(tmp_path, "dtd")
+    split = extraction(tmp_path, tmp_path / "store").dataset.split
+    extraction(tmp_path, tmp_path / "store").part(split.test[1:])
+    backbone = counting()
+    extraction(tmp_path, tmp_path / "store", backbone=backbone).part(split.test)
+    assert backbone.views == 1
+
+
+def test_versions_of_libraries_are_recorded_and_make_no_other_features(root, tmp_path):
+    class Versioned(FakeBackbone):
+        def fingerprint(self):
+            return {"name": self.name, "torch": version("torch"), "einops": "0.0"}
+
+    with_versions = extraction(root, tmp_path, backbone=Versioned()).source(DRAWS, AUGMENTATION)
+    table = with_versions.test.table
+    assert table.libraries["torch"] == version("torch")
+    assert table.recipe["backbone"] == {"name": "fake", "einops": "0.0"}  # not what is installed
+    [about] = read_tensors(next(table.folder.iterdir()))[0].values()
+    assert json.loads(about)["libraries"] == table.libraries
 
 
 @pytest.mark.parametrize("breaks_at", [0, 2, 5])
 def test_an_interrupted_extraction_goes_on_to_the_same_bytes(
     root, tmp_path, monkeypatch, breaks_at
 ):
-    monkeypatch.setattr(extraction_module, "BLOCK", 6)
+    monkeypatch.setattr("vlm_adapters.sources.BLOCK", 6)
     expected = extraction(root, tmp_path / "whole").source(DRAWS, AUGMENTATION)
     with pytest.raises(RuntimeError, match="the encoder broke"):
         extraction(root, tmp_path / "cut", backbone=counting(breaks_at)).source(DRAWS, AUGMENTATION)
@@ -188,7 +226,7 @@ def test_an_exchanged_image_is_extracted_again(tmp_path):
     (data.images / data.split.test[-1].path).replace(image)
     write_dataset(tmp_path, "dtd", seed=1)
     second = extraction(tmp_path, tmp_path / "store").source([(1, 1)], AUGMENTATION)
-    assert first.test.entry != second.test.entry
+    assert first.test.identity() != second.test.identity()
     assert (first.task(1, 1).test_features - second.task(1, 1).test_features).abs().max() > 0.01
 
 
@@ -251,33 +289,6 @@ def test_identity_of_a_task_names_its_images_and_no_others(tmp_path):
     assert not all(same)
 
 
-def test_a_command_that_finishes_first_does_not_break_another(root, tmp_path, monkeypatch):
-    """Both extract; the first to finish removes the parts of both."""
-    expected = extraction(root, tmp_path / "alone").source(DRAWS, AUGMENTATION)
-    original = FeatureStore.make
-
-    def overtaken(store, recipe, block, encode, **options):
-        original(store, recipe, block, encode, **options)
-        if store.find(recipe) is None:
-            store.finish(recipe, block)  # the other command
-        original(store, recipe, block, encode, **options)  # makes the parts again
-        shutil.rmtree(store.root / recipe.folder / "parts")
-
-    monkeypatch.setattr(FeatureStore, "make", overtaken)
-    source = extraction(root, tmp_path / "both").source(DRAWS, AUGMENTATION)
-    assert source.identity(2, 1) == expected.identity(2, 1)
-    assert content(tmp_path / "both") == content(tmp_path / "alone")
-
-
-def test_only_one_validation_and_one_test_split_stay_in_memory(root, tmp_path):
-    for seed in (1, 2, 3):
-        write_dataset(tmp_path / str(seed), "dtd", seed=seed)
-        extraction(tmp_path / str(seed), tmp_path / "store").source([(1, 1)], AUGMENTATION).task(
-            1, 1
-        )
-    assert len(stored_module._read) == 2
-
-
 def test_index_lists(source, tmp_path):
     source.write_index_lists(tmp_path, DRAWS)
     for shots, seed in DRAWS:
@@ -292,8 +303,8 @@ def test_index_lists(source, tmp_path):
 
 @pytest.fixture(scope="module")
 def online(root, source):
-    stored = dataclasses.replace(source, train=dataclasses.replace(source.train, entry=None))
-    return OnlineSource(stored, open_dataset("dtd", root).images, SPEC, AUGMENTATION)
+    images = open_dataset("dtd", root).images
+    return OnlineSource(**vars(source), root=images, augmentation=AUGMENTATION, options={})
 
 
 def test_online_keys_are_those_of_the_cache(online, source):
@@ -382,7 +393,7 @@ def ranks():
 
 
 def test_two_processes_write_the_bytes_of_one(ranks, root, tmp_path, monkeypatch):
-    monkeypatch.setattr(extraction_module, "BLOCK", 6)
+    monkeypatch.setattr("vlm_adapters.sources.BLOCK", 6)
     expected = alone(root, tmp_path / "one")
     answers = ranks.run(share_extraction, root, str(tmp_path / "two"), None)
     assert content(tmp_path / "two") == content(tmp_path / "one")

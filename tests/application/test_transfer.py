@@ -13,10 +13,9 @@ from PIL import Image
 from torch.nn.functional import normalize
 from vlm_adapters.data import image_folder, open_dataset
 from vlm_adapters.experiments import Job, run_job
-from vlm_adapters.features.extract import extract_features
-from vlm_adapters.prediction import image_files, predict
+from vlm_adapters.features.views import extract_features
 from vlm_adapters.run_files import read_saved_run
-from vlm_adapters.transfer import Target, accuracy_on
+from vlm_adapters.transfer import Target, accuracy_on, image_files, predict
 
 KINDS = ("taskres", "tip_adapter_f", "clip_adapter", "linear_probe", "zero_shot")
 

@@ -9,7 +9,8 @@ from typing import Annotated
 import typer
 
 from ..data import read_split
-from ..features import build_bundle, ranks, save_bundle, split_file
+from ..features import ranks
+from ..features.bundle import build_bundle, save_bundle, split_file
 from ..inputs import FeatureInputs
 from ._app import (
     as_usage,
@@ -40,7 +41,7 @@ def extract(
             extraction = inputs.extraction(progress)
         source = extraction.source(draws, None if inputs.online else inputs.augmentation)
     if ranks.share()[0] == 0:
-        count = 0 if inputs.online else len(source.train.rows)
+        count = 0 if inputs.online else len(source.train.images)
         typer.echo(
             f"{inputs.store} holds {count} training images in {inputs.views} views each, "
             "validation and test images, and class texts."

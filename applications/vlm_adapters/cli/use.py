@@ -11,12 +11,10 @@ import typer
 from .._files import write_json
 from ..backbones import load_backbone
 from ..data import ImageDataset
-from ..features.store import FeatureStore
-from ..prediction import image_files, predict
 from ..results import read_saved_run
 from ..results.transfers import transfer_file
 from ..sources import Extraction
-from ..transfer import Target, accuracy_on
+from ..transfer import Target, accuracy_on, image_files, predict
 from ._app import as_usage, command, errors, image_progress
 from ._options import (
     AdapterOption,
@@ -63,7 +61,7 @@ def evaluate(
         backbone = load_backbone(saved.run.backbone, device=device)
     with image_progress() as progress:
         extraction = Extraction(
-            backbone, saved.run.backbone, target, FeatureStore(store), batch_size, workers, progress
+            backbone, saved.run.backbone, target, store, batch_size, workers, progress
         )
         found = accuracy_on(saved, Target(extraction))
     file = transfer_file(run, target.name)

@@ -1,0 +1,455 @@
+"""Where few-shot tasks come from: a feature store, images at every step, or a feature bundle."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any, ClassVar, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn.functional import normalize
+
+from ._files import json_hash
+from .backbones import load_backbone
+from .backbones.base import Backbone, weight_hashes
+from .data.base import ImageDataset
+from .data.few_shot import FewShot, few_shot_split, indices_hash
+from .data.index_lists import write_index_lists
+from .data.splits import Sample
+from .features.bundle import FeatureBundle, bundle_sha256, load_bundle
+from .features.store import SCHEMA, FeatureTable, ImageKey, Place, content_hashes
+from .features.texts import ClassTexts, encode_classes, load_texts, save_texts
+from .features.training_images import CachedViews, OnlineViews, TrainingImages
+from .features.views import Augmentation, Centre, Progress, View, extract_views
+from .tasks import Task
+
+LIBRARIES = ("pillow", "torch", "torchvision")
+BLOCK = 256  # views in a file of features: a minute of a slow machine
+SHOWN = 3
+log = logging.getLogger(__name__)
+
+
+class Image(NamedTuple):
+    """An image of a data set, and its row in a table; None where it is encoded as it is read."""
+
+    key: ImageKey
+    label: int
+    place: Place | None = None
+
+
+@dataclass(frozen=True)
+class Part:
+    """Some images of a subset, by their row in it, and the table of their features."""
+
+    table: FeatureTable
+    images: Mapping[int, Image]
+
+    def __hash__(self) -> int:
+        return hash((self.table.folder, *self.images.values()))
+
+    def _chosen(self, rows: Sequence[int] | None) -> list[Image]:
+        return [self.images[row] for row in (self.images if rows is None else rows)]
+
+    def read(self, rows: Sequence[int] | None = None) -> tuple[Tensor, Tensor]:
+        """Read features (n, v, d), not normalised, and labels (n,) of rows of the subset."""
+        places = [image.place for image in self._chosen(rows) if image.place is not None]
+        if len(places) < len(self._chosen(rows)):
+            raise ValueError("`train` should hold cached views. Got none: they are read online.")
+        return self.table.read(places), self.labels(rows)
+
+    def labels(self, rows: Sequence[int] | None = None) -> Tensor:
+        """Return the classes (n,) of rows of the subset."""
+        return torch.tensor([image.label for image in self._chosen(rows)])
+
+    def paths(self, rows: Sequence[int] | None = None) -> list[str]:
+        """Return the paths of rows of the subset."""
+        return [image.key.path for image in self._chosen(rows)]
+
+    def identity(self, rows: Sequence[int] | None = None) -> str:
+        """Return a hash of all that the features and labels of rows of the subset depend on."""
+        images = [(image.key, image.label) for image in self._chosen(rows)]
+        return json_hash([self.table.recipe, images])
+
+
+@dataclass(frozen=True)
+class StoredSource:
+    """What few-shot tasks of one data set are drawn from; it can be sent to other processes.
+
+    Attributes:
+        dataset: Name of the data set.
+        backbone: Specification of the backbone.
+        logit_scale: The backbone's.
+        class_names: By label.
+        split: Hash of the split.
+        draws: Rows of the split that each task draws, by shots and seed.
+        val_from_train: Whether validation images are drawn from the training images.
+        train: Training images that tasks draw.
+        val: Validation images.
+        test: Test images.
+        texts: File of the class texts.
+        texts_kept: The same with underscores kept.
+    """
+
+    dataset: str
+    backbone: str
+    logit_scale: float
+    class_names: tuple[str, ...]
+    split: str
+    draws: Mapping[tuple[int, int], FewShot]
+    val_from_train: bool
+    train: Part
+    val: Part
+    test: Part
+    texts: Path
+    texts_kept: Path
+    data: ClassVar[str] = "cached"
+
+    def draw(self, shots: int, seed: int) -> FewShot:
+        """Return the rows of a task, if it is one of those that features were extracted for."""
+        if (shots, seed) not in self.draws:
+            raise ValueError(
+                "`shots` and `seed` should be one of the draws that features were extracted for. "
+                f"Got {shots} shots, seed {seed}. Name the draw when you make the source."
+            )
+        return self.draws[shots, seed]
+
+    def write_index_lists(self, folder: Path, draws: Sequence[tuple[int, int]]) -> None:
+        """Write the rows that some tasks draw, with their hashes."""
+        write_index_lists(folder, draws, self.draw, dataset=self.dataset, split_sha256=self.split)
+
+    @property
+    def weights(self) -> dict[str, str]:
+        """Hashes of the backbone's weights."""
+        return weight_hashes(self.test.table.recipe["backbone"])
+
+    def identity(self, shots: int, seed: int) -> dict[str, Any]:
+        """Return everything that the features of a task depend on, other draws not among it."""
+        drawn = self.draw(shots, seed)
+        return {
+            "train": self.train.identity(drawn.train),
+            "val": self.val.identity(drawn.val if self.val_from_train else None),
+            "test": self.test.identity(),
+            "texts": [self.texts.name, self.texts_kept.name],
+            "logit_scale": self.logit_scale,
+        }
+
+    def task(self, shots: int, seed: int) -> Task:
+        """Return a few-shot task, with the hashes of its index lists."""
+        drawn = self.draw(shots, seed)
+        val_features, val_labels = self.val.read(drawn.val)
+        test_features, test_labels = _units(self.test)
+        return Task(
+            shots=shots,
+            seed=seed,
+            train=self.training_images(drawn.train),
+            train_labels=self.train.labels(drawn.train),
+            val_features=normalize(val_features[:, 0], dim=1),
+            val_labels=val_labels,
+            test_features=test_features,
+            test_labels=test_labels,
+            texts=_texts(self.texts),
+            texts_kept=_texts(self.texts_kept),
+            logit_scale=self.logit_scale,
+            hashes=_hashes(self.split, drawn),
+            all_val=None if self.val_from_train else _units(self.val),
+        )
+
+    def training_images(self, rows: list[int]) -> TrainingImages:
+        """Return what a step sees of rows of the training split."""
+        return CachedViews(self.train.read(rows)[0])
+
+
+@dataclass(frozen=True, kw_only=True)
+class OnlineSource(StoredSource):
+    """The same with training images that are read, augmented and encoded at every step.
+
+    Attributes:
+        root: Image folder.
+        augmentation: Scale and seed; Tip-Adapter's keys are means over its views.
+        device: Where the backbone runs.
+        options: Options of :func:`.features.views.extract_views`.
+    """
+
+    root: Path
+    augmentation: Augmentation
+    device: str = "cpu"
+    options: Mapping[str, int]
+    data: ClassVar[str] = "online"
+
+    def identity(self, shots: int, seed: int) -> dict[str, Any]:
+        """Return everything that the features of a task depend on."""
+        return {**super().identity(shots, seed), "online": self.augmentation.describe()}
+
+    def training_images(self, rows: list[int]) -> TrainingImages:
+        """Return what a step sees of rows of the training split."""
+        backbone = _backbone(self.backbone, self.device)
+        paths = self.train.paths(rows)
+        return OnlineViews(backbone, self.root, paths, self.augmentation, **self.options)
+
+
+@dataclass(frozen=True)
+class BundleSource:
+    """Tasks drawn from the file of a feature bundle: one centre view of each image."""
+
+    path: Path
+    data: ClassVar[str] = "cached"
+
+    @property
+    def bundle(self) -> FeatureBundle:
+        """The bundle, read once in a process."""
+        return _bundle(self.path)
+
+    @property
+    def sha256(self) -> str:
+        """Hash of the file."""
+        return _sha256(self.path)
+
+    @property
+    def dataset(self) -> str:
+        """Name of the data set."""
+        return str(self.bundle.about("data").get("name", "unknown"))
+
+    @property
+    def backbone(self) -> str:
+        """Specification of the backbone."""
+        backbone = self.bundle.about("backbone")
+        name, kept = str(backbone.get("name", "unknown")), backbone.get("coordinates")
+        return name if kept is None else f"{name}-{kept}"
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Name of each class, by label."""
+        return self.bundle.class_names
+
+    @property
+    def weights(self) -> dict[str, str]:
+        """Hashes of the backbone's weights."""
+        return weight_hashes(self.bundle.about("backbone"))
+
+    def write_index_lists(self, folder: Path, draws: Sequence[tuple[int, int]]) -> None:
+        """Write the rows that some tasks draw, with their hashes."""
+        write_index_lists(
+            folder, draws, lambda shots, seed: _draw(self.bundle, shots, seed),
+            dataset=self.dataset, split_sha256=_split(self.bundle),
+        )  # fmt: skip
+
+    def identity(self, shots: int, seed: int) -> dict[str, Any]:
+        """Return everything that the features of a task depend on."""
+        return {"bundle": self.sha256}
+
+    def task(self, shots: int, seed: int) -> Task:
+        """Return a few-shot task, with the hashes of its index lists."""
+        return few_shot_task(self.bundle, shots, seed)
+
+
+def few_shot_task(bundle: FeatureBundle, shots: int, seed: int) -> Task:
+    """Draw CoOp's few-shot sample from a bundle."""
+    train, train_labels = bundle.subset("train")
+    val, val_labels = bundle.subset("val")
+    test, test_labels = bundle.subset("test")
+    drawn = _draw(bundle, shots, seed)
+    val = normalize(val, dim=1)
+    return Task(
+        shots=shots,
+        seed=seed,
+        train=CachedViews(train[drawn.train][:, None]),
+        train_labels=train_labels[drawn.train],
+        val_features=val[drawn.val],
+        val_labels=val_labels[drawn.val],
+        test_features=normalize(test, dim=1),
+        test_labels=test_labels,
+        texts=ClassTexts(bundle.text_raw, bundle.text_normalized),
+        logit_scale=bundle.logit_scale,
+        hashes=_hashes(_split(bundle), drawn),
+        all_val=(val, val_labels),
+    )
+
+
+def _draw(bundle: FeatureBundle, shots: int, seed: int) -> FewShot:
+    train, val = (bundle.subset(name)[1].tolist() for name in ("train", "val"))
+    return few_shot_split(train, val, shots, seed)
+
+
+def _split(bundle: FeatureBundle) -> str:
+    return str(bundle.about("data").get("split_sha256", "unknown"))
+
+
+def _hashes(split: str, drawn: FewShot) -> dict[str, str]:
+    return {"split": split, "train": indices_hash(drawn.train), "val": indices_hash(drawn.val)}
+
+
+@lru_cache(maxsize=2)  # one validation and one test split: ImageNet's take 200 MB
+def _units(part: Part) -> tuple[Tensor, Tensor]:
+    """Return unit features (n, d) and labels, read once for all tasks of a process."""
+    features, labels = part.read()
+    return normalize(features[:, 0], dim=1), labels
+
+
+_texts = lru_cache(maxsize=8)(load_texts)
+_bundle = lru_cache(maxsize=4)(load_bundle)
+_sha256 = lru_cache(maxsize=4)(bundle_sha256)
+
+
+@lru_cache(maxsize=1)
+def _backbone(spec: str, device: str) -> Backbone:
+    return load_backbone(spec, device=device)
+
+
+@dataclass(frozen=True)
+class Extraction:
+    """Features of one data set by one backbone, into a store.
+
+    Attributes:
+        backbone: Frozen encoder.
+        spec: How :func:`vlm_adapters.backbones.load_backbone` finds it.
+        dataset: Images and their split.
+        store: Folder of the feature store.
+        batch_size: Views per call of the encoder.
+        num_workers: Threads that read images.
+        progress: Called with the images done and the images in all, for each table.
+        published: As :func:`vlm_adapters.features.views.read_image` takes it.
+    """
+
+    backbone: Backbone
+    spec: str
+    dataset: ImageDataset
+    store: Path
+    batch_size: int = 64
+    num_workers: int = 2
+    progress: Progress = lambda done, total: None
+    published: bool = False
+
+    def source(
+        self, draws: Sequence[tuple[int, int]], augmentation: Augmentation | None
+    ) -> StoredSource:
+        """Extract what some few-shot tasks, given by shots and seed, need.
+
+        Without ``augmentation`` the training images are not extracted, for online training.
+        """
+        dataset, split = self.dataset, self.dataset.split
+        drawn = {draw: dataset.few_shot(*draw) for draw in draws}
+        train = sorted({row for task in drawn.values() for row in task.train})
+        val = sorted({row for task in drawn.values() for row in task.val})
+        # Every image is looked for before the first is encoded.
+        found = {
+            "train": self._found(split.train, train),
+            "val": self._found(split.train, val)
+            if dataset.val_from_train
+            else self._found(split.val),
+            "test": self._found(split.test),
+        }
+        _warn_of_equal_images(found, split.class_names)
+        texts = [self._texts(replace_underscores=replace) for replace in (True, False)]
+        centre = Centre(published=self.published)
+        return StoredSource(
+            dataset=dataset.name,
+            backbone=self.spec,
+            logit_scale=self.backbone.logit_scale,
+            class_names=split.class_names,
+            split=split.sha256,
+            draws=drawn,
+            val_from_train=dataset.val_from_train,
+            train=self._extracted(found["train"], augmentation)
+            if augmentation
+            else Part(self._table(centre), found["train"]),
+            val=self._extracted(found["val"], centre),
+            test=self._extracted(found["test"], centre),
+            texts=texts[0],
+            texts_kept=texts[1],
+        )
+
+    def part(self, samples: Sequence[Sample]) -> Part:
+        """Extract the centre views of all images of a subset."""
+        return self._extracted(self._found(samples), Centre(published=self.published))
+
+    def _found(
+        self, samples: Sequence[Sample], rows: Sequence[int] | None = None
+    ) -> dict[int, Image]:
+        """Return some images of a subset once it is known that they are there."""
+        rows = range(len(samples)) if rows is None else rows
+        root, paths = self.dataset.images, [samples[row].path for row in rows]
+        try:
+            contents = content_hashes(self.store, root, paths)
+        except OSError as error:
+            raise FileNotFoundError(
+                f"`{root}` should hold every image of the split. Got {error.strerror} for "
+                f"{error.filename}. Run `vlm-adapters data check` to see all that is missing."
+            ) from None
+        return {
+            row: Image(ImageKey(path, content), samples[row].label)
+            for row, path, content in zip(rows, paths, contents, strict=True)
+        }
+
+    def _extracted(self, images: Mapping[int, Image], view: View) -> Part:
+        """Return images with the rows of their features, extracted if need be."""
+
+        def encode(paths: list[str], progress: Progress) -> Tensor:
+            return extract_views(
+                self.backbone, self.dataset.images, paths, view,
+                batch_size=self.batch_size, num_workers=self.num_workers, progress=progress,
+            )  # fmt: skip
+
+        table, keys = self._table(view), [image.key for image in images.values()]
+        block = max(1, BLOCK // view.views)
+        places = table.extract(keys, encode, block=block, progress=self.progress)
+        found = {row: image._replace(place=places[image.key]) for row, image in images.items()}
+        return Part(table, found)
+
+    def _table(self, view: View) -> FeatureTable:
+        numbers, libraries = _split_versions(self.backbone.fingerprint())
+        libraries |= {name: version(name) for name in LIBRARIES}
+        recipe = {"view": view.describe(), "backbone": numbers}
+        return FeatureTable(self.store, self.dataset.name, recipe, libraries)
+
+    def _texts(self, *, replace_underscores: bool) -> Path:
+        """Return the file of the class texts, which are encoded if it is not there."""
+        dataset = self.dataset
+        prompts = (dataset.split.class_names, dataset.templates, dataset.taskres_templates)
+        recipe = {
+            "backbone": _split_versions(self.backbone.fingerprint())[0],
+            "prompts": prompts,
+            "replace_underscores": replace_underscores,
+        }
+        name = f"{dataset.name}-texts-{json_hash([SCHEMA, recipe])[:16]}.safetensors"
+        if not (self.store / name).is_file():
+            self.store.mkdir(parents=True, exist_ok=True)
+            texts = encode_classes(self.backbone, *prompts, replace_underscores=replace_underscores)
+            save_texts(texts, self.store / name, recipe)
+        return self.store / name
+
+
+def _split_versions(fingerprint: Mapping[str, str]) -> tuple[dict[str, str], dict[str, str]]:
+    """Return what changes the features, and the installed versions of packages."""
+    versions = {name: value for name, value in fingerprint.items() if value == _version(name)}
+    return {k: value for k, value in fingerprint.items() if k not in versions}, versions
+
+
+@lru_cache
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except (PackageNotFoundError, ValueError):
+        return ""
+
+
+def _warn_of_equal_images(found: Mapping[str, Mapping[int, Image]], names: Sequence[str]) -> None:
+    """Warn of files with equal bytes in two classes, or in two subsets."""
+    seen: dict[str, tuple[str, str, int]] = {}
+    pairs: list[str] = []
+    for subset, images in found.items():
+        for key, label, _ in images.values():
+            other, where, theirs = seen.setdefault(key.content, (key.path, subset, label))
+            if theirs != label:
+                pairs.append(f"{other} of {names[theirs]} is {key.path} of {names[label]}")
+            elif where != subset and other != key.path:
+                pairs.append(f"{other} of {where} is {key.path} of {subset}")
+    if pairs:
+        log.warning(
+            "%d images have the same content as another of another class or subset: %s%s.",
+            len(pairs), "; ".join(pairs[:SHOWN]), "; ..." if len(pairs) > SHOWN else "",
+        )  # fmt: skip
