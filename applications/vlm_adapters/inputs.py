@@ -24,23 +24,14 @@ NAME = re.compile(r"[^\W_][\w .+-]*")
 
 @dataclass(frozen=True)
 class ImageInputs:
-    """Which images.
+    """Which images: a published data set below ``root``, or a folder of the user's images."""
 
-    Attributes:
-        dataset: CoOp's name of a published data set; for the user's images their name in tables.
-        root: Folder that holds the published data sets.
-        images: Folder of the user's images: a folder for each class, or what ``split`` names.
-        split: Split in CoOp's format for ``images``.
-        templates: Sentences with one ``{}`` each, for ``images``.
-        skip_damaged: Whether to decode all images first, and to leave out damaged ones.
-    """
-
-    dataset: str | None = None
+    dataset: str | None = None  # CoOp's name; for the user's images their name in tables
     root: Path | None = None
-    images: Path | None = None
-    split: Path | None = None
-    templates: tuple[str, ...] = DEFAULT_TEMPLATES
-    skip_damaged: bool = False
+    images: Path | None = None  # a folder for each class, or what `split` names
+    split: Path | None = None  # in CoOp's format
+    templates: tuple[str, ...] = DEFAULT_TEMPLATES  # of the user's images
+    skip_damaged: bool = False  # decode all images first, and leave out damaged ones
 
     def __post_init__(self) -> None:
         """Raise if the name of the user's images cannot be part of a path."""
@@ -100,33 +91,19 @@ class ImageInputs:
 
 @dataclass(frozen=True)
 class FeatureInputs:
-    """Which features of which images.
-
-    Attributes:
-        images: The images.
-        backbone: As :func:`vlm_adapters.backbones.load_backbone` takes it.
-        device: Where the backbone runs.
-        store: Folder of the feature store.
-        views: Augmented views of each training image.
-        scale: Least and greatest share of the area that a view keeps.
-        online: Whether training images are read, augmented and encoded at every step.
-        batch_size: Views per call of the encoder.
-        workers: Threads that read images.
-        bundle: A feature bundle to use instead of all that.
-        published_pixels: Whether images are read as the published codes do.
-    """
+    """Which features of which images, or of a bundle."""
 
     images: ImageInputs = ImageInputs()
     backbone: str = "open_clip/RN50/openai"
     device: str = "cpu"
     store: Path = Path("features")
     views: int = 10
-    scale: tuple[float, float] = (0.5, 1.0)
-    online: bool = False
+    scale: tuple[float, float] = (0.5, 1.0)  # least and greatest share of the area of a view
+    online: bool = False  # read, augment and encode training images at every step
     batch_size: int = 64
     workers: int = 2
     bundle: Path | None = None
-    published_pixels: bool = False
+    published_pixels: bool = False  # read images as the published codes do
 
     @property
     def augmentation(self) -> Augmentation:

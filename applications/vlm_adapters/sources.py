@@ -14,14 +14,14 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from ._files import json_hash
+from ._files import file_sha256, json_hash
 from .backbones import load_backbone
 from .backbones.base import Backbone, weight_hashes
 from .data.base import ImageDataset
 from .data.few_shot import FewShot, few_shot_split, indices_hash
 from .data.index_lists import write_index_lists
 from .data.splits import Sample
-from .features.bundle import FeatureBundle, bundle_sha256, load_bundle
+from .features.bundle import FeatureBundle, load_bundle
 from .features.store import SCHEMA, FeatureTable, ImageKey, Place, content_hashes
 from .features.texts import ClassTexts, encode_classes, load_texts, save_texts
 from .features.training_images import CachedViews, OnlineViews, TrainingImages
@@ -35,7 +35,7 @@ log = logging.getLogger(__name__)
 
 
 class Image(NamedTuple):
-    """An image of a data set, and its row in a table; None where it is encoded as it is read."""
+    """An image of a data set, and the place of its row if its features are stored."""
 
     key: ImageKey
     label: int
@@ -52,61 +52,43 @@ class Part:
     def __hash__(self) -> int:
         return hash((self.table.folder, *self.images.values()))
 
-    def _chosen(self, rows: Sequence[int] | None) -> list[Image]:
-        return [self.images[row] for row in (self.images if rows is None else rows)]
+    def select(self, rows: Sequence[int]) -> Part:
+        """Return rows of the subset alone, in this order."""
+        return Part(self.table, {row: self.images[row] for row in rows})
 
-    def read(self, rows: Sequence[int] | None = None) -> tuple[Tensor, Tensor]:
-        """Read features (n, v, d), not normalised, and labels (n,) of rows of the subset."""
-        places = [image.place for image in self._chosen(rows) if image.place is not None]
-        if len(places) < len(self._chosen(rows)):
+    def features(self) -> Tensor:
+        """Read the features (n, v, d), not normalised."""
+        places = [image.place for image in self.images.values() if image.place is not None]
+        if len(places) < len(self.images):
             raise ValueError("`train` should hold cached views. Got none: they are read online.")
-        return self.table.read(places), self.labels(rows)
+        return self.table.read(places)
 
-    def labels(self, rows: Sequence[int] | None = None) -> Tensor:
-        """Return the classes (n,) of rows of the subset."""
-        return torch.tensor([image.label for image in self._chosen(rows)])
+    @property
+    def labels(self) -> Tensor:
+        """Class of each image (n,)."""
+        return torch.tensor([image.label for image in self.images.values()])
 
-    def paths(self, rows: Sequence[int] | None = None) -> list[str]:
-        """Return the paths of rows of the subset."""
-        return [image.key.path for image in self._chosen(rows)]
-
-    def identity(self, rows: Sequence[int] | None = None) -> str:
-        """Return a hash of all that the features and labels of rows of the subset depend on."""
-        images = [(image.key, image.label) for image in self._chosen(rows)]
-        return json_hash([self.table.recipe, images])
+    def identity(self) -> str:
+        """Return a hash of all that features and labels depend on."""
+        return json_hash([self.table.recipe, [image[:2] for image in self.images.values()]])
 
 
 @dataclass(frozen=True)
 class StoredSource:
-    """What few-shot tasks of one data set are drawn from; it can be sent to other processes.
-
-    Attributes:
-        dataset: Name of the data set.
-        backbone: Specification of the backbone.
-        logit_scale: The backbone's.
-        class_names: By label.
-        split: Hash of the split.
-        draws: Rows of the split that each task draws, by shots and seed.
-        val_from_train: Whether validation images are drawn from the training images.
-        train: Training images that tasks draw.
-        val: Validation images.
-        test: Test images.
-        texts: File of the class texts.
-        texts_kept: The same with underscores kept.
-    """
+    """What few-shot tasks of one data set are drawn from; it can be sent to other processes."""
 
     dataset: str
     backbone: str
     logit_scale: float
     class_names: tuple[str, ...]
-    split: str
-    draws: Mapping[tuple[int, int], FewShot]
+    split: str  # its hash
+    draws: Mapping[tuple[int, int], FewShot]  # rows of the split, by shots and seed
     val_from_train: bool
-    train: Part
+    train: Part  # what the tasks draw
     val: Part
     test: Part
     texts: Path
-    texts_kept: Path
+    texts_kept: Path  # with underscores
     data: ClassVar[str] = "cached"
 
     def draw(self, shots: int, seed: int) -> FewShot:
@@ -130,9 +112,10 @@ class StoredSource:
     def identity(self, shots: int, seed: int) -> dict[str, Any]:
         """Return everything that the features of a task depend on, other draws not among it."""
         drawn = self.draw(shots, seed)
+        val = self.val.select(drawn.val) if self.val_from_train else self.val
         return {
-            "train": self.train.identity(drawn.train),
-            "val": self.val.identity(drawn.val if self.val_from_train else None),
+            "train": self.train.select(drawn.train).identity(),
+            "val": val.identity(),
             "test": self.test.identity(),
             "texts": [self.texts.name, self.texts_kept.name],
             "logit_scale": self.logit_scale,
@@ -141,54 +124,47 @@ class StoredSource:
     def task(self, shots: int, seed: int) -> Task:
         """Return a few-shot task, with the hashes of its index lists."""
         drawn = self.draw(shots, seed)
-        val_features, val_labels = self.val.read(drawn.val)
-        test_features, test_labels = _units(self.test)
+        train, val = self.train.select(drawn.train), self.val.select(drawn.val)
+        test_features, test_labels = unit_features(self.test)
         return Task(
             shots=shots,
             seed=seed,
-            train=self.training_images(drawn.train),
-            train_labels=self.train.labels(drawn.train),
-            val_features=normalize(val_features[:, 0], dim=1),
-            val_labels=val_labels,
+            train=self.training_images(train),
+            train_labels=train.labels,
+            val_features=normalize(val.features()[:, 0], dim=1),
+            val_labels=val.labels,
             test_features=test_features,
             test_labels=test_labels,
             texts=_texts(self.texts),
             texts_kept=_texts(self.texts_kept),
             logit_scale=self.logit_scale,
             hashes=_hashes(self.split, drawn),
-            all_val=None if self.val_from_train else _units(self.val),
+            all_val=None if self.val_from_train else unit_features(self.val),
         )
 
-    def training_images(self, rows: list[int]) -> TrainingImages:
-        """Return what a step sees of rows of the training split."""
-        return CachedViews(self.train.read(rows)[0])
+    def training_images(self, train: Part) -> TrainingImages:
+        """Return what a step sees of the training images."""
+        return CachedViews(train.features())
 
 
 @dataclass(frozen=True, kw_only=True)
 class OnlineSource(StoredSource):
-    """The same with training images that are read, augmented and encoded at every step.
-
-    Attributes:
-        root: Image folder.
-        augmentation: Scale and seed; Tip-Adapter's keys are means over its views.
-        device: Where the backbone runs.
-        options: Options of :func:`.features.views.extract_views`.
-    """
+    """The same with training images that are read, augmented and encoded at every step."""
 
     root: Path
     augmentation: Augmentation
     device: str = "cpu"
-    options: Mapping[str, int]
+    options: Mapping[str, int]  # of `extract_views`
     data: ClassVar[str] = "online"
 
     def identity(self, shots: int, seed: int) -> dict[str, Any]:
         """Return everything that the features of a task depend on."""
         return {**super().identity(shots, seed), "online": self.augmentation.describe()}
 
-    def training_images(self, rows: list[int]) -> TrainingImages:
-        """Return what a step sees of rows of the training split."""
+    def training_images(self, train: Part) -> TrainingImages:
+        """Return what a step sees of the training images."""
         backbone = _backbone(self.backbone, self.device)
-        paths = self.train.paths(rows)
+        paths = [image.key[0] for image in train.images.values()]
         return OnlineViews(backbone, self.root, paths, self.augmentation, **self.options)
 
 
@@ -284,15 +260,14 @@ def _hashes(split: str, drawn: FewShot) -> dict[str, str]:
 
 
 @lru_cache(maxsize=2)  # one validation and one test split: ImageNet's take 200 MB
-def _units(part: Part) -> tuple[Tensor, Tensor]:
+def unit_features(part: Part) -> tuple[Tensor, Tensor]:
     """Return unit features (n, d) and labels, read once for all tasks of a process."""
-    features, labels = part.read()
-    return normalize(features[:, 0], dim=1), labels
+    return normalize(part.features()[:, 0], dim=1), part.labels
 
 
 _texts = lru_cache(maxsize=8)(load_texts)
 _bundle = lru_cache(maxsize=4)(load_bundle)
-_sha256 = lru_cache(maxsize=4)(bundle_sha256)
+_sha256 = lru_cache(maxsize=4)(file_sha256)
 
 
 @lru_cache(maxsize=1)
@@ -302,50 +277,38 @@ def _backbone(spec: str, device: str) -> Backbone:
 
 @dataclass(frozen=True)
 class Extraction:
-    """Features of one data set by one backbone, into a store.
-
-    Attributes:
-        backbone: Frozen encoder.
-        spec: How :func:`vlm_adapters.backbones.load_backbone` finds it.
-        dataset: Images and their split.
-        store: Folder of the feature store.
-        batch_size: Views per call of the encoder.
-        num_workers: Threads that read images.
-        progress: Called with the images done and the images in all, for each table.
-        published: As :func:`vlm_adapters.features.views.read_image` takes it.
-    """
+    """Features of one data set by one backbone, into a store."""
 
     backbone: Backbone
-    spec: str
+    spec: str  # as `load_backbone` takes it
     dataset: ImageDataset
     store: Path
-    batch_size: int = 64
-    num_workers: int = 2
-    progress: Progress = lambda done, total: None
-    published: bool = False
+    batch_size: int = 64  # views per call of the encoder
+    num_workers: int = 2  # threads that read images
+    progress: Progress = lambda done, total: None  # of each table
+    published: bool = False  # as `read_image` takes it
 
     def source(
         self, draws: Sequence[tuple[int, int]], augmentation: Augmentation | None
     ) -> StoredSource:
-        """Extract what some few-shot tasks, given by shots and seed, need.
-
-        Without ``augmentation`` the training images are not extracted, for online training.
-        """
+        """Extract what tasks of some shots and seeds need; None leaves out the training images."""
         dataset, split = self.dataset, self.dataset.split
         drawn = {draw: dataset.few_shot(*draw) for draw in draws}
         train = sorted({row for task in drawn.values() for row in task.train})
         val = sorted({row for task in drawn.values() for row in task.val})
         # Every image is looked for before the first is encoded.
         found = {
-            "train": self._found(split.train, train),
-            "val": self._found(split.train, val)
-            if dataset.val_from_train
-            else self._found(split.val),
-            "test": self._found(split.test),
+            "train": self._find(split.train, train),
+            "val": self._find(*((split.train, val) if dataset.val_from_train else (split.val,))),
+            "test": self._find(split.test),
         }
         _warn_of_equal_images(found, split.class_names)
         texts = [self._texts(replace_underscores=replace) for replace in (True, False)]
         centre = Centre(published=self.published)
+        if augmentation is None:
+            train_part = Part(self._table(centre), found["train"])
+        else:
+            train_part = self._extract(found["train"], augmentation)
         return StoredSource(
             dataset=dataset.name,
             backbone=self.spec,
@@ -354,20 +317,18 @@ class Extraction:
             split=split.sha256,
             draws=drawn,
             val_from_train=dataset.val_from_train,
-            train=self._extracted(found["train"], augmentation)
-            if augmentation
-            else Part(self._table(centre), found["train"]),
-            val=self._extracted(found["val"], centre),
-            test=self._extracted(found["test"], centre),
+            train=train_part,
+            val=self._extract(found["val"], centre),
+            test=self._extract(found["test"], centre),
             texts=texts[0],
             texts_kept=texts[1],
         )
 
     def part(self, samples: Sequence[Sample]) -> Part:
         """Extract the centre views of all images of a subset."""
-        return self._extracted(self._found(samples), Centre(published=self.published))
+        return self._extract(self._find(samples), Centre(published=self.published))
 
-    def _found(
+    def _find(
         self, samples: Sequence[Sample], rows: Sequence[int] | None = None
     ) -> dict[int, Image]:
         """Return some images of a subset once it is known that they are there."""
@@ -381,11 +342,11 @@ class Extraction:
                 f"{error.filename}. Run `vlm-adapters data check` to see all that is missing."
             ) from None
         return {
-            row: Image(ImageKey(path, content), samples[row].label)
+            row: Image((path, content), samples[row].label)
             for row, path, content in zip(rows, paths, contents, strict=True)
         }
 
-    def _extracted(self, images: Mapping[int, Image], view: View) -> Part:
+    def _extract(self, images: Mapping[int, Image], view: View) -> Part:
         """Return images with the rows of their features, extracted if need be."""
 
         def encode(paths: list[str], progress: Progress) -> Tensor:
@@ -442,12 +403,12 @@ def _warn_of_equal_images(found: Mapping[str, Mapping[int, Image]], names: Seque
     seen: dict[str, tuple[str, str, int]] = {}
     pairs: list[str] = []
     for subset, images in found.items():
-        for key, label, _ in images.values():
-            other, where, theirs = seen.setdefault(key.content, (key.path, subset, label))
+        for (path, content), label, _ in images.values():
+            other, where, theirs = seen.setdefault(content, (path, subset, label))
             if theirs != label:
-                pairs.append(f"{other} of {names[theirs]} is {key.path} of {names[label]}")
-            elif where != subset and other != key.path:
-                pairs.append(f"{other} of {where} is {key.path} of {subset}")
+                pairs.append(f"{other} of {names[theirs]} is {path} of {names[label]}")
+            elif where != subset and other != path:
+                pairs.append(f"{other} of {where} is {path} of {subset}")
     if pairs:
         log.warning(
             "%d images have the same content as another of another class or subset: %s%s.",

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
-from torch import Tensor
 from torch.nn.functional import normalize
 
 from .backbones.base import Backbone, check_weights, weight_hashes
@@ -17,7 +15,7 @@ from .evaluation import accuracy
 from .features.views import extract_features, read_image
 from .run_files import SavedRun
 from .runs import Run
-from .sources import Extraction
+from .sources import Extraction, unit_features
 
 
 class Target:
@@ -27,12 +25,6 @@ class Target:
         self.backbone = extraction.backbone
         self.dataset = extraction.dataset
         self.part = extraction.part(self.dataset.split.test)
-
-    @cached_property
-    def images(self) -> tuple[Tensor, Tensor]:
-        """Features (n, d) of unit length, and labels (n,)."""
-        features, labels = self.part.read()
-        return normalize(features[:, 0], dim=1), labels
 
     def key(self, run: Run) -> dict[str, str]:
         """Return what the accuracy of a run on these images belongs to."""
@@ -50,7 +42,7 @@ def accuracy_on(saved: SavedRun, target: Target) -> dict[str, Any]:
     theirs = dataset.split.class_names
     classes = dataset.classes or _by_name(saved.class_names, theirs)
     _check_names(saved.class_names, classes, theirs)
-    features, labels = target.images
+    features, labels = unit_features(target.part)
     return {
         **target.key(run),
         "method": run.method,
@@ -97,20 +89,6 @@ def _by_name(ours: tuple[str, ...], theirs: tuple[str, ...]) -> Sequence[int]:
     return [ours.index(name) for name in theirs]
 
 
-class Prediction(NamedTuple):
-    """The most likely classes of an image, with their probabilities, or why there are none."""
-
-    path: Path
-    classes: list[tuple[str, float]]
-    error: str = ""
-
-    def as_record(self) -> dict[str, Any]:
-        """Return it as JSON takes it; two classes of ImageNet may share a name."""
-        classes = [{"class": name, "probability": share} for name, share in self.classes]
-        record = {"path": str(self.path), "classes": classes}
-        return record | {"error": self.error} if self.error else record
-
-
 def image_files(named: Sequence[Path]) -> list[Path]:
     """Return image files and the images below folders, at any depth and by their endings."""
     files: list[Path] = []
@@ -131,20 +109,30 @@ def _is_image(path: Path) -> bool:
 
 def predict(
     saved: SavedRun, backbone: Backbone, images: Sequence[Path], top: int
-) -> list[Prediction]:
-    """Classify image files: for each the ``top`` classes, or the error of one that is damaged."""
+) -> list[dict[str, Any]]:
+    """Classify image files: for each the ``top`` classes, or the error of one that is damaged.
+
+    Classes are a list by falling probability, because two classes of ImageNet may share a name.
+    """
     _check_weights(saved, backbone)
     errors = {path: _error(path) for path in images}
     good = [path for path in images if not errors[path]]
     features = extract_features(backbone, Path(), [str(path) for path in good])
     with torch.no_grad():
         shares = saved.adapter(normalize(features, dim=1)).softmax(dim=1)
-    values, places = shares.topk(min(top, shares.shape[1]), dim=1)
+    values, labels = shares.topk(min(top, shares.shape[1]), dim=1)
     found = {
-        path: [(saved.class_names[place], value) for place, value in zip(p, v, strict=True)]
-        for path, p, v in zip(good, places.tolist(), values.tolist(), strict=True)
+        path: [
+            {"class": saved.class_names[label], "probability": value}
+            for label, value in zip(*row, strict=True)
+        ]
+        for path, *row in zip(good, labels.tolist(), values.tolist(), strict=True)
     }
-    return [Prediction(path, found.get(path, []), errors[path]) for path in images]
+    return [
+        {"path": str(path), "classes": found.get(path, [])}
+        | ({"error": errors[path]} if errors[path] else {})
+        for path in images
+    ]
 
 
 def _error(path: Path) -> str:

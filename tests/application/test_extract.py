@@ -10,7 +10,14 @@ import pytest
 import torch
 from PIL import Image
 from torch import Tensor
-from vlm_adapters.features.bundle import build_bundle, load_bundle, save_bundle
+from vlm_adapters.data import open_dataset
+from vlm_adapters.features.bundle import (
+    FeatureBundle,
+    build_bundle,
+    fit_logit_scale,
+    load_bundle,
+    save_bundle,
+)
 from vlm_adapters.features.views import extract_features
 
 COLOURS = [(255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 0), (51, 102, 153)]
@@ -140,10 +147,16 @@ def root(tmp_path: Path) -> Path:
     return tmp_path
 
 
+def built(backbone: ColourBackbone, root: Path, **options: int | None) -> FeatureBundle:
+    """The bundle of the data set."""
+    return build_bundle(backbone, open_dataset("caltech101", root), **options)  # type: ignore[arg-type]
+
+
 def test_bundle_of_a_data_set(root: Path, tmp_path: Path) -> None:
-    bundle = build_bundle(ColourBackbone(), root, coordinates=None, fit_scale=False)
+    bundle = built(ColourBackbone(), root, coordinates=None)
     assert bundle.class_names == ("R_R", "G", "B")
-    assert bundle.logit_scale == 7.0
+    expected = fit_logit_scale(*bundle.subset("val"), bundle.text_normalized)
+    assert bundle.logit_scale == expected != 7.0
     torch.testing.assert_close(bundle.subset("train")[0], torch.eye(3))
     torch.testing.assert_close(bundle.subset("test")[1], torch.tensor([0, 1, 2, 1]))
     torch.testing.assert_close(bundle.text_raw, torch.diag(torch.tensor([2.0, 1.0, 1.0])))
@@ -154,7 +167,7 @@ def test_bundle_of_a_data_set(root: Path, tmp_path: Path) -> None:
 
 
 def test_provenance_names_the_source_and_no_local_path(root: Path) -> None:
-    provenance = build_bundle(ColourBackbone(), root, coordinates=None).provenance
+    provenance = built(ColourBackbone(), root, coordinates=None).provenance
     text = json.dumps(provenance)
     assert str(root) not in text
     for part in ("CC BY 4.0", "CaltechDATA", "split_sha256", '"name": "colour"', "pillow"):
@@ -162,7 +175,7 @@ def test_provenance_names_the_source_and_no_local_path(root: Path) -> None:
 
 
 def test_projection_keeps_the_leading_coordinates(root: Path) -> None:
-    bundle = build_bundle(WideBackbone(), root, coordinates=2)
+    bundle = built(WideBackbone(), root, coordinates=2)
     torch.testing.assert_close(bundle.subset("train")[0], torch.eye(3)[:, :2])
     torch.testing.assert_close(bundle.text_raw, torch.tensor([[2.0, 0.0], [0.0, 1.0], [0.0, 0.0]]))
     after, before = bundle.provenance["zero_shot"], bundle.provenance["zero_shot_unprojected"]
@@ -173,9 +186,4 @@ def test_projection_keeps_the_leading_coordinates(root: Path) -> None:
 def test_backbone_without_principal_directions(root: Path) -> None:
     message = r"`coordinates` should be None .* Got 512 for `colour`\. Pass `coordinates=None`\."
     with pytest.raises(ValueError, match=message):
-        build_bundle(ColourBackbone(), root)
-
-
-def test_folder_without_split(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match=r"Got .*split_zhou_Caltech101\.json"):
-        build_bundle(ColourBackbone(), tmp_path, coordinates=None)
+        built(ColourBackbone(), root)

@@ -46,9 +46,9 @@ def extraction(folder, store):
 def test_exchanged_files_of_equal_size_are_encoded_again(folder, tmp_path):
     first, second = folder / "crow/00.bmp", folder / "owl/00.bmp"
     samples = image_folder(folder, only_test=True).split.test
-    before = extraction(folder, tmp_path / "store").part(samples).read()[0]
+    before = extraction(folder, tmp_path / "store").part(samples).features()
     first.rename(folder / "x"), second.rename(first), (folder / "x").rename(second)
-    after = extraction(folder, tmp_path / "store").part(samples).read()[0]
+    after = extraction(folder, tmp_path / "store").part(samples).features()
     torch.testing.assert_close(after[[0, 6]], before[[6, 0]], rtol=0, atol=0)
     torch.testing.assert_close(after[1:6], before[1:6], rtol=0, atol=0)
 
@@ -85,11 +85,11 @@ def test_a_damaged_index_is_replaced(folder, tmp_path, monkeypatch):
 def test_removed_features_are_extracted_again(folder, tmp_path):
     samples = image_folder(folder).split.test
     part = extraction(folder, tmp_path / "store").part(samples)
-    first = part.read()[0]
+    first = part.features()
     [file] = part.table.folder.iterdir()
     file.unlink()
     again = extraction(folder, tmp_path / "store").part(samples)
-    torch.testing.assert_close(again.read()[0], first, rtol=0, atol=0)
+    torch.testing.assert_close(again.features(), first, rtol=0, atol=0)
 
 
 def test_sixteen_bits_are_scaled(tmp_path):

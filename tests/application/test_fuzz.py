@@ -28,7 +28,7 @@ from vlm_adapters.data.few_shot import FewShot
 from vlm_adapters.data.splits import SUBSETS, read_split
 from vlm_adapters.experiments import plan_jobs, run_jobs
 from vlm_adapters.features.bundle import FeatureBundle, load_bundle, save_bundle
-from vlm_adapters.features.store import FeatureTable, ImageKey
+from vlm_adapters.features.store import FeatureTable
 from vlm_adapters.features.texts import ClassTexts, HiddenTexts, load_texts, save_texts
 from vlm_adapters.run_files import ADAPTER, RESULT, read_run, read_runs, read_saved_run
 from vlm_adapters.search_plans import read_search
@@ -79,7 +79,7 @@ def use_bundle(file):
 
 
 RECIPE = {"view": {"kind": "augmented", "seed": 1}, "backbone": {"name": "fake"}}
-IMAGES = [ImageKey(f"{k}.jpg", f"{k:032x}") for k in range(5)]
+IMAGES = [(f"{k}.jpg", f"{k:032x}") for k in range(5)]
 VALUES, BLOCK = randn(5, 2, 3), 2
 
 

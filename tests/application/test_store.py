@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from vlm_adapters.features.store import FeatureTable, ImageKey, Place
+from vlm_adapters.features.store import FeatureTable
 
-KEYS = [ImageKey(f"{k}.jpg", f"hash {k}") for k in range(7)]
+KEYS = [(f"{k}.jpg", f"hash {k}") for k in range(7)]
 VALUES = torch.randn(len(KEYS), 2, 3, generator=torch.Generator().manual_seed(0))
 RECIPE = {"view": {"kind": "augmented", "seed": 1}, "backbone": {"name": "fake", "bits": "1"}}
 BLOCK = 3
@@ -75,7 +75,7 @@ def test_rows_are_found_again_in_any_order(table):
 def test_only_images_without_a_row_are_encoded(table):
     extract(table, KEYS[:4])
     encode = Encoder()
-    exchanged = ImageKey("1.jpg", "another content")
+    exchanged = ("1.jpg", "another content")
     extract(table, [*KEYS[2:6], exchanged, *KEYS[:2], KEYS[5]], encode)
     assert encode.paths == ["4.jpg", "5.jpg", "1.jpg"]
     extract(table, [*KEYS[:6], exchanged], never := Encoder())
@@ -119,7 +119,7 @@ def test_an_interrupted_extraction_goes_on_to_the_same_bytes(table, tmp_path, af
         extract(table, encode=Encoder(fails_at=after))
     extract(table, encode=(rest := Encoder()))
     assert (
-        rest.calls == [[key.path for key in KEYS[start : start + 3]] for start in (0, 3, 6)][after:]
+        rest.calls == [[key[0] for key in KEYS[start : start + 3]] for start in (0, 3, 6)][after:]
     )
     assert content(table) == content(whole)
 
@@ -144,7 +144,7 @@ def test_a_killed_process_loses_no_finished_file(table):
     done = len(table.places())
     assert 2 <= done < len(KEYS)
     extract(table, encode=(rest := Encoder()))
-    assert rest.paths == [key.path for key in KEYS[done:]]
+    assert rest.paths == [key[0] for key in KEYS[done:]]
     equal(read(table), VALUES)
 
 
@@ -182,7 +182,7 @@ def rewrite(file, features=None, **changes):
 
 @pytest.mark.parametrize("damage", DAMAGES)
 def test_a_damaged_file_is_named_and_the_advice_works(table, damage):
-    file = table.folder / extract(table)[KEYS[4]].file
+    file = table.folder / extract(table)[KEYS[4]][0]
     DAMAGES[damage](file)
     text = rf"`{file}` should .*Got.* Remove it, and the command that extracts features encodes its"
     with pytest.raises(ValueError, match=text):
@@ -194,9 +194,9 @@ def test_a_damaged_file_is_named_and_the_advice_works(table, damage):
 
 
 def test_a_row_that_a_shorter_file_does_not_have(table):
-    name = extract(table)[KEYS[4]].file
+    name = extract(table)[KEYS[4]][0]
     with pytest.raises(ValueError, match=r"should hold 10 or more rows .* Got \(3, 2, 3\)\. Rem"):
-        table.read([Place(name, 9)])
+        table.read([(name, 9)])
 
 
 def test_features_that_are_not_finite_are_not_kept(table):
@@ -250,7 +250,7 @@ def peak(reset=False):
 def test_reading_some_rows_reads_no_others(tmp_path):
     """64 MiB of features in 16 files, of which 16 rows of 32 KiB are read."""
     table = FeatureTable(tmp_path, "big", RECIPE, {})
-    keys = [ImageKey(f"{k}.jpg", "") for k in range(2048)]
+    keys = [(f"{k}.jpg", "") for k in range(2048)]
     values = torch.arange(2048.0)[:, None, None]
     encode = Encoder(values=values.expand(2048, 8, 1024))
     table.extract(keys, encode, block=128)

@@ -89,14 +89,15 @@ def predict_command(
         files = image_files(images)  # before the backbone, which takes longer
         backbone = load_backbone(saved.run.backbone, device=device)
     found = predict(saved, backbone, files, top)
-    bad = [item for item in found if item.error]
+    bad = [image for image in found if "error" in image]
     if as_json:
-        typer.echo(json.dumps([item.as_record() for item in found], indent=1))
-    for item in () if as_json else found:
-        if item.error:
-            continue
-        classes = ", ".join(f"{name} {100 * share:.1f} %" for name, share in item.classes)
-        typer.echo(f"{item.path}: {classes}")
-    for item in bad:
-        errors.print(f"Error: {item.error}")
+        typer.echo(json.dumps(found, indent=1))
+    for image in found:
+        if not (as_json or "error" in image):
+            shares = [
+                f"{each['class']} {100 * each['probability']:.1f} %" for each in image["classes"]
+            ]
+            typer.echo(f"{image['path']}: {', '.join(shares)}")
+    for image in bad:
+        errors.print(f"Error: {image['error']}")
     raise typer.Exit(1 if bad else 0)

@@ -16,19 +16,18 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from torch import Tensor
 from torch.nn.functional import cross_entropy, normalize
 
-from .._files import file_sha256, read_tensors, write_tensors
+from .._files import read_tensors, write_tensors
 from .._optional import require
 from ..backbones.base import Backbone
 from ..backbones.projected import ProjectedBackbone
-from ..data.datasets import DATASETS
-from ..data.splits import SUBSETS, Split, read_split
-from ..prompts import TEMPLATES, normalized_mean, raw_mean
+from ..data.base import ImageDataset
+from ..data.splits import SUBSETS
+from ..prompts import normalized_mean, raw_mean
 from .views import Progress, extract_features
 
 Provenance: TypeAlias = "Mapping[str, str | int | float | Provenance]"
-DATASET = "caltech101"
 CALTECH101: Provenance = {
-    "name": DATASET,
+    "name": "caltech101",
     "source": "Li, Andreeto, Ranzato, Perona: Caltech 101 (1.0), CaltechDATA, 2022",
     "doi": "10.22002/D1.20086",
     "licence": "CC BY 4.0",
@@ -69,15 +68,14 @@ class FeatureBundle:
     def __post_init__(self) -> None:
         """Check everything once, so that no later step has to."""
         rows = len(self.labels) if self.labels.ndim else 0
-        classes = len(self.class_names)
         width = self.features.shape[-1] if self.features.ndim else 0
-        _check_tensor("features", self.features, (rows, width), torch.float32)
-        _check_tensor("labels", self.labels, (rows,), torch.int64)
-        _check_tensor("subsets", self.subsets, (rows,), torch.int64)
-        _check_tensor("text_raw", self.text_raw, (classes, width), torch.float32)
-        _check_tensor("text_normalized", self.text_normalized, (classes, width), torch.float32)
-        _check_range("labels", self.labels, classes)
-        _check_range("subsets", self.subsets, len(SUBSETS))
+        texts = (len(self.class_names), width)
+        shapes = {"features": (rows, width), "text_raw": texts, "text_normalized": texts}
+        for name, shape in shapes.items():
+            _check_tensor(name, getattr(self, name), shape, torch.float32)
+        for name, size in (("labels", texts[0]), ("subsets", len(SUBSETS))):
+            _check_tensor(name, getattr(self, name), (rows,), torch.int64)
+            _check_range(name, getattr(self, name), size)
         empty = [name for k, name in enumerate(SUBSETS) if not (self.subsets == k).any()]
         if empty:
             raise ValueError(
@@ -188,45 +186,27 @@ def load_bundle(path: str | os.PathLike[str]) -> FeatureBundle:
         raise ValueError(f"In `{file.name}`: {error}") from error
 
 
-def bundle_sha256(path: str | os.PathLike[str]) -> str:
-    """Return the SHA-256 of a bundle's file."""
-    return file_sha256(Path(path))
-
-
-def split_file(data_root: str | os.PathLike[str]) -> Path:
-    """Return where CoOp's layout has the split of Caltech-101."""
-    return DATASETS[DATASET].locate(data_root).split
-
-
 def build_bundle(
     backbone: Backbone,
-    data_root: str | os.PathLike[str],
+    dataset: ImageDataset,
     *,
     coordinates: int | None = 512,
-    fit_scale: bool = True,
     progress: Progress | None = None,
 ) -> FeatureBundle:
     """Encode every image of Caltech-101, one centre view each, and its class names.
 
-    Args:
-        backbone: Frozen encoder.
-        data_root: Folder that holds ``caltech-101`` as CoOp lays it out.
-        coordinates: How many principal directions of the backbone to keep; None keeps the space.
-        fit_scale: Fit the logit scale to the zero-shot cross-entropy of the validation images;
-            otherwise keep the backbone's.
-        progress: Called with the images done and the images in all.
+    Of the backbone so many principal directions, ``coordinates``, are kept; None keeps the space.
+    The logit scale is fitted to the zero-shot cross-entropy of the validation images.
     """
-    # What may fail comes first, because the images take minutes.
-    split = read_split(split_file(data_root))
     projected = None if coordinates is None else _project(backbone, coordinates)
+    split = dataset.split
     paths = [sample.path for subset in SUBSETS for sample in split.subset(subset)]
-    images = DATASETS[DATASET].locate(data_root).images
-    features = extract_features(backbone, images, paths, progress=progress)
-    bundle = _assemble(backbone, features, split, fit_scale)
+    features = extract_features(backbone, dataset.images, paths, progress=progress)
+    bundle = _assemble(backbone, features, dataset)
     if projected is None:
         return bundle
     unprojected = {"zero_shot_unprojected": bundle.provenance["zero_shot"]}
-    bundle = _assemble(projected, features @ projected.directions, split, fit_scale)
+    bundle = _assemble(projected, features @ projected.directions, dataset)
     return replace(bundle, provenance={**bundle.provenance, **unprojected})
 
 
@@ -240,10 +220,11 @@ def _project(backbone: Backbone, coordinates: int) -> ProjectedBackbone:
     return ProjectedBackbone(backbone, principal_directions(coordinates))
 
 
-def _assemble(backbone: Backbone, features: Tensor, split: Split, fit_scale: bool) -> FeatureBundle:
+def _assemble(backbone: Backbone, features: Tensor, dataset: ImageDataset) -> FeatureBundle:
     """Add labels, texts, logit scale and provenance to image features."""
+    split = dataset.split
     subsets = [split.subset(name) for name in SUBSETS]
-    texts = (split.class_names, TEMPLATES[DATASET], backbone.encode_text)
+    texts = (split.class_names, dataset.templates, backbone.encode_text)
     bundle = FeatureBundle(
         # Rounded now, so that accuracies measured here are those measured on the file.
         features=features.half().float(),
@@ -256,21 +237,19 @@ def _assemble(backbone: Backbone, features: Tensor, split: Split, fit_scale: boo
         provenance={},
     )
     units = bundle.text_normalized
-    scale = fit_logit_scale(*bundle.subset("val"), units) if fit_scale else bundle.logit_scale
     shares = {name: zero_shot_accuracy(*bundle.subset(name), units) for name in ("val", "test")}
     provenance: Provenance = {
         "data": {**CALTECH101, "split_sha256": split.sha256},
         "view": "one per image, centre crop, no augmentation",
         "backbone": backbone.fingerprint(),
         "libraries": {library: version(library) for library in LIBRARIES},
-        "logit_scale": "least zero-shot cross-entropy on the validation images"
-        if fit_scale
-        else "the backbone's own",
+        "logit_scale": "least zero-shot cross-entropy on the validation images",
         "zero_shot": {
             "coordinates": units.shape[1],
             **{name: round(share, 2) for name, share in shares.items()},
         },
     }
+    scale = fit_logit_scale(*bundle.subset("val"), units)
     return replace(bundle, logit_scale=scale, provenance=provenance)
 
 

@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor
@@ -22,22 +22,17 @@ from .views import Progress
 
 SCHEMA = 3
 KEY = "vlm_adapters.features"
-SETTLED = 2_000_000_000  # nanoseconds after which a change must show in the time stamps
 AGAIN = "Remove it, and the command that extracts features encodes its images again."
+SETTLED = 2_000_000_000  # nanoseconds after which a change must show in the time stamps
 
+ImageKey: TypeAlias = tuple[str, str]
+"""Path of an image below its folder, and a hash of its bytes: what addresses a row."""
 
-class ImageKey(NamedTuple):
-    """What addresses a row: the path below the image folder and a hash of the file's bytes."""
+Place: TypeAlias = tuple[str, int]
+"""A file of a table, and a row in it."""
 
-    path: str
-    content: str
-
-
-class Place(NamedTuple):
-    """Where a row lies: a file of the table, and the row in it."""
-
-    file: str
-    row: int
+Encode: TypeAlias = Callable[[list[str], Progress], Tensor]
+"""Returns features (m, v, d) of the images of m paths, and tells a progress."""
 
 
 @dataclass(frozen=True)
@@ -71,36 +66,24 @@ class FeatureTable:
         found: dict[ImageKey, Place] = {}
         for file in sorted(self.folder.glob("*.safetensors")):
             for row, key in enumerate(_open(file)[0]):
-                found.setdefault(key, Place(file.name, row))
+                found.setdefault(key, (file.name, row))
         return found
 
     def extract(
         self,
         keys: Iterable[ImageKey],
-        encode: Callable[[list[str], Progress], Tensor],
+        encode: Encode,
         *,
         block: int,
         progress: Progress = lambda done, total: None,
     ) -> dict[ImageKey, Place]:
-        """Encode the images that have no row yet; the ranks of a group share them.
+        """Encode the images that have no row yet, in files of ``block`` images.
 
-        Args:
-            keys: The images.
-            encode: Features (m, v, d) of the images of m paths; it calls its second argument with
-                the images done and the images in all.
-            block: Images of a file.
-            progress: Called with the images done and the images to be encoded.
-
-        Returns:
-            Where each row lies.
-
-        Raises:
-            ValueError: If a feature is not finite, or a file of the table is damaged.
+        The ranks of a group share them. Returns where each row lies.
         """
-        keys = list(dict.fromkeys(keys))
         with ranks.together():  # all look before one writes
             places = self.places()
-        missing = ranks.of_first([key for key in keys if key not in places])
+        missing = ranks.of_first([key for key in dict.fromkeys(keys) if key not in places])
         if not missing:
             return places
         rank, number = ranks.share()
@@ -108,7 +91,7 @@ class FeatureTable:
         with ranks.together():
             self._write(blocks[rank::number], encode, progress)
         places = self.places()
-        lost = [key.path for key in keys if key not in places]
+        lost = [path for path, content in missing if (path, content) not in places]
         if lost:
             raise FileNotFoundError(
                 f"`{self.folder}` should keep its files. Got no row of {lost[0]}, which was "
@@ -116,12 +99,7 @@ class FeatureTable:
             )
         return places
 
-    def _write(
-        self,
-        blocks: Sequence[Sequence[ImageKey]],
-        encode: Callable[[list[str], Progress], Tensor],
-        progress: Progress,
-    ) -> None:
+    def _write(self, blocks: Sequence[list[ImageKey]], encode: Encode, progress: Progress) -> None:
         """Write a file for each block."""
         self.folder.mkdir(parents=True, exist_ok=True)
         about = {"recipe": self.recipe, "libraries": self.libraries}
@@ -131,43 +109,39 @@ class FeatureTable:
             progress(done + more, total)
 
         for block in blocks:
-            progress(done, total)
-            features = encode([key.path for key in block], tell)
-            bad = _not_finite(features)
-            if bad:
+            tell(0, 0)
+            features = encode([path for path, _ in block], tell)
+            if bad := _not_finite(features):
                 raise ValueError(
-                    f"`features` should be finite. Got infinity or NaN for {block[bad[0]].path!r}. "
+                    f"`features` should be finite. Got infinity or NaN for {block[bad[0]][0]!r}. "
                     "Look at the image and at the precision of the encoder."
                 )
             text = json.dumps({"images": block, **about}, sort_keys=True)
             file = self.folder / f"{json_hash(block)[:32]}.safetensors"
             write_tensors(file, {"features": features}, {KEY: text})
             done += len(block)
-        if blocks:
-            progress(done, total)
 
     def read(self, places: Sequence[Place]) -> Tensor:
         """Read features (n, v, d), not normalised, of rows; no others are loaded."""
         by_file: dict[str, list[int]] = {}
-        for position, place in enumerate(places):
-            by_file.setdefault(place.file, []).append(position)
+        for position, (name, _) in enumerate(places):
+            by_file.setdefault(name, []).append(position)
         found = torch.empty(0)
         for name, positions in by_file.items():
-            file = self.folder / name
-            features = _open(file)[1]
+            features = _open(self.folder / name)[1]
             if len(found) == 0:
                 found = torch.empty(len(places), *features.shape[1:])
-            rows = [places[position].row for position in positions]
+            rows = [places[position][1] for position in positions]
             if features.shape[1:] != found.shape[1:] or max(rows) >= len(features):
                 raise ValueError(
-                    f"`{file}` should hold {max(rows) + 1} or more rows of shape "
+                    f"`{self.folder / name}` should hold {max(rows) + 1} or more rows of shape "
                     f"{tuple(found.shape[1:])}. Got {tuple(features.shape)}. {AGAIN}"
                 )
-            found[positions] = features[rows]
-            if bad := _not_finite(found[positions]):
+            found[positions] = chosen = features[rows]
+            if bad := _not_finite(chosen):
                 raise ValueError(
-                    f"`{file}` should be finite. Got {len(bad)} images with NaN or infinity. "
-                    f"{AGAIN}"
+                    f"`{self.folder / name}` should be finite. Got {len(bad)} images with NaN or "
+                    f"infinity. {AGAIN}"
                 )
         return found
 
@@ -176,7 +150,7 @@ def _open(file: Path) -> tuple[list[ImageKey], Tensor]:
     """Return the images of a file and their memory-mapped features, both checked."""
     metadata, tensors = read_tensors(file, AGAIN)
     try:
-        keys = [ImageKey(str(path), str(content)) for path, content in _images(metadata)]
+        keys = [(str(path), str(content)) for path, content in json.loads(metadata[KEY])["images"]]
         features = tensors["features"]
         if features.ndim != 3 or features.dtype != torch.float32 or len(features) != len(keys):
             raise ValueError(f"{tuple(features.shape)}, {features.dtype} for {len(keys)} images")
@@ -186,13 +160,6 @@ def _open(file: Path) -> tuple[list[ImageKey], Tensor]:
             f"{AGAIN}"
         ) from None
     return keys, features
-
-
-def _images(metadata: Mapping[str, str]) -> list[Any]:
-    images = json.loads(metadata[KEY])["images"]
-    if not isinstance(images, list):
-        raise TypeError("images that are not a list")
-    return images
 
 
 def _not_finite(features: Tensor) -> list[int]:
@@ -214,12 +181,8 @@ def content_hashes(store: Path, root: Path, paths: Sequence[str]) -> tuple[str, 
     with ThreadPoolExecutor(4) as pool:
         digests = pool.map(_digest, [root / path for path in changed])
         hashes = dict(zip(changed, digests, strict=True))
-    now = time.time_ns()
-    settled = {
-        path: (hashes[path], states[path])
-        for path in changed
-        if now - max(states[path][1:3]) > SETTLED
-    }
+    old = time.time_ns() - SETTLED
+    settled = {p: (hashes[p], states[p]) for p in changed if max(states[p][1:3]) < old}
     if settled:
         with suppress(OSError):  # a store that is read-only is read, and the files are hashed again
             store.mkdir(parents=True, exist_ok=True)
@@ -232,7 +195,6 @@ def _digest(file: Path) -> str:
 
 
 def _state(file: Path) -> list[int]:
-    """Return what changes when a file does: size, times of modification and of change, inode."""
     found = os.stat(file)
     return [found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino]
 

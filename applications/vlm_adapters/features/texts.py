@@ -124,7 +124,8 @@ def save_texts(texts: ClassTexts, file: Path, recipe: Mapping[str, Any]) -> None
 
 def load_texts(file: Path) -> ClassTexts:
     """Read what :func:`save_texts` wrote."""
-    metadata, tensors = read_tensors(file)
+    again = "Remove it to have it made again."
+    metadata, tensors = read_tensors(file, again)
     try:
         templates = int(json.loads(metadata[KEY])["templates"])
         hidden = None
@@ -133,30 +134,26 @@ def load_texts(file: Path) -> ClassTexts:
             hidden = HiddenTexts(tensors["hidden"], projection, templates)
         texts = ClassTexts(tensors["raw"], tensors["normalized"], hidden)
     except (KeyError, TypeError, ValueError, OverflowError, RecursionError) as error:
-        raise ValueError(
-            f"`{file}` should hold class texts. Got no {error}. Remove it to have it made again."
-        ) from None
-    if not _fit(texts):
+        raise ValueError(f"`{file}` should hold class texts. Got no {error}. {again}") from None
+    if not _fit(tensors, templates):
         raise ValueError(
             f"`{file}` should hold class texts. Got shapes or dtypes that do not fit each other. "
-            "Remove it to have it made again."
+            f"{again}"
         )
     return texts
 
 
-def _fit(texts: ClassTexts) -> bool:
+def _fit(tensors: Mapping[str, Tensor], templates: int) -> bool:
     """Return whether shapes and dtypes are those of one encoder's texts."""
-    tensors = [texts.raw, texts.normalized]
-    if texts.raw.ndim != 2 or texts.raw.shape != texts.normalized.shape:
+    shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+    if len(shapes["raw"]) != 2 or shapes["normalized"] != shapes["raw"]:
         return False
-    if texts.hidden is not None:
-        features, projection = texts.hidden.features, texts.hidden.projection
-        tensors += [features, projection.weight, projection.bias]
-        classes, width = texts.raw.shape
-        if features.ndim != 3 or not 0 < texts.hidden.templates <= len(features):
+    if templates:
+        classes, width = shapes["raw"]
+        if len(shapes["hidden"]) != 3 or not 0 < templates <= shapes["hidden"][0]:
             return False
-        if features.shape[1] != classes or projection.bias.shape != (width,):
+        _, rows, inner = shapes["hidden"]
+        found = rows, shapes["weight"], shapes["bias"]
+        if found != (classes, (inner, width), (width,)):
             return False
-        if projection.weight.shape != (features.shape[2], width):
-            return False
-    return all(tensor.dtype == torch.float32 for tensor in tensors)
+    return all(tensor.dtype == torch.float32 for tensor in tensors.values())

@@ -6,7 +6,7 @@ import copy
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor
@@ -16,26 +16,6 @@ from ..backbones.base import Backbone
 from .views import Augmentation, extract_views
 
 LARGEST_DRAW = 2**62
-
-
-class TrainingImages(Protocol):
-    """Training images, encoded before the training or at every step."""
-
-    def __len__(self) -> int:
-        """Return the number of images."""
-        ...
-
-    def draw(self, rows: Tensor, generator: torch.Generator) -> Tensor:
-        """Return features (m, d) of unit length of one view of each of m images."""
-        ...
-
-    def to(self, device: torch.device | str) -> TrainingImages:
-        """Return images whose features lie on a device."""
-        ...
-
-    def keys(self) -> Tensor:
-        """Return Tip-Adapter's cache keys (n, d): means of the raw views, then unit length."""
-        ...
 
 
 class CachedViews:
@@ -61,12 +41,12 @@ class CachedViews:
         return self.units[rows, torch.randint(self.units.shape[1], rows.shape, generator=generator)]
 
     def keys(self) -> Tensor:
-        """Return Tip-Adapter's cache keys (n, d)."""
+        """Return Tip-Adapter's cache keys (n, d): means of the raw views, then unit length."""
         return self._keys
 
 
 class OnlineViews:
-    """Images read, augmented and encoded at every step; keys are means over the views."""
+    """Images read, augmented and encoded at every step; methods as in :class:`CachedViews`."""
 
     def __init__(
         self,
@@ -77,8 +57,7 @@ class OnlineViews:
         **options: Any,
     ) -> None:
         self.backbone, self.root, self.paths = backbone, root, list(paths)
-        self.augmentation = augmentation
-        self.options = options
+        self.augmentation, self.options = augmentation, options
         self.device = torch.device("cpu")
         self._keys: Tensor | None = None
 
@@ -106,3 +85,6 @@ class OnlineViews:
     def _encode(self, paths: Sequence[str], augmentation: Augmentation) -> Tensor:
         views = extract_views(self.backbone, self.root, paths, augmentation, **self.options)
         return views.to(self.device)
+
+
+TrainingImages: TypeAlias = CachedViews | OnlineViews
