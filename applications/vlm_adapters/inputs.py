@@ -145,9 +145,15 @@ class FeatureInputs:
         dataset = self.images.open()  # before the backbone, which takes longer
         backbone = load_backbone(self.backbone, device=ranks.device(self.device))
         return Extraction(
-            backbone, self.backbone, dataset, self.store,
-            self.batch_size, self.workers, progress, self.published_pixels,
-        )  # fmt: skip
+            backbone,
+            self.backbone,
+            dataset,
+            self.store,
+            batch_size=self.batch_size,
+            num_workers=self.workers,
+            progress=progress,
+            published=self.published_pixels,
+        )
 
     def opened(self, progress: Progress = lambda done, total: None) -> OpenSource:
         """Open data set and backbone, or a bundle; return what extracts and gives a source."""

@@ -54,7 +54,7 @@ class Part:
 
     def select(self, rows: Sequence[int]) -> Part:
         """Return rows of the subset alone, in this order."""
-        return Part(self.table, {row: self.images[row] for row in rows})
+        return Part(self.table, dict(enumerate(self.images[row] for row in rows)))
 
     def features(self) -> Tensor:
         """Read the features (n, v, d), not normalised."""
@@ -91,18 +91,15 @@ class StoredSource:
     texts_kept: Path  # with underscores
     data: ClassVar[str] = "cached"
 
-    def draw(self, shots: int, seed: int) -> FewShot:
-        """Return the rows of a task, if it is one of those that features were extracted for."""
-        if (shots, seed) not in self.draws:
-            raise ValueError(
-                "`shots` and `seed` should be one of the draws that features were extracted for. "
-                f"Got {shots} shots, seed {seed}. Name the draw when you make the source."
-            )
-        return self.draws[shots, seed]
-
     def write_index_lists(self, folder: Path, draws: Sequence[tuple[int, int]]) -> None:
         """Write the rows that some tasks draw, with their hashes."""
-        write_index_lists(folder, draws, self.draw, dataset=self.dataset, split_sha256=self.split)
+        write_index_lists(
+            folder,
+            draws,
+            lambda *draw: self.draws[draw],
+            dataset=self.dataset,
+            split_sha256=self.split,
+        )
 
     @property
     def weights(self) -> dict[str, str]:
@@ -111,7 +108,7 @@ class StoredSource:
 
     def identity(self, shots: int, seed: int) -> dict[str, Any]:
         """Return everything that the features of a task depend on, other draws not among it."""
-        drawn = self.draw(shots, seed)
+        drawn = self.draws[shots, seed]
         val = self.val.select(drawn.val) if self.val_from_train else self.val
         return {
             "train": self.train.select(drawn.train).identity(),
@@ -123,7 +120,7 @@ class StoredSource:
 
     def task(self, shots: int, seed: int) -> Task:
         """Return a few-shot task, with the hashes of its index lists."""
-        drawn = self.draw(shots, seed)
+        drawn = self.draws[shots, seed]
         train, val = self.train.select(drawn.train), self.val.select(drawn.val)
         test_features, test_labels = unit_features(self.test)
         return Task(
@@ -210,9 +207,12 @@ class BundleSource:
     def write_index_lists(self, folder: Path, draws: Sequence[tuple[int, int]]) -> None:
         """Write the rows that some tasks draw, with their hashes."""
         write_index_lists(
-            folder, draws, lambda shots, seed: _draw(self.bundle, shots, seed),
-            dataset=self.dataset, split_sha256=_split(self.bundle),
-        )  # fmt: skip
+            folder,
+            draws,
+            lambda *draw: _draw(self.bundle, *draw),
+            dataset=self.dataset,
+            split_sha256=_split(self.bundle),
+        )
 
     def identity(self, shots: int, seed: int) -> dict[str, Any]:
         """Return everything that the features of a task depend on."""
@@ -348,12 +348,11 @@ class Extraction:
 
     def _extract(self, images: Mapping[int, Image], view: View) -> Part:
         """Return images with the rows of their features, extracted if need be."""
+        options = {"batch_size": self.batch_size, "num_workers": self.num_workers}
 
         def encode(paths: list[str], progress: Progress) -> Tensor:
-            return extract_views(
-                self.backbone, self.dataset.images, paths, view,
-                batch_size=self.batch_size, num_workers=self.num_workers, progress=progress,
-            )  # fmt: skip
+            root = self.dataset.images
+            return extract_views(self.backbone, root, paths, view, **options, progress=progress)
 
         table, keys = self._table(view), [image.key for image in images.values()]
         block = max(1, BLOCK // view.views)
@@ -410,7 +409,6 @@ def _warn_of_equal_images(found: Mapping[str, Mapping[int, Image]], names: Seque
             elif where != subset and other != path:
                 pairs.append(f"{other} of {where} is {path} of {subset}")
     if pairs:
-        log.warning(
-            "%d images have the same content as another of another class or subset: %s%s.",
-            len(pairs), "; ".join(pairs[:SHOWN]), "; ..." if len(pairs) > SHOWN else "",
-        )  # fmt: skip
+        shown = "; ".join(pairs[:SHOWN] + ["..."] * (len(pairs) > SHOWN))
+        text = "%d images have the same content as another of another class or subset: %s."
+        log.warning(text, len(pairs), shown)

@@ -201,7 +201,7 @@ def test_nan_features(call, bundle_file, tmp_path):
 
 def test_missing_images(call, tmp_path):
     result = call("bundle", "--root", tmp_path, "--out", tmp_path / "b.safetensors", cwd=tmp_path)
-    refused(result, 2, "split_zhou_Caltech101.json", tmp_path)
+    refused(result, 2, "should hold caltech101", tmp_path)
     assert not (tmp_path / "b.safetensors").exists()
 
 

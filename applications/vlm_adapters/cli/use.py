@@ -67,8 +67,10 @@ def evaluate(
     file = transfer_file(run, target.name)
     file.parent.mkdir(exist_ok=True)
     write_json(file, found)
-    typer.echo(f"{found['method']} from {found['source']} on {target.name}: "
-               f"{found['accuracy']:.2f} % of {found['images']} images.")  # fmt: skip
+    typer.echo(
+        f"{found['method']} from {found['source']} on {target.name}: "
+        f"{found['accuracy']:.2f} % of {found['images']} images."
+    )
 
 
 @command("predict")

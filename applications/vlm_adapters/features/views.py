@@ -77,7 +77,7 @@ def _as_shown(image: Image) -> Image:
 
 @dataclass(frozen=True)
 class Centre:
-    """The encoder's own preprocessing, one view of each image; the second is for evaluation."""
+    """The encoder's own preprocessing, for evaluation: one view of each image."""
 
     views: int = 1
     published: bool = False
