@@ -5,7 +5,7 @@ import signal
 
 import torch
 
-from topreg import FlagFiltration, RipsFiltration, pairwise_distances, rtd
+from topreg import CubicalFiltration, FlagFiltration, RipsFiltration, pairwise_distances, rtd
 
 SQUARE = torch.tensor([[0.0, 0.0], [1.0, 0.0], [1.0, 1.0], [0.0, 1.0]])
 TREE, LOOP = [[0, 1], [0, 3], [1, 2]], [[0, 2]]  # death edges of the square
@@ -75,6 +75,16 @@ def between_clouds():
     )
 
 
+def of_images(*shape):
+    """A search in an image or volume without structure and one in a row of pixels."""
+    large, filtration = torch.rand(*shape), CubicalFiltration(ndim=len(shape))
+    row = torch.tensor([1.0, 5.0, 2.0]).view(*[1] * (len(shape) - 1), 3)
+    return (
+        lambda: filtration.all_pairs(large, 3 - len(shape)),
+        lambda: filtration.diagram(filtration.pairs(row), row),
+    )
+
+
 def of_losses():
     """A loss of many points and one of three on a line."""
     x, y = sphere(1500, 64), sphere(1500, 64)
@@ -102,6 +112,8 @@ SEARCHES = {  # what makes both searches, and what the second one gives
     "sparse graph": (lambda: of_graph(4000, 0.04), LOOP),
     "dense graph": (lambda: of_graph(2000, 0.8), LOOP),
     "rtd": (of_losses, 1.0),
+    "image": (lambda: of_images(6000, 6000), [[2.0, 5.0]]),
+    "volume": (lambda: of_images(250, 250, 250), [[2.0, 5.0]]),
     "giotto-ph": (lambda: of_points(sphere(150, 512), 2), LOOP),
     "gudhi": (lambda: of_points(sphere(300, 64), 2, engine="gudhi"), LOOP),
 }

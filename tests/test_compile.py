@@ -17,8 +17,11 @@ from topreg import (
     SignatureLoss,
     TotalPersistence,
     TrackCoincidence,
+    betti_matching_loss,
+    betti_prior_loss,
     connectivity_loss,
     deviating_perturbation,
+    diagram_matching_loss,
     homology_consistency,
     minimum_spanning_tree,
     pairwise_distances,
@@ -479,3 +482,32 @@ def print_graphs_over_sizes():
 @pytest.mark.parametrize(("dynamic", "most"), [(True, 1), (None, 2)], ids=["dynamic", "automatic"])
 def test_clouds_of_other_sizes_need_no_other_graph(name, given, dynamic, most):
     assert graphs_over_sizes(name, given, dynamic) <= most
+
+
+IMAGE_LOSSES = {
+    "betti_matching_loss": lambda x, y: betti_matching_loss(x, y.round()),
+    "diagram_matching_loss": lambda x, y: diagram_matching_loss(x, y),
+    "betti_prior_loss": lambda x, y: betti_prior_loss(x, betti_numbers=(2, 1)),
+}
+
+
+@compiles_searches
+@pytest.mark.parametrize("name", IMAGE_LOSSES)
+@pytest.mark.parametrize(("dynamic", "most"), [(True, 1), (None, 2)], ids=["dynamic", "automatic"])
+def test_images_of_other_sizes_need_no_other_graph(name, dynamic, most):
+    loss = IMAGE_LOSSES[name]
+    compiled = torch.compile(loss, backend="aot_eager", dynamic=dynamic, fullgraph=True)
+    for n in SIZES:
+        image, other = torch.rand(2, 3, n, n + 1, generator=torch.Generator().manual_seed(n))
+        results = []
+        for function in (loss, compiled):
+            leaf = image.clone().requires_grad_()
+            value = function(leaf, other)
+            value.backward()
+            results.append((value.detach(), leaf.grad))
+        assert_close(results[1], results[0])
+    assert len(_debug_get_cache_entry_list(loss.__code__)) <= most
+    image[0, 2, 1] = torch.nan
+    place = 2 * (n + 1) + 1
+    with pytest.raises(ValueError, match=f"should be finite. Got 1 entry.*at entry {place}"):
+        compiled(image, other)

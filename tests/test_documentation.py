@@ -49,6 +49,16 @@ def test_the_blocks_run_in_order(page):
         assert min(names["plain_accuracy"], names["regularised_accuracy"]) > 0.95
 
 
+def test_the_messages_that_troubleshooting_quotes_exist():
+    source = "".join(path.read_text() for path in (ROOT / "topreg").rglob("*.py"))
+    quoted = re.findall(
+        r'^\*\*"`\w+`( and `\w+`)? (should .*?)\."', (DOCS / "troubleshooting.md").read_text(), re.M
+    )
+    assert len(quoted) >= 5
+    for _, message in quoted:
+        assert message.removeprefix("should be ") in source
+
+
 def test_there_are_blocks_to_run():
     assert sum(len(BLOCK.findall(page.read_text())) for page in PAGES) >= 6
 

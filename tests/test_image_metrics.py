@@ -63,8 +63,12 @@ def test_identities(seed):
 def test_states_and_messages():
     metric = BettiError()
     assert metric.compute().isnan().all()
-    metric(torch.tensor([[0.9, 0.1, 0.8]]), torch.tensor([[1, 1, 1]]))
-    metric(torch.ones(3, 2, 4, 4), torch.ones(3, 2, 4, 4))
+    first = metric(torch.tensor([[0.9, 0.1, 0.8]]), torch.tensor([[1, 1, 1]]))
+    assert first.tolist() == [1, 0]  # of this batch, as torchmetrics has it
+    assert metric(torch.ones(3, 2, 4, 4), torch.ones(3, 2, 4, 4)).tolist() == [0, 0]
     assert metric.compute().tolist() == [1 / 7, 0]
+    with pytest.raises(ValueError, match="shape"):
+        metric(torch.ones(3, 2, 4, 4), torch.ones(3, 2, 4, 5))
+    assert metric.compute().tolist() == [1 / 7, 0]  # a bad batch forgets nothing
     metric.reset()
     assert metric.compute().isnan().all()

@@ -21,6 +21,7 @@ from topreg.metrics import _kernels
 from topreg.persistence import _check_kernels
 from topreg.persistence.annotations import _dense_kernels, _edge_kernels, _sparse_kernels
 from topreg.persistence.dense import _prim_kernels
+from topreg.persistence.images import _pixel_kernels, _voxel_kernels
 from topreg.persistence.large import _neighbour_kernels
 
 PATIENCE = 300  # seconds after which silence is a hang, also on a busy machine
@@ -265,6 +266,22 @@ def test_searches_stop_at_once_where_nobody_wants_them():
         assert parent.tolist() == list(range(n))
     with_stop = (bits.ravel(), sizes, 0, 1, top - 1, top, STOP)
     assert len(_dense_kernels.reduce_clouds(*with_stop)) == 0
+
+
+def test_searches_in_images_stop_at_once_where_nobody_wants_them():
+    values = gaussian(0, 50, 40, dtype=torch.float32).numpy()
+    bits, pixels = values.ravel().view(np.uint32), np.arange(values.size, dtype=np.int32)
+    assert_close(_pixel_kernels.in_order(bits, pixels.copy(), STOP), pixels)
+    np.testing.assert_array_equal(
+        _pixel_kernels.in_order(bits, pixels.copy(), NEVER), values.ravel().argsort(kind="stable")
+    )
+    parent, ways = np.full(values.size, -1), np.array([1, -1])
+    found = _voxel_kernels.unite_voxels(values.ravel(), pixels, parent, ways, True, STOP)
+    assert found.shape == (2, 0)
+    sizes, kind = np.array([[50], [40]]), np.float32(np.inf)
+    one = np.empty(0, np.uint32), *sizes, 0, 1, True, False, kind, np.array([True, True]), STOP
+    first, second, *_ = _pixel_kernels.search_images(values.ravel(), *one)
+    assert (first.shape[1], second.shape[1]) == (0, 0)
 
 
 def test_lists_stop_at_once_where_nobody_wants_them():

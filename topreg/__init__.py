@@ -114,7 +114,7 @@ __all__ = [  # noqa: RUF022 - sorted as sorted() does
     "wasserstein_distance",
 ]
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 
 def __getattr__(name: str) -> typing.Any:

@@ -35,9 +35,11 @@ class _ImageMetric(nn.Module):
         self.register_buffer("total", torch.zeros(ndim, dtype=torch.int64), persistent=False)
         self.register_buffer("count", torch.zeros((), dtype=torch.int64), persistent=False)
 
-    def forward(self, *images: Tensor) -> None:
-        """Count the images of a batch, as :meth:`update` does."""
+    def forward(self, *images: Tensor) -> Tensor:
+        """Count the images of a batch; return the mean over them alone."""
+        total, count = self.total.clone(), self.count.clone()
         self.update(*images)
+        return (self.total - total).double() / (self.count - count)
 
     def compute(self) -> Tensor:
         """Return the mean over all images, one number per dimension; NaN without an image."""

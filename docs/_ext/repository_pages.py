@@ -15,6 +15,7 @@ PAGES = {
 }
 LINKS = {
     "(assets/README.md)": "(devise.md)",
+    "(../../../applications/vlm_adapters/assets/README.md)": "(devise.md)",
     "(CHOICES.md)": "(choices.md)",
     "(../../benchmarks/results/caltech101_devise/README.md)": "(caltech101.md)",
     "(../../../applications/vlm_adapters/README.md)": "(adapters.md)",

@@ -172,9 +172,7 @@ class CubicalFiltration(Filtration):
 
     def _joined(self, data: Clouds, name: str = "images") -> Images:
         """Return the pixels of images that are checked."""
-        images = join_images(data, self.ndim, name)
-        check_images(images, self.check_values, name)
-        return images
+        return check_images(join_images(data, self.ndim, name), self.check_values, name)
 
     def _search(self, images: Images, dimensions: list[int]) -> list[PersistencePairs]:
         """Find pairs in images that are checked."""

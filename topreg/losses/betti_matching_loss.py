@@ -102,28 +102,23 @@ def _of_bars(x: Images, y: Images, bars: Tensor, numbers: Tensor) -> Tensor:
     """Return the sum over the bars of one dimension for each image, (b,)."""
     clouds = torch.repeat_interleave(numbers, output_size=bars.shape[1])
     own, other = bars[0] >= 0, bars[2] >= 0
-    matched, alone = own & other, own & ~other
-    gaps = _values(x, bars[:2, matched]) - _values(y, bars[2:, matched])
-    values = [2 * gaps.square().sum(0)]
-    places = [clouds[matched]]
-    for images, ends, mask in ((x, bars[:2], alone), (y, bars[2:], ~own)):
-        birth, death = _values(images, ends[:, mask])
-        values.append((birth - death).square())
-        places.append(clouds[mask])
-    return _images.summed(torch.cat(values), torch.cat(places), x)
+    first, second = _values(x, bars[:2]), _values(y, bars[2:])
+    matched = 2 * (first - second).square().sum(0)
+    alone = torch.where(own, first.diff(dim=0), second.diff(dim=0)).square().squeeze(0)
+    return _images.summed(torch.where(own & other, matched, alone), clouds, x)
 
 
 def _of_essential(x: Images, y: Images, first: Tensor) -> Tensor:
     """Return twice the squared distance of the births of the essential components, (b,)."""
-    clouds = torch.arange(len(first), device=first.device)[first[:, 0] >= 0]
-    births = first[clouds]
-    gaps = x.pixels.index_select(0, births[:, 0]) - y.pixels.index_select(0, births[:, 1])
-    return _images.summed(2 * gaps.square(), clouds, x)
+    gaps = _values(x, first[:, 0]) - _values(y, first[:, 1])
+    return torch.where(first[:, 0] >= 0, 2 * gaps.square(), 0.0)
 
 
-def _values(images: Images, pixels: Tensor) -> Tensor:
-    """Return the values of rows of pixels."""
-    return images.pixels.index_select(0, pixels.flatten()).view(pixels.shape)
+def _values(images: Images, places: Tensor) -> Tensor:
+    """Return the values of pixels; of none, -1, any value."""
+    if images.pixels.numel() == 0:
+        return images.pixels.new_zeros(places.shape)
+    return images.pixels.index_select(0, places.flatten().clamp(min=0)).view(places.shape)
 
 
 def check_options(

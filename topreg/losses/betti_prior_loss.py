@@ -90,13 +90,12 @@ def betti_prior_loss(
     for part, wanted in zip(found, betti_numbers, strict=True):
         lengths = _images.bars_of(images, part, chosen.superlevel).diff(dim=1).squeeze(1)
         squares, clouds = lengths.square(), _images.clouds_of(part)
-        longest = squares.detach().clone()
-        longest[len(part) :] = torch.inf  # the essential component is the first
+        place = torch.arange(len(squares), device=squares.device)
+        longest = torch.where(place < len(part), squares.detach(), torch.inf)  # essential first
         order = longest.argsort(descending=True, stable=True)
         order = order[clouds[order].argsort(stable=True)]
-        count = torch.bincount(clouds, minlength=len(images.shapes))
-        rank = torch.arange(len(order), device=order.device)
-        rank = rank - (count.cumsum(0) - count)[clouds[order]]
+        count = _images.summed(torch.ones_like(place), clouds, images)
+        rank = place - (count.cumsum(0) - count)[clouds[order]]
         kept = rank < wanted
         signed = torch.where(kept, -squares[order], squares[order])
         terms.append(wanted + _images.summed(signed, clouds[order], images))

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from topreg._clouds import Clouds
+from topreg._operators import operator
 from topreg._pairs import PersistencePairs
 from topreg.filtrations import Filtration
 from topreg.losses import _common, _images
@@ -123,21 +124,32 @@ def _cost(
     clouds, other_clouds = _images.clouds_of(pairs), _images.clouds_of(others)
     m, k = len(pairs), len(others)
     rows, columns = _assigned(
-        first[:m], second[:k], clouds[:m], other_clouds[:k], len(x.shapes), superlevel, order
+        first[:m].detach(),
+        second[:k].detach(),
+        clouds[:m],
+        other_clouds[:k],
+        len(x.shapes),
+        superlevel,
+        order,
     )
-    i = torch.cat([rows, torch.arange(m, len(first), device=rows.device)])
-    j = torch.cat([columns, torch.arange(k, len(second), device=rows.device)])
-    values, places = [(first[i] - second[j]).abs().pow(order).sum(1)], [clouds[i]]
+    i = torch.cat([rows, m + torch.arange(len(first) - m, device=rows.device)])
+    j = torch.cat([columns, k + torch.arange(len(second) - k, device=rows.device)])
+    total = _images.summed((first[i] - second[j]).abs().pow(order).sum(1), clouds[i], x)
     for bars, taken, numbers in ((first, i, clouds), (second, j, other_clouds)):
-        alone = torch.ones(len(bars), dtype=torch.bool, device=bars.device)
-        alone[taken] = False
-        lengths = bars[alone].diff(dim=1).squeeze(1).abs()
-        values.append(lengths.pow(order) * 2 ** (1 - order))
-        places.append(numbers[alone])
-    return _images.summed(torch.cat(values), torch.cat(places), x)
+        lengths = bars.diff(dim=1).squeeze(1).abs()
+        alone = torch.ones_like(lengths).index_fill(0, taken, 0.0)
+        total = total + _images.summed(lengths.pow(order) * 2 ** (1 - order) * alone, numbers, x)
+    return total
 
 
-@torch.no_grad()
+def _fake_assigned(first: Tensor, *_: object) -> tuple[Tensor, Tensor]:
+    """Return rows, as many as the values say."""
+    number = torch.library.get_ctx().new_dynamic_size()
+    new = first.new_empty
+    return new(number, dtype=torch.int64), new(number, dtype=torch.int64)
+
+
+@operator(_fake_assigned)
 def _assigned(
     first: Tensor,
     second: Tensor,

@@ -11,6 +11,7 @@ from topreg._compiled import compiled, halted
 TILE = 16  # one cache line of float32
 FEW_ROWS = 8  # fewer do not pay for the transposed copy of the other points
 SOME = 16  # rows among which the shift is chosen, at least
+FILTER = 1 << 14  # last digits of an entry that tell whether it may be listed
 RUN = 512  # points measured at a time: their four sums stay in the first cache
 
 
@@ -424,14 +425,22 @@ def crowded(entries, slack):
 
 @compiled
 def measure_crowded(matrix, points, listed, cosine, halt):
-    """Measure by differences the entries above the diagonal that are among those listed."""
+    """Measure by differences the entries above the diagonal that are among those listed.
+
+    A table of the listed entries' digits, which differ at random, answers for most entries.
+    """
+    ones, known = np.uint64(FILTER - 1), np.zeros(FILTER, np.bool_)
+    for bits in listed.view(np.uint64):
+        known[bits & ones] = True
     for i in range(matrix.shape[0]):
         if halted(halt):
             break
+        row, bits = matrix[i], matrix[i].view(np.uint64)
         for j in range(i + 1, matrix.shape[1]):
-            place = np.searchsorted(listed, matrix[i, j])
-            if place < listed.size and listed[place] == matrix[i, j]:
-                matrix[i, j] = edge_weight(points[i], points[j], False, cosine)
+            if known[bits[j] & ones]:
+                place = np.searchsorted(listed, row[j])
+                if place < listed.size and listed[place] == row[j]:
+                    row[j] = edge_weight(points[i], points[j], False, cosine)
 
 
 @compiled

@@ -36,7 +36,7 @@ from topreg.persistence.images._pixel_kernels import (
     frame_image,
     is_later,
     root_of,
-    sorted_saddles,
+    saddles_of,
     steps_of,
     walk,
 )
@@ -202,14 +202,14 @@ def compare_images(
         _framed(framed[2], both, False, outside, bytes_[2])
         kinds = table[:, 0]
         saddles = (
-            sorted_saddles(values[0].view(bits.dtype), earlier[0], kinds),
-            sorted_saddles(values[1].view(bits.dtype), earlier[1], kinds),
+            saddles_of(values[0].view(bits.dtype), earlier[0], kinds, halt),
+            saddles_of(values[1].view(bits.dtype), earlier[1], kinds, halt),
         )
         f, g, c = values[0], values[1], values[2]
         least[image - first, 0] = offset + first_pixel(framed[0])
         least[image - first, 1] = offset + first_pixel(framed[1])
         if dims[0]:
-            minimum = c, earlier[2], sorted_saddles(c.view(bits.dtype), earlier[2], kinds)
+            minimum = c, earlier[2], saddles_of(c.view(bits.dtype), earlier[2], kinds, halt)
             bars = _compared_components(
                 f, g, minimum, width, h, earlier[0], earlier[1], saddles, table, halt
             )

@@ -37,7 +37,7 @@ class Images:
     @property
     def sizes(self) -> tuple[int, ...]:
         """Return the pixels of each image."""
-        return tuple(math.prod(shape) for shape in self.shapes)
+        return tuple([math.prod(shape) for shape in self.shapes])
 
     @property
     def sides(self) -> list[int]:
@@ -77,21 +77,43 @@ def join_images(images: Clouds, ndim: int, name: str = "images") -> Images:
     return Images(pixels, tuple(tuple(image.shape) for image in images))
 
 
-def check_images(images: Images, check_values: bool, name: str = "images") -> None:
-    """Raise if images are too large, lie in a batch of ``vmap``, or have NaN or infinity."""
-    pixels, sizes = images.pixels, images.sizes
+def check_images(images: Images, check_values: bool, name: str = "images") -> Images:
+    """Return images; raise if they are too large, lie in a batch of ``vmap``, or are not finite."""
+    pixels = images.pixels
+    if torch.compiler.is_compiling():
+        ndim, values = len(images.shapes[0]) if images.shapes else 1, pixels.detach()
+        checked = pixels_in_graph(values, images.sides, ndim, check_values, name)
+        return Images(pixels + (checked - values), images.shapes)  # which keeps the gradient
     _checks.is_not_vmapped(name, pixels)
-    largest = max((math.prod(n + 2 for n in shape) for shape in images.shapes), default=0)
+    _check_pixels(pixels.detach(), images.shapes, check_values, name)
+    return images
+
+
+@operator(lambda pixels, *_: torch.empty_like(pixels))
+def pixels_in_graph(
+    pixels: Tensor, sides: list[int], ndim: int, check_values: bool, name: str
+) -> Tensor:
+    """Return pixels that are checked while a compiled program runs."""
+    shapes = list(zip(*[iter(sides)] * ndim, strict=True))
+    _check_pixels(pixels, shapes, check_values, name)
+    return pixels.clone()
+
+
+def _check_pixels(
+    pixels: Tensor, shapes: Sequence[tuple[int, ...]], check_values: bool, name: str
+) -> None:
+    """Raise if images are too large or have NaN or infinity."""
+    sizes = [math.prod(shape) for shape in shapes]
+    largest = max([math.prod([n + 2 for n in shape]) for shape in shapes], default=0)
     if largest >= MOST_PIXELS:
         raise ValueError(
             f"`{name}` should have fewer than 2^31 pixels each. Got {max(sizes):,}. Crop them."
         )
     threads = min(torch.get_num_threads(), len(sizes))
     check_room(BYTES * (largest * threads + sum(sizes)), sizes, name, of_images=True)
-    if not check_values or torch.compiler.is_compiling() or _are_finite(pixels.detach()):
-        return
-    bad = _checks.rows(~pixels.detach().isfinite(), "entry", " with NaN or infinity", "entries")
-    raise ValueError(f"`{name}` should be finite. Got {bad}.")
+    if check_values and not _are_finite(pixels):
+        bad = _checks.rows(~pixels.isfinite(), "entry", " with NaN or infinity", "entries")
+        raise ValueError(f"`{name}` should be finite. Got {bad}.")
 
 
 def _are_finite(pixels: Tensor) -> bool:
@@ -257,40 +279,51 @@ def _unite_voxels(
     import numpy as np
 
     from topreg._compiled import stoppable
-    from topreg.persistence.images._voxel_kernels import unite_voxels
 
     values = pixels.detach().cpu().contiguous().numpy()
-    values = -values if negate else values
-    found: list[list[Any]] = [[], [], []]
-    first = 0
-    for d, h, w in zip(sides[::3], sides[1::3], sides[2::3], strict=True):
-        size = d * h * w
-        own = values[first : first + size]
-        if size:
-            framed = np.pad(own.reshape(d, h, w), 1, constant_values=-np.inf if closed else np.inf)
-            inside = np.pad(np.ones((d, h, w), bool), 1)
-            number = (np.cumsum(inside.ravel()) - 1)[: framed.size]
-            order = np.flatnonzero(inside)[np.argsort(own, kind="stable")]
-            for dimension in (0, 1):
-                if not wanted[dimension]:
-                    continue
-                up = dimension == 0
-                parent = np.full(framed.size, -1, np.int64)
-                parent[~inside.ravel()] = 0 if closed == up else -1
-                ways = _ways(framed.shape, eight == up)
-                way = order if up else order[::-1].copy()
-                search = partial(unite_voxels, framed.ravel(), way, parent, ways, up)
-                found[2 * dimension].append(number[stoppable(search, 200 * size)] + first)
-            if not closed:
-                found[1].append(np.array([first + np.argmin(own)]))
-        first += size
+    values = (-values if negate else values) + values.dtype.type(0)  # no -0.0
     none = np.empty((2, 0), np.int64)
-    births, deaths = np.concatenate([none, *found[0]], axis=1)
-    births_2, deaths_2 = np.concatenate([none, *found[2]], axis=1)
-    essential = np.concatenate([none[0], *found[1]])
-    rows = (births, deaths, essential, births_2, deaths_2)
+    bars, essential, first = [[none], [none]], [none[0]], 0
+    for shape in zip(sides[::3], sides[1::3], sides[2::3], strict=True):
+        size = math.prod(shape)
+        volume = values[first : first + size].reshape(shape)
+        if size:
+            search = partial(_search_volume, volume, wanted, eight, closed)
+            for kept, found in zip(bars, stoppable(search, 200 * size), strict=True):
+                kept.append(found + first)
+        if size and not closed:
+            essential.append(np.array([first + np.argmin(volume)]))
+        first += size
+    (births, deaths), (births_2, deaths_2) = (np.concatenate(part, axis=1) for part in bars)
+    rows = (births, deaths, np.concatenate(essential), births_2, deaths_2)
     a, b, c, e, f = (torch.from_numpy(row.copy()).to(pixels.device) for row in rows)
     return a, b, c, e, f
+
+
+def _search_volume(
+    volume: Any, wanted: Sequence[bool], eight: bool, closed: bool, halt: Halt
+) -> list[Any]:
+    """Return births and deaths (2, m) of one volume in dimensions 0 and 2, if they are wanted."""
+    import numpy as np
+
+    from topreg.persistence.images._pixel_kernels import in_order
+    from topreg.persistence.images._voxel_kernels import unite_voxels
+
+    framed = np.pad(volume, 1, constant_values=-np.inf if closed else np.inf)
+    inside = np.pad(np.ones(volume.shape, bool), 1).ravel()
+    numbers = np.cumsum(inside) - 1  # of voxels without the frame
+    bits = framed.ravel().view(np.uint32 if framed.itemsize == 4 else np.uint64)
+    order = in_order(bits, np.flatnonzero(inside).astype(np.int32), halt)
+    found = [np.empty((2, 0), np.int64)] * 2
+    for dimension in (0, 1):
+        if wanted[dimension]:
+            up = dimension == 0
+            parent = np.full(framed.size, -1, np.int64)
+            parent[~inside] = 0 if closed == up else -1
+            ways, way = _ways(framed.shape, eight == up), order if up else order[::-1].copy()
+            pairs = unite_voxels(framed.ravel(), way, parent, ways, up, halt)
+            found[dimension] = numbers[pairs]
+    return found
 
 
 def _ways(shape: tuple[int, ...], corners: bool) -> Any:

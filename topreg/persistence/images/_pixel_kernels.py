@@ -109,26 +109,38 @@ def is_later(values, up, a, b):
 
 
 @compiled
-def sorted_saddles(bits, earlier, kinds):
-    """Return the saddles in the order (value, index): a radix sort of the bits of their values.
+def saddles_of(bits, earlier, kinds, halt):
+    """Return the saddles in the order (value, index).
 
     ``kinds`` says how many pieces the neighbours of a byte have.
     """
     count = 0
     for pixel in range(earlier.size):
         count += kinds[earlier[pixel]] > 1
-    saddles, other = np.empty(count, np.int32), np.empty(count, np.int32)
-    keys, other_keys = np.empty(count, bits.dtype), np.empty(count, bits.dtype)
-    one, count = bits.dtype.type(1), 0
-    sign = bits.dtype.type(8 * bits.itemsize - 1)
+    saddles, count = np.empty(count, np.int32), 0
     for pixel in range(earlier.size):
         if kinds[earlier[pixel]] > 1:
-            key = bits[pixel]
-            keys[count] = ~key if key >> sign else key | one << sign
             saddles[count] = pixel
             count += 1
+    return in_order(bits, saddles, halt)
+
+
+@compiled
+def in_order(bits, pixels, halt):
+    """Return pixels, given by their index, in the order (value, index): a radix sort of the bits.
+
+    The bits of a float keep its order once those of negative values are inverted.
+    """
+    count, others = pixels.size, np.empty_like(pixels)
+    keys, other_keys = np.empty(count, bits.dtype), np.empty(count, bits.dtype)
+    one, sign = bits.dtype.type(1), bits.dtype.type(8 * bits.itemsize - 1)
+    for k in range(count):
+        key = bits[pixels[k]]
+        keys[k] = ~key if key >> sign else key | one << sign
     places, low = np.empty(1 << DIGIT, np.int64), bits.dtype.type((1 << DIGIT) - 1)
     for first in range(0, 8 * bits.itemsize, DIGIT):
+        if halted(halt):
+            break
         shift = bits.dtype.type(first)
         places[:] = 0
         for k in range(count):
@@ -141,9 +153,9 @@ def sorted_saddles(bits, earlier, kinds):
         for k in range(count):
             place = places[keys[k] >> shift & low]
             places[keys[k] >> shift & low] += 1
-            other[place], other_keys[place] = saddles[k], keys[k]
-        saddles, other, keys, other_keys = other, saddles, other_keys, keys
-    return saddles
+            others[place], other_keys[place] = pixels[k], keys[k]
+        pixels, others, keys, other_keys = others, pixels, other_keys, keys
+    return pixels
 
 
 @compiled
@@ -255,7 +267,8 @@ def search_images(pixels, bits, heights, widths, first, last, eight, negate, out
         frame_image(framed, pixels[offset : offset + h * w].reshape(h, w), negate, outside)
         clear_frame(bytes_)
         compare_neighbours(framed, bytes_)
-        saddles = sorted_saddles(values.view(bits.dtype), earlier, TABLES[int(eight), :, 0])
+        kinds = TABLES[int(eight), :, 0]
+        saddles = saddles_of(values.view(bits.dtype), earlier, kinds, halt)
         for dimension in range(2):
             if not dims[dimension]:
                 continue
