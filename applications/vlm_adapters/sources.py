@@ -294,14 +294,15 @@ class Extraction:
         """Extract what tasks of some shots and seeds need; None leaves out the training images."""
         dataset, split = self.dataset, self.dataset.split
         drawn = {draw: dataset.few_shot(*draw) for draw in draws}
-        train = sorted({row for task in drawn.values() for row in task.train})
-        val = sorted({row for task in drawn.values() for row in task.val})
         # Every image is looked for before the first is encoded.
-        found = {
-            "train": self._find(split.train, train),
-            "val": self._find(*((split.train, val) if dataset.val_from_train else (split.val,))),
-            "test": self._find(split.test),
-        }
+        train = sorted({row for task in drawn.values() for row in task.train})
+        found = {"train": self._find(split.train, train)}
+        if dataset.val_from_train:
+            val = sorted({row for task in drawn.values() for row in task.val})
+            found["val"] = self._find(split.train, val)
+        else:
+            found["val"] = self._find(split.val)
+        found["test"] = self._find(split.test)
         _warn_of_equal_images(found, split.class_names)
         texts = [self._texts(replace_underscores=replace) for replace in (True, False)]
         centre = Centre(published=self.published)

@@ -179,14 +179,11 @@ def test_versions_of_libraries_are_recorded_and_make_no_other_features(root, tmp
     assert json.loads(about)["libraries"] == table.libraries
 
 
-@pytest.mark.parametrize("breaks_at", [0, 2, 5])
-def test_an_interrupted_extraction_goes_on_to_the_same_bytes(
-    root, tmp_path, monkeypatch, breaks_at
-):
+def test_an_interrupted_extraction_goes_on_to_the_same_bytes(root, tmp_path, monkeypatch):
     monkeypatch.setattr("vlm_adapters.sources.BLOCK", 6)
     expected = extraction(root, tmp_path / "whole").source(DRAWS, AUGMENTATION)
     with pytest.raises(RuntimeError, match="the encoder broke"):
-        extraction(root, tmp_path / "cut", backbone=counting(breaks_at)).source(DRAWS, AUGMENTATION)
+        extraction(root, tmp_path / "cut", backbone=counting(2)).source(DRAWS, AUGMENTATION)
     assert content(tmp_path / "cut") != content(tmp_path / "whole")
     source = extraction(root, tmp_path / "cut").source(DRAWS, AUGMENTATION)
     assert content(tmp_path / "cut") == content(tmp_path / "whole")
@@ -216,18 +213,6 @@ def test_an_image_that_no_task_draws_may_be_missing(tmp_path):
     spare = set(range(len(data.split.train))) - set(data.few_shot(1, 1).train)
     (data.images / data.split.train[min(spare)].path).unlink()
     extraction(tmp_path, tmp_path / "store").source([(1, 1)], AUGMENTATION).task(1, 1)
-
-
-def test_an_exchanged_image_is_extracted_again(tmp_path):
-    write_dataset(tmp_path, "dtd")
-    first = extraction(tmp_path, tmp_path / "store").source([(1, 1)], AUGMENTATION)
-    data = open_dataset("dtd", tmp_path)
-    image = data.images / data.split.test[0].path
-    (data.images / data.split.test[-1].path).replace(image)
-    write_dataset(tmp_path, "dtd", seed=1)
-    second = extraction(tmp_path, tmp_path / "store").source([(1, 1)], AUGMENTATION)
-    assert first.test.identity() != second.test.identity()
-    assert (first.task(1, 1).test_features - second.task(1, 1).test_features).abs().max() > 0.01
 
 
 def test_a_data_set_that_is_only_a_test_set(root, tmp_path):
@@ -311,47 +296,33 @@ def test_online_keys_are_those_of_the_cache(online, source):
     assert len(task.train) == 6
 
 
-def test_online_draws_follow_the_generator(online):
+def test_online_draws_follow_the_generator(online, source):
     train, rows = online.task(2, 1).train, torch.tensor([4, 0, 3])
 
-    def draws(seed):
+    def draws(seed, rows=rows):
         generator = torch.Generator().manual_seed(seed)
-        return [train.draw(rows, generator) for _ in range(2)]
+        return torch.stack([train.draw(rows, generator) for _ in range(2)])
 
     first, second = draws(1)
-    for drawn, again in zip((first, second), draws(1), strict=True):
-        equal(drawn, again)
+    equal(draws(1), torch.stack([first, second]))
+    equal(draws(1, torch.arange(6))[:, rows], draws(1))  # rows are those asked for
     equal(first.norm(dim=1), torch.ones(3))
-    assert (first - second).abs().amax(1).min() > 1e-4  # each image has a new view
-    assert (first - draws(2)[0]).abs().amax(1).min() > 1e-4
-
-
-def test_online_rows_are_those_asked_for(online):
-    train = online.task(2, 1).train
-    whole = train.draw(torch.arange(6), torch.Generator().manual_seed(1))
-    some = train.draw(torch.tensor([5, 1]), torch.Generator().manual_seed(1))
-    equal(some, whole[[5, 1]])
-
-
-def test_online_draws_are_no_views_of_the_keys(online, source):
-    train, cached = online.task(2, 1).train, source.task(2, 1).train.units
-    drawn = train.draw(torch.arange(6), torch.Generator().manual_seed(1))
-    assert (drawn[:, None] - cached).abs().amax(2).min() > 1e-4
+    others = [second[:, None], draws(2)[0][:, None], source.task(2, 1).train.units[rows]]
+    assert (first[:, None] - torch.cat(others, dim=1)).abs().amax(2).min() > 1e-4  # new views
 
 
 def test_an_online_source_is_that_of_its_store_but_for_the_training_images(
     online, source, tmp_path
 ):
-    assert (online.dataset, online.backbone, online.class_names) == (
-        source.dataset, source.backbone, source.class_names,
-    )  # fmt: skip
+    for name in ("dataset", "backbone", "class_names"):
+        assert getattr(online, name) == getattr(source, name)
     assert (online.data, source.data) == ("online", "cached")
     assert online.identity(1, 1) != source.identity(1, 1)
     assert online.identity(1, 1)["online"] == AUGMENTATION.describe()
     online.write_index_lists(tmp_path, [(1, 1)])
     assert (tmp_path / "dtd-1shot-seed1.json").is_file()
-    equal(pickle.loads(pickle.dumps(online)).task(1, 1).test_features,
-          source.task(1, 1).test_features)  # fmt: skip
+    sent = pickle.loads(pickle.dumps(online))
+    equal(sent.task(1, 1).test_features, source.task(1, 1).test_features)
 
 
 # Bundles

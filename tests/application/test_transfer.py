@@ -44,18 +44,22 @@ def saved(request, root, store, tmp_path_factory):
     return saved_run(root, store, tmp_path_factory.mktemp("run"), preset=request.param)
 
 
+def directly(saved, dataset, columns):
+    """Accuracy of the columns of some classes on a data set's test images."""
+    paths, labels = zip(
+        *((sample.path, sample.label) for sample in dataset.split.test), strict=True
+    )
+    images = normalize(extract_features(FakeBackbone(), dataset.images, paths), dim=1)
+    chosen = saved.adapter(images)[:, columns].argmax(1)
+    return pytest.approx(100 * float((chosen == torch.tensor(labels)).double().mean()))
+
+
 def test_a_target_with_some_of_the_classes(root, store, saved):
     """ImageNet-A: its labels 0, 1, 2 are ImageNet's 1, 2, 3."""
     found = accuracy_on(saved, Target(extraction(root, store, "imagenet_a")))
     target = open_dataset("imagenet_a", root)
     assert target.classes == (1, 2, 3)
-    images = extract_features(
-        FakeBackbone(), target.images, [sample.path for sample in target.split.test]
-    )
-    logits = saved.adapter(normalize(images, dim=1))[:, [1, 2, 3]]
-    labels = torch.tensor([sample.label for sample in target.split.test])
-    expected = 100 * float((logits.argmax(1) == labels).double().mean())
-    assert found["accuracy"] == pytest.approx(expected)
+    assert found["accuracy"] == directly(saved, target, [1, 2, 3])
     assert (found["images"], found["source"], found["target"]) == (18, "imagenet", "imagenet_a")
     assert (found["preset"], found["shots"], found["seed"]) == (saved.run.preset, 2, 1)
     assert json.loads(json.dumps(found)) == found
@@ -64,63 +68,48 @@ def test_a_target_with_some_of_the_classes(root, store, saved):
 def test_a_target_with_all_classes(root, store, saved):
     found = accuracy_on(saved, Target(extraction(root, store, "imagenetv2")))
     assert found["images"] == 24
-    assert 0 <= found["accuracy"] <= 100
+    assert found["accuracy"] == directly(saved, open_dataset("imagenetv2", root), range(4))
+    own = accuracy_on(saved, Target(extraction(root, store, "imagenet")))
+    assert own["accuracy"] == saved.run.accuracies[saved.run.headline]
 
 
-def test_its_own_test_images(root, store, saved):
-    found = accuracy_on(saved, Target(extraction(root, store, "imagenet")))
-    assert found["accuracy"] == saved.run.accuracies[saved.run.headline]
+@pytest.fixture(scope="module")
+def dtd_run(root, store, tmp_path_factory):
+    return saved_run(root, store, tmp_path_factory.mktemp("dtd"), "dtd")
 
 
-def folder_of(root, names):
+def own_images(root, folder, names):
+    """A target of the user's images, black to red by class."""
     for number, name in enumerate(names):
-        (root / "photos" / name).mkdir(parents=True)
+        (folder / "photos" / name).mkdir(parents=True)
         for image in range(4):
             colour = (60 * number, 250 - 60 * number, 60 * image)
-            Image.new("RGB", (12, 12), colour).save(root / "photos" / name / f"{image}.png")
-    return image_folder(root / "photos")
+            Image.new("RGB", (12, 12), colour).save(folder / "photos" / name / f"{image}.png")
+    target = extraction(root, folder / "store")
+    return dataclasses.replace(target, dataset=image_folder(folder / "photos"))
 
 
-def test_classes_are_found_by_name(root, store, tmp_path):
-    saved = saved_run(root, store, tmp_path / "run", "dtd")
-    theirs = [saved.class_names[2], saved.class_names[0]]
-    target = dataclasses.replace(
-        extraction(root, tmp_path / "store"), dataset=folder_of(tmp_path, theirs)
-    )
-    split = target.dataset.split
-    assert sorted(theirs) == list(split.class_names)
-    images = extract_features(
-        FakeBackbone(), target.dataset.images, [sample.path for sample in split.test]
-    )
-    columns = [saved.class_names.index(name) for name in split.class_names]
-    logits = saved.adapter(normalize(images, dim=1))[:, columns]
-    labels = torch.tensor([sample.label for sample in split.test])
-    expected = 100 * float((logits.argmax(1) == labels).double().mean())
-    assert accuracy_on(saved, Target(target))["accuracy"] == pytest.approx(expected)
+def test_classes_are_found_by_name(root, dtd_run, tmp_path):
+    theirs = [dtd_run.class_names[2], dtd_run.class_names[0]]
+    target = own_images(root, tmp_path, theirs)
+    names = target.dataset.split.class_names
+    assert sorted(theirs) == list(names)
+    columns = [dtd_run.class_names.index(name) for name in names]
+    found = accuracy_on(dtd_run, Target(target))["accuracy"]
+    assert found == directly(dtd_run, target.dataset, columns)
 
 
-def test_classes_that_the_run_does_not_have(root, store, tmp_path):
-    saved = saved_run(root, store, tmp_path / "run", "dtd")
-    target = dataclasses.replace(
-        extraction(root, tmp_path / "store"), dataset=folder_of(tmp_path, ["cat", "dog"])
-    )
-    with pytest.raises(ValueError, match=r"should be among the run's 4\. Got 'cat'\."):
-        accuracy_on(saved, Target(target))
-
-
-def test_names_that_come_twice(root, store, tmp_path):
-    saved = saved_run(root, store, tmp_path / "run", "dtd")
-    twice = saved._replace(class_names=("crane", "crane", *saved.class_names[2:]))
-    target = dataclasses.replace(
-        extraction(root, tmp_path / "store"), dataset=folder_of(tmp_path, ["crane", "owl"])
-    )
+def test_names_that_the_run_does_not_have_or_has_twice(root, dtd_run, tmp_path):
+    target = own_images(root, tmp_path, ["crane", "owl"])
+    with pytest.raises(ValueError, match=r"should be among the run's 4\. Got 'crane'\."):
+        accuracy_on(dtd_run, Target(target))
+    twice = dtd_run._replace(class_names=("crane", "crane", *dtd_run.class_names[2:]))
     with pytest.raises(ValueError, match=r"should have distinct names .* Got a name twice"):
         accuracy_on(twice, Target(target))
-    names = extraction(root, store, "dtd").dataset.split
-    same = dataclasses.replace(names, class_names=twice.class_names)  # in the same order
-    dataset = dataclasses.replace(open_dataset("dtd", root), split=same)
-    own = accuracy_on(twice, Target(dataclasses.replace(target, dataset=dataset)))
-    assert own["accuracy"] == saved.run.accuracies["last"]
+    data = open_dataset("dtd", root)
+    same = dataclasses.replace(data.split, class_names=twice.class_names)  # in the same order
+    target = dataclasses.replace(target, dataset=dataclasses.replace(data, split=same))
+    assert accuracy_on(twice, Target(target))["accuracy"] == dtd_run.run.accuracies["last"]
 
 
 @pytest.mark.parametrize("dataset", ["dtd", "imagenet"])
