@@ -72,12 +72,6 @@ def test_images_that_cannot_be_read(folder):
         extract(folder, ["page.jpg"])
 
 
-@pytest.mark.parametrize("option", ["batch_size", "num_workers"])
-def test_option_below_one(folder, option):
-    with pytest.raises(ValueError, match=rf"^`{option}` should be 1 or more\. Got 0\.$"):
-        extract(folder, **{option: 0})
-
-
 # Cached views
 
 

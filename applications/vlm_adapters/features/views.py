@@ -97,21 +97,13 @@ class Augmentation:
 
     Each view has its own random stream, seeded by seed, path and number. It does not depend on
     what else is extracted, in which order, or by how many threads.
-
-    Attributes:
-        views: Views of each image.
-        scale: Least and greatest share of the image's area; Tip-Adapter takes (0.5, 1), TaskRes
-            (0.08, 1).
-        seed: Seed of all streams.
-        first: Number of the first view.
-        published: As :func:`read_image` takes it.
     """
 
     views: int = 10
-    scale: tuple[float, float] = (0.5, 1.0)
+    scale: tuple[float, float] = (0.5, 1.0)  # shares of the area; TaskRes takes (0.08, 1)
     seed: int = 1
-    first: int = 0
-    published: bool = False
+    first: int = 0  # number of the first view
+    published: bool = False  # as `read_image` takes it
 
     def __post_init__(self) -> None:
         """Check shares and number."""
@@ -187,18 +179,9 @@ def extract_views(
 ) -> Tensor:
     """Encode views of image files: features (n, v, d), not normalised, float32, on the CPU.
 
-    Args:
-        backbone: Frozen encoder.
-        root: Image folder.
-        paths: Files below ``root``.
-        view: Which views.
-        batch_size: Views per call of the encoder; all views of an image are encoded together.
-        num_workers: Threads that read and preprocess the next batch meanwhile.
-        progress: Called after every batch.
+    The encoder is called with ``batch_size`` views, all views of an image together, and progress
+    is told after every call. Meanwhile ``num_workers`` threads read and preprocess the next batch.
     """
-    for name, value in (("batch_size", batch_size), ("num_workers", num_workers)):
-        if value < 1:
-            raise ValueError(f"`{name}` should be 1 or more. Got {value}.")
     keep_freed_memory()
     features = torch.empty(len(paths), view.views, backbone.dimension)
     size = max(1, batch_size // view.views)
