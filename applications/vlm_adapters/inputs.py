@@ -12,14 +12,9 @@ from .data import ImageDataset, image_folder, open_dataset, split_dataset
 from .data.check import without_damaged
 from .data.image_folder import DEFAULT_TEMPLATES
 from .features import ranks
-from .features.extract import Progress
-from .features.store import FeatureStore
-from .features.views import Augmentation
+from .features.views import Augmentation, Progress
 from .sources import BundleSource, Extraction, OnlineSource
 from .tasks import TaskSource
-
-__all__ = ["FeatureInputs", "ImageInputs"]
-
 
 OpenSource = Callable[[Sequence[tuple[int, int]]], TaskSource]
 """Extracts what some tasks need, given by shots and seed, and returns their source."""
@@ -29,26 +24,17 @@ NAME = re.compile(r"[^\W_][\w .+-]*")
 
 @dataclass(frozen=True)
 class ImageInputs:
-    """Which images.
+    """Which images: a published data set below ``root``, or a folder of the user's images."""
 
-    Attributes:
-        dataset: CoOp's name of a published data set; its name in tables for one's own images.
-        root: Folder that holds the published data sets.
-        images: Folder of one's own images: a folder a class, or what ``split`` names.
-        split: Split in CoOp's format for ``images``.
-        templates: Sentences with one ``{}`` each, for one's own images.
-        skip_damaged: Whether to leave out images that cannot be decoded; all are, to find them.
-    """
-
-    dataset: str | None = None
+    dataset: str | None = None  # CoOp's name; for the user's images their name in tables
     root: Path | None = None
-    images: Path | None = None
-    split: Path | None = None
-    templates: tuple[str, ...] = DEFAULT_TEMPLATES
-    skip_damaged: bool = False
+    images: Path | None = None  # a folder for each class, or what `split` names
+    split: Path | None = None  # in CoOp's format
+    templates: tuple[str, ...] = DEFAULT_TEMPLATES  # of the user's images
+    skip_damaged: bool = False  # decode all images first, and leave out damaged ones
 
     def __post_init__(self) -> None:
-        """Raise if the name of one's own images cannot be part of a path."""
+        """Raise if the name of the user's images cannot be part of a path."""
         name = self.dataset
         if self.images is not None and name is not None and not NAME.fullmatch(name):
             raise ValueError(
@@ -58,7 +44,7 @@ class ImageInputs:
 
     @property
     def published(self) -> str | None:
-        """Name of the published data set whose settings hold; none for one's own images."""
+        """Name of the published data set whose settings hold; none for the user's images."""
         return self.dataset if self.images is None else None
 
     @property
@@ -69,34 +55,27 @@ class ImageInputs:
         return self.split.stem if self.split is not None else self.images.resolve().name
 
     def arguments(self) -> list[str]:
-        """The options of the command line that say the same."""
-        given = {"dataset": self.dataset, "root": self.root, "images": self.images,
-                 "split": self.split}  # fmt: skip
-        options = [f"--{name}={value}" for name, value in given.items() if value is not None]
+        """Return the options of the command line that say the same."""
+        names = ("dataset", "root", "images", "split")
+        given = {name: getattr(self, name) for name in names}
         templates = () if self.images is None else self.templates
-        options += ["--skip-damaged"] * self.skip_damaged
-        return options + [f"--template={template}" for template in templates]
+        return [
+            *[f"--{name}={value}" for name, value in given.items() if value is not None],
+            *["--skip-damaged"] * self.skip_damaged,
+            *[f"--template={template}" for template in templates],
+        ]
 
     def open(self, *, only_test: bool = False) -> ImageDataset:
-        """Open the data set.
-
-        Args:
-            only_test: Whether images of one's own, if they are not split, are all test images.
-
-        Raises:
-            FileNotFoundError: If it is not there.
-            ValueError: If neither a published data set nor images are named.
-        """
+        """Open the data set; with ``only_test`` a folder that is not split has test images only."""
         dataset = self._open(only_test)
         return without_damaged(dataset) if self.skip_damaged else dataset
 
     def _open(self, only_test: bool) -> ImageDataset:
-        """The data set with all its images."""
         if self.images is not None:
-            options = {"name": self.dataset, "templates": self.templates}
+            name, templates = self.dataset, self.templates
             if self.split is not None:
-                return split_dataset(self.split, self.images, **options)  # type: ignore[arg-type]
-            return image_folder(self.images, only_test=only_test, **options)  # type: ignore[arg-type]
+                return split_dataset(self.split, self.images, name=name, templates=templates)
+            return image_folder(self.images, only_test=only_test, name=name, templates=templates)
         if self.dataset is None:
             raise ValueError(
                 "`--dataset` should name a published data set, or `--images` a folder of your own. "
@@ -112,34 +91,19 @@ class ImageInputs:
 
 @dataclass(frozen=True)
 class FeatureInputs:
-    """Which features of which images.
-
-    Attributes:
-        images: The images.
-        backbone: As :func:`vlm_adapters.backbones.load_backbone` takes it.
-        device: Where the backbone runs.
-        store: Folder of the feature store.
-        views: Augmented views of each training image.
-        scale: Least and greatest share of the area that a view keeps.
-        online: Whether training images are read, augmented and encoded at every step.
-        batch_size: Views per call of the encoder.
-        workers: Threads that read images.
-        bundle: A feature bundle to use instead of all that.
-        published_pixels: Whether images are read as the published codes do; see
-            :func:`vlm_adapters.features.extract.read_image`.
-    """
+    """Which features of which images, or of a bundle."""
 
     images: ImageInputs = ImageInputs()
     backbone: str = "open_clip/RN50/openai"
     device: str = "cpu"
     store: Path = Path("features")
     views: int = 10
-    scale: tuple[float, float] = (0.5, 1.0)
-    online: bool = False
+    scale: tuple[float, float] = (0.5, 1.0)  # least and greatest share of the area of a view
+    online: bool = False  # read, augment and encode training images at every step
     batch_size: int = 64
     workers: int = 2
     bundle: Path | None = None
-    published_pixels: bool = False
+    published_pixels: bool = False  # read images as the published codes do
 
     @property
     def augmentation(self) -> Augmentation:
@@ -148,7 +112,7 @@ class FeatureInputs:
 
     @property
     def published(self) -> str | None:
-        """Name of the published data set whose settings hold; none for one's own images."""
+        """Name of the published data set whose settings hold; none for the user's images."""
         return self.images.published if self.bundle is None else self.name
 
     @property
@@ -157,68 +121,56 @@ class FeatureInputs:
         return self.images.name if self.bundle is None else BundleSource(self.bundle).dataset
 
     def describe(self) -> str:
-        """The features in words."""
+        """Return the features in words."""
         if self.bundle is not None:
             return f"bundle sha256 {BundleSource(self.bundle).sha256}"
         low, high = self.scale
-        views = f"{self.views} views of scale {low:g} to {high:g}"
-        return f"{self.name}, {self.backbone}, {views}"
+        return f"{self.name}, {self.backbone}, {self.views} views of scale {low:g} to {high:g}"
 
     def arguments(self) -> list[str]:
-        """The options of the command line that say the same."""
+        """Return the options of the command line that say the same."""
         if self.bundle is not None:
             return [f"--bundle={self.bundle}"]
-        low, high = self.scale
+        names = ("backbone", "device", "store", "views", "batch_size", "workers")
         return [
             *self.images.arguments(),
-            f"--backbone={self.backbone}", f"--device={self.device}", f"--store={self.store}",
-            f"--views={self.views}", f"--scale={low},{high}", *["--online"] * self.online,
+            *[f"--{name.replace('_', '-')}={getattr(self, name)}" for name in names],
+            "--scale={},{}".format(*self.scale),
+            *["--online"] * self.online,
             *["--published-pixels"] * self.published_pixels,
-            f"--batch-size={self.batch_size}", f"--workers={self.workers}",
-        ]  # fmt: skip
+        ]
 
     def extraction(self, progress: Progress = lambda done, total: None) -> Extraction:
-        """The data set and the backbone, ready to extract.
-
-        Args:
-            progress: Called with the images done and the images in all, for each entry.
-
-        Returns:
-            The extraction.
-        """
+        """Open data set and backbone; progress is told for each table of features."""
         dataset = self.images.open()  # before the backbone, which takes longer
         backbone = load_backbone(self.backbone, device=ranks.device(self.device))
         return Extraction(
-            backbone, self.backbone, dataset, FeatureStore(self.store),
-            self.batch_size, self.workers, progress, self.published_pixels,
-        )  # fmt: skip
+            backbone,
+            self.backbone,
+            dataset,
+            self.store,
+            batch_size=self.batch_size,
+            num_workers=self.workers,
+            progress=progress,
+            published=self.published_pixels,
+        )
 
     def opened(self, progress: Progress = lambda done, total: None) -> OpenSource:
-        """Open what the options name: data set and backbone, or a bundle.
-
-        Args:
-            progress: As in :meth:`extraction`.
-
-        Returns:
-            What extracts and gives the source of some tasks.
-
-        Raises:
-            FileNotFoundError: If the data set, weights or a bundle are missing.
-            ValueError: If something of them is damaged or does not fit.
-        """
+        """Open data set and backbone, or a bundle; return what extracts and gives a source."""
         if self.bundle is not None:
             source = BundleSource(self.bundle)
-            _ = source.bundle  # refuses a bad file here, not in a worker
+            _ = source.bundle  # raises for a bad file here, not in a worker
             return lambda draws: source
         extraction = self.extraction(progress)
         return lambda draws: self._extracted(extraction, draws)
 
     def _extracted(self, extraction: Extraction, draws: Sequence[tuple[int, int]]) -> TaskSource:
-        """What tasks are drawn from; extracts what is not there."""
-        stored = extraction.source(draws, None if self.online else self.augmentation)
         if not self.online:
-            return stored
+            return extraction.source(draws, self.augmentation)
         return OnlineSource(
-            stored, extraction.dataset.images, self.backbone, self.augmentation,
-            self.device, self.batch_size, self.workers,
-        )  # fmt: skip
+            **vars(extraction.source(draws, None)),
+            root=extraction.dataset.images,
+            augmentation=self.augmentation,
+            device=self.device,
+            options={"batch_size": self.batch_size, "num_workers": self.workers},
+        )

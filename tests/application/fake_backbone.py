@@ -74,3 +74,33 @@ class Unprojected(FakeBackbone):
 def make() -> FakeBackbone:
     """What `SPEC` names."""
     return FakeBackbone()
+
+
+class ColourBackbone:
+    """Mean colour of an image; a text's features count its letters R, G and B."""
+
+    name, dimension, logit_scale = "colour", 3, 7.0
+
+    def fingerprint(self) -> dict[str, str]:
+        """Nothing that could change."""
+        return {"name": self.name}
+
+    def preprocess(self, image: Image.Image) -> Tensor:
+        """One pixel, as a fraction of full brightness."""
+        return functional.to_tensor(image.resize((1, 1)))
+
+    def encode_image(self, images: Tensor) -> Tensor:
+        """The pixel."""
+        return images.flatten(1)
+
+    def encode_text(self, texts: list[str]) -> Tensor:
+        """Counts of letters."""
+        return torch.tensor([[float(text.count(letter)) for letter in "RGB"] for text in texts])
+
+
+class WideBackbone(ColourBackbone):
+    """One that can be projected."""
+
+    def principal_directions(self, count: int) -> Tensor:
+        """The first coordinates."""
+        return torch.eye(3)[:, :count]

@@ -3,12 +3,11 @@
 import pathlib
 
 import torch
+import vlm_adapters.sources
 from application.fake_backbone import SPEC, FakeBackbone
 from vlm_adapters.data import open_dataset
-from vlm_adapters.features.store import FeatureStore
 from vlm_adapters.features.views import Augmentation
 from vlm_adapters.sources import Extraction
-from vlm_adapters.sources import extraction as extraction_module
 
 DRAWS = [(1, 1), (2, 1)]
 AUGMENTATION = Augmentation(views=3)
@@ -36,9 +35,7 @@ def counting(breaks_at=-1):
 def extraction(root, store, name="dtd", backbone=None, **options):
     """A synthetic data set and a small backbone, ready to extract."""
     backbone = FakeBackbone() if backbone is None else backbone
-    return Extraction(
-        backbone, SPEC, open_dataset(name, root), FeatureStore(pathlib.Path(store)), **options
-    )
+    return Extraction(backbone, SPEC, open_dataset(name, root), pathlib.Path(store), **options)
 
 
 def content(store):
@@ -52,7 +49,7 @@ def content(store):
 
 def share_extraction(rank, root, store, breaking):
     """Both ranks extract into one store; one of them may break."""
-    extraction_module.BLOCK = 6  # so that a few images make many parts
+    vlm_adapters.sources.BLOCK = 6  # so that a few images make many parts
     backbone = counting(breaks_at=1 if rank == breaking else -1)
     source = extraction(root, store, backbone=backbone).source(DRAWS, AUGMENTATION)
     return backbone.views, source.task(2, 1).train.keys()

@@ -11,11 +11,9 @@ import typer
 from .._files import write_json
 from ..backbones import load_backbone
 from ..data import ImageDataset
-from ..features.store import FeatureStore
-from ..prediction import image_files, predict
 from ..runs import read_saved_run, transfer_file
 from ..sources import Extraction
-from ..transfer import Target, accuracy_on
+from ..transfer import Target, accuracy_on, image_files, predict
 from ._app import as_usage, command, errors, image_progress
 from ._options import (
     AdapterOption,
@@ -62,14 +60,16 @@ def evaluate(
         backbone = load_backbone(saved.run.backbone, device=device)
     with image_progress() as progress:
         extraction = Extraction(
-            backbone, saved.run.backbone, target, FeatureStore(store), batch_size, workers, progress
+            backbone, saved.run.backbone, target, store, batch_size, workers, progress
         )
         found = accuracy_on(saved, Target(extraction))
     file = transfer_file(run, target.name)
     file.parent.mkdir(exist_ok=True)
     write_json(file, found)
-    typer.echo(f"{found['method']} from {found['source']} on {target.name}: "
-               f"{found['accuracy']:.2f} % of {found['images']} images.")  # fmt: skip
+    typer.echo(
+        f"{found['method']} from {found['source']} on {target.name}: "
+        f"{found['accuracy']:.2f} % of {found['images']} images."
+    )
 
 
 @command("predict")
@@ -90,14 +90,15 @@ def predict_command(
         files = image_files(images)  # before the backbone, which takes longer
         backbone = load_backbone(saved.run.backbone, device=device)
     found = predict(saved, backbone, files, top)
-    bad = [item for item in found if item.error]
+    bad = [image for image in found if "error" in image]
     if as_json:
-        typer.echo(json.dumps([item.as_record() for item in found], indent=1))
-    for item in () if as_json else found:
-        if item.error:
-            continue
-        classes = ", ".join(f"{name} {100 * share:.1f} %" for name, share in item.classes)
-        typer.echo(f"{item.path}: {classes}")
-    for item in bad:
-        errors.print(f"Error: {item.error}")
+        typer.echo(json.dumps(found, indent=1))
+    for image in found:
+        if not (as_json or "error" in image):
+            shares = [
+                f"{each['class']} {100 * each['probability']:.1f} %" for each in image["classes"]
+            ]
+            typer.echo(f"{image['path']}: {', '.join(shares)}")
+    for image in bad:
+        errors.print(f"Error: {image['error']}")
     raise typer.Exit(1 if bad else 0)
