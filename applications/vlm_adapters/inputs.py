@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .backbones import load_backbone
-from .data import ImageDataset, image_folder, open_dataset, split_dataset
 from .data.check import without_damaged
-from .data.image_folder import DEFAULT_TEMPLATES
+from .data.datasets import open_dataset
+from .data.folders import DEFAULT_TEMPLATES, image_folder, split_dataset
+from .data.splits import ImageDataset
 from .features import ranks
 from .features.views import Augmentation, Progress
 from .sources import BundleSource, Extraction, OnlineSource

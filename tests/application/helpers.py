@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import pytest
 import torch
 from vlm_adapters.config import load_methods
 from vlm_adapters.features.texts import ClassTexts
@@ -66,3 +67,8 @@ def aligned_coincidence(geometry, source, target, pairs, orientation="aligned"):
         if min(x.norm(), y.norm()) > 1e-8:
             cosines.append((x @ y / (x.norm() * y.norm())).item())
     return 1 - sum(cosines) / len(cosines), turned
+
+
+def refused(message):
+    """Expect an error about a value, a type or a missing file whose message matches."""
+    return pytest.raises((ValueError, TypeError, FileNotFoundError), match=message)

@@ -5,7 +5,7 @@ import pathlib
 import torch
 import vlm_adapters.sources
 from application.fake_backbone import SPEC, FakeBackbone
-from vlm_adapters.data import open_dataset
+from vlm_adapters.data.datasets import open_dataset
 from vlm_adapters.features.views import Augmentation
 from vlm_adapters.sources import Extraction
 

@@ -394,4 +394,4 @@ def test_options_that_would_do_nothing_are_refused(call, root, backbone):
 
 
 def test_files_that_are_not_there_are_errors_of_usage(call, tmp_path):
-    one_line(call("weights", "convert", "no.pt", "out.safetensors"), 2, "`SOURCE` should be a file")
+    one_line(call("weights", "convert", "no.pt", "out.safetensors"), 2, "`source` should be a file")

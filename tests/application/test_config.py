@@ -7,7 +7,7 @@ import typing
 import pytest
 from vlm_adapters.adapters import ADAPTERS
 from vlm_adapters.config import build, lineage, load_methods, read_toml
-from vlm_adapters.data import DATASETS
+from vlm_adapters.data.datasets import DATASETS
 from vlm_adapters.options import (
     PROTOCOLS,
     TRAINED_KINDS,
@@ -280,7 +280,7 @@ def test_every_shipped_preset_builds_for_every_data_set(dataset):
 
 def test_published_values_have_known_data_sets_and_keys():
     tables = read_toml("datasets.toml")
-    sources = {name for name, spec in DATASETS.items() if spec.sizes.train}
+    sources = {name for name, spec in DATASETS.items() if spec.sizes[1]}
     assert set(tables) <= sources
     for table in tables.values():
         assert set(table) <= set(PRESETS)

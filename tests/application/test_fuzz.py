@@ -23,15 +23,13 @@ from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
 from vlm_adapters._files import json_hash, read_tensors
 from vlm_adapters.backbones.base import TextProjection
 from vlm_adapters.config import load_methods
-from vlm_adapters.data import read_index_list, write_index_list
-from vlm_adapters.data.few_shot import FewShot
+from vlm_adapters.data.few_shot import FewShot, read_index_list, write_index_lists
 from vlm_adapters.data.splits import SUBSETS, read_split
 from vlm_adapters.experiments import plan_jobs, run_jobs
 from vlm_adapters.features.bundle import FeatureBundle, load_bundle, save_bundle
 from vlm_adapters.features.store import FeatureTable
 from vlm_adapters.features.texts import ClassTexts, HiddenTexts, load_texts, save_texts
 from vlm_adapters.runs import ADAPTER, RESULT, read_run, read_runs, read_saved_run
-from vlm_adapters.search_plans import read_search
 from vlm_adapters.sources import BundleSource, few_shot_task
 from vlm_adapters.text_projection import read_weight
 from vlm_adapters.training import LOGGED, train
@@ -135,8 +133,9 @@ def use_split(file):
 
 
 def write_index(folder):
-    write_index_list(folder / "file", FewShot([3, 1, 2], [0, 5], False), dataset="dtd", shots=1,
-                     seed=1, split_sha256="ab" * 32)  # fmt: skip
+    task = FewShot([3, 1, 2], [0, 5], False)
+    write_index_lists(folder, [(1, 1)], lambda *_: task, dataset="dtd", split_sha256="ab" * 32)
+    (folder / "dtd-1shot-seed1.json").rename(folder / "file")
 
 
 def use_index(file):
@@ -696,7 +695,7 @@ DEEP = ("[" * 100_000).encode()
 LOGGED_AS_TEXT = dict.fromkeys(LOGGED, "a")
 FOUND = [
     ("split", lambda: DEEP, "should be JSON. Got maximum recursion depth"),
-    ("index list", lambda: DEEP, "should be complete JSON. Got maximum recursion depth"),
+    ("index list", lambda: DEEP, "should be an unchanged index list. Got content: Invalid JSON"),
     ("preset", lambda: b"a = " + DEEP, "should be TOML. Got: maximum recursion depth"),
     ("features", lambda: changed_tensors("features", text={"images": [[[], 1, 2]]}),
      "should hold features (n, v, d) and the names of n images. Got: too many values to unpack"),
@@ -737,7 +736,7 @@ FOUND = [
      "Got ValueError: other tensors in `best_val`."),
     ("checkpoint", lambda: changed_tensors("checkpoint", text={"log": [LOGGED_AS_TEXT]}),
      "Got TypeError: 'a' in place of a number."),
-    ("index list", lambda: changed_json("index list", shots=True), "should have every field of an"),
+    ("index list", lambda: changed_json("index list", shots=True), "index list. Got shots: "),
     ("preset", lambda: PRESET.replace("1e-3", "inf").encode(),
      "file.toml.training.learning_rate` should be finite. Got inf."),
     ("preset", lambda: PRESET.replace("1e-3", "9" * 400).encode(), "should be of type float. Got"),

@@ -8,7 +8,7 @@ import pytest
 import typer
 from vlm_adapters.cli import app, runs
 from vlm_adapters.cli._options import feature_inputs
-from vlm_adapters.data import read_index_list
+from vlm_adapters.data.few_shot import read_index_list
 from vlm_adapters.experiments import Sweep, run_jobs
 from vlm_adapters.inputs import FeatureInputs, ImageInputs
 from vlm_adapters.preset_names import BASELINES, PRESETS, pairs_of

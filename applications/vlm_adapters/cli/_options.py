@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from ..data.image_folder import DEFAULT_TEMPLATES
+from ..data.folders import DEFAULT_TEMPLATES
 from ..inputs import FeatureInputs, ImageInputs
 from ..parallel import available_cores
 from ..preset_names import PRESETS
@@ -58,7 +58,10 @@ RootOption = Annotated[
 ImagesOption = Annotated[
     Path | None, typer.Option(help="Your own images: one folder a class, or those of --split.")
 ]
-SplitOption = Annotated[Path | None, typer.Option(help="Split of --images in CoOp's JSON format.")]
+SplitOption = Annotated[
+    Path | None,
+    typer.Option(help="Split of --images: CoOp's JSON, or a .csv of path, label, subset."),
+]
 TemplateOption = Annotated[
     list[str] | None,
     typer.Option("--template", help="Prompt for --images, with {} for the class. Repeatable."),

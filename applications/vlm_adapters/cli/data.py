@@ -8,9 +8,7 @@ from typing import Annotated
 
 import typer
 
-from ..data import check_dataset, check_images
-from ..data.image_files import image_kinds
-from ..data.splits import SUBSETS
+from ..data.check import check_dataset, check_images, image_kinds
 from ._app import app, as_usage, command, errors, image_progress
 from ._options import DatasetOption, ImagesOption, RootOption, SplitOption, image_inputs
 
@@ -44,15 +42,15 @@ def check(
         else:
             own = inputs.open()
             problems = check_images(own, verify=verify, progress=progress)
-            paths = [sample.path for name in SUBSETS for sample in own.split.subset(name)]
-            kinds = image_kinds(own.images, paths)
+            kinds = image_kinds(own.images, own.split.paths())
     if as_json:
-        typer.echo(json.dumps([vars(problem) for problem in problems], indent=1))
-    for problem in problems if not as_json else ():
-        errors.print(str(problem))
-    if kinds and not as_json:
-        told = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common())
-        typer.echo(f"Modes and orientations: {told}.")
-    if not problems and not as_json:
-        typer.echo("Everything is there.")
+        typer.echo(json.dumps([problem._asdict() for problem in problems], indent=1))
+    else:
+        for problem in problems:
+            errors.print(str(problem))
+        if kinds:
+            told = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common())
+            typer.echo(f"Modes and orientations: {told}.")
+        if not problems:
+            typer.echo("Everything is there.")
     raise typer.Exit(1 if problems else 0)

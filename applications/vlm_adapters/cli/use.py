@@ -10,7 +10,7 @@ import typer
 
 from .._files import write_json
 from ..backbones import load_backbone
-from ..data import ImageDataset
+from ..data.splits import ImageDataset
 from ..runs import read_saved_run, transfer_file
 from ..sources import Extraction
 from ..transfer import Target, accuracy_on, image_files, predict
