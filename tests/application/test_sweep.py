@@ -1,13 +1,12 @@
 """Sweeps: their runs and their commands."""
 
-import inspect
 import shlex
 from pathlib import Path
 
 import pytest
 import typer
 from vlm_adapters.cli import app, runs
-from vlm_adapters.cli._options import feature_inputs
+from vlm_adapters.cli._options import DEFAULTS, feature_inputs
 from vlm_adapters.data.few_shot import read_index_list
 from vlm_adapters.experiments import Sweep, run_jobs
 from vlm_adapters.inputs import FeatureInputs, ImageInputs
@@ -41,10 +40,9 @@ def parsed(command):
     assert runs.train  # its module is imported: the commands know their options
     train = typer.main.get_command(app).commands["train"]
     values = train.make_context("train", arguments).params
-    wanted = inspect.signature(feature_inputs).parameters
     for name in ("root", "images", "split", "store", "bundle", "out"):  # texts before typer 0.17
         values[name] = values[name] and Path(values[name])
-    return feature_inputs(**{name: values[name] for name in wanted}), values
+    return feature_inputs(**{name: values[name] for name in DEFAULTS}), values
 
 
 @pytest.mark.parametrize("images", IMAGES.values(), ids=IMAGES)

@@ -9,8 +9,9 @@ from typing import Annotated
 import typer
 
 from ..data.check import check_dataset, check_images, image_kinds
+from ..inputs import Dataset, Images, Root, SplitFile
 from ._app import app, as_usage, command, errors, image_progress
-from ._options import DatasetOption, ImagesOption, RootOption, SplitOption, image_inputs
+from ._options import image_inputs
 
 data = typer.Typer(help="Data sets on disk.", no_args_is_help=True)
 app.add_typer(data, name="data")
@@ -18,10 +19,10 @@ app.add_typer(data, name="data")
 
 @command("check", data)
 def check(
-    dataset: DatasetOption = None,
-    root: RootOption = None,
-    images: ImagesOption = None,
-    split: SplitOption = None,
+    dataset: Dataset = None,
+    root: Root = None,
+    images: Images = None,
+    split: SplitFile = None,
     verify: Annotated[bool, typer.Option("--verify", help="Decode every image.")] = False,
     partial: Annotated[
         bool, typer.Option("--partial", help="Do not compare with the published sizes.")
@@ -32,7 +33,7 @@ def check(
 
     Of many files it names the first; ``--json`` names all.
     """
-    inputs = image_inputs(dataset, root, images, split, None)
+    inputs = image_inputs(dataset, root, images, split)
     kinds: Counter[str] = Counter()
     with as_usage(), image_progress() as progress:
         if dataset is not None and images is None and root is not None:

@@ -244,7 +244,7 @@ def _add_table(number: int, plan: Plan) -> None:
             print_transfers(sweep, chosen.targets)
 
     table.__doc__ = f"Repeat table {number} of the paper, and set its values beside ours."
-    left_out = ("dataset", "images", "split", "template", "bundle", "backbone")
+    left_out = ("dataset", "images", "split", "templates", "bundle", "backbone")
     command(str(number), group, resumes=True)(with_features(table, left_out=left_out))
 
 

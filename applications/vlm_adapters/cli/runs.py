@@ -15,7 +15,7 @@ from .._files import write_json, write_text
 from .._optional import require
 from ..config import load_methods
 from ..experiments import Sweep, plan_jobs, run_jobs
-from ..inputs import FeatureInputs
+from ..inputs import Device, FeatureInputs
 from ..results import accuracy_table, difference_table, fewer_images
 from ..results.report import write_run_report
 from ..runs import SCHEMA, Run, environment, is_done
@@ -36,7 +36,6 @@ from ._options import (
     SHIPPED,
     AdapterOption,
     BundleOption,
-    DeviceOption,
     DryRunOption,
     EveryOption,
     JobsOption,
@@ -65,7 +64,7 @@ def demo(
     bundle: BundleOption = SHIPPED,
     tuned: Annotated[str, typer.Option(help="Tuned values: shipped name or path.")] = DEMO_VALUES,
     overrides: SetOption = None,
-    device: DeviceOption = "cpu",
+    device: Device = "cpu",
 ) -> None:
     """Train five methods on cached Caltech-101 features: no network, no image, minutes."""
     draws = numbers("--shots", shots), numbers("--seeds", seeds)

@@ -11,22 +11,12 @@ import typer
 from .._files import write_json
 from ..backbones import load_backbone
 from ..data.splits import ImageDataset
+from ..inputs import BatchSize, Dataset, Device, Images, Root, SplitFile, Store, Workers
 from ..runs import read_saved_run, transfer_file
 from ..sources import Extraction
 from ..transfer import Target, accuracy_on, image_files, predict
 from ._app import as_usage, command, errors, image_progress
-from ._options import (
-    AdapterOption,
-    BatchOption,
-    DatasetOption,
-    DeviceOption,
-    ImagesOption,
-    RootOption,
-    SplitOption,
-    StoreOption,
-    WorkersOption,
-    image_inputs,
-)
+from ._options import AdapterOption, image_inputs
 
 RunArgument = Annotated[Path, typer.Argument(help="Folder of a run.")]
 
@@ -34,21 +24,21 @@ RunArgument = Annotated[Path, typer.Argument(help="Folder of a run.")]
 @command("evaluate", resumes=True)
 def evaluate(
     run: RunArgument,
-    dataset: DatasetOption = None,
-    root: RootOption = None,
-    images: ImagesOption = None,
-    split: SplitOption = None,
-    device: DeviceOption = "cpu",
+    dataset: Dataset = None,
+    root: Root = None,
+    images: Images = None,
+    split: SplitFile = None,
+    device: Device = "cpu",
     adapter: AdapterOption = None,
-    store: StoreOption = Path("features"),
-    batch_size: BatchOption = 64,
-    workers: WorkersOption = 2,
+    store: Store = Path("features"),
+    batch_size: BatchSize = 64,
+    workers: Workers = 2,
 ) -> None:
     """Accuracy of a trained adapter on the test images of another data set with its classes.
 
     For ImageNet-A and -R the adapter is restricted to their classes, by WordNet number.
     """
-    inputs = image_inputs(dataset, root, images, split, None)
+    inputs = image_inputs(dataset, root, images, split)
     with as_usage():
         saved = read_saved_run(run, adapter)
         target: ImageDataset = inputs.open(only_test=True)
@@ -76,7 +66,7 @@ def evaluate(
 def predict_command(
     run: RunArgument,
     images: Annotated[list[Path], typer.Argument(help="Image files, or folders of them.")],
-    device: DeviceOption = "cpu",
+    device: Device = "cpu",
     adapter: AdapterOption = None,
     top: Annotated[int, typer.Option(min=1, help="Classes to show for each image.")] = 3,
     as_json: Annotated[bool, typer.Option("--json", help="Probabilities as JSON.")] = False,
