@@ -1,4 +1,7 @@
-"""Runs as a table of pandas, and the tables that are made of it; figures and reports lie beside."""
+"""Runs as a table of pandas, and tables for readers: texts, whose index is named by what they are.
+
+Figures, the paper's tables and the report are the other modules.
+"""
 
 from __future__ import annotations
 
@@ -16,39 +19,12 @@ from ..options import one_of
 from ..preset_names import BASELINES
 from ..runs import Run
 
-COLUMNS = [
-    "method",
-    "preset",
-    "dataset",
-    "backbone",
-    "data",
-    "shots",
-    "seed",
-    "protocol",
-    "oracle",
-    "accuracy",
-]
+RUN = ["method", "preset", "dataset", "backbone", "data", "shots", "seed"]
 FACTORS = ("weight", "perturbation_weight", "coincidence_weight")
 TERMS = ["track_coincidence", "deviating_perturbation"]
 ESCAPES = str.maketrans({"*": r"\*", "|": r"\|"})  # names such as HC*-TR are not emphasis
 NOTHING = "-"
 EQUAL = 1e-9  # points; accuracies are quotients of small whole numbers
-"""Tables for readers hold texts: their index has a name that says what the numbers are."""
-
-
-def frame(runs: Sequence[Run]) -> pd.DataFrame:
-    """One row for each run: its headline accuracy, and its options under dotted names."""
-    columns = [*COLUMNS[:7], "headline", "accuracy"]
-    table = pd.DataFrame({name: [getattr(run, name) for run in runs] for name in columns})
-    options = pd.json_normalize([run.config for run in runs]).drop(columns="title", errors="ignore")
-    options = options.reindex(columns=options.columns.union(OPTIONS, sort=False))
-    table = table.join(options.fillna(OPTIONS))
-    active = table["constraint.weight"] > 0
-    for term, weight in zip(TERMS, ("coincidence_weight", "perturbation_weight"), strict=True):
-        table[term] = active & (table[f"constraint.{weight}"] > 0)
-    return table
-
-
 OPTIONS: dict[str, Any] = {
     "adapter.kind": "",
     "text.projection": "frozen",
@@ -59,6 +35,19 @@ OPTIONS: dict[str, Any] = {
     "constraint.unit": "",
 }
 """What tables ask of a run's options, with the values of a run that does not tell."""
+
+
+def frame(runs: Sequence[Run]) -> pd.DataFrame:
+    """One row for each run: its headline accuracy, and its options under dotted names."""
+    columns = [*RUN, "headline", "accuracy"]
+    table = pd.DataFrame({name: [getattr(run, name) for run in runs] for name in columns})
+    options = pd.json_normalize([run.config for run in runs]).drop(columns="title", errors="ignore")
+    options = options.reindex(columns=options.columns.union(OPTIONS, sort=False))
+    table = table.join(options.fillna(OPTIONS))
+    active = table["constraint.weight"] > 0
+    for term, weight in zip(TERMS, ("coincidence_weight", "perturbation_weight"), strict=True):
+        table[term] = active & (table[f"constraint.{weight}"] > 0)
+    return table
 
 
 def distinct(runs: Sequence[Run]) -> pd.DataFrame:
@@ -185,15 +174,11 @@ def shot_title(count: int) -> str:
 
 def fewer_images(runs: Sequence[Run]) -> list[str]:
     """Say where a class gave fewer training images than the shots that a table is headed by."""
-    found = pd.Series(
-        {
-            (run.dataset, run.shots, run.seed, place): run.images.get("fewest_per_class", run.shots)
-            for place, run in enumerate(runs)
-        }
-    )
+    table = frame(runs)
+    table["given"] = [run.images.get("fewest_per_class", run.shots) for run in runs]
     return [
         f"{dataset} at {shots} shots: a class has no more than {given} training images."
-        for (dataset, shots), given in found.groupby(level=[0, 1]).min().items()
+        for (dataset, shots), given in table.groupby(["dataset", "shots"])["given"].min().items()
         if given < shots
     ]
 
@@ -382,9 +367,9 @@ def write_csv(path: Path, runs: Sequence[Run]) -> None:
     ``oracle`` is 1 where a protocol reads test labels.
     """
     rows = [
-        [*(getattr(run, name) for name in COLUMNS[:7]), name, int(name.startswith(ORACLE)), value]
+        [*(getattr(run, column) for column in RUN), name, int(name.startswith(ORACLE)), value]
         for run in runs
         for name, value in run.accuracies.items()
     ]
-    table = pd.DataFrame(rows, columns=COLUMNS)
+    table = pd.DataFrame(rows, columns=[*RUN, "protocol", "oracle", "accuracy"])
     write_text(path, table.to_csv(index=False, float_format="%.4f", lineterminator="\n"))
