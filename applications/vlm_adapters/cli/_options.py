@@ -15,7 +15,7 @@ from ..data.folders import DEFAULT_TEMPLATES
 from ..inputs import FeatureInputs, ImageInputs
 from ..parallel import available_cores
 from ..preset_names import PRESETS
-from ._app import UsageError, as_usage
+from . import UsageError, as_usage
 
 SHIPPED = Path(__file__).parent.parent / "assets" / "caltech101_devise.safetensors"
 CORES = min(available_cores(), 8)  # a process takes some 0.8 GB, and its task

@@ -32,8 +32,7 @@ from ..runs import (
     transfer_file,
 )
 from ..transfer import Target, accuracy_on
-from . import _options as opt
-from ._app import (
+from . import (
     UsageError,
     app,
     as_usage,
@@ -44,6 +43,7 @@ from ._app import (
     writable_file,
     writable_folder,
 )
+from . import _options as opt
 from .runs import make_runs, print_plan, print_results
 
 if sys.version_info >= (3, 11):

@@ -22,7 +22,7 @@ from ..runs import SCHEMA, Run, environment, is_done
 from ..sources import BundleSource
 from ..tuning import Trial, read_search, read_trials, tune, tuned_values, write_trials
 from . import _options as opt
-from ._app import (
+from . import (
     as_usage,
     command,
     image_progress,

@@ -15,7 +15,7 @@ from ..inputs import BatchSize, Dataset, Device, Images, Root, SplitFile, Store,
 from ..runs import read_saved_run, transfer_file
 from ..sources import Extraction
 from ..transfer import Target, accuracy_on, image_files, predict
-from ._app import as_usage, command, errors, image_progress
+from . import as_usage, command, errors, image_progress
 from ._options import AdapterOption, image_inputs
 
 RunArgument = Annotated[Path, typer.Argument(help="Folder of a run.")]
