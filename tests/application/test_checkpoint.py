@@ -174,7 +174,7 @@ def rewrite(file, drop="", **changes):
 )
 def test_an_incomplete_checkpoint(task, file, drop, changes):
     rewrite(file, drop, **changes)
-    text = r"(?s)c\.safetensors` should be a checkpoint of a training\. Got .*Remove it to begin a"
+    text = r"(?s)c\.safetensors` should be a checkpoint of a training\. Got .*Remove it to start "
     with pytest.raises(ValueError, match=text):
         train(task, chosen("tip_adapter_f"), checkpoint=file)
 
@@ -209,7 +209,7 @@ def other_runs(task):
 def test_a_checkpoint_of_another_run(task, file, name):
     task, method, options = other_runs(task)[name]
     before = file.read_bytes()
-    text = r"should be of a run with these settings\. Got a checkpoint of another\. Remove it to be"
+    text = r"should be of a run with these settings\. Got a checkpoint of another\. Remove it to st"
     with pytest.raises(ValueError, match=text):
         train(task, method, checkpoint=file, **options)
     assert file.read_bytes() == before
