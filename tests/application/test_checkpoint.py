@@ -203,9 +203,18 @@ def other_runs(task):
 
 @pytest.mark.parametrize(
     "name",
-    ["learning rate", "epochs", "constraint", "preset", "seed", "draw", "scale", "features",
-     "protocols"],
-)  # fmt: skip
+    [
+        "learning rate",
+        "epochs",
+        "constraint",
+        "preset",
+        "seed",
+        "draw",
+        "scale",
+        "features",
+        "protocols",
+    ],
+)
 def test_a_checkpoint_of_another_run(task, file, name):
     task, method, options = other_runs(task)[name]
     before = file.read_bytes()

@@ -71,8 +71,10 @@ def test_two_classes(task):
     best = found[scores.index(max(scores))][0]
     np.testing.assert_allclose(
         probe(task.test_features).softmax(1).numpy(),
-        best.predict_proba(task.test_features.numpy()), rtol=1e-4, atol=1e-5,
-    )  # fmt: skip
+        best.predict_proba(task.test_features.numpy()),
+        rtol=1e-4,
+        atol=1e-5,
+    )
 
 
 @pytest.mark.parametrize("classes", [[0, 2, 3], [1, 4]])
@@ -83,9 +85,11 @@ def test_a_class_without_images_is_never_predicted(task, classes):
     assert sorted(shares.argmax(1).unique().tolist()) == classes
     best = max(fits(of_classes(task, classes)), key=lambda fit: fit[1])[0]
     np.testing.assert_allclose(
-        shares[:, classes].numpy(), best.predict_proba(task.test_features.numpy()),
-        rtol=1e-4, atol=1e-5,
-    )  # fmt: skip
+        shares[:, classes].numpy(),
+        best.predict_proba(task.test_features.numpy()),
+        rtol=1e-4,
+        atol=1e-5,
+    )
     assert shares.isfinite().all()
 
 
