@@ -305,7 +305,7 @@ _tasks: dict[str, list[Task]] = {}
 
 
 def _tasks_of(source: TaskSource, draws: Sequence[tuple[int, int]], device: str) -> list[Task]:
-    """The tasks without their test images, so that no trial can read them; made once per process."""
+    """The tasks without their test images, which no trial may read; made once per process."""
     key = f"{_identity_of_tasks(source, draws)} {device}"
     if key not in _tasks:
         _tasks.clear()
