@@ -13,7 +13,7 @@ from .data.check import without_damaged
 from .data.image_folder import DEFAULT_TEMPLATES
 from .features import ranks
 from .features.views import Augmentation, Progress
-from .sources import BundleSource, Extraction, OnlineSource
+from .sources import BundleSource, Extraction
 from .tasks import TaskSource
 
 OpenSource = Callable[[Sequence[tuple[int, int]]], TaskSource]
@@ -140,37 +140,18 @@ class FeatureInputs:
             *["--published-pixels"] * self.published_pixels,
         ]
 
-    def extraction(self, progress: Progress = lambda done, total: None) -> Extraction:
-        """Open data set and backbone; progress is told for each table of features."""
-        dataset = self.images.open()  # before the backbone, which takes longer
+    def extraction(
+        self, progress: Progress = lambda done, total: None, *, only_test: bool = False
+    ) -> Extraction:
+        """Open data set and backbone."""
+        dataset = self.images.open(only_test=only_test)  # before the backbone, which takes longer
         backbone = load_backbone(self.backbone, device=ranks.device(self.device))
-        return Extraction(
-            backbone,
-            self.backbone,
-            dataset,
-            self.store,
-            batch_size=self.batch_size,
-            num_workers=self.workers,
-            progress=progress,
-            published=self.published_pixels,
-        )
+        return Extraction(self, dataset, backbone, progress)
 
     def opened(self, progress: Progress = lambda done, total: None) -> OpenSource:
-        """Open data set and backbone, or a bundle; return what extracts and gives a source."""
-        if self.bundle is not None:
-            source = BundleSource(self.bundle)
-            _ = source.bundle  # raises for a bad file here, not in a worker
-            return lambda draws: source
-        extraction = self.extraction(progress)
-        return lambda draws: self._extracted(extraction, draws)
-
-    def _extracted(self, extraction: Extraction, draws: Sequence[tuple[int, int]]) -> TaskSource:
-        if not self.online:
-            return extraction.source(draws, self.augmentation)
-        return OnlineSource(
-            **vars(extraction.source(draws, None)),
-            root=extraction.dataset.images,
-            augmentation=self.augmentation,
-            device=self.device,
-            options={"batch_size": self.batch_size, "num_workers": self.workers},
-        )
+        """Open data set and backbone, or a bundle."""
+        if self.bundle is None:
+            return self.extraction(progress).source
+        source = BundleSource(self.bundle)
+        _ = source.bundle  # raises for a bad file here, not in a worker
+        return lambda draws: source

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
@@ -27,6 +27,9 @@ from .features.texts import ClassTexts, encode_classes, load_texts, save_texts
 from .features.training_images import CachedViews, OnlineViews, TrainingImages
 from .features.views import Augmentation, Centre, Progress, View, extract_views
 from .tasks import Task
+
+if TYPE_CHECKING:
+    from .inputs import FeatureInputs
 
 LIBRARIES = ("pillow", "torch", "torchvision")
 BLOCK = 256  # views in a file of features: a minute of a slow machine
@@ -277,21 +280,15 @@ def _backbone(spec: str, device: str) -> Backbone:
 
 @dataclass(frozen=True)
 class Extraction:
-    """Features of one data set by one backbone, into a store."""
+    """Features of an open data set by a backbone, as some inputs say; progress is told by table."""
 
-    backbone: Backbone
-    spec: str  # as `load_backbone` takes it
+    inputs: FeatureInputs
     dataset: ImageDataset
-    store: Path
-    batch_size: int = 64  # views per call of the encoder
-    num_workers: int = 2  # threads that read images
-    progress: Progress = lambda done, total: None  # of each table
-    published: bool = False  # as `read_image` takes it
+    backbone: Backbone
+    progress: Progress = lambda done, total: None
 
-    def source(
-        self, draws: Sequence[tuple[int, int]], augmentation: Augmentation | None
-    ) -> StoredSource:
-        """Extract what tasks of some shots and seeds need; None leaves out the training images."""
+    def source(self, draws: Sequence[tuple[int, int]]) -> StoredSource:
+        """Extract what the tasks of some shots and seeds need, and return their source."""
         dataset, split = self.dataset, self.dataset.split
         drawn = {draw: dataset.few_shot(*draw) for draw in draws}
         # Every image is looked for before the first is encoded.
@@ -305,29 +302,44 @@ class Extraction:
         found["test"] = self._find(split.test)
         _warn_of_equal_images(found, split.class_names)
         texts = [self._texts(replace_underscores=replace) for replace in (True, False)]
-        centre = Centre(published=self.published)
-        if augmentation is None:
-            train_part = Part(self._table(centre), found["train"])
-        else:
-            train_part = self._extract(found["train"], augmentation)
-        return StoredSource(
+        inputs, augmentation = self.inputs, self.inputs.augmentation
+        stored = StoredSource(
             dataset=dataset.name,
-            backbone=self.spec,
+            backbone=inputs.backbone,
             logit_scale=self.backbone.logit_scale,
             class_names=split.class_names,
             split=split.sha256,
             draws=drawn,
             val_from_train=dataset.val_from_train,
-            train=train_part,
-            val=self._extract(found["val"], centre),
-            test=self._extract(found["test"], centre),
+            train=Part(self._table(augmentation), found["train"])
+            if inputs.online
+            else self._extract(found["train"], augmentation),
+            val=self._extract(found["val"], self._centre),
+            test=self._extract(found["test"], self._centre),
             texts=texts[0],
             texts_kept=texts[1],
+        )
+        if not inputs.online:
+            return stored
+        return OnlineSource(
+            **vars(stored),
+            root=dataset.images,
+            augmentation=augmentation,
+            device=inputs.device,
+            options=self._options,
         )
 
     def part(self, samples: Sequence[Sample]) -> Part:
         """Extract the centre views of all images of a subset."""
-        return self._extract(self._find(samples), Centre(published=self.published))
+        return self._extract(self._find(samples), self._centre)
+
+    @property
+    def _centre(self) -> Centre:
+        return Centre(published=self.inputs.published_pixels)
+
+    @property
+    def _options(self) -> dict[str, int]:
+        return {"batch_size": self.inputs.batch_size, "num_workers": self.inputs.workers}
 
     def _find(
         self, samples: Sequence[Sample], rows: Sequence[int] | None = None
@@ -336,7 +348,7 @@ class Extraction:
         rows = range(len(samples)) if rows is None else rows
         root, paths = self.dataset.images, [samples[row].path for row in rows]
         try:
-            contents = content_hashes(self.store, root, paths)
+            contents = content_hashes(self.inputs.store, root, paths)
         except OSError as error:
             raise FileNotFoundError(
                 f"`{root}` should hold every image of the split. Got {error.strerror} for "
@@ -349,10 +361,9 @@ class Extraction:
 
     def _extract(self, images: Mapping[int, Image], view: View) -> Part:
         """Return images with the rows of their features, extracted if need be."""
-        options = {"batch_size": self.batch_size, "num_workers": self.num_workers}
+        root, options = self.dataset.images, self._options
 
         def encode(paths: list[str], progress: Progress) -> Tensor:
-            root = self.dataset.images
             return extract_views(self.backbone, root, paths, view, **options, progress=progress)
 
         table, keys = self._table(view), [image.key for image in images.values()]
@@ -365,7 +376,7 @@ class Extraction:
         numbers, libraries = _split_versions(self.backbone.fingerprint())
         libraries |= {name: version(name) for name in LIBRARIES}
         recipe = {"view": view.describe(), "backbone": numbers}
-        return FeatureTable(self.store, self.dataset.name, recipe, libraries)
+        return FeatureTable(self.inputs.store, self.dataset.name, recipe, libraries)
 
     def _texts(self, *, replace_underscores: bool) -> Path:
         """Return the file of the class texts, which are encoded if it is not there."""
@@ -377,11 +388,12 @@ class Extraction:
             "replace_underscores": replace_underscores,
         }
         name = f"{dataset.name}-texts-{json_hash([SCHEMA, recipe])[:16]}.safetensors"
-        if not (self.store / name).is_file():
-            self.store.mkdir(parents=True, exist_ok=True)
+        file = self.inputs.store / name
+        if not file.is_file():
+            file.parent.mkdir(parents=True, exist_ok=True)
             texts = encode_classes(self.backbone, *prompts, replace_underscores=replace_underscores)
-            save_texts(texts, self.store / name, recipe)
-        return self.store / name
+            save_texts(texts, file, recipe)
+        return file
 
 
 def _split_versions(fingerprint: Mapping[str, str]) -> tuple[dict[str, str], dict[str, str]]:

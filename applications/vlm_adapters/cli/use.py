@@ -10,10 +10,9 @@ import typer
 
 from .._files import write_json
 from ..backbones import load_backbone
-from ..data import ImageDataset
+from ..inputs import FeatureInputs
 from ..results import read_saved_run
 from ..results.transfers import transfer_file
-from ..sources import Extraction
 from ..transfer import Target, accuracy_on, image_files, predict
 from ._app import as_usage, command, errors, image_progress
 from ._options import (
@@ -49,26 +48,31 @@ def evaluate(
 
     For ImageNet-A and -R the adapter is restricted to their classes, by WordNet number.
     """
-    inputs = image_inputs(dataset, root, images, split, None)
+    chosen = image_inputs(dataset, root, images, split)
     with as_usage():
         saved = read_saved_run(run, adapter)
-        target: ImageDataset = inputs.open(only_test=True)
-        if target.name == saved.run.dataset:
+        if chosen.name == saved.run.dataset:
             raise ValueError(
-                f"`--dataset` should name other images than those of the run, {target.name}. "
+                f"`--dataset` should name other images than those of the run, {chosen.name}. "
                 "Its test accuracy is in its result. Give images of your own another name."
             )
-        backbone = load_backbone(saved.run.backbone, device=device)
+    inputs = FeatureInputs(
+        chosen,
+        saved.run.backbone,
+        device=device,
+        store=store,
+        batch_size=batch_size,
+        workers=workers,
+    )
     with image_progress() as progress:
-        extraction = Extraction(
-            backbone, saved.run.backbone, target, store, batch_size, workers, progress
-        )
+        with as_usage():
+            extraction = inputs.extraction(progress, only_test=True)
         found = accuracy_on(saved, Target(extraction))
-    file = transfer_file(run, target.name)
+    file = transfer_file(run, chosen.name)
     file.parent.mkdir(exist_ok=True)
     write_json(file, found)
     typer.echo(
-        f"{found['method']} from {found['source']} on {target.name}: "
+        f"{found['method']} from {found['source']} on {chosen.name}: "
         f"{found['accuracy']:.2f} % of {found['images']} images."
     )
 
