@@ -111,6 +111,11 @@ class FeatureInputs:
         return Augmentation(self.views, self.scale, published=self.published_pixels)
 
     @property
+    def extract_options(self) -> dict[str, int]:
+        """Options of :func:`.features.views.extract_views`."""
+        return {"batch_size": self.batch_size, "num_workers": self.workers}
+
+    @property
     def published(self) -> str | None:
         """Name of the published data set whose settings hold; none for the user's images."""
         return self.images.published if self.bundle is None else self.name

@@ -25,7 +25,7 @@ from .features.bundle import FeatureBundle, load_bundle
 from .features.store import SCHEMA, FeatureTable, ImageKey, Place, content_hashes
 from .features.texts import ClassTexts, encode_classes, load_texts, save_texts
 from .features.training_images import CachedViews, OnlineViews, TrainingImages
-from .features.views import Augmentation, Centre, Progress, View, extract_views
+from .features.views import Centre, Progress, View, extract_views
 from .tasks import Task
 
 if TYPE_CHECKING:
@@ -80,8 +80,9 @@ class Part:
 class StoredSource:
     """What few-shot tasks of one data set are drawn from; it can be sent to other processes."""
 
+    inputs: FeatureInputs
     dataset: str
-    backbone: str
+    root: Path  # image folder
     logit_scale: float
     class_names: tuple[str, ...]
     split: str  # its hash
@@ -92,7 +93,16 @@ class StoredSource:
     test: Part
     texts: Path
     texts_kept: Path  # with underscores
-    data: ClassVar[str] = "cached"
+
+    @property
+    def data(self) -> str:
+        """What a step sees of the training images: ``"cached"`` or ``"online"`` views."""
+        return "online" if self.inputs.online else "cached"
+
+    @property
+    def backbone(self) -> str:
+        """Specification of the backbone."""
+        return self.inputs.backbone
 
     def write_index_lists(self, folder: Path, draws: Sequence[tuple[int, int]]) -> None:
         """Write the rows that some tasks draw, with their hashes."""
@@ -114,6 +124,7 @@ class StoredSource:
         drawn = self.draws[shots, seed]
         val = self.val.select(drawn.val) if self.val_from_train else self.val
         return {
+            "data": self.data,
             "train": self.train.select(drawn.train).identity(),
             "val": val.identity(),
             "test": self.test.identity(),
@@ -144,28 +155,13 @@ class StoredSource:
 
     def training_images(self, train: Part) -> TrainingImages:
         """Return what a step sees of the training images."""
-        return CachedViews(train.features())
-
-
-@dataclass(frozen=True, kw_only=True)
-class OnlineSource(StoredSource):
-    """The same with training images that are read, augmented and encoded at every step."""
-
-    root: Path
-    augmentation: Augmentation
-    device: str = "cpu"
-    options: Mapping[str, int]  # of `extract_views`
-    data: ClassVar[str] = "online"
-
-    def identity(self, shots: int, seed: int) -> dict[str, Any]:
-        """Return everything that the features of a task depend on."""
-        return {**super().identity(shots, seed), "online": self.augmentation.describe()}
-
-    def training_images(self, train: Part) -> TrainingImages:
-        """Return what a step sees of the training images."""
-        backbone = _backbone(self.backbone, self.device)
+        inputs = self.inputs
+        if not inputs.online:
+            return CachedViews(train.features())
+        backbone = _backbone(inputs.backbone, inputs.device)
         paths = [image.key[0] for image in train.images.values()]
-        return OnlineViews(backbone, self.root, paths, self.augmentation, **self.options)
+        options = inputs.extract_options
+        return OnlineViews(backbone, self.root, paths, inputs.augmentation, **options)
 
 
 @dataclass(frozen=True)
@@ -303,9 +299,10 @@ class Extraction:
         _warn_of_equal_images(found, split.class_names)
         texts = [self._texts(replace_underscores=replace) for replace in (True, False)]
         inputs, augmentation = self.inputs, self.inputs.augmentation
-        stored = StoredSource(
+        return StoredSource(
+            inputs=inputs,
             dataset=dataset.name,
-            backbone=inputs.backbone,
+            root=dataset.images,
             logit_scale=self.backbone.logit_scale,
             class_names=split.class_names,
             split=split.sha256,
@@ -319,15 +316,6 @@ class Extraction:
             texts=texts[0],
             texts_kept=texts[1],
         )
-        if not inputs.online:
-            return stored
-        return OnlineSource(
-            **vars(stored),
-            root=dataset.images,
-            augmentation=augmentation,
-            device=inputs.device,
-            options=self._options,
-        )
 
     def part(self, samples: Sequence[Sample]) -> Part:
         """Extract the centre views of all images of a subset."""
@@ -336,10 +324,6 @@ class Extraction:
     @property
     def _centre(self) -> Centre:
         return Centre(published=self.inputs.published_pixels)
-
-    @property
-    def _options(self) -> dict[str, int]:
-        return {"batch_size": self.inputs.batch_size, "num_workers": self.inputs.workers}
 
     def _find(
         self, samples: Sequence[Sample], rows: Sequence[int] | None = None
@@ -361,7 +345,7 @@ class Extraction:
 
     def _extract(self, images: Mapping[int, Image], view: View) -> Part:
         """Return images with the rows of their features, extracted if need be."""
-        root, options = self.dataset.images, self._options
+        root, options = self.dataset.images, self.inputs.extract_options
 
         def encode(paths: list[str], progress: Progress) -> Tensor:
             return extract_views(self.backbone, root, paths, view, **options, progress=progress)
