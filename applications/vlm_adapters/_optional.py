@@ -7,18 +7,7 @@ from typing import Any
 
 
 def require(module: str, *, extra: str) -> Any:
-    """Import ``module``, or say which extra of topreg installs it.
-
-    Args:
-        module: Dotted name of the module.
-        extra: Name of the extra that brings it.
-
-    Returns:
-        The module. Its type is unknown to the type checker: these packages carry no annotations.
-
-    Raises:
-        ModuleNotFoundError: If the module, or one that it imports, is not installed.
-    """
+    """Import ``module``, or say which extra of topreg installs it."""
     try:
         return importlib.import_module(module)
     except ModuleNotFoundError as error:

@@ -6,11 +6,15 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
+
+from typer import Option
 
 from .backbones import load_backbone
-from .data import ImageDataset, image_folder, open_dataset, split_dataset
 from .data.check import without_damaged
-from .data.image_folder import DEFAULT_TEMPLATES
+from .data.datasets import open_dataset
+from .data.folders import DEFAULT_TEMPLATES, image_folder, split_dataset
+from .data.splits import ImageDataset
 from .features import ranks
 from .features.views import Augmentation, Progress
 from .sources import BundleSource, Extraction
@@ -22,16 +26,36 @@ OpenSource = Callable[[Sequence[tuple[int, int]]], TaskSource]
 NAME = re.compile(r"[^\W_][\w .+-]*")
 
 
+# What the command line asks for; the fields below are its options too.
+Dataset = Annotated[
+    str | None,
+    Option(help="CoOp's name of a published data set; for --images its name in tables."),
+]
+Root = Annotated[Path | None, Option(help="Folder that holds the data sets.", envvar="VLM_DATA")]
+Images = Annotated[
+    Path | None, Option(help="Your own images: one folder a class, or those of --split.")
+]
+SplitFile = Annotated[Path | None, Option(help="Split of --images in CoOp's JSON format.")]
+Device = Annotated[str, Option(help="Where the backbone and the training run.")]
+Store = Annotated[Path, Option(help="Folder of extracted features.")]
+BatchSize = Annotated[int, Option(min=1, help="Views per call of the encoder.")]
+Workers = Annotated[int, Option(min=1, help="Threads that read images.")]
+BACKBONES = "open_clip/MODEL/TAG_OR_FILE, open_clip/local-dir:PATH, devise, devise-512"
+PIXELS = "Ignore orientation and transparency and cut off 16-bit values, as published codes."
+
+
 @dataclass(frozen=True)
 class ImageInputs:
     """Which images: a published data set below ``root``, or a folder of the user's images."""
 
-    dataset: str | None = None  # CoOp's name; for the user's images their name in tables
-    root: Path | None = None
-    images: Path | None = None  # a folder for each class, or what `split` names
-    split: Path | None = None  # in CoOp's format
+    dataset: Dataset = None
+    root: Root = None
+    images: Images = None
+    split: SplitFile = None
     templates: tuple[str, ...] = DEFAULT_TEMPLATES  # of the user's images
-    skip_damaged: bool = False  # decode all images first, and leave out damaged ones
+    skip_damaged: Annotated[
+        bool, Option("--skip-damaged", help="Decode all images first; leave out damaged ones.")
+    ] = False
 
     def __post_init__(self) -> None:
         """Raise if the name of the user's images cannot be part of a path."""
@@ -53,17 +77,6 @@ class ImageInputs:
         if self.dataset is not None or self.images is None:
             return self.dataset or ""
         return self.split.stem if self.split is not None else self.images.resolve().name
-
-    def arguments(self) -> list[str]:
-        """Return the options of the command line that say the same."""
-        names = ("dataset", "root", "images", "split")
-        given = {name: getattr(self, name) for name in names}
-        templates = () if self.images is None else self.templates
-        return [
-            *[f"--{name}={value}" for name, value in given.items() if value is not None],
-            *["--skip-damaged"] * self.skip_damaged,
-            *[f"--template={template}" for template in templates],
-        ]
 
     def open(self, *, only_test: bool = False) -> ImageDataset:
         """Open the data set; with ``only_test`` a folder that is not split has test images only."""
@@ -94,16 +107,20 @@ class FeatureInputs:
     """Which features of which images, or of a bundle."""
 
     images: ImageInputs = ImageInputs()
-    backbone: str = "open_clip/RN50/openai"
-    device: str = "cpu"
-    store: Path = Path("features")
-    views: int = 10
+    backbone: Annotated[str, Option(help=f"{BACKBONES}, or module:factory.")] = (
+        "open_clip/RN50/openai"
+    )
+    device: Device = "cpu"
+    store: Store = Path("features")
+    views: Annotated[int, Option(min=1, help="Augmented views of a training image.")] = 10
     scale: tuple[float, float] = (0.5, 1.0)  # least and greatest share of the area of a view
-    online: bool = False  # read, augment and encode training images at every step
-    batch_size: int = 64
-    workers: int = 2
-    bundle: Path | None = None
-    published_pixels: bool = False  # read images as the published codes do
+    online: Annotated[
+        bool, Option("--online", help="Augment and encode training images at every step.")
+    ] = False
+    batch_size: BatchSize = 64
+    workers: Workers = 2
+    bundle: Path | None = None  # in place of all that
+    published_pixels: Annotated[bool, Option("--published-pixels", help=PIXELS)] = False
 
     @property
     def augmentation(self) -> Augmentation:
@@ -136,14 +153,16 @@ class FeatureInputs:
         """Return the options of the command line that say the same."""
         if self.bundle is not None:
             return [f"--bundle={self.bundle}"]
-        names = ("backbone", "device", "store", "views", "batch_size", "workers")
-        return [
-            *self.images.arguments(),
-            *[f"--{name.replace('_', '-')}={getattr(self, name)}" for name in names],
-            "--scale={},{}".format(*self.scale),
-            *["--online"] * self.online,
-            *["--published-pixels"] * self.published_pixels,
-        ]
+        values = vars(self) | vars(self.images) | {"scale": "{},{}".format(*self.scale)}
+        templates = values.pop("templates") if self.images.images else ()
+        words = [f"--template={template}" for template in templates]
+        for name, value in values.items():
+            option = "--" + name.replace("_", "-")
+            if value is True:
+                words.append(option)
+            elif value is not None and value is not False and name != "templates":
+                words.append(f"{option}={value}")
+        return words
 
     def extraction(
         self, progress: Progress = lambda done, total: None, *, only_test: bool = False

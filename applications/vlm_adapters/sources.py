@@ -17,10 +17,8 @@ from torch.nn.functional import normalize
 from ._files import file_sha256, json_hash
 from .backbones import load_backbone
 from .backbones.base import Backbone, weight_hashes
-from .data.base import ImageDataset
-from .data.few_shot import FewShot, few_shot_split, indices_hash
-from .data.index_lists import write_index_lists
-from .data.splits import Sample
+from .data.few_shot import FewShot, few_shot_split, indices_hash, write_index_lists
+from .data.splits import ImageDataset, Sample
 from .features.bundle import FeatureBundle, load_bundle
 from .features.store import SCHEMA, FeatureTable, ImageKey, Place, content_hashes
 from .features.texts import ClassTexts, encode_classes, load_texts, save_texts

@@ -13,8 +13,7 @@ from .backbones.base import Backbone, check_weights, weight_hashes
 from .data.folders import IMAGE_ENDINGS
 from .evaluation import accuracy
 from .features.views import extract_features, read_image
-from .run_files import SavedRun
-from .runs import Run
+from .runs import Run, SavedRun
 from .sources import Extraction, unit_features
 
 

@@ -7,15 +7,12 @@ import warnings
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from ._files import write_tensors
 from ._optional import require
-
-__all__ = ["convert_weights", "is_torchscript", "was_trained_with_quick_gelu"]
 
 ENTRIES = ("input_resolution", "context_length", "vocab_size")
 """Numbers that OpenAI's archives hold among the tensors."""
@@ -25,23 +22,13 @@ MARK = {"vlm_adapters.quick_gelu": "true"}
 def convert_weights(source: str | os.PathLike[str], target: str | os.PathLike[str]) -> None:
     """Write the tensors of a TorchScript archive or a state dict as a safetensors file.
 
-    OpenAI publishes CLIP as TorchScript archives. Such an archive holds **code** beside the
-    tensors, and reading it may run that code: convert only files that you trust. A state dict is
-    read as tensors only, with nothing run.
+    OpenAI publishes CLIP as TorchScript archives. Such an archive holds **code** next to the
+    tensors, and reading it may run that code: convert only files that you trust. A state dict, or
+    a checkpoint with a ``state_dict``, is read as tensors only, with nothing run.
 
-    Floating-point tensors become float32. Numbers that describe OpenAI's models,
-    ``input_resolution``, ``context_length`` and ``vocab_size``, are left out; where they were
-    there, the file remembers that its weights were trained with QuickGELU, and
-    :class:`~vlm_adapters.backbones.OpenClip` uses it.
-
-    Args:
-        source: TorchScript archive, or state dict, or checkpoint with a ``state_dict``.
-        target: File to write, ``.safetensors``. It appears only once it is complete; its folder
-            is made if need be.
-
-    Raises:
-        FileNotFoundError: If there is no ``source``.
-        ValueError: If ``source`` is neither, or ``target`` has another suffix.
+    Floating-point tensors become float32. Numbers that describe OpenAI's models are left out;
+    where they were there, the file remembers that its weights were trained with QuickGELU, and
+    :class:`~vlm_adapters.backbones.OpenClip` uses it. ``target`` appears only once it is complete.
     """
     origin, file = Path(source), Path(target)
     if not origin.is_file():
@@ -52,20 +39,18 @@ def convert_weights(source: str | os.PathLike[str], target: str | os.PathLike[st
         raise ValueError(f"`target` should end in `.safetensors`. Got {str(file)!r}.")
     tensors = _tensors(origin)
     openai = any(name in tensors for name in ENTRIES)
-    kept = {name: _single(tensor) for name, tensor in tensors.items() if name not in ENTRIES}
+    kept = {
+        # Cloned, because safetensors takes no tensors that share memory.
+        name: (tensor.float() if tensor.is_floating_point() else tensor).detach().clone()
+        for name, tensor in tensors.items()
+        if name not in ENTRIES
+    }
     file.parent.mkdir(parents=True, exist_ok=True)
     write_tensors(file, kept, MARK if openai else None)
 
 
 def was_trained_with_quick_gelu(file: Path) -> bool:
-    """Whether a file says that its weights, OpenAI's, were trained with QuickGELU.
-
-    Args:
-        file: Any file of weights; only those of :func:`convert_weights` can say it.
-
-    Returns:
-        False if the file does not say.
-    """
+    """Tell whether a file of :func:`convert_weights` says that its weights are OpenAI's."""
     safetensors = require("safetensors", extra="vlm")
     try:
         with safetensors.safe_open(file, framework="pt") as archive:
@@ -75,58 +60,37 @@ def was_trained_with_quick_gelu(file: Path) -> bool:
 
 
 def is_torchscript(file: Path) -> bool:
-    """Whether a file is a TorchScript archive; nothing of it is run.
-
-    Args:
-        file: Any file.
-
-    Returns:
-        True if the file holds code beside tensors.
-    """
+    """Tell whether a file is a TorchScript archive; nothing of it is run."""
     if not zipfile.is_zipfile(file):
         return False
     with zipfile.ZipFile(file) as archive:
         return any(name.endswith("/constants.pkl") for name in archive.namelist())
 
 
-def _read(file: Path) -> Any:
-    """What an archive or a pickle of tensors holds."""
-    try:
-        if not is_torchscript(file):
-            return torch.load(file, map_location="cpu", weights_only=True)
-        with warnings.catch_warnings():
-            # OpenAI's files are what they are.
-            warnings.filterwarnings("ignore", message=r"`torch\.jit\.load` is ")
-            return torch.jit.load(str(file), map_location="cpu").state_dict()
-    except Exception as error:  # damaged and foreign files raise many kinds
-        raise ValueError(
-            _neither(file, "a damaged file, or one that holds other things")
-        ) from error
-
-
 def _tensors(file: Path) -> dict[str, Tensor]:
-    """Names and tensors of an archive, a state dict or a checkpoint."""
-    content = _read(file)
-    if isinstance(content, Mapping) and isinstance(content.get("state_dict"), Mapping):
-        content = content["state_dict"]
-    if not isinstance(content, Mapping) or not content:
-        raise ValueError(_neither(file, f"a {type(content).__name__} without tensors"))
-    for name, value in content.items():
-        if not isinstance(name, str) or not isinstance(value, Tensor):
-            raise ValueError(_neither(file, f"a {type(value).__name__} under {name!r}"))
+    """Return names and tensors of an archive, a state dict or a checkpoint."""
+    try:
+        if is_torchscript(file):
+            with warnings.catch_warnings():
+                # OpenAI's files are what they are.
+                warnings.filterwarnings("ignore", message=r"`torch\.jit\.load` is ")
+                content = torch.jit.load(str(file), map_location="cpu").state_dict()
+        else:
+            content = torch.load(file, map_location="cpu", weights_only=True)
+        if isinstance(content, Mapping) and isinstance(content.get("state_dict"), Mapping):
+            content = content["state_dict"]
+        if not isinstance(content, Mapping) or not content:
+            raise TypeError(f"a {type(content).__name__} without tensors")
+        for name, value in content.items():
+            if not isinstance(name, str) or not isinstance(value, Tensor):
+                raise TypeError(f"a {type(value).__name__} under {name!r}")
+    except Exception as error:  # damaged and foreign files raise many kinds
+        got = str(error) if type(error) is TypeError else "a damaged file, or one of other things"
+        raise ValueError(
+            f"`source` should be a TorchScript archive or a state dict of tensors. Got "
+            f"{str(file)!r}: {got}. Download it again, or save `model.state_dict()` with "
+            "`torch.save`."
+        ) from error
     # What torch's data-parallel wrappers put before every name.
     wrapped = all(name.startswith("module.") for name in content)
     return {name.removeprefix("module.") if wrapped else name: content[name] for name in content}
-
-
-def _single(tensor: Tensor) -> Tensor:
-    """Single precision, and memory of its own, which safetensors wants."""
-    return tensor.detach().to(torch.float32 if tensor.is_floating_point() else tensor.dtype).clone()
-
-
-def _neither(file: Path, got: str) -> str:
-    """What to say of a file that is not one of the kinds."""
-    return (
-        f"`source` should be a TorchScript archive or a state dict of tensors. Got {str(file)!r}: "
-        f"{got}. Download it again, or save `model.state_dict()` with `torch.save`."
-    )

@@ -2,15 +2,23 @@
 
 import dataclasses
 
+import pytest
 import torch
 from vlm_adapters.config import load_methods
 from vlm_adapters.features.texts import ClassTexts
 from vlm_adapters.features.training_images import CachedViews
+from vlm_adapters.regularizers import BatchViews
 
 
 def all_images(task):
     """The first view of every training image."""
     return task.train.draw(torch.arange(len(task.train)), torch.Generator().manual_seed(0))
+
+
+def views_of(adapter, features, labels):
+    """What an adapter gives the constraint of a batch."""
+    step = adapter.step(features)
+    return BatchViews(features, step.source, step.target(labels), labels)
 
 
 def in_double(task):
@@ -59,3 +67,8 @@ def aligned_coincidence(geometry, source, target, pairs, orientation="aligned"):
         if min(x.norm(), y.norm()) > 1e-8:
             cosines.append((x @ y / (x.norm() * y.norm())).item())
     return 1 - sum(cosines) / len(cosines), turned
+
+
+def refused(message):
+    """Expect an error about a value, a type or a missing file whose message matches."""
+    return pytest.raises((ValueError, TypeError, FileNotFoundError), match=message)

@@ -10,6 +10,7 @@ import huggingface_hub.constants
 import open_clip
 import pytest
 import torch
+from application.helpers import refused
 from application.tiny_clip import (
     CONFIG,
     MODEL,
@@ -20,12 +21,10 @@ from application.tiny_clip import (
     write_tiny_clip,
 )
 from PIL import Image
-from safetensors.torch import save_file
 from torch import nn
 from torch.testing import assert_close
-from vlm_adapters.backbones import OpenClip, Pixels, TextProjection, load_backbone
-from vlm_adapters.backbones._open_clip_model import resolve_config, take_text_projection
-from vlm_adapters.backbones._open_clip_weights import find_weights
+from vlm_adapters.backbones import OpenClip, Pixels, load_backbone
+from vlm_adapters.backbones.open_clip import find_weights, resolve_config, take_text_projection
 from vlm_adapters.weights import convert_weights
 
 TEXTS = ["a photo of a cat.", "a photo of a sea horse.", "a dog"]
@@ -40,15 +39,6 @@ def _no_network(monkeypatch):
 
     monkeypatch.setattr(socket.socket, "connect", refuse)
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    """Threads wait for each other on a busy machine."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")
@@ -109,8 +99,6 @@ class TestEncoders:
         assert clip.encode_image(images).shape == (2, 32)
         assert clip.encode_text_hidden(TEXTS).shape == (3, 32)
         assert clip.encode_text([]).shape == (0, 32)
-
-    def test_images_differ(self, clip, images):
         first, second = nn.functional.normalize(clip.encode_image(images), dim=1)
         assert float(first @ second) < 0.98
 
@@ -135,10 +123,6 @@ class TestTextProjection:
         assert_close(clip.text_projection(hidden), clip.encode_text(TEXTS))
         assert not torch.equal(hidden, clip.encode_text(TEXTS))
 
-    def test_any_leading_shape(self):
-        projection = TextProjection(torch.ones(3, 2), torch.tensor([0.0, 1.0]))
-        assert_close(projection(torch.ones(4, 5, 3))[3, 4], torch.tensor([3.0, 4.0]))
-
     @pytest.mark.parametrize("bias", [False, True])
     def test_of_a_custom_text_tower(self, tmp_path, bias):
         backbone = variant(tmp_path, width=48, proj_bias=bias)
@@ -162,8 +146,7 @@ class TestTextProjection:
 
     def test_missing(self, tmp_path, images):
         backbone = variant(tmp_path, proj_type="none")
-        message = r"should have a linear map at the end of its text tower\. Got none\. Use another"
-        with pytest.raises(ValueError, match=message):
+        with refused(r"should have a linear map at the end of its text tower\. Got none\. Use ano"):
             _ = backbone.text_projection
         hidden = backbone.encode_text_hidden(TEXTS)
         assert_close(backbone.encode_text(TEXTS), hidden)
@@ -191,7 +174,7 @@ class TestPixels:
         tower = {"image_size": [32, 64], "layers": 1, "width": 32, "patch_size": 16}
         folder = write_local_dir(tmp_path, {**CONFIG, "vision_cfg": {**tower, "head_width": 32}})
         backbone = OpenClip(f"local-dir:{folder}")
-        with pytest.raises(ValueError, match=r"should take square images\. Got \(32, 64\)\."):
+        with refused(r"should take square images\. Got \(32, 64\)\."):
             _ = backbone.pixels
 
 
@@ -206,55 +189,37 @@ class TestFiles:
         assert backbone.name == "open_clip/local-dir:local_dir"
         assert_close(backbone.encode_image(images), clip.encode_image(images))
 
-    def test_half_precision_becomes_single(self, tmp_path, images):
-        half = {name: part.half() for name, part in tensors(CONFIG).items()}
-        save_file(half, tmp_path / "half.safetensors")
-        backbone = OpenClip(MODEL, tmp_path / "half.safetensors")
-        assert backbone.encode_image(images).dtype == torch.float32
-
     @pytest.mark.parametrize("suffix", [".pt", ".safetensors"])
     def test_damaged(self, files, tmp_path, suffix):
         file = tmp_path / f"short{suffix}"
         file.write_bytes(files[suffix[1:]].read_bytes()[:1000])
-        message = (
-            rf"should hold the tensors of '{MODEL}'\. Got 'short{suffix}': .*copy the file aga"
-        )
-        with pytest.raises(ValueError, match=message):
+        with refused(rf"should hold the tensors of '{MODEL}'\. Got 'short{suffix}': .*or copy the"):
             OpenClip(MODEL, file)
 
-    @pytest.mark.parametrize("content", [b"", b"hello world"])
+    @pytest.mark.parametrize("content", [b"", b"hello world", "a pickle"])
     def test_not_weights(self, tmp_path, content):
-        (tmp_path / "note.pt").write_bytes(content)
-        with pytest.raises(ValueError, match=r"'note\.pt': it is damaged, empty or holds more"):
-            OpenClip(MODEL, tmp_path / "note.pt")
-
-    def test_no_pickle_is_run(self, tmp_path):
-        torch.save({"weights": Bomb()}, tmp_path / "bomb.pt")
-        with pytest.raises(ValueError, match="it is damaged, empty or holds more than tensors"):
-            OpenClip(MODEL, tmp_path / "bomb.pt")
+        file = tmp_path / "note.pt"
+        if isinstance(content, bytes):
+            file.write_bytes(content)
+        else:
+            torch.save({"weights": Bomb()}, file)
+        with refused(r"'note\.pt': it is damaged, empty or holds more"):
+            OpenClip(MODEL, file)
 
     def test_weights_of_another_model(self, tmp_path):
         torch.save({"a": torch.ones(2)}, tmp_path / "other.pt")
-        message = (
-            r"'other\.pt': RuntimeError: .*Missing key.*\[\.\.\.\]\. "
-            "Name the model that they belong to"
-        )
-        with pytest.raises(ValueError, match=message):
+        with refused(r"'other\.pt': RuntimeError: .*Missing key.*\[\.\.\.\]\. Name the model that"):
             OpenClip(MODEL, tmp_path / "other.pt")
 
     def test_openais_state_dict_should_be_converted(self, tmp_path):
         entries = {"input_resolution": torch.tensor(32)}
         torch.save({**tensors(CONFIG), **entries}, tmp_path / "openai.pt")
-        message = r"Unexpected key.* Run `vlm-adapters weights convert FILE OUT` on it first\."
-        with pytest.raises(ValueError, match=message):
+        with refused(r"Unexpected key.* Run `vlm-adapters weights convert FILE OUT` on it first\."):
             OpenClip(MODEL, tmp_path / "openai.pt")
 
     def test_missing_file(self):
-        message = r"`weights` should be a tag or a file\. Got no file 'nowhere/clip\.pt'\."
-        with pytest.raises(FileNotFoundError, match=message):
+        with refused(r"`weights` should be a file or a tag of 'RN50': .* Got 'nowhere/clip\.pt'\."):
             load_backbone("open_clip/RN50/nowhere/clip.pt")
-        with pytest.raises(FileNotFoundError, match=r"Got no file 'clip\.safetensors'"):
-            OpenClip("RN50", "clip.safetensors")
 
     def test_home_folder(self, files, clip, monkeypatch):
         monkeypatch.setenv("HOME", str(files["pt"].parent))
@@ -263,32 +228,20 @@ class TestFiles:
 
 
 class TestFolders:
-    def test_no_configuration(self, tmp_path):
-        message = (
-            r"should be `local-dir:` and a folder with `open_clip_config\.json`\. Got '.*' wit"
-        )
-        with pytest.raises(FileNotFoundError, match=message):
-            OpenClip(f"local-dir:{tmp_path}")
-
-    @pytest.mark.parametrize("text", ["{", "[]", '{"model_cfg": 1}'])
-    def test_another_configuration(self, tmp_path, text):
-        (tmp_path / "open_clip_config.json").write_text(text)
-        with pytest.raises(
-            ValueError, match=r"should be JSON with an object `model_cfg`\. Got ano"
-        ):
+    @pytest.mark.parametrize("config", [None, "{", "[]", '{"model_cfg": 1}'])
+    def test_no_configuration(self, tmp_path, config):
+        if config is not None:
+            (tmp_path / "open_clip_config.json").write_text(config)
+        with refused(r"`local-dir:` and a folder of weights and `open_clip_config\.json`, .* Got "):
             OpenClip(f"local-dir:{tmp_path}")
 
     def test_no_weights(self, tmp_path):
         (tmp_path / "open_clip_config.json").write_text(json.dumps({"model_cfg": CONFIG}))
-        message = r"should hold weights as `\.safetensors`, `\.bin` or `\.pth`\. Got none\. Copy"
-        with pytest.raises(FileNotFoundError, match=message):
+        with refused(r"should hold the tensors of 'local-dir:.*Required pr"):
             OpenClip(f"local-dir:{tmp_path}")
 
     def test_weights_beside(self, files):
-        message = (
-            r"`weights` should be None for 'local-dir:.*', which brings its own\. Got 'openai'"
-        )
-        with pytest.raises(ValueError, match=message):
+        with refused(r"`weights` should be None for 'local-dir:.*', which brings its own\. Got 'o"):
             OpenClip(f"local-dir:{files['local_dir']}", "openai")
 
     def test_quick_gelu_can_be_forced(self, files):
@@ -346,32 +299,28 @@ class TestHub:
 
     def test_tokenizer_out_of_reach(self, tmp_path):
         config = {**CONFIG, "text_cfg": {**CONFIG["text_cfg"], "hf_tokenizer_name": "owner/name"}}
-        message = (
-            r"`model` should have a tokenizer that this machine can reach\. Got 'local-dir:.*'"
-        )
-        with pytest.raises(FileNotFoundError, match=message):
+        with refused(r"`model` should have a tokenizer that this machine can reach\. Got 'local-d"):
             OpenClip(f"local-dir:{write_local_dir(tmp_path, config)}")
 
 
 class TestNames:
-    def test_unknown_model(self):
-        message = r"`model` should be a model of open_clip.* Got 'ViT-B/32'\. Did you mean ViT-B-32"
-        with pytest.raises(ValueError, match=message):
-            OpenClip("ViT-B/32", "openai")
-        with pytest.raises(ValueError, match=r"Got 'zzzz'\. See its README\."):
-            OpenClip("zzzz", "openai")
-
-    def test_unknown_tag(self):
-        message = r"should be a file or a tag of 'RN50': openai, .*\. Got 'opnai'\."
-        with pytest.raises(ValueError, match=message):
-            OpenClip("RN50", "opnai")
-        with pytest.raises(ValueError, match=rf"a tag of '{MODEL}': it has none\. Got 'openai'\."):
-            OpenClip(MODEL, "openai")
-
-    def test_no_weights(self):
-        message = r"`weights` should be a tag or a file for 'RN50'\. Got None\."
-        with pytest.raises(ValueError, match=message):
-            OpenClip("RN50")
+    @pytest.mark.parametrize(
+        ("model", "weights", "message"),
+        [
+            (
+                "ViT-B/32",
+                "openai",
+                r"a model of open_clip.* Got 'ViT-B/32'\. Did you mean ViT-B-32",
+            ),
+            ("zzzz", "openai", r"Got 'zzzz'\. See its README\."),
+            ("RN50", "opnai", r"a file or a tag of 'RN50': openai, .*\. Got 'opnai'\."),
+            (MODEL, "openai", rf"a tag of '{MODEL}': it has none\. Got 'openai'\."),
+            ("RN50", None, r"a file or a tag of 'RN50': openai, .*\. Got None\."),
+        ],
+    )
+    def test_unknown(self, files, model, weights, message):
+        with pytest.raises((ValueError, FileNotFoundError), match=message):
+            OpenClip(model, weights)
 
 
 @pytest.fixture(scope="module")
@@ -405,20 +354,15 @@ class TestQuickGelu:
                 assert config == model
             assert not forced
 
-    def test_a_tag_knows_better(self):
-        message = r"should be True or None for 'openai', which was trained so\. Got False\."
-        with pytest.raises(ValueError, match=message):
-            OpenClip("RN50", "openai", quick_gelu=False)
-        message = r"should be False or None for 'laion2b_e16', which was trained so\. Got True\."
-        with pytest.raises(ValueError, match=message):
-            OpenClip("ViT-B-32", "laion2b_e16", quick_gelu=True)
+    @pytest.mark.parametrize(
+        ("model", "tag", "quick"), [("RN50", "openai", True), ("ViT-B-32", "laion2b_e16", False)]
+    )
+    def test_a_tag_knows_better(self, model, tag, quick):
+        with refused(rf"should be {quick} or None for '{model}' with '{tag}'\. Got {not quick}\."):
+            OpenClip(model, tag, quick_gelu=not quick)
 
     def test_a_file_has_to_be_told(self, twin):
-        message = (
-            r"should be given for 'twin' with 'plain\.pt', which does not tell how it was trained"
-            r"\. Got None\. Name the model 'twin-quickgelu' if .* `\?quick_gelu=false` after the fi"
-        )
-        with pytest.raises(ValueError, match=message):
+        with refused(r"should be given for 'twin' with 'plain\.pt', which does not tell how it wa"):
             OpenClip("twin", twin)
 
     @pytest.mark.parametrize(
@@ -441,8 +385,7 @@ class TestQuickGelu:
         assert not torch.allclose(OpenClip("twin-quickgelu", twin).encode_text(TEXTS), plain)
 
     def test_a_name_that_says_otherwise(self, twin):
-        message = r"`quick_gelu` should be True or None for 'twin-quickgelu'\. Got False\."
-        with pytest.raises(ValueError, match=message):
+        with refused(r"`quick_gelu` should be True or None for 'twin-quickgelu' with 'plain\.pt'"):
             OpenClip("twin-quickgelu", twin, quick_gelu=False)
 
     def test_a_converted_file_of_openai_tells(self, twin, tmp_path):
@@ -450,7 +393,7 @@ class TestQuickGelu:
         torch.save({**tensors(CONFIG), **entries}, tmp_path / "openai.pt")
         convert_weights(tmp_path / "openai.pt", tmp_path / "openai.safetensors")
         assert OpenClip("twin", tmp_path / "openai.safetensors").config == "twin-quickgelu"
-        with pytest.raises(ValueError, match=r"True or None for 'openai\.safetensors'"):
+        with refused(r"True or None for 'twin' with 'openai\.s"):
             OpenClip("twin", tmp_path / "openai.safetensors", quick_gelu=False)
 
 
@@ -461,10 +404,6 @@ class TestFingerprint:
         assert json.loads(fingerprint["preprocessing"])["size"] == 32
         assert {"open_clip_torch", "torch", "torchvision"} <= fingerprint.keys()
         assert all(isinstance(value, str) for value in fingerprint.values())
-
-    def test_cannot_be_changed_from_outside(self, clip):
-        clip.fingerprint().clear()
-        assert clip.fingerprint()["config"] == MODEL
 
     @pytest.mark.parametrize("kind", ["file", "folder"])
     def test_depends_on_the_weights_only(self, files, tmp_path, kind):
@@ -502,8 +441,6 @@ class Half:
 
 class Needy(Mine):
     def __init__(self, needed): pass
-
-number = 3
 """
 
 
@@ -518,30 +455,26 @@ class TestFactories:
         assert sys.path == path
         sys.modules.pop("users_backbone", None)
 
-    def test_in_the_current_folder(self):
-        assert load_backbone("users_backbone:Mine").name == "mine"
+    def test_of_a_module_or_a_file(self):
+        for spec in ("users_backbone:Mine", "users_backbone.py:Mine"):
+            assert load_backbone(spec).name == "mine"
 
     def test_incomplete(self):
-        message = (
-            r"`users_backbone:Half` should return a backbone\. Got Half without `pixels`, "
-            r"`text_projection`, `encode_text_hidden`\. See `vlm_adapters\.backbones\.Backbone`\."
-        )
-        with pytest.raises(TypeError, match=message):
+        with refused(r"`users_backbone:Half` should return a backbone\. Got Half without `pixels`"):
             load_backbone("users_backbone:Half")
 
-    @pytest.mark.parametrize("module", ["no_such_module", "broken_backbone", "json.no_such_part"])
-    def test_no_module(self, module):
-        message = (
-            rf"module that Python can import\. Got '{module}:f': No module named .* PYTHONPATH"
-        )
-        with pytest.raises(ValueError, match=message):
-            load_backbone(f"{module}:f")
-
-    @pytest.mark.parametrize("name", ["nothing", "number"])
-    def test_no_function(self, name):
-        message = rf"should name a function of the module\. Got 'users_backbone:{name}', which is n"
-        with pytest.raises(ValueError, match=message):
-            load_backbone(f"users_backbone:{name}")
+    @pytest.mark.parametrize(
+        ("spec", "got"),
+        [
+            ("no_such_module:f", "ModuleNotFoundError: No module named 'no_such_module'"),
+            ("broken_backbone:f", "ModuleNotFoundError: No module named 'no_such_package'"),
+            ("nowhere.py:f", "FileNotFoundError: no such file"),
+            ("users_backbone:nothing", "AttributeError: .* has no attribute 'nothing'"),
+        ],
+    )
+    def test_nothing_to_load(self, spec, got):
+        with refused(rf"`--backbone` should be `file\.py:Name` .*Got '{spec}': {got}"):
+            load_backbone(spec)
 
     def test_an_error_of_the_factory_is_its_own(self):
         with pytest.raises(TypeError, match="needed"):
@@ -551,22 +484,25 @@ class TestFactories:
 class TestSpecifications:
     @pytest.mark.parametrize(
         "spec",
-        ["", "clip", "devise-", "devise-x", "open_clip/", "open_clip/RN50", "a:b:c", "a/b:c"],
+        [
+            "",
+            "clip",
+            "devise-",
+            "devise-x",
+            "open_clip/",
+            "open_clip/RN50",
+            "a:b:c",
+            "a/b:c",
+            "sys:path",
+        ],
     )
     def test_unknown(self, spec):
-        message = r"`spec` should be `devise`, `devise-N`, .* or `MODULE:FACTORY`\. Got '"
-        with pytest.raises(ValueError, match=message):
+        with refused(r"`spec` should be `devise`, `devise-N`, .* or `FILE\.py:FACTORY` with a fun"):
             load_backbone(spec)
 
     def test_option(self):
-        with pytest.raises(
-            ValueError, match=r"`\?quick_gelu=` should be followed by true or false"
-        ):
+        with refused(r"`\?quick_gelu=` should be followed by true or fal"):
             load_backbone("open_clip/RN50/openai?quick_gelu=yes")
-
-    def test_device(self, files):
-        backbone = load_backbone(f"open_clip/{MODEL}/{files['pt']}", device="cpu")
-        assert backbone.device == torch.device("cpu")
 
 
 class Bomb:

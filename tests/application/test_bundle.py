@@ -9,7 +9,7 @@ import torch
 from application.fake_backbone import ColourBackbone, WideBackbone
 from PIL import Image
 from safetensors.torch import load_file, save_file
-from vlm_adapters.data import open_dataset
+from vlm_adapters.data.datasets import open_dataset
 from vlm_adapters.features.bundle import (
     KEY,
     TENSORS,

@@ -9,10 +9,9 @@ from application.helpers import constrained, method
 from safetensors import safe_open
 from safetensors.torch import save_file
 from vlm_adapters import training
-from vlm_adapters.checkpoint import KEY
 from vlm_adapters.features.training_images import CachedViews
 from vlm_adapters.sources import few_shot_task
-from vlm_adapters.training import train
+from vlm_adapters.training import KEY, train
 
 EPOCHS = 3
 PRESETS = ("taskres", "hc_tr", "tip_adapter_f", "hc_taf", "clip_adapter", "hc_clip_adapter")

@@ -1,6 +1,7 @@
 """What error messages tell the reader to run: commands, options and extras that exist."""
 
 import ast
+import importlib
 import importlib.metadata
 import pathlib
 import re
@@ -8,7 +9,7 @@ import re
 import pytest
 import typer
 import vlm_adapters
-from vlm_adapters.cli import app
+from vlm_adapters.cli import _app, app
 
 SOURCES = sorted(pathlib.Path(vlm_adapters.__file__).parent.rglob("*.py"))
 PROJECT = (pathlib.Path(__file__).parents[2] / "pyproject.toml").read_text()
@@ -33,6 +34,8 @@ def texts():
 def commands():
     """The name of each command, and its options."""
     found = {}
+    for module, _ in _app.COMMANDS.values():
+        importlib.import_module(f"vlm_adapters.cli.{module}")
 
     def collect(group, name):
         for part, command in group.commands.items():

@@ -1,63 +1,53 @@
 """What the check of a data set finds."""
 
-from __future__ import annotations
-
 import json
 import shutil
 from pathlib import Path
 
 import pytest
-from application.synthetic_data import LAYOUTS, wnid, write_dataset
-from vlm_adapters.data import (
-    DATASETS,
-    Problem,
-    check_dataset,
-    check_images,
-    image_folder,
-    split_dataset,
-)
-from vlm_adapters.data.specs import Sizes
+from application.synthetic_data import LAYOUTS, write_dataset
+from vlm_adapters.data.check import check_dataset, check_images
+from vlm_adapters.data.datasets import DATASETS, Problem
+from vlm_adapters.data.folders import image_folder, split_dataset
 
 SPLIT = "split_zhou_DescribableTextures.json"
 
 
 @pytest.fixture
-def dtd(tmp_path: Path) -> Path:
+def dtd(tmp_path):
     """Folder of a small data set."""
     return write_dataset(tmp_path, "dtd", size=16)
 
 
 @pytest.mark.parametrize("name", sorted(LAYOUTS))
-def test_good_data_have_no_problem(tmp_path: Path, name: str) -> None:
+def test_good_data_have_no_problem(tmp_path, name):
     write_dataset(tmp_path, name, size=16, images=4)
     assert check_dataset(name, tmp_path, verify=True, sizes=False) == []
 
 
 @pytest.mark.parametrize("name", sorted(LAYOUTS))
-def test_wrong_numbers(tmp_path: Path, name: str) -> None:
+def test_wrong_numbers(tmp_path, name):
     write_dataset(tmp_path, name, size=4)
     (problem,) = check_dataset(name, tmp_path)
     assert problem.path == str(tmp_path / LAYOUTS[name][0])
     classes = 2 if name in ("imagenet_a", "imagenet_r") else 3
     assert f"give {classes} classes, " in problem.what
-    assert problem.what.endswith(f", not {DATASETS[name].sizes}.")
+    classes, train, val, test = DATASETS[name].sizes
+    published = f"{classes} classes, {train} training, {val} validation and {test} test images"
+    assert problem.what.endswith(f", not {published}.")
     assert problem.fix.startswith("Is it complete, and no other data set? Get the images of")
 
 
-def test_published_numbers() -> None:
-    assert DATASETS["caltech101"].sizes == Sizes(100, 4128, 1649, 2465)
-    assert str(DATASETS["ucf101"].sizes) == (
-        "101 classes, 7639 training, 1898 validation and 3783 test images"
-    )
+def test_published_numbers():
+    assert DATASETS["caltech101"].sizes == (100, 4128, 1649, 2465)
     assert len({spec.sizes for spec in DATASETS.values()}) == len(DATASETS)
 
 
-def test_split_of_another_data_set(dtd: Path) -> None:
+def test_split_of_another_data_set(dtd):
     sizes = DATASETS["oxford_pets"].sizes
     entries = {
-        subset: [[f"{subset}{row}.jpg", row % sizes.classes, f"pet {row % sizes.classes}"]
-                 for row in range(getattr(sizes, subset))]
-        for subset in ("train", "val", "test")
+        subset: [[f"{subset}{row}.jpg", row % 37, f"pet {row % 37}"] for row in range(count)]
+        for subset, count in zip(("train", "val", "test"), sizes[1:], strict=True)
     }  # fmt: skip
     (dtd / SPLIT).write_text(json.dumps(entries))
     numbers, missing = check_dataset("dtd", dtd.parent)
@@ -67,7 +57,7 @@ def test_split_of_another_data_set(dtd: Path) -> None:
     )
 
 
-def test_root_does_not_exist(tmp_path: Path) -> None:
+def test_root_does_not_exist(tmp_path):
     root = tmp_path / "none"
     assert check_dataset("dtd", root) == [
         Problem(str(root), "There is no such folder.", "Name the folder that holds `dtd`.")
@@ -75,13 +65,13 @@ def test_root_does_not_exist(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", sorted(LAYOUTS))
-def test_nothing_there(tmp_path: Path, name: str) -> None:
+def test_nothing_there(tmp_path, name):
     (problem,) = check_dataset(name, tmp_path)
     assert problem.path == str(tmp_path / LAYOUTS[name][0])
     assert "CoOp/blob/main/DATASETS.md" in problem.fix
 
 
-def test_each_missing_file_and_folder(tmp_path: Path) -> None:
+def test_each_missing_file_and_folder(tmp_path):
     folder = write_dataset(tmp_path, "fgvc_aircraft", size=4)
     shutil.rmtree(folder / "images")
     for name in ("variants.txt", "images_variant_val.txt"):
@@ -95,7 +85,7 @@ def test_each_missing_file_and_folder(tmp_path: Path) -> None:
     assert all("robots.ox.ac.uk" in problem.fix for problem in problems)
 
 
-def test_missing_parts_of_imagenet(tmp_path: Path) -> None:
+def test_missing_parts_of_imagenet(tmp_path):
     folder = write_dataset(tmp_path, "imagenet", size=4)
     (folder / "classnames.txt").unlink()
     shutil.rmtree(folder / "images" / "val")
@@ -103,16 +93,16 @@ def test_missing_parts_of_imagenet(tmp_path: Path) -> None:
     assert val.path == str(folder / "images" / "val")
     assert "sorted into class folders" in val.fix
     assert names.path == str(folder / "classnames.txt")
-    assert 'Download `classnames.txt` by the link in section "ImageNet"' in names.fix
+    assert "get `classnames.txt` by the links of section" in names.fix
 
 
-def test_class_names_of_a_variant_are_missing(tmp_path: Path) -> None:
+def test_class_names_of_a_variant_are_missing(tmp_path):
     (write_dataset(tmp_path, "imagenet_a", size=4) / "classnames.txt").unlink()
     (problem,) = check_dataset("imagenet_a", tmp_path)
     assert problem.path == str(tmp_path / "imagenet" / "classnames.txt")
 
 
-def test_cars_in_another_layout(tmp_path: Path) -> None:
+def test_cars_in_another_layout(tmp_path):
     folder = write_dataset(tmp_path, "stanford_cars", size=4)
     (folder / "cars_test").rename(folder / "test")
     (problem,) = check_dataset("stanford_cars", tmp_path)
@@ -121,37 +111,13 @@ def test_cars_in_another_layout(tmp_path: Path) -> None:
     assert "Kaggle" in problem.fix
 
 
-def test_validation_images_in_no_class_folders(tmp_path: Path) -> None:
-    val = write_dataset(tmp_path, "imagenet", size=4) / "images" / "val"
-    shutil.rmtree(val)
-    val.mkdir()
-    (val / "1.JPEG").touch()
-    (problem,) = check_dataset("imagenet", tmp_path)
-    assert "Got 0, without 'n10000000', and 1 images in no class folder. Sort" in problem.what
-
-
-def test_class_folders_are_missing(tmp_path: Path) -> None:
-    folder = write_dataset(tmp_path, "imagenet_sketch", size=4)
-    shutil.rmtree(folder / "images" / wnid(2))
-    (problem,) = check_dataset("imagenet_sketch", tmp_path)
-    assert "each of the 3 classes of `classnames.txt`. Got 2, without" in problem.what
-
-
-def test_damaged_split(dtd: Path) -> None:
+def test_a_bad_split_is_a_problem(dtd):
     (dtd / SPLIT).write_text('{"train": [')
     (problem,) = check_dataset("dtd", dtd.parent)
     assert "should be JSON" in problem.what
 
 
-def test_label_out_of_range(dtd: Path) -> None:
-    document = json.loads((dtd / SPLIT).read_text())
-    document["val"][0][1:] = [47, "striped"]
-    (dtd / SPLIT).write_text(json.dumps(document))
-    (problem,) = check_dataset("dtd", dtd.parent)
-    assert "Got label 47 and no label 3" in problem.what
-
-
-def test_missing_images_count_and_first_few(dtd: Path) -> None:
+def test_missing_images_count_and_first_few(dtd):
     for row in (0, 1, 5, 9):
         (dtd / "images" / "class_1" / f"01{row:03d}.jpg").unlink()
     (problem,) = check_dataset("dtd", dtd.parent, sizes=False)
@@ -165,7 +131,7 @@ def test_missing_images_count_and_first_few(dtd: Path) -> None:
     assert str(problem).startswith(f"{dtd / 'images'}: 4 of 30 images (class_1/01000.jpg, ")
 
 
-def test_broken_link_and_folder_are_no_images(dtd: Path) -> None:
+def test_broken_link_and_folder_are_no_images(dtd):
     folder = dtd / "images" / "class_0"
     for name in ("00000.jpg", "00001.jpg"):
         (folder / name).unlink()
@@ -175,7 +141,7 @@ def test_broken_link_and_folder_are_no_images(dtd: Path) -> None:
     assert problem.what.startswith("2 of 30 images (class_0/00000.jpg, class_0/00001.jpg)")
 
 
-def test_damaged_images_are_found_by_decoding(dtd: Path) -> None:
+def test_damaged_images_are_found_by_decoding(dtd):
     folder = dtd / "images" / "class_2"
     content = (folder / "02003.jpg").read_bytes()
     (folder / "02003.jpg").write_bytes(content[: len(content) * 3 // 4])
@@ -183,7 +149,7 @@ def test_damaged_images_are_found_by_decoding(dtd: Path) -> None:
     (folder / "02007.jpg").write_bytes(b"<html>404</html>")
     (folder / "02008.jpg").unlink()
     assert len(check_dataset("dtd", dtd.parent, sizes=False)) == 1
-    steps: list[tuple[int, int]] = []
+    steps = []
     missing, damaged = check_dataset(
         "dtd", dtd.parent, verify=True, sizes=False, progress=lambda *step: steps.append(step)
     )
@@ -191,11 +157,11 @@ def test_damaged_images_are_found_by_decoding(dtd: Path) -> None:
     assert damaged.what == (
         "3 of 30 images (class_2/02003.jpg, class_2/02004.jpg, class_2/02007.jpg) are damaged."
     )
-    assert steps == [(29, 29)]
+    assert steps == [(done, 29) for done in range(1, 30)]
 
 
 @pytest.mark.parametrize("ending", ["png", "webp", "bmp"])
-def test_truncated_images_of_other_kinds(tmp_path: Path, ending: str) -> None:
+def test_truncated_images_of_other_kinds(tmp_path, ending):
     from PIL import Image
 
     for name in ("a", "b"):
@@ -210,19 +176,12 @@ def test_truncated_images_of_other_kinds(tmp_path: Path, ending: str) -> None:
     assert problem.what == f"1 of 4 images (a/0.{ending}) are damaged."
 
 
-def test_no_such_data_set(tmp_path: Path) -> None:
-    with pytest.raises(
-        ValueError, match=r"`name` should be one of imagenet, caltech101, .*'mnist'"
-    ):
-        check_dataset("mnist", tmp_path)
-
-
-def test_split_of_ones_own(tmp_path: Path) -> None:
+def test_split_of_the_user(tmp_path):
     (tmp_path / "a.jpg").touch()
     split = {
         "train": [["a.jpg", 0, "cat"], ["b.jpg", 1, "dog"]],
         "val": [["c.jpg", 0, "cat"]],
-        "test": [["a.jpg", 0, "cat"]],
+        "test": [["./a.jpg", 0, "cat"]],
     }
     (tmp_path / "split.json").write_text(json.dumps(split))
     missing, shared = check_images(split_dataset(tmp_path / "split.json", tmp_path))

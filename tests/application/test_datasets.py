@@ -1,7 +1,5 @@
 """The published data sets in CoOp's layout, and few-shot tasks drawn from them."""
 
-from __future__ import annotations
-
 import os
 import random
 import shutil
@@ -9,29 +7,23 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from application.helpers import refused
 from application.synthetic_data import LAYOUTS, class_name, wnid, write_dataset
-from vlm_adapters.data import (
-    DATASETS,
-    FewShot,
-    ImageDataset,
-    Sample,
-    Split,
-    few_shot_split,
-    open_dataset,
-)
-from vlm_adapters.data.imagenet import read_class_names
-from vlm_adapters.prompts import TEMPLATES
+from vlm_adapters.data.datasets import DATASETS, open_dataset, read_class_names
+from vlm_adapters.data.few_shot import FewShot, few_shot_split
+from vlm_adapters.data.splits import ImageDataset, Sample, Split
 
 TARGETS = ("imagenetv2", "imagenet_sketch", "imagenet_a", "imagenet_r")
 NAMES = tuple(class_name(label) for label in range(3))
 
 
-def test_the_fifteen_data_sets() -> None:
-    assert set(DATASETS) == set(LAYOUTS) == set(TEMPLATES) | set(TARGETS)
+def test_the_fifteen_data_sets():
+    assert set(DATASETS) == set(LAYOUTS)
+    assert {name for name, spec in DATASETS.items() if not spec.templates} == set(TARGETS)
 
 
 @pytest.mark.parametrize("name", sorted(set(LAYOUTS) - set(TARGETS) - {"imagenet"}))
-def test_opens_a_data_set_with_three_subsets(tmp_path: Path, name: str) -> None:
+def test_opens_a_data_set_with_three_subsets(tmp_path, name):
     write_dataset(tmp_path, name, size=4)
     dataset = open_dataset(name, tmp_path)
     split = dataset.split
@@ -39,11 +31,11 @@ def test_opens_a_data_set_with_three_subsets(tmp_path: Path, name: str) -> None:
     assert [len(split.train), len(split.val), len(split.test)] == [15, 6, 9]
     assert split.class_names == NAMES
     assert all((dataset.images / sample.path).is_file() for sample in split.train + split.test)
-    assert dataset.templates == dataset.taskres_templates == TEMPLATES[name]
+    assert dataset.templates == dataset.taskres_templates == DATASETS[name].templates
     assert (dataset.name, dataset.classes, dataset.val_from_train) == (name, None, False)
 
 
-def test_opens_imagenet_without_a_validation_split(tmp_path: Path) -> None:
+def test_opens_imagenet_without_a_validation_split(tmp_path):
     write_dataset(tmp_path, "imagenet", size=4)
     dataset = open_dataset("imagenet", tmp_path)
     split = dataset.split
@@ -52,11 +44,11 @@ def test_opens_imagenet_without_a_validation_split(tmp_path: Path) -> None:
     assert [len(split.train), len(split.val), len(split.test)] == [30, 0, 12]
     assert split.test[4] == Sample(f"val/{wnid(1)}/000.JPEG", 1)
     assert (split.class_names, dataset.val_from_train, dataset.classes) == (NAMES, True, None)
-    assert dataset.templates == TEMPLATES["imagenet"]
-    assert dataset.taskres_templates == (*TEMPLATES["imagenet"], "a photo of a {}.")
+    assert dataset.templates == DATASETS["imagenet"].templates
+    assert dataset.taskres_templates == (*DATASETS["imagenet"].templates, "a photo of a {}.")
 
 
-def test_labels_of_imagenet_follow_the_lines_and_images_the_sorted_folders(tmp_path: Path) -> None:
+def test_labels_of_imagenet_follow_the_lines_and_images_the_sorted_folders(tmp_path):
     file = write_dataset(tmp_path, "imagenet", size=4) / "classnames.txt"
     file.write_text("".join(sorted(file.read_text().splitlines(keepends=True), reverse=True)))
     split = open_dataset("imagenet", tmp_path).split
@@ -64,9 +56,7 @@ def test_labels_of_imagenet_follow_the_lines_and_images_the_sorted_folders(tmp_p
     assert split.class_names == NAMES[::-1]
 
 
-def test_order_does_not_depend_on_the_file_system(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_order_does_not_depend_on_the_file_system(tmp_path, monkeypatch):
     write_dataset(tmp_path, "imagenet", size=4)
     expected = open_dataset("imagenet", tmp_path).split
     scandir = os.scandir
@@ -74,14 +64,14 @@ def test_order_does_not_depend_on_the_file_system(
     class Shuffled:
         """A folder's entries in another order."""
 
-        def __init__(self, path: str) -> None:
+        def __init__(self, path: str):
             with scandir(path) as entries:
                 self.entries = random.Random(0).sample(found := list(entries), len(found))
 
         def __enter__(self) -> list[os.DirEntry[str]]:
             return self.entries
 
-        def __exit__(self, *error: object) -> None:
+        def __exit__(self, *error: object):
             pass
 
     monkeypatch.setattr(os, "scandir", Shuffled)
@@ -90,7 +80,7 @@ def test_order_does_not_depend_on_the_file_system(
 
 @pytest.mark.parametrize("name", TARGETS)
 @pytest.mark.parametrize("with_imagenet", [True, False])
-def test_opens_a_target_domain(tmp_path: Path, name: str, with_imagenet: bool) -> None:
+def test_opens_a_target_domain(tmp_path, name, with_imagenet):
     if with_imagenet:
         write_dataset(tmp_path, "imagenet", size=4, images=1)
     write_dataset(tmp_path, name, size=4)
@@ -107,7 +97,7 @@ def test_opens_a_target_domain(tmp_path: Path, name: str, with_imagenet: bool) -
     assert len(dataset.taskres_templates) == 8
 
 
-def test_numbered_folders_are_sorted_as_numbers(tmp_path: Path) -> None:
+def test_numbered_folders_are_sorted_as_numbers(tmp_path):
     write_dataset(tmp_path, "imagenetv2", size=2, classes=11, images=1)
     split = open_dataset("imagenetv2", tmp_path).split
     assert [sample.path for sample in split.test] == [f"{k}/000.JPEG" for k in range(11)]
@@ -122,7 +112,7 @@ def test_numbered_folders_are_sorted_as_numbers(tmp_path: Path) -> None:
         ("imagenet", "imagenet/images/train", "imagenet/train"),
     ],
 )
-def test_other_folder_names_in_use(tmp_path: Path, name: str, folder: str, alias: str) -> None:
+def test_other_folder_names_in_use(tmp_path, name, folder, alias):
     write_dataset(tmp_path, name, size=4)
     expected = open_dataset(name, tmp_path).split
     (tmp_path / folder).rename(tmp_path / alias)
@@ -131,7 +121,7 @@ def test_other_folder_names_in_use(tmp_path: Path, name: str, folder: str, alias
     assert open_dataset(name, tmp_path).split == expected
 
 
-def test_hash_of_a_listing_knows_images_labels_and_names(tmp_path: Path) -> None:
+def test_hash_of_a_listing_knows_images_labels_and_names(tmp_path):
     folder = write_dataset(tmp_path, "imagenet_a", size=4, images=2)
     hashes = {open_dataset("imagenet_a", tmp_path).split.sha256}
     file = folder / "classnames.txt"
@@ -143,110 +133,89 @@ def test_hash_of_a_listing_knows_images_labels_and_names(tmp_path: Path) -> None
     assert len(hashes) == 3
 
 
-def test_files_that_are_no_images_are_left_out(tmp_path: Path) -> None:
+def test_files_that_are_no_images_are_left_out(tmp_path):
     folder = write_dataset(tmp_path, "imagenet_r", size=4, images=2) / "imagenet-r" / wnid(1)
     (folder / "._000.JPEG").write_bytes(b"")
     (folder / "notes.txt").write_bytes(b"")
     assert len(open_dataset("imagenet_r", tmp_path).split.test) == 4
 
 
-def test_no_such_data_set(tmp_path: Path) -> None:
-    message = r"`name` should be one of imagenet, caltech101, .*, imagenet_r\. Got 'cifar10'\."
-    with pytest.raises(ValueError, match=message):
+def test_no_such_data_set(tmp_path):
+    with refused(r"`name` should be one of imagenet, caltech101, .*, imagenet_r\. Got 'cifar10'\."):
         open_dataset("cifar10", tmp_path)
 
 
-def test_root_does_not_exist(tmp_path: Path) -> None:
-    message = (
-        r"`root` should hold dtd in CoOp's layout\. Got '.*nowhere', without '.*nowhere'\. "
-        r"Name the folder that holds `dtd`\."
-    )
-    with pytest.raises(FileNotFoundError, match=message):
+def test_root_does_not_exist(tmp_path):
+    with refused(r"`root` should hold dtd in CoOp's layout\. Got '.*nowhere', without '.*nowhere'"):
         open_dataset("dtd", tmp_path / "nowhere")
 
 
-def test_split_file_is_missing(tmp_path: Path) -> None:
+def test_split_file_is_missing(tmp_path):
     (write_dataset(tmp_path, "dtd", size=4) / "split_zhou_DescribableTextures.json").unlink()
-    message = r"without '.*Textures\.json'\. Download `split_zhou_DescribableTextures\.json` by"
-    with pytest.raises(FileNotFoundError, match=message):
+    with refused(r"without '.*Textures\.json'\. Get .* get `split_zhou_DescribableTextures\.json`"):
         open_dataset("dtd", tmp_path)
 
 
-def test_validation_images_in_no_class_folders(tmp_path: Path) -> None:
+def test_validation_images_in_no_class_folders(tmp_path):
     val = write_dataset(tmp_path, "imagenet", size=4) / "images" / "val"
     for number, image in enumerate(sorted(val.rglob("*.JPEG"))):
         image.rename(val / f"{number}.JPEG")
         if not any(image.parent.iterdir()):
             image.parent.rmdir()
-    message = (
-        r"val` should hold a folder for each of the 3 classes of `classnames\.txt`\. Got 0, "
-        r"without 'n10000000', and 12 images in no class folder\. Sort its images"
-    )
-    with pytest.raises(ValueError, match=message):
+    with refused(r"val` should hold class folders of the 3 of `classnames\.txt`\. Got 0 folders a"):
         open_dataset("imagenet", tmp_path)
 
 
 @pytest.mark.parametrize("name", ["imagenet", "imagenet_sketch", "imagenetv2"])
-def test_a_class_folder_is_missing(tmp_path: Path, name: str) -> None:
+def test_a_class_folder_is_missing(tmp_path, name):
     folder = write_dataset(tmp_path, name, size=4) / LAYOUTS[name][1]
     which = folder / {"imagenet": f"train/{wnid(1)}", "imagenetv2": "1"}.get(name, wnid(1))
     which.rename(tmp_path / "elsewhere")
-    message = rf"3 classes of `classnames\.txt`\. Got 2, without '{which.name}'\. Unpack it again"
-    with pytest.raises(ValueError, match=message):
+    with refused(rf"Got 2 folders and 0 images in none, without '{which.name}'\. Move other folde"):
         open_dataset(name, tmp_path)
 
 
 @pytest.mark.parametrize("name", ["imagenet_r", "imagenetv2"])
-def test_a_folder_of_no_class(tmp_path: Path, name: str) -> None:
+def test_a_folder_of_no_class(tmp_path, name):
     (write_dataset(tmp_path, name, size=4) / LAYOUTS[name][1] / "n0").mkdir()
-    message = r"class folders of `classnames\.txt` only\. Got 1 others, such as 'n0'\. Move them"
-    with pytest.raises(ValueError, match=message):
+    with refused(r"of the 3 of `classnames\.txt`\. Got . folders and 0 images in none, with 'n0'"):
         open_dataset(name, tmp_path)
 
 
-def test_a_target_domain_without_class_folders(tmp_path: Path) -> None:
+def test_a_target_domain_without_class_folders(tmp_path):
     folder = write_dataset(tmp_path, "imagenet_a", size=4) / "imagenet-a"
     for label in (1, 2):
         shutil.rmtree(folder / wnid(label))
     assert [entry.name for entry in folder.iterdir()] == ["README.txt"]
-    message = r"imagenet-a` should hold class folders such as `n01440764`\. Got none"
-    with pytest.raises(ValueError, match=message):
+    with refused(r"imagenet-a` should hold .* Got 0 folders and 0 images"):
         open_dataset("imagenet_a", tmp_path)
 
 
-def test_an_empty_class_folder(tmp_path: Path) -> None:
+def test_an_empty_class_folder(tmp_path):
     folder = write_dataset(tmp_path, "imagenet_a", size=4, images=1) / "imagenet-a" / wnid(1)
     (folder / "000.JPEG").rename(folder / "000.txt")
-    message = rf"{wnid(1)}` should hold images \(.*\)\. Got 1 other files and 0 folders\. Put"
-    with pytest.raises(ValueError, match=message):
+    with refused(rf"{wnid(1)}` should hold images \(.*\)\. Got 1 other files and folders\. Put"):
         open_dataset("imagenet_a", tmp_path)
 
 
 @pytest.mark.parametrize(
-    ("text", "line", "got"),
+    ("text", "message"),
     [
-        ("n01440764 tench\ntench\n", 2, "'tench'"),
-        ("n01440764\n", 1, "'n01440764'"),
-        ("n01440764 a\nn01440764 b\n", 2, "'n01440764 b'"),
-        ("<!DOCTYPE html>\n", 1, "'<!DOCTYPE html>'"),
+        ("n01440764 tench\ntench\n", "line 2, should be a class folder .*Got 'tench'. Download"),
+        ("n01440764\n", "line 1, should be a class folder .*Got 'n01440764'. Download"),
+        ("n01440764 a\nn01440764 b\n", "line 2, should be a class folder .*Got 'n01440764 b'"),
+        ("<!DOCTYPE html>\n", "line 1, should be a class folder .*Got '<!DOCTYPE html>'. Down"),
+        ("", "line 1, should be a class folder .*Got ''. Download"),
     ],
-    ids=["no folder", "no name", "twice", "web page"],
+    ids=["no folder", "no name", "twice", "web page", "empty"],
 )
-def test_class_names_of_another_form(tmp_path: Path, text: str, line: int, got: str) -> None:
-    file = tmp_path / "classnames.txt"
-    file.write_text(text)
-    message = rf"classnames\.txt`, line {line}, should be a class folder .*Got {got}\. Download"
-    with pytest.raises(ValueError, match=message):
-        read_class_names(file)
-
-
-def test_no_class_names(tmp_path: Path) -> None:
-    (tmp_path / "classnames.txt").touch()
-    with pytest.raises(ValueError, match=r"should name one or more classes\. Got an empty file"):
+def test_class_names_of_another_form(tmp_path, text, message):
+    (tmp_path / "classnames.txt").write_text(text)
+    with refused(rf"classnames\.txt`,? {message}"):
         read_class_names(tmp_path / "classnames.txt")
 
 
-def test_two_classes_of_imagenet_may_share_a_name(tmp_path: Path) -> None:
+def test_two_classes_of_imagenet_may_share_a_name(tmp_path):
     (tmp_path / "classnames.txt").write_text("n04008634 missile\nn03773504 missile\n")
     assert list(read_class_names(tmp_path / "classnames.txt").values()) == ["missile", "missile"]
 
@@ -254,62 +223,21 @@ def test_two_classes_of_imagenet_may_share_a_name(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("file", "text", "message"),
     [
-        ("images_variant_val.txt", "1 owl\n", r"line 1, should be the number .* Got '1 owl'"),
-        ("images_variant_val.txt", "../x red_thing\n", r"line 1, should be the number"),
-        ("images_variant_test.txt", "", r"should have one or more lines\. Got an empty file"),
-        ("variants.txt", "a\nb\na\n", r"should name each variant once\. Got 3 lines with 2 names"),
-        ("variants.txt", "\udcff", r"should be text in UTF-8\. Got 'utf-8' codec"),
+        ("images_variant_val.txt", "1 owl\n", r"lines of the number .* Got '1 owl'"),
+        ("images_variant_val.txt", "../x red_thing\n", r"lines of the number of an image"),
+        ("images_variant_test.txt", "", r"lines of the number of an image .* Got ''"),
+        ("images_variant_train.txt", "\udcff", r"lines of the number of an image .* Got '.'"),
     ],
-    ids=["variant", "path", "empty", "twice", "bytes"],
+    ids=["variant", "path", "empty", "bytes"],
 )
-def test_lists_of_aircraft_of_another_form(
-    tmp_path: Path, file: str, text: str, message: str
-) -> None:
+def test_lists_of_aircraft_of_another_form(tmp_path, file, text, message):
     folder = write_dataset(tmp_path, "fgvc_aircraft", size=4)
     (folder / file).write_bytes(text.encode(errors="surrogateescape"))
-    with pytest.raises(ValueError, match=rf"{file}`.*{message}"):
+    with refused(rf"{file}`.*{message}"):
         open_dataset("fgvc_aircraft", tmp_path)
 
 
-def test_validation_from_training_rows_is_disjoint_and_from_the_same_stream() -> None:
-    labels = [label for label in (3, 1, 2) for _ in range(30)]
-    task = few_shot_split(labels, [], shots=16, seed=2, val_from_train=True)
-    plain = few_shot_split(labels, [], shots=16, seed=2)
-    assert task.train == plain.train
-    assert task.val_from_train
-    assert not set(task.train) & set(task.val)
-    assert [labels[row] for row in task.val] == [3] * 4 + [1] * 4 + [2] * 4
-    generator = random.Random(2)
-    for start in (0, 30, 60):
-        generator.sample(range(start, start + 30), 16)
-    left = [row for row in range(30) if row not in task.train]
-    assert task.val[:4] == generator.sample(left, 4)
-
-
-@pytest.mark.parametrize("shots", [1, 2, 4])
-def test_validation_from_training_rows_has_as_many_as_shots(shots: int) -> None:
-    task = few_shot_split([0] * 20, [], shots, seed=1, val_from_train=True)
-    assert len(task.val) == shots
-
-
-def test_a_class_without_rows_left_has_no_validation_rows() -> None:
-    task = few_shot_split([0, 0, 1, 1, 1], [], 2, seed=1, val_from_train=True)
-    assert (len(task.train), len(task.val)) == (4, 1)
-
-
-def test_no_row_left_for_validation() -> None:
-    message = r"`train_labels` should leave rows for validation\. Got no class with more than 2 row"
-    with pytest.raises(ValueError, match=message):
-        few_shot_split([0, 0, 1], [], 2, seed=1, val_from_train=True)
-
-
-def test_two_sources_of_validation_rows() -> None:
-    message = r"`val_labels` should be empty with `val_from_train`\. Got 1 labels"
-    with pytest.raises(ValueError, match=message):
-        few_shot_split([0, 0], [0], 1, seed=1, val_from_train=True)
-
-
-def test_a_data_set_draws_its_own_tasks(tmp_path: Path) -> None:
+def test_a_data_set_draws_its_own_tasks(tmp_path):
     write_dataset(tmp_path, "imagenet", size=4)
     task = open_dataset("imagenet", tmp_path).few_shot(4, seed=1)
     assert task == few_shot_split([0] * 10 + [1] * 10 + [2] * 10, [], 4, 1, val_from_train=True)
@@ -319,27 +247,15 @@ def test_a_data_set_draws_its_own_tasks(tmp_path: Path) -> None:
     assert isinstance(task, FewShot)
 
 
-def test_a_test_set_has_no_few_shot_tasks(tmp_path: Path) -> None:
+def test_a_test_set_has_no_few_shot_tasks(tmp_path):
     write_dataset(tmp_path, "imagenet_a", size=4)
-    message = r"`imagenet_a` should have training images\. Got a data set that is only a test set"
-    with pytest.raises(ValueError, match=message):
+    with refused(r"`imagenet_a` should have training images\. Got a data set that is only a test "):
         open_dataset("imagenet_a", tmp_path).few_shot(1, seed=1)
 
 
-def _dataset(**fields: object) -> ImageDataset:
-    """A data set of one class without images."""
+@pytest.mark.parametrize("argument", ["templates", "taskres_templates"])
+def test_template_without_a_place_for_the_name(argument):
     split = Split((), (), (), ("cat",), "")
     texts = {"templates": ("a {}.",), "taskres_templates": ("a {}.",)}
-    return ImageDataset("x", Path(), split, **{**texts, **fields})
-
-
-@pytest.mark.parametrize("argument", ["templates", "taskres_templates"])
-def test_template_without_a_place_for_the_name(argument: str) -> None:
-    with pytest.raises(ValueError, match=r"`templates` should have one `\{\}` each.*'a photo'"):
-        _dataset(**{argument: ("a {}.", "a photo")})
-
-
-def test_classes_and_names_differ_in_number() -> None:
-    message = r"`classes` should have one position for each of 1 class names\. Got 2\."
-    with pytest.raises(ValueError, match=message):
-        _dataset(classes=(1, 2))
+    with refused(r"`templates` should have one `\{\}` each.*'a photo'"):
+        ImageDataset("x", Path(), split, **texts | {argument: ("a {}.", "a photo")})

@@ -1,26 +1,41 @@
-"""The few-shot sampler against CoOp's published index lists."""
-
-from __future__ import annotations
+"""The few-shot sampler against CoOp's published index lists, and index lists as files."""
 
 import csv
+import json
 import random
 from pathlib import Path
 
 import pytest
 import torch
-from vlm_adapters.data import FewShot, few_shot_indices, few_shot_split, indices_hash
+from application.helpers import refused
+from vlm_adapters.data.few_shot import (
+    FewShot,
+    few_shot_indices,
+    few_shot_split,
+    indices_hash,
+    read_index_list,
+    write_index_lists,
+)
 
 GOLDEN = Path(__file__).with_name("golden_fewshot.csv")
+TASK = few_shot_split([0] * 9 + [1] * 9, [0] * 5 + [1] * 5, shots=4, seed=1)
+FIELDS = {"few_shot": TASK, "dataset": "dtd", "shots": 4, "seed": 1, "split_sha256": "ab" * 32}
 
 
-def golden_rows() -> list[dict[str, str]]:
+def write(folder, few_shot, shots, seed, **what):
+    """Write one list, and return its file."""
+    write_index_lists(folder, [(shots, seed)], lambda *draw: few_shot, **what)
+    return folder / f"{what['dataset']}-{shots}shot-seed{seed}.json"
+
+
+def golden_rows():
     """The lists' hashes, for 1 to 16 shots and three seeds."""
     with GOLDEN.open(encoding="utf-8") as file:
         return list(csv.DictReader(line for line in file if not line.startswith("#")))
 
 
 @pytest.mark.parametrize("row", golden_rows(), ids=lambda row: f"{row['shots']}-{row['seed']}")
-def test_equals_the_published_lists(row: dict[str, str]) -> None:
+def test_equals_the_published_lists(row):
     train = [label for label in range(47) for _ in range(60)]
     val = [label for label in range(47) for _ in range(24)]
     split = few_shot_split(train, val, shots=int(row["shots"]), seed=int(row["seed"]))
@@ -28,7 +43,7 @@ def test_equals_the_published_lists(row: dict[str, str]) -> None:
     assert indices_hash(split.val) == row["val_sha256_16"]
 
 
-def test_draws_from_the_stream_of_the_global_generator() -> None:
+def test_draws_from_the_stream_of_the_global_generator():
     state = random.getstate()
     try:
         random.seed(5)
@@ -37,55 +52,130 @@ def test_draws_from_the_stream_of_the_global_generator() -> None:
         random.setstate(state)
     drawn = few_shot_indices([0] * 10 + [1] * 10, 3, random.Random(5))
     assert drawn == expected[0] + expected[1]
-
-
-def test_leaves_the_global_generator_alone() -> None:
-    state = random.getstate()
-    few_shot_split([0] * 5, [0] * 5, shots=2, seed=1)
     assert random.getstate() == state
 
 
-def test_classes_come_in_order_of_first_appearance() -> None:
+def test_classes_come_in_order_of_first_appearance():
     labels = [7, 2, 7, 2, 0]
     drawn = few_shot_indices(labels, 1, random.Random(0))
     assert [labels[row] for row in drawn] == [7, 2, 0]
 
 
-def test_tensor_labels_are_grouped_by_value() -> None:
+def test_tensor_labels_are_grouped_by_value():
     labels = torch.tensor([1, 0, 1, 0, 1])
     expected = few_shot_indices(labels.tolist(), 2, random.Random(3))
     assert few_shot_indices(labels, 2, random.Random(3)) == expected
 
 
-def test_a_small_class_gives_all_its_rows() -> None:
+def test_a_small_class_gives_all_its_rows():
     assert few_shot_indices([0, 0], 3, random.Random(1)) == [0, 1]
 
 
-def test_a_small_class_is_drawn_with_replacement_on_request() -> None:
-    drawn = few_shot_indices([0, 0], 3, random.Random(1), repeat=True)
-    assert drawn == random.Random(1).choices([0, 1], k=3)
-
-
-def test_validation_has_at_most_four_rows_per_class() -> None:
-    split = few_shot_split([0] * 20 + [1] * 20, [0] * 9 + [1] * 9, shots=16, seed=1)
-    assert (len(split.train), len(split.val)) == (32, 8)
-
-
-def test_validation_is_drawn_after_training() -> None:
+def test_validation_is_drawn_after_training_with_at_most_four_rows_per_class():
     generator = random.Random(2)
-    train = generator.sample(range(6), 2)
-    val = generator.sample(range(6), 2)
-    assert few_shot_split([0] * 6, [0] * 6, shots=2, seed=2) == FewShot(train, val)
+    train = generator.sample(range(9), 6)
+    val = generator.sample(range(6), 4)
+    assert few_shot_split([0] * 9, [0] * 6, shots=6, seed=2) == FewShot(train, val)
 
 
-def test_hash_depends_on_the_order() -> None:
+def test_validation_from_training_rows_is_disjoint_and_from_the_same_stream():
+    labels = [label for label in (3, 1, 2) for _ in range(30)]
+    task = few_shot_split(labels, [], shots=16, seed=2, val_from_train=True)
+    plain = few_shot_split(labels, [], shots=16, seed=2)
+    assert task.train == plain.train
+    assert task.val_from_train
+    assert not set(task.train) & set(task.val)
+    assert [labels[row] for row in task.val] == [3] * 4 + [1] * 4 + [2] * 4
+    generator = random.Random(2)
+    for start in (0, 30, 60):
+        generator.sample(range(start, start + 30), 16)
+    left = [row for row in range(30) if row not in task.train]
+    assert task.val[:4] == generator.sample(left, 4)
+
+
+def test_a_class_without_rows_left_has_no_validation_rows():
+    task = few_shot_split([0, 0, 1, 1, 1], [], 2, seed=1, val_from_train=True)
+    assert (len(task.train), len(task.val)) == (4, 1)
+
+
+def test_no_row_is_left_for_validation():
+    with refused(r"leave rows for validation\. Got no class with more than 2 rows\. Take"):
+        few_shot_split([0, 0, 1], [], 2, seed=1, val_from_train=True)
+
+
+def test_hash_depends_on_the_order_and_takes_tensor_elements():
     assert indices_hash([0, 2]) != indices_hash([2, 0])
-
-
-def test_hash_takes_tensor_elements() -> None:
     assert indices_hash(list(torch.tensor([0, 2]))) == indices_hash([0, 2])
 
 
-def test_no_shots() -> None:
-    with pytest.raises(ValueError, match=r"^`shots` should be 1 or more\. Got 0\.$"):
+def test_no_shots():
+    with refused(r"^`shots` should be 1 or more\. Got 0\.$"):
         few_shot_indices([0, 1], 0, random.Random(0))
+
+
+@pytest.fixture
+def file(tmp_path):
+    """An index list in a folder that had to be made."""
+    return write(tmp_path / "lists", **FIELDS)
+
+
+@pytest.mark.parametrize("task", [TASK, FewShot([3, 1], [2], val_from_train=True)])
+def test_reads_what_was_written(tmp_path, task):
+    file = write(tmp_path, **FIELDS | {"few_shot": task})
+    found = read_index_list(file, split_sha256="ab" * 32)
+    assert {name: getattr(found, name) for name in FIELDS} == FIELDS | {"few_shot": task}
+    assert [path.name for path in tmp_path.iterdir()] == ["dtd-4shot-seed1.json"]
+
+
+@pytest.mark.parametrize(
+    "other", [{"split_sha256": "cd" * 32}, {"few_shot": FewShot([0, 9], [1], False)}], ids=str
+)
+def test_a_list_of_other_rows_is_not_replaced_but_a_damaged_one_is(file, other):
+    before = file.read_bytes()
+    write(file.parent, **FIELDS)
+    with refused(r"should hold the rows of this task\. Got those of anot"):
+        write(file.parent, **FIELDS | other)
+    assert file.read_bytes() == before
+    file.write_bytes(before[:-20])
+    write(file.parent, **FIELDS)
+    assert file.read_bytes() == before
+
+
+def test_missing_list(tmp_path):
+    with refused(r"none\.json"):
+        read_index_list(tmp_path / "none.json")
+
+
+@pytest.mark.parametrize(
+    ("change", "got"),
+    [
+        ({"schema": "x"}, "schema: Input should be 'vlm_adapters"),
+        ({"schema_version": 2}, "schema_version: Input should be 1"),
+        ({"train": TASK.train[::-1]}, "content: Value error, rows that do not match their hashes"),
+        ({"val": TASK.val[::-1]}, "content: Value error, rows that do not match their hashes"),
+        ({"shots": "4"}, "shots: Input should be a valid integer"),
+        ({"dataset": None}, "dataset: Input should be a valid string"),
+        ({"val_from_train": 0}, "val_from_train: Input should be a valid boolean"),
+        ({"train": [1.5]}, r"train\.0: Input should be a valid integer"),
+        ({"train": [True]}, r"train\.0: Input should be a valid integer"),
+        ({"val": [-1]}, r"val\.0: Input should be greater than or equal to 0"),
+        ({"val": 3}, "val: Input should be a valid array"),
+        ({"split_sha256": None}, "split_sha256: Input should be a valid string"),
+    ],
+)
+def test_changed_lists(file, change, got):
+    file.write_text(json.dumps(json.loads(file.read_text()) | change))
+    with refused(rf"`dtd-4shot-seed1\.json` should be an unchanged index list\. Got {got}.*\. Dra"):
+        read_index_list(file)
+
+
+@pytest.mark.parametrize("content", [b"[1, 2]", b'{"train": [1]}', b'{"dataset": ', b"\xff"])
+def test_foreign_and_damaged_lists(file, content):
+    file.write_bytes(content)
+    with refused(r"json` should be an unchanged index list\. Got"):
+        read_index_list(file)
+
+
+def test_list_of_another_split(file):
+    with refused(r"`dtd-4shot-seed1\.json` should count rows of the split cdcdcdcdcdcdcdcd\. Got "):
+        read_index_list(file, split_sha256="cd" * 32)

@@ -10,15 +10,14 @@ import torch
 from application.fake_backbone import SPEC, FakeBackbone
 from PIL import Image
 from vlm_adapters.config import load_methods
-from vlm_adapters.data import image_folder
-from vlm_adapters.data.check import without_damaged
-from vlm_adapters.data.image_files import image_kinds
+from vlm_adapters.data.check import image_kinds, without_damaged
+from vlm_adapters.data.folders import image_folder
 from vlm_adapters.experiments import plan_jobs, run_job, run_jobs
 from vlm_adapters.features.store import content_hashes
 from vlm_adapters.features.views import Augmentation, Centre, extract_views, read_image
 from vlm_adapters.inputs import FeatureInputs, ImageInputs
 from vlm_adapters.results import fewer_images
-from vlm_adapters.run_files import ADAPTER, claimed, finished_run, is_done
+from vlm_adapters.runs import ADAPTER, claimed, finished_run, is_done
 from vlm_adapters.sources import Extraction
 from vlm_adapters.transfer import image_files
 

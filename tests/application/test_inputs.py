@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from application.fake_backbone import SPEC
 from application.synthetic_data import write_dataset
-from vlm_adapters.data import open_dataset
+from vlm_adapters.data.datasets import open_dataset
 from vlm_adapters.features.views import Augmentation
 from vlm_adapters.inputs import FeatureInputs, ImageInputs
 from vlm_adapters.sources import BundleSource, StoredSource

@@ -22,7 +22,8 @@ from application.synthetic_data import write_dataset
 from processes import Ranks
 from torch.nn.functional import normalize
 from vlm_adapters._files import read_tensors
-from vlm_adapters.data import open_dataset, read_index_list
+from vlm_adapters.data.datasets import open_dataset
+from vlm_adapters.data.few_shot import read_index_list
 from vlm_adapters.features.texts import encode_classes, load_texts
 from vlm_adapters.features.training_images import CachedViews
 from vlm_adapters.features.views import extract_features, extract_views

@@ -6,17 +6,31 @@ import pytest
 import torch
 from vlm_adapters import tuning
 from vlm_adapters.config import load_methods
-from vlm_adapters.search_plans import Plan, Search, changed, grid, read_search
 from vlm_adapters.training import Diverged, train
-from vlm_adapters.trials import Trial, best, read_trials, write_trials
-from vlm_adapters.tuned_file import tuned_values
-from vlm_adapters.tuning import tune
+from vlm_adapters.tuning import (
+    Plan,
+    Search,
+    Trial,
+    best,
+    changed,
+    grid,
+    read_search,
+    read_trials,
+    tune,
+    tuned_values,
+    write_trials,
+)
 
 LR, DECAY, WEIGHT = "training.learning_rate", "training.weight_decay", "constraint.weight"
 
 
 def plan_of(shared, refine, constrain, baseline="taskres", constrained="hc_tr"):
     return Plan(baseline, shared, constrained, refine, constrain)
+
+
+def two_epochs(*presets):
+    methods = load_methods(presets)
+    return {name: changed(method, {"training.epochs": 2}) for name, method in methods.items()}
 
 
 def search(*plans, shots=(1,), seeds=(1,), score="last"):
@@ -48,10 +62,7 @@ def test_changed():
 
 
 def test_both_sides_get_one_budget(source):
-    methods = {
-        name: changed(method, {"training.epochs": 2})
-        for name, method in load_methods(["taskres", "hc_tr"]).items()
-    }
+    methods = two_epochs("taskres", "hc_tr")
     plan = plan_of({LR: [1e-4, 0.1]}, {LR: [0.5, 2.0]}, {WEIGHT: [0.1, 1.0]})
     calls = []
     trials = tune(source, methods, search(plan, seeds=[1, 2]), on_trial=calls.append)
@@ -62,15 +73,6 @@ def test_both_sides_get_one_budget(source):
     assert [trial.values for trial in trials[4:]] == [
         {LR: start, WEIGHT: 0.1}, {LR: start, WEIGHT: 1.0},
     ]  # fmt: skip
-
-
-def test_uneven_budgets_are_refused(source):
-    methods = load_methods(["taskres", "hc_tr"])
-    plan = plan_of({LR: [1e-3]}, {DECAY: [1.0]}, {WEIGHT: [0.1, 1.0]})
-    with pytest.raises(
-        ValueError, match=r"`refine` and `constrain` should have as many .* 1 and 2"
-    ):
-        tune(source, methods, search(plan))
 
 
 def test_shipped_search_gives_both_sides_one_budget_and_other_seeds_than_the_demo():
@@ -84,13 +86,6 @@ def test_shipped_search_gives_both_sides_one_budget_and_other_seeds_than_the_dem
         assert plan.trials() == 72
         assert all(value > 0 for axes in plan.shared.values() for value in axes)  # factors count
     assert not set(shipped.seeds) & {1, 2, 3}
-
-
-def test_search_without_shots(tmp_path):
-    path = tmp_path / "plan.toml"
-    path.write_text("seeds = [1]\n")
-    with pytest.raises(ValueError, match=r"plan.toml.shots` should be given"):
-        read_search(str(path))
 
 
 def test_tuned_values_are_read_back(tmp_path):
@@ -111,7 +106,8 @@ def test_tuned_values_are_read_back(tmp_path):
 def test_tuned_values_of_more_presets_and_of_overrides(tmp_path):
     trials = [Trial("taskres", "shared", {LR: 0.5, "training.epochs": 7}, 70.0, 1.0)]
     overrides = ["taskres.title=Mine", "taskres.training.batch_size=9",
-                 "hc_tr.constraint.norm=rowwise", "taskres.training.drop_last=false"]  # fmt: skip
+                 "hc_tr.constraint.norm=rowwise", "taskres.training.drop_last=false",
+                 "tip_adapter_f.adapter.settings={share = 2}"]  # fmt: skip
     path = tmp_path / "tuned.toml"
     path.write_text(
         tuned_values(trials, "x", also={"taskres": ["tip_adapter_f"]}, overrides=overrides)
@@ -125,6 +121,7 @@ def test_tuned_values_of_more_presets_and_of_overrides(tmp_path):
         7,
         256,
     )
+    assert tip.adapter.settings == {"share": 2}
     assert constrained.constraint.norm == "rowwise"
 
 
@@ -135,6 +132,10 @@ def test_tuned_values_of_more_presets_and_of_overrides(tmp_path):
             plan_of({LR: [1.0]}, {LR: [1.0]}, {LR: [1.0]}, constrained="hc"),
             "A plan should name shipped presets",
         ),
+        (
+            plan_of({LR: [1e-3]}, {LR: [1.0]}, {WEIGHT: [0.1, 1.0]}),
+            "`refine` and `constrain` should have as many combinations. Got 1 and 2",
+        ),
         (plan_of({DECAY: [0.0]}, {DECAY: [1.0]}, {LR: [1.0]}), "are not 0. Got"),
         (plan_of({LR: [1e-3]}, {DECAY: [1.0]}, {LR: [1.0]}), "are not 0. Got"),
         (plan_of({"training.rate": [1.0]}, {}, {}), "`training.rate` should be"),
@@ -142,15 +143,16 @@ def test_tuned_values_of_more_presets_and_of_overrides(tmp_path):
         (plan_of({DECAY: [0.1, 0.0]}, {DECAY: [1.0]}, {LR: [1.0]}), "are not 0. Got '.*decay'"),
         (plan_of({LR: [1]}, {LR: [0.5]}, {LR: [1.0]}), "values with a point. Got '.*_rate'"),
         (plan_of({LR: [1.0]}, {LR: [0.5]}, {"constraint.wait": [1.0]}), "`constraint.wait` should"),
+        (
+            plan_of({LR: [1.0]}, {LR: ["half"]}, {WEIGHT: [1.0]}),
+            "`training.learning_rate` should be of type float. Got",
+        ),
         (plan_of({LR: ["fast"]}, {}, {}), "`training.learning_rate` should be of type float. Got"),
         (plan_of({"training.epochs": [1.5]}, {}, {}), "`training.epochs` should be of type int."),
     ],
 )
 def test_plans_that_make_no_sense(source, plan, text):
-    methods = {
-        name: changed(method, {"training.epochs": 1})
-        for name, method in load_methods(["taskres", "hc_tr"]).items()
-    }
+    methods = two_epochs("taskres", "hc_tr")
     trials = []
     with pytest.raises(ValueError, match=text):
         tune(source, methods, search(plan), on_trial=trials.append)
@@ -158,7 +160,7 @@ def test_plans_that_make_no_sense(source, plan, text):
 
 
 def test_a_plan_without_a_constrained_form(source):
-    methods = {"taskres": changed(load_methods(["taskres"])["taskres"], {"training.epochs": 1})}
+    methods = two_epochs("taskres")
     plan = Plan("taskres", {LR: [1e-3, 1e-2]})
     trials = tune(source, methods, search(plan))
     assert [(trial.stage, trial.values) for trial in trials] == [
@@ -168,7 +170,7 @@ def test_a_plan_without_a_constrained_form(source):
 
 
 def test_a_trial_is_the_mean_over_the_tasks(source):
-    methods = {"taskres": changed(load_methods(["taskres"])["taskres"], {"training.epochs": 2})}
+    methods = two_epochs("taskres")
     [trial] = tune(source, methods, search(Plan("taskres", {LR: [0.05]}), shots=[1, 2]))
     accuracies, losses = [], []
     for shots in (1, 2):
@@ -199,7 +201,10 @@ def test_what_a_search_needs(tmp_path):
     read = read_search(str(path))
     assert read.draws() == [(1, 2), (1, 3), (4, 2), (4, 3)]
     assert read.presets() == ["taskres", "hc_tr"]
-    assert [plan.also for plan in read.plans] == [["taskres_official"], []]
+    assert read.also() == {"taskres": ["taskres_official"]}
+    path.write_text("seeds = [1]\n")
+    with pytest.raises(ValueError, match=r"plan.toml.shots` should be given"):
+        read_search(str(path))
     path.write_text("shots = [1]\nseeds = [1]\n[one]\nbase = 1")
     with pytest.raises(ValueError, match=r"`one.base` should be a known key: baseline"):
         read_search(str(path))
@@ -218,13 +223,6 @@ def test_trials_cannot_read_test_images(source, monkeypatch):
     tune(source, methods, search(plan))
     assert seen
     assert all(len(task.test_features) == len(task.test_labels) == 0 for task in seen)
-
-
-def two_epochs(*presets):
-    return {
-        name: changed(method, {"training.epochs": 2})
-        for name, method in load_methods(presets).items()
-    }
 
 
 def test_plans_start_from_what_those_before_chose(source):
@@ -325,8 +323,7 @@ def test_what_a_trial_depends_on(source, tmp_path):
     hashes = []
     for content in (b"one", b"two"):
         (tmp_path / "base").write_bytes(content)
-        progress = tuning._Progress(source, {}, search(), 1, (), print, "cpu")
-        hashes.append(progress._identity(with_base))
+        hashes.append(tuning._identity(with_base, "", [1]))
     assert hashes[0] != hashes[1]
 
 
@@ -372,8 +369,3 @@ def test_values_of_another_data_set_are_refused(tmp_path):
         assert loaded["taskres"].training.learning_rate == 0.25
     with pytest.raises(ValueError, match=r"values tuned on ucf101\. Got those of dtd\. Tune on"):
         load_methods(["taskres"], dataset="ucf101", tuned=str(path))
-
-
-def test_presets_that_take_values_too_are_those_of_all_plans():
-    first = Plan("hc_tr", {WEIGHT: [0.1]}, also=["hc_tr_star"])
-    assert search(first, Plan("hc_tr", {LR: [1e-3]})).also() == {"hc_tr": ["hc_tr_star"]}

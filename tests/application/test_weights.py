@@ -5,6 +5,7 @@ import warnings
 import open_clip
 import pytest
 import torch
+from application.helpers import refused
 from application.tiny_clip import CONFIG, MODEL, register, tensors
 from safetensors.torch import load_file
 from torch import nn
@@ -82,11 +83,7 @@ def test_archive_is_known_without_running_it(archive, tmp_path):
 
 
 def test_open_clip_is_not_given_an_archive(archive, quick):
-    message = (
-        r"should hold tensors only\. Got the TorchScript archive '.*RN50\.pt', which holds code"
-        r"\. If you trust it, run `vlm-adapters weights convert .*RN50\.pt RN50\.safetensors`\."
-    )
-    with pytest.raises(ValueError, match=message):
+    with refused(r"should hold tensors only\. Got the TorchScript archive '.*RN50\.pt', which hol"):
         OpenClip(MODEL, archive)
 
 
@@ -135,30 +132,23 @@ def test_an_old_file_stays_whole(tmp_path, monkeypatch):
     assert target.read_text() == "old"
 
 
-def test_no_source(tmp_path):
-    with pytest.raises(
-        FileNotFoundError, match=r"`source` should be a file of weights\. Got no fil"
-    ):
+def test_no_source_and_another_target(archive, tmp_path):
+    with refused(r"`source` should be a file of weights\. Got no f"):
         convert_weights(tmp_path / "clip.pt", tmp_path / "clip.safetensors")
-
-
-def test_another_target(archive, tmp_path):
-    with pytest.raises(
-        ValueError, match=r"`target` should end in `\.safetensors`\. Got '.*clip\.pt'"
-    ):
+    with refused(r"`target` should end in `\.safetensors`\. Got '.*clip\.pt'"):
         convert_weights(archive, tmp_path / "clip.pt")
 
 
 @pytest.mark.parametrize(
     ("content", "got"),
     [
-        (b"", "a damaged file, or one that holds other things"),
-        (b"hello world", "a damaged file, or one that holds other things"),
+        (b"", "a damaged file, or one of other things"),
+        (b"hello world", "a damaged file, or one of other things"),
         ({}, "a dict without tensors"),
         ([torch.ones(1)], "a list without tensors"),
         ({"a": 1}, "a int under 'a'"),
         ({3: torch.ones(1)}, "a Tensor under 3"),
-        ({"a": pytest.Mark}, "a damaged file, or one that holds other things"),
+        ({"a": pytest.Mark}, "a damaged file, or one of other things"),
     ],
 )
 def test_neither(tmp_path, content, got):
@@ -171,7 +161,7 @@ def test_neither(tmp_path, content, got):
         rf"`source` should be a TorchScript archive or a state dict of tensors\. Got '.*': {got}\. "
         "Download it again"
     )
-    with pytest.raises(ValueError, match=message):
+    with refused(message):
         convert_weights(file, tmp_path / "clip.safetensors")
 
 

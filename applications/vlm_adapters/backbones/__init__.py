@@ -1,12 +1,8 @@
-"""Frozen encoders of images and texts."""
+"""Frozen encoders of images and texts; begin reading at ``base``."""
 
-from __future__ import annotations
-
-from .base import Backbone, Pixels, TextProjection
-from .devise import Devise
-from .loading import load_backbone
+from .base import Backbone, Pixels, TextProjection, load_backbone
+from .devise import Devise, ProjectedBackbone
 from .open_clip import OpenClip
-from .projected import ProjectedBackbone
 
 __all__ = [
     "Backbone",

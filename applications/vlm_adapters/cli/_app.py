@@ -4,23 +4,25 @@ from __future__ import annotations
 
 import functools
 import importlib
-import importlib.metadata
 import logging
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any, NoReturn, ParamSpec
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn, ParamSpec
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TimeElapsedColumn
 from typer.core import TyperCommand, TyperGroup
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+    from rich.progress import Progress, TaskID
 
 COMMANDS = {
     "demo": (
-        "demo",
+        "runs",
         "Train five methods on cached Caltech-101 features: no network, no image, minutes.",
     ),
     "data": ("data", "Data sets on disk."),
@@ -32,10 +34,10 @@ COMMANDS = {
         "features",
         "Build the feature bundle of Caltech-101 from its images, with the DeViSE backbone.",
     ),
-    "train": ("train", "Train one adapter; goes on where it stopped."),
-    "sweep": ("train", "Make many runs; those that are done are not made again."),
+    "train": ("runs", "Train one adapter; goes on where it stopped."),
+    "sweep": ("runs", "Make many runs; those that are done are not made again."),
     "tune": (
-        "tune",
+        "runs",
         "Choose learning rates and weights on validation images; goes on where it stopped.",
     ),
     "evaluate": (
@@ -47,7 +49,7 @@ COMMANDS = {
         "report",
         "Write results.csv, results.md and the figures of all runs below a folder.",
     ),
-    "reproduce": ("reproduce", "Repeat a table or figure 3 of the paper."),
+    "reproduce": ("report", "Repeat a table or figure 3 of the paper."),
     "weights": ("weights", "Files of weights."),
 }
 """Module and help of each command, in the order of the help."""
@@ -76,6 +78,7 @@ app = typer.Typer(
     cls=_Commands, add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False
 )
 errors = Console(stderr=True, soft_wrap=True, highlight=False, markup=False)
+notes = Console(stderr=True, soft_wrap=True, highlight=False, markup=False)  # silent with --quiet
 
 P = ParamSpec("P")
 KEPT = "What was done is kept: the same command goes on from there."
@@ -85,25 +88,16 @@ PACKAGE = "vlm_adapters"
 PARSING: Any = typer.BadParameter.__base__  # click's UsageError, or that of typer's own copy
 
 
-class Interrupted(Exception):
-    """Ctrl-C; says what is kept."""
-
-
 class UsageError(Exception):
     """What the user asked for cannot be done as asked."""
 
 
 def run() -> NoReturn:
     """Run the command line; errors are one line, exit code 2 for usage and 1 for failure."""
-    _run(functools.partial(app, prog_name="vlm-adapters", standalone_mode=False))
-
-
-def _run(program: Callable[[], int | None]) -> NoReturn:
-    """Run a program; its errors are one line."""
     logging.getLogger(PACKAGE).handlers = [_Notes()]
     logging.getLogger(PACKAGE).setLevel(logging.INFO)
     try:
-        code = program()
+        code = app(prog_name="vlm-adapters", standalone_mode=False)
     except UsageError as error:
         _stop(str(error), USAGE)
     except typer.Abort:
@@ -113,20 +107,12 @@ def _run(program: Callable[[], int | None]) -> NoReturn:
             error.show()  # the help
             sys.exit(USAGE)
         _stop(error.format_message(), USAGE)
-    except Interrupted as interrupted:
-        _stop(f"Interrupted. {interrupted}", INTERRUPTED)
-    except OSError as error:
-        _stop(_told(error), FAILURE)
+    except OSError as error:  # its file is told in place of its number
+        place = f": {error.filename}" if error.filename else ""
+        _stop(f"{error.strerror}{place}." if error.strerror else str(error), FAILURE)
     except (ValueError, TypeError, RuntimeError, ImportError) as error:
         _stop(str(error), FAILURE)
     sys.exit(code or 0)
-
-
-def _told(error: OSError) -> str:
-    """The message of an error, with its file in place of its number."""
-    if error.strerror is None:
-        return str(error)
-    return f"{error.strerror}: {error.filename}." if error.filename else f"{error.strerror}."
 
 
 class _Notes(logging.Handler):
@@ -134,12 +120,15 @@ class _Notes(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Print a record."""
-        mark = "Warning: " if record.levelno >= logging.WARNING else ""
-        errors.print(f"{mark}{' '.join(record.getMessage().split())}")
+        text = " ".join(record.getMessage().split())
+        if record.levelno >= logging.WARNING:
+            errors.print(f"Warning: {text}")
+        else:
+            notes.print(text)
 
 
 def _stop(message: str, code: int) -> NoReturn:
-    """One line on standard error, and the exit code."""
+    """Print one line on standard error, and exit."""
     errors.print(f"Error: {' '.join(message.split())}")
     sys.exit(code)
 
@@ -147,15 +136,9 @@ def _stop(message: str, code: int) -> NoReturn:
 def command(
     name: str, group: typer.Typer = app, *, resumes: bool = False
 ) -> Callable[[Callable[P, None]], Callable[P, None]]:
-    """Adds a function to the commands; Ctrl-C within it is told in our words, not typer's.
+    """Add a function to the commands of a group; Ctrl-C within it is told in our words.
 
-    Args:
-        name: Of the command.
-        group: Application or group of commands.
-        resumes: Whether the same command goes on from where it was interrupted.
-
-    Returns:
-        A decorator.
+    ``resumes`` says whether the same command goes on from where it was interrupted.
     """
 
     def decorate(function: Callable[P, None]) -> Callable[P, None]:
@@ -167,7 +150,7 @@ def command(
             try:
                 function(*args, **kwargs)
             except KeyboardInterrupt:
-                raise Interrupted(KEPT if resumes else NOT_KEPT) from None
+                _stop(f"Interrupted. {KEPT if resumes else NOT_KEPT}", INTERRUPTED)
 
         group.command(name)(wrapped)
         return wrapped
@@ -176,8 +159,9 @@ def command(
 
 
 def _version(asked: bool) -> None:
-    """Print the version, if it is asked for, and exit."""
     if asked:
+        import importlib.metadata
+
         typer.echo(f"vlm-adapters of topreg {importlib.metadata.version('topreg')}")
         raise typer.Exit
 
@@ -190,8 +174,12 @@ def _group(
             "--version", is_eager=True, callback=_version, help="Print the version and exit."
         ),
     ] = False,
+    quiet: Annotated[
+        bool, typer.Option("--quiet", "-q", help="No progress and notes, only results and errors.")
+    ] = False,
 ) -> None:
     """Adapters for vision-language models, with and without homology consistency."""
+    notes.quiet = quiet
 
 
 @contextmanager
@@ -229,19 +217,36 @@ def writable_folder(
 
 
 def writable_file(path: Path, option: str = "--out") -> Path:
-    """Refuse a file that cannot be written, before the work begins."""
+    """Raise if a file cannot be written, before the work begins."""
     if path.is_dir():
         raise UsageError(f"`{option}` should be a file. Got {path}, a folder.")
     writable_folder(path.parent, "should lie in a writable folder", option)
     return path
 
 
+def print_table(table: DataFrame) -> None:
+    """Print a table, turned so that its methods fit side by side on 80 columns."""
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+
+    shown = Table("", *table.index, box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+    for column in shown.columns[1:]:
+        column.justify, column.no_wrap = "right", True
+    for name, cells in table.items():
+        shown.add_row(str(name), *cells)
+    console = Console()
+    console.print(str(table.index.name), soft_wrap=True, highlight=False)
+    widths = [max(len(name), *map(len, cells)) for name, *cells in table.itertuples()]
+    width = sum(widths) + 3 * len(widths) + max(map(len, table.columns)) + 3
+    Console(width=max(console.width, width)).print(shown)  # wider than the terminal: not cut
+
+
 def _bars() -> Progress:
     """Bars with what is done of how much, and the time."""
-    return Progress(
-        "{task.description}", BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
-        console=Console(stderr=True),
-    )  # fmt: skip
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeElapsedColumn
+
+    columns = ("{task.description}", BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    return Progress(*columns, console=Console(stderr=True), disable=notes.quiet)
 
 
 @contextmanager

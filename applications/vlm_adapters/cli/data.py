@@ -8,11 +8,10 @@ from typing import Annotated
 
 import typer
 
-from ..data import check_dataset, check_images
-from ..data.image_files import image_kinds
-from ..data.splits import SUBSETS
+from ..data.check import check_dataset, check_images, image_kinds
+from ..inputs import Dataset, Images, Root, SplitFile
 from ._app import app, as_usage, command, errors, image_progress
-from ._options import DatasetOption, ImagesOption, RootOption, SplitOption, image_inputs
+from ._options import image_inputs
 
 data = typer.Typer(help="Data sets on disk.", no_args_is_help=True)
 app.add_typer(data, name="data")
@@ -20,10 +19,10 @@ app.add_typer(data, name="data")
 
 @command("check", data)
 def check(
-    dataset: DatasetOption = None,
-    root: RootOption = None,
-    images: ImagesOption = None,
-    split: SplitOption = None,
+    dataset: Dataset = None,
+    root: Root = None,
+    images: Images = None,
+    split: SplitFile = None,
     verify: Annotated[bool, typer.Option("--verify", help="Decode every image.")] = False,
     partial: Annotated[
         bool, typer.Option("--partial", help="Do not compare with the published sizes.")
@@ -34,7 +33,7 @@ def check(
 
     Of many files it names the first; ``--json`` names all.
     """
-    inputs = image_inputs(dataset, root, images, split, None)
+    inputs = image_inputs(dataset, root, images, split)
     kinds: Counter[str] = Counter()
     with as_usage(), image_progress() as progress:
         if dataset is not None and images is None and root is not None:
@@ -44,15 +43,15 @@ def check(
         else:
             own = inputs.open()
             problems = check_images(own, verify=verify, progress=progress)
-            paths = [sample.path for name in SUBSETS for sample in own.split.subset(name)]
-            kinds = image_kinds(own.images, paths)
+            kinds = image_kinds(own.images, own.split.paths())
     if as_json:
-        typer.echo(json.dumps([vars(problem) for problem in problems], indent=1))
-    for problem in problems if not as_json else ():
-        errors.print(str(problem))
-    if kinds and not as_json:
-        told = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common())
-        typer.echo(f"Modes and orientations: {told}.")
-    if not problems and not as_json:
-        typer.echo("Everything is there.")
+        typer.echo(json.dumps([problem._asdict() for problem in problems], indent=1))
+    else:
+        for problem in problems:
+            errors.print(str(problem))
+        if kinds:
+            told = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common())
+            typer.echo(f"Modes and orientations: {told}.")
+        if not problems:
+            typer.echo("Everything is there.")
     raise typer.Exit(1 if problems else 0)

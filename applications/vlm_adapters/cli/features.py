@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from ..data import open_dataset
+from ..data.datasets import open_dataset
 from ..features import ranks
 from ..features.bundle import build_bundle, save_bundle
 from ..inputs import FeatureInputs

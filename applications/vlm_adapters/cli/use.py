@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -10,69 +12,40 @@ import typer
 
 from .._files import write_json
 from ..backbones import load_backbone
-from ..inputs import FeatureInputs
-from ..results import read_saved_run
-from ..results.transfers import transfer_file
+from ..inputs import Device, FeatureInputs
+from ..runs import read_saved_run, transfer_file
 from ..transfer import Target, accuracy_on, image_files, predict
 from ._app import as_usage, command, errors, image_progress
-from ._options import (
-    AdapterOption,
-    BatchOption,
-    DatasetOption,
-    DeviceOption,
-    ImagesOption,
-    RootOption,
-    SplitOption,
-    StoreOption,
-    WorkersOption,
-    image_inputs,
-)
+from ._options import AdapterOption, with_features
 
 RunArgument = Annotated[Path, typer.Argument(help="Folder of a run.")]
+OF_TRAINING = ("templates", "backbone", "views", "scale", "online", "bundle")
 
 
 @command("evaluate", resumes=True)
-def evaluate(
-    run: RunArgument,
-    dataset: DatasetOption = None,
-    root: RootOption = None,
-    images: ImagesOption = None,
-    split: SplitOption = None,
-    device: DeviceOption = "cpu",
-    adapter: AdapterOption = None,
-    store: StoreOption = Path("features"),
-    batch_size: BatchOption = 64,
-    workers: WorkersOption = 2,
-) -> None:
+@partial(with_features, left_out=OF_TRAINING)
+def evaluate(inputs: FeatureInputs, run: RunArgument, adapter: AdapterOption = None) -> None:
     """Accuracy of a trained adapter on the test images of another data set with its classes.
 
     For ImageNet-A and -R the adapter is restricted to their classes, by WordNet number.
     """
-    chosen = image_inputs(dataset, root, images, split)
     with as_usage():
         saved = read_saved_run(run, adapter)
-        if chosen.name == saved.run.dataset:
+        if inputs.name == saved.run.dataset:
             raise ValueError(
-                f"`--dataset` should name other images than those of the run, {chosen.name}. "
+                f"`--dataset` should name other images than those of the run, {inputs.name}. "
                 "Its test accuracy is in its result. Give images of your own another name."
             )
-    inputs = FeatureInputs(
-        chosen,
-        saved.run.backbone,
-        device=device,
-        store=store,
-        batch_size=batch_size,
-        workers=workers,
-    )
+    inputs = replace(inputs, backbone=saved.run.backbone)
     with image_progress() as progress:
         with as_usage():
             extraction = inputs.extraction(progress, only_test=True)
         found = accuracy_on(saved, Target(extraction))
-    file = transfer_file(run, chosen.name)
+    file = transfer_file(run, inputs.name)
     file.parent.mkdir(exist_ok=True)
     write_json(file, found)
     typer.echo(
-        f"{found['method']} from {found['source']} on {chosen.name}: "
+        f"{found['method']} from {found['source']} on {found['target']}: "
         f"{found['accuracy']:.2f} % of {found['images']} images."
     )
 
@@ -81,7 +54,7 @@ def evaluate(
 def predict_command(
     run: RunArgument,
     images: Annotated[list[Path], typer.Argument(help="Image files, or folders of them.")],
-    device: DeviceOption = "cpu",
+    device: Device = "cpu",
     adapter: AdapterOption = None,
     top: Annotated[int, typer.Option(min=1, help="Classes to show for each image.")] = 3,
     as_json: Annotated[bool, typer.Option("--json", help="Probabilities as JSON.")] = False,

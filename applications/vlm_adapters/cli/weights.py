@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from ..weights import convert_weights
-from ._app import UsageError, app, command, writable_file
+from ._app import app, as_usage, command, writable_file
 
 weights = typer.Typer(help="Files of weights.", no_args_is_help=True)
 app.add_typer(weights, name="weights")
@@ -20,7 +20,6 @@ def convert(
     target: Annotated[Path, typer.Argument(help="safetensors file to write.")],
 ) -> None:
     """Convert a TorchScript archive, which holds code: only one that you trust."""
-    if not source.is_file():
-        raise UsageError(f"`SOURCE` should be a file. Got {source}, which is none.")
-    convert_weights(source, writable_file(target, "TARGET"))
+    with as_usage():
+        convert_weights(source, writable_file(target, "TARGET"))
     typer.echo(f"Wrote {target}. Use it as open_clip/MODEL/{target}.")

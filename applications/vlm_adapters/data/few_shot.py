@@ -1,71 +1,50 @@
-"""CoOp's few-shot sampler, draw for draw."""
+"""CoOp's few-shot sampler, draw for draw, and its draws as files."""
 
 from __future__ import annotations
 
 import hashlib
 import json
+import os
 import random
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
 
-__all__ = ["FewShot", "few_shot_indices", "few_shot_split", "indices_hash"]
+from pydantic import BaseModel, Field, NonNegativeInt, ValidationError, model_validator
+
+from .._files import write_text
 
 MAX_VALIDATION_SHOTS = 4
 
 
 @dataclass(frozen=True)
 class FewShot:
-    """Which rows a few-shot task uses.
-
-    Attributes:
-        train: Rows of the training split.
-        val: Rows of the validation split, or of the training split if ``val_from_train``.
-        val_from_train: Whether ``val`` counts rows of the training split.
-    """
+    """Rows of a few-shot task; those of ``val`` count training images if ``val_from_train``."""
 
     train: list[int]
     val: list[int]
     val_from_train: bool = False
 
 
-def few_shot_indices(
-    labels: Iterable[int], shots: int, generator: random.Random, *, repeat: bool = False
-) -> list[int]:
-    """Draw ``shots`` rows per class.
+def few_shot_indices(labels: Iterable[int], shots: int, generator: random.Random) -> list[int]:
+    """Draw ``shots`` rows per class, or all of a smaller class, in order of first appearance.
 
-    Args:
-        labels: Class of each row.
-        shots: Rows per class.
-        generator: Source of the draws; its state moves on.
-        repeat: Draw with replacement from a class that has fewer than ``shots`` rows, as
-            Tip-Adapter does. Otherwise take all its rows, as CoOp does.
+    Classes are never sorted: in some splits the labels do not come in order, and sorting them
+    would change every draw. The code is that of CoOp (Dassl).
 
-    Returns:
-        Row numbers, class after class in the order in which the classes first appear.
-
-    Raises:
-        ValueError: If ``shots`` is less than 1.
-
-    Source:
-        The code of CoOp (Dassl) and of Tip-Adapter. Classes are never sorted: in some splits the
-        labels do not come in order, and sorting them would change every draw.
-
-    Example:
-        >>> few_shot_indices([1, 1, 1, 0, 0], 1, random.Random(1))
-        [0, 3]
+    >>> few_shot_indices([1, 1, 1, 0, 0], 1, random.Random(1))
+    [0, 3]
     """
     if shots < 1:
         raise ValueError(f"`shots` should be 1 or more. Got {shots}.")
     rows_by_label: dict[int, list[int]] = {}
     for row, label in enumerate(labels):
-        # int(): elements of a tensor would each be a key of their own.
+        # int(): each element of a tensor would be another key.
         rows_by_label.setdefault(int(label), []).append(row)
     chosen: list[int] = []
     for rows in rows_by_label.values():
-        if len(rows) >= shots:
-            chosen += generator.sample(rows, shots)
-        else:
-            chosen += generator.choices(rows, k=shots) if repeat else rows
+        chosen += generator.sample(rows, shots) if len(rows) >= shots else rows
     return chosen
 
 
@@ -79,68 +58,123 @@ def few_shot_split(
 ) -> FewShot:
     """Draw the few-shot training set and its validation set, at most 4 rows per class.
 
-    Args:
-        train_labels: Class of each row of the training split.
-        val_labels: Class of each row of the validation split; empty if ``val_from_train``.
-        shots: Training rows per class.
-        seed: Seed of the one stream from which both sets are drawn, training first.
-        val_from_train: Take the validation set from the training rows that are left. For data
-            sets without a validation split, such as ImageNet.
+    Both come from one stream, training first, as in CoOp after ``random.seed(seed)``; the global
+    generator is left alone. ``val_from_train`` draws validation rows from the training rows that
+    are left, for data sets without a validation split such as ImageNet: this is ours, CoOp
+    validates ImageNet on its test images.
 
-    Returns:
-        The rows of both sets.
-
-    Raises:
-        ValueError: If ``shots`` is less than 1, or if no row is left for validation.
-
-    Source:
-        The code of CoOp: ``random.seed(seed)``, then this. A generator of our own gives the same
-        stream and leaves the global one alone. CoOp validates ImageNet on its test images;
-        ``val_from_train`` is ours.
-
-    Example:
-        >>> few_shot_split([0, 0, 1, 1], [0, 1, 1], shots=1, seed=1)
-        FewShot(train=[0, 2], val=[0, 1], val_from_train=False)
+    >>> few_shot_split([0, 0, 1, 1], [0, 1, 1], shots=1, seed=1)
+    FewShot(train=[0, 2], val=[0, 1], val_from_train=False)
     """
     generator = random.Random(seed)
     val_shots = min(shots, MAX_VALIDATION_SHOTS)
-    train_labels, val_labels = list(train_labels), list(val_labels)
+    train_labels = list(train_labels)
     train = few_shot_indices(train_labels, shots, generator)
     if not val_from_train:
         return FewShot(train, few_shot_indices(val_labels, val_shots, generator))
-    chosen = set(train)
-    left = [row for row in range(len(train_labels)) if row not in chosen]
-    _check_left(left, val_labels, shots)
-    drawn = few_shot_indices([train_labels[row] for row in left], val_shots, generator)
-    return FewShot(train, [left[row] for row in drawn], val_from_train=True)
-
-
-def _check_left(left: Sequence[int], val_labels: Sequence[int], shots: int) -> None:
-    """Refuse a validation set that would have two sources, or none."""
-    if val_labels:
-        raise ValueError(
-            "`val_labels` should be empty with `val_from_train`. "
-            f"Got {len(val_labels)} labels. Use one of the two."
-        )
+    left = sorted(set(range(len(train_labels))) - set(train))
     if not left:
         raise ValueError(
             "`train_labels` should leave rows for validation. Got no class with more than "
             f"{shots} rows. Take fewer shots, or give the data set a validation split."
         )
+    drawn = few_shot_indices([train_labels[row] for row in left], val_shots, generator)
+    return FewShot(train, [left[row] for row in drawn], val_from_train=True)
 
 
 def indices_hash(indices: Sequence[int]) -> str:
-    """Short name of a list of rows: the first 16 digits of the SHA-256 of its JSON text.
+    """Return the first 16 digits of the SHA-256 of the JSON text of a list of rows.
 
-    Args:
-        indices: Row numbers; their order counts.
-
-    Returns:
-        Sixteen hexadecimal digits.
-
-    Example:
-        >>> indices_hash([0, 2])
-        '63cbaf561c188d36'
+    >>> indices_hash([0, 2])
+    '63cbaf561c188d36'
     """
     text = json.dumps([int(index) for index in indices])
     return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+class IndexList(BaseModel, strict=True, frozen=True):
+    """A few-shot task as a file: its rows, their hashes, and the split whose rows these are."""
+
+    kind: Literal["vlm_adapters.index_list"] = Field(alias="schema")
+    schema_version: Literal[1]
+    dataset: str
+    shots: int
+    seed: int
+    split_sha256: str
+    val_from_train: bool
+    train_hash: str
+    val_hash: str
+    train: list[NonNegativeInt]
+    val: list[NonNegativeInt]
+
+    @model_validator(mode="after")
+    def _check_hashes(self) -> IndexList:
+        if (indices_hash(self.train), indices_hash(self.val)) != (self.train_hash, self.val_hash):
+            raise ValueError("rows that do not match their hashes")
+        return self
+
+    @property
+    def few_shot(self) -> FewShot:
+        """The rows."""
+        return FewShot(self.train, self.val, self.val_from_train)
+
+
+def write_index_lists(
+    folder: Path,
+    draws: Iterable[tuple[int, int]],
+    draw: Callable[[int, int], FewShot],
+    *,
+    dataset: str,
+    split_sha256: str,
+) -> None:
+    """Write the rows that ``draw(shots, seed)`` gives, one file per task.
+
+    A list of other rows, to which other results belong, is not replaced. A damaged one is.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    for shots, seed in draws:
+        few_shot = draw(shots, seed)
+        document = {
+            "schema": "vlm_adapters.index_list",
+            "schema_version": 1,
+            "dataset": dataset,
+            "shots": shots,
+            "seed": seed,
+            "split_sha256": split_sha256,
+            "val_from_train": few_shot.val_from_train,
+            "train_hash": indices_hash(few_shot.train),
+            "val_hash": indices_hash(few_shot.val),
+            "train": few_shot.train,
+            "val": few_shot.val,
+        }
+        file = folder / f"{dataset}-{shots}shot-seed{seed}.json"
+        try:
+            found = read_index_list(file).model_dump(by_alias=True)
+        except (FileNotFoundError, ValueError):
+            found = document
+        if found != document:
+            raise ValueError(
+                f"`{file}` should hold the rows of this task. Got those of another split or draw, "
+                "to which other results belong. Choose another folder."
+            )
+        write_text(file, json.dumps(document) + "\n")
+
+
+def read_index_list(path: str | os.PathLike[str], *, split_sha256: str | None = None) -> IndexList:
+    """Read the rows of a few-shot task, and check that they count in the split of this hash."""
+    file = Path(path)
+    try:
+        found = IndexList.model_validate_json(file.read_bytes())
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = ".".join(map(str, first["loc"])) or "content"
+        raise ValueError(
+            f"`{file.name}` should be an unchanged index list. Got {where}: {first['msg']}. "
+            "Draw the task again."
+        ) from error
+    if split_sha256 not in (None, found.split_sha256):
+        raise ValueError(
+            f"`{file.name}` should count rows of the split {str(split_sha256)[:16]}. Got rows of "
+            f"{found.split_sha256[:16]} ({found.dataset}). Use the split that they were drawn from."
+        )
+    return found

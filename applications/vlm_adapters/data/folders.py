@@ -1,51 +1,31 @@
-"""Folders of images, listed quickly and in one order on every file system."""
+"""Folders of images, listed in one order on every file system; a user's own images."""
 
 from __future__ import annotations
 
-import hashlib
+import logging
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
+from pathlib import Path
 
-from .splits import Sample, Split
-
-__all__ = [
-    "IMAGE_ENDINGS",
-    "class_folders",
-    "class_samples",
-    "image_names",
-    "left_out",
-    "listed_split",
-]
+from .splits import SUBSETS, ImageDataset, Sample, cut_class, listed_split, read_split, subset_name
 
 IMAGE_ENDINGS = (
-    ".bmp", ".gif", ".jfif", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".pnm", ".ppm", ".tif",
-    ".tiff", ".webp",
-)  # fmt: skip
+    *(".bmp", ".gif", ".jfif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"),
+    *(".pbm", ".pgm", ".pnm", ".ppm"),
+)
 """How the name of an image file ends, in small or large letters."""
+DEFAULT_TEMPLATES = ("a photo of a {}.",)
+log = logging.getLogger(__name__)
 
 
 def class_folders(folder: str | os.PathLike[str]) -> list[str]:
-    """Names of the folders in a folder, hidden ones left out.
-
-    Args:
-        folder: Where to look.
-
-    Returns:
-        Sorted names.
-    """
+    """Return the sorted names of the folders in a folder, hidden ones left out."""
     with os.scandir(folder) as entries:
         return sorted(entry.name for entry in entries if entry.name[0] != "." and entry.is_dir())
 
 
 def image_names(folder: str | os.PathLike[str]) -> list[str]:
-    """Names of the images in a folder, by their endings, hidden files left out.
-
-    Args:
-        folder: Where to look; not below its folders.
-
-    Returns:
-        Sorted names.
-    """
+    """Return the sorted names of the images in a folder, by their endings; not hidden files."""
     with os.scandir(folder) as entries:
         return sorted(
             entry.name
@@ -59,84 +39,116 @@ def image_names(folder: str | os.PathLike[str]) -> list[str]:
 def class_samples(
     images: str | os.PathLike[str], classes: Iterable[tuple[str, int]]
 ) -> list[Sample]:
-    """The images of class folders, class after class, sorted by name within each.
-
-    Args:
-        images: Image folder.
-        classes: Path of each class folder below ``images``, with slashes, and its label.
-
-    Returns:
-        One sample per image.
-
-    Raises:
-        ValueError: If a class folder has no image.
-    """
+    """Return the images of class folders, given by path below ``images`` and label."""
     samples: list[Sample] = []
     for path, label in classes:
         folder = os.path.join(images, path)
         names = image_names(folder)
         if not names:
             raise ValueError(
-                f"`{folder}` should hold images ({', '.join(IMAGE_ENDINGS)}). "
-                f"Got {_content(folder)}. Put its images there, or remove the folder."
+                f"`{folder}` should hold images ({', '.join(IMAGE_ENDINGS)}). Got "
+                f"{len(os.listdir(folder))} other files and folders. Put its images there, or "
+                "remove the folder."
             )
         samples += [Sample(f"{path}/{name}", label) for name in names]
     return samples
 
 
-def left_out(folder: str | os.PathLike[str], taken: Iterable[str]) -> list[str]:
-    """Return the files at any depth of a folder that a data set does not take.
+def image_folder(
+    path: str | os.PathLike[str],
+    *,
+    name: str | None = None,
+    only_test: bool = False,
+    templates: tuple[str, ...] = DEFAULT_TEMPLATES,
+) -> ImageDataset:
+    """Open a folder with one folder of images per class.
 
-    Args:
-        folder: The folder.
-        taken: Paths of the images that it takes, below the folder, with slashes.
-
-    Returns:
-        Sorted paths below the folder; hidden files and folders do not count.
+    Files with other endings than those of images, and hidden files, are left out. Labels follow
+    the sorted names of the class folders. Where the folder holds ``train``, ``test`` and perhaps
+    ``val``, each with the same class folders, these are the subsets. Otherwise the images of each
+    class are cut as :func:`~.splits.cut_class` says, or with ``only_test`` all taken for testing.
+    Where no image is left for validation, those are drawn from the training images.
     """
-    known = set(taken)
-    found: list[str] = []
+    folder = _existing(path, "path")
+    parts: dict[str, list[Sample]] = {subset: [] for subset in SUBSETS}
+    subsets = _subset_folders(folder)
+    names = class_folders(folder / subsets.get("train", ""))
+    if len(names) < 2:
+        raise ValueError(
+            f"`{folder}` should hold two or more class folders of images, or `train` and `test` "
+            f"with class folders in them. Got {' and '.join(names) or 'none'}. Make one folder per "
+            "class, named after it."
+        )
+    for subset, own in subsets.items():
+        differing = sorted(set(names) ^ set(class_folders(folder / own)))
+        if differing:
+            raise ValueError(
+                f"`{folder / own}` should have the class folders of `{subsets['train']}`. "
+                f"Got {differing[0]!r} in one of the two only. Give every subset every class."
+            )
+        classes = [(f"{own}/{class_name}", label) for label, class_name in enumerate(names)]
+        parts[subset] = class_samples(folder, classes)
+    for label, class_name in enumerate(names if not subsets else ()):
+        samples = class_samples(folder, [(class_name, label)])
+        for sample, subset in zip(samples, cut_class(len(samples), class_name), strict=True):
+            parts["test" if only_test else subset].append(sample)
+    if not parts["test"]:
+        raise ValueError(
+            f"`{folder}` should have images for testing. Got {sum(map(len, parts.values()))} "
+            f"images in {len(names)} classes, and none left. Add images, or name the folder whose "
+            "images count for the reported accuracy `test`."
+        )
+    _tell(folder, parts, len(names))
+    split = listed_split(**parts, class_names=names)
+    return ImageDataset(name or folder.resolve().name, folder, split, templates, templates)
+
+
+def split_dataset(
+    split_file: str | os.PathLike[str],
+    images: str | os.PathLike[str],
+    *,
+    name: str | None = None,
+    templates: tuple[str, ...] = DEFAULT_TEMPLATES,
+) -> ImageDataset:
+    """Open a split, as :func:`~.splits.read_split` reads it, with its image folder."""
+    folder = _existing(images, "images")
+    split = read_split(split_file)
+    return ImageDataset(name or Path(split_file).stem, folder, split, templates, templates)
+
+
+def _subset_folders(folder: Path) -> dict[str, str]:
+    """Return the folder of each subset if there are two or more with ``train``, and no other."""
+    names = class_folders(folder)
+    subsets = {subset_name(name): name for name in names}
+    are_subsets = "train" in subsets and set(subsets) <= set(SUBSETS)
+    return subsets if are_subsets and len(subsets) == len(names) > 1 else {}
+
+
+def _tell(folder: Path, parts: dict[str, list[Sample]], classes: int) -> None:
+    """Say what was found and what was left out, in one line each."""
+    told = ", ".join(f"{len(samples)} {name}" for name, samples in parts.items())
+    taken = {sample.path for samples in parts.values() for sample in samples}
+    log.info("%s: %d classes, %d images (%s).", folder, classes, len(taken), told)
+    left: list[str] = []
     for path, folders, files in os.walk(folder):
         folders[:] = [name for name in folders if name[0] != "."]
-        below = os.path.relpath(path, folder).replace(os.sep, "/")
-        prefix = "" if below == "." else f"{below}/"
-        found += [f"{prefix}{name}" for name in files if name[0] != "."]
-    return sorted(path for path in found if path not in known)
+        below = Path(path).relative_to(folder).as_posix()
+        found = [f"{below}/{name}".removeprefix("./") for name in files if name[0] != "."]
+        left += [name for name in found if name not in taken]
+    if left:
+        shown = ", ".join(sorted(left)[:3]) + (", ..." if len(left) > 3 else "")
+        log.warning(
+            f"%s: %d files left out (%s). Images count in class folders only, not in folders "
+            f"below them, and by the endings {' '.join(IMAGE_ENDINGS)}.",
+            *(folder, len(left), shown),
+        )
 
 
-def listed_split(
-    train: Sequence[Sample],
-    val: Sequence[Sample],
-    test: Sequence[Sample],
-    class_names: Sequence[str],
-) -> Split:
-    """A split that no file holds; its hash is that of its list of images and class names.
-
-    Args:
-        train: Training images.
-        val: Validation images.
-        test: Test images.
-        class_names: Name of each class, by label.
-
-    Returns:
-        The split.
-    """
-    digest = hashlib.sha256()
-    for name in class_names:
-        digest.update(_encode(f"class\0{name}\n"))
-    for subset, samples in (("train", train), ("val", val), ("test", test)):
-        for sample in samples:
-            digest.update(_encode(f"{subset}\0{sample.label}\0{sample.path}\n"))
-    return Split(tuple(train), tuple(val), tuple(test), tuple(class_names), digest.hexdigest())
-
-
-def _encode(text: str) -> bytes:
-    """Bytes of a text that may hold a file name in no encoding."""
-    return text.encode("utf-8", "surrogateescape")
-
-
-def _content(folder: str) -> str:
-    """What a folder without images holds instead."""
-    folders = len(class_folders(folder))
-    others = len(os.listdir(folder)) - folders
-    return f"{others} other files and {folders} folders" if folders or others else "an empty folder"
+def _existing(path: str | os.PathLike[str], argument: str) -> Path:
+    folder = Path(path)
+    if not folder.is_dir():
+        raise FileNotFoundError(
+            f"`{argument}` should be a folder of images. Got {str(folder)!r}, not a folder. "
+            "Do the data lie elsewhere?"
+        )
+    return folder

@@ -1,21 +1,30 @@
-"""Splits in CoOp's JSON format."""
+"""A data set: its images in three subsets, read from CoOp's JSON or from a table of paths."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import os
-from dataclasses import dataclass
+import posixpath
+import random
+import warnings
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath, PureWindowsPath
-from typing import Any
+from reprlib import repr as short
+from typing import Any, NamedTuple
 
-__all__ = ["SUBSETS", "Sample", "Split", "read_split"]
+from .._files import file_sha256
+from .._optional import require
+from ..prompts import check_templates
+from .few_shot import FewShot, few_shot_split
 
 SUBSETS = ("train", "val", "test")
+TABLES = {".csv": ",", ".tsv": "\t"}
+"""Endings of tables, and what separates their columns."""
 
 
-@dataclass(frozen=True, slots=True)  # slots: ImageNet has more than a million
-class Sample:
+class Sample(NamedTuple):
     """One image: its path below the image folder and its class."""
 
     path: str
@@ -24,15 +33,7 @@ class Sample:
 
 @dataclass(frozen=True)
 class Split:
-    """The images of a data set, in three subsets.
-
-    Attributes:
-        train: Images to draw few-shot samples from; none where a data set is only a test set.
-        val: Images for choosing hyper-parameters; may be none.
-        test: Images for the reported accuracy.
-        class_names: Name of each class, by label.
-        sha256: Hash of the file that the split was read from, or of the listing of its folders.
-    """
+    """Images in three subsets; ``sha256`` is that of their file, or of the listing of folders."""
 
     train: tuple[Sample, ...]
     val: tuple[Sample, ...]
@@ -41,75 +42,176 @@ class Split:
     sha256: str
 
     def subset(self, name: str) -> tuple[Sample, ...]:
-        """The images of ``"train"``, ``"val"`` or ``"test"``.
+        """Return the images of ``"train"``, ``"val"`` or ``"test"``, in the order of the file."""
+        return {"train": self.train, "val": self.val, "test": self.test}[name]
 
-        Args:
-            name: Which subset.
+    def paths(self) -> list[str]:
+        """Return the path of every image once."""
+        return list(dict.fromkeys(sample.path for name in SUBSETS for sample in self.subset(name)))
 
-        Returns:
-            Its images, in the order of the file.
 
-        Raises:
-            ValueError: If there is no such subset.
-        """
-        if name not in SUBSETS:
-            raise ValueError(f"`name` should be one of {', '.join(SUBSETS)}. Got {name!r}.")
-        images: tuple[Sample, ...] = getattr(self, name)
-        return images
+@dataclass(frozen=True)
+class ImageDataset:
+    """A split with its image folder, and templates for the names of its classes.
+
+    ``taskres_templates`` has one more for ImageNet. ``classes`` says for a target domain which
+    classes of ImageNet its labels 0, 1, 2, ... are, as positions in ``classnames.txt``.
+    """
+
+    name: str
+    images: Path
+    split: Split
+    templates: tuple[str, ...]
+    taskres_templates: tuple[str, ...]
+    classes: tuple[int, ...] | None = None
+
+    def __post_init__(self) -> None:
+        check_templates(self.templates)
+        check_templates(self.taskres_templates)
+
+    @property
+    def val_from_train(self) -> bool:
+        """Whether validation images have to be drawn from the training images."""
+        return bool(self.split.train) and not self.split.val
+
+    def few_shot(self, shots: int, seed: int) -> FewShot:
+        """Draw the rows of a few-shot task, with ``shots`` training images per class."""
+        if not self.split.train:
+            raise ValueError(
+                f"`{self.name}` should have training images. Got a data set that is only a test "
+                "set. Train on another, such as imagenet, and evaluate on this one."
+            )
+        train, val = ([s.label for s in part] for part in (self.split.train, self.split.val))
+        return few_shot_split(train, val, shots, seed, val_from_train=self.val_from_train)
 
 
 def read_split(path: str | os.PathLike[str]) -> Split:
-    """Read a split in CoOp's format.
+    """Read a split from a file, every entry checked.
 
-    The file holds ``{"train": [[path, label, class name], ...], "val": [...], "test": [...]}``
-    with labels 0, 1, 2, ... and paths below the image folder.
-
-    Args:
-        path: JSON file.
-
-    Returns:
-        The split, every entry checked.
-
-    Raises:
-        FileNotFoundError: If there is no such file.
-        ValueError: If the file is no such split; the message names the entry.
+    CoOp's JSON holds ``{"train": [[path, label, class name], ...], "val": [...], "test": [...]}``
+    with labels 0, 1, 2, .... A table, ``.csv`` or ``.tsv``, has the columns ``path`` and ``label``
+    with the name of the class, and may have a column ``subset`` with ``train``, ``val`` and
+    ``test``. Without it the images of each class are cut as those of a folder. Paths are relative
+    to the image folder.
     """
     file = Path(path)
     if not file.is_file():
         raise FileNotFoundError(
-            f"`path` should be a split file. Got {str(file)!r}, which is no file. "
+            f"`path` should be a split file. Got {str(file)!r}, which is not a file. "
             "Do the data lie elsewhere?"
         )
-    content = file.read_bytes()
+    entries = (_read_table if file.suffix.lower() in TABLES else _read_json)(file)
+    names: dict[int, str] = {}
+    subsets = {
+        subset: tuple(
+            _sample(entry, names, f"`{file.name}`, `{subset}`[{row}],")
+            for row, entry in enumerate(entries[subset])
+        )
+        for subset in SUBSETS
+    }
+    missing = sorted(set(range(len(names))) - set(names))
+    if missing:
+        raise ValueError(
+            f"`{file.name}` should use the labels 0 to {len(names) - 1} for its {len(names)} "
+            f"classes. Got label {max(names)} and no label {missing[0]}. Number the classes "
+            "without gaps."
+        )
+    class_names = tuple(names[label] for label in range(len(names)))
+    return Split(**subsets, class_names=class_names, sha256=file_sha256(file))
+
+
+def _read_json(file: Path) -> dict[str, list[Any]]:
+    """Return the entries of each subset, not checked yet."""
     try:
-        document = json.loads(content)
+        document = json.loads(file.read_bytes())
     except (ValueError, RecursionError) as error:
         raise ValueError(
             f"`{file.name}` should be JSON. Got {error}. Download the split again."
         ) from error
-    names: dict[int, str] = {}
-    subsets = {subset: _samples(document, subset, names, file.name) for subset in SUBSETS}
-    class_names = _class_names(names, file.name)
-    return Split(**subsets, class_names=class_names, sha256=hashlib.sha256(content).hexdigest())
+    for subset in SUBSETS:
+        entries = document.get(subset) if isinstance(document, dict) else None
+        if not isinstance(entries, list) or not entries:
+            raise ValueError(
+                f"`{file.name}` should have a list of one or more images under `{subset}`. "
+                f"Got {short(entries)}. Write "
+                '{"train": [[path, label, class name], ...], "val": [...], "test": [...]}.'
+            )
+    return {subset: document[subset] for subset in SUBSETS}
 
 
-def _samples(
-    document: Any,
-    subset: str,
-    names: dict[int, str],
-    file: str,
-) -> tuple[Sample, ...]:
-    """Check one subset and note the class names that it uses."""
-    entries = document.get(subset) if isinstance(document, dict) else None
-    if not isinstance(entries, list) or not entries:
+def _read_table(file: Path) -> dict[str, list[Any]]:
+    """Return the entries of each subset of a table; labels follow the sorted class names."""
+    pandas = require("pandas", extra="vlm")
+    options = {"sep": TABLES[file.suffix.lower()], "dtype": str, "keep_default_na": False}
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")  # lines longer than the first
+            table = pandas.read_csv(file, index_col=False, **options)
+    except (ValueError, pandas.errors.ParserWarning) as error:
         raise ValueError(
-            f"`{file}` should have a list of one or more images under `{subset}`. "
-            f"Got {_short(entries)}. Write "
-            '{"train": [[path, label, class name], ...], "val": [...], "test": [...]}.'
+            f"`{file.name}` should be a table in UTF-8. Got {error}. Write it again."
+        ) from error
+    if not {"path", "label"} <= set(table.columns) or table.empty or "" in set(table["label"]):
+        raise ValueError(
+            f"`{file.name}` should have the columns `path` and `label`, perhaps `subset`, and one "
+            f"or more rows, each with a label. Got {len(table)} rows of "
+            f"{', '.join(table.columns)}. Name the columns in the first line."
         )
-    return tuple(
-        _sample(entry, names, f"`{file}`, `{subset}`[{row}],") for row, entry in enumerate(entries)
-    )
+    if "subset" not in table:
+        by_class = table.groupby("label")["path"]
+        table["subset"] = by_class.transform(lambda paths: cut_class(len(paths), paths.name))
+    table["subset"] = table["subset"].map(subset_name)
+    found = set(table["subset"])
+    if "test" not in found or not found <= set(SUBSETS):
+        raise ValueError(
+            f"`{file.name}` should say train, val or test under `subset`, and test at least once. "
+            f"Got {', '.join(sorted(found))}. Write these, or leave the column out with more rows."
+        )
+    table["number"] = table["label"].rank(method="dense").astype(int) - 1
+    return {
+        subset: table.loc[table["subset"] == subset, ["path", "number", "label"]].values.tolist()
+        for subset in SUBSETS
+    }
+
+
+def subset_name(text: str) -> str:
+    """Return ``train``, ``val`` or ``test`` for other ways to write it, and other words as is."""
+    aliases = {"training": "train", "valid": "val", "validation": "val", "testing": "test"}
+    return aliases.get(text.lower(), text.lower())
+
+
+def cut_class(count: int, class_name: str) -> list[str]:
+    """Draw the subset of each image of one class: 30 % for testing, 20 % for validation, rounded.
+
+    At least one is for training. Every class has its own stream: a new class does not change how
+    the others are cut.
+    """
+    test = min(round(count * 0.3), count - 1)
+    val = min(round(count * 0.2), count - 1 - test)
+    order = list(range(count))
+    random.Random(f"1 {class_name}").shuffle(order)
+    subsets = ["train"] * count
+    for place, row in enumerate(order[: test + val]):
+        subsets[row] = "test" if place < test else "val"
+    return subsets
+
+
+def listed_split(
+    train: Iterable[Sample],
+    val: Iterable[Sample],
+    test: Iterable[Sample],
+    class_names: Iterable[str],
+) -> Split:
+    """Return a split that no file holds; its hash is that of its images and class names."""
+    split = Split(tuple(train), tuple(val), tuple(test), tuple(class_names), "")
+    digest = hashlib.sha256()
+    for name in split.class_names:
+        digest.update(f"class\0{name}\n".encode("utf-8", "surrogateescape"))
+    for subset in SUBSETS:
+        for path, label in split.subset(subset):
+            line = f"{subset}\0{label}\0{path}\n"
+            digest.update(line.encode("utf-8", "surrogateescape"))  # names without encoding
+    return replace(split, sha256=digest.hexdigest())
 
 
 def _sample(entry: Any, names: dict[int, str], where: str) -> Sample:
@@ -118,42 +220,16 @@ def _sample(entry: Any, names: dict[int, str], where: str) -> Sample:
         case [str(path), int(label), str(name)] if not isinstance(label, bool):
             pass
         case _:
-            raise ValueError(f"{where} should be [path, label, class name]. Got {_short(entry)}.")
-    if not _stays_below(path):
-        raise ValueError(
-            f"{where} should have a path below the image folder. Got {path!r}. "
-            "Write it relative to the folder, without `..`."
-        )
-    if label < 0:
-        raise ValueError(f"{where} should have a label of 0 or more. Got {label}.")
+            raise ValueError(f"{where} should be [path, label, class name]. Got {short(entry)}.")
+    for flavour in (PurePosixPath(path), PureWindowsPath(path)):
+        if not flavour.parts or flavour.anchor or ".." in flavour.parts:
+            raise ValueError(
+                f"{where} should have a path below the image folder. Got {path!r}. "
+                "Write it relative to the folder, without `..`."
+            )
     if names.setdefault(label, name) != name:
         raise ValueError(
             f"{where} should name class {label} as before, {names[label]!r}. Got {name!r}. "
             "Give each class one label and one name."
         )
-    return Sample(path, label)
-
-
-def _stays_below(path: str) -> bool:
-    """Whether a relative path cannot leave its folder, on any system."""
-    for flavour in (PurePosixPath(path), PureWindowsPath(path)):
-        if not flavour.parts or flavour.anchor or ".." in flavour.parts:
-            return False
-    return True
-
-
-def _class_names(names: dict[int, str], file: str) -> tuple[str, ...]:
-    """The names by label; the labels must have no gap."""
-    missing = sorted(set(range(len(names))) - set(names))
-    if missing:
-        raise ValueError(
-            f"`{file}` should use the labels 0 to {len(names) - 1} for its {len(names)} classes. "
-            f"Got label {max(names)} and no label {missing[0]}. Number the classes without gaps."
-        )
-    return tuple(names[label] for label in range(len(names)))
-
-
-def _short(value: object) -> str:
-    """A value, cut to fit a message."""
-    text = repr(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."
+    return Sample(posixpath.normpath(path), label)

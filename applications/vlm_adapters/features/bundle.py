@@ -19,10 +19,8 @@ from torch.nn.functional import cross_entropy, normalize
 from .._files import read_tensors, write_tensors
 from .._optional import require
 from ..backbones.base import Backbone
-from ..backbones.devise import Devise
-from ..backbones.projected import ProjectedBackbone
-from ..data.base import ImageDataset
-from ..data.splits import SUBSETS
+from ..backbones.devise import Devise, ProjectedBackbone
+from ..data.splits import SUBSETS, ImageDataset
 from ..prompts import normalized_mean, raw_mean
 from .views import Progress, extract_features
 
