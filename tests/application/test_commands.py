@@ -3,6 +3,7 @@
 import dataclasses
 import errno
 import json
+import re
 import shutil
 import sys
 from types import SimpleNamespace
@@ -85,6 +86,10 @@ def test_from_data_to_report(call, root, backbone, tmp_path):
     assert "Everything is there." in call("data", "check", *common[:2], "--partial").out
     extracted = call("extract", *common, "--shots=1,2", "--seeds=1,2")
     assert extracted.code == 0, extracted.err
+    listed = call("data", "store").out.splitlines()
+    assert len(listed) == 2
+    assert all(re.fullmatch(r"features/caltech101-\S+: \d+ images, 0\.\d MiB", x) for x in listed)
+    assert call("data", "store", "--store=none").out == "none has no features.\n"
     sweep = (
         "sweep",
         *common,

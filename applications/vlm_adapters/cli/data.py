@@ -1,15 +1,17 @@
-"""``data check``: what is missing, and what to do about it."""
+"""``data check``: what is missing, and what to do about it; ``data store``: what is extracted."""
 
 from __future__ import annotations
 
 import json
 from collections import Counter
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from ..data.check import check_dataset, check_images, image_kinds
-from ..inputs import Dataset, Images, Root, SplitFile
+from ..features.store import table_sizes
+from ..inputs import Dataset, Images, Root, SplitFile, Store
 from ._app import app, as_usage, command, errors, image_progress
 from ._options import image_inputs
 
@@ -55,3 +57,14 @@ def check(
         if not problems:
             typer.echo("Everything is there.")
     raise typer.Exit(1 if problems else 0)
+
+
+@command("store", data)
+def list_store(store: Store = Path("features")) -> None:
+    """List the tables of extracted features; to free the space of one, remove its folder."""
+    with as_usage():
+        tables = table_sizes(store)
+    for name, (images, size) in tables.items():
+        typer.echo(f"{store / name}: {images} images, {size / 2**20:.1f} MiB")
+    if not tables:
+        typer.echo(f"{store} has no features.")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import shlex
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import field, replace
 from importlib import resources
@@ -20,12 +20,11 @@ from ..config import build, lineage
 from ..experiments import Sweep
 from ..inputs import FeatureInputs, ImageInputs
 from ..options import STRICT, suggestion
-from ..results import FACTORS, accuracy_table, by_setting, difference_table
+from ..results import FACTORS
 from ..results.figures import save_accuracy_figure
 from ..results.report import write_run_report
 from ..runs import (
     RESULT,
-    Run,
     read_run,
     read_runs,
     read_saved_run,
@@ -33,6 +32,7 @@ from ..runs import (
     transfer_file,
 )
 from ..transfer import Target, accuracy_on
+from . import _options as opt
 from ._app import (
     UsageError,
     app,
@@ -41,21 +41,10 @@ from ._app import (
     errors,
     image_progress,
     numbers,
-    print_table,
     writable_file,
     writable_folder,
 )
-from ._options import (
-    CORES,
-    DryRunOption,
-    EveryOption,
-    JobsOption,
-    SeedsOption,
-    ShotsOption,
-    ThreadsOption,
-    with_features,
-)
-from .runs import make_runs, print_plan
+from .runs import make_runs, print_plan, print_results
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -94,16 +83,8 @@ def report(
         compare_paper=(table or 5) if compare else None,
         transfers=read_transfers(runs),
     )
-    _print_tables(found)
+    print_results(found)
     typer.echo(f"Wrote {', '.join(written)} into {folder}.")
-
-
-def _print_tables(runs: Sequence[Run]) -> None:
-    for mine in by_setting(runs).values():
-        print_table(accuracy_table(mine))
-        differences = difference_table(mine)
-        if len(differences):
-            print_table(differences)
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -206,9 +187,9 @@ def _add_table(number: int, plan: Plan) -> None:
         out: Annotated[Path, typer.Option(help="Folder of runs and report.")] = (
             Path("runs") / f"table{number}"
         ),
-        seeds: SeedsOption = "1,2,3",
+        seeds: opt.SeedsOption = "1,2,3",
         datasets: Annotated[str, typer.Option(help="Comma list of data sets.")] = all_datasets,
-        shots: ShotsOption = all_shots,
+        shots: opt.ShotsOption = all_shots,
         tuned: Annotated[
             str | None, typer.Option(help="Tuned values; {dataset} stands for each name.")
         ] = None,
@@ -220,10 +201,10 @@ def _add_table(number: int, plan: Plan) -> None:
                 "name. Repeatable.",
             ),
         ] = None,
-        every: EveryOption = False,
-        jobs: JobsOption = CORES,
-        threads: ThreadsOption = 1,
-        dry_run: DryRunOption = False,
+        every: opt.EveryOption = False,
+        jobs: opt.JobsOption = opt.CORES,
+        threads: opt.ThreadsOption = 1,
+        dry_run: opt.DryRunOption = False,
     ) -> None:
         names, known = tuple(datasets.split(",")), PLANS[5].datasets
         for name in names:
@@ -245,7 +226,7 @@ def _add_table(number: int, plan: Plan) -> None:
 
     table.__doc__ = f"Repeat table {number} of the paper, and set its values beside ours."
     left_out = ("dataset", "images", "split", "templates", "bundle", "backbone")
-    command(str(number), group, resumes=True)(with_features(table, left_out=left_out))
+    command(str(number), group, resumes=True)(opt.with_features(table, left_out=left_out))
 
 
 for _number, _plan in PLANS.items():
@@ -291,7 +272,7 @@ def run_plan(number: int, plan: Plan, base: Sweep, jobs: int, threads: int) -> N
     except ValueError as obstacle:  # nothing was written
         write_run_report(base.out, runs, transfers=transfers)
         typer.echo(f"The paper's values are not set beside these. {obstacle}")
-    _print_tables(runs)
+    print_results(runs)
     typer.echo(f"Wrote tables and figures into {base.out}.")
     if failures:
         raise RuntimeError(f"Some runs failed. {failures[0]}")

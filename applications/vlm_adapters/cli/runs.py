@@ -16,11 +16,12 @@ from .._optional import require
 from ..config import load_methods
 from ..experiments import Sweep, plan_jobs, run_jobs
 from ..inputs import Device, FeatureInputs
-from ..results import accuracy_table, difference_table, fewer_images
+from ..results import accuracy_table, by_setting, difference_table, fewer_images
 from ..results.report import write_run_report
 from ..runs import SCHEMA, Run, environment, is_done
 from ..sources import BundleSource
 from ..tuning import Trial, read_search, read_trials, tune, tuned_values, write_trials
+from . import _options as opt
 from ._app import (
     as_usage,
     command,
@@ -30,22 +31,6 @@ from ._app import (
     progress_bar,
     writable_file,
     writable_folder,
-)
-from ._options import (
-    CORES,
-    SHIPPED,
-    AdapterOption,
-    BundleOption,
-    DryRunOption,
-    EveryOption,
-    JobsOption,
-    MethodsOption,
-    SeedsOption,
-    SetOption,
-    ShotsOption,
-    ThreadsOption,
-    TunedOption,
-    with_features,
 )
 
 METHODS = "zero_shot,taskres,hc_tr,tip_adapter_f,hc_taf"
@@ -57,13 +42,13 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Results as JSON on sta
 @command("demo")
 def demo(
     out: Annotated[Path, typer.Option(help="Folder for results.")] = Path("demo"),
-    shots: ShotsOption = "1,2,4,8,16",
-    seeds: SeedsOption = "1,2,3",
-    presets: MethodsOption = METHODS,
-    jobs: JobsOption = CORES,
-    bundle: BundleOption = SHIPPED,
+    shots: opt.ShotsOption = "1,2,4,8,16",
+    seeds: opt.SeedsOption = "1,2,3",
+    presets: opt.MethodsOption = METHODS,
+    jobs: opt.JobsOption = opt.CORES,
+    bundle: opt.BundleOption = opt.SHIPPED,
     tuned: Annotated[str, typer.Option(help="Tuned values: shipped name or path.")] = DEMO_VALUES,
-    overrides: SetOption = None,
+    overrides: opt.SetOption = None,
     device: Device = "cpu",
 ) -> None:
     """Train five methods on cached Caltech-101 features: no network, no image, minutes."""
@@ -78,7 +63,7 @@ def demo(
     planned = plan_jobs(methods, *draws, device=device)
     with progress_bar("epochs", sum(job.epochs for job in planned)) as advance:
         runs = run_jobs(source, planned, processes=jobs, on_run=lambda job: advance(job.epochs))
-    _print_tables(runs)
+    print_results(runs)
     batches = max(method.constraint.memory_batches for method in methods.values())
     memory = f"memory of {batches} batches" if batches else "no memory across batches"
     provenance = {
@@ -105,18 +90,18 @@ def demo(
 
 
 @command("train", resumes=True)
-@with_features
+@opt.with_features
 def train(
     inputs: FeatureInputs,
     method: Annotated[str, typer.Option(help="Shipped preset or path of a TOML file.")] = "hc_tr",
     shots: Annotated[int, typer.Option(min=1, help="Training images a class.")] = 16,
     seed: Annotated[int, typer.Option(min=1, help="Seed of sample, batches and views.")] = 1,
     out: Annotated[Path, typer.Option(help="Folder of the run.")] = Path("run"),
-    tuned: TunedOption = None,
-    overrides: SetOption = None,
-    adapter: AdapterOption = None,
-    threads: ThreadsOption = CORES,
-    every: EveryOption = False,
+    tuned: opt.TunedOption = None,
+    overrides: opt.SetOption = None,
+    adapter: opt.AdapterOption = None,
+    threads: opt.ThreadsOption = opt.CORES,
+    every: opt.EveryOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Train one adapter; goes on where it stopped."""
@@ -136,19 +121,19 @@ def train(
 
 
 @command("sweep", resumes=True)
-@with_features
+@opt.with_features
 def sweep(
     inputs: FeatureInputs,
-    methods: MethodsOption = "zero_shot,taskres,hc_tr,tip_adapter_f,hc_taf,hc_taf_off",
-    shots: ShotsOption = "1,2,4,8,16",
-    seeds: SeedsOption = "1,2,3",
+    methods: opt.MethodsOption = "zero_shot,taskres,hc_tr,tip_adapter_f,hc_taf,hc_taf_off",
+    shots: opt.ShotsOption = "1,2,4,8,16",
+    seeds: opt.SeedsOption = "1,2,3",
     out: Annotated[Path, typer.Option(help="Folder of all runs.")] = Path("runs"),
-    tuned: TunedOption = None,
-    overrides: SetOption = None,
-    jobs: JobsOption = CORES,
-    threads: ThreadsOption = 1,
-    every: EveryOption = False,
-    dry_run: DryRunOption = False,
+    tuned: opt.TunedOption = None,
+    overrides: opt.SetOption = None,
+    jobs: opt.JobsOption = opt.CORES,
+    threads: opt.ThreadsOption = 1,
+    every: opt.EveryOption = False,
+    dry_run: opt.DryRunOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Make many runs; those that are done are not made again."""
@@ -196,20 +181,22 @@ def _show(runs: Sequence[Run], as_json: bool) -> None:
     if as_json:
         typer.echo(json.dumps([run.as_record() for run in runs], indent=1))
         return
-    _print_tables(runs)
+    print_results(runs)
     for line in fewer_images(runs):
         typer.echo(line)
 
 
-def _print_tables(runs: Sequence[Run]) -> None:
-    print_table(accuracy_table(runs))
-    differences = difference_table(runs)
-    if len(differences):
-        print_table(differences)
+def print_results(runs: Sequence[Run]) -> None:
+    """Accuracies and differences on standard output, for each backbone and kind of data."""
+    for mine in by_setting(runs).values():
+        print_table(accuracy_table(mine))
+        differences = difference_table(mine)
+        if len(differences):
+            print_table(differences)
 
 
 @command("tune", resumes=True)
-@with_features
+@opt.with_features
 def tune_command(
     inputs: FeatureInputs,
     out: Annotated[Path, typer.Option(help="File for the tuned values.")] = Path("tuned.toml"),
@@ -220,8 +207,8 @@ def tune_command(
             show_default=f"{OF_IMAGES}; {OF_BUNDLES} for --bundle",
         ),
     ] = None,
-    jobs: JobsOption = CORES,
-    overrides: SetOption = None,
+    jobs: opt.JobsOption = opt.CORES,
+    overrides: opt.SetOption = None,
 ) -> None:
     """Choose learning rates and weights on validation images; goes on where it stopped."""
     with as_usage():

@@ -146,6 +146,15 @@ class FeatureTable:
         return found
 
 
+def table_sizes(store: Path) -> dict[str, tuple[int, int]]:
+    """Return the number of images and of bytes of each table, by the name of its folder."""
+    found: dict[str, tuple[int, int]] = {}
+    for file in sorted(store.glob("*/*.safetensors")):
+        images, size = found.get(file.parent.name, (0, 0))
+        found[file.parent.name] = images + len(_open(file)[0]), size + file.stat().st_size
+    return found
+
+
 def _open(file: Path) -> tuple[list[ImageKey], Tensor]:
     """Return the images of a file and their memory-mapped features, both checked."""
     metadata, tensors = read_tensors(file, AGAIN)
