@@ -17,7 +17,7 @@ from .data.folders import DEFAULT_TEMPLATES, image_folder, split_dataset
 from .data.splits import ImageDataset
 from .features import ranks
 from .features.views import Augmentation, Progress
-from .sources import BundleSource, Extraction, OnlineSource
+from .sources import BundleSource, Extraction
 from .tasks import TaskSource
 
 OpenSource = Callable[[Sequence[tuple[int, int]]], TaskSource]
@@ -128,6 +128,11 @@ class FeatureInputs:
         return Augmentation(self.views, self.scale, published=self.published_pixels)
 
     @property
+    def extract_options(self) -> dict[str, int]:
+        """Options of :func:`.features.views.extract_views`."""
+        return {"batch_size": self.batch_size, "num_workers": self.workers}
+
+    @property
     def published(self) -> str | None:
         """Name of the published data set whose settings hold; none for the user's images."""
         return self.images.published if self.bundle is None else self.name
@@ -159,37 +164,18 @@ class FeatureInputs:
                 words.append(f"{option}={value}")
         return words
 
-    def extraction(self, progress: Progress = lambda done, total: None) -> Extraction:
-        """Open data set and backbone; progress is told for each table of features."""
-        dataset = self.images.open()  # before the backbone, which takes longer
+    def extraction(
+        self, progress: Progress = lambda done, total: None, *, only_test: bool = False
+    ) -> Extraction:
+        """Open data set and backbone."""
+        dataset = self.images.open(only_test=only_test)  # before the backbone, which takes longer
         backbone = load_backbone(self.backbone, device=ranks.device(self.device))
-        return Extraction(
-            backbone,
-            self.backbone,
-            dataset,
-            self.store,
-            batch_size=self.batch_size,
-            num_workers=self.workers,
-            progress=progress,
-            published=self.published_pixels,
-        )
+        return Extraction(self, dataset, backbone, progress)
 
     def opened(self, progress: Progress = lambda done, total: None) -> OpenSource:
-        """Open data set and backbone, or a bundle; return what extracts and gives a source."""
-        if self.bundle is not None:
-            source = BundleSource(self.bundle)
-            _ = source.bundle  # raises for a bad file here, not in a worker
-            return lambda draws: source
-        extraction = self.extraction(progress)
-        return lambda draws: self._extracted(extraction, draws)
-
-    def _extracted(self, extraction: Extraction, draws: Sequence[tuple[int, int]]) -> TaskSource:
-        if not self.online:
-            return extraction.source(draws, self.augmentation)
-        return OnlineSource(
-            **vars(extraction.source(draws, None)),
-            root=extraction.dataset.images,
-            augmentation=self.augmentation,
-            device=self.device,
-            options={"batch_size": self.batch_size, "num_workers": self.workers},
-        )
+        """Open data set and backbone, or a bundle."""
+        if self.bundle is None:
+            return self.extraction(progress).source
+        source = BundleSource(self.bundle)
+        _ = source.bundle  # raises for a bad file here, not in a worker
+        return lambda draws: source

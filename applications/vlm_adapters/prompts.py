@@ -13,13 +13,12 @@ EncodeText = Callable[[list[str]], Tensor]
 
 def check_templates(templates: Sequence[str]) -> None:
     """Raise unless there are templates, each with one ``{}`` for the class name."""
-    _check_texts("templates", templates)
-    for template in templates:
-        if template.count("{}") != 1:
-            raise ValueError(
-                "`templates` should have one `{}` each, where the class name goes. "
-                f"Got {template!r}."
-            )
+    wrong = [text for text in templates if text.count("{}") != 1]
+    if isinstance(templates, str) or not templates or wrong:
+        raise ValueError(
+            "`templates` should be a sequence of one or more strings with one `{}` each, where "
+            f"the class name goes. Got {templates!r}."
+        )
 
 
 def raw_mean(
@@ -69,14 +68,6 @@ def prompts(
     class_names: Sequence[str], templates: Sequence[str], replace_underscores: bool
 ) -> list[list[str]]:
     """Return one list of sentences per template."""
-    _check_texts("class_names", class_names)
     check_templates(templates)
     names = [name.replace("_", " ") if replace_underscores else name for name in class_names]
     return [[template.replace("{}", name) for name in names] for template in templates]
-
-
-def _check_texts(argument: str, texts: Sequence[str]) -> None:
-    if isinstance(texts, str) or len(texts) == 0:
-        raise ValueError(
-            f"`{argument}` should be a sequence of one or more strings. Got {texts!r}."
-        )

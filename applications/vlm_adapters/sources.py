@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
@@ -23,8 +23,11 @@ from .features.bundle import FeatureBundle, load_bundle
 from .features.store import SCHEMA, FeatureTable, ImageKey, Place, content_hashes
 from .features.texts import ClassTexts, encode_classes, load_texts, save_texts
 from .features.training_images import CachedViews, OnlineViews, TrainingImages
-from .features.views import Augmentation, Centre, Progress, View, extract_views
+from .features.views import Centre, Progress, View, extract_views
 from .tasks import Task
+
+if TYPE_CHECKING:
+    from .inputs import FeatureInputs
 
 LIBRARIES = ("pillow", "torch", "torchvision")
 BLOCK = 256  # views in a file of features: a minute of a slow machine
@@ -75,8 +78,9 @@ class Part:
 class StoredSource:
     """What few-shot tasks of one data set are drawn from; it can be sent to other processes."""
 
+    inputs: FeatureInputs
     dataset: str
-    backbone: str
+    root: Path  # image folder
     logit_scale: float
     class_names: tuple[str, ...]
     split: str  # its hash
@@ -87,7 +91,16 @@ class StoredSource:
     test: Part
     texts: Path
     texts_kept: Path  # with underscores
-    data: ClassVar[str] = "cached"
+
+    @property
+    def data(self) -> str:
+        """What a step sees of the training images: ``"cached"`` or ``"online"`` views."""
+        return "online" if self.inputs.online else "cached"
+
+    @property
+    def backbone(self) -> str:
+        """Specification of the backbone."""
+        return self.inputs.backbone
 
     def write_index_lists(self, folder: Path, draws: Sequence[tuple[int, int]]) -> None:
         """Write the rows that some tasks draw, with their hashes."""
@@ -109,6 +122,7 @@ class StoredSource:
         drawn = self.draws[shots, seed]
         val = self.val.select(drawn.val) if self.val_from_train else self.val
         return {
+            "data": self.data,
             "train": self.train.select(drawn.train).identity(),
             "val": val.identity(),
             "test": self.test.identity(),
@@ -139,28 +153,13 @@ class StoredSource:
 
     def training_images(self, train: Part) -> TrainingImages:
         """Return what a step sees of the training images."""
-        return CachedViews(train.features())
-
-
-@dataclass(frozen=True, kw_only=True)
-class OnlineSource(StoredSource):
-    """The same with training images that are read, augmented and encoded at every step."""
-
-    root: Path
-    augmentation: Augmentation
-    device: str = "cpu"
-    options: Mapping[str, int]  # of `extract_views`
-    data: ClassVar[str] = "online"
-
-    def identity(self, shots: int, seed: int) -> dict[str, Any]:
-        """Return everything that the features of a task depend on."""
-        return {**super().identity(shots, seed), "online": self.augmentation.describe()}
-
-    def training_images(self, train: Part) -> TrainingImages:
-        """Return what a step sees of the training images."""
-        backbone = _backbone(self.backbone, self.device)
+        inputs = self.inputs
+        if not inputs.online:
+            return CachedViews(train.features())
+        backbone = _backbone(inputs.backbone, inputs.device)
         paths = [image.key[0] for image in train.images.values()]
-        return OnlineViews(backbone, self.root, paths, self.augmentation, **self.options)
+        options = inputs.extract_options
+        return OnlineViews(backbone, self.root, paths, inputs.augmentation, **options)
 
 
 @dataclass(frozen=True)
@@ -275,21 +274,15 @@ def _backbone(spec: str, device: str) -> Backbone:
 
 @dataclass(frozen=True)
 class Extraction:
-    """Features of one data set by one backbone, into a store."""
+    """Features of an open data set by a backbone, as some inputs say; progress is told by table."""
 
-    backbone: Backbone
-    spec: str  # as `load_backbone` takes it
+    inputs: FeatureInputs
     dataset: ImageDataset
-    store: Path
-    batch_size: int = 64  # views per call of the encoder
-    num_workers: int = 2  # threads that read images
-    progress: Progress = lambda done, total: None  # of each table
-    published: bool = False  # as `read_image` takes it
+    backbone: Backbone
+    progress: Progress = lambda done, total: None
 
-    def source(
-        self, draws: Sequence[tuple[int, int]], augmentation: Augmentation | None
-    ) -> StoredSource:
-        """Extract what tasks of some shots and seeds need; None leaves out the training images."""
+    def source(self, draws: Sequence[tuple[int, int]]) -> StoredSource:
+        """Extract what the tasks of some shots and seeds need, and return their source."""
         dataset, split = self.dataset, self.dataset.split
         drawn = {draw: dataset.few_shot(*draw) for draw in draws}
         # Every image is looked for before the first is encoded.
@@ -303,29 +296,32 @@ class Extraction:
         found["test"] = self._find(split.test)
         _warn_of_equal_images(found, split.class_names)
         texts = [self._texts(replace_underscores=replace) for replace in (True, False)]
-        centre = Centre(published=self.published)
-        if augmentation is None:
-            train_part = Part(self._table(centre), found["train"])
-        else:
-            train_part = self._extract(found["train"], augmentation)
+        inputs, augmentation = self.inputs, self.inputs.augmentation
         return StoredSource(
+            inputs=inputs,
             dataset=dataset.name,
-            backbone=self.spec,
+            root=dataset.images,
             logit_scale=self.backbone.logit_scale,
             class_names=split.class_names,
             split=split.sha256,
             draws=drawn,
             val_from_train=dataset.val_from_train,
-            train=train_part,
-            val=self._extract(found["val"], centre),
-            test=self._extract(found["test"], centre),
+            train=Part(self._table(augmentation), found["train"])
+            if inputs.online
+            else self._extract(found["train"], augmentation),
+            val=self._extract(found["val"], self._centre),
+            test=self._extract(found["test"], self._centre),
             texts=texts[0],
             texts_kept=texts[1],
         )
 
     def part(self, samples: Sequence[Sample]) -> Part:
         """Extract the centre views of all images of a subset."""
-        return self._extract(self._find(samples), Centre(published=self.published))
+        return self._extract(self._find(samples), self._centre)
+
+    @property
+    def _centre(self) -> Centre:
+        return Centre(published=self.inputs.published_pixels)
 
     def _find(
         self, samples: Sequence[Sample], rows: Sequence[int] | None = None
@@ -334,7 +330,7 @@ class Extraction:
         rows = range(len(samples)) if rows is None else rows
         root, paths = self.dataset.images, [samples[row].path for row in rows]
         try:
-            contents = content_hashes(self.store, root, paths)
+            contents = content_hashes(self.inputs.store, root, paths)
         except OSError as error:
             raise FileNotFoundError(
                 f"`{root}` should hold every image of the split. Got {error.strerror} for "
@@ -347,10 +343,9 @@ class Extraction:
 
     def _extract(self, images: Mapping[int, Image], view: View) -> Part:
         """Return images with the rows of their features, extracted if need be."""
-        options = {"batch_size": self.batch_size, "num_workers": self.num_workers}
+        root, options = self.dataset.images, self.inputs.extract_options
 
         def encode(paths: list[str], progress: Progress) -> Tensor:
-            root = self.dataset.images
             return extract_views(self.backbone, root, paths, view, **options, progress=progress)
 
         table, keys = self._table(view), [image.key for image in images.values()]
@@ -363,7 +358,7 @@ class Extraction:
         numbers, libraries = _split_versions(self.backbone.fingerprint())
         libraries |= {name: version(name) for name in LIBRARIES}
         recipe = {"view": view.describe(), "backbone": numbers}
-        return FeatureTable(self.store, self.dataset.name, recipe, libraries)
+        return FeatureTable(self.inputs.store, self.dataset.name, recipe, libraries)
 
     def _texts(self, *, replace_underscores: bool) -> Path:
         """Return the file of the class texts, which are encoded if it is not there."""
@@ -375,11 +370,12 @@ class Extraction:
             "replace_underscores": replace_underscores,
         }
         name = f"{dataset.name}-texts-{json_hash([SCHEMA, recipe])[:16]}.safetensors"
-        if not (self.store / name).is_file():
-            self.store.mkdir(parents=True, exist_ok=True)
+        file = self.inputs.store / name
+        if not file.is_file():
+            file.parent.mkdir(parents=True, exist_ok=True)
             texts = encode_classes(self.backbone, *prompts, replace_underscores=replace_underscores)
-            save_texts(texts, self.store / name, recipe)
-        return self.store / name
+            save_texts(texts, file, recipe)
+        return file
 
 
 def _split_versions(fingerprint: Mapping[str, str]) -> tuple[dict[str, str], dict[str, str]]:

@@ -76,14 +76,13 @@ def make() -> FakeBackbone:
     return FakeBackbone()
 
 
-class ColourBackbone:
+@dataclass(frozen=True)
+class ColourBackbone(FakeBackbone):
     """Mean colour of an image; a text's features count its letters R, G and B."""
 
-    name, dimension, logit_scale = "colour", 3, 7.0
-
-    def fingerprint(self) -> dict[str, str]:
-        """Nothing that could change."""
-        return {"name": self.name}
+    name: str = "colour"
+    dimension: int = 3
+    logit_scale: float = 7.0
 
     def preprocess(self, image: Image.Image) -> Tensor:
         """One pixel, as a fraction of full brightness."""

@@ -158,17 +158,16 @@ class TestPixels:
         mean, std = (tuple(PREPROCESSING[key]) for key in ("mean", "std"))
         assert clip.pixels == Pixels(32, mean, std, "bicubic")
 
-    def test_of_a_folder(self, tmp_path):
-        own = {"mean": [0.5] * 3, "std": [0.25] * 3, "interpolation": "bilinear"}
+    @pytest.mark.parametrize(
+        ("interpolation", "evaluation"), [("bilinear", "bilinear"), ("random", "bicubic")]
+    )
+    def test_of_a_folder(self, tmp_path, interpolation, evaluation):
+        own = {"mean": [0.5] * 3, "std": [0.25] * 3, "interpolation": interpolation}
         folder = write_local_dir(tmp_path, CONFIG, {**own, "resize_mode": "squash"})
         backbone = OpenClip(f"local-dir:{folder}")
-        assert backbone.pixels == Pixels(32, (0.5,) * 3, (0.25,) * 3, "bilinear")
+        assert backbone.pixels == Pixels(32, (0.5,) * 3, (0.25,) * 3, evaluation)
         white = backbone.preprocess(Image.new("RGB", (20, 80), "white"))
         assert_close(white, torch.full((3, 32, 32), 2.0))
-
-    def test_random_interpolation_is_bicubic_in_evaluation(self, tmp_path):
-        folder = write_local_dir(tmp_path, CONFIG, {"interpolation": "random"})
-        assert OpenClip(f"local-dir:{folder}").pixels.interpolation == "bicubic"
 
     def test_not_square(self, tmp_path):
         tower = {"image_size": [32, 64], "layers": 1, "width": 32, "patch_size": 16}
@@ -291,11 +290,9 @@ class TestHub:
         backbone = OpenClip(MODEL, "My-Tag")
         assert backbone.name == f"open_clip/{MODEL}/my_tag"
         assert backbone.pixels.mean == (0.5,) * 3
-        fingerprint = backbone.fingerprint()
-        assert fingerprint["quick_gelu"] == "True"
-        assert (
-            fingerprint["file sha256"] == OpenClip(MODEL, files["pt"]).fingerprint()["file sha256"]
-        )
+        plain = OpenClip(MODEL, files["pt"]).fingerprint()
+        assert backbone.fingerprint()["quick_gelu"] == "True" != plain["quick_gelu"]
+        assert backbone.fingerprint()["file sha256"] == plain["file sha256"]
 
     def test_tokenizer_out_of_reach(self, tmp_path):
         config = {**CONFIG, "text_cfg": {**CONFIG["text_cfg"], "hf_tokenizer_name": "owner/name"}}
@@ -307,11 +304,7 @@ class TestNames:
     @pytest.mark.parametrize(
         ("model", "weights", "message"),
         [
-            (
-                "ViT-B/32",
-                "openai",
-                r"a model of open_clip.* Got 'ViT-B/32'\. Did you mean ViT-B-32",
-            ),
+            ("ViT-B/32", "openai", r"of open_clip.* Got 'ViT-B/32'\. Did you mean ViT-B-32"),
             ("zzzz", "openai", r"Got 'zzzz'\. See its README\."),
             ("RN50", "opnai", r"a file or a tag of 'RN50': openai, .*\. Got 'opnai'\."),
             (MODEL, "openai", rf"a tag of '{MODEL}': it has none\. Got 'openai'\."),
@@ -319,7 +312,7 @@ class TestNames:
         ],
     )
     def test_unknown(self, files, model, weights, message):
-        with pytest.raises((ValueError, FileNotFoundError), match=message):
+        with refused(message):
             OpenClip(model, weights)
 
 
@@ -364,6 +357,8 @@ class TestQuickGelu:
     def test_a_file_has_to_be_told(self, twin):
         with refused(r"should be given for 'twin' with 'plain\.pt', which does not tell how it wa"):
             OpenClip("twin", twin)
+        with refused(r"`quick_gelu` should be True or None for 'twin-quickgelu' with 'plain\.pt'"):
+            OpenClip("twin-quickgelu", twin, quick_gelu=False)
 
     @pytest.mark.parametrize(
         ("spec", "config", "quick"),
@@ -379,14 +374,8 @@ class TestQuickGelu:
         backbone = load_backbone(f"open_clip/{spec.format(twin)}")
         assert backbone.config == config
         assert backbone.fingerprint()["quick_gelu"] == quick
-
-    def test_it_changes_the_features(self, twin):
-        plain = OpenClip("twin", twin, quick_gelu=False).encode_text(TEXTS)
-        assert not torch.allclose(OpenClip("twin-quickgelu", twin).encode_text(TEXTS), plain)
-
-    def test_a_name_that_says_otherwise(self, twin):
-        with refused(r"`quick_gelu` should be True or None for 'twin-quickgelu' with 'plain\.pt'"):
-            OpenClip("twin-quickgelu", twin, quick_gelu=False)
+        other = OpenClip(MODEL, files["pt"]).encode_text(TEXTS)
+        assert torch.allclose(backbone.encode_text(TEXTS), other) == (quick == "False")
 
     def test_a_converted_file_of_openai_tells(self, twin, tmp_path):
         entries = {"context_length": torch.tensor(77)}
@@ -484,17 +473,7 @@ class TestFactories:
 class TestSpecifications:
     @pytest.mark.parametrize(
         "spec",
-        [
-            "",
-            "clip",
-            "devise-",
-            "devise-x",
-            "open_clip/",
-            "open_clip/RN50",
-            "a:b:c",
-            "a/b:c",
-            "sys:path",
-        ],
+        ["", "clip", "devise-", "devise-x", "open_clip/", "open_clip/RN50", "a:b:c", "sys:path"],
     )
     def test_unknown(self, spec):
         with refused(r"`spec` should be `devise`, `devise-N`, .* or `FILE\.py:FACTORY` with a fun"):

@@ -4,14 +4,13 @@ import os
 import random
 import shutil
 from collections import Counter
-from pathlib import Path
 
 import pytest
 from application.helpers import refused
 from application.synthetic_data import LAYOUTS, class_name, wnid, write_dataset
 from vlm_adapters.data.datasets import DATASETS, open_dataset, read_class_names
 from vlm_adapters.data.few_shot import FewShot, few_shot_split
-from vlm_adapters.data.splits import ImageDataset, Sample, Split
+from vlm_adapters.data.splits import Sample
 
 TARGETS = ("imagenetv2", "imagenet_sketch", "imagenet_a", "imagenet_r")
 NAMES = tuple(class_name(label) for label in range(3))
@@ -64,14 +63,14 @@ def test_order_does_not_depend_on_the_file_system(tmp_path, monkeypatch):
     class Shuffled:
         """A folder's entries in another order."""
 
-        def __init__(self, path: str):
+        def __init__(self, path):
             with scandir(path) as entries:
                 self.entries = random.Random(0).sample(found := list(entries), len(found))
 
-        def __enter__(self) -> list[os.DirEntry[str]]:
+        def __enter__(self):
             return self.entries
 
-        def __exit__(self, *error: object):
+        def __exit__(self, *error):
             pass
 
     monkeypatch.setattr(os, "scandir", Shuffled)
@@ -83,15 +82,16 @@ def test_order_does_not_depend_on_the_file_system(tmp_path, monkeypatch):
 def test_opens_a_target_domain(tmp_path, name, with_imagenet):
     if with_imagenet:
         write_dataset(tmp_path, "imagenet", size=4, images=1)
-    write_dataset(tmp_path, name, size=4)
+    folder = write_dataset(tmp_path, name, size=4) / LAYOUTS[name][1]
+    for file in ("._000.JPEG", "notes.txt"):  # not images
+        next(part for part in folder.iterdir() if part.is_dir()).joinpath(file).touch()
     dataset = open_dataset(name, tmp_path)
     classes = (1, 2) if name in ("imagenet_a", "imagenet_r") else (0, 1, 2)
     assert dataset.classes == classes
     assert dataset.split.class_names == tuple(NAMES[position] for position in classes)
     assert (dataset.split.train, dataset.split.val, dataset.val_from_train) == ((), (), False)
-    assert Counter(sample.label for sample in dataset.split.test) == dict.fromkeys(
-        range(len(classes)), 10
-    )
+    counts = Counter(sample.label for sample in dataset.split.test)
+    assert counts == dict.fromkeys(range(len(classes)), 10)
     folder = "0" if name == "imagenetv2" else wnid(classes[0])
     assert dataset.split.test[0] == Sample(f"{folder}/000.JPEG", 0)
     assert len(dataset.taskres_templates) == 8
@@ -133,24 +133,11 @@ def test_hash_of_a_listing_knows_images_labels_and_names(tmp_path):
     assert len(hashes) == 3
 
 
-def test_files_that_are_no_images_are_left_out(tmp_path):
-    folder = write_dataset(tmp_path, "imagenet_r", size=4, images=2) / "imagenet-r" / wnid(1)
-    (folder / "._000.JPEG").write_bytes(b"")
-    (folder / "notes.txt").write_bytes(b"")
-    assert len(open_dataset("imagenet_r", tmp_path).split.test) == 4
-
-
-def test_no_such_data_set(tmp_path):
+def test_what_is_not_there(tmp_path):
     with refused(r"`name` should be one of imagenet, caltech101, .*, imagenet_r\. Got 'cifar10'\."):
         open_dataset("cifar10", tmp_path)
-
-
-def test_root_does_not_exist(tmp_path):
     with refused(r"`root` should hold dtd in CoOp's layout\. Got '.*nowhere', without '.*nowhere'"):
         open_dataset("dtd", tmp_path / "nowhere")
-
-
-def test_split_file_is_missing(tmp_path):
     (write_dataset(tmp_path, "dtd", size=4) / "split_zhou_DescribableTextures.json").unlink()
     with refused(r"without '.*Textures\.json'\. Get .* get `split_zhou_DescribableTextures\.json`"):
         open_dataset("dtd", tmp_path)
@@ -162,7 +149,8 @@ def test_validation_images_in_no_class_folders(tmp_path):
         image.rename(val / f"{number}.JPEG")
         if not any(image.parent.iterdir()):
             image.parent.rmdir()
-    with refused(r"val` should hold class folders of the 3 of `classnames\.txt`\. Got 0 folders a"):
+    message = r"val` should hold .* Got 0 folders and 12 images in none, without 'n10000000'\. Sort"
+    with refused(message):
         open_dataset("imagenet", tmp_path)
 
 
@@ -251,11 +239,3 @@ def test_a_test_set_has_no_few_shot_tasks(tmp_path):
     write_dataset(tmp_path, "imagenet_a", size=4)
     with refused(r"`imagenet_a` should have training images\. Got a data set that is only a test "):
         open_dataset("imagenet_a", tmp_path).few_shot(1, seed=1)
-
-
-@pytest.mark.parametrize("argument", ["templates", "taskres_templates"])
-def test_template_without_a_place_for_the_name(argument):
-    split = Split((), (), (), ("cat",), "")
-    texts = {"templates": ("a {}.",), "taskres_templates": ("a {}.",)}
-    with refused(r"`templates` should have one `\{\}` each.*'a photo'"):
-        ImageDataset("x", Path(), split, **texts | {argument: ("a {}.", "a photo")})

@@ -39,7 +39,8 @@ def folder(tmp_path):
 
 
 def extraction(folder, store):
-    return Extraction(FakeBackbone(), SPEC, image_folder(folder), store)
+    inputs = FeatureInputs(ImageInputs(images=folder), SPEC, store=store, views=1)
+    return Extraction(inputs, inputs.images.open(), FakeBackbone())
 
 
 def test_exchanged_files_of_equal_size_are_encoded_again(folder, tmp_path):
@@ -160,7 +161,7 @@ def test_equal_images_in_two_classes_or_subsets_are_told(tmp_path, caplog):
     crow = (folder / "train/crow/00.bmp").read_bytes()
     (folder / "val/crow/01.bmp").write_bytes(crow)
     (folder / "test/owl/01.bmp").write_bytes(crow)
-    extraction(folder, tmp_path / "s").source([(2, 1)], Augmentation(views=1))
+    extraction(folder, tmp_path / "s").source([(2, 1)])
     [told] = [text for text in caplog.messages if "same content" in text]
     assert told.startswith("2 images have the same content")
     assert "train/crow/00.bmp of train is val/crow/01.bmp of val" in told

@@ -147,7 +147,7 @@ def test_no_such_folder(tmp_path):
 
 
 def test_template_as_one_string(folder):
-    with refused(r"`templates` should be a sequence of one or more strin"):
+    with refused(r"`templates` should be a sequence of one or more strings .* Got 'a \{\}\.'"):
         image_folder(folder, templates="a {}.")
 
 

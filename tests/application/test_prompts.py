@@ -58,14 +58,14 @@ def test_braces_in_a_class_name_stay():
 
 
 @pytest.mark.parametrize(
-    ("names", "templates", "message"),
+    ("templates", "got"),
     [
-        (NAMES, ["a photo."], r"`templates` should have one `\{\}` each.* Got 'a photo\.'\."),
-        (NAMES, ["{} and {}"], r"`templates` should have one `\{\}` each"),
-        (NAMES, "a {}.", r"`templates` should be a sequence of one or more strings\. Got 'a \{\}"),
-        ([], TWO, r"`class_names` should be a sequence of one or more strings\. Got \[\]\."),
+        (["a photo."], r"\['a photo\.'\]"),
+        (["{}", "{} and {}"], r"\['\{\}', '\{\} and \{\}'\]"),
+        ("a {}.", r"'a \{\}\.'"),
+        ([], r"\[\]"),
     ],
 )
-def test_names_and_templates_of_another_form(names, templates, message):
-    with refused(message):
-        raw_mean(names, templates, encode)
+def test_templates_of_another_form(templates, got):
+    with refused(rf"`templates` should be a sequence of .* with one `\{{\}}` each.* Got {got}\."):
+        raw_mean(NAMES, templates, encode)

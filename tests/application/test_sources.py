@@ -27,7 +27,7 @@ from vlm_adapters.data.few_shot import read_index_list
 from vlm_adapters.features.texts import encode_classes, load_texts
 from vlm_adapters.features.training_images import CachedViews
 from vlm_adapters.features.views import extract_features, extract_views
-from vlm_adapters.sources import BundleSource, OnlineSource
+from vlm_adapters.sources import BundleSource
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +42,7 @@ def root(tmp_path_factory):
 @pytest.fixture(scope="module")
 def source(root, tmp_path_factory):
     store = tmp_path_factory.mktemp("store")
-    return extraction(root, store).source(DRAWS, AUGMENTATION)
+    return extraction(root, store).source(DRAWS)
 
 
 def paths_of(samples, rows=None):
@@ -92,7 +92,7 @@ def test_texts_with_underscores_replaced_and_kept(root, source):
 
 def test_texts_of_a_backbone_without_a_linear_projection(root, tmp_path):
     made = extraction(root, tmp_path, backbone=Unprojected())
-    task = made.source([(1, 1)], AUGMENTATION).task(1, 1)
+    task = made.source([(1, 1)]).task(1, 1)
     assert task.texts.hidden is None
     with pytest.raises(ValueError, match=r"should have text features before a linear projection"):
         task.texts.projected(torch.eye(3))
@@ -100,7 +100,7 @@ def test_texts_of_a_backbone_without_a_linear_projection(root, tmp_path):
 
 @pytest.mark.parametrize("content_of", [b"", b"short", "foreign"])
 def test_damaged_texts(root, tmp_path, content_of):
-    source = extraction(root, tmp_path).source([(1, 1)], AUGMENTATION)
+    source = extraction(root, tmp_path).source([(1, 1)])
     raw = load_texts(source.texts).raw.clone()  # not memory-mapped
     if content_of == "foreign":
         features = next(source.test.table.folder.iterdir())
@@ -112,11 +112,11 @@ def test_damaged_texts(root, tmp_path, content_of):
     with pytest.raises(ValueError, match=text):
         source.task(1, 1)
     source.texts.unlink()  # as the message says
-    equal(extraction(root, tmp_path).source([(1, 1)], AUGMENTATION).task(1, 1).texts.raw, raw)
+    equal(extraction(root, tmp_path).source([(1, 1)]).task(1, 1).texts.raw, raw)
 
 
 def test_validation_images_from_the_training_images(root, tmp_path):
-    source = extraction(root, tmp_path, "imagenet").source([(2, 1)], AUGMENTATION)
+    source = extraction(root, tmp_path, "imagenet").source([(2, 1)])
     data, task = open_dataset("imagenet", root), source.task(2, 1)
     drawn = data.few_shot(2, 1)
     assert drawn.val_from_train
@@ -128,12 +128,12 @@ def test_validation_images_from_the_training_images(root, tmp_path):
 
 
 def test_what_is_there_is_not_extracted_again(root, tmp_path):
-    first = extraction(root, tmp_path).source(DRAWS, AUGMENTATION)
+    first = extraction(root, tmp_path).source(DRAWS)
     backbone = counting()
-    again = extraction(root, tmp_path, backbone=backbone).source(DRAWS, AUGMENTATION)
+    again = extraction(root, tmp_path, backbone=backbone).source(DRAWS)
     assert backbone.views == 0
     assert again == first
-    fewer = extraction(root, tmp_path, backbone=backbone).source(DRAWS[1:], AUGMENTATION)
+    fewer = extraction(root, tmp_path, backbone=backbone).source(DRAWS[1:])
     assert backbone.views == 0
     equal(fewer.task(2, 1).train.keys(), first.task(2, 1).train.keys())
 
@@ -145,13 +145,13 @@ def test_another_seed_encodes_its_new_images_alone(root, tmp_path, name):
         train = {row for task in tasks for row in task.train}
         return train, {row for task in tasks for row in task.val if task.val_from_train}
 
-    extraction(root, tmp_path, name).source([(2, 1)], AUGMENTATION)
+    extraction(root, tmp_path, name).source([(2, 1)])
     backbone = counting()
-    more = extraction(root, tmp_path, name, backbone).source([(2, 2), (4, 1)], AUGMENTATION)
+    more = extraction(root, tmp_path, name, backbone).source([(2, 2), (4, 1)])
     train, val = (new - old for new, old in zip(drawn((2, 2), (4, 1)), drawn((2, 1)), strict=True))
     assert 0 < len(train) < len(drawn((2, 2), (4, 1))[0])
     assert backbone.views == 3 * len(train) + len(val)  # validation and test splits are there
-    whole = extraction(root, tmp_path / "whole", name).source([(2, 2), (4, 1)], AUGMENTATION)
+    whole = extraction(root, tmp_path / "whole", name).source([(2, 2), (4, 1)])
     for draw in ((2, 2), (4, 1)):
         equal(more.task(*draw).train.units, whole.task(*draw).train.units)
         equal(more.task(*draw).val_features, whole.task(*draw).val_features)
@@ -172,7 +172,7 @@ def test_versions_of_libraries_are_recorded_and_make_no_other_features(root, tmp
         def fingerprint(self):
             return {"name": self.name, "torch": version("torch"), "einops": "0.0"}
 
-    with_versions = extraction(root, tmp_path, backbone=Versioned()).source(DRAWS, AUGMENTATION)
+    with_versions = extraction(root, tmp_path, backbone=Versioned()).source(DRAWS)
     table = with_versions.test.table
     assert table.libraries["torch"] == version("torch")
     assert table.recipe["backbone"] == {"name": "fake", "einops": "0.0"}  # not what is installed
@@ -182,11 +182,11 @@ def test_versions_of_libraries_are_recorded_and_make_no_other_features(root, tmp
 
 def test_an_interrupted_extraction_goes_on_to_the_same_bytes(root, tmp_path, monkeypatch):
     monkeypatch.setattr("vlm_adapters.sources.BLOCK", 6)
-    expected = extraction(root, tmp_path / "whole").source(DRAWS, AUGMENTATION)
+    expected = extraction(root, tmp_path / "whole").source(DRAWS)
     with pytest.raises(RuntimeError, match="the encoder broke"):
-        extraction(root, tmp_path / "cut", backbone=counting(2)).source(DRAWS, AUGMENTATION)
+        extraction(root, tmp_path / "cut", backbone=counting(2)).source(DRAWS)
     assert content(tmp_path / "cut") != content(tmp_path / "whole")
-    source = extraction(root, tmp_path / "cut").source(DRAWS, AUGMENTATION)
+    source = extraction(root, tmp_path / "cut").source(DRAWS)
     assert content(tmp_path / "cut") == content(tmp_path / "whole")
     assert source.identity(2, 1) == expected.identity(2, 1)
 
@@ -202,10 +202,10 @@ def test_a_missing_image_is_told_before_any_is_encoded(tmp_path, subset):
     backbone = counting()
     text = rf"should hold every image .* Got No such file or directory for {missing}\. Run `vlm-"
     with pytest.raises(FileNotFoundError, match=text):
-        extraction(tmp_path, tmp_path / "store", backbone=backbone).source([(1, 1)], AUGMENTATION)
+        extraction(tmp_path, tmp_path / "store", backbone=backbone).source([(1, 1)])
     assert backbone.views == 0
     with pytest.raises(FileNotFoundError, match=text):  # where training images are read online
-        extraction(tmp_path, tmp_path / "store", backbone=backbone).source([(1, 1)], None)
+        extraction(tmp_path, tmp_path / "store", online=True).source([(1, 1)])
 
 
 def test_an_image_that_no_task_draws_may_be_missing(tmp_path):
@@ -213,19 +213,19 @@ def test_an_image_that_no_task_draws_may_be_missing(tmp_path):
     data = open_dataset("dtd", tmp_path)
     spare = set(range(len(data.split.train))) - set(data.few_shot(1, 1).train)
     (data.images / data.split.train[min(spare)].path).unlink()
-    extraction(tmp_path, tmp_path / "store").source([(1, 1)], AUGMENTATION).task(1, 1)
+    extraction(tmp_path, tmp_path / "store").source([(1, 1)]).task(1, 1)
 
 
 def test_a_data_set_that_is_only_a_test_set(root, tmp_path):
     with pytest.raises(ValueError, match=r"`imagenet_a` should have training images\. Got a data"):
-        extraction(root, tmp_path, "imagenet_a").source([(1, 1)], AUGMENTATION)
+        extraction(root, tmp_path, "imagenet_a").source([(1, 1)])
     assert not list(tmp_path.iterdir())
 
 
 def test_views_that_are_not_there(root, tmp_path):
-    source = extraction(root, tmp_path).source([(1, 1)], None)
+    online = extraction(root, tmp_path, online=True).source([(1, 1)])
     with pytest.raises(ValueError, match=r"`train` should hold cached views\. Got none: they are"):
-        source.task(1, 1)
+        online.train.features()
 
 
 def test_a_source_can_be_sent_to_another_process(source):
@@ -235,19 +235,21 @@ def test_a_source_can_be_sent_to_another_process(source):
 
 
 def test_identity_names_what_the_features_depend_on(root, tmp_path, source):
-    def identity(augmentation=AUGMENTATION, backbone=None, **changes):
-        made = extraction(root, tmp_path, backbone=backbone)
-        made = dataclasses.replace(made, dataset=dataclasses.replace(made.dataset, **changes))
-        return made.source(DRAWS, augmentation).identity(*DRAWS[0])
+    def identity(backbone=None, changes=None, **options):
+        made = extraction(root, tmp_path, backbone=backbone, **options)
+        dataset = dataclasses.replace(made.dataset, **(changes or {}))
+        return dataclasses.replace(made, dataset=dataset).source(DRAWS).identity(*DRAWS[0])
 
     assert identity() == source.identity(*DRAWS[0])  # not where they lie
     others = [
-        identity(dataclasses.replace(AUGMENTATION, seed=2)),
-        identity(None),
-        identity(backbone=FakeBackbone(name="other")),
-        identity(backbone=FakeBackbone(logit_scale=11.0)),
-        identity(templates=("another {}.",)),
-        identity(taskres_templates=("{} texture.", "another {}.")),
+        identity(scale=(0.4, 1.0)),
+        identity(views=2),
+        identity(published_pixels=True),
+        identity(online=True),
+        identity(FakeBackbone(name="other")),
+        identity(FakeBackbone(logit_scale=11.0)),
+        identity(changes={"templates": ("another {}.",)}),
+        identity(changes={"taskres_templates": ("{} texture.", "another {}.")}),
     ]
     assert all(other != source.identity(*DRAWS[0]) for other in others)
 
@@ -255,18 +257,18 @@ def test_identity_names_what_the_features_depend_on(root, tmp_path, source):
 def test_identity_of_a_task_names_its_images_and_no_others(tmp_path):
     def identities(seed=0):
         write_dataset(tmp_path, "dtd", seed=seed)
-        source = extraction(tmp_path, tmp_path / "store").source(DRAWS, AUGMENTATION)
+        source = extraction(tmp_path, tmp_path / "store").source(DRAWS)
         return [source.identity(*draw) for draw in DRAWS]
 
     first = identities()
-    more = extraction(tmp_path, tmp_path / "store").source([*DRAWS, (1, 7)], AUGMENTATION)
+    more = extraction(tmp_path, tmp_path / "store").source([*DRAWS, (1, 7)])
     assert [more.identity(*draw) for draw in DRAWS] == first  # whatever else is extracted
     data = open_dataset("dtd", tmp_path)
     row = next(r for r in more.draws[2, 1].train if r not in more.draws[1, 1].train)
     (data.images / data.split.train[row].path).write_bytes(
         (data.images / data.split.train[row].path).read_bytes() + b" "
     )
-    changed = extraction(tmp_path, tmp_path / "store").source(DRAWS, AUGMENTATION)
+    changed = extraction(tmp_path, tmp_path / "store").source(DRAWS)
     same = [changed.identity(*draw) == old for draw, old in zip(DRAWS, first, strict=True)]
     assert same == [row not in more.draws[draw].train for draw in DRAWS]
     assert not all(same)
@@ -285,9 +287,9 @@ def test_index_lists(source, tmp_path):
 
 
 @pytest.fixture(scope="module")
-def online(root, source):
-    images = open_dataset("dtd", root).images
-    return OnlineSource(**vars(source), root=images, augmentation=AUGMENTATION, options={})
+def online(root, tmp_path_factory):
+    store = tmp_path_factory.mktemp("online")
+    return extraction(root, store, online=True).source(DRAWS)
 
 
 def test_online_keys_are_those_of_the_cache(online, source):
@@ -319,7 +321,6 @@ def test_an_online_source_is_that_of_its_store_but_for_the_training_images(
         assert getattr(online, name) == getattr(source, name)
     assert (online.data, source.data) == ("online", "cached")
     assert online.identity(1, 1) != source.identity(1, 1)
-    assert online.identity(1, 1)["online"] == AUGMENTATION.describe()
     online.write_index_lists(tmp_path, [(1, 1)])
     assert (tmp_path / "dtd-1shot-seed1.json").is_file()
     sent = pickle.loads(pickle.dumps(online))
@@ -375,7 +376,7 @@ def test_two_processes_write_the_bytes_of_one(ranks, root, tmp_path, monkeypatch
 
 def counted(root, store):
     backbone = counting()
-    extraction(root, store, backbone=backbone).source(DRAWS, AUGMENTATION)
+    extraction(root, store, backbone=backbone).source(DRAWS)
     return backbone.views
 
 

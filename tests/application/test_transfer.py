@@ -7,7 +7,7 @@ import pytest
 import torch
 from application.fake_backbone import FakeBackbone
 from application.helpers import method
-from application.rank_work import AUGMENTATION, equal, extraction
+from application.rank_work import equal, extraction
 from application.synthetic_data import write_dataset
 from PIL import Image
 from torch.nn.functional import normalize
@@ -35,7 +35,7 @@ def store(tmp_path_factory):
 
 
 def saved_run(root, store, folder, dataset="imagenet", preset="taskres"):
-    source = extraction(root, store, dataset).source([(2, 1)], AUGMENTATION)
+    source = extraction(root, store, dataset).source([(2, 1)])
     run_job(source, Job(preset, method(preset, epochs=3), 2, 1, folder))
     return read_saved_run(folder)
 
@@ -188,7 +188,7 @@ class Weighed(FakeBackbone):
 
 def test_other_weights_are_refused(root, tmp_path):
     made = extraction(root, tmp_path / "store", "dtd", backbone=Weighed())
-    run_job(made.source([(2, 1)], AUGMENTATION),
+    run_job(made.source([(2, 1)]),
             Job("taskres", method("taskres", epochs=1), 2, 1, tmp_path / "run"))  # fmt: skip
     saved = read_saved_run(tmp_path / "run")
     assert saved.run.weights == {"file sha256": "12" * 32}

@@ -88,16 +88,11 @@ class Backbone(Protocol):
 def load_backbone(spec: str, *, device: torch.device | str = "cpu") -> Backbone:
     """Load the backbone that a specification names.
 
-    ========================================  ====================================================
-    ``devise``                                :class:`~vlm_adapters.backbones.Devise`
-    ``devise-N``                              its first N principal directions
-    ``open_clip/MODEL/TAG``                   :class:`~vlm_adapters.backbones.OpenClip`
-    ``open_clip/MODEL/FILE``                  the same from a file, whose path may have slashes;
-                                              ``?quick_gelu=true`` or ``false`` may follow
-    ``open_clip/local-dir:FOLDER``            the same from a folder of configuration and weights
-    ``open_clip/hf-hub:OWNER/NAME``           the same from the hub
-    ``MODULE:FACTORY``, ``FILE.py:FACTORY``   what ``FACTORY()`` returns, a :class:`Backbone`
-    ========================================  ====================================================
+    This is ``devise``, or ``devise-N`` for its first N principal directions;
+    ``open_clip/MODEL/TAG`` or ``open_clip/MODEL/FILE``, after which ``?quick_gelu=true`` or
+    ``false`` may follow; ``open_clip/local-dir:FOLDER`` or ``open_clip/hf-hub:OWNER/NAME`` for
+    weights with their configuration; ``MODULE:FACTORY`` or ``FILE.py:FACTORY`` for the
+    :class:`Backbone` that a function returns, which decides on its device.
     """
     from . import devise, open_clip
 

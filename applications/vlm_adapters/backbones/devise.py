@@ -148,9 +148,12 @@ class ProjectedBackbone:
         self.dimension = directions.shape[1]
         self.name = f"{backbone.name}-{self.dimension}"
         self.logit_scale = backbone.logit_scale
-        self.pixels = backbone.pixels
         self.preprocess = backbone.preprocess
-        self.encode_text_hidden = backbone.encode_text_hidden
+
+    @property
+    def pixels(self) -> Pixels:
+        """Those of the backbone."""
+        return self.backbone.pixels
 
     @property
     def text_projection(self) -> TextProjection:
@@ -169,6 +172,10 @@ class ProjectedBackbone:
     def encode_text(self, texts: list[str]) -> Tensor:
         """Return features of shape (k, e) of k sentences."""
         return self.backbone.encode_text(texts) @ self.directions
+
+    def encode_text_hidden(self, texts: list[str]) -> Tensor:
+        """Return features of shape (k, w) of k sentences, before the backbone's last map."""
+        return self.backbone.encode_text_hidden(texts)
 
 
 def fit_ridge(inputs: Tensor, outputs: Tensor, strength: float) -> TextProjection:

@@ -32,7 +32,7 @@ def extract(
     with image_progress() as progress:
         with as_usage():
             extraction = inputs.extraction(progress)
-        source = extraction.source(draws, None if inputs.online else inputs.augmentation)
+        source = extraction.source(draws)
     if ranks.share()[0] == 0:
         count = 0 if inputs.online else len(source.train.images)
         typer.echo(

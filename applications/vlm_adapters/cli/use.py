@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -10,54 +12,40 @@ import typer
 
 from .._files import write_json
 from ..backbones import load_backbone
-from ..data.splits import ImageDataset
-from ..inputs import BatchSize, Dataset, Device, Images, Root, SplitFile, Store, Workers
+from ..inputs import Device, FeatureInputs
 from ..runs import read_saved_run, transfer_file
-from ..sources import Extraction
 from ..transfer import Target, accuracy_on, image_files, predict
 from . import as_usage, command, errors, image_progress
-from ._options import AdapterOption, image_inputs
+from ._options import AdapterOption, with_features
 
 RunArgument = Annotated[Path, typer.Argument(help="Folder of a run.")]
+OF_TRAINING = ("templates", "backbone", "views", "scale", "online", "bundle")
 
 
 @command("evaluate", resumes=True)
-def evaluate(
-    run: RunArgument,
-    dataset: Dataset = None,
-    root: Root = None,
-    images: Images = None,
-    split: SplitFile = None,
-    device: Device = "cpu",
-    adapter: AdapterOption = None,
-    store: Store = Path("features"),
-    batch_size: BatchSize = 64,
-    workers: Workers = 2,
-) -> None:
+@partial(with_features, left_out=OF_TRAINING)
+def evaluate(inputs: FeatureInputs, run: RunArgument, adapter: AdapterOption = None) -> None:
     """Accuracy of a trained adapter on the test images of another data set with its classes.
 
     For ImageNet-A and -R the adapter is restricted to their classes, by WordNet number.
     """
-    inputs = image_inputs(dataset, root, images, split)
     with as_usage():
         saved = read_saved_run(run, adapter)
-        target: ImageDataset = inputs.open(only_test=True)
-        if target.name == saved.run.dataset:
+        if inputs.name == saved.run.dataset:
             raise ValueError(
-                f"`--dataset` should name other images than those of the run, {target.name}. "
+                f"`--dataset` should name other images than those of the run, {inputs.name}. "
                 "Its test accuracy is in its result. Give images of your own another name."
             )
-        backbone = load_backbone(saved.run.backbone, device=device)
+    inputs = replace(inputs, backbone=saved.run.backbone)
     with image_progress() as progress:
-        extraction = Extraction(
-            backbone, saved.run.backbone, target, store, batch_size, workers, progress
-        )
+        with as_usage():
+            extraction = inputs.extraction(progress, only_test=True)
         found = accuracy_on(saved, Target(extraction))
-    file = transfer_file(run, target.name)
+    file = transfer_file(run, inputs.name)
     file.parent.mkdir(exist_ok=True)
     write_json(file, found)
     typer.echo(
-        f"{found['method']} from {found['source']} on {target.name}: "
+        f"{found['method']} from {found['source']} on {found['target']}: "
         f"{found['accuracy']:.2f} % of {found['images']} images."
     )
 

@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
-from functools import cache
 from pathlib import Path
 from typing import TypeVar
 
@@ -37,10 +36,10 @@ def check_dataset(
     ``verify`` decodes every image. ``sizes=False`` accepts a part of a data set.
     """
     spec = find_spec(name)
+    folder = str(spec.locate(root)[0])
     problems = spec.missing(root)
     if problems:
         return problems
-    folder = str(spec.locate(root).folder)
     try:
         dataset = open_dataset(name, root)
     except (OSError, ValueError) as error:
@@ -50,9 +49,8 @@ def check_dataset(
     if sizes and counts != spec.sizes:
         others = [other.name for other in DATASETS.values() if other.sizes == counts]
         whose = f", the numbers of {others[0]}" if others else ""
-        what = (
-            f"`{spec.split}` and its images give {_told(counts)}{whose}, not {_told(spec.sizes)}."
-        )
+        told, published = _told(counts), _told(spec.sizes)
+        what = f"`{spec.split}` and its images give {told}{whose}, not {published}."
         fix = f"Is it complete, and no other data set? {spec.how_to_get()}"
         problems = [Problem(folder, what, fix)]
     return problems + check_images(dataset, verify=verify, progress=progress)
@@ -63,7 +61,7 @@ def check_images(
 ) -> list[Problem]:
     """Look for images that are missing, damaged (with ``verify``), or in two subsets."""
     images, paths = dataset.images, dataset.split.paths()
-    missing = _missing(images, paths)
+    missing = [path for path in paths if not os.path.isfile(os.path.join(images, path))]
     absent = set(missing)
     present = [path for path in paths if path not in absent]
     damaged = _damaged(images, present, progress) if verify else []
@@ -99,20 +97,6 @@ def without_damaged(dataset: ImageDataset) -> ImageDataset:
 def image_kinds(images: Path, paths: Sequence[str]) -> Counter[str]:
     """Count images by mode, such as ``"RGB"``, and those turned by EXIF data or transparent."""
     return Counter(kind for found in _for_each(_kinds, images, paths) for kind in found)
-
-
-def _missing(images: Path, paths: Sequence[str]) -> list[str]:
-    """Return the images that are not there; asks each folder once, not for each file."""
-
-    @cache
-    def files(folder: str) -> set[str]:
-        try:
-            with os.scandir(images / folder) as entries:
-                return {entry.name for entry in entries if entry.is_file()}
-        except OSError:
-            return set()
-
-    return [path for path in paths if os.path.basename(path) not in files(os.path.dirname(path))]
 
 
 def _damaged(

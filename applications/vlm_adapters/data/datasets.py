@@ -41,14 +41,6 @@ class Problem(NamedTuple):
         return f"{self.path}: {self.what} {self.fix}"
 
 
-class Layout(NamedTuple):
-    """Where a data set lies, or should lie: its folder, its image folder, and its split file."""
-
-    folder: Path
-    images: Path
-    split: Path
-
-
 class DatasetSpec(BaseModel, frozen=True, extra="forbid"):
     """A data set of ``layouts.toml``, which describes the fields."""
 
@@ -65,26 +57,26 @@ class DatasetSpec(BaseModel, frozen=True, extra="forbid"):
     subfolders: tuple[str, ...] = ()
     templates: tuple[str, ...] = ()
 
-    def locate(self, root: str | os.PathLike[str]) -> Layout:
-        """Return where the data set lies below a root; where it should, if it does not."""
+    def locate(self, root: str | os.PathLike[str]) -> tuple[Path, Path, Path]:
+        """Return where its folder, image folder and split are below a root, or should be."""
         base = Path(root)
         folder = _first(base / name for name in self.folders)
         images = _first((folder / name for name in self.images), self.subfolders)
         splits = [folder / self.split]
         if self.split == CLASS_NAMES:
             splits.insert(0, base / "imagenet" / CLASS_NAMES)
-        return Layout(folder, images, _first(splits))
+        return folder, images, _first(splits)
 
     def missing(self, root: str | os.PathLike[str]) -> list[Problem]:
         """Return one problem for each file or folder that is not there."""
-        layout = self.locate(root)
+        folder, images, split = self.locate(root)
         if not Path(root).is_dir():
             fix = f"Name the folder that holds `{self.folders[0]}`."
             return [Problem(str(root), "There is no such folder.", fix)]
-        folders, files = [layout.folder], []
-        if layout.folder.is_dir():
-            folders = [layout.images / name for name in self.subfolders or (".",)]
-            files = [layout.split, *(layout.folder / name for name in self.files)]
+        folders, files = [folder], []
+        if folder.is_dir():
+            folders = [images / name for name in self.subfolders or (".",)]
+            files = [split, *(folder / name for name in self.files)]
         absent = [(path, "folder") for path in folders if not path.is_dir()]
         absent += [(path, "file") for path in files if not path.is_file()]
         return [
@@ -124,17 +116,17 @@ def open_dataset(name: str, root: str | os.PathLike[str]) -> ImageDataset:
             f"`root` should hold {name} in CoOp's layout. Got {str(Path(root))!r}, "
             f"without {problems[0].path!r}. {problems[0].fix}"
         )
-    layout = spec.locate(root)
+    _, images, file = spec.locate(root)
     classes: tuple[int, ...] | None = None
     if spec.reader == "json":
-        split = read_split(layout.split)
+        split = read_split(file)
     elif spec.reader == "aircraft":
-        split = _read_aircraft(layout)
+        split = _read_aircraft(file)
     else:
-        split, classes = _read_imagenet(layout, spec.reader)
+        split, classes = _read_imagenet(images, file, spec.reader)
     templates = spec.templates or DATASETS["imagenet"].templates
     more = (TASKRES_IMAGENET_TEMPLATE,) if spec.split == CLASS_NAMES else ()
-    return ImageDataset(name, layout.images, split, templates, (*templates, *more), classes)
+    return ImageDataset(name, images, split, templates, (*templates, *more), classes)
 
 
 def find_spec(name: str) -> DatasetSpec:
@@ -160,25 +152,25 @@ def read_class_names(file: Path) -> dict[str, str]:
     return names
 
 
-def _read_imagenet(layout: Layout, reader: str) -> tuple[Split, tuple[int, ...] | None]:
+def _read_imagenet(images: Path, file: Path, reader: str) -> tuple[Split, tuple[int, ...] | None]:
     """List ImageNet, or the test images of a target domain with the classes that it has.
 
     ImageNet's training images are those of ``train``, its test images those of ``val``.
     """
-    names = read_class_names(layout.split)
+    names = read_class_names(file)
     folders = [str(label) for label in range(len(names))] if reader == "numbered" else list(names)
     label_of = {folder: label for label, folder in enumerate(folders)}
     if reader == "imagenet":
         parts = []
         for part in ("train", "val"):
-            found = _known_folders(layout.images / part, label_of, every=True)
+            found = _known_folders(images / part, label_of, every=True)
             classes = [(f"{part}/{folder}", label_of[folder]) for folder in found]
-            parts.append(class_samples(layout.images, classes))
+            parts.append(class_samples(images, classes))
         return listed_split(parts[0], (), parts[1], names.values()), None
-    found = _known_folders(layout.images, label_of, every=reader != "some")
+    found = _known_folders(images, label_of, every=reader != "some")
     if reader == "numbered":
         found.sort(key=int)
-    samples = class_samples(layout.images, [(folder, label) for label, folder in enumerate(found)])
+    samples = class_samples(images, [(folder, label) for label, folder in enumerate(found)])
     positions = tuple(label_of[folder] for folder in found)
     class_names = list(names.values())
     return listed_split((), (), samples, [class_names[k] for k in positions]), positions
@@ -201,12 +193,12 @@ def _known_folders(folder: Path, known: dict[str, int], *, every: bool) -> list[
     return found
 
 
-def _read_aircraft(layout: Layout) -> Split:
+def _read_aircraft(variants: Path) -> Split:
     """Read the lists of FGVC-Aircraft; the classes have the order of ``variants.txt``."""
-    labels = {name: label for label, name in enumerate(dict.fromkeys(_lines(layout.split)))}
+    labels = {name: label for label, name in enumerate(dict.fromkeys(_lines(variants)))}
     parts: dict[str, list[Sample]] = {subset: [] for subset in SUBSETS}
     for subset, samples in parts.items():
-        file = layout.folder / f"images_variant_{subset}.txt"
+        file = variants.with_name(f"images_variant_{subset}.txt")
         for line in _lines(file) or [""]:
             image, _, name = line.partition(" ")
             if not image.isdecimal() or name not in labels:

@@ -67,7 +67,6 @@ class ImageDataset:
 
     def __post_init__(self) -> None:
         check_templates(self.templates)
-        check_templates(self.taskres_templates)
 
     @property
     def val_from_train(self) -> bool:
@@ -145,7 +144,7 @@ def _read_table(file: Path) -> dict[str, list[Any]]:
     options = {"sep": TABLES[file.suffix.lower()], "dtype": str, "keep_default_na": False}
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("error")  # lines longer than the first
+            warnings.simplefilter("error", pandas.errors.ParserWarning)  # too many fields
             table = pandas.read_csv(file, index_col=False, **options)
     except (ValueError, pandas.errors.ParserWarning) as error:
         raise ValueError(

@@ -19,7 +19,7 @@ from torch.nn.functional import cross_entropy, normalize
 from .._files import read_tensors, write_tensors
 from .._optional import require
 from ..backbones.base import Backbone
-from ..backbones.devise import ProjectedBackbone
+from ..backbones.devise import Devise, ProjectedBackbone
 from ..data.splits import SUBSETS, ImageDataset
 from ..prompts import normalized_mean, raw_mean
 from .views import Progress, extract_features
@@ -186,7 +186,7 @@ def load_bundle(path: str | os.PathLike[str]) -> FeatureBundle:
 
 
 def build_bundle(
-    backbone: Backbone,
+    backbone: Devise,
     dataset: ImageDataset,
     *,
     coordinates: int | None = 512,
@@ -197,7 +197,9 @@ def build_bundle(
     Of the backbone so many principal directions, ``coordinates``, are kept; None keeps the space.
     The logit scale is fitted to the zero-shot cross-entropy of the validation images.
     """
-    projected = None if coordinates is None else _project(backbone, coordinates)
+    projected = None
+    if coordinates is not None:  # may fail, and comes before the images, which take minutes
+        projected = ProjectedBackbone(backbone, backbone.principal_directions(coordinates))
     split = dataset.split
     paths = [sample.path for subset in SUBSETS for sample in split.subset(subset)]
     features = extract_features(backbone, dataset.images, paths, progress=progress)
@@ -207,16 +209,6 @@ def build_bundle(
     unprojected = {"zero_shot_unprojected": bundle.provenance["zero_shot"]}
     bundle = _assemble(projected, features @ projected.directions, dataset)
     return replace(bundle, provenance={**bundle.provenance, **unprojected})
-
-
-def _project(backbone: Backbone, coordinates: int) -> ProjectedBackbone:
-    principal_directions = getattr(backbone, "principal_directions", None)
-    if principal_directions is None:
-        raise ValueError(
-            "`coordinates` should be None for a backbone without `principal_directions`. "
-            f"Got {coordinates} for `{backbone.name}`. Pass `coordinates=None`."
-        )
-    return ProjectedBackbone(backbone, principal_directions(coordinates))
 
 
 def _assemble(backbone: Backbone, features: Tensor, dataset: ImageDataset) -> FeatureBundle:
