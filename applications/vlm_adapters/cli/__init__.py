@@ -184,7 +184,7 @@ def _group(
 
 @contextmanager
 def as_usage() -> Iterator[None]:
-    """Errors in what the user wrote are errors of usage."""
+    """Tell errors in what the user wrote as errors of usage."""
     try:
         yield
     except (ValueError, FileNotFoundError) as error:
@@ -192,7 +192,7 @@ def as_usage() -> Iterator[None]:
 
 
 def numbers(option: str, text: str) -> list[int]:
-    """A comma list of positive whole numbers, each once."""
+    """Read a comma list of positive whole numbers, each once."""
     try:
         found = [int(part) for part in text.split(",")]
     except ValueError:
@@ -242,7 +242,6 @@ def print_table(table: DataFrame) -> None:
 
 
 def _bars() -> Progress:
-    """Bars with what is done of how much, and the time."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeElapsedColumn
 
     columns = ("{task.description}", BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
@@ -251,7 +250,7 @@ def _bars() -> Progress:
 
 @contextmanager
 def progress_bar(what: str, total: int | None) -> Iterator[Callable[..., None]]:
-    """A progress bar on standard error; call it with how many steps are done."""
+    """Show a progress bar on standard error; it is called with how many steps are done."""
     with _bars() as bar:
         task = bar.add_task(what, total=total)
 
@@ -263,7 +262,7 @@ def progress_bar(what: str, total: int | None) -> Iterator[Callable[..., None]]:
 
 @contextmanager
 def image_progress() -> Iterator[Callable[[int, int], None]]:
-    """A progress bar for each entry of features; called with images done and images in all."""
+    """Show a progress bar for each entry of features; it is called with images done and in all."""
     with _bars() as bar:
         tasks: list[TaskID] = []
         before = 0

@@ -83,7 +83,7 @@ def image_inputs(
     templates: Sequence[str] | None = None,
     skip_damaged: bool = False,
 ) -> ImageInputs:
-    """The options that name images."""
+    """Check and join the options that name images."""
     if split is not None and images is None:
         raise UsageError("`--split` should come with `--images`. Got no folder of images.")
     if templates and dataset is not None and images is None:
@@ -96,7 +96,7 @@ def image_inputs(
 
 
 def feature_inputs(**given: Any) -> FeatureInputs:
-    """The options that name features; those that are left out have their default."""
+    """Check and join the options that name features; those that are left out have their default."""
     given = DEFAULTS | given
     if given["bundle"] is not None:
         for name, default in DEFAULTS.items():

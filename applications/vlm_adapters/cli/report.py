@@ -115,10 +115,6 @@ def sweeps(plan: Plan, base: Sweep) -> list[Sweep]:
 
     In the backbone of ``base`` ``{model}`` stands for the model, in its tuned values and overrides
     ``{dataset}`` for the data set.
-
-    Raises:
-        UsageError: If one backbone or one file of tuned values would serve for several, or an
-            override would have no effect or would change what the table varies.
     """
     for option, text, place, names in (
         ("--backbone", base.inputs.backbone, "{model}", plan.models),
