@@ -556,6 +556,10 @@ TYPES = {
     ),
     "`normalize` should be a number. Got 'max'.": lambda: rtd(three, three, normalize="max"),
     "`power` should be a number. Got '2'.": lambda: total_persistence(three, power="2"),
+    "`power` should be a number. Got True.": lambda: total_persistence(three, power=True),
+    "`power` should be a number. Got <class 'float'>.": lambda: total_persistence(
+        three, power=float
+    ),
     "`target_pairs` should hold PersistencePairs. Got int.": (
         lambda: signature_loss(three, three, target_pairs=[3])
     ),

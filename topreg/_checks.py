@@ -165,14 +165,14 @@ def is_option(name: str, value: object, options: Sequence[str]) -> None:
 
 
 def is_number(name: str, value: object) -> None:
-    """Raise for values that are often passed in place of a number."""
-    if value is None or isinstance(value, (str, list, tuple)):
+    """Raise for what is no number, and for `True` and `False`."""
+    if isinstance(value, bool) or not hasattr(type(value), "__float__"):
         raise TypeError(f"`{name}` should be a number. Got {value!r}.")
 
 
 def is_at_least(name: str, value: float, bound: float) -> None:
     """Raise if a number is below its bound or NaN."""
-    if not isinstance(value, float | int):
+    if type(value) is not float:
         is_number(name, value)
     if not value >= bound:
         raise ValueError(f"`{name}` should be at least {bound}. Got {value}.")

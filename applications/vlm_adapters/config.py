@@ -37,20 +37,10 @@ def load_methods(
 ) -> dict[str, Method]:
     """Read presets, lay the data set's values over them, then tuned values, then overrides.
 
-    Args:
-        names: Shipped presets, or paths of TOML files of the user, which may extend one.
-        dataset: Data set whose published values are taken, if there are any.
-        tuned: File of tuned values, shipped or on disk; it has one table for each preset. What is
-            tuned for a preset holds for those that extend it, unless they say otherwise themselves.
-        overrides: ``preset.section.key=value`` each, the value in TOML; as with tuned values.
-
-    Returns:
-        Methods by preset name, that of a file without its ending, in the order of ``names``.
-
-    Raises:
-        FileNotFoundError: If a file does not exist.
-        ValueError: If a file is not TOML, a key is unknown, a value has the wrong type, two methods
-            have one name, or values were tuned on another data set.
+    ``names`` are shipped presets or paths of TOML files, which may extend one. What is published or
+    tuned for a preset holds for those that extend it, unless they say otherwise themselves, and so
+    does an override, ``preset.section.key=value`` with the value in TOML. Returns the methods by
+    name, that of a file without its ending.
     """
     for name in names:
         if not name.endswith(".toml"):
@@ -102,7 +92,7 @@ def _shipped(file: str) -> Layer:
 
 
 def _table(name: str, layers: Sequence[Layer]) -> Layer:
-    """All values of a preset: each of its family lays its own, then its layers', over those before.
+    """Collect a preset: each of its family lays its values, then its layers', over those before.
 
     So an ablation keeps what it leaves out, whatever was tuned for the method that it extends.
     """
@@ -118,7 +108,7 @@ def _table(name: str, layers: Sequence[Layer]) -> Layer:
 
 
 def _tuned(name: str | None, dataset: str | None) -> Layer:
-    """The tables of a file of tuned values, by preset."""
+    """Read a file of tuned values, a table for each preset."""
     tables = {} if name is None else read_toml(name)
     origin = tables.pop("dataset", None)
     if origin and dataset and origin != dataset:

@@ -38,12 +38,12 @@ class Job(NamedTuple):
 
     @property
     def name(self) -> str:
-        """What messages call it."""
+        """Return what messages call it."""
         return f"{self.preset} at {self.shots} shots with seed {self.seed}"
 
     @property
     def epochs(self) -> int:
-        """Length of its training."""
+        """Return the length of its training."""
         frozen = not adapter_class(self.method.adapter.kind).trainable
         return 0 if frozen else epochs_of(self.method.training, self.shots)
 
@@ -98,21 +98,9 @@ def run_jobs(
     threads: int = 1,
     on_run: Callable[[Job], None] = lambda job: None,
 ) -> list[Run]:
-    """Train and evaluate; a job whose result is there already is not run again.
+    """Train and evaluate in so many processes; a job whose result is there is not run again.
 
-    Args:
-        source: What tasks are drawn from.
-        jobs: What to run.
-        processes: How many runs to make at a time.
-        threads: Of each process.
-        on_run: Called after each run.
-
-    Returns:
-        The runs, in the order of the jobs, whatever the number of processes.
-
-    Raises:
-        ValueError: If a folder holds a result with other settings, or a damaged one.
-        RuntimeError: If some of several runs failed; the others are done all the same.
+    Returns the runs in the order of the jobs. If some fail, the others are made all the same.
     """
     runs: dict[int, Run] = {}
     for place, job in enumerate(jobs):
@@ -194,7 +182,7 @@ def _make(source: TaskSource, job: Job) -> Run:
 
 
 def _counts(task: Task) -> dict[str, int]:
-    """How many images the run saw, and how many a class gave to the training at least."""
+    """Count the images that the run saw, and the fewest that a class gave to the training."""
     per_class = task.train_labels.bincount(minlength=len(task.texts.normalized))
     return {
         "train": len(task.train_labels),
@@ -222,17 +210,17 @@ class Sweep:
 
     @property
     def draws(self) -> list[tuple[int, int]]:
-        """Shots and seed of each task."""
+        """Return shots and seed of each task."""
         return [(shots, seed) for shots in self.shots for seed in self.seeds]
 
     def methods(self) -> dict[str, Method]:
-        """The methods by preset name, with the values published for the data set."""
+        """Load the methods by preset name, with the values published for the data set."""
         return load_methods(
             self.presets, dataset=self.inputs.published, tuned=self.tuned, overrides=self.overrides
         )
 
     def jobs(self) -> list[Job]:
-        """One job for each run."""
+        """Plan one job for each run."""
         return plan_jobs(
             self.methods(),
             self.shots,
@@ -244,7 +232,7 @@ class Sweep:
         )
 
     def commands(self, threads: int = 1) -> list[str]:
-        """One command for each run, ready for a cluster's job array."""
+        """Return one command for each run, ready for a cluster's job array."""
         presets = {Path(preset).stem: preset for preset in self.presets}
         return [
             shlex.join([*self._train(job, presets[job.preset]), f"--threads={threads}"])
@@ -252,13 +240,12 @@ class Sweep:
         ]
 
     def extract_command(self) -> str:
-        """The command that extracts what all runs need, to be run before several at a time."""
+        """Return the command that extracts what all runs need, to be run before them."""
         shots, seeds = (",".join(map(str, values)) for values in (self.shots, self.seeds))
         draws = [f"--shots={shots}", f"--seeds={seeds}"]
         return shlex.join(["vlm-adapters", "extract", *draws, *self.inputs.arguments()])
 
     def _train(self, job: Job, preset: str) -> list[str]:
-        """The words of the command that makes one run."""
         family = {Path(member).stem for member in lineage(preset)}
         mine = [text for text in self.overrides if text.split(".")[0].strip() in family]
         return [
@@ -270,7 +257,7 @@ class Sweep:
         ]
 
     def source(self, opened: OpenSource) -> TaskSource:
-        """What the tasks are drawn from; extracts what is not there, writes the index lists."""
+        """Open what the tasks are drawn from: extract what is missing, write the index lists."""
         source = opened(self.draws)
         source.write_index_lists(self.out / "few_shot", self.draws)
         return source

@@ -30,7 +30,7 @@ Count = Annotated[int, Field(ge=0)]
 
 
 def suggestion(value: object, options: Iterable[str]) -> str:
-    """A question that names the option closest to a value, if one is close."""
+    """Return a question that names the option closest to a value, if one is close."""
     near = difflib.get_close_matches(str(value), list(options), n=1)
     return f" Did you mean {near[0]!r}?" if near else ""
 

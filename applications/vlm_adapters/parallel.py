@@ -18,7 +18,7 @@ T = TypeVar("T")
 
 
 def available_cores() -> int:
-    """Cores that this process may use."""
+    """Count the cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
@@ -34,12 +34,8 @@ def run_all(
 ) -> Iterator[T]:
     """Yield ``function(shared, item)`` for each item, in order; ``jobs`` does not change results.
 
-    Args:
-        function: Of a module's top level.
-        shared: First argument of every call; small, since it is sent with each.
-        items: Second arguments.
-        jobs: Number of processes; with one, this process.
-        threads: Of each process.
+    The function is of a module's top level, and ``shared`` is small: it is sent with each call. One
+    job runs in this process.
     """
     if jobs == 1:
         with thread_count(threads):
@@ -54,7 +50,7 @@ def run_all(
 
 @contextmanager
 def thread_count(threads: int) -> Iterator[None]:
-    """So many threads of torch within the block."""
+    """Set the threads of torch within the block."""
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
@@ -71,7 +67,6 @@ def _call(
     shared: Any,
     item: Any,
 ) -> T:
-    """One call in a worker process."""
     _end_with(parent)
     torch.set_num_threads(threads)
     torch.set_flush_denormal(flush)

@@ -61,11 +61,11 @@ class Run:
 
     @property
     def accuracy(self) -> float:
-        """Test accuracy in per cent under the headline protocol."""
+        """Return the test accuracy in per cent under the headline protocol."""
         return self.accuracies[self.headline]
 
     def as_record(self) -> dict[str, Any]:
-        """Everything, as JSON takes it."""
+        """Return everything as JSON takes it."""
         return asdict(self)
 
 
@@ -134,11 +134,7 @@ def is_done(folder: Path) -> bool:
 
 
 def finished_run(folder: Path, identity: str) -> Run | None:
-    """The run of a folder if it is done.
-
-    Raises:
-        ValueError: If its result is damaged or was made with other settings.
-    """
+    """Return the run of a folder if it is done; raise if it is damaged or has other settings."""
     if not is_done(folder):
         return None
     run = read_run(folder)
@@ -151,12 +147,12 @@ def finished_run(folder: Path, identity: str) -> Run | None:
 
 
 def read_run(folder: Path) -> Run:
-    """The result of a folder; raises if there is none, or if it is damaged."""
+    """Read the result of a folder."""
     return _part(folder, Run, "run")
 
 
 def _part(folder: Path, kind: type[T], name: str) -> T:
-    """One part of the result of a folder."""
+    """Read one part of the result of a folder."""
     file = folder / RESULT
     content = read_json(file)
     schema = content.get("schema") if isinstance(content, dict) else None
@@ -174,7 +170,7 @@ def _part(folder: Path, kind: type[T], name: str) -> T:
 
 
 def read_runs(folder: Path) -> list[Run]:
-    """The results in or below a folder, by data set, then in the order of the shipped presets."""
+    """Read the results in or below a folder, by data set, then as the presets are ordered."""
     files = sorted(folder.rglob(RESULT))
     if not files:
         raise FileNotFoundError(
@@ -186,16 +182,9 @@ def read_runs(folder: Path) -> list[Run]:
 
 
 def read_saved_run(folder: Path, adapter_spec: str | None = None) -> SavedRun:
-    """A run with its adapter.
+    """Read a run with its adapter.
 
-    Args:
-        folder: Folder of the run.
-        adapter_spec: The adapter of the user that the run names, ``file.py:Name``. Without it no
-            code that a run's file names is run.
-
-    Raises:
-        FileNotFoundError: If a file is missing.
-        ValueError: If one is damaged.
+    Code that a run's file names is run only if ``adapter_spec`` names it too, ``file.py:Name``.
     """
     run, record = read_run(folder), _part(folder, AdapterRecord, "adapter")
     _, tensors = read_tensors(folder / ADAPTER)
@@ -228,16 +217,12 @@ def _check_logits(adapter: Adapter, classes: int) -> None:
 
 
 def transfer_file(run: Path, target: str) -> Path:
-    """Where the folder of a run keeps its accuracy on another data set."""
+    """Return where the folder of a run keeps its accuracy on another data set."""
     return run / TRANSFERS / f"{target}.json"
 
 
 def read_transfers(folder: Path) -> list[Run]:
-    """What ``vlm-adapters evaluate`` left in the runs below a folder.
-
-    Returns:
-        A run for each target data set, under its name, with the target's accuracy alone.
-    """
+    """Read the accuracies on other data sets below a folder, each as a run on its target."""
     return [
         _transferred(read_run(file.parent.parent), file)
         for file in sorted(folder.rglob(f"{TRANSFERS}/*.json"))
@@ -246,7 +231,6 @@ def read_transfers(folder: Path) -> list[Run]:
 
 
 def _transferred(run: Run, file: Path) -> Run:
-    """The run with the accuracy that a file holds."""
     content = read_json(file)
     try:
         trained, accuracy = content["run"], {run.headline: float(content["accuracy"])}
@@ -265,7 +249,7 @@ def _transferred(run: Run, file: Path) -> Run:
 
 
 def environment() -> dict[str, object]:
-    """Versions and machine, as far as they may change a number."""
+    """Return versions and machine, as far as they may change a number."""
     versions = {name: importlib.metadata.version(name) for name in PACKAGES}
     return versions | {
         "python": platform.python_version(),

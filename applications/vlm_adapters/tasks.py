@@ -93,7 +93,7 @@ class TaskSource(Protocol):
         """Write the rows that some tasks draw, with their hashes."""
 
     def identity(self, shots: int, seed: int) -> dict[str, Any]:
-        """Everything that the features of a task depend on, as JSON takes it."""
+        """Return everything that the features of a task depend on, as JSON takes it."""
 
     def task(self, shots: int, seed: int) -> Task:
-        """A few-shot task."""
+        """Return a few-shot task."""

@@ -240,12 +240,12 @@ def load_checkpoint(file: Path, training: Training, identity: str) -> None:
     except (AttributeError, LookupError, TypeError, ValueError, RuntimeError) as error:
         raise ValueError(
             f"`{file}` should be a checkpoint of a training. Got {type(error).__name__}: {error}. "
-            "Remove it to begin anew."
+            "Remove it to start over."
         ) from None
     if not same:
         raise ValueError(
             f"`{file}` should be of a run with these settings. Got a checkpoint of another. "
-            "Remove it to begin anew, or choose another folder."
+            "Remove it to start over, or choose another folder."
         )
 
 

@@ -205,7 +205,7 @@ def tuned_values(
 ) -> str:
     """Write the best values of each preset as the TOML that ``load_methods`` lays over presets.
 
-    They hold for the named data set, and for the presets that ``also`` lists beside a preset. The
+    They hold for the named data set, and also for the presets that ``also`` lists for a preset. The
     overrides, which all trials had, are written too. ``origin`` says what they were chosen on.
     """
     lines = [
@@ -311,7 +311,7 @@ _tasks: dict[str, list[Task]] = {}
 
 
 def _tasks_of(source: TaskSource, draws: Sequence[tuple[int, int]], device: str) -> list[Task]:
-    """The tasks without their test images, so that no trial can read them; made once a process."""
+    """The tasks without their test images, which no trial may read; made once per process."""
     key = f"{_identity_of_tasks(source, draws)} {device}"
     if key not in _tasks:
         _tasks.clear()

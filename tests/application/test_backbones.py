@@ -425,6 +425,9 @@ class Mine:
     @property
     def text_projection(self): raise ValueError("it has none")
 
+class Wrapper:
+    def __getattr__(self, name): return getattr(Mine(), name)
+
 class Half:
     name = dimension = logit_scale = preprocess = encode_image = encode_text = fingerprint = None
 
@@ -445,7 +448,7 @@ class TestFactories:
         sys.modules.pop("users_backbone", None)
 
     def test_of_a_module_or_a_file(self):
-        for spec in ("users_backbone:Mine", "users_backbone.py:Mine"):
+        for spec in ("users_backbone:Mine", "users_backbone.py:Mine", "users_backbone:Wrapper"):
             assert load_backbone(spec).name == "mine"
 
     def test_incomplete(self):

@@ -14,7 +14,8 @@ import pytest
 import torch
 import typer
 from safetensors.torch import load_file, save_file
-from vlm_adapters.cli import _app, run
+from vlm_adapters import cli
+from vlm_adapters.cli import run
 from vlm_adapters.features.bundle import load_bundle
 
 ABSENT = """
@@ -238,9 +239,9 @@ def test_console_script(tmp_path):
 
 def test_the_help_of_commands_is_that_of_their_functions():
     """The list that the help prints without importing any command."""
-    runner = typer.main.get_group(_app.app)
-    for name, (module, text) in _app.COMMANDS.items():
+    runner = typer.main.get_group(cli.app)
+    for name, (module, text) in cli.COMMANDS.items():
         importlib.import_module(f"vlm_adapters.cli.{module}")
-        found = typer.main.get_group(_app.app).commands[name]
+        found = typer.main.get_group(cli.app).commands[name]
         assert " ".join((found.help or "").split("\n\n")[0].split()) == text, name
-    assert set(runner.commands) == set(_app.COMMANDS)
+    assert set(runner.commands) == set(cli.COMMANDS)

@@ -12,8 +12,7 @@ import pytest
 from application.synthetic_data import write_dataset
 from application.tiny_clip import write_tiny_clip
 from PIL import Image
-from vlm_adapters.cli import report, run
-from vlm_adapters.cli._app import UsageError
+from vlm_adapters.cli import UsageError, report, run
 from vlm_adapters.cli.report import Plan, run_plan
 from vlm_adapters.experiments import Sweep
 from vlm_adapters.features import store as store_module

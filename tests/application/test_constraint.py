@@ -87,10 +87,15 @@ def literal_terms(views, labels, options, kept=lambda edge: True):
     return (
         oracles.track_coincidence(source, target, pairs, undefined=options.undirected),
         oracles.deviating_perturbation(
-            source, target, labels, pairs, related=options.related,
-            match_norms=options.match_norms, undefined=options.unrelated,
+            source,
+            target,
+            labels,
+            pairs,
+            related=options.related,
+            match_norms=options.match_norms,
+            undefined=options.unrelated,
         ),
-    )  # fmt: skip
+    )
 
 
 def close(found, expected):
@@ -110,8 +115,10 @@ def test_presets_equal_the_equations_on_joined_batches(task, preset):
     constraint = Consistency(options, task.logit_scale)
     old, old_labels = batch(task, FIRST)
     old_views = literal_views(preset, adapter, task, old, old_labels)
-    close(terms(constraint, adapter, old, old_labels),
-          literal_terms((old, *old_views), old_labels, options))  # fmt: skip
+    close(
+        terms(constraint, adapter, old, old_labels),
+        literal_terms((old, *old_views), old_labels, options),
+    )
     randomised(adapter)  # stored rows are older than the parameters
     features, labels = batch(task, SECOND)
     views = literal_views(preset, adapter, task, features, labels)
@@ -147,9 +154,11 @@ def test_the_whole_gradient_is_that_of_the_literal_graph(task, preset):
         logits = task.logit_scale * features @ adapter.text.T + weight * source @ one_hot
     # topreg has one option for both terms; here every kept track has a direction.
     loss = HomologyConsistency(
-        perturbation_weight=options.perturbation_weight, undefined=options.unrelated,
-        related=options.related, match_norms=options.match_norms,
-    )(source, target, labels, pairs=kept_pairs(features, labels, options))  # fmt: skip
+        perturbation_weight=options.perturbation_weight,
+        undefined=options.unrelated,
+        related=options.related,
+        match_norms=options.match_norms,
+    )(source, target, labels, pairs=kept_pairs(features, labels, options))
     main = cross_entropy(logits, labels)
     if options.combination == "ratio":
         balanced_backward(main, loss, [parameter], weight=options.weight, norm=options.norm)
@@ -198,8 +207,11 @@ def joined_rows(task, batches, classes="current"):
     *older, last = batches
     labels, rows = set(task.train_labels[last].tolist()), last.tolist()
     for stored in reversed(older):
-        rows += [row for row in stored.tolist()
-                 if classes == "all" or int(task.train_labels[row]) in labels]  # fmt: skip
+        rows += [
+            row
+            for row in stored.tolist()
+            if classes == "all" or int(task.train_labels[row]) in labels
+        ]
     return torch.tensor(rows)
 
 
@@ -360,9 +372,11 @@ def test_units_of_a_constant_weight(task, preset):
 @pytest.mark.parametrize(("coincidence", "perturbation"), [(0.0, 2.5), (1.0, 0.0), (0.3, 0.7)])
 def test_weights_of_the_terms(task, coincidence, perturbation):
     options = ConstraintOptions(
-        weight=1.0, unit="absolute", coincidence_weight=coincidence,
+        weight=1.0,
+        unit="absolute",
+        coincidence_weight=coincidence,
         perturbation_weight=perturbation,
-    )  # fmt: skip
+    )
     found, parts = added(task, options)
     torch.testing.assert_close(found, coincidence * parts[0] + perturbation * parts[1])
 

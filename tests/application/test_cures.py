@@ -9,7 +9,8 @@ import re
 import pytest
 import typer
 import vlm_adapters
-from vlm_adapters.cli import _app, app
+from vlm_adapters import cli
+from vlm_adapters.cli import app
 
 SOURCES = sorted(pathlib.Path(vlm_adapters.__file__).parent.rglob("*.py"))
 PROJECT = (pathlib.Path(__file__).parents[2] / "pyproject.toml").read_text()
@@ -34,7 +35,7 @@ def texts():
 def commands():
     """The name of each command, and its options."""
     found = {}
-    for module, _ in _app.COMMANDS.values():
+    for module, _ in cli.COMMANDS.values():
         importlib.import_module(f"vlm_adapters.cli.{module}")
 
     def collect(group, name):

@@ -137,10 +137,15 @@ def test_equal_the_losses_of_the_rows(options, drawn, seed, with_loops):
         expected = (
             oracles.track_coincidence(source, target, *pairs, undefined=options["undirected"]),
             oracles.deviating_perturbation(
-                source, target, labels, *pairs, related=options["related"],
-                match_norms=options["match_norms"], undefined=options["unrelated"],
+                source,
+                target,
+                labels,
+                *pairs,
+                related=options["related"],
+                match_norms=options["match_norms"],
+                undefined=options["unrelated"],
             ),
-        )  # fmt: skip
+        )
         expected = torch.tensor(expected, dtype=torch.float64)
         found = torch.stack(terms_of(source, target, labels, pairs, **options))
         tolerance = tolerance_for(source, target, pairs)

@@ -97,8 +97,15 @@ def test_training_keeps_step_with_the_official_float16_code(task):
     official = torch.optim.AdamW([keys], lr=LR, eps=EPS)  # its decay of 0.01 is torch's default
     for rows in torch.arange(20).view(4, 5).repeat(5, 1):
         features = task.train.draw(rows, torch.Generator())
-        official_step(keys, official, features, task.train_labels[rows], task.texts.normalized,
-                      task.train_labels, trainings[0].adapter)  # fmt: skip
+        official_step(
+            keys,
+            official,
+            features,
+            task.train_labels[rows],
+            task.texts.normalized,
+            task.train_labels,
+            trainings[0].adapter,
+        )
         for training in trainings:
             one_step(training, task, rows)
         moved = (keys.detach().float() - start).norm()

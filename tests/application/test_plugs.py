@@ -138,8 +138,11 @@ def test_the_step_descends_cross_entropy_and_the_weighted_loss(task):
     found = one_step(training, task, rows)
     torch.testing.assert_close(adapter.residual.grad, expected)
     assert list(found) == [
-        "cross_entropy", "track_coincidence", "deviating_perturbation", "signature_loss",
-    ]  # fmt: skip
+        "cross_entropy",
+        "track_coincidence",
+        "deviating_perturbation",
+        "signature_loss",
+    ]
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from vlm_adapters.cli._app import UsageError
+from vlm_adapters.cli import UsageError
 from vlm_adapters.cli.report import PLANS, print_transfers, sweeps
 from vlm_adapters.experiments import Sweep
 from vlm_adapters.inputs import FeatureInputs, ImageInputs

@@ -39,8 +39,11 @@ def search(*plans, shots=(1,), seeds=(1,), score="last"):
 
 def test_grid():
     assert grid({"a": [1, 2], "b": [3, 4]}) == [
-        {"a": 1, "b": 3}, {"a": 1, "b": 4}, {"a": 2, "b": 3}, {"a": 2, "b": 4},
-    ]  # fmt: skip
+        {"a": 1, "b": 3},
+        {"a": 1, "b": 4},
+        {"a": 2, "b": 3},
+        {"a": 2, "b": 4},
+    ]
 
 
 def test_best_breaks_ties_by_cross_entropy():
@@ -71,15 +74,17 @@ def test_both_sides_get_one_budget(source):
     start = best(trials[:2]).values[LR]
     assert [trial.values[LR] for trial in trials[2:4]] == [0.5 * start, 2.0 * start]
     assert [trial.values for trial in trials[4:]] == [
-        {LR: start, WEIGHT: 0.1}, {LR: start, WEIGHT: 1.0},
-    ]  # fmt: skip
+        {LR: start, WEIGHT: 0.1},
+        {LR: start, WEIGHT: 1.0},
+    ]
 
 
 def test_shipped_search_gives_both_sides_one_budget_and_other_seeds_than_the_demo():
     shipped = read_search("tune.toml")
     assert [(plan.baseline, plan.constrained) for plan in shipped.plans] == [
-        ("taskres", "hc_tr"), ("tip_adapter_f", "hc_taf"),
-    ]  # fmt: skip
+        ("taskres", "hc_tr"),
+        ("tip_adapter_f", "hc_taf"),
+    ]
     for plan in shipped.plans:
         points = [grid(axes) for axes in (plan.shared, plan.refine, plan.constrain)]
         assert [len(values) for values in points] == [24, 24, 24]
@@ -105,9 +110,13 @@ def test_tuned_values_are_read_back(tmp_path):
 
 def test_tuned_values_of_more_presets_and_of_overrides(tmp_path):
     trials = [Trial("taskres", "shared", {LR: 0.5, "training.epochs": 7}, 70.0, 1.0)]
-    overrides = ["taskres.title=Mine", "taskres.training.batch_size=9",
-                 "hc_tr.constraint.norm=rowwise", "taskres.training.drop_last=false",
-                 "tip_adapter_f.adapter.settings={share = 2}"]  # fmt: skip
+    overrides = [
+        "taskres.title=Mine",
+        "taskres.training.batch_size=9",
+        "hc_tr.constraint.norm=rowwise",
+        "taskres.training.drop_last=false",
+        "tip_adapter_f.adapter.settings={share = 2}",
+    ]
     path = tmp_path / "tuned.toml"
     path.write_text(
         tuned_values(trials, "x", also={"taskres": ["tip_adapter_f"]}, overrides=overrides)
@@ -164,8 +173,9 @@ def test_a_plan_without_a_constrained_form(source):
     plan = Plan("taskres", {LR: [1e-3, 1e-2]})
     trials = tune(source, methods, search(plan))
     assert [(trial.stage, trial.values) for trial in trials] == [
-        ("shared", {LR: 1e-3}), ("shared", {LR: 1e-2}),
-    ]  # fmt: skip
+        ("shared", {LR: 1e-3}),
+        ("shared", {LR: 1e-2}),
+    ]
     assert plan.trials() == 2
 
 
@@ -232,8 +242,9 @@ def test_plans_start_from_what_those_before_chose(source):
     trials = tune(source, methods, search(first, second))
     chosen = best(trials[:2]).values[WEIGHT]
     assert [trial.values for trial in trials[2:]] == [
-        {WEIGHT: chosen, LR: 1e-3}, {WEIGHT: chosen, LR: 1e-2},
-    ]  # fmt: skip
+        {WEIGHT: chosen, LR: 1e-3},
+        {WEIGHT: chosen, LR: 1e-2},
+    ]
 
 
 def test_the_papers_procedure(source, tmp_path):
@@ -278,8 +289,13 @@ def test_an_interrupted_search_goes_on(source, tmp_path, made):
     assert read_trials(file) == whole[:3]
     made.clear()
     known = read_trials(file)
-    again = tune(source, methods, search(plan), known=known,
-                 on_trial=lambda found: write_trials(file, found, known))  # fmt: skip
+    again = tune(
+        source,
+        methods,
+        search(plan),
+        known=known,
+        on_trial=lambda found: write_trials(file, found, known),
+    )
     assert again == whole == read_trials(file)
     assert len(made) == 3
 
@@ -292,8 +308,13 @@ def test_known_trials_are_kept_whatever_is_searched(source, tmp_path, made):
     known = read_trials(file)
     more = search(Plan("clip_adapter", {LR: [1e-3]}), Plan("taskres", {LR: [0.5, 0.1, 1e-4]}))
     made.clear()
-    second = tune(source, two_epochs("taskres", "clip_adapter"), more, known=known,
-                  on_trial=lambda found: write_trials(file, found, known))  # fmt: skip
+    second = tune(
+        source,
+        two_epochs("taskres", "clip_adapter"),
+        more,
+        known=known,
+        on_trial=lambda found: write_trials(file, found, known),
+    )
     assert len(made) == 2
     kept = read_trials(file)
     assert {trial.identity for trial in kept} == {t.identity for t in [*first, *second]}

@@ -19,8 +19,10 @@ def check_normalize(normalize: float | None) -> None:
     """Raise if ``normalize`` is not a quantile."""
     if normalize is None:
         return
-    _checks.is_number("normalize", normalize)
-    if normalize is True or not 0 < normalize <= 1:
+    flag = isinstance(normalize, bool)  # as in other libraries
+    if not flag:
+        _checks.is_number("normalize", normalize)
+    if flag or not 0 < normalize <= 1:
         raise ValueError(f"`normalize` should be a quantile in (0, 1], or None. Got {normalize!r}.")
 
 

@@ -66,7 +66,7 @@ class TipAdapter(Adapter):
         return Step(logits, affinity, target, LinearMap(features, self.keys, similarities))
 
     def grams(self, source: Tensor, labels: Tensor) -> Grams:
-        """Inner products with indicators are class sums; those of indicators are class counts."""
+        """Return inner products: class sums with indicators, class counts between these."""
         cross = self.class_sums(source).index_select(1, labels)
         counts = self.class_sums.counts.to(source.dtype)[labels]
         target = torch.where(labels[:, None] == labels[None, :], counts[:, None], 0.0)
@@ -96,7 +96,7 @@ class TipAdapter(Adapter):
         return sharpnesses[row], cache_weights[column]
 
     def search_grid(self) -> tuple[list[float], list[float]]:
-        """Sharpnesses and cache weights: equal steps from 0.1, the upper end left out."""
+        """Return sharpnesses and cache weights: equal steps from 0.1, the upper end left out."""
         ends = self.options.search_sharpness, self.options.search_cache_weight
         sharpnesses, cache_weights = (
             [0.1 + step * (end - 0.1) / count for step in range(count)]
@@ -124,7 +124,7 @@ class TipAdapterF(TipAdapter):
 
 
 class ClassSums:
-    """Sums columns by their label: ``values @ one_hot(labels)`` without the zeros.
+    """Sums of columns by their label: ``values @ one_hot(labels)`` without the zeros.
 
     Where every class has one run of equal length, as few-shot caches do, the sum is one reduction;
     the dense product costs as many multiplications as the affinities themselves. The label -1 is
@@ -138,7 +138,7 @@ class ClassSums:
         self.run, self.order = _equal_runs(labels, classes)
 
     def __call__(self, values: Tensor) -> Tensor:
-        """Sums (n, k) of values (n, c)."""
+        """Return the sums (n, k) of values (n, c)."""
         if self.run:
             sums: Tensor = values.unflatten(1, (self.classes, self.run)).sum(2)
             return sums if self.order is None else sums.index_select(1, self.order)

@@ -15,7 +15,7 @@ from ..data.folders import DEFAULT_TEMPLATES
 from ..inputs import FeatureInputs, ImageInputs
 from ..parallel import available_cores
 from ..preset_names import PRESETS
-from ._app import UsageError, as_usage
+from . import UsageError, as_usage
 
 SHIPPED = Path(__file__).parent.parent / "assets" / "caltech101_devise.safetensors"
 CORES = min(available_cores(), 8)  # a process takes some 0.8 GB, and its task
@@ -83,7 +83,7 @@ def image_inputs(
     templates: Sequence[str] | None = None,
     skip_damaged: bool = False,
 ) -> ImageInputs:
-    """The options that name images."""
+    """Check and join the options that name images."""
     if split is not None and images is None:
         raise UsageError("`--split` should come with `--images`. Got no folder of images.")
     if templates and dataset is not None and images is None:
@@ -96,7 +96,7 @@ def image_inputs(
 
 
 def feature_inputs(**given: Any) -> FeatureInputs:
-    """The options that name features; those that are left out have their default."""
+    """Check and join the options that name features; those that are left out have their default."""
     given = DEFAULTS | given
     if given["bundle"] is not None:
         for name, default in DEFAULTS.items():

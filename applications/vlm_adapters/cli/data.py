@@ -12,7 +12,7 @@ import typer
 from ..data.check import check_dataset, check_images, image_kinds
 from ..features.store import table_sizes
 from ..inputs import Dataset, Images, Root, SplitFile, Store
-from ._app import app, as_usage, command, errors, image_progress
+from . import app, as_usage, command, errors, image_progress
 from ._options import image_inputs
 
 data = typer.Typer(help="Data sets on disk.", no_args_is_help=True)

@@ -12,7 +12,7 @@ from ..data.datasets import open_dataset
 from ..features import ranks
 from ..features.bundle import build_bundle, save_bundle
 from ..inputs import FeatureInputs
-from ._app import as_usage, command, image_progress, numbers, writable_file
+from . import as_usage, command, image_progress, numbers, writable_file
 from ._options import SeedsOption, ShotsOption, with_features
 
 

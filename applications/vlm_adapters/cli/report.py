@@ -32,8 +32,7 @@ from ..runs import (
     transfer_file,
 )
 from ..transfer import Target, accuracy_on
-from . import _options as opt
-from ._app import (
+from . import (
     UsageError,
     app,
     as_usage,
@@ -44,6 +43,7 @@ from ._app import (
     writable_file,
     writable_folder,
 )
+from . import _options as opt
 from .runs import make_runs, print_plan, print_results
 
 if sys.version_info >= (3, 11):
@@ -115,10 +115,6 @@ def sweeps(plan: Plan, base: Sweep) -> list[Sweep]:
 
     In the backbone of ``base`` ``{model}`` stands for the model, in its tuned values and overrides
     ``{dataset}`` for the data set.
-
-    Raises:
-        UsageError: If one backbone or one file of tuned values would serve for several, or an
-            override would have no effect or would change what the table varies.
     """
     for option, text, place, names in (
         ("--backbone", base.inputs.backbone, "{model}", plan.models),

@@ -22,7 +22,7 @@ from ..runs import SCHEMA, Run, environment, is_done
 from ..sources import BundleSource
 from ..tuning import Trial, read_search, read_trials, tune, tuned_values, write_trials
 from . import _options as opt
-from ._app import (
+from . import (
     as_usage,
     command,
     image_progress,
@@ -166,7 +166,7 @@ def make_runs(plan: Sweep, jobs: int, threads: int = 1) -> list[Run]:
 
 
 def print_plan(plan: Sweep, threads: int = 1) -> None:
-    """One command a run on standard output; what comes first and how long on standard error."""
+    """Print one command for each run; on standard error what comes first, and how many are done."""
     with as_usage():
         commands, jobs = plan.commands(threads), plan.jobs()
     if plan.inputs.bundle is None:
@@ -187,7 +187,7 @@ def _show(runs: Sequence[Run], as_json: bool) -> None:
 
 
 def print_results(runs: Sequence[Run]) -> None:
-    """Accuracies and differences on standard output, for each backbone and kind of data."""
+    """Print accuracies and differences for each backbone and kind of data."""
     for mine in by_setting(runs).values():
         print_table(accuracy_table(mine))
         differences = difference_table(mine)

@@ -15,7 +15,7 @@ from ..backbones import load_backbone
 from ..inputs import Device, FeatureInputs
 from ..runs import read_saved_run, transfer_file
 from ..transfer import Target, accuracy_on, image_files, predict
-from ._app import as_usage, command, errors, image_progress
+from . import as_usage, command, errors, image_progress
 from ._options import AdapterOption, with_features
 
 RunArgument = Annotated[Path, typer.Argument(help="Folder of a run.")]

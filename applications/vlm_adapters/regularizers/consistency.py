@@ -96,7 +96,7 @@ class Consistency:
     def terms(
         self, adapter: Adapter, step: Step, features: Tensor, labels: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """Track coincidence and deviating perturbation of a batch, joined with the memory."""
+        """Return the two terms of a batch that is joined with the memory."""
         joined, geometry, source = labels, features, step.source
         if self.memory is not None:
             joined, geometry, source = self.memory.join(labels, geometry=geometry, source=source)

@@ -1,4 +1,7 @@
-"""Runs as a table of pandas, and the tables that are made of it; figures and reports lie beside."""
+"""Runs as a table of pandas, and tables for readers: texts, whose index is named by what they are.
+
+Figures, the paper's tables and the report are the other modules.
+"""
 
 from __future__ import annotations
 
@@ -16,39 +19,12 @@ from ..options import one_of
 from ..preset_names import BASELINES
 from ..runs import Run
 
-COLUMNS = [
-    "method",
-    "preset",
-    "dataset",
-    "backbone",
-    "data",
-    "shots",
-    "seed",
-    "protocol",
-    "oracle",
-    "accuracy",
-]
+RUN = ["method", "preset", "dataset", "backbone", "data", "shots", "seed"]
 FACTORS = ("weight", "perturbation_weight", "coincidence_weight")
 TERMS = ["track_coincidence", "deviating_perturbation"]
 ESCAPES = str.maketrans({"*": r"\*", "|": r"\|"})  # names such as HC*-TR are not emphasis
 NOTHING = "-"
 EQUAL = 1e-9  # points; accuracies are quotients of small whole numbers
-"""Tables for readers hold texts: their index has a name that says what the numbers are."""
-
-
-def frame(runs: Sequence[Run]) -> pd.DataFrame:
-    """One row for each run: its headline accuracy, and its options under dotted names."""
-    columns = [*COLUMNS[:7], "headline", "accuracy"]
-    table = pd.DataFrame({name: [getattr(run, name) for run in runs] for name in columns})
-    options = pd.json_normalize([run.config for run in runs]).drop(columns="title", errors="ignore")
-    options = options.reindex(columns=options.columns.union(OPTIONS, sort=False))
-    table = table.join(options.fillna(OPTIONS))
-    active = table["constraint.weight"] > 0
-    for term, weight in zip(TERMS, ("coincidence_weight", "perturbation_weight"), strict=True):
-        table[term] = active & (table[f"constraint.{weight}"] > 0)
-    return table
-
-
 OPTIONS: dict[str, Any] = {
     "adapter.kind": "",
     "text.projection": "frozen",
@@ -61,13 +37,21 @@ OPTIONS: dict[str, Any] = {
 """What tables ask of a run's options, with the values of a run that does not tell."""
 
 
-def distinct(runs: Sequence[Run]) -> pd.DataFrame:
-    """Return the runs of one table; the titles of a method's variants tell what differs.
+def frame(runs: Sequence[Run]) -> pd.DataFrame:
+    """Return one row for each run: its headline accuracy, and its options under dotted names."""
+    columns = [*RUN, "headline", "accuracy"]
+    table = pd.DataFrame({name: [getattr(run, name) for run in runs] for name in columns})
+    options = pd.json_normalize([run.config for run in runs]).drop(columns="title", errors="ignore")
+    options = options.reindex(columns=options.columns.union(OPTIONS, sort=False))
+    table = table.join(options.fillna(OPTIONS))
+    active = table["constraint.weight"] > 0
+    for term, weight in zip(TERMS, ("coincidence_weight", "perturbation_weight"), strict=True):
+        table[term] = active & (table[f"constraint.{weight}"] > 0)
+    return table
 
-    Raises:
-        ValueError: If there are none, if backbones or kinds of data differ, or if a run is there
-            twice.
-    """
+
+def distinct(runs: Sequence[Run]) -> pd.DataFrame:
+    """Return the runs of one table; the titles of a method's variants tell what differs."""
     if not runs:
         raise ValueError("`runs` should hold a run. Got none.")
     table = frame(runs)
@@ -89,7 +73,7 @@ def distinct(runs: Sequence[Run]) -> pd.DataFrame:
 
 
 def titles(table: pd.DataFrame, without: str = "") -> pd.Series:
-    """The title of each run, with those options that differ among its method's on one data set."""
+    """Return each run's title, with the options that differ among its method's on a data set."""
     names = [name for name in table if ("." in name or name == "protocol") and name != without]
     options = table[names].map(lambda value: json.dumps(value).strip('"'))
     options = options.rename(columns=lambda name: name.removeprefix("constraint."))
@@ -103,13 +87,13 @@ def titles(table: pd.DataFrame, without: str = "") -> pd.Series:
 
 
 def by_setting(runs: Sequence[Run]) -> dict[tuple[str, str], list[Run]]:
-    """The runs of each backbone and kind of training data."""
+    """Group runs by backbone and kind of training data."""
     settings = dict.fromkeys((run.backbone, run.data) for run in runs)
     return {key: [run for run in runs if (run.backbone, run.data) == key] for key in settings}
 
 
 def seed_means(table: pd.DataFrame, by: Sequence[str], over: str = "dataset") -> pd.Series:
-    """Mean accuracy of each seed over data sets, say; NaN for a seed that lacks one of them.
+    """Average each seed over data sets, say; NaN for a seed that lacks one of them.
 
     The mean of an incomplete seed would be that of other tasks.
     """
@@ -118,7 +102,7 @@ def seed_means(table: pd.DataFrame, by: Sequence[str], over: str = "dataset") ->
 
 
 def deviation(values: pd.Series, most: int) -> str:
-    """Mean ± sample standard deviation, as in ``71.00 ± 1.41``; fewer seeds than most are said."""
+    """Write mean ± sample standard deviation; say if there are fewer seeds than most."""
     values = values.dropna()
     if values.empty:
         return NOTHING
@@ -127,12 +111,12 @@ def deviation(values: pd.Series, most: int) -> str:
 
 
 def half_interval(values: pd.Series) -> float:
-    """Half the 95 % confidence interval of a mean, from Student's t; NaN for one value."""
+    """Return half the 95 % confidence interval of a mean, from Student's t; NaN for one value."""
     return float(stats.t.ppf(0.975, len(values) - 1) * values.sem())
 
 
 def interval(values: pd.Series) -> str:
-    """Signed mean and interval, for instance ``+0.50 [-0.20, +1.20]``."""
+    """Write a signed mean and its interval, for instance ``+0.50 [-0.20, +1.20]``."""
     values = values.dropna()
     if len(values) < 2:
         return signed(values.iloc[0]) if len(values) else NOTHING
@@ -141,12 +125,12 @@ def interval(values: pd.Series) -> str:
 
 
 def signed(value: float) -> str:
-    """Two decimals with a sign; what rounds to zero is +0.00."""
+    """Write two decimals with a sign; what rounds to zero is +0.00."""
     return f"{round(value, 2) + 0.0:+.2f}"
 
 
 def counted(count: int, noun: str) -> str:
-    """A number and a noun, in the plural but for 1."""
+    """Write a number and a noun, in the plural but for 1."""
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
@@ -161,7 +145,7 @@ def spread(means: pd.Series, columns: str) -> tuple[pd.DataFrame, int]:
 
 
 def accuracy_table(runs: Sequence[Run]) -> pd.DataFrame:
-    """Mean and standard deviation over seeds of the headline accuracy, by method and shots.
+    """Tabulate the mean and standard deviation over seeds of the headline accuracy.
 
     Of several data sets the average is shown, for the seeds that have them all.
     """
@@ -172,38 +156,32 @@ def accuracy_table(runs: Sequence[Run]) -> pd.DataFrame:
 
 
 def heading(table: pd.DataFrame, seeds: int) -> str:
-    """What the numbers of a table are."""
+    """Say what the numbers of a table are."""
     datasets = table["dataset"].nunique()
     what = "accuracy" if datasets == 1 else f"average accuracy on {datasets} data sets"
     return f"{what}, %, {counted(seeds, 'seed')}"
 
 
 def shot_title(count: int) -> str:
-    """The title of a column."""
+    """Title a column."""
     return f"{count}-shot"
 
 
 def fewer_images(runs: Sequence[Run]) -> list[str]:
     """Say where a class gave fewer training images than the shots that a table is headed by."""
-    found = pd.Series(
-        {
-            (run.dataset, run.shots, run.seed, place): run.images.get("fewest_per_class", run.shots)
-            for place, run in enumerate(runs)
-        }
-    )
+    table = frame(runs)
+    table["given"] = [run.images.get("fewest_per_class", run.shots) for run in runs]
     return [
         f"{dataset} at {shots} shots: a class has no more than {given} training images."
-        for (dataset, shots), given in found.groupby(level=[0, 1]).min().items()
+        for (dataset, shots), given in table.groupby(["dataset", "shots"])["given"].min().items()
         if given < shots
     ]
 
 
 def protocol_table(runs: Sequence[Run], *, oracles: bool = False) -> pd.DataFrame:
-    """Accuracy by protocol beside the headline's, for each method and shot count.
+    """Tabulate accuracy by protocol beside the headline's, for each method and shot count.
 
-    Args:
-        runs: Runs of several methods. Of several data sets the average is shown.
-        oracles: Protocols that read test labels, in place of those that a user can follow.
+    ``oracles`` are protocols that read test labels, in place of those that a user can follow.
     """
     table = distinct(runs)
     found = [{"headline": run.accuracy} | run.accuracies for run in runs]
@@ -218,7 +196,7 @@ def protocol_table(runs: Sequence[Run], *, oracles: bool = False) -> pd.DataFram
 
 
 def metric_table(runs: Sequence[Run]) -> pd.DataFrame:
-    """Top-5 accuracy and the mean of the classes' accuracies, beside the accuracy."""
+    """Tabulate top-5 accuracy and the mean of the classes' accuracies, beside the accuracy."""
     table = distinct(runs)
     names = {"accuracy": "accuracy", "top5": "top-5", "mean_per_class": "mean of classes"}
     found = [{"accuracy": run.accuracy} | run.metrics for run in runs]
@@ -230,7 +208,7 @@ def metric_table(runs: Sequence[Run]) -> pd.DataFrame:
 def _beside(
     table: pd.DataFrame, numbers: Sequence[Mapping[str, float]], columns: Sequence[str]
 ) -> tuple[pd.DataFrame, int]:
-    """Numbers of each run by name, side by side for each method and shot count."""
+    """Lay numbers of each run side by side, for each method and shot count."""
     long = table.assign(named=[list(each.items()) for each in numbers]).explode("named")
     long["which"], long["accuracy"] = zip(*long["named"], strict=True)
     long = long[long["which"].isin(columns)]
@@ -240,12 +218,11 @@ def _beside(
 
 
 def _with_shots(cells: pd.DataFrame) -> pd.DataFrame:
-    """Rows of methods and shot counts under one label."""
     return cells.set_axis([f"{method}, {shots}-shot" for method, shots in cells.index])
 
 
 def difference_table(runs: Sequence[Run]) -> pd.DataFrame:
-    """Constraint minus baseline in points, paired by data set, shots and seed.
+    """Tabulate constraint minus baseline in points, paired by data set, shots and seed.
 
     The mean comes with its 95 % confidence interval from Student's t. The unit is the seed: what
     one seed gives on several data sets or, in the column "all", at several shot counts is averaged
@@ -268,7 +245,7 @@ def difference_table(runs: Sequence[Run]) -> pd.DataFrame:
 
 
 def gains(table: pd.DataFrame, constrained: str, baseline: str) -> pd.DataFrame:
-    """Differences in headline accuracy where both methods have a run."""
+    """Subtract headline accuracies where both methods have a run."""
     place = ["dataset", "shots", "seed"]
     ours, theirs = (
         table[table["method"] == title].set_index(place)["accuracy"]
@@ -278,7 +255,6 @@ def gains(table: pd.DataFrame, constrained: str, baseline: str) -> pd.DataFrame:
 
 
 def _differences(found: pd.DataFrame, shots: Sequence[int]) -> list[str]:
-    """Mean differences at each shot count and at all, the number of seeds, and the counts."""
     by_shots = seed_means(found, ["shots"]).unstack("shots")
     overall = by_shots.mean(axis=1, skipna=False).dropna()
     better, worse = (found["accuracy"] > EQUAL).sum(), (found["accuracy"] < -EQUAL).sum()
@@ -288,7 +264,7 @@ def _differences(found: pd.DataFrame, shots: Sequence[int]) -> list[str]:
 
 
 def terms_table(runs: Sequence[Run]) -> pd.DataFrame:
-    """After the paper's table 3: adapters that were trained with the constraint, by its terms."""
+    """Tabulate adapters trained with the constraint by its terms, as the paper's table 3."""
     table = distinct(runs)
     kinds = table.loc[table[TERMS].any(axis=1), "adapter.kind"].unique()
     if not len(kinds):
@@ -303,17 +279,7 @@ def terms_table(runs: Sequence[Run]) -> pd.DataFrame:
 
 
 def factor_series(runs: Sequence[Run], factor: str) -> pd.DataFrame:
-    """Runs that differ in one factor of the constraint and in no other option, labelled.
-
-    Args:
-        runs: Runs on one data set.
-        factor: One of :data:`FACTORS`: the paper's eta or omega, lambda, or the factor of the track
-            coincidence.
-
-    Raises:
-        ValueError: If the runs do not belong in one table, are of several data sets, or the factor
-            is unknown.
-    """
+    """Return runs on one data set that differ in one factor and in no other option, labelled."""
     one_of("factor", factor, FACTORS)
     datasets = distinct(runs)["dataset"].unique()
     if len(datasets) > 1:
@@ -333,7 +299,7 @@ def factor_series(runs: Sequence[Run], factor: str) -> pd.DataFrame:
 
 
 def factor_table(runs: Sequence[Run], factor: str) -> pd.DataFrame:
-    """After the paper's table 4: accuracy by the values of one factor, for each series."""
+    """Tabulate accuracy by the values of one factor, for each series, as the paper's table 4."""
     series = factor_series(runs, factor)
     if series.empty:
         return series[[]]
@@ -344,12 +310,7 @@ def factor_table(runs: Sequence[Run], factor: str) -> pd.DataFrame:
 
 
 def transfer_table(runs: Sequence[Run], transfers: Sequence[Run]) -> pd.DataFrame:
-    """Accuracy on the source and on each target, and the average over targets.
-
-    Args:
-        runs: Runs on the source data sets.
-        transfers: The same on targets, from :func:`vlm_adapters.runs.read_transfers`.
-    """
+    """Tabulate accuracy on the source, on each target, and the average over targets."""
     table = distinct([*runs, *transfers])
     sources = list(dict.fromkeys(run.dataset for run in runs))
     targets = list(dict.fromkeys(run.dataset for run in transfers))
@@ -364,27 +325,27 @@ def transfer_table(runs: Sequence[Run], transfers: Sequence[Run]) -> pd.DataFram
 
 
 def markdown(table: pd.DataFrame) -> str:
-    """A table as GitHub reads it: lines, each ended."""
+    """Write a table as GitHub reads it: lines, each ended."""
     head, *rows = ([cell.translate(ESCAPES) for cell in line] for line in lines(table))
     ruled = [head, ["---"] + ["---:"] * (len(head) - 1), *rows]
     return "".join(f"| {' | '.join(line)} |\n" for line in ruled)
 
 
 def lines(table: pd.DataFrame) -> list[list[str]]:
-    """The header and the rows of a table as texts."""
+    """Return the header and the rows of a table as texts."""
     rows = zip(table.index, table.to_numpy().tolist(), strict=True)
     return [[str(table.index.name), *table.columns], *([name, *cells] for name, cells in rows)]
 
 
 def write_csv(path: Path, runs: Sequence[Run]) -> None:
-    """One row for each run and protocol, accuracy in per cent; equal runs give equal bytes.
+    """Write one row for each run and protocol; equal runs give equal bytes.
 
     ``oracle`` is 1 where a protocol reads test labels.
     """
     rows = [
-        [*(getattr(run, name) for name in COLUMNS[:7]), name, int(name.startswith(ORACLE)), value]
+        [*(getattr(run, column) for column in RUN), name, int(name.startswith(ORACLE)), value]
         for run in runs
         for name, value in run.accuracies.items()
     ]
-    table = pd.DataFrame(rows, columns=COLUMNS)
+    table = pd.DataFrame(rows, columns=[*RUN, "protocol", "oracle", "accuracy"])
     write_text(path, table.to_csv(index=False, float_format="%.4f", lineterminator="\n"))

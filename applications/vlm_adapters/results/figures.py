@@ -62,7 +62,7 @@ def save_accuracy_figure(path: Path, runs: Sequence[Run], title: str) -> None:
     columns = min(len(panels), 2)
     rows = math.ceil(len(panels) / columns)
     look = styles(table)
-    height = (2.2 if columns == 1 else 1.15 * rows) + legend_height(list(look)) + 0.6
+    height = (2.2 if columns == 1 else 1.15 * rows) + _legend_height(list(look)) + 0.6
     with figure_file(path, height) as figure:
         grid = figure.subplots(rows, columns, squeeze=False)
         for axes in list(grid.flat)[len(panels) :]:
@@ -112,7 +112,7 @@ def save_factor_figure(path: Path, runs: Sequence[Run], factor: str, title: str)
 
 
 def term_gains(table: pd.DataFrame) -> pd.DataFrame:
-    """What each choice of terms adds to its baseline, one number for each seed and shot count.
+    """Return what each choice of terms adds to its baseline, for each seed and shot count.
 
     Of methods with one adapter and the same terms the first counts. Data sets are averaged.
     """
@@ -189,7 +189,7 @@ def save_training_figure(path: Path, runs: Sequence[Run], title: str) -> None:
     panels = PANELS | {name: name.replace("_", " ") for name in others}
     if len(panels) % 2:
         panels["learning_rate"] = "learning rate"
-    with figure_file(path, 1.5 * (len(panels) // 2) + legend_height(list(look))) as figure:
+    with figure_file(path, 1.5 * (len(panels) // 2) + _legend_height(list(look))) as figure:
         grid = figure.subplots(len(panels) // 2, 2, sharex=True, squeeze=False)
         for (name, label), axes in zip(panels.items(), grid.flat, strict=True):
             found = curves[name].unstack("epoch") if name in curves else pd.DataFrame()
@@ -211,7 +211,7 @@ def save_training_figure(path: Path, runs: Sequence[Run], title: str) -> None:
 
 
 def training_curves(methods: pd.Series, runs: Sequence[Run]) -> pd.DataFrame:
-    """Mean over seeds of the log, by method and epoch, as far as all its trainings go."""
+    """Average the log over seeds, by method and epoch, as far as all its trainings go."""
     curves = {}
     for method, places in methods.groupby(methods).groups.items():
         logs = [pd.DataFrame(runs[place].log) for place in places]
@@ -221,7 +221,7 @@ def training_curves(methods: pd.Series, runs: Sequence[Run]) -> pd.DataFrame:
 
 
 def styles(table: pd.DataFrame) -> dict[str, Style]:
-    """A style for each method: colour by adapter, line by constraint, marker and shade otherwise.
+    """Choose colours by adapter, lines by constraint, markers and shades otherwise.
 
     Lines are solid with the constraint, dashed without, and dotted if nothing is trained.
     """
@@ -278,11 +278,10 @@ def finish(figure: Figure, grid: Any, title: str, xlabel: str, ylabel: str) -> N
         )
 
 
-def legend_height(labels: Sequence[str]) -> float:
-    """Height in inches of a legend."""
+def _legend_height(labels: Sequence[str]) -> float:
     return 0.15 * math.ceil(len(labels) / _columns(labels))
 
 
 def _columns(labels: Sequence[str] | dict[str, Any]) -> int:
-    """As many as fit side by side."""
+    """Count the labels that fit side by side."""
     return 2 if max(map(len, labels)) <= CHARACTERS // 2 + 2 else 1

@@ -45,7 +45,7 @@ def paper_rows(name: str) -> pd.DataFrame:
 
 
 def paper_values(table: int) -> pd.DataFrame:
-    """The numbers of one of the paper's tables, in its order, errors too; NaN where it has "-".
+    """Read one of the paper's tables, in its order, errors too; NaN where it has "-".
 
     A number has a method (in table 3 the baseline), shots (0 for zero-shot in table 2), data set,
     backbone, and the label of its ``row`` and ``column``; ``scope`` is what rows must share with
@@ -78,24 +78,12 @@ def paper_values(table: int) -> pd.DataFrame:
 
 
 def paper_comparison(runs: Sequence[Run], table: int) -> pd.DataFrame:
-    """A table of the paper with ours, mean and standard deviation over seeds, and the difference.
+    """Tabulate the paper's numbers, ours with their deviation over seeds, and the difference.
 
-    Args:
-        runs: Runs of one kind of training data, with CLIP's ResNet-50 through open_clip; for table
-            2 with any of its four backbones.
-        table: Number of the paper's table, 1 to 5.
-
-    Returns:
-        The columns in which we have a number. For each row of the paper its numbers, ours and ours
-        minus the paper's, method by method; rows that we do not have are marked as quoted. Of
-        tables 2 and 5 only the backbones and the shot counts that we have.
-
-    Raises:
-        ValueError: If the paper has no such table, the backbone of a run is not the paper's, the
-            runs do not belong in one table, or no number is in both.
-
-    Note:
-        The paper has one run for each number, and does not say how the epoch was chosen.
+    The runs are of one kind of training data, with CLIP's ResNet-50 through open_clip; for table 2
+    with any of its four backbones. The columns are those in which we have a number. Rows that we do
+    not have are marked as quoted; of tables 2 and 5 there are only the backbones and the shot
+    counts that we have. The paper has one run for each number.
     """
     values = paper_values(table)
     ours = _ours(runs, values, table)
@@ -136,7 +124,7 @@ def paper_comparison(runs: Sequence[Run], table: int) -> pd.DataFrame:
 
 
 def _ours(runs: Sequence[Run], values: pd.DataFrame, table: int) -> pd.DataFrame:
-    """Our accuracies where the paper has a number, by row, method and seed, over its columns."""
+    """Find our accuracies where the paper has a number, by row, method and seed."""
     wanted = list(values["backbone"].unique())
     foreign = [run.backbone for run in runs if paper_backbone(run.backbone) not in wanted]
     if foreign:
@@ -172,7 +160,7 @@ def _ours(runs: Sequence[Run], values: pd.DataFrame, table: int) -> pd.DataFrame
 
 
 def _with_factors(values: pd.DataFrame) -> pd.DataFrame:
-    """Table 4 with the two factors of each number, and how the first is combined."""
+    """Add the two factors of each number of table 4, and how the first is combined."""
     perturbed = values["factor"] == "lambda"
     combined = values["fixed_factor"].where(perturbed, values["factor"])
     return values.assign(
@@ -183,7 +171,7 @@ def _with_factors(values: pd.DataFrame) -> pd.DataFrame:
 
 
 def _with_units(mine: pd.DataFrame) -> pd.DataFrame:
-    """Our factors in the paper's units."""
+    """Add our factors in the paper's units."""
     combination = mine["constraint.combination"]
     scaled = (combination == "constant") & (mine["constraint.unit"] != "absolute")
     weight = mine["constraint.weight"]
@@ -195,7 +183,7 @@ def _with_units(mine: pd.DataFrame) -> pd.DataFrame:
 
 
 def paper_backbone(backbone: str) -> Any:
-    """The paper's name of a backbone, for instance ``"ResNet-50"``; None if it has none such.
+    """Return the paper's name of a backbone, such as ``"ResNet-50"``; None if it has no such.
 
     A run has ``open_clip/RN50/openai``, a file in the tag's place, taken at the user's word, or one
     of OpenAI's repositories, on the hub or as a folder of that name.

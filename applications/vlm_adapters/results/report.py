@@ -57,20 +57,11 @@ def write_run_report(
     compare_paper: int | None = None,
     transfers: Sequence[Run] = (),
 ) -> list[str]:
-    """Write ``results.csv``, ``results.md`` and the figures that the runs allow.
+    """Write ``results.csv``, ``results.md`` and what figures the runs allow; return their names.
 
-    Args:
-        folder: Existing folder.
-        runs: Any runs; each backbone and kind of training data has tables of its own.
-        compare_paper: Number of a table of the paper to set beside ours.
-        transfers: The runs' accuracies on other data sets, from :func:`read_transfers`.
-
-    Returns:
-        Names of the files.
-
-    Raises:
-        ValueError: If there are no runs, a run is there twice, or the paper's table does not
-            compare with the runs; nothing is written then.
+    Each backbone and kind of training data has tables of its own. ``transfers`` are the runs'
+    accuracies on other data sets, ``compare_paper`` is the number of a table of the paper. If that
+    does not compare with the runs, or a run is there twice, nothing is written.
     """
     if not runs:
         distinct(runs)  # raises
@@ -97,7 +88,7 @@ def write_run_report(
 
 
 def _tables(runs: Sequence[Run], moved: Sequence[Run]) -> list[str]:
-    """Headings and tables: of each data set, of the average, oracles last."""
+    """Write headings and tables: of each data set, of the average, oracles last."""
     datasets = dict.fromkeys(run.dataset for run in runs)
     groups = {name: [run for run in runs if run.dataset == name] for name in datasets}
     if len(datasets) > 1:
@@ -119,12 +110,12 @@ def _tables(runs: Sequence[Run], moved: Sequence[Run]) -> list[str]:
 
 
 def _filled(tables: Sequence[pd.DataFrame]) -> list[str]:
-    """Those tables that have rows, as Markdown."""
+    """Write those tables that have rows."""
     return [markdown(table) for table in tables if len(table)]
 
 
 def _comparison(runs: Sequence[Run], table: int) -> list[str]:
-    """The paper's table beside ours, for each kind of training data."""
+    """Set the paper's table beside ours, for each kind of training data."""
     groups = {run.data: [r for r in runs if r.data == run.data] for run in runs}
     parts = groups.values() if table == 2 else by_setting(runs).values()
     tables = [markdown(paper_comparison(part, table)) for part in parts]
@@ -132,7 +123,7 @@ def _comparison(runs: Sequence[Run], table: int) -> list[str]:
 
 
 def figures_of(runs: Sequence[Run], *, alone: bool) -> dict[str, Drawing]:
-    """The figures of the runs of one backbone and kind of training data, by name of their file.
+    """Return what draws the figures of one backbone and kind of data, by name of the file.
 
     Accuracies; terms of the constraint where there is a baseline; for each data set the factors
     that vary, and the trainings at the most shots. Names tell the setting if it is not alone.
@@ -161,5 +152,4 @@ def figures_of(runs: Sequence[Run], *, alone: bool) -> dict[str, Drawing]:
 
 
 def _slug(name: str) -> str:
-    """A name as part of a file's name."""
     return re.sub(r"[^\w.-]+", "_", name)
