@@ -81,21 +81,21 @@ class FeatureTable:
 
         The ranks of a group share them. Returns where each row lies.
         """
+        keys = list(dict.fromkeys(keys))
         with ranks.together():  # all look before one writes
             places = self.places()
-        missing = ranks.of_first([key for key in dict.fromkeys(keys) if key not in places])
-        if not missing:
-            return places
-        rank, number = ranks.share()
-        blocks = [missing[start : start + block] for start in range(0, len(missing), block)]
-        with ranks.together():
-            self._write(blocks[rank::number], encode, progress)
-        places = self.places()
-        lost = [path for path, content in missing if (path, content) not in places]
+        missing = ranks.of_first([key for key in keys if key not in places])
+        if missing:
+            rank, number = ranks.share()
+            blocks = [missing[start : start + block] for start in range(0, len(missing), block)]
+            with ranks.together():
+                self._write(blocks[rank::number], encode, progress)
+            places = self.places()
+        lost = [path for path, content in keys if (path, content) not in places]
         if lost:
             raise FileNotFoundError(
-                f"`{self.folder}` should keep its files. Got no row of {lost[0]}, which was "
-                "written a moment ago. Run the same command again."
+                f"`{self.folder}` should have every row once images are extracted. Got none of "
+                f"{lost[0]}. Were files removed? Run the same command again."
             )
         return places
 
