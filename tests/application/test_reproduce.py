@@ -135,6 +135,13 @@ def test_one_value_does_not_serve_for_several():
     assert backbones[-1] == "open_clip/ViT-B-16/w/ViT-B-16.pt"
 
 
+def test_options_of_images_hold_for_every_data_set():
+    inputs = FeatureInputs(ImageInputs(None, Path("data"), skip_damaged=True), "{model}")
+    for sweep in sweeps(PLANS[5], Sweep(inputs, (), (), (1,), Path("out"))):
+        images = sweep.inputs.images
+        assert (images.root, images.skip_damaged) == (Path("data"), True)
+
+
 def test_commands_of_table_2_name_the_targets(capsys):
     sweep = planned(PLANS[2])[0]
     print_transfers(sweep, PLANS[2].targets)

@@ -141,7 +141,7 @@ def sweeps(plan: Plan, base: Sweep) -> list[Sweep]:
     for model, dataset in itertools.product(plan.models, plan.datasets):
         inputs = replace(
             base.inputs,
-            images=ImageInputs(dataset, base.inputs.images.root),
+            images=replace(base.inputs.images, dataset=dataset),
             backbone=base.inputs.backbone.replace("{model}", model),
         )
         parts = [(model if len(plan.models) > 1 else ".", plan.methods, list[str]())]
