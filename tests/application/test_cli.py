@@ -219,7 +219,7 @@ def test_missing_images(call, tmp_path):
     assert not (tmp_path / "b.safetensors").exists()
 
 
-@pytest.mark.parametrize("package", ["typer", "safetensors", "matplotlib"])
+@pytest.mark.parametrize("package", ["typer", "pydantic", "pandas", "safetensors", "matplotlib"])
 def test_missing_extra(package, tmp_path):
     (tmp_path / "sitecustomize.py").write_text(f"PACKAGE = {package!r}\n{ABSENT}")
     path = os.pathsep.join(filter(None, [str(tmp_path), os.environ.get("PYTHONPATH", "")]))

@@ -110,6 +110,9 @@ def run() -> NoReturn:
     except OSError as error:  # its file is told in place of its number
         place = f": {error.filename}" if error.filename else ""
         _stop(f"{error.strerror}{place}." if error.strerror else str(error), FAILURE)
+    except ModuleNotFoundError as error:
+        cure = "" if "pip install" in str(error) else '. Run `pip install "topreg[vlm]"`.'
+        _stop(f"{error}{cure}", FAILURE)
     except (ValueError, TypeError, RuntimeError, ImportError) as error:
         _stop(str(error), FAILURE)
     sys.exit(code or 0)
