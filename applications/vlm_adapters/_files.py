@@ -73,15 +73,19 @@ def read_tensors(
 
 
 def read_json(path: Path) -> Any:
-    """Read a JSON file."""
+    """Read a JSON file; infinity and NaN are not JSON."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return json.loads(path.read_text(encoding="utf-8"), parse_constant=_no_constant)
     except FileNotFoundError:
         raise FileNotFoundError(f"`{path}` should be a JSON file. Got no file.") from None
     except (ValueError, RecursionError) as error:  # UnicodeDecodeError is a ValueError
         raise ValueError(
             f"`{path}` should be JSON. Got: {error}. Remove it to have it made anew."
         ) from None
+
+
+def _no_constant(name: str) -> None:
+    raise ValueError(f"{name} in place of a number")
 
 
 def file_sha256(path: Path) -> str:

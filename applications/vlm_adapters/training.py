@@ -258,6 +258,8 @@ def _restore(training: Training, content: Mapping[str, Any], tensors: Mapping[st
     training.generator.set_state(parts["generator"][""])
     training.adapter.load_state_dict(parts["adapter"])
     _restore_optimizer(training.optimizer, parts["optimizer"])
+    if not isinstance(content["log"], list):
+        raise TypeError("a log that is not a list")
     for entry in content["log"]:
         _check_numbers([entry[name] for name in {*LOGGED, *entry}])
     training.log = content["log"]

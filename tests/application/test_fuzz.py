@@ -723,7 +723,7 @@ FOUND = [
     ("texts", lambda: changed_tensors("texts", raw=torch.zeros(3, 5).half()), "that do not fit ea"),
     ("run", lambda: run_with(shots="1"), "`run.shots` should be of type int. Got '1'. Remove"),
     ("run", lambda: run_with(log=[{"cross_entropy": "x"}]), "of type float. Got 'x'. Remove"),
-    ("run", lambda: run_with(seconds=math.nan), "`run.seconds` should be finite. Got nan. Remove"),
+    ("run", lambda: run_with(seconds=math.nan), "should be JSON. Got: NaN in place of a"),
     ("adapter", lambda: changed_tensors("adapter", text=None, residual=torch.zeros(3, 3)),
      "should hold a run with its adapter. Got ValueError: The tensors should have one row per c"),
     ("checkpoint", lambda: changed_tensors("checkpoint", drop="optimizer.0.exp_avg"),
@@ -743,7 +743,7 @@ FOUND = [
     ("plan", lambda: PLAN.replace("[1, 4]", '["a"]').encode(), "0` should be of type int. Got"),
     ("plan", lambda: PLAN.replace("[1e-3, 1e-2]", "5").encode(),
      "`one.shared.training.learning_rate` should be of type list. Got 5."),
-    ("trials", lambda: VALID["trials"][1].replace(b"70.0", b"NaN"), "should be finite. Got nan."),
+    ("trials", lambda: VALID["trials"][1].replace(b"70.0", b"NaN"), "should be JSON. Got: NaN"),
 ]  # fmt: skip
 
 
@@ -777,7 +777,7 @@ def test_an_adapter_of_other_classes(tmp_path):
         ),
         (
             {"logit_scale": math.nan},
-            r"adapter\.logit_scale` should be finite\. Got nan\. Remove",
+            r"should be JSON\. Got: NaN in place of a number\. Remove",
         ),
     ):
         changed_document = document | {"adapter": document["adapter"] | changes}
