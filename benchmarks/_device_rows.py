@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import importlib.util
+import math
 import os
 import re
 import statistics
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 from _clouds import cloud
+from _libraries import call_on
 from _timing import turns
 from adapters import Run, Size, Variant, random_task
 from torch import Tensor
@@ -27,10 +30,22 @@ from topreg import (
     total_persistence,
     track_coincidence,
 )
+from topreg.persistence.dense import _device
 
 ROOT = Path(__file__).parents[1]
 RIPS = RipsFiltration(check_values=False)  # nothing waits for the device
-TESTS, DIMENSION_0, LOSSES, STEPS = "tests", "dimension 0", "losses", "steps"  # by their value
+# stages, by their value
+TESTS, DIMENSION_0, STEPS, USE, LOSSES, WARPS = (
+    "tests",
+    "dimension 0",
+    "steps",
+    "use of the device",
+    "losses",
+    "warps",
+)
+THERE, OVER_THE_CPU = "there", "over the CPU"
+ENGINES = {THERE: "auto", "boruvka there": "boruvka", OVER_THE_CPU: "prim"}
+PEER = "torch-topological"
 MOST_ENTRIES = 2**26  # of the distance matrices of a batch: 256 MiB in single precision
 METHODS = {
     "TaskRes": "taskres",
@@ -38,8 +53,14 @@ METHODS = {
     "Tip-Adapter-F": "tip_adapter_f",
     "HC-TAF": "hc_taf",
 }
+ACTIVITIES = {
+    "cuda": torch.profiler.ProfilerActivity.CUDA,
+    "xpu": torch.profiler.ProfilerActivity.XPU,
+}
+PROFILED = 5  # calls
 Record = dict[str, Any]  # quartiles or counts, or why there are none
-Calls = dict[str, Callable[[], object]]
+Call = Callable[[], object]
+Calls = dict[str, Call]
 
 
 class Grid(NamedTuple):
@@ -49,9 +70,10 @@ class Grid(NamedTuple):
     batches: tuple[int, ...] = (1, 8, 64)
     losses: tuple[int, ...] = (256, 1024)
     steps: Size = Size()
+    warps: tuple[int, ...] = (64, 256, 1024)
 
 
-TINY = Grid((4, 8), (1, 2), (16,), Size(classes=4, shots=2, width=8, batch=8))
+TINY = Grid((4, 8), (1, 2), (16,), Size(classes=4, shots=2, width=8, batch=8), (16,))
 
 
 class Row(NamedTuple):
@@ -98,14 +120,19 @@ def rows(grid: Grid, device: torch.device, patience: float) -> Iterator[Row]:
     for batch in grid.batches:
         for n in grid.points:
             if batch * n * n <= MOST_ENTRIES:
-                call = partial(both_engines, n, batch, device)
+                call = partial(each_engine, n, batch, device)
                 yield Row(DIMENSION_0, f"batch of {batch}, n = {n:,}", call)
+    for name, preset in METHODS.items():
+        yield Row(STEPS, name, partial(training_steps, preset, grid.steps, device))
+    for name, prepare in used(grid, device).items():
+        yield Row(USE, name, partial(use, prepare, device))
     for n in grid.losses:
         for name in EACH_LOSS:
             call = partial(loss_and_gradients, name, n, device)
             yield Row(LOSSES, f"{name}, n = {n:,}", call)
-    for name, preset in METHODS.items():
-        yield Row(STEPS, name, partial(training_steps, preset, grid.steps, device))
+    batch = grid.batches[-1]
+    for n in grid.warps:
+        yield Row(WARPS, f"batch of {batch}, n = {n:,}", partial(each_warps, n, batch, device))
 
 
 def marked_tests(device: torch.device, patience: float, where: Sequence[str]) -> Record:
@@ -129,15 +156,33 @@ def marked_tests(device: torch.device, patience: float, where: Sequence[str]) ->
     return {"counts": counts, "error": "; ".join(failed) or f"{summary} {done.stderr[-500:]}"}
 
 
-def both_engines(n: int, batch: int, device: torch.device, seconds: float) -> Record:
-    """Dimension 0 of clouds on the device, by its own engine and by the CPU's."""
-    points = torch.stack([cloud("sphere", n, seed) for seed in range(batch)]).to(device)
-    engines = {"boruvka there": "boruvka", "prim over the CPU": "prim"}
+def spheres(n: int, batch: int, device: torch.device) -> Tensor:
+    """A batch of clouds without structure."""
+    return torch.stack([cloud("sphere", n, seed) for seed in range(batch)]).to(device)
+
+
+def each_engine(n: int, batch: int, device: torch.device, seconds: float) -> Record:
+    """Dimension 0 of clouds on the device, by each engine; single ones also by another library."""
+    points = spheres(n, batch, device)
     calls: Calls = {
         title: partial(RipsFiltration(engine=engine, check_values=False).pairs, points)
-        for title, engine in engines.items()
+        for title, engine in ENGINES.items()
     }
+    if batch == 1 and importlib.util.find_spec("torch_topological"):
+        calls[PEER] = call_on(PEER, points[0].cpu(), 0, "points", False)
     return {"n": n, "batch": batch, **timed(calls, device, seconds)}
+
+
+def each_warps(n: int, batch: int, device: torch.device, seconds: float) -> Record:
+    """The one launch by numbers of warps in a program, of which the library takes ``warps``."""
+    if not _device.compiles(device):
+        return {"skipped": "Triton does not compile for this device"}
+    matrices = torch.cdist(*2 * [spheres(n, batch, device)]).flatten()
+    usual, calls = _device.warps(_device.lanes(n)), {}
+    for warps in (1, 2, 4, 8, 16):
+        title = f"{warps} (usual)" if warps == usual else str(warps)
+        calls[title] = partial(_device.in_one_launch, matrices, [n] * batch, math.inf, True, warps)
+    return timed(calls, device, seconds)
 
 
 def loss_and_gradients(name: str, n: int, device: torch.device, seconds: float) -> Record:
@@ -159,6 +204,55 @@ def training_steps(preset: str, size: Size, device: torch.device, seconds: float
         Run(Variant(preset, preset), random_task(size, place), size) for place in (device, "cpu")
     )
     return timed({"there": there, "on the CPU": here}, device, seconds)
+
+
+def used(grid: Grid, device: torch.device) -> dict[str, Callable[[], Call]]:
+    """What the use of the device is looked at for: each makes a call."""
+    n = min(256, grid.points[-1])
+    trees = {
+        f"batch of {batch}, n = {n:,}": lambda batch=batch: partial(
+            RIPS.pairs, spheres(n, batch, device)
+        )
+        for batch in (grid.batches[0], grid.batches[-1])
+    }
+    steps = {
+        f"step of {name}": lambda preset=preset: Run(
+            Variant(preset, preset), random_task(grid.steps, device), grid.steps
+        )
+        for name, preset in METHODS.items()
+    }
+    return trees | steps
+
+
+def use(prepare: Callable[[], Call], device: torch.device, seconds: float) -> Record:
+    """Launches and milliseconds of a call on the device, and the share of the time that it works.
+
+    The time is that of calls without the profiler.
+    """
+    if device.type not in ACTIVITIES:
+        return {"skipped": "the profiler does not see this device"}
+    call = prepare()
+    (quartiles,) = timed({"call": call}, device, seconds)["ms"].values()
+    with torch.profiler.profile(activities=[ACTIVITIES[device.type]]) as profile:
+        for _ in range(PROFILED):
+            call()
+        torch.accelerator.synchronize(device)
+    launches, busy = work_of(profile.events() or [], device.type.upper())
+    busy, launches = busy / PROFILED, launches / PROFILED
+    return {
+        "ms": {"call": quartiles, "device": 3 * [busy]},
+        "counts": {"launches": round(launches), "% busy": round(100 * busy / quartiles[1])},
+    }
+
+
+def work_of(events: Iterable[Any], kind: str) -> tuple[int, float]:
+    """Number and milliseconds of a profile's events that ran on a kind of device."""
+    there = [
+        event
+        for event in events
+        if event.device_type.name == kind and not getattr(event, "is_user_annotation", False)
+    ]
+    return len(there), sum(event.time_range.elapsed_us() for event in there) / 1e3
 
 
 def timed(calls: Calls, device: torch.device, seconds: float) -> Record:

@@ -2,10 +2,12 @@
 
 Run ``python benchmarks/devices.py`` on a machine with an accelerator, with ``vlm_adapters``
 installed or ``applications`` on the path; ``--device cpu --tiny`` tries the script without one.
-Stages, the most valuable first: the tests marked ``gpu``; dimension 0 on the device beside the
-CPU's engine; losses, forward and backward; training steps of adapters. Each row is written to
-``--out`` as soon as it is measured, and a second run measures only the rows that are missing there
-or failed. Times are medians with quartiles of calls that take turns, the device waited for.
+Stages, the most valuable first: the tests marked ``gpu``; dimension 0 on the device by each engine,
+and by that of the CPU; training steps of adapters; launches, and the share of the time in which the
+device works; losses, forward and backward; trees by the warps of their programs. Each row is
+written to ``--out`` as soon as it is measured, and a second run measures only the rows that are
+missing there or failed. Times are medians with quartiles of calls that take turns, the device
+waited for.
 """
 
 from __future__ import annotations
@@ -24,11 +26,23 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from _device_rows import DIMENSION_0, ROOT, TESTS, TINY, Grid, Record, Row, rows
+from _device_rows import (
+    DIMENSION_0,
+    OVER_THE_CPU,
+    ROOT,
+    TESTS,
+    THERE,
+    TINY,
+    Grid,
+    Record,
+    Row,
+    rows,
+)
 from _report import table
 from _timing import spelled
 
 from topreg import __version__
+from topreg.persistence.dense._device import compiles
 
 KEY = ("device", "torch", "topreg")  # what tells one set of rows from another
 GROWTH = 4  # times that a row may take longer than those before: twice the points
@@ -51,6 +65,7 @@ def machine(device: torch.device) -> dict[str, str]:
         "device": getattr(module, "get_device_name", str)(device),
         "type": device.type,
         "driver": driver,
+        "trees": "in one launch" if compiles(device) else "in torch operations",
         "host": f"{platform.machine()}, {torch.get_num_threads()} threads",
         "torch": torch.__version__,
         "topreg": __version__,
@@ -99,8 +114,7 @@ def faster_over_the_cpu(records: Sequence[Record]) -> int:
     size = 0
     for record in records:
         if record["batch"] == 1:
-            there, over = (quartiles[1] for quartiles in record["ms"].values())
-            if there <= over:
+            if record["ms"][THERE][1] <= record["ms"][OVER_THE_CPU][1]:
                 break
             size = record["n"]
     return size
@@ -112,8 +126,12 @@ def markdown(run: dict[str, Any]) -> str:
     for stage, records in run["stages"].items():
         times = {name: record["ms"] for name, record in records.items() if "ms" in record}
         if times:
-            head = [stage, *(f"{column}, ms" for column in next(iter(times.values())))]
-            body = [[name, *(spelled(q, 3) for q in ms.values())] for name, ms in times.items()]
+            columns = list(dict.fromkeys(column for ms in times.values() for column in ms))
+            head = [stage, *(f"{column}, ms" for column in columns)]
+            body = [
+                [name, *(spelled(ms[c], 3) if c in ms else "" for c in columns)]
+                for name, ms in times.items()
+            ]
             parts.append(table(head, body))
         if times and stage == DIMENSION_0:
             size = faster_over_the_cpu([records[name] for name in times])

@@ -7,6 +7,7 @@ import torch
 from asserts import equal_kruskal, same_pairs
 from hypothesis import given
 from hypothesis import strategies as st
+from launches import Launches
 from oracles import kruskal
 from strategies import (
     distances_by_differences,
@@ -91,6 +92,18 @@ def test_a_path_whose_weights_fall_needs_the_pointers_to_be_followed_far():
     i = torch.arange(n - 1)
     matrix[i, i + 1] = matrix[i + 1, i] = torch.arange(n - 1, 0, -1.0)
     equal_kruskal(OF_MATRICES.pairs(matrix), kruskal(matrix))
+
+
+@pytest.mark.parametrize(
+    ("n", "clouds", "launches", "bytes_per_byte"), [(256, 64, 245, 26), (1024, 8, 305, 24)]
+)
+def test_how_much_a_device_is_asked_to_do(n, clouds, launches, bytes_per_byte):
+    weights = torch.rand(clouds, n, n)
+    weights = (weights + weights.mT).flatten()
+    with Launches() as seen:
+        forests(weights, [n] * clouds, math.inf, True)
+    assert len(seen.names) <= launches
+    assert seen.bytes <= bytes_per_byte * weights.nbytes
 
 
 def test_negative_zero_is_zero():

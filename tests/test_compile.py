@@ -37,6 +37,7 @@ from topreg.metrics._metric import unit_vectors
 from topreg.metrics._selection import cross_distances, dense_distances, estimated_distances
 from topreg.persistence.annotations._annotations import annotate, annotate_edges
 from topreg.persistence.dense._boruvka import boruvka
+from topreg.persistence.dense._device import trees_on_device
 from topreg.persistence.dense._prim import prim
 from topreg.persistence.large._tiled import tiled
 from topreg.persistence.library._higher import homology_by_library
@@ -284,7 +285,8 @@ def test_boruvka_and_tiles_have_sound_fakes(connected):
     weights = pairwise_distances(points).flatten()
     checks = ("test_schema", "test_faketensor")
     longest = float("inf") if connected else 2.0
-    torch.library.opcheck(boruvka.overload, (weights, [5], longest, connected), test_utils=checks)
+    for trees in (boruvka, trees_on_device):
+        torch.library.opcheck(trees.overload, (weights, [5], longest, connected), test_utils=checks)
     torch.library.opcheck(
         tiled.overload, (points, [3, 0, 2], "euclidean", longest, 99), test_utils=checks
     )

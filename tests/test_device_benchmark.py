@@ -5,6 +5,7 @@ import json
 import math
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -12,6 +13,7 @@ from accelerator import DEVICE, on_accelerator
 
 ABOUT = {"device": "one", "type": "cpu", "torch": "2", "topreg": "0"}
 TIMES = {"ms": {"there": [1.0, 2.0, 3.0], "over the CPU": [2.0, 4.0, 6.0]}}
+NOT_ON_THE_CPU = "tests", "use of the device", "warps"
 
 
 @pytest.fixture(scope="module")
@@ -42,11 +44,13 @@ def test_every_row_is_measured_once_and_printed(devices, monkeypatch, tmp_path, 
     rows = list(devices.rows(devices.TINY, torch.device("cpu"), 60))
     assert found == [(row.stage, row.name) for row in rows]
     assert all(name in printed for _, name in found)
-    tests = run["stages"].pop("tests")
-    assert tests == {"marked gpu": {"skipped": "the device is the CPU"}}
-    for records in run["stages"].values():
+    for stage in NOT_ON_THE_CPU:
+        for record in run["stages"].pop(stage).values():
+            assert list(record) == ["skipped"]
+    for stage, records in run["stages"].items():
         for record in records.values():
-            assert len(record["ms"]) == 2
+            least = 3 if stage == "dimension 0" else 2
+            assert least <= len(record["ms"]) <= least + (record.get("batch") == 1)
             for low, median, high in record["ms"].values():
                 assert 0 < low <= median <= high < math.inf
     assert 'OVER_THE_CPU["cpu"] = ' in printed
@@ -128,9 +132,9 @@ def test_a_row_that_may_not_fit_is_left(devices, monkeypatch, tmp_path):
     ],
 )
 def test_the_size_up_to_which_the_cpu_is_faster(devices, times, size):
-    records = [{"n": 16, "batch": 8, "ms": {"there": [1, 1, 1], "over": [9, 9, 9]}}]
+    records = [{"n": 16, "batch": 8, "ms": {"there": [1, 1, 1], "over the CPU": [9, 9, 9]}}]
     for n, (there, over) in zip((16, 32, 64), times, strict=True):
-        quartiles = {"there": [0, there, 9], "over": [0, over, 9]}
+        quartiles = {"there": [0, there, 9], "other": [0, 0, 0], "over the CPU": [0, over, 9]}
         records.append({"n": n, "batch": 1, "ms": quartiles})
     assert devices.faster_over_the_cpu(records) == size
 
@@ -149,8 +153,31 @@ def test_the_device_is_waited_for_within_every_time(devices, monkeypatch):
 def test_every_row_can_be_measured_on_an_accelerator(devices):
     for row in devices.rows(devices.TINY, DEVICE, 60):
         if row.stage != "tests":
-            there, other = row.measure(0)["ms"].values()
-            assert min(there[0], other[0]) > 0, row.name
+            record = row.measure(0)
+            times = record.get("ms", {}).values()
+            assert record.keys() & {"ms", "skipped"}, row.name
+            assert all(quartiles[0] > 0 for quartiles in times), row.name
+
+
+def test_the_work_of_a_device_is_added_up():
+    rows = importlib.import_module("_device_rows")
+
+    def event(kind, microseconds, annotation=False):
+        return SimpleNamespace(
+            device_type=SimpleNamespace(name=kind),
+            time_range=SimpleNamespace(elapsed_us=lambda: microseconds),
+            is_user_annotation=annotation,
+        )
+
+    events = [event("CPU", 1000), event("CUDA", 20), event("CUDA", 30), event("CUDA", 500, True)]
+    assert rows.work_of(events, "CUDA") == (2, 0.05)
+
+
+def test_a_column_that_some_rows_lack_is_empty_there(devices):
+    more = {"ms": TIMES["ms"] | {"other": [7.0, 8.0, 9.0]}}
+    printed = devices.markdown({"stages": {"losses": {"a": TIMES, "b": more}}})
+    assert "| losses | there, ms | over the CPU, ms | other, ms |" in printed
+    assert "| a | 2.000 (1.000 to 3.000) | 4.000 (2.000 to 6.000) |  |" in printed
 
 
 def test_marked_tests_are_counted(devices, tmp_path):

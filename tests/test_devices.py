@@ -11,6 +11,7 @@ import pytest
 import torch
 from accelerator import DEVICE, dtypes, on_accelerator
 from asserts import TORCH, same_pairs
+from launches import Launches
 from strategies import gaussian, two_clusters
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.testing import assert_close
@@ -66,7 +67,7 @@ class OnDevice(TorchDispatchMode):
 @pytest.fixture
 def traced(monkeypatch):
     """Operators replaced by their bodies, fake tensors on a device that need not exist."""
-    monkeypatch.setattr(_dispatch, "boruvka", forests)
+    monkeypatch.setattr(_dispatch, "trees_on_device", forests)
     monkeypatch.setattr(_selection, "dense_distances", lambda *args: distances_within(*args[:3]))
     monkeypatch.setattr(_selection, "cross_distances", direct_distances)
     with FakeTensorMode(), OnDevice():
@@ -135,11 +136,23 @@ def test_reading_back_would_be_noticed():
         fake(3).cpu()
 
 
+@on_fake_devices
+@pytest.mark.parametrize(("metric", "most"), [("euclidean", 17), ("cosine", 21)])
+def test_a_search_is_few_launches(monkeypatch, metric, most):
+    monkeypatch.setattr(_selection, "dense_distances", lambda *args: distances_within(*args[:3]))
+    with FakeTensorMode():
+        points = fake(64, 256, 16)
+        with Launches() as seen:
+            RipsFiltration(metric=metric, check_values=False).pairs(points)
+    assert seen.names.count("trees_on_device") == 1
+    assert len(seen.names) <= most, seen.names
+
+
 def test_a_small_cloud_may_go_over_the_cpu(monkeypatch):
     monkeypatch.setitem(_dispatch.OVER_THE_CPU, "cuda", 8)
     with FakeTensorMode():
         calls = []
-        for name in ("prim", "boruvka"):
+        for name in ("prim", "trees_on_device"):
             engine = getattr(_dispatch, name)
             monkeypatch.setattr(
                 _dispatch, name, lambda *a, e=engine, n=name: calls.append(n) or e(*a)
@@ -147,7 +160,7 @@ def test_a_small_cloud_may_go_over_the_cpu(monkeypatch):
         rips = RipsFiltration(check_values=False)
         for clouds in (fake(8, 3), fake(9, 3), [fake(9, 3), fake(2, 3)]):
             rips.pairs(clouds)
-    assert calls == ["prim", "boruvka", "boruvka"]
+    assert calls == ["prim", "trees_on_device", "trees_on_device"]
 
 
 def test_the_distances_of_other_devices_are_those_of_the_cpu():
@@ -330,18 +343,20 @@ def test_the_tests_of_accelerators_pass_on_a_pretended_one(precision):
 
 
 @pytest.mark.parametrize(
-    ("device", "engine", "there"),
+    ("device", "engine", "found_by"),
     [
-        ("cpu", "auto", False),
-        ("cpu", "boruvka", True),
-        ("cuda", "auto", True),
-        ("cuda", "prim", False),
-        ("privateuseone", "auto", True),
+        ("cpu", "auto", "prim"),
+        ("cpu", "boruvka", "boruvka"),
+        ("cuda", "auto", "trees_on_device"),
+        ("cuda", "boruvka", "boruvka"),
+        ("cuda", "prim", "prim"),
+        ("privateuseone", "auto", "trees_on_device"),
     ],
 )
-def test_where_dimension_0_is_found(device, engine, there):
-    assert _dispatch._by_boruvka(device, [1], engine) is there
-    assert _dispatch._by_boruvka(device, [], engine) is (there and engine == "boruvka")
+def test_where_dimension_0_is_found(device, engine, found_by):
+    assert _dispatch._trees(device, [1], engine) is getattr(_dispatch, found_by)
+    nothing = "boruvka" if engine == "boruvka" else "prim"
+    assert _dispatch._trees(device, [], engine) is getattr(_dispatch, nothing)
 
 
 @pytest.mark.parametrize("values", [(), (3,), (0, 4, 8), (2, 2, 2), (5, 1, 7)])

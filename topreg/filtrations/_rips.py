@@ -64,7 +64,8 @@ class RipsFiltration(Filtration):
         :math:`O(n^2)` plus the annotations of living classes.
         Dimensions 2 and higher go through giotto-ph or GUDHI and grow much faster.
 
-        ``"auto"`` finds dimension 0 on the device of the points (``"boruvka"``, memory
+        ``"auto"`` finds dimension 0 on the device of the points (of up to 1,024 points in single
+        precision in one launch where Triton compiles, otherwise by ``"boruvka"``; memory
         :math:`O(n^2)` there; with ``check_values=False``, a named metric and no
         ``max_edge_length`` without waiting for the device), on the CPU by ``"prim"``, and of more
         than 16,384 points of a named metric by ``"tiled"``: exact, with memory :math:`O(n)` in

@@ -194,10 +194,14 @@ def _lengths(points: Tensor, edges: Tensor, metric: Metric) -> Tensor:
     if callable(metric):
         return _by_callable(first, second, edges, metric)
     lengths = _formula(first, second, metric)
+    if first.device.type != "cpu":
+        return lengths
     return lengths + length_corrections(first.detach(), second.detach(), lengths.detach(), metric)
 
 
-def _formula(first: Tensor, second: Tensor, metric: str) -> Tensor:
+def _formula(
+    first: Tensor, second: Tensor, metric: str, root: Callable[[Tensor], Tensor] = safe_root
+) -> Tensor:
     """Distance between each row of one matrix and the same row of another.
 
     In the widest dtype of the device, in which squares of single precision stay in range.
@@ -208,8 +212,18 @@ def _formula(first: Tensor, second: Tensor, metric: str) -> Tensor:
     elif metric == "cosine":
         lengths = gaps.square().sum(1) * 0.5
     else:
-        lengths = safe_root(gaps.square().sum(1))
+        lengths = root(gaps.square().sum(1))
     return lengths.to(first.dtype)
+
+
+def weights_on_device(rows: Tensor, edges: Tensor, metric: str) -> Tensor:
+    """What :func:`edge_lengths` is on a device for prepared rows: without gradient, in fewer steps.
+
+    Shape:
+        - rows: (N, d); edges: (m, 2) int64. Output: (m,).
+    """
+    ends = rows.index_select(0, edges.flatten()).view(-1, 2, rows.shape[1])
+    return _formula(ends[:, 0], ends[:, 1], metric, torch.sqrt)
 
 
 @operator(lambda first, second, lengths, metric: torch.empty_like(lengths), row_by_row)
@@ -217,16 +231,12 @@ def length_corrections(first: Tensor, second: Tensor, lengths: Tensor, metric: s
     """What is added to lengths by the formula to make them the weights of the edges.
 
     The two differ by little, so that difference and sum are exact. Lengths that overflow stay. On
-    other devices than the CPU the formula is the weight.
+    other devices than the CPU the formula is the weight, and this is not called.
     """
-    if first.device.type == "cpu":
-        from topreg.metrics._kernels import edge_weights
+    from topreg.metrics._kernels import edge_weights
 
-        x, y, weights = first.contiguous(), second.contiguous(), torch.empty_like(lengths)
-        arrays = weights.numpy(), x.numpy(), y.numpy()
-        edge_weights(*arrays, metric == "manhattan", metric == "cosine")
-    else:
-        weights = _formula(first, second, metric)
+    x, y, weights = first.contiguous(), second.contiguous(), torch.empty_like(lengths)
+    edge_weights(weights.numpy(), x.numpy(), y.numpy(), metric == "manhattan", metric == "cosine")
     return torch.where(lengths.isfinite(), weights - lengths, 0.0)
 
 

@@ -37,7 +37,10 @@ def direct_distances(x: Tensor, y: Tensor, metric: str) -> Tensor:
     with torch.autocast(x.device.type, enabled=False):
         if metric == "manhattan":
             return torch.cdist(x, y, p=1.0)
-        scale = torch.maximum(power_of_two(x), power_of_two(y))
         by_differences = "donot_use_mm_for_euclid_dist"  # the product cancels
-        lengths = torch.cdist(x / scale, y / scale, compute_mode=by_differences) * scale
-        return lengths.square() * 0.5 if metric == "cosine" else lengths
+        if metric == "cosine":  # of unit vectors
+            return torch.cdist(x, y, compute_mode=by_differences).square_().mul_(0.5)
+        scale = power_of_two(x) if x is y else torch.maximum(power_of_two(x), power_of_two(y))
+        first = x / scale
+        second = first if x is y else y / scale
+        return torch.cdist(first, second, compute_mode=by_differences).mul_(scale)

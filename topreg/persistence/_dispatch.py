@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import Any
 
 from torch import Tensor
 
 from topreg import _checks
+from topreg._clouds import have_one_size
 from topreg._operators import is_plain
 from topreg._pairs import PersistencePairs, found_pairs
 from topreg._room import bytes_of_matrices, check_room
-from topreg.metrics import edge_lengths, estimated_weights, prepared, selection_weights
+from topreg.metrics import estimated_weights, prepared, selection_weights, weights_on_device
 from topreg.persistence._progress import Progress, told
 from topreg.persistence.annotations._annotations import (
     MOST_VERTICES,
@@ -21,6 +23,7 @@ from topreg.persistence.annotations._annotations import (
     annotate_edges,
 )
 from topreg.persistence.dense._boruvka import boruvka
+from topreg.persistence.dense._device import trees_on_device
 from topreg.persistence.dense._prim import prim, prim_of_clean, prim_of_rows
 from topreg.persistence.large._tiled import MEMORY, forests_of_points, tiled
 from topreg.persistence.library._higher import available, homology_by_library
@@ -80,8 +83,8 @@ def find_pairs(
     if engine == "annotations" or (engine == "auto" and 1 in dimensions):
         low = _both(annotate(weights, sizes, longest, connected), sizes, dimensions)
     elif engine != "gudhi" and 0 in dimensions:
-        find = boruvka if _by_boruvka(weights.device.type, sizes, engine) else prim
-        low = {0: _pairs(0, find(weights, sizes, longest, connected), sizes)}
+        trees = _trees(weights.device.type, sizes, engine)
+        low = {0: _pairs(0, trees(weights, sizes, longest, connected), sizes)}
     if highest < 2 and engine != "gudhi":
         return [low[p] for p in dimensions]
     found = homology_by_library(weights, sizes, longest, highest, connected, engine == "gudhi")
@@ -208,11 +211,13 @@ def pairs_of_points(
     if sum(sizes) >= FEW:
         check_sizes(sizes, dimensions, engine, rows, 1, name)
     of_trees = max(dimensions) == 0 and engine not in ("annotations", "gudhi")
-    elsewhere = rows.device.type != "cpu" or engine == "boruvka"
-    if of_trees and elsewhere and _by_boruvka(rows.device.type, sizes, engine):
+    trees = _trees(rows.device.type, sizes, engine)
+    if of_trees and trees is not prim:
         weights = selection_weights(rows, sizes, metric, longest)
-        found = boruvka(weights, sizes, longest, connected)
-        return [_in_order_of_deaths(_pairs(0, found, sizes), points, metric)]
+        found = _pairs(0, trees(weights, sizes, longest, connected), sizes)
+        if rows.device.type != "cpu":
+            found = _in_order_of_deaths(found, rows, metric, connected)
+        return [found]
     rows = rows.cpu()
     if of_trees:
         weights, estimated = estimated_weights(rows, sizes, metric)
@@ -226,23 +231,33 @@ def pairs_of_points(
     return [part.to(points.device) for part in pairs]
 
 
-def _in_order_of_deaths(pairs: PersistencePairs, points: Tensor, metric: str) -> PersistencePairs:
+def _in_order_of_deaths(
+    pairs: PersistencePairs, rows: Tensor, metric: str, connected: bool
+) -> PersistencePairs:
     """Pairs in the order of the deaths that diagrams report, which a device measures otherwise."""
-    if points.device.type == "cpu":
-        return pairs
-    deaths = edge_lengths(points, pairs.death_edges, metric)
-    order = deaths.argsort(stable=True)
-    order = order[pairs.cloud()[order].argsort(stable=True)]
-    return replace(
-        pairs, birth_edges=pairs.birth_edges[order], death_edges=pairs.death_edges[order]
+    births, deaths, sizes = pairs.birth_edges, pairs.death_edges, pairs.cloud_sizes
+    weights = weights_on_device(rows, deaths, metric)
+    if connected and have_one_size(sizes) and sizes[0] > 1:
+        shape = len(sizes), sizes[0] - 1
+        order = weights.view(shape).argsort(dim=1, stable=True)[:, :, None].expand(*shape, 2)
+        births, deaths = (
+            edges.view(*shape, 2).gather(1, order).view(-1, 2) for edges in (births, deaths)
+        )
+    else:
+        order = weights.argsort(stable=True)
+        order = order[pairs.cloud()[order].argsort(stable=True)]
+        births, deaths = births[order], deaths[order]
+    return replace(pairs, birth_edges=births, death_edges=deaths)
+
+
+def _trees(device: str, sizes: Sequence[int], engine: str) -> Callable[..., Any]:
+    """Return the engine that finds dimension 0 from weights on a device; ``prim`` uses the CPU."""
+    if engine == "boruvka":
+        return boruvka
+    there = engine == "auto" and device != "cpu"
+    return (
+        trees_on_device if there and max(sizes, default=0) > OVER_THE_CPU.get(device, 0) else prim
     )
-
-
-def _by_boruvka(device: str, sizes: Sequence[int], engine: str) -> bool:
-    """Whether dimension 0 is found on the device of the weights."""
-    if engine != "auto" or device == "cpu":
-        return engine == "boruvka"
-    return max(sizes, default=0) > OVER_THE_CPU.get(device, 0)
 
 
 def pairs_of_edges(

@@ -1,4 +1,5 @@
 """Dimension 0 from distance matrices.
 
-Begin with ``_prim.py`` for the CPU; ``_boruvka.py`` works in torch operations on any device.
+Begin with ``_prim.py`` for the CPU. ``_device.py`` chooses on other devices: one launch for small
+clouds (``_triton_kernels.py``), or ``_boruvka.py``, in torch operations.
 """

@@ -1,7 +1,8 @@
 """Dimension 0 on any torch device: Boruvka's algorithm on batches of dense matrices.
 
 All steps are torch operations of known shapes in a fixed number of rounds, so that nothing is read
-back from the device unless edges may be missing.
+back from the device unless edges may be missing. A missing edge weighs NaN, which is more than
+infinity, and is treated like all others: the graph has one tree, whose missing edges come last.
 """
 
 from __future__ import annotations
@@ -17,13 +18,16 @@ from topreg._operators import operator
 from topreg._room import bytes_of_matrices, room_for
 from topreg.persistence._fake import fake_forests
 
+NEVER = torch.iinfo(torch.int64).max  # comes after all edges
+PACKED = (1 << 32) - 1  # the bits of an integer that hold the number of an edge, under its weight
+
 
 @operator(fake_forests)
 def boruvka(
     weights: Tensor, sizes: list[int], longest: float, connected: bool
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Minimum spanning forests with the elder rule; arguments and results are those of ``prim``."""
-    with room_for(bytes_of_matrices(sizes, weights.dtype, matrices=3), sizes):
+    with room_for(bytes_of_matrices(sizes, weights.dtype, matrices=5), sizes):
         return forests(weights, sizes, longest, connected)
 
 
@@ -31,100 +35,122 @@ def forests(
     weights: Tensor, sizes: Sequence[int], longest: float, connected: bool
 ) -> tuple[Tensor, Tensor, Tensor]:
     """The operator's body, which can be traced."""
-    if connected:  # a distance that overflowed is an edge too
-        weights = weights.clamp(max=torch.finfo(weights.dtype).max)
-    else:
-        weights = weights.masked_fill(weights > longest, torch.inf)
+    weights = weights.abs()  # -0.0 is 0.0
+    if not connected:  # else a distance that overflowed is an edge too
+        longest = min(longest, torch.finfo(weights.dtype).max)
+        weights.masked_fill_(weights > longest, torch.nan)
     none = torch.empty(0, dtype=torch.int64, device=weights.device)
     parts = [(none.view(0, 2), none, none)] * (len(sizes) + 1)  # one more: there may be no cloud
     first = starts(sizes)
     for clouds in _alike(sizes):
-        grown = _grow(_stacked(weights, sizes, clouds))
-        shift = numbers([first[c] for c in clouds], weights)[:, None]
-        rank, edges = _in_order(grown)
-        edges, vertices = edges + shift[:, None], _by_death(rank, grown) + shift
-        counts = [sizes[c] - 1 for c in clouds] if connected else _counts(grown)
+        matrices = _stacked(weights, sizes, clouds)
+        grown = _grow(_as_integers(matrices))
+        edge = grown.tree & PACKED if _is_packed(matrices) else grown.tree
+        weight = matrices.flatten(1).gather(1, edge)
+        order = weight.argsort(dim=1, stable=True)
+        edge, count = edge.gather(1, order), (~weight.isnan()).sum(1, keepdim=True)
+        n, shift = matrices.shape[1], numbers([first[c] for c in clouds], weights)[:, None]
+        edges = torch.stack([edge // n, edge % n], dim=2) + shift[:, None]
+        vertices = _by_death(grown, order.argsort(dim=1), count) + shift
+        counts = [sizes[c] - 1 for c in clouds] if connected else count.flatten().tolist()
         for row, (c, m) in enumerate(zip(clouds, counts, strict=True)):
             parts[c] = edges[row, :m], vertices[row, :m], vertices[row, m : sizes[c]]
     deaths, births, elders = (torch.cat(same) for same in zip(*parts, strict=True))
     return torch.stack([births, births], dim=1), deaths, torch.stack([elders, elders], dim=1)
 
 
-class _Grown(NamedTuple):
-    """Forests of equally many vertices, one a row, as the rounds left them.
+def _as_integers(matrices: Tensor) -> list[Tensor]:
+    """The edges as integers in the total order: one each, or the weight and the rest apart.
 
-    A label names a component by one of its vertices. Of two components that join one label ends;
-    the edge (i, j) is kept with it as the key i * n + j, which is n^2 where the label stays.
+    The bits of weights, taken as integers, keep their order. The edge (i, j), i < j, has the number
+    i * n + j. In single precision both fit into one integer. The diagonal comes after all edges; it
+    may be written to.
+
+    Shape:
+        - matrices: (b, n, n). Output: (b, n, n) each.
+    """
+    n = matrices.shape[1]
+    number = torch.arange(n * n, device=matrices.device).view(n, n)
+    number = torch.minimum(number, number.T)
+    bits = matrices.view(torch.int32 if matrices.dtype == torch.float32 else torch.int64)
+    if _is_packed(matrices):
+        return _without_diagonal([torch.add(number, bits, alpha=PACKED + 1)])
+    bits, number = _without_diagonal([bits, number[None]])
+    return [bits, number.expand_as(bits)]
+
+
+def _is_packed(matrices: Tensor) -> bool:
+    """Whether the weight and the number of an edge share an integer."""
+    return matrices.dtype == torch.float32 and matrices.shape[1] ** 2 <= PACKED
+
+
+def _without_diagonal(parts: list[Tensor]) -> list[Tensor]:
+    """The same tensors, in which the edges from vertices to themselves come last."""
+    for part in parts:
+        part.diagonal(dim1=1, dim2=2).fill_(torch.iinfo(part.dtype).max)
+    return parts
+
+
+class _Grown(NamedTuple):
+    """Trees of equally many vertices, one a row, and how the rounds came to them.
+
+    An edge is one integer: its number, under its weight if both are packed.
     """
 
-    keys: Tensor  # (b, n)
-    weights: Tensor  # (b, n), infinite where the label stays
-    labels: list[Tensor]  # (b, n) after each round
-    chosen: list[Tensor]  # (b, n): the label that ended with the edge of each vertex's component
+    tree: Tensor  # (b, n - 1), ascending
+    chosen: list[Tensor]  # (b, n) in each round: the edge that each vertex's component chose
+    labels: list[Tensor]  # (b, n) after each round: the number of each vertex's component
 
 
-def _grow(matrices: Tensor) -> _Grown:
+def _grow(parts: list[Tensor]) -> _Grown:
     """In each round every component joins another along its first edge in the total order.
 
-    Shape:
-        - matrices: (b, n, n), infinite where there is no edge.
+    Then the components are the vertices of a smaller graph, at most half as many. If they are fewer
+    the remaining rows have no edge: where these lead is of no consequence.
     """
-    b, n, _ = matrices.shape
-    vertex = torch.arange(n, device=matrices.device).expand(b, n)
-    keys, weights = torch.full_like(vertex, n * n), matrices.new_full((b, n), torch.inf)
-    grown, label = _Grown(keys, weights, [], []), vertex
-    rounds = (n - 1).bit_length()  # components at least halve
-    for _ in range(rounds):
-        weight, key = _first_edges(matrices, label)
-        i, j = key.clamp(max=n * n - 1) // n, key % n
-        partner = label.gather(1, i) + label.gather(1, j) - vertex
-        partner = torch.where(key < n * n, partner, vertex)
-        mutual = partner.gather(1, partner) == vertex  # both chose the same edge: one label stays
-        parent = torch.where(mutual & (vertex < partner), vertex, partner)
-        ends = parent != vertex
-        grown = grown._replace(
-            keys=torch.where(ends, key, grown.keys),
-            weights=torch.where(ends, weight, grown.weights),
-        )
-        grown.chosen.append(torch.where(ends, vertex, partner).gather(1, label))
-        for _ in range(rounds):
+    b, n, _ = parts[0].shape
+    label = torch.arange(n, device=parts[0].device).expand(b, n)
+    grown, ended, k = _Grown(label, [], []), [label[:, :0]], n
+    while k > 1:
+        edge, partner = _first_edges(parts)
+        own = torch.arange(k, device=edge.device)
+        stays = (partner.gather(1, partner) == own) & (own < partner)  # both chose the same edge
+        ended.append(edge.masked_fill(stays, NEVER))
+        grown.chosen.append(edge.gather(1, label))
+        parent = torch.where(stays, own, partner)
+        for _ in range((k - 1).bit_length()):
             parent = parent.gather(1, parent)
-        label = parent.gather(1, label)
+        joined = stays.cumsum(1).sub_(1).clamp_(min=0).gather(1, parent)
+        label = joined.gather(1, label)
         grown.labels.append(label)
-    return grown
+        k //= 2
+        if k > 1:
+            parts = _least(parts, joined[:, :, None], 1, k)
+            parts = _without_diagonal(_least(parts, joined[:, None, :], 2, k))
+    return grown._replace(tree=torch.cat(ended, dim=1).sort(dim=1).values[:, : n - 1].contiguous())
 
 
-def _first_edges(matrices: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
-    """Weight and key of the first edge that leaves each component, by label.
-
-    Of the edges of one vertex that weigh the same the first is the one to the smallest other end,
-    which ``argmin`` gives.
-    """
-    n = label.shape[1]
-    vertex = torch.arange(n, device=label.device)
-    outside = label[:, :, None] != label[:, None, :]
-    matrices = torch.where(outside, matrices, torch.inf)
-    near = matrices.argmin(2)
-    weight = matrices.gather(2, near[:, :, None]).squeeze(2)
-    least = torch.full_like(weight, torch.inf).scatter_reduce(1, label, weight, "amin")
-    key = torch.minimum(vertex, near) * n + torch.maximum(vertex, near)
-    first = (weight == least.gather(1, label)) & (weight < torch.inf)
-    key = torch.where(first, key, n * n)
-    return least, torch.full_like(key, n * n).scatter_reduce(1, label, key, "amin")
+def _first_edges(parts: list[Tensor]) -> tuple[Tensor, Tensor]:
+    """The first edge of each row, without its weight if that is apart, and where it leads."""
+    *weights, edges = parts
+    for weight in weights:
+        edges = torch.where(weight == weight.amin(2, keepdim=True), edges, NEVER)
+    partner = edges.argmin(2)  # not ``min``, which wakes all threads of a CPU for any size
+    return edges.gather(2, partner[:, :, None]).squeeze(2), partner
 
 
-def _in_order(grown: _Grown) -> tuple[Tensor, Tensor]:
-    """Place of each label's edge in the total order, -1 if it stays; and the edges in that order.
-
-    Shape:
-        - Output: (b, n) and (b, n, 2), of which the first rows are edges.
-    """
-    n = grown.keys.shape[1]
-    order = grown.keys.argsort(dim=1)
-    order = order.gather(1, grown.weights.gather(1, order).argsort(dim=1, stable=True))
-    rank = torch.where(grown.keys < n * n, order.argsort(dim=1), -1)
-    keys = grown.keys.gather(1, order)
-    return rank, torch.stack([keys // n, keys % n], dim=2)
+def _least(parts: list[Tensor], joined: Tensor, dim: int, k: int) -> list[Tensor]:
+    """The first edges of components that have joined, along one axis, which gets the length k."""
+    shape, joined = list(parts[0].shape), joined.expand_as(parts[0])
+    shape[dim] = k
+    found: list[Tensor] = []
+    for part in parts:
+        if found:  # of the edges that weigh least
+            part = torch.where(parts[0] == found[0].gather(dim, joined), part, NEVER)
+        top = torch.iinfo(part.dtype).max
+        least = torch.full(shape, top, dtype=part.dtype, device=part.device)
+        found.append(least.scatter_reduce_(dim, joined, part, "amin"))
+    return found
 
 
 # Worked example: vertices 0 to 3 on a line, at 0, 5, 1 and 7.
@@ -139,35 +165,35 @@ def _in_order(grown: _Grown) -> tuple[Tensor, Tensor]:
 #   In {0, 1, 2, 3} each of 1, 2 and 3 meets a smaller vertex at rank 2.
 # - A vertex dies at the least of its ranks: 1 at rank 2, 2 at rank 0 and 3 at rank 1. Vertex 0
 #   meets no smaller one and stays. The result is 2, 3, 1, 0.
-def _by_death(rank: Tensor, grown: _Grown) -> Tensor:
+def _by_death(grown: _Grown, rank: Tensor, count: Tensor) -> Tensor:
     """Vertices in the order in which they die by the elder rule; those that stay come last.
 
     A vertex dies where it meets a smaller one. The heaviest edge on the way between two vertices
     of a tree is the heaviest of the edges that their components chose before they became one
-    (King, A simpler minimum spanning tree verification algorithm, 1997).
+    (King, A simpler minimum spanning tree verification algorithm, 1997). All rounds are looked at
+    together.
 
     Shape:
-        - rank: (b, n), place of the edge with which each label ended. Output: (b, n).
+        - rank: (b, n - 1), of the edges of the tree. count: (b, 1), edges that exist.
+        - Output: (b, n).
     """
-    n = rank.shape[1]
-    heaviest, death = torch.full_like(rank, -1), torch.full_like(rank, n)
-    for chosen, label in zip(grown.chosen, grown.labels, strict=True):
-        heaviest = torch.maximum(heaviest, rank.gather(1, chosen))
-        # component after component, vertices ascending
-        by_label = label.argsort(dim=1, stable=True)
-        own, way = label.gather(1, by_label), heaviest.gather(1, by_label)
-        offset = (n - own) * (n + 2)  # falls so far that no component's minimum reaches the next
-        lowest = (way + offset).cummin(1).values - offset
-        met = torch.where(own[:, 1:] == own[:, :-1], torch.maximum(lowest[:, :-1], way[:, 1:]), n)
-        met = torch.nn.functional.pad(met, (1, 0), value=n)
-        death = torch.minimum(death, torch.empty_like(death).scatter(1, by_label, met))
-    return death.argsort(dim=1, stable=True)
-
-
-def _counts(grown: _Grown) -> list[int]:
-    """Number of edges of each forest. Reads values: synchronises the device."""
-    counts: list[int] = (grown.weights < torch.inf).sum(1).tolist()
-    return counts
+    n = grown.tree.shape[1] + 1
+    if n == 1:
+        return torch.zeros_like(count)
+    label = torch.stack(grown.labels, dim=1)
+    place = torch.searchsorted(grown.tree, torch.cat(grown.chosen, dim=1))
+    rank = torch.nn.functional.pad(rank, (0, 1), value=n - 1)  # no edge in the last rounds
+    heaviest = rank.gather(1, place).view_as(label).cummax(1).values
+    by_label = label.argsort(dim=2, stable=True)  # component after component, vertices ascending
+    own, way = label.gather(2, by_label), heaviest.gather(2, by_label)
+    offset = (n - own) * (n + 1)  # falls so far that no component's minimum reaches the next
+    lowest = (way + offset).cummin(2).values - offset
+    met = torch.where(
+        own[..., 1:] == own[..., :-1], torch.maximum(lowest[..., :-1], way[..., 1:]), n
+    )
+    met = torch.nn.functional.pad(met, (1, 0), value=n)
+    death = torch.empty_like(met).scatter_(2, by_label, met).amin(1)
+    return torch.minimum(death, count).argsort(dim=1, stable=True)
 
 
 def _alike(sizes: Sequence[int]) -> list[list[int]]:
@@ -180,11 +206,11 @@ def _alike(sizes: Sequence[int]) -> list[list[int]]:
 
 
 def _stacked(weights: Tensor, sizes: Sequence[int], clouds: list[int]) -> Tensor:
-    """The matrices of some clouds as one batch, filled up with vertices that have no edge."""
+    """The matrices of some clouds as one batch, filled up with vertices whose edges are missing."""
     if have_one_size(sizes):
         return weights.view(len(sizes), sizes[0], sizes[0])
     corner, side = starts([n * n for n in sizes]), max(sizes[c] for c in clouds)
-    matrices = weights.new_full((len(clouds), side, side), torch.inf)
+    matrices = weights.new_full((len(clouds), side, side), torch.nan)
     for matrix, c in zip(matrices, clouds, strict=True):
         n = sizes[c]
         matrix[:n, :n] = weights[corner[c] : corner[c + 1]].view(n, n)
