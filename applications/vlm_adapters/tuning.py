@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import math
 import re
 import statistics
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -172,6 +173,13 @@ class Trial:
     cross_entropy: float
     identity: str = ""
 
+    def __post_init__(self) -> None:
+        """Raise if a value is neither a finite number nor a word."""
+        for path, value in self.values.items():
+            number = isinstance(value, (int, float)) and abs(value) < math.inf  # NaN is not
+            if not number and not isinstance(value, str):
+                raise ValueError(f"`{path}` should be a finite number or a word. Got {value!r}.")
+
 
 def best(trials: Sequence[Trial]) -> Trial:
     """Return the trial with the highest accuracy; of equals that with the lowest cross-entropy."""
@@ -224,7 +232,7 @@ def tuned_values(
         )
         for name in (preset, *(also or {}).get(preset, ())):
             for path, value in winner.values.items():
-                short = value if isinstance(value, int) else float(f"{value:.4g}")
+                short = float(f"{value:.4g}") if isinstance(value, float) else value
                 values[f"{name}.{path}"] = short
     lines += [f"dataset = {json.dumps(dataset)}"] if dataset else []
     lines += [f"{path} = {json.dumps(value)}" for path, value in values.items()]

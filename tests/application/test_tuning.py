@@ -1,6 +1,7 @@
 """The search plan: budgets, order, and what wins."""
 
 import dataclasses
+import re
 
 import pytest
 import torch
@@ -355,6 +356,23 @@ def test_damaged_trials(tmp_path, content):
     with pytest.raises(ValueError, match=r"trials\.json.*` should"):
         read_trials(file)
     assert read_trials(tmp_path / "none.json") == []
+
+
+@pytest.mark.parametrize("value", [float("inf"), float("-inf"), float("nan"), [1.0], None])
+def test_values_of_a_trial_that_no_file_can_hold(value):
+    text = rf"`{LR}` should be a finite number or a word\. Got {re.escape(repr(value))}"
+    with pytest.raises(ValueError, match=text):
+        Trial("taskres", "shared", {LR: value}, 70.0, 1.0)
+
+
+def test_words_can_be_searched(source, tmp_path):
+    plan = Plan("taskres", {"training.optimizer": ["adam", "adamw"]})
+    found = tune(source, two_epochs("taskres"), search(plan))
+    write_trials(tmp_path / "trials.json", found, [])
+    assert read_trials(tmp_path / "trials.json") == found
+    (tmp_path / "tuned.toml").write_text(tuned_values(found, "somewhere"))
+    tuned = load_methods(["taskres"], tuned=str(tmp_path / "tuned.toml"))["taskres"]
+    assert tuned.training.optimizer == best(found).values["training.optimizer"]
 
 
 def test_a_trial_that_diverges_loses(source, monkeypatch):
