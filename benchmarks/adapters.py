@@ -24,8 +24,7 @@ from torch.nn.functional import normalize
 from vlm_adapters.adapters import Step
 from vlm_adapters.adapters.tip_adapter import TipAdapterF
 from vlm_adapters.config import load_methods
-from vlm_adapters.training import one_step, start_training
-from vlm_adapters.training_state import Training
+from vlm_adapters.training import Training, one_step, start_training
 
 MEBIBYTE = 1 << 20
 Change = Callable[[Training], None]
@@ -52,7 +51,7 @@ class Size(NamedTuple):
 
 def dense_one_hot(training: Training) -> None:
     """The product of affinities and one-hot labels, as the official code writes it."""
-    adapter: Any = training.trained.adapter
+    adapter: Any = training.adapter
     labels = adapter.cached_labels
     values = torch.zeros(len(labels), len(adapter.text)).scatter_(1, labels[:, None], 1.0)
     adapter.class_sums = lambda affinity: affinity @ values
@@ -71,7 +70,7 @@ class FromRows(TipAdapterF):
 
 def from_rows(training: Training) -> None:
     """The losses on rows, and one backward pass to the keys for each of the two gradients."""
-    training.trained.adapter.__class__ = FromRows
+    training.adapter.__class__ = FromRows
 
 
 TASKRES = (

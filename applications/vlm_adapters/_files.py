@@ -15,19 +15,10 @@ from torch import Tensor
 
 from ._optional import require
 
-PIECE = 1 << 20  # bytes of a file hashed at a time
-
 
 @contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
-    """A temporary path beside ``path``, renamed to it when the block ends without an error.
-
-    Args:
-        path: Where the file shall be.
-
-    Yields:
-        Where to write it.
-    """
+    """Give a temporary path, which is renamed to ``path`` if the block ends without an error."""
     unfinished = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}")
     try:
         yield unfinished
@@ -41,36 +32,20 @@ def whole_file(path: Path) -> Iterator[Path]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """A text file in UTF-8.
-
-    Args:
-        path: Where to write.
-        text: What to write.
-    """
+    """Write a text file in UTF-8."""
     with whole_file(path) as unfinished:
         unfinished.write_text(text, encoding="utf-8")
 
 
 def write_json(path: Path, content: Any) -> None:
-    """JSON with an indent.
-
-    Args:
-        path: Where to write.
-        content: What to write.
-    """
+    """Write JSON with an indent."""
     write_text(path, json.dumps(content, indent=1, allow_nan=False) + "\n")
 
 
 def write_tensors(
     path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None
 ) -> None:
-    """A safetensors file; equal tensors give equal bytes where there is at most one text.
-
-    Args:
-        path: Where to write.
-        tensors: Tensors by name.
-        metadata: Texts by name; safetensors does not fix the order of several.
-    """
+    """Write a safetensors file; equal tensors give equal bytes if there is at most one text."""
     save = require("safetensors.torch", extra="vlm").save
     whole = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     # Not `save_file`, which makes files that only their owner can read.
@@ -79,19 +54,10 @@ def write_tensors(
         unfinished.write_bytes(content)
 
 
-def read_tensors(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
-    """Metadata and tensors of a safetensors file.
-
-    Args:
-        path: The file.
-
-    Returns:
-        Texts and tensors by name.
-
-    Raises:
-        FileNotFoundError: If there is none.
-        ValueError: If it is damaged or of another kind.
-    """
+def read_tensors(
+    path: Path, advice: str = "Copy it again, or remove it to have it made anew."
+) -> tuple[dict[str, str], dict[str, Tensor]]:
+    """Open a safetensors file: texts and memory-mapped tensors by name."""
     safetensors = require("safetensors", extra="vlm")
     if not path.is_file():
         raise FileNotFoundError(f"`{path}` should be a safetensors file. Got no file.")
@@ -102,25 +68,14 @@ def read_tensors(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
     except safetensors.SafetensorError as error:
         raise ValueError(
             f"`{path}` should be a complete safetensors file. Got an error from safetensors: "
-            f"{error}. Copy it again, or remove it to have it made anew."
+            f"{error}. {advice}"
         ) from error
 
 
 def read_json(path: Path) -> Any:
-    """A JSON file.
-
-    Args:
-        path: The file.
-
-    Returns:
-        Its content.
-
-    Raises:
-        FileNotFoundError: If there is none.
-        ValueError: If it is no JSON.
-    """
+    """Read a JSON file; infinity and NaN are not JSON."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return json.loads(path.read_text(encoding="utf-8"), parse_constant=_no_constant)
     except FileNotFoundError:
         raise FileNotFoundError(f"`{path}` should be a JSON file. Got no file.") from None
     except (ValueError, RecursionError) as error:  # UnicodeDecodeError is a ValueError
@@ -129,29 +84,19 @@ def read_json(path: Path) -> Any:
         ) from None
 
 
+def _no_constant(name: str) -> None:
+    raise ValueError(f"{name} in place of a number")
+
+
 def file_sha256(path: Path) -> str:
-    """SHA-256 of a file's content, in hexadecimal digits.
-
-    Args:
-        path: The file, read piece by piece.
-
-    Returns:
-        64 digits.
-    """
+    """Return the SHA-256 of a file's content in hexadecimal digits; the file is read in pieces."""
     digest = hashlib.sha256()
     with path.open("rb") as stream:
-        while block := stream.read(PIECE):
-            digest.update(block)
+        while piece := stream.read(1 << 20):
+            digest.update(piece)
     return digest.hexdigest()
 
 
 def json_hash(content: Any) -> str:
-    """SHA-256 of a value's JSON with sorted keys, in hexadecimal digits.
-
-    Args:
-        content: What JSON can hold.
-
-    Returns:
-        64 digits.
-    """
+    """Return the SHA-256 of a value's JSON with sorted keys, in hexadecimal digits."""
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

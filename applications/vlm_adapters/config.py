@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-import dataclasses
-import math
+import json
 import os
 import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict, fields, is_dataclass
 from importlib import resources
 from pathlib import Path
-from typing import Any, TypeVar, get_args, get_origin, get_type_hints
+from typing import Any, TypeVar, get_type_hints
 
-from .options import Method, one_of
-from .preset_names import PRESETS
+from pydantic import TypeAdapter, ValidationError
+
+from .options import Method, one_of, suggestion
+from .preset_names import METHODS, PRESETS
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -21,7 +23,9 @@ else:
     import tomli as tomllib
 
 T = TypeVar("T")
+Layer = dict[str, Any]
 DATASETS = "datasets.toml"
+TYPES = {"string": "str", "dataclass": "table", "dict": "table"}  # other types as in Python
 
 
 def load_methods(
@@ -33,55 +37,39 @@ def load_methods(
 ) -> dict[str, Method]:
     """Read presets, lay the data set's values over them, then tuned values, then overrides.
 
-    Args:
-        names: Shipped presets, or paths of TOML files of one's own, which may extend one.
-        dataset: Data set whose published values are taken, if there are any.
-        tuned: File of tuned values, shipped or on disk; it has one table a preset. What is tuned
-            for a preset holds for those that extend it, unless they say otherwise themselves.
-        overrides: ``preset.section.key=value`` each, the value in TOML; as with tuned values.
-
-    Returns:
-        Methods by preset name, that of a file without its ending, in the order of ``names``.
-
-    Raises:
-        FileNotFoundError: If a file does not exist.
-        ValueError: If a file is no TOML, a key is unknown, a value has the wrong type, two methods
-            have one name, or values were tuned on another data set.
+    ``names`` are shipped presets or paths of TOML files, which may extend one. What is published or
+    tuned for a preset holds for those that extend it, unless they say otherwise themselves, and so
+    does an override, ``preset.section.key=value`` with the value in TOML. Returns the methods by
+    name, that of a file without its ending.
     """
     for name in names:
         if not name.endswith(".toml"):
             one_of("methods", name, PRESETS)
-    twice = [stem for stem, count in Counter(map(_stem, names)).items() if count > 1]
-    if twice:
-        raise ValueError(f"`methods` should have names of their own. Got {twice[0]!r} twice.")
-    published = _shipped(DATASETS).get(dataset or "", {})
-    overridden: dict[str, Any] = {}
+    for stem, count in Counter(Path(name).stem for name in names).items():
+        if count > 1:
+            raise ValueError(f"`methods` should have different names. Got {stem!r} twice.")
+    layers = [_shipped(DATASETS).get(dataset or "", {}), _tuned(tuned, dataset), {}]
+    known = dict.fromkeys(Path(member).stem for name in names for member in lineage(name))
     for override in overrides:
         layer = override_tables(override)
-        _check_override(override, layer, names)
-        _overlay(overridden, layer)
-    layers = [published, _tuned(tuned, dataset), overridden]
-    return {_stem(name): build(Method, _table(name, layers), name) for name in names}
+        if not layer.keys() <= known.keys():
+            raise ValueError(
+                f"`--set` should begin with a preset: {', '.join(known)}. Got {override!r}."
+                f"{suggestion(next(iter(layer)), known)}"
+            )
+        _overlay(layers[-1], layer)
+    return {Path(name).stem: build(Method, _table(name, layers), name) for name in names}
 
 
 def lineage(name: str) -> list[str]:
-    """A preset and what it extends, the root first.
-
-    Args:
-        name: Shipped preset, or path of a file, which may extend a file beside it.
-
-    Returns:
-        Shipped presets and paths.
-
-    Raises:
-        ValueError: If something extends itself, or what is no preset.
-    """
+    """Return a preset and what it extends, the root first: shipped presets and paths of files."""
     family = [name]
     while (parent := _preset(family[-1]).get("extends")) is not None:
         child = family[-1]
         if not isinstance(parent, str) or not (parent in PRESETS or parent.endswith(".toml")):
             raise ValueError(
                 f"`{child}: extends` should be a shipped preset or a TOML file. Got {parent!r}."
+                f"{suggestion(parent, PRESETS)}"
             )
         if parent.endswith(".toml"):
             parent = os.path.normpath(Path(child).parent / parent)
@@ -93,45 +81,34 @@ def lineage(name: str) -> list[str]:
     return family[::-1]
 
 
-def _stem(name: str) -> str:
-    """What tables, folders and overrides call a preset."""
-    return Path(name).stem
+def _preset(name: str) -> Layer:
+    return read_toml(name) if name.endswith(".toml") else METHODS[name]
 
 
-def _preset(name: str) -> dict[str, Any]:
-    """The file of a preset, shipped or one's own."""
-    return read_toml(name) if name.endswith(".toml") else _shipped(f"{name}.toml")
-
-
-def _shipped(file: str) -> dict[str, Any]:
-    """A shipped file, whatever lies in the working folder."""
+def _shipped(file: str) -> Layer:
+    """Read a shipped file, whatever lies in the working folder."""
     text = (resources.files(__package__) / "presets" / file).read_text(encoding="utf-8")
     return tomllib.loads(text)
 
 
-def _table(name: str, layers: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """All values of a preset: each of its family lays its own, then its layers', over those before.
+def _table(name: str, layers: Sequence[Layer]) -> Layer:
+    """Collect a preset: each of its family lays its values, then its layers', over those before.
 
     So an ablation keeps what it leaves out, whatever was tuned for the method that it extends.
     """
-    table: dict[str, Any] = {}
+    table: Layer = {}
     for member in lineage(name):
-        for values in (_preset(member), *(layer.get(_stem(member), {}) for layer in layers)):
-            if "epochs" in _section(values, "training"):  # alone it holds for all shot counts
-                _section(table, "training").pop("epochs_from_8_shots", None)
+        for values in (_preset(member), *(layer.get(Path(member).stem, {}) for layer in layers)):
+            training, ours = values.get("training"), table.get("training")
+            if isinstance(training, dict) and isinstance(ours, dict) and "epochs" in training:
+                ours.pop("epochs_from_8_shots", None)  # alone it holds for all shot counts
             _overlay(table, values)
     table.pop("extends", None)
     return table
 
 
-def _section(table: Mapping[str, Any], name: str) -> dict[str, Any]:
-    """A table within a table; an empty one where there is none."""
-    section = table.get(name)
-    return section if isinstance(section, dict) else {}
-
-
-def _tuned(name: str | None, dataset: str | None) -> dict[str, Any]:
-    """The tables of a file of tuned values, each that of a preset."""
+def _tuned(name: str | None, dataset: str | None) -> Layer:
+    """Read a file of tuned values, a table for each preset."""
     tables = {} if name is None else read_toml(name)
     origin = tables.pop("dataset", None)
     if origin and dataset and origin != dataset:
@@ -141,36 +118,19 @@ def _tuned(name: str | None, dataset: str | None) -> dict[str, Any]:
         )
     for preset, table in tables.items():
         if preset not in PRESETS or not isinstance(table, Mapping):
-            known = ", ".join(PRESETS)
-            raise ValueError(f"`{name}` should hold tables of {known}. Got {preset!r}.")
+            raise ValueError(
+                f"`{name}` should hold tables of {', '.join(PRESETS)}. Got {preset!r}."
+                f"{suggestion(preset, PRESETS)}"
+            )
     return tables
 
 
-def _check_override(override: str, layer: Mapping[str, Any], names: Sequence[str]) -> None:
-    """Refuse an override that no method would read."""
-    family = [_stem(member) for name in names for member in lineage(name)]
-    if not layer.keys() <= set(family):
-        known = ", ".join(dict.fromkeys(family))
-        raise ValueError(f"`--set` should begin with a preset: {known}. Got {override!r}.")
-
-
-def read_toml(name: str) -> dict[str, Any]:
-    """A file by path, or a shipped preset by file name where there is no such path.
-
-    Args:
-        name: A path, or for instance ``taskres.toml``.
-
-    Returns:
-        The tables of the file.
-
-    Raises:
-        FileNotFoundError: If there is none.
-        ValueError: If it is no TOML.
-    """
+def read_toml(name: str) -> Layer:
+    """Read a file by path, or a shipped one, such as ``taskres.toml``, if there is no such path."""
+    path = Path(name)
     shipped = resources.files(__package__) / "presets" / name
-    path = Path(name) if Path(name).exists() else shipped
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads((path if path.exists() else shipped).read_text(encoding="utf-8"))
     except OSError:
         raise FileNotFoundError(
             f"`{name}` should be a file or a shipped preset. Got neither."
@@ -179,57 +139,53 @@ def read_toml(name: str) -> dict[str, Any]:
         raise ValueError(f"`{name}` should be TOML. Got: {error}.") from None
 
 
-def build(kind: type[T], table: Mapping[str, Any], where: str) -> T:
-    """A dataclass from a table, tables within it becoming dataclasses too.
+def build(kind: type[T], table: Any, where: str) -> T:
+    """Validate a table of TOML or JSON, which errors call ``where``, as one of our dataclasses."""
+    text = json.dumps(table, default=_plain)
+    try:
+        return TypeAdapter(kind).validate_json(text)
+    except ValidationError as error:
+        raise ValueError(explain(error, kind, where)) from None
 
-    Args:
-        kind: The dataclass.
-        table: Its values by field name.
-        where: What errors call the table.
 
-    Returns:
-        The dataclass.
+def _plain(value: Any) -> Any:
+    return asdict(value) if is_dataclass(value) else str(value)  # type: ignore[arg-type]
 
-    Raises:
-        ValueError: If a key is unknown or missing, or a value has the wrong type.
-    """
-    hints = get_type_hints(kind)
-    fields = {field.name: field for field in dataclasses.fields(kind)}  # type: ignore[arg-type]
-    for key in table:
-        if key not in fields:
-            raise ValueError(
-                f"`{where}.{key}` should be a known key: {', '.join(fields)}. Got another."
+
+def explain(error: ValidationError, kind: Any, where: str) -> str:
+    """Say the first of pydantic's errors in our words."""
+    unknown = "unexpected_keyword_argument"
+    first = min(error.errors(include_url=False), key=lambda found: found["type"] != unknown)
+    place = [part for part in first["loc"] if part not in ("int", "float")]  # members of a union
+    name, got, context = ".".join(map(str, [where, *place])), first["input"], first.get("ctx", {})
+    match first["type"]:
+        case "value_error":
+            return str(context["error"])
+        case "missing" | "missing_argument":
+            return f"`{name}` should be given. Got no such key."
+        case found if found == unknown:
+            owner = kind
+            for part in place[:-1]:
+                owner = get_type_hints(owner)[str(part)]
+            known = [f.name for f in fields(owner)]
+            return (
+                f"`{name}` should be a known key: {', '.join(known)}. Got another."
+                f"{suggestion(place[-1], known)}"
             )
-    for name, field in fields.items():
-        required = field.default is dataclasses.MISSING is field.default_factory
-        if required and name not in table:
-            raise ValueError(f"`{where}.{name}` should be given. Got no such key.")
-    return kind(
-        **{key: _value(hints[key], value, f"{where}.{key}") for key, value in table.items()}
-    )
+        case "literal_error":
+            options = context["expected"].replace("'", "").replace(" or ", ", ").split(", ")
+            listed = ", ".join(f'"{option}"' for option in options)
+            return f"`{name}` should be one of {listed}. Got {got!r}.{suggestion(got, options)}"
+        case "greater_than_equal":
+            return f"`{name}` should be {context['ge']:g} or more. Got {got!r}."
+        case "finite_number":
+            return f"`{name}` should be finite. Got {got!r}."
+        case other:
+            expected = other.partition("_")[0]
+            return f"`{name}` should be of type {TYPES.get(expected, expected)}. Got {got!r}."
 
 
-def _value(hint: Any, value: Any, where: str) -> Any:
-    """One value in the type of its field; whole numbers stand for floats."""
-    if dataclasses.is_dataclass(hint) and isinstance(value, Mapping):
-        return build(hint, value, where)  # type: ignore[arg-type]
-    kind, inner = get_origin(hint) or hint, get_args(hint)
-    if kind is tuple and type(value) is list and all(type(v) is inner[0] for v in value):
-        return tuple(value)
-    if kind is float and type(value) is int and abs(value) < 1 << 63:
-        return float(value)
-    if type(value) is not kind:
-        raise ValueError(f"`{where}` should be of type {kind.__name__}. Got {value!r}.")
-    if kind is float and not math.isfinite(value):
-        raise ValueError(f"`{where}` should be finite. Got {value!r}.")
-    if kind in (list, dict):
-        for part in value.values() if kind is dict else value:
-            if inner[-1] is not Any and not (inner[-1] is float and type(part) is bool):
-                _value(inner[-1], part, where)
-    return value
-
-
-def _overlay(table: dict[str, Any], values: Mapping[str, Any]) -> None:
+def _overlay(table: Layer, values: Mapping[str, Any]) -> None:
     """Replace values in a table, table within table."""
     for key, value in values.items():
         if isinstance(value, Mapping) and isinstance(table.setdefault(key, {}), dict):
@@ -238,18 +194,8 @@ def _overlay(table: dict[str, Any], values: Mapping[str, Any]) -> None:
             table[key] = value
 
 
-def override_tables(override: str) -> dict[str, Any]:
-    """One ``preset.section.key=value`` as tables.
-
-    Args:
-        override: As on the command line, the value in TOML.
-
-    Returns:
-        Tables within tables.
-
-    Raises:
-        ValueError: If it has another form.
-    """
+def override_tables(override: str) -> Layer:
+    """Read ``preset.section.key=value``, the value in TOML, as tables within tables."""
     path, found, text = override.partition("=")
     keys = path.strip().split(".")
     if not found or len(keys) < 2 or not all(keys):
@@ -260,5 +206,5 @@ def override_tables(override: str) -> dict[str, Any]:
         value = text.strip()
     for key in reversed(keys):
         value = {key: value}
-    layer: dict[str, Any] = value
+    layer: Layer = value
     return layer

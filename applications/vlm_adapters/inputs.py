@@ -6,6 +6,9 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
+
+from typer import Option
 
 from .backbones import load_backbone
 from .data.check import without_damaged
@@ -13,14 +16,9 @@ from .data.datasets import open_dataset
 from .data.folders import DEFAULT_TEMPLATES, image_folder, split_dataset
 from .data.splits import ImageDataset
 from .features import ranks
-from .features.extract import Progress
-from .features.store import FeatureStore
-from .features.views import Augmentation
-from .sources import BundleSource, Extraction, OnlineSource
+from .features.views import Augmentation, Progress
+from .sources import BundleSource, Extraction
 from .tasks import TaskSource
-
-__all__ = ["FeatureInputs", "ImageInputs"]
-
 
 OpenSource = Callable[[Sequence[tuple[int, int]]], TaskSource]
 """Extracts what some tasks need, given by shots and seed, and returns their source."""
@@ -28,28 +26,39 @@ OpenSource = Callable[[Sequence[tuple[int, int]]], TaskSource]
 NAME = re.compile(r"[^\W_][\w .+-]*")
 
 
+# What the command line asks for; the fields below are its options too.
+Dataset = Annotated[
+    str | None,
+    Option(help="CoOp's name of a published data set; for --images its name in tables."),
+]
+Root = Annotated[Path | None, Option(help="Folder that holds the data sets.", envvar="VLM_DATA")]
+Images = Annotated[
+    Path | None, Option(help="Your own images: one folder a class, or those of --split.")
+]
+SplitFile = Annotated[Path | None, Option(help="Split of --images in CoOp's JSON format.")]
+Device = Annotated[str, Option(help="Where the backbone and the training run.")]
+Store = Annotated[Path, Option(help="Folder of extracted features.")]
+BatchSize = Annotated[int, Option(min=1, help="Views per call of the encoder.")]
+Workers = Annotated[int, Option(min=1, help="Threads that read images.")]
+BACKBONES = "open_clip/MODEL/TAG_OR_FILE, open_clip/local-dir:PATH, devise, devise-512"
+PIXELS = "Ignore orientation and transparency and cut off 16-bit values, as published codes."
+
+
 @dataclass(frozen=True)
 class ImageInputs:
-    """Which images.
+    """Which images: a published data set below ``root``, or a folder of the user's images."""
 
-    Attributes:
-        dataset: CoOp's name of a published data set; its name in tables for one's own images.
-        root: Folder that holds the published data sets.
-        images: Folder of one's own images: a folder a class, or what ``split`` names.
-        split: Split in CoOp's format for ``images``.
-        templates: Sentences with one ``{}`` each, for one's own images.
-        skip_damaged: Whether to leave out images that cannot be decoded; all are, to find them.
-    """
-
-    dataset: str | None = None
-    root: Path | None = None
-    images: Path | None = None
-    split: Path | None = None
-    templates: tuple[str, ...] = DEFAULT_TEMPLATES
-    skip_damaged: bool = False
+    dataset: Dataset = None
+    root: Root = None
+    images: Images = None
+    split: SplitFile = None
+    templates: tuple[str, ...] = DEFAULT_TEMPLATES  # of the user's images
+    skip_damaged: Annotated[
+        bool, Option("--skip-damaged", help="Decode all images first; leave out damaged ones.")
+    ] = False
 
     def __post_init__(self) -> None:
-        """Raise if the name of one's own images cannot be part of a path."""
+        """Raise if the name of the user's images cannot be part of a path."""
         name = self.dataset
         if self.images is not None and name is not None and not NAME.fullmatch(name):
             raise ValueError(
@@ -59,7 +68,7 @@ class ImageInputs:
 
     @property
     def published(self) -> str | None:
-        """Name of the published data set whose settings hold; none for one's own images."""
+        """Name of the published data set whose settings hold; none for the user's images."""
         return self.dataset if self.images is None else None
 
     @property
@@ -69,35 +78,17 @@ class ImageInputs:
             return self.dataset or ""
         return self.split.stem if self.split is not None else self.images.resolve().name
 
-    def arguments(self) -> list[str]:
-        """The options of the command line that say the same."""
-        given = {"dataset": self.dataset, "root": self.root, "images": self.images,
-                 "split": self.split}  # fmt: skip
-        options = [f"--{name}={value}" for name, value in given.items() if value is not None]
-        templates = () if self.images is None else self.templates
-        options += ["--skip-damaged"] * self.skip_damaged
-        return options + [f"--template={template}" for template in templates]
-
     def open(self, *, only_test: bool = False) -> ImageDataset:
-        """Open the data set.
-
-        Args:
-            only_test: Whether images of one's own, if they are not split, are all test images.
-
-        Raises:
-            FileNotFoundError: If it is not there.
-            ValueError: If neither a published data set nor images are named.
-        """
+        """Open the data set; with ``only_test`` a folder that is not split has test images only."""
         dataset = self._open(only_test)
         return without_damaged(dataset) if self.skip_damaged else dataset
 
     def _open(self, only_test: bool) -> ImageDataset:
-        """The data set with all its images."""
         if self.images is not None:
-            options = {"name": self.dataset, "templates": self.templates}
+            name, templates = self.dataset, self.templates
             if self.split is not None:
-                return split_dataset(self.split, self.images, **options)  # type: ignore[arg-type]
-            return image_folder(self.images, only_test=only_test, **options)  # type: ignore[arg-type]
+                return split_dataset(self.split, self.images, name=name, templates=templates)
+            return image_folder(self.images, only_test=only_test, name=name, templates=templates)
         if self.dataset is None:
             raise ValueError(
                 "`--dataset` should name a published data set, or `--images` a folder of your own. "
@@ -113,34 +104,23 @@ class ImageInputs:
 
 @dataclass(frozen=True)
 class FeatureInputs:
-    """Which features of which images.
-
-    Attributes:
-        images: The images.
-        backbone: As :func:`vlm_adapters.backbones.load_backbone` takes it.
-        device: Where the backbone runs.
-        store: Folder of the feature store.
-        views: Augmented views of each training image.
-        scale: Least and greatest share of the area that a view keeps.
-        online: Whether training images are read, augmented and encoded at every step.
-        batch_size: Views per call of the encoder.
-        workers: Threads that read images.
-        bundle: A feature bundle to use instead of all that.
-        published_pixels: Whether images are read as the published codes do; see
-            :func:`vlm_adapters.features.extract.read_image`.
-    """
+    """Which features of which images, or of a bundle."""
 
     images: ImageInputs = ImageInputs()
-    backbone: str = "open_clip/RN50/openai"
-    device: str = "cpu"
-    store: Path = Path("features")
-    views: int = 10
-    scale: tuple[float, float] = (0.5, 1.0)
-    online: bool = False
-    batch_size: int = 64
-    workers: int = 2
-    bundle: Path | None = None
-    published_pixels: bool = False
+    backbone: Annotated[str, Option(help=f"{BACKBONES}, or module:factory.")] = (
+        "open_clip/RN50/openai"
+    )
+    device: Device = "cpu"
+    store: Store = Path("features")
+    views: Annotated[int, Option(min=1, help="Augmented views of a training image.")] = 10
+    scale: tuple[float, float] = (0.5, 1.0)  # least and greatest share of the area of a view
+    online: Annotated[
+        bool, Option("--online", help="Augment and encode training images at every step.")
+    ] = False
+    batch_size: BatchSize = 64
+    workers: Workers = 2
+    bundle: Path | None = None  # in place of all that
+    published_pixels: Annotated[bool, Option("--published-pixels", help=PIXELS)] = False
 
     @property
     def augmentation(self) -> Augmentation:
@@ -148,8 +128,13 @@ class FeatureInputs:
         return Augmentation(self.views, self.scale, published=self.published_pixels)
 
     @property
+    def extract_options(self) -> dict[str, int]:
+        """Options of :func:`.features.views.extract_views`."""
+        return {"batch_size": self.batch_size, "num_workers": self.workers}
+
+    @property
     def published(self) -> str | None:
-        """Name of the published data set whose settings hold; none for one's own images."""
+        """Name of the published data set whose settings hold; none for the user's images."""
         return self.images.published if self.bundle is None else self.name
 
     @property
@@ -158,68 +143,39 @@ class FeatureInputs:
         return self.images.name if self.bundle is None else BundleSource(self.bundle).dataset
 
     def describe(self) -> str:
-        """The features in words."""
+        """Return the features in words."""
         if self.bundle is not None:
             return f"bundle sha256 {BundleSource(self.bundle).sha256}"
         low, high = self.scale
-        views = f"{self.views} views of scale {low:g} to {high:g}"
-        return f"{self.name}, {self.backbone}, {views}"
+        return f"{self.name}, {self.backbone}, {self.views} views of scale {low:g} to {high:g}"
 
     def arguments(self) -> list[str]:
-        """The options of the command line that say the same."""
+        """Return the options of the command line that say the same."""
         if self.bundle is not None:
             return [f"--bundle={self.bundle}"]
-        low, high = self.scale
-        return [
-            *self.images.arguments(),
-            f"--backbone={self.backbone}", f"--device={self.device}", f"--store={self.store}",
-            f"--views={self.views}", f"--scale={low},{high}", *["--online"] * self.online,
-            *["--published-pixels"] * self.published_pixels,
-            f"--batch-size={self.batch_size}", f"--workers={self.workers}",
-        ]  # fmt: skip
+        values = vars(self) | vars(self.images) | {"scale": "{},{}".format(*self.scale)}
+        templates = values.pop("templates") if self.images.images else ()
+        words = [f"--template={template}" for template in templates]
+        for name, value in values.items():
+            option = "--" + name.replace("_", "-")
+            if value is True:
+                words.append(option)
+            elif value is not None and value is not False and name != "templates":
+                words.append(f"{option}={value}")
+        return words
 
-    def extraction(self, progress: Progress = lambda done, total: None) -> Extraction:
-        """The data set and the backbone, ready to extract.
-
-        Args:
-            progress: Called with the images done and the images in all, for each entry.
-
-        Returns:
-            The extraction.
-        """
-        dataset = self.images.open()  # before the backbone, which takes longer
+    def extraction(
+        self, progress: Progress = lambda done, total: None, *, only_test: bool = False
+    ) -> Extraction:
+        """Open data set and backbone."""
+        dataset = self.images.open(only_test=only_test)  # before the backbone, which takes longer
         backbone = load_backbone(self.backbone, device=ranks.device(self.device))
-        return Extraction(
-            backbone, self.backbone, dataset, FeatureStore(self.store),
-            self.batch_size, self.workers, progress, self.published_pixels,
-        )  # fmt: skip
+        return Extraction(self, dataset, backbone, progress)
 
     def opened(self, progress: Progress = lambda done, total: None) -> OpenSource:
-        """Open what the options name: data set and backbone, or a bundle.
-
-        Args:
-            progress: As in :meth:`extraction`.
-
-        Returns:
-            What extracts and gives the source of some tasks.
-
-        Raises:
-            FileNotFoundError: If the data set, weights or a bundle are missing.
-            ValueError: If something of them is damaged or does not fit.
-        """
-        if self.bundle is not None:
-            source = BundleSource(self.bundle)
-            _ = source.bundle  # refuses a bad file here, not in a worker
-            return lambda draws: source
-        extraction = self.extraction(progress)
-        return lambda draws: self._extracted(extraction, draws)
-
-    def _extracted(self, extraction: Extraction, draws: Sequence[tuple[int, int]]) -> TaskSource:
-        """What tasks are drawn from; extracts what is not there."""
-        stored = extraction.source(draws, None if self.online else self.augmentation)
-        if not self.online:
-            return stored
-        return OnlineSource(
-            stored, extraction.dataset.images, self.backbone, self.augmentation,
-            self.device, self.batch_size, self.workers,
-        )  # fmt: skip
+        """Open data set and backbone, or a bundle."""
+        if self.bundle is None:
+            return self.extraction(progress).source
+        source = BundleSource(self.bundle)
+        _ = source.bundle  # raises for a bad file here, not in a worker
+        return lambda draws: source

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import os
+import threading
+import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
@@ -15,7 +18,7 @@ T = TypeVar("T")
 
 
 def available_cores() -> int:
-    """Cores that this process may use."""
+    """Count the cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
@@ -29,17 +32,10 @@ def run_all(
     jobs: int = 1,
     threads: int = 1,
 ) -> Iterator[T]:
-    """``function(shared, item)`` for each item, in order; results do not depend on ``jobs``.
+    """Yield ``function(shared, item)`` for each item, in order; ``jobs`` does not change results.
 
-    Args:
-        function: Of a module's top level.
-        shared: First argument of every call; small, since it is sent with each.
-        items: Second arguments.
-        jobs: Number of processes; with one, this process.
-        threads: Of each process.
-
-    Yields:
-        The results, each as soon as those before it are there.
+    The function is of a module's top level, and ``shared`` is small: it is sent with each call. One
+    job runs in this process.
     """
     if jobs == 1:
         with thread_count(threads):
@@ -47,20 +43,14 @@ def run_all(
         return
     joblib = require("joblib", extra="vlm")
     pool = joblib.Parallel(n_jobs=jobs, return_as="generator", batch_size=1)
-    options = threads, _flushes_denormals()
-    yield from pool(joblib.delayed(_call)(function, shared, item, *options) for item in items)
+    flush = float(torch.tensor(1e-40) * 0.5) == 0  # as this process does
+    call = functools.partial(_call, os.getpid(), threads, flush, function, shared)
+    yield from pool(joblib.delayed(call)(item) for item in items)
 
 
 @contextmanager
 def thread_count(threads: int) -> Iterator[None]:
-    """So many threads of torch within the block.
-
-    Args:
-        threads: Of this process.
-
-    Yields:
-        Nothing.
-    """
+    """Set the threads of torch within the block."""
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
@@ -69,15 +59,28 @@ def thread_count(threads: int) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def _flushes_denormals() -> bool:
-    """Whether this process does, as those that it starts shall."""
-    return float(torch.tensor(1e-40) * 0.5) == 0
-
-
 def _call(
-    function: Callable[[Any, Any], T], shared: Any, item: Any, threads: int, flush: bool
+    parent: int,
+    threads: int,
+    flush: bool,
+    function: Callable[..., T],
+    shared: Any,
+    item: Any,
 ) -> T:
-    """One call in a worker process."""
+    _end_with(parent)
     torch.set_num_threads(threads)
     torch.set_flush_denormal(flush)
     return function(shared, item)
+
+
+@functools.cache
+def _end_with(parent: int) -> None:
+    """End this process soon after its parent, however that was killed."""
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(0.5)
+        os._exit(1)
+
+    if os.getppid() == parent:
+        threading.Thread(target=watch, daemon=True).start()

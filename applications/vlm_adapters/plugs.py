@@ -8,6 +8,7 @@ import os
 import sys
 from functools import lru_cache
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from ._files import file_sha256
@@ -19,17 +20,9 @@ def is_plug(spec: str) -> bool:
 
 
 def load_plug(spec: str, option: str) -> Any:
-    """Load an object of the user's. This runs the code of its file or module.
+    """Load an object of the user, which runs the code of its file or module.
 
-    Args:
-        spec: ``file.py:Name`` or ``module:Name``.
-        option: What messages call it.
-
-    Returns:
-        The object.
-
-    Raises:
-        ValueError: If there is no such file, module or name, or the code fails on import.
+    Modules of the current folder come first. Messages name the option that holds the spec.
     """
     try:
         return _load(spec, plug_sha256(spec))
@@ -40,49 +33,35 @@ def load_plug(spec: str, option: str) -> Any:
         ) from error
 
 
+def plug_sha256(spec: str) -> str:
+    """Hash the source of a part, so that a run notices when it changes; "" if there is none."""
+    origin, named, _ = spec.rpartition(":")
+    file = origin if origin.endswith(".py") else None
+    if named and file is None:
+        try:
+            found = importlib.util.find_spec(origin)
+        except (ImportError, ValueError):  # loading it says so
+            found = None
+        file = found.origin if found and found.has_location else None
+    return file_sha256(Path(file)) if file and Path(file).is_file() else ""
+
+
 @lru_cache
 def _load(spec: str, sha256: str) -> Any:
     """Load an object once for each content of its file."""
     origin, _, name = spec.rpartition(":")
-    if _is_file(origin):
-        return getattr(_load_file(Path(origin)), name)
+    if origin.endswith(".py"):
+        return getattr(_run_file(Path(origin)), name)
     sys.path.insert(0, os.getcwd())  # as ``python -m`` does
+    importlib.invalidate_caches()
     try:
         return getattr(importlib.import_module(origin), name)
     finally:
         sys.path.pop(0)
 
 
-def plug_sha256(spec: str) -> str:
-    """Hash the source of a part, so that a run notices when it changes.
-
-    Args:
-        spec: As in :func:`load_plug`; a shipped name has no hash.
-
-    Returns:
-        64 digits; none for a shipped name, or a module without a file.
-    """
-    if not is_plug(spec):
-        return ""
-    origin = spec.rpartition(":")[0]
-    if _is_file(origin):
-        return file_sha256(Path(origin)) if Path(origin).is_file() else ""
-    try:
-        found = importlib.util.find_spec(origin)
-    except (ImportError, ValueError):
-        return ""  # loading it says so
-    return file_sha256(Path(found.origin)) if found and found.has_location and found.origin else ""
-
-
-def _is_file(origin: str) -> bool:
-    """Whether the first part of a spec is a file, not a module."""
-    return origin.endswith(".py")
-
-
-def _load_file(file: Path) -> Any:
+def _run_file(file: Path) -> ModuleType:
     """Run a Python file as a module of its own name."""
-    if not file.is_file():
-        raise FileNotFoundError("no such file")
     spec = importlib.util.spec_from_file_location(file.stem, file)
     assert spec is not None and spec.loader is not None  # noqa: PT018 - it ends in .py
     module = importlib.util.module_from_spec(spec)

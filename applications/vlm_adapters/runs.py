@@ -1,61 +1,258 @@
-"""What a run is once it is made: its task, its accuracies, and what they depend on."""
+"""What a run is once it is made, what it leaves in its folder, and reading it again."""
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
-from typing import Any
+import importlib.metadata
+import platform
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, field, replace
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
+
+import torch
+from pydantic.dataclasses import dataclass
+
+from ._files import file_sha256, read_json, read_tensors, write_json, write_tensors
+from ._optional import require
+from .adapters import Adapter, adapter_class
+from .config import build
+from .options import STRICT, AdapterOptions
+from .plugs import is_plug
+from .preset_names import place_of
+
+T = TypeVar("T")
+SCHEMA = 3
+RESULT, ADAPTER, CHECKPOINT = "result.json", "adapter.safetensors", "checkpoint.safetensors"
+LOCK, TRANSFERS = ".lock", "transfer"
+PACKAGES = ("topreg", "torch", "numpy", "numba", "safetensors", "open_clip_torch")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=STRICT)
 class Run:
-    """One training and its test accuracies.
+    """One training and its test accuracies."""
 
-    Attributes:
-        method: Title of the method.
-        preset: Name of its preset.
-        dataset: Name of the data set.
-        backbone: Name of the backbone.
-        data: What a step saw of the training images: ``"cached"`` or ``"online"`` views.
-        shots: Training images a class.
-        seed: Seed of sample, batches and views.
-        headline: Protocol whose number the tables show.
-        accuracies: Test accuracy in per cent under each protocol.
-        factors: What searches chose, such as sharpness and cache weight, by protocol.
-        hashes: Of the split and of the index lists of training and validation images.
-        images: Numbers of training, validation and test images, and the fewest training images
-            that a class gave.
-        weights: Hashes of the backbone's weights.
-        identity: Hash of everything that the run depends on.
-        config: The method's options.
-        log: Means of each epoch.
-        best_epoch: The epoch of ``best_val``.
-        seconds: Wall time.
-    """
-
-    method: str
+    method: str  # its title
     preset: str
     dataset: str
     backbone: str
-    data: str
+    data: str  # what a step saw of the training images: "cached" or "online" views
     shots: int
-    seed: int
-    headline: str
-    accuracies: dict[str, float]
-    factors: dict[str, tuple[float, ...]] = field(default_factory=dict)
-    hashes: dict[str, str] = field(default_factory=dict)
-    weights: dict[str, str] = field(default_factory=dict)
-    identity: str = ""
-    config: dict[str, Any] = field(default_factory=dict)
-    log: list[dict[str, float]] = field(default_factory=list)
-    best_epoch: int | None = None
+    seed: int  # of sample, batches and views
+    headline: str  # the protocol whose number the tables show
+    accuracies: dict[str, float]  # on test images in per cent, by protocol
+    factors: dict[str, tuple[float, ...]] = field(default_factory=dict)  # that a search chose
+    hashes: dict[str, str] = field(default_factory=dict)  # of split and index lists
+    weights: dict[str, str] = field(default_factory=dict)  # hashes of the backbone's
+    identity: str = ""  # hash of everything that the run depends on
+    config: dict[str, Any] = field(default_factory=dict)  # the method
+    log: list[dict[str, float]] = field(default_factory=list)  # means of each epoch
+    best_epoch: int | None = None  # of "best_val"
     seconds: float = 0.0
+    # Numbers of training, validation and test images, and the fewest that a class gave to training.
     images: dict[str, int] = field(default_factory=dict)
+    metrics: dict[str, float] = field(default_factory=dict)  # more of the headline, in per cent
+
+    def __post_init__(self) -> None:
+        """Raise if the headline has no accuracy."""
+        if self.headline not in self.accuracies:
+            raise ValueError(f"`accuracies` should have the headline {self.headline!r}. Got none.")
 
     @property
     def accuracy(self) -> float:
-        """Test accuracy in per cent under the headline protocol."""
+        """Return the test accuracy in per cent under the headline protocol."""
         return self.accuracies[self.headline]
 
     def as_record(self) -> dict[str, Any]:
-        """Everything, as JSON takes it."""
+        """Return everything as JSON takes it."""
         return asdict(self)
+
+
+@dataclass(frozen=True, config=STRICT)
+class AdapterRecord:
+    """What a result tells of the adapter beside it."""
+
+    options: AdapterOptions
+    logit_scale: float
+    class_names: tuple[str, ...]
+    sha256: str = ""
+
+
+class SavedRun(NamedTuple):
+    """A run read from its folder, with its adapter."""
+
+    run: Run
+    adapter: Adapter
+    class_names: tuple[str, ...]
+
+
+def write_run(folder: Path, run: Run, adapter: Adapter, class_names: Sequence[str]) -> None:
+    """Write the adapter, then the result, which says that the run is done; drop the checkpoint."""
+    folder.mkdir(parents=True, exist_ok=True)
+    write_tensors(folder / ADAPTER, adapter.state_dict())
+    record = AdapterRecord(
+        adapter.options, adapter.logit_scale, tuple(class_names), file_sha256(folder / ADAPTER)
+    )
+    content = {
+        "schema": SCHEMA,
+        "command": ["vlm-adapters", *sys.argv[1:]],
+        "run": run.as_record(),
+        "adapter": asdict(record),
+        "environment": environment(),
+    }
+    write_json(folder / RESULT, content)
+    (folder / CHECKPOINT).unlink(missing_ok=True)
+
+
+@contextmanager
+def claimed(folder: Path) -> Iterator[None]:
+    """Claim the folder of a run for this process; a claim ends with its process."""
+    filelock = require("filelock", extra="vlm")
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = filelock.FileLock(folder / LOCK)
+    try:
+        lock.acquire(timeout=0)
+    except filelock.Timeout:
+        raise RuntimeError(
+            f"`{folder}` should be written by one process at a time. Got one that another is at "
+            "work in. Wait until it has ended, or choose another folder with `--out`."
+        ) from None
+    try:
+        yield
+        (folder / LOCK).unlink(missing_ok=True)  # while it is held: nobody waits for it
+    finally:
+        lock.release()
+
+
+def is_done(folder: Path) -> bool:
+    """Return whether a folder has every file of a finished run, the adapter undamaged."""
+    if not (folder / RESULT).is_file() or not (folder / ADAPTER).is_file():
+        return False
+    wanted = _part(folder, AdapterRecord, "adapter").sha256
+    return wanted in ("", file_sha256(folder / ADAPTER))
+
+
+def finished_run(folder: Path, identity: str) -> Run | None:
+    """Return the run of a folder if it is done; raise if it is damaged or has other settings."""
+    if not is_done(folder):
+        return None
+    run = read_run(folder)
+    if run.identity != identity:
+        raise ValueError(
+            f"`{folder}` should hold a run with these settings. Got a result of other settings, "
+            "features or versions. Choose another folder with `--out`, or remove that one."
+        )
+    return run
+
+
+def read_run(folder: Path) -> Run:
+    """Read the result of a folder."""
+    return _part(folder, Run, "run")
+
+
+def _part(folder: Path, kind: type[T], name: str) -> T:
+    """Read one part of the result of a folder."""
+    file = folder / RESULT
+    content = read_json(file)
+    schema = content.get("schema") if isinstance(content, dict) else None
+    if schema != SCHEMA:
+        raise ValueError(
+            f"`{file}` should be a result of schema {SCHEMA}. Got {schema!r}. "
+            "Run it again with this version, into another folder."
+        )
+    try:
+        return build(kind, content.get(name), name)
+    except ValueError as error:
+        raise ValueError(
+            f"`{file}` should hold a run. Got: {error} Remove the folder to run it again."
+        ) from None
+
+
+def read_runs(folder: Path) -> list[Run]:
+    """Read the results in or below a folder, by data set, then as the presets are ordered."""
+    files = sorted(folder.rglob(RESULT))
+    if not files:
+        raise FileNotFoundError(
+            f"`{folder}` should hold runs. Got no {RESULT} below it. "
+            "Make some with `vlm-adapters train` or `vlm-adapters sweep`."
+        )
+    runs = [read_run(file.parent) for file in files]
+    return sorted(runs, key=lambda run: (run.dataset, place_of(run.preset), run.shots, run.seed))
+
+
+def read_saved_run(folder: Path, adapter_spec: str | None = None) -> SavedRun:
+    """Read a run with its adapter.
+
+    Code that a run's file names is run only if ``adapter_spec`` names it too, ``file.py:Name``.
+    """
+    run, record = read_run(folder), _part(folder, AdapterRecord, "adapter")
+    _, tensors = read_tensors(folder / ADAPTER)
+    options, names = record.options, record.class_names
+    try:
+        if is_plug(options.kind) and options.kind != adapter_spec:
+            raise ValueError(
+                f"its adapter is code of the user; give `--adapter {options.kind}` to run that code"
+            )
+        adapter = adapter_class(options.kind)(tensors, options, record.logit_scale)
+        _check_logits(adapter, len(names))
+    except (KeyError, TypeError, ValueError, RuntimeError, IndexError, OverflowError) as error:
+        raise ValueError(
+            f"`{folder}` should hold a run with its adapter. Got {type(error).__name__}: {error}. "
+            "Train it again."
+        ) from None
+    return SavedRun(run, adapter, names)
+
+
+def _check_logits(adapter: Adapter, classes: int) -> None:
+    """Raise if the tensors of a shipped adapter do not fit each other or the classes."""
+    tensors = adapter.state_dict()
+    first = tensors.get("text", tensors.get("weight"))
+    if first is None:  # an adapter of the user
+        return
+    with torch.no_grad():
+        logits = adapter(torch.zeros(1, first.shape[-1]))
+    if logits.shape != (1, classes):
+        raise ValueError(f"logits of shape {tuple(logits.shape)} for {classes} classes")
+
+
+def transfer_file(run: Path, target: str) -> Path:
+    """Return where the folder of a run keeps its accuracy on another data set."""
+    return run / TRANSFERS / f"{target}.json"
+
+
+def read_transfers(folder: Path) -> list[Run]:
+    """Read the accuracies on other data sets below a folder, each as a run on its target."""
+    return [
+        _transferred(read_run(file.parent.parent), file)
+        for file in sorted(folder.rglob(f"{TRANSFERS}/*.json"))
+        if (file.parent.parent / RESULT).is_file()
+    ]
+
+
+def _transferred(run: Run, file: Path) -> Run:
+    content = read_json(file)
+    try:
+        trained, accuracy = content["run"], {run.headline: float(content["accuracy"])}
+        moved = replace(run, dataset=content["target"], accuracies=accuracy, log=[], metrics={})
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(
+            f"`{file}` should hold the accuracy on a target. Got {type(error).__name__}: {error}. "
+            "Make it again with `vlm-adapters evaluate`."
+        ) from None
+    if trained != run.identity:
+        raise ValueError(
+            f"`{file}` should belong to the run in its folder. Got the accuracy of another. "
+            "Make it again with `vlm-adapters evaluate`."
+        )
+    return moved
+
+
+def environment() -> dict[str, object]:
+    """Return versions and machine, as far as they may change a number."""
+    versions = {name: importlib.metadata.version(name) for name in PACKAGES}
+    return versions | {
+        "python": platform.python_version(),
+        "machine": platform.machine(),
+        "threads": torch.get_num_threads(),
+    }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -19,11 +19,11 @@ class Task:
     """Features of one few-shot task; image features have unit length.
 
     Attributes:
-        shots: Training images a class.
+        shots: Training images per class.
         seed: Seed of the draw, and of what training draws.
         train: Training images.
         train_labels: Their classes.
-        val_features: The few-shot validation images, min(shots, 4) a class.
+        val_features: The few-shot validation images, min(shots, 4) per class.
         val_labels: Their classes.
         test_features: Test images.
         test_labels: Their classes.
@@ -54,26 +54,16 @@ class Task:
 
     def to(self, device: torch.device | str) -> Task:
         """Return the task with its tensors on a device, moved once."""
-        moved: dict[str, Any] = {
-            name: _moved(value, device)
-            for name, value in vars(self).items()
-            if name not in ("shots", "seed", "logit_scale", "hashes")
-        }
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        moved: dict[str, Any] = {n: v.to(device) for n, v in values.items() if hasattr(v, "to")}
+        if self.all_val is not None:
+            moved["all_val"] = tuple(part.to(device) for part in self.all_val)
         return replace(self, **moved)
 
     def without_test(self) -> Task:
-        """The task without its test images, so that no trial can read them."""
+        """Return the task without its test images, so that no trial can read them."""
         none = self.test_features.new_empty(0, self.test_features.shape[1])  # a slice keeps all
         return replace(self, test_features=none, test_labels=self.test_labels.new_empty(0))
-
-
-def _moved(value: Any, device: torch.device | str) -> Any:
-    """Tensors, tuples of tensors and what has ``to``, on a device."""
-    if value is None:
-        return None
-    if isinstance(value, tuple):
-        return tuple(_moved(part, device) for part in value)
-    return value.to(device)
 
 
 class TaskSource(Protocol):
@@ -82,36 +72,28 @@ class TaskSource(Protocol):
     @property
     def dataset(self) -> str:
         """Name of the data set."""
-        ...
 
     @property
     def backbone(self) -> str:
         """Name of the backbone."""
-        ...
 
     @property
     def data(self) -> str:
         """What a step sees of the training images: ``"cached"`` or ``"online"`` views."""
-        ...
 
     @property
     def class_names(self) -> tuple[str, ...]:
         """Name of each class, by label."""
-        ...
-
-    def write_index_lists(self, folder: Path, draws: Sequence[tuple[int, int]]) -> None:
-        """Write the rows that some tasks draw, with their hashes."""
-        ...
 
     @property
     def weights(self) -> dict[str, str]:
         """Hashes of the backbone's weights, as far as they are known."""
-        ...
+
+    def write_index_lists(self, folder: Path, draws: Sequence[tuple[int, int]]) -> None:
+        """Write the rows that some tasks draw, with their hashes."""
 
     def identity(self, shots: int, seed: int) -> dict[str, Any]:
-        """Everything that the features of a task depend on, as JSON takes it."""
-        ...
+        """Return everything that the features of a task depend on, as JSON takes it."""
 
     def task(self, shots: int, seed: int) -> Task:
-        """A few-shot task."""
-        ...
+        """Return a few-shot task."""

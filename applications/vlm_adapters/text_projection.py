@@ -20,18 +20,7 @@ STREAM = 1_000_003  # keeps this stage's draws apart from those of the adapter's
 
 
 def with_texts(task: Task, options: TextOptions) -> Task:
-    """A task whose class texts are those that the options ask for.
-
-    Args:
-        task: Few-shot task.
-        options: Underscores, and whether the projection is tuned.
-
-    Returns:
-        The task; nothing in it is changed in place.
-
-    Raises:
-        ValueError: If the features lack what is asked for.
-    """
+    """Return a task whose class texts are those that the options ask for."""
     if options.underscores == "kept":
         if task.texts_kept is None:
             raise ValueError(
@@ -41,20 +30,13 @@ def with_texts(task: Task, options: TextOptions) -> Task:
         task = replace(task, texts=task.texts_kept)
     if options.projection == "frozen":
         return task
-    file = checkpoint_of(options, task.shots)
+    file = _checkpoint_of(options, task.shots)
     weight = tune_projection(task, options) if file is None else read_weight(file)
     return replace(task, texts=task.texts.projected(weight))
 
 
 def tune_projection(task: Task, options: TextOptions) -> Tensor:
-    """Train the weight of the text projection by cross-entropy; everything else is frozen.
-
-    Args:
-        task: Few-shot task on a backbone whose text tower ends in a linear map.
-        options: Learning rate, epochs, batch size.
-
-    Returns:
-        The weight (w, d).
+    """Train the weight (w, d) of the text projection by cross-entropy; all else is frozen.
 
     Source:
         The enhanced bases of TaskRes and HC* of Zhang et al., NeurIPS 2024. Neither published a
@@ -65,10 +47,8 @@ def tune_projection(task: Task, options: TextOptions) -> Tensor:
     optimizer = torch.optim.Adam([weight], lr=options.learning_rate)
     generator = torch.Generator().manual_seed(task.seed + STREAM)
     for epoch in range(options.epochs):
-        for group in optimizer.param_groups:
-            group["lr"] = (
-                options.learning_rate * (1 + math.cos(math.pi * epoch / options.epochs)) / 2
-            )
+        share = (1 + math.cos(math.pi * epoch / options.epochs)) / 2
+        optimizer.param_groups[0]["lr"] = options.learning_rate * share
         order = torch.randperm(len(task.train_labels), generator=generator)
         for rows in order.split(options.batch_size):
             features = task.train.draw(rows, generator)
@@ -80,50 +60,15 @@ def tune_projection(task: Task, options: TextOptions) -> Tensor:
     return weight.detach()
 
 
-def checkpoint_of(options: TextOptions, shots: int) -> Path | None:
-    """The checkpoint of some number of shots, if the options name any.
-
-    Args:
-        options: Their ``checkpoint`` may hold ``{shots}``.
-        shots: Training images a class.
-
-    Returns:
-        Its path, or None.
-    """
-    named = options.projection == "tuned" and options.checkpoint
-    return Path(options.checkpoint.replace(SHOTS, str(shots))) if named else None
-
-
 def checkpoint_sha256(options: TextOptions, shots: int) -> str:
-    """Hash of that checkpoint's content.
-
-    Args:
-        options: As in :func:`checkpoint_of`.
-        shots: As in :func:`checkpoint_of`.
-
-    Returns:
-        64 digits; none where the options name no checkpoint.
-
-    Raises:
-        FileNotFoundError: If there is no such file.
-    """
-    file = checkpoint_of(options, shots)
+    """Hash the content of the checkpoint for some shots; "" where the options name none."""
+    file = _checkpoint_of(options, shots)
     return "" if file is None else file_sha256(_checked(file))
 
 
 def check_checkpoints(preset: str, options: TextOptions, shots: Sequence[int]) -> None:
-    """Refuse, before anything is extracted, checkpoints that are not there or serve for several.
-
-    Args:
-        preset: What messages call the method.
-        options: Its text options.
-        shots: All shot counts.
-
-    Raises:
-        FileNotFoundError: If a checkpoint is missing.
-        ValueError: If one would serve for several shot counts.
-    """
-    files = [checkpoint_of(options, count) for count in shots]
+    """Raise, before anything is extracted, if a checkpoint is missing or serves several shots."""
+    files = [_checkpoint_of(options, count) for count in shots]
     if len(files) > 1 and files[0] is not None and SHOTS not in options.checkpoint:
         raise ValueError(
             f"`{preset}.text.checkpoint` should hold {SHOTS}, which stands for each of "
@@ -133,33 +78,27 @@ def check_checkpoints(preset: str, options: TextOptions, shots: Sequence[int]) -
         _checked(file)
 
 
-def _checked(file: Path) -> Path:
-    """Refuse a path that names no file."""
-    if not file.is_file():
-        raise FileNotFoundError(f"`text.checkpoint` should be a file. Got '{file}'.")
-    return file
-
-
 def read_weight(file: Path) -> Tensor:
-    """The weight of one of TaskRes's enhanced bases.
-
-    Args:
-        file: ``model.pth.tar`` with ``state_dict`` of a linear layer from width w to d.
-
-    Returns:
-        The weight (w, d).
-
-    Raises:
-        FileNotFoundError: If there is no such file.
-        ValueError: If it holds something else.
-    """
+    """Read the weight (w, d) of one of TaskRes's enhanced bases, ``model.pth.tar``."""
+    _checked(file)
     try:
-        content = torch.load(_checked(file), map_location="cpu", weights_only=True)
-        return content["state_dict"]["weight"].float().t().contiguous()  # type: ignore[no-any-return]
-    except FileNotFoundError:
-        raise
+        content = torch.load(file, map_location="cpu", weights_only=True)
+        weight: Tensor = content["state_dict"]["weight"].float().t().contiguous()
+        return weight
     except Exception as error:  # a pickle may fail in any way
         raise ValueError(
             "`text.checkpoint` should be a checkpoint with a `state_dict` that holds `weight`. "
             f"Got '{file}': {type(error).__name__}."
         ) from None
+
+
+def _checkpoint_of(options: TextOptions, shots: int) -> Path | None:
+    """The checkpoint for some shots, if the options name any."""
+    named = options.projection == "tuned" and options.checkpoint
+    return Path(options.checkpoint.replace(SHOTS, str(shots))) if named else None
+
+
+def _checked(file: Path) -> Path:
+    if not file.is_file():
+        raise FileNotFoundError(f"`text.checkpoint` should be a file. Got '{file}'.")
+    return file

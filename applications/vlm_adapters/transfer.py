@@ -1,73 +1,47 @@
-"""Domain generalisation: a trained adapter on the test images of another data set."""
+"""A trained adapter on other images: the test images of another data set, and image files."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 from torch.nn.functional import normalize
 
-from .backbones.base import check_weights, weight_hashes
+from .backbones.base import Backbone, check_weights, weight_hashes
+from .data.folders import IMAGE_ENDINGS
 from .evaluation import accuracy
-from .run_files import SavedRun
-from .runs import Run
-from .sources import Extraction
+from .features.views import extract_features, read_image
+from .runs import Run, SavedRun
+from .sources import Extraction, unit_features
 
 
 class Target:
-    """The test images of a data set, for adapters on one backbone.
-
-    Args:
-        extraction: Data set and backbone.
-    """
+    """The test images of a data set, extracted for adapters on one backbone."""
 
     def __init__(self, extraction: Extraction) -> None:
         self.backbone = extraction.backbone
         self.dataset = extraction.dataset
         self.part = extraction.part(self.dataset.split.test)
 
-    @cached_property
-    def images(self) -> tuple[Tensor, Tensor]:
-        """Features (n, d) of unit length, and labels (n,)."""
-        features, labels = self.part.read()
-        return normalize(features[:, 0], dim=1), labels
-
     def key(self, run: Run) -> dict[str, str]:
-        """What the accuracy of a run on these images belongs to."""
+        """Return what the accuracy of a run on these images belongs to."""
         return {"run": run.identity, "features": self.part.identity()}
 
 
 def accuracy_on(saved: SavedRun, target: Target) -> dict[str, Any]:
-    """Test accuracy on a target domain; nothing is tuned on it.
+    """Return the test accuracy on a target domain and what it belongs to, as JSON takes it.
 
-    Args:
-        saved: A run with its adapter.
-        target: The target's images, by the backbone of the run.
-
-    Returns:
-        Accuracy in per cent and what it belongs to, as JSON takes it.
-
-    Raises:
-        ValueError: If the target's classes are not among the run's, or the backbone has other
-            weights than those that the adapter was trained on.
-
-    Source:
-        ImageNet-A and -R have 200 of ImageNet's classes, taken by WordNet number: names occur
-        twice. As in CLAP, a cache keeps all its keys and the columns of these classes.
+    ImageNet-A and -R have 200 of ImageNet's classes, taken by WordNet number, because names occur
+    twice. As in CLAP, a cache keeps all its keys and the columns of these classes.
     """
-    check_weights(
-        target.backbone.name, weight_hashes(target.backbone.fingerprint()), saved.run.weights
-    )
-    dataset = target.dataset
+    _check_weights(saved, target.backbone)
+    dataset, run = target.dataset, saved.run
     theirs = dataset.split.class_names
     classes = dataset.classes or _by_name(saved.class_names, theirs)
     _check_names(saved.class_names, classes, theirs)
-    features, labels = target.images
-    adapter = saved.adapter.restrict(torch.tensor(classes))
-    run = saved.run
+    features, labels = unit_features(target.part)
     return {
         **target.key(run),
         "method": run.method,
@@ -78,12 +52,16 @@ def accuracy_on(saved: SavedRun, target: Target) -> dict[str, Any]:
         "shots": run.shots,
         "seed": run.seed,
         "images": len(labels),
-        "accuracy": accuracy(adapter, features, labels),
+        "accuracy": accuracy(saved.adapter.restrict(torch.tensor(classes)), features, labels),
     }
 
 
+def _check_weights(saved: SavedRun, backbone: Backbone) -> None:
+    check_weights(backbone.name, weight_hashes(backbone.fingerprint()), saved.run.weights)
+
+
 def _check_names(ours: Sequence[str], classes: Sequence[int], theirs: Sequence[str]) -> None:
-    """Refuse a run whose labels are not those of ImageNet, of which a target has some."""
+    """Raise if the run's labels are not those of ImageNet, of which a target has some."""
     names = [ours[label] if label < len(ours) else None for label in classes]
     other = next((k for k, name in enumerate(names) if name != theirs[k]), None)
     if other is not None:
@@ -94,8 +72,10 @@ def _check_names(ours: Sequence[str], classes: Sequence[int], theirs: Sequence[s
 
 
 def _by_name(ours: tuple[str, ...], theirs: tuple[str, ...]) -> Sequence[int]:
-    """Our label of each of their classes."""
-    if len(set(ours)) < len(ours) and ours != theirs:
+    """Return our label of each of their classes."""
+    if ours == theirs:
+        return range(len(ours))
+    if len(set(ours)) < len(ours):
         raise ValueError(
             "The run's classes should have distinct names to be found on another data set. "
             "Got a name twice."
@@ -105,4 +85,59 @@ def _by_name(ours: tuple[str, ...], theirs: tuple[str, ...]) -> Sequence[int]:
         raise ValueError(
             f"The data set's classes should be among the run's {len(ours)}. Got {missing[0]!r}."
         )
-    return list(range(len(ours))) if ours == theirs else [ours.index(name) for name in theirs]
+    return [ours.index(name) for name in theirs]
+
+
+def image_files(named: Sequence[Path]) -> list[Path]:
+    """Return image files and the images below folders, at any depth and by their endings."""
+    files: list[Path] = []
+    for path in named:
+        found = [path] if path.is_file() else sorted(filter(_is_image, path.rglob("*")))
+        if not found:
+            raise FileNotFoundError(
+                f"`IMAGES` should be image files or folders of them. Got '{path}', which is "
+                f"{'a folder without images' if path.is_dir() else 'neither'}."
+            )
+        files += found
+    return files
+
+
+def _is_image(path: Path) -> bool:
+    return path.name[0] != "." and path.name.lower().endswith(IMAGE_ENDINGS) and path.is_file()
+
+
+def predict(
+    saved: SavedRun, backbone: Backbone, images: Sequence[Path], top: int
+) -> list[dict[str, Any]]:
+    """Classify image files: for each the ``top`` classes, or the error of one that is damaged.
+
+    Classes are a list by falling probability, because two classes of ImageNet may share a name.
+    """
+    _check_weights(saved, backbone)
+    errors = {path: _error(path) for path in images}
+    good = [path for path in images if not errors[path]]
+    features = extract_features(backbone, Path(), [str(path) for path in good])
+    with torch.no_grad():
+        shares = saved.adapter(normalize(features, dim=1)).softmax(dim=1)
+    values, labels = shares.topk(min(top, shares.shape[1]), dim=1)
+    found = {
+        path: [
+            {"class": saved.class_names[label], "probability": value}
+            for label, value in zip(*row, strict=True)
+        ]
+        for path, *row in zip(good, labels.tolist(), values.tolist(), strict=True)
+    }
+    return [
+        {"path": str(path), "classes": found.get(path, [])}
+        | ({"error": errors[path]} if errors[path] else {})
+        for path in images
+    ]
+
+
+def _error(path: Path) -> str:
+    """Return why a file cannot be read as an image; empty if it can."""
+    try:
+        read_image(Path(), str(path))
+    except (OSError, ValueError) as error:
+        return str(error)
+    return ""

@@ -1,30 +1,252 @@
-"""Choosing learning rates and weights on validation images."""
+"""Choosing learning rates and weights on validation images: what is tried, and what wins."""
 
 from __future__ import annotations
 
+import itertools
+import json
+import math
+import re
 import statistics
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, is_dataclass, replace
 from importlib.metadata import version
+from pathlib import Path
+from typing import Any
 
 import torch
-from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from ._files import json_hash
-from .adapters import Adapter
+from ._files import json_hash, read_json, write_json
+from .config import build, override_tables, read_toml
 from .evaluation import accuracy, adapter_under
-from .options import PROTOCOLS, Method, plug_hashes
+from .options import PROTOCOLS, STRICT, Method, one_of, plug_hashes
 from .parallel import run_all
-from .search_plans import Plan, Search, Values, changed, grid
 from .tasks import Task, TaskSource
 from .text_projection import check_checkpoints, checkpoint_sha256
 from .training import Diverged, train
-from .training_state import Trained
-from .trials import Trial, best
 
 LAST, _, SEARCHED = PROTOCOLS
 WORST = 1e30  # cross-entropy of a training that diverged: JSON has no infinity
+
+Values = dict[str, Any]  # by `section.key` of a preset
+Axes = dict[str, list[Any]]  # the values to try
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is searched for one baseline and its constrained form.
+
+    Both take the best of ``shared``, found on the baseline. Then the baseline multiplies what it
+    has by the factors of ``refine``, and the constrained form tries ``constrain``: grids of one
+    size, so that neither side has more trials. A plan without a constrained form stops after
+    ``shared``. The presets of ``also`` take the baseline's values too.
+    """
+
+    __pydantic_config__ = STRICT
+
+    baseline: str
+    shared: Axes
+    constrained: str = ""
+    refine: Axes = field(default_factory=dict)
+    constrain: Axes = field(default_factory=dict)
+    also: list[str] = field(default_factory=list)
+
+    def trials(self) -> int:
+        """Count the settings that the plan tries."""
+        axes = (self.shared, self.refine, self.constrain) if self.constrained else (self.shared,)
+        return sum(len(grid(part)) for part in axes)
+
+    def check(self, methods: Mapping[str, Method]) -> None:
+        """Raise before the first trial if something would fail after hours."""
+        for preset in filter(None, (self.baseline, self.constrained)):
+            if preset not in methods:
+                raise ValueError(
+                    f"A plan should name shipped presets. Got {preset!r}. Train a method of your "
+                    "own with `--method`, its values overridden by `--set`."
+                )
+        for point in grid(self.shared):
+            changed(methods[self.baseline], point)
+        if not self.constrained:
+            return
+        refine, constrain = grid(self.refine), grid(self.constrain)
+        if len(refine) != len(constrain):
+            raise ValueError(
+                "`refine` and `constrain` should have as many combinations. "
+                f"Got {len(refine)} and {len(constrain)}."
+            )
+        for key in self.refine:
+            if not all(self.shared.get(key, [0])):
+                raise ValueError(
+                    f"`refine` should multiply values of `shared` that are not 0. Got {key!r}."
+                )
+            if any(type(value) is int for value in self.shared[key]):
+                raise ValueError(f"`refine` should multiply values with a point. Got {key!r}.")
+        for preset, points in ((self.baseline, refine), (self.constrained, constrain)):
+            for point in points:
+                changed(methods[preset], point)
+
+
+@dataclass(frozen=True)
+class Search:
+    """Several plans on the same tasks; each starts from what those before it chose.
+
+    Accuracies are averaged over shot counts and seeds; the seeds of the final runs should be
+    others. A trial is judged as the headline protocol of its method says (``"headline"``: cache
+    models after the search over sharpness and weight), or after the last epoch (``"last"``).
+    """
+
+    __pydantic_config__ = STRICT
+
+    shots: list[int]
+    seeds: list[int]
+    plans: list[Plan]
+    score: str = "headline"
+
+    def __post_init__(self) -> None:
+        """Raise if the score is unknown."""
+        one_of("score", self.score, ("headline", "last"))
+
+    def presets(self) -> list[str]:
+        """List all presets that the plans name, each once."""
+        named = [name for plan in self.plans for name in (plan.baseline, plan.constrained) if name]
+        return list(dict.fromkeys(named))
+
+    def draws(self) -> list[tuple[int, int]]:
+        """List shots and seed of each task."""
+        return list(itertools.product(self.shots, self.seeds))
+
+    def also(self) -> dict[str, list[str]]:
+        """List the presets that take the values of a baseline too, by baseline."""
+        found: dict[str, list[str]] = {}
+        for plan in self.plans:
+            found.setdefault(plan.baseline, []).extend(plan.also)
+        return found
+
+    def trials(self) -> int:
+        """Count the settings that the search tries."""
+        return sum(plan.trials() for plan in self.plans)
+
+
+def read_search(name: str) -> Search:
+    """Read a search from a shipped or other TOML file: shots, seeds and a table for each plan."""
+    table = read_toml(name)
+    plans = [build(Plan, table[key], key) for key in table if isinstance(table[key], dict)]
+    rest = {key: value for key, value in table.items() if not isinstance(value, dict)}
+    return build(Search, rest | {"plans": plans}, name)
+
+
+def grid(axes: Axes) -> list[Values]:
+    """Return every combination of the values of some axes, the last axis running fastest."""
+    return [dict(zip(axes, point, strict=True)) for point in itertools.product(*axes.values())]
+
+
+def changed(method: Method, values: Values) -> Method:
+    """Return a method with some values replaced."""
+    for path, value in values.items():
+        section, _, key = path.partition(".")
+        options = getattr(method, section, None)
+        if not key or not is_dataclass(options) or isinstance(options, type):
+            raise ValueError(f"`{path}` should be a key of a preset. Got no such key.")
+        table = {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(options).items()}
+        table[key] = value
+        if path == "training.epochs":  # alone it holds for all shot counts, as in a preset
+            table["epochs_from_8_shots"] = 0
+        new: dict[str, Any] = {section: build(type(options), table, section)}
+        method = replace(method, **new)
+    return method
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One point of a grid and its validation results, means over tasks.
+
+    A training that diverged has an accuracy of 0 and a cross-entropy of 1e30. The identity is the
+    hash of everything that the results depend on.
+    """
+
+    __pydantic_config__ = STRICT
+
+    preset: str
+    stage: str
+    values: Values
+    accuracy: float
+    cross_entropy: float
+    identity: str = ""
+
+    def __post_init__(self) -> None:
+        """Raise if a value is neither a finite number nor a word."""
+        for path, value in self.values.items():
+            number = isinstance(value, (int, float)) and abs(value) < math.inf  # NaN is not
+            if not number and not isinstance(value, str):
+                raise ValueError(f"`{path}` should be a finite number or a word. Got {value!r}.")
+
+
+def best(trials: Sequence[Trial]) -> Trial:
+    """Return the trial with the highest accuracy; of equals that with the lowest cross-entropy."""
+    return max(trials, key=lambda trial: (trial.accuracy, -trial.cross_entropy))
+
+
+def read_trials(file: Path) -> list[Trial]:
+    """Read the trials of a file, of whatever searches; none if there is no such file."""
+    if not file.is_file():
+        return []
+    content = read_json(file)
+    if not isinstance(content, list) or not all(isinstance(trial, dict) for trial in content):
+        raise ValueError(f"`{file}` should hold trials. Got another document. Move it away.")
+    return [build(Trial, trial, str(file)) for trial in content]
+
+
+def write_trials(file: Path, found: Sequence[Trial], known: Sequence[Trial]) -> None:
+    """Write the trials of a search, and behind them those that were known."""
+    there = {trial.identity for trial in found}
+    others = [trial for trial in known if trial.identity not in there]
+    write_json(file, [asdict(trial) for trial in (*found, *others)])
+
+
+def tuned_values(
+    trials: Sequence[Trial],
+    origin: str,
+    *,
+    dataset: str = "",
+    also: Mapping[str, Sequence[str]] | None = None,
+    overrides: Sequence[str] = (),
+) -> str:
+    """Write the best values of each preset as the TOML that ``load_methods`` lays over presets.
+
+    They hold for the named data set, and also for the presets that ``also`` lists for a preset. The
+    overrides, which all trials had, are written too. ``origin`` says what they were chosen on.
+    """
+    lines = [
+        "# Written by `vlm-adapters tune`: chosen on few-shot validation images.",
+        f"# {origin}",
+    ]
+    values: Values = {}
+    for override in overrides:
+        values |= _dotted(override_tables(override))
+    for preset in dict.fromkeys(trial.preset for trial in trials):
+        mine = [trial for trial in trials if trial.preset == preset]
+        winner = best(mine)
+        lines.append(
+            f"# {preset}: best of {len(mine)} trials, validation accuracy "
+            f"{winner.accuracy:.2f} %, cross-entropy {winner.cross_entropy:.4f}"
+        )
+        for name in (preset, *(also or {}).get(preset, ())):
+            for path, value in winner.values.items():
+                short = float(f"{value:.4g}") if isinstance(value, float) else value
+                values[f"{name}.{path}"] = short
+    lines += [f"dataset = {json.dumps(dataset)}"] if dataset else []
+    lines += [f"{path} = {json.dumps(value)}" for path, value in values.items()]
+    return "\n".join(lines) + "\n"
+
+
+def _dotted(table: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Every value within tables with its dotted key."""
+    for key, value in table.items():
+        path = prefix + (key if re.fullmatch(r"[A-Za-z0-9_-]+", key) else json.dumps(key))
+        if isinstance(value, Mapping):
+            yield from _dotted(value, f"{path}.")
+        else:
+            yield path, value
 
 
 def tune(
@@ -39,103 +261,56 @@ def tune(
 ) -> list[Trial]:
     """Search on few-shot validation images. Test images are never read.
 
-    Args:
-        source: What tasks are drawn from.
-        methods: The methods of the search by preset name.
-        search: What to try.
-        jobs: Processes, each with one thread.
-        device: Where trials train and search.
-        known: Trials made before, of this or of other searches; none is made again.
-        on_trial: Called after each trial with all that the search has.
-
-    Returns:
-        All trials, in order; :func:`vlm_adapters.trials.best` picks from them.
-
-    Raises:
-        FileNotFoundError: If a checkpoint of texts is missing.
-        ValueError: If a plan makes no sense, as in :meth:`Plan.check`.
+    Trials that are known, of this or of other searches, are not made again. ``on_trial`` gets all
+    trials of this search after each of them.
     """
     for plan in search.plans:
         plan.check(methods)
     for preset, method in methods.items():
         check_checkpoints(preset, method.text, search.shots)
-    progress = _Progress(source, methods, search, jobs, known, on_trial, device)
+    if search.score == "last":
+        methods = {name: replace(method, protocol=LAST) for name, method in methods.items()}
+    made = {trial.identity: trial for trial in known}
+    shared = source, search.draws(), device
+    common = _identity_of_tasks(source, search.draws())
+    found: list[Trial] = []
+    chosen: dict[str, Values] = {}
+
+    def choose(preset: str, stage: str, points: list[Values], rivals: Sequence[Trial] = ()) -> None:
+        """Try a preset at each point; of these and their rivals, choose the best."""
+        candidates = [changed(methods[preset], point) for point in points]
+        keys = [_identity(candidate, common, search.shots) for candidate in candidates]
+        waiting = [c for c, key in zip(candidates, keys, strict=True) if key not in made]
+        results = run_all(_validate, shared, waiting, jobs=jobs)
+        for point, key in zip(points, keys, strict=True):
+            old = made.get(key) or Trial(preset, stage, point, *next(results), key)
+            found.append(replace(old, preset=preset, stage=stage, values=point))
+            on_trial(found)
+        chosen[preset] = best([*rivals, *found[len(found) - len(points) :]]).values
+
     for plan in search.plans:
-        progress.follow(plan)
-    return progress.found
-
-
-class _Progress:
-    """A search as far as it has come."""
-
-    def __init__(
-        self,
-        source: TaskSource,
-        methods: Mapping[str, Method],
-        search: Search,
-        jobs: int,
-        known: Sequence[Trial],
-        on_trial: Callable[[list[Trial]], None],
-        device: str,
-    ) -> None:
-        last = search.score == "last"
-        self.methods = {
-            name: replace(method, protocol=LAST) if last else method
-            for name, method in methods.items()
-        }
-        self.shared = source, tuple(search.draws()), device
-        self.common = _identity_of_tasks(source, self.shared[1])
-        self.jobs = jobs
-        self.known = {trial.identity: trial for trial in known}
-        self.on_trial = on_trial
-        self.found: list[Trial] = []
-        self.chosen: dict[str, Values] = {}
-
-    def follow(self, plan: Plan) -> None:
-        """Try what a plan says, and choose."""
-        before = self.chosen.get(plan.baseline, {})
-        shared = self._try(plan.baseline, "shared", [before | p for p in grid(plan.shared)])
-        start = best(shared).values
-        self.chosen[plan.baseline] = start
+        before = chosen.get(plan.baseline, {})
+        choose(plan.baseline, "shared", [before | point for point in grid(plan.shared)])
         if plan.constrained:
+            start, rivals = chosen[plan.baseline], found[-len(grid(plan.shared)) :]
             refined = [
                 start | {key: start[key] * factor for key, factor in point.items()}
                 for point in grid(plan.refine)
             ]
-            shared += self._try(plan.baseline, "refine", refined)
-            self.chosen[plan.baseline] = best(shared).values
+            choose(plan.baseline, "refine", refined, rivals)
             constrained = [start | point for point in grid(plan.constrain)]
-            tried = self._try(plan.constrained, "constrain", constrained)
-            self.chosen[plan.constrained] = best(tried).values
+            choose(plan.constrained, "constrain", constrained)
+    return found
 
-    def _try(self, preset: str, stage: str, points: list[Values]) -> list[Trial]:
-        """A trial at each point."""
-        candidates = [changed(self.methods[preset], point) for point in points]
-        keys = [self._identity(candidate) for candidate in candidates]
-        waiting = [c for c, key in zip(candidates, keys, strict=True) if key not in self.known]
-        results = run_all(_validate, self.shared, waiting, jobs=self.jobs)
-        made = []
-        for point, key in zip(points, keys, strict=True):
-            if key in self.known:
-                trial = replace(self.known[key], preset=preset, stage=stage, values=point)
-            else:
-                trial = Trial(preset, stage, point, *next(results), key)
-            made.append(trial)
-            self.found.append(trial)
-            self.on_trial(self.found)
-        return made
 
-    def _identity(self, method: Method) -> str:
-        """Hash of everything that a trial depends on, but not what it is called."""
-        shots = dict.fromkeys(count for count, _ in self.shared[1])
-        texts = [checkpoint_sha256(method.text, count) for count in shots]
-        return json_hash(
-            [self.common, asdict(replace(method, title="")), texts, plug_hashes(method)]
-        )
+def _identity(method: Method, common: str, shots: Sequence[int]) -> str:
+    """Hash everything that a trial depends on, but not what it is called."""
+    texts = [checkpoint_sha256(method.text, count) for count in dict.fromkeys(shots)]
+    return json_hash([common, asdict(replace(method, title="")), texts, plug_hashes(method)])
 
 
 def _identity_of_tasks(source: TaskSource, draws: Sequence[tuple[int, int]]) -> str:
-    """Hash of what all trials on some tasks depend on."""
+    """Hash what all trials on some tasks depend on."""
     versions = [version(name) for name in ("topreg", "torch")]
     return json_hash([draws, [source.identity(*draw) for draw in draws], versions])
 
@@ -144,7 +319,7 @@ _tasks: dict[str, list[Task]] = {}
 
 
 def _tasks_of(source: TaskSource, draws: Sequence[tuple[int, int]], device: str) -> list[Task]:
-    """The tasks without their test images, so that no trial can read them; made once a process."""
+    """The tasks without their test images, which no trial may read; made once per process."""
     key = f"{_identity_of_tasks(source, draws)} {device}"
     if key not in _tasks:
         _tasks.clear()
@@ -160,18 +335,12 @@ def _validate(
     for task in _tasks_of(*shared):
         images = task.val_features, task.val_labels
         try:
-            adapter = _scored(train(task, method), method.protocol, *images)
+            trained = train(task, method)
         except Diverged:
             return 0.0, WORST
+        factors = trained.adapter.search(*images) if method.protocol == SEARCHED else None
+        adapter = adapter_under(trained, method.protocol, factors)
         with torch.no_grad():
             losses.append(float(cross_entropy(adapter(images[0]), images[1])))
         accuracies.append(accuracy(adapter, *images))
     return statistics.fmean(accuracies), statistics.fmean(losses)
-
-
-def _scored(trained: Trained, protocol: str, features: Tensor, labels: Tensor) -> Adapter:
-    """The adapter as a protocol evaluates it."""
-    factors = None
-    if protocol == SEARCHED:
-        factors = trained.adapter.search(features, labels)
-    return adapter_under(trained, protocol, factors)

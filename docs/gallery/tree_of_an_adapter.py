@@ -78,8 +78,9 @@ across = labels[edges[:, 0]] != labels[edges[:, 1]]
 def cosines(adapter: Adapter) -> Tensor:
     """Return the cosine between the two tracks of each edge between classes."""
     with torch.no_grad():
-        _, source, target = adapter.views(images, labels)
-    tracks = (edge_vectors(cloud, edges[across]) for cloud in (source, target))
+        step = adapter.step(images)
+        views = step.source, step.target(labels)
+    tracks = (edge_vectors(view, edges[across]) for view in views)
     return cosine_similarity(*tracks, dim=1)
 
 
@@ -111,7 +112,10 @@ def plane(points: Tensor) -> Tensor:
 
 
 with torch.no_grad():
-    texts = {name: adapter.target(labels) for name, adapter in adapters.items()}
+    texts = {
+        name: adapter.step(images).target(labels)
+        for name, adapter in adapters.items()
+    }
 clouds = {"images": images.double() @ plane(images)}
 axes_of_texts = plane(torch.cat(list(texts.values())))
 clouds |= {

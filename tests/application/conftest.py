@@ -3,7 +3,7 @@
 import pytest
 import torch
 from vlm_adapters.adapters import linear_probe
-from vlm_adapters.features import FeatureBundle, save_bundle
+from vlm_adapters.features.bundle import FeatureBundle, save_bundle
 from vlm_adapters.sources import BundleSource, few_shot_task
 
 CLASSES, IMAGES, WIDTH = 5, 24, 12

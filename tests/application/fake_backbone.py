@@ -74,3 +74,32 @@ class Unprojected(FakeBackbone):
 def make() -> FakeBackbone:
     """What `SPEC` names."""
     return FakeBackbone()
+
+
+@dataclass(frozen=True)
+class ColourBackbone(FakeBackbone):
+    """Mean colour of an image; a text's features count its letters R, G and B."""
+
+    name: str = "colour"
+    dimension: int = 3
+    logit_scale: float = 7.0
+
+    def preprocess(self, image: Image.Image) -> Tensor:
+        """One pixel, as a fraction of full brightness."""
+        return functional.to_tensor(image.resize((1, 1)))
+
+    def encode_image(self, images: Tensor) -> Tensor:
+        """The pixel."""
+        return images.flatten(1)
+
+    def encode_text(self, texts: list[str]) -> Tensor:
+        """Counts of letters."""
+        return torch.tensor([[float(text.count(letter)) for letter in "RGB"] for text in texts])
+
+
+class WideBackbone(ColourBackbone):
+    """One that can be projected."""
+
+    def principal_directions(self, count: int) -> Tensor:
+        """The first coordinates."""
+        return torch.eye(3)[:, :count]

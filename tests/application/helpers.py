@@ -7,11 +7,18 @@ import torch
 from vlm_adapters.config import load_methods
 from vlm_adapters.features.texts import ClassTexts
 from vlm_adapters.features.training_images import CachedViews
+from vlm_adapters.regularizers import BatchViews
 
 
 def all_images(task):
     """The first view of every training image."""
     return task.train.draw(torch.arange(len(task.train)), torch.Generator().manual_seed(0))
+
+
+def views_of(adapter, features, labels):
+    """What an adapter gives the constraint of a batch."""
+    step = adapter.step(features)
+    return BatchViews(features, step.source, step.target(labels), labels)
 
 
 def in_double(task):

@@ -3,12 +3,11 @@
 import pathlib
 
 import torch
+import vlm_adapters.sources
 from application.fake_backbone import SPEC, FakeBackbone
-from vlm_adapters.data.datasets import open_dataset
-from vlm_adapters.features.store import FeatureStore
 from vlm_adapters.features.views import Augmentation
+from vlm_adapters.inputs import FeatureInputs, ImageInputs
 from vlm_adapters.sources import Extraction
-from vlm_adapters.sources import extraction as extraction_module
 
 DRAWS = [(1, 1), (2, 1)]
 AUGMENTATION = Augmentation(views=3)
@@ -35,10 +34,9 @@ def counting(breaks_at=-1):
 
 def extraction(root, store, name="dtd", backbone=None, **options):
     """A synthetic data set and a small backbone, ready to extract."""
-    backbone = FakeBackbone() if backbone is None else backbone
-    return Extraction(
-        backbone, SPEC, open_dataset(name, root), FeatureStore(pathlib.Path(store)), **options
-    )
+    images = ImageInputs(name, pathlib.Path(root))
+    inputs = FeatureInputs(images, SPEC, store=pathlib.Path(store), **{"views": 3} | options)
+    return Extraction(inputs, images.open(), backbone or FakeBackbone())
 
 
 def content(store):
@@ -52,15 +50,15 @@ def content(store):
 
 def share_extraction(rank, root, store, breaking):
     """Both ranks extract into one store; one of them may break."""
-    extraction_module.BLOCK = 6  # so that a few images make many parts
+    vlm_adapters.sources.BLOCK = 6  # so that a few images make many parts
     backbone = counting(breaks_at=1 if rank == breaking else -1)
-    source = extraction(root, store, backbone=backbone).source(DRAWS, AUGMENTATION)
+    source = extraction(root, store, backbone=backbone).source(DRAWS)
     return backbone.views, source.task(2, 1).train.keys()
 
 
 def alone(root, store):
     """The same by one process."""
-    source = extraction(root, store).source(DRAWS, AUGMENTATION)
+    source = extraction(root, store).source(DRAWS)
     return source.task(2, 1).train.keys()
 
 

@@ -15,8 +15,18 @@ def method(preset, *overrides):
     return load_methods([preset], overrides=[f"{preset}.{text}" for text in overrides])[preset]
 
 
-def run(preset, value, *overrides, shots=16, seed=1, dataset="imagenet", backbone=RN50,
-        data="online", epochs=0, **protocols):  # fmt: skip
+def run(
+    preset,
+    value,
+    *overrides,
+    shots=16,
+    seed=1,
+    dataset="imagenet",
+    backbone=RN50,
+    data="online",
+    epochs=0,
+    **protocols,
+):
     """A run with one headline accuracy; further accuracies by protocol."""
     options = method(preset, *overrides)
     others = {name.replace("__", "+"): number for name, number in protocols.items()}
@@ -32,11 +42,19 @@ def run(preset, value, *overrides, shots=16, seed=1, dataset="imagenet", backbon
         for epoch in range(1, epochs + 1)
     ]
     return Run(
-        method=options.title, preset=preset, dataset=dataset, backbone=backbone, data=data,
-        shots=shots, seed=seed, headline=options.protocol,
-        accuracies={options.protocol: float(value), **others}, config=asdict(options), log=log,
+        method=options.title,
+        preset=preset,
+        dataset=dataset,
+        backbone=backbone,
+        data=data,
+        shots=shots,
+        seed=seed,
+        headline=options.protocol,
+        accuracies={options.protocol: float(value), **others},
+        config=asdict(options),
+        log=log,
         seconds=0.5,
-    )  # fmt: skip
+    )
 
 
 def seeds(preset, values, *overrides, **options):

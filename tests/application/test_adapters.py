@@ -1,49 +1,128 @@
-"""The adapters' identities, and their logits against the formulas written out."""
+"""The adapters: logits and views against their formulas, and what holds for every kind."""
 
+import dataclasses
 import math
 
 import pytest
 import torch
-from application.helpers import all_images, randomised
-from torch.nn.functional import normalize
+from application.helpers import all_images, in_double, method, randomised, views_of
+from torch.testing import assert_close
+from vlm_adapters._files import read_tensors, write_tensors
 from vlm_adapters.adapters import (
     ADAPTERS,
+    CLIPAdapter,
     TaskRes,
     TipAdapter,
     TipAdapterF,
-    ZeroShot,
     build_adapter,
 )
+from vlm_adapters.adapters.tip_adapter import ClassSums
+from vlm_adapters.evaluation import accuracy
 from vlm_adapters.options import AdapterOptions
+from vlm_adapters.regularizers.grams import Grams
+from vlm_adapters.training import train
+
+from topreg import label_indicators
 
 TIP = AdapterOptions(kind="tip_adapter_f", cache_weight=3.0, sharpness=1.5)
+TASKRES = AdapterOptions(kind="taskres", residual_scale=0.5)
+CLIP = AdapterOptions(kind="clip_adapter", residual_scale=0.2)
+
+
+def equal(a, b):
+    assert_close(a, b, rtol=0, atol=0)
+
+
+# Every kind
+
+
+@pytest.fixture(params=ADAPTERS)
+def adapter(request, task):
+    options = {"residual_scale": 0.4, "cache_weight": 2.0, "sharpness": 1.3}
+    return randomised(build_adapter(task, AdapterOptions(kind=request.param, **options)))
+
+
+def test_round_trip_through_a_file(task, adapter, tmp_path):
+    write_tensors(tmp_path / "adapter", adapter.state_dict())
+    _, tensors = read_tensors(tmp_path / "adapter")
+    again = type(adapter)(tensors, adapter.options, adapter.logit_scale)
+    assert again.state_dict().keys() == adapter.state_dict().keys() == set(adapter.tensors)
+    assert [name for name, _ in again.named_parameters()] == list(adapter.trainable)
+    equal(again(task.test_features), adapter(task.test_features))
+    for classes in (torch.tensor([4, 2, 0]), torch.arange(5)):
+        part = again.restrict(classes)
+        assert type(part) is type(adapter)
+        assert_close(part(task.test_features), adapter(task.test_features)[:, classes])
+
+
+def test_copies_share_no_parameters(task, adapter):
+    """One of them may be trained on."""
+    before = {name: tensor.clone() for name, tensor in adapter.state_dict().items()}
+    logits = adapter(task.test_features).detach()
+    moved = randomised(adapter.at(before))
+    randomised(adapter.restrict(torch.arange(5)))
+    assert ((moved(task.test_features) - logits).abs().max() > 1e-3) == bool(adapter.trainable)
+    for name, tensor in adapter.state_dict().items():
+        equal(tensor, before[name])  # neither the adapter nor what it was made from
+    equal(adapter.at(adapter.state_dict())(task.test_features), logits)
+
+
+def test_views_and_inner_products(task, adapter):
+    images, labels = all_images(task), task.train_labels
+    step = adapter.step(images)
+    assert step.source.shape == step.target(labels).shape
+    tip = isinstance(adapter, TipAdapter)
+    assert (adapter.grams(step.source, labels) is not None) == tip
+    assert (adapter.search(task.val_features, task.val_labels) is not None) == tip
+    if step.linear is not None:
+        inputs, parameter, outputs = step.linear
+        equal(inputs @ parameter.T, outputs)
+
+
+def test_tensors_of_another_kind(adapter):
+    with pytest.raises(ValueError, match=r"The tensors should be .*, .*\. Got other\."):
+        type(adapter)({"other": torch.zeros(2)}, adapter.options, 1.0)
+    for name in {*adapter.tensors} - {*adapter.shared}:
+        tensors = adapter.state_dict()
+        if len(tensors) - len(adapter.shared) > 1:
+            tensors[name] = tensors[name][:1]
+            with pytest.raises(
+                ValueError, match=r"should have one row per class\. Got \{'.*\(1,\)"
+            ):
+                type(adapter)(tensors, adapter.options, 1.0)
+
+
+# TaskRes
 
 
 def test_taskres_without_a_residual_is_zero_shot(task):
-    taskres = TaskRes.build(task, AdapterOptions(kind="taskres", residual_scale=0.5))
-    zero_shot = ZeroShot.build(task, AdapterOptions(kind="zero_shot"))
-    torch.testing.assert_close(taskres(task.test_features), zero_shot(task.test_features))
+    taskres = TaskRes.build(task, TASKRES)
+    zero_shot = build_adapter(task, AdapterOptions(kind="zero_shot"))
+    assert_close(taskres(task.test_features), zero_shot(task.test_features))
 
 
-def test_taskres_logits(task):
-    adapter = TaskRes.build(task, AdapterOptions(kind="taskres", residual_scale=0.5))
+@pytest.mark.parametrize("lengths", ["both", "image"])
+def test_taskres_logits_and_views(task, lengths):
+    adapter = TaskRes.build(task, dataclasses.replace(TASKRES, normalize=lengths))
     torch.nn.init.normal_(adapter.residual, generator=torch.Generator().manual_seed(0))
+    texts = [t + 0.5 * r for t, r in zip(task.texts.raw, adapter.residual, strict=True)]
+    units = [text / text.norm() for text in texts]
     logits = adapter(task.test_features)
     for i in (0, 7):
-        for k in range(len(task.texts.raw)):
-            text = task.texts.raw[k] + 0.5 * adapter.residual[k]
-            expected = task.logit_scale * torch.dot(task.test_features[i], text / text.norm())
-            torch.testing.assert_close(logits[i, k], expected)
+        for k, unit in enumerate(units):
+            assert_close(logits[i, k], task.logit_scale * torch.dot(task.test_features[i], unit))
+    images = all_images(task)
+    _, source, target, labels = views_of(adapter, images, task.train_labels)
+    equal(source, images)
+    rows = units if lengths == "both" else texts
+    assert_close(target, torch.stack([rows[k] for k in labels.tolist()]))
+
+
+# Tip-Adapter
 
 
 def test_tip_adapter_f_starts_as_tip_adapter(task):
-    free = TipAdapter.build(task, TIP)
-    trained = TipAdapterF.build(task, TIP)
-    torch.testing.assert_close(
-        trained(task.test_features), free(task.test_features), rtol=0, atol=0
-    )
-    assert [p.requires_grad for p in free.parameters()] == [False]
-    assert [p.requires_grad for p in trained.parameters()] == [True]
+    equal(*(kind.build(task, TIP)(task.test_features) for kind in (TipAdapter, TipAdapterF)))
 
 
 def test_tip_adapter_logits(task):
@@ -57,41 +136,121 @@ def test_tip_adapter_logits(task):
             if label == k
         )
         zero_shot = task.logit_scale * float(x @ task.texts.normalized[k])
-        assert float(logits[3, k]) == pytest.approx(
-            zero_shot + 3.0 * task.logit_scale / 100 * cache, rel=1e-5
-        )
-
-
-def test_taskres_views(task):
-    adapter = TaskRes.build(task, AdapterOptions(kind="taskres"))
-    images = all_images(task)
-    views = adapter.views(images, task.train_labels)
-    torch.testing.assert_close(views.geometry, images)
-    torch.testing.assert_close(views.source, images)
-    torch.testing.assert_close(views.target, normalize(task.texts.raw, dim=1)[task.train_labels])
+        expected = zero_shot + 3.0 * task.logit_scale / 100 * cache
+        assert float(logits[3, k]) == pytest.approx(expected, rel=1e-5)
 
 
 def test_tip_adapter_views_are_affinities_and_labels_over_the_keys(task):
     adapter = TipAdapterF.build(task, TIP)
     features, labels = all_images(task)[:6], task.train_labels[:6]
-    geometry, source, target = adapter.views(features, labels)
-    torch.testing.assert_close(geometry, features)
-    torch.testing.assert_close(source, torch.exp(-1.5 * (1 - features @ adapter.keys.T)))
-    torch.testing.assert_close(target, (labels[:, None] == task.train_labels[None]).float())
-    assert source.requires_grad
-    assert not target.requires_grad
+    _, source, target, _ = views_of(adapter, features, labels)
+    assert_close(source, torch.exp(-1.5 * (1 - features @ adapter.keys.T)))
+    assert_close(target, (labels[:, None] == task.train_labels[None]).float())
+    assert (source.requires_grad, target.requires_grad) == (True, False)
 
 
-@pytest.mark.parametrize("kind", ADAPTERS)
-def test_restricted_adapters_give_the_columns_of_their_classes(task, kind):
-    adapter = randomised(build_adapter(task, AdapterOptions(kind=kind, cache_weight=2.0)))
-    classes = torch.tensor([3, 0])
-    torch.testing.assert_close(
-        adapter.restrict(classes)(task.test_features), adapter(task.test_features)[:, classes]
-    )
+LABELS = {
+    "runs in order": [0, 0, 1, 1, 2, 2],
+    "runs in another order": [2, 2, 0, 0, 1, 1],
+    "runs of one": [1, 2, 0],
+    "unequal runs": [0, 0, 0, 1, 2, 2],
+    "equal but mixed": [0, 1, 2, 0, 1, 2],
+    "a class twice": [0, 0, 1, 1, 0, 0],
+    "a class missing": [0, 0, 2, 2],
+    "without a vote": [0, -1, 1, 1, -1, 2],
+    "runs without a vote": [-1, -1, 0, 0, 1, 1],
+    "nothing": [],
+}
 
 
-def test_restricted_zero_shot_stays_frozen(task):
-    adapter = build_adapter(task, AdapterOptions(kind="zero_shot")).restrict(torch.tensor([1]))
-    assert isinstance(adapter, ZeroShot)
-    assert not adapter.trainable
+@pytest.mark.parametrize("name", LABELS)
+def test_class_sums_are_the_product_with_one_hot_labels(name):
+    labels = torch.tensor(LABELS[name], dtype=torch.int64)
+    generator = torch.Generator().manual_seed(0)
+    values = torch.randn(4, len(labels), dtype=torch.float64, generator=generator)
+    values.requires_grad_()
+    sums = ClassSums(labels, 3)
+    one_hot = (labels[:, None] == torch.arange(3)).double()
+    dense = values @ one_hot
+    assert_close(sums(values), dense)
+    weights = torch.randn(4, 3, dtype=torch.float64, generator=generator)
+    gradients = (torch.autograd.grad((weights * s).sum(), values) for s in (sums(values), dense))
+    assert_close(*gradients)
+    assert_close(sums.counts, one_hot.sum(0).long())
+    assert bool(sums.run) == (name in ("runs in order", "runs in another order", "runs of one"))
+
+
+def literal_grams(views):
+    """All inner products of the two views."""
+    x, y = views.source, views.target
+    return Grams(x @ x.T, x @ y.T, y @ y.T)
+
+
+@pytest.mark.parametrize("order", [torch.arange(20), torch.arange(19, -1, -1), torch.randperm(20)])
+def test_grams_are_those_of_the_views(task, order):
+    task = dataclasses.replace(in_double(task), train_labels=task.train_labels[order])
+    adapter = TipAdapterF.build(task, TIP)
+    features, labels = all_images(task)[3:15], task.train_labels[3:15]
+    views = views_of(adapter, features, labels)
+    assert_close(adapter.grams(views.source, labels), literal_grams(views))
+    assert_close(views.target, label_indicators(labels, task.train_labels).double())
+
+
+def test_grams_of_a_restricted_cache(task):
+    task = in_double(task)
+    adapter = TipAdapterF.build(task, TIP).restrict(torch.tensor([3, 1]))
+    features, labels = all_images(task)[:6], torch.tensor([0, 1, 1, 0, 0, 1])
+    views = views_of(adapter, features, labels)
+    assert views.target.sum() == 6 * 4  # four cached images of each class, the others vote for none
+    assert_close(adapter.grams(views.source, labels), literal_grams(views))
+
+
+# CLIP-Adapter
+
+
+def test_clip_adapter_logits_and_views(task):
+    task = in_double(task)
+    adapter = CLIPAdapter.build(task, CLIP).double()
+    x = task.test_features[4]
+    inner = torch.stack([torch.dot(row, x).clamp(min=0) for row in adapter.down])
+    outer = torch.stack([torch.dot(row, inner).clamp(min=0) for row in adapter.up])
+    mixed = 0.2 * outer + 0.8 * x
+    for k, text in enumerate(task.texts.normalized):
+        expected = task.logit_scale * torch.dot(mixed / mixed.norm(), text)
+        assert_close(adapter(task.test_features)[4, k], expected)
+    images = all_images(task)
+    _, source, target, labels = views_of(adapter, images, task.train_labels)
+    assert_close(task.logit_scale * source @ adapter.text.T, adapter(images))
+    assert_close(source.norm(dim=1), torch.ones(20).double())
+    assert_close(target, task.texts.normalized[labels])
+    assert (source.requires_grad, target.requires_grad) == (True, False)
+
+
+def test_a_share_of_zero_is_zero_shot(task):
+    adapter = CLIPAdapter.build(task, dataclasses.replace(CLIP, residual_scale=0.0))
+    expected = task.logit_scale * task.test_features @ task.texts.normalized.T
+    assert_close(adapter(task.test_features), expected)
+
+
+def test_first_weights_are_bounded_as_those_of_linear_layers_and_follow_the_seed(task):
+    torch.manual_seed(0)
+    adapter = CLIPAdapter.build(task, CLIP)
+    assert (adapter.down.shape, adapter.up.shape) == ((3, 12), (12, 3))
+    for weight in adapter.parameters():
+        bound = weight.shape[1] ** -0.5
+        assert 0.8 * bound < weight.abs().max() < bound
+        assert weight.min() < -0.5 * bound < 0.5 * bound < weight.max()
+    torch.manual_seed(1)
+    equal(adapter.down, CLIPAdapter.build(task, CLIP).down)
+    other = CLIPAdapter.build(dataclasses.replace(task, seed=2), CLIP)
+    assert (adapter.down - other.down).abs().max() > 0.01
+
+
+@pytest.mark.parametrize("preset", ["clip_adapter", "hc_clip_adapter"])
+def test_training_a_clip_adapter_learns(task, preset):
+    before = accuracy(CLIPAdapter.build(task, CLIP), all_images(task), task.train_labels)
+    trained = train(task, method(preset, epochs=20, learning_rate=0.02))
+    first, last = trained.log[0], trained.log[-1]
+    assert last["cross_entropy"] < first["cross_entropy"] - 0.2
+    assert accuracy(trained.adapter, all_images(task), task.train_labels) > before
+    assert (last["track_coincidence"] > 0) == (preset == "hc_clip_adapter")

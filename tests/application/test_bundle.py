@@ -1,24 +1,29 @@
-"""Feature bundles: checks, round trip, and the message for every damaged file."""
+"""Feature bundles: checks, round trip, building, and the message for every damaged file."""
 
-from __future__ import annotations
-
-import hashlib
 import json
+import math
 from dataclasses import replace
-from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
+from application.fake_backbone import ColourBackbone, WideBackbone
+from PIL import Image
 from safetensors.torch import load_file, save_file
-from torch import Tensor
-from vlm_adapters.features import FeatureBundle, bundle_sha256, load_bundle, save_bundle
-
-KEY = "vlm_adapters.feature_bundle"
+from vlm_adapters.data.datasets import open_dataset
+from vlm_adapters.features.bundle import (
+    KEY,
+    TENSORS,
+    FeatureBundle,
+    build_bundle,
+    fit_logit_scale,
+    load_bundle,
+    save_bundle,
+    zero_shot_accuracy,
+)
 
 
 @pytest.fixture
-def bundle() -> FeatureBundle:
+def bundle():
     """Six images of two classes; values that half precision holds exactly."""
     return FeatureBundle(
         features=torch.arange(18.0).reshape(6, 3) / 8,
@@ -32,215 +37,222 @@ def bundle() -> FeatureBundle:
     )
 
 
-def rewrite(
-    file: Path, *, drop: str = "", metadata: dict[str, str] | None = None, **new: Tensor
-) -> None:
-    """Change tensors or metadata of a saved bundle."""
-    tensors = load_file(file) | new
-    tensors.pop(drop, None)
-    save_file(tensors, file, document(file) if metadata is None else metadata)
-
-
-def document(file: Path, **changes: Any) -> dict[str, str]:
-    """A saved bundle's metadata, with changes."""
-    size = int.from_bytes(file.read_bytes()[:8], "little")
-    header = json.loads(file.read_bytes()[8 : 8 + size])
-    return {KEY: json.dumps(json.loads(header["__metadata__"][KEY]) | changes)}
-
-
-def test_round_trip(bundle: FeatureBundle, tmp_path: Path) -> None:
+@pytest.fixture
+def file(bundle, tmp_path):
     save_bundle(bundle, tmp_path / "new" / "b.safetensors")
-    loaded = load_bundle(tmp_path / "new" / "b.safetensors")
-    for name in ("features", "labels", "subsets", "text_raw", "text_normalized"):
-        torch.testing.assert_close(getattr(loaded, name), getattr(bundle, name), rtol=0, atol=0)
-    assert loaded.class_names == bundle.class_names
-    assert loaded.logit_scale == bundle.logit_scale
-    assert loaded.provenance == bundle.provenance
+    return tmp_path / "new" / "b.safetensors"
 
 
-def test_features_are_stored_in_half_precision(bundle: FeatureBundle, tmp_path: Path) -> None:
+def equal(a, b):
+    torch.testing.assert_close(a, b, rtol=0, atol=0)
+
+
+def rewrite(file, *, drop="", text=None, **new):
+    """Change tensors or metadata of a saved bundle."""
+    tensors = load_file(file) | {name: tensor.contiguous() for name, tensor in new.items()}
+    tensors.pop(drop, None)
+    save_file(tensors, file, {KEY: json.dumps(document(file)) if text is None else text})
+
+
+def document(file):
+    size = int.from_bytes(file.read_bytes()[:8], "little")
+    return json.loads(json.loads(file.read_bytes()[8 : 8 + size])["__metadata__"][KEY])
+
+
+def test_round_trip(bundle, file):
+    loaded = load_bundle(file)
+    for name in TENSORS:
+        equal(getattr(loaded, name), getattr(bundle, name))
+    for name in ("class_names", "logit_scale", "provenance"):
+        assert getattr(loaded, name) == getattr(bundle, name)
+
+
+def test_features_are_stored_in_half_precision(bundle, file):
     third = replace(bundle, features=bundle.features / 3)
-    save_bundle(third, tmp_path / "b.safetensors")
-    assert load_file(tmp_path / "b.safetensors")["features"].dtype == torch.float16
-    loaded = load_bundle(tmp_path / "b.safetensors").features
-    torch.testing.assert_close(loaded, third.features.half().float(), rtol=0, atol=0)
+    save_bundle(third, file)  # over the old one
+    assert load_file(file)["features"].dtype == torch.float16
+    equal(load_bundle(file).features, third.features.half().float())
+    assert list(file.parent.iterdir()) == [file]
 
 
-def test_equal_bundles_are_equal_files(bundle: FeatureBundle, tmp_path: Path) -> None:
-    for name in ("a", "b"):
-        save_bundle(bundle, tmp_path / name)
-    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
-    assert (
-        bundle_sha256(tmp_path / "a") == hashlib.sha256((tmp_path / "b").read_bytes()).hexdigest()
-    )
-
-
-def test_saving_replaces_the_file_and_leaves_no_other(
-    bundle: FeatureBundle, tmp_path: Path
-) -> None:
-    file = tmp_path / "b.safetensors"
-    file.write_text("old")
+def test_equal_bundles_are_equal_files(bundle, file):
+    before = file.read_bytes()
     save_bundle(bundle, file)
-    assert list(tmp_path.iterdir()) == [file]
-    assert load_bundle(file).class_names == bundle.class_names
+    assert file.read_bytes() == before
 
 
-def test_file_can_be_read_like_any_other(bundle: FeatureBundle, tmp_path: Path) -> None:
-    (tmp_path / "ordinary").touch()
-    save_bundle(bundle, tmp_path / "b.safetensors")
-    modes = {(tmp_path / name).stat().st_mode for name in ("ordinary", "b.safetensors")}
-    assert len(modes) == 1
-
-
-def test_failed_saving_keeps_the_old_file(bundle: FeatureBundle, tmp_path: Path) -> None:
-    file = tmp_path / "b.safetensors"
-    save_bundle(bundle, file)
+def test_failed_saving_keeps_the_old_file(bundle, file):
     before = file.read_bytes()
     with pytest.raises(TypeError, match="not JSON serializable"):
-        save_bundle(replace(bundle, provenance={"x": object()}), file)  # type: ignore[dict-item]
+        save_bundle(replace(bundle, provenance={"x": object()}), file)
+    large = replace(bundle, features=bundle.features + 1e6)
+    with pytest.raises(ValueError, match=r"`features` should not exceed 65504.* Got 1e\+06\."):
+        save_bundle(large, file)
     assert file.read_bytes() == before
-    assert list(tmp_path.iterdir()) == [file]
+    assert list(file.parent.iterdir()) == [file]
 
 
-def test_subsets_keep_their_order(bundle: FeatureBundle) -> None:
+def test_subsets_keep_their_order(bundle):
     features, labels = bundle.subset("train")
-    torch.testing.assert_close(features, bundle.features[:3])
-    torch.testing.assert_close(labels, torch.tensor([0, 1, 1]))
-    torch.testing.assert_close(bundle.subset("val")[0], bundle.features[3:4])
-    torch.testing.assert_close(bundle.subset("test")[1], torch.tensor([1, 0]))
-
-
-def test_a_subset_without_images(bundle: FeatureBundle) -> None:
-    text = r"`subsets` should have images of each of train, val, test\. Got none of val\."
-    with pytest.raises(ValueError, match=text):
-        replace(bundle, subsets=torch.tensor([0, 0, 0, 0, 2, 2]))
-
-
-def test_unknown_subset(bundle: FeatureBundle) -> None:
+    equal(features, bundle.features[:3])
+    assert labels.tolist() == [0, 1, 1]
+    equal(bundle.subset("val")[0], bundle.features[3:4])
+    assert bundle.subset("test")[1].tolist() == [1, 0]
     with pytest.raises(ValueError, match=r"`name` should be one of train, val, test\. Got 'all'\."):
         bundle.subset("all")
 
 
 NAN_ROWS = torch.tensor([[1.0, 2.0, 3.0]] * 6)
-NAN_ROWS[[2, 4], 1] = torch.tensor([float("nan"), float("inf")])
-DAMAGED = [
-    ("features", torch.zeros(5, 3), r"`features` should have shape \(6, 3\)\. Got \(5, 3\)\."),
-    ("features", torch.zeros(6), r"`features` should have shape \(6, 6\)\. Got \(6,\)\."),
-    (
-        "features",
-        torch.zeros(6, 3).int(),
-        r"`features` should be torch\.float32\. Got torch\.int32\.",
-    ),
-    ("features", NAN_ROWS, r"`features` should be finite\. Got 2 rows .* first at row 2\."),
-    ("labels", torch.zeros(6, 1).long(), r"`labels` should have shape \(6,\)\. Got \(6, 1\)\."),
-    ("labels", torch.zeros(6).int(), r"`labels` should be torch\.int64\. Got torch\.int32\."),
-    (
-        "labels",
-        torch.tensor([0, 1, 2, 0, 9, 0]),
-        r"`labels` should lie from 0 to 1\. Got 2 at row 2\.",
-    ),
-    (
-        "labels",
-        torch.tensor([0, 1, 1, -1, 1, 0]),
-        r"`labels` should lie from 0 to 1\. Got -1 at row 3\.",
-    ),
-    ("subsets", torch.zeros(5).long(), r"`subsets` should have shape \(6,\)\. Got \(5,\)\."),
-    ("subsets", torch.full((6,), 3), r"`subsets` should lie from 0 to 2\. Got 3 at row 0\."),
-    ("text_raw", torch.zeros(3, 3), r"`text_raw` should have shape \(2, 3\)\. Got \(3, 3\)\."),
-    ("text_normalized", NAN_ROWS[2:4], r"`text_normalized` should be finite\. Got 1 rows"),
-]
+NAN_ROWS[[2, 4], 1] = torch.tensor([math.nan, math.inf])
 
 
-@pytest.mark.parametrize(("name", "tensor", "message"), DAMAGED)
-def test_tensor_does_not_fit(
-    bundle: FeatureBundle, name: str, tensor: Tensor, message: str
-) -> None:
-    with pytest.raises(ValueError, match=f"^{message}"):
-        replace(bundle, **{name: tensor})  # type: ignore[arg-type]
-
-
-@pytest.mark.parametrize(("name", "tensor", "message"), DAMAGED)
-def test_file_holds_a_tensor_that_does_not_fit(
-    bundle: FeatureBundle, tmp_path: Path, name: str, tensor: Tensor, message: str
-) -> None:
-    file = tmp_path / "b.safetensors"
-    save_bundle(bundle, file)
-    rewrite(file, **{name: tensor.contiguous()})  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match=rf"^In `b\.safetensors`: {message}"):
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("features", torch.zeros(5, 3), r"should have shape \(6, 3\)\. Got \(5, 3\)\."),
+        ("features", torch.zeros(6), r"should have shape \(6, 6\)\. Got \(6,\)\."),
+        ("features", torch.zeros(6, 3).int(), r"should be torch\.float32\. Got torch\.int32\."),
+        ("features", NAN_ROWS, r"should be finite\. Got 2 rows .* first at row 2\."),
+        ("labels", torch.zeros(6, 1).long(), r"should have shape \(6,\)\. Got \(6, 1\)\."),
+        ("labels", torch.zeros(6).int(), r"should be torch\.int64\. Got torch\.int32\."),
+        ("labels", torch.tensor([0, 1, 2, 0, 9, 0]), r"from 0 to 1\. Got 2 at row 2\."),
+        ("labels", torch.tensor([0, 1, 1, -1, 1, 0]), r"from 0 to 1\. Got -1 at row 3\."),
+        ("subsets", torch.zeros(5).long(), r"should have shape \(6,\)\. Got \(5,\)\."),
+        ("subsets", torch.full((6,), 3), r"should lie from 0 to 2\. Got 3 at row 0\."),
+        ("subsets", torch.tensor([0, 0, 0, 0, 2, 2]), r"should have images of .* Got none of val"),
+        ("text_raw", torch.zeros(3, 3), r"should have shape \(2, 3\)\. Got \(3, 3\)\."),
+        ("text_normalized", NAN_ROWS[2:4], r"should be finite\. Got 1 rows"),
+    ],
+)
+def test_a_tensor_that_does_not_fit(bundle, file, name, value, message):
+    with pytest.raises(ValueError, match=rf"^`{name}` {message}|^`{name}` should lie {message}"):
+        replace(bundle, **{name: value})
+    rewrite(file, **{name: value})
+    with pytest.raises(ValueError, match=rf"^In `b\.safetensors`: `{name}` .*{message}"):
         load_bundle(file)
 
 
-@pytest.mark.parametrize("scale", [0.0, -1.0, float("nan"), float("inf")])
-def test_logit_scale(bundle: FeatureBundle, scale: float) -> None:
+@pytest.mark.parametrize("scale", [0.0, -1.0, math.nan, math.inf])
+def test_logit_scale(bundle, scale):
     with pytest.raises(ValueError, match=rf"`logit_scale` should be positive .* Got {scale}\."):
         replace(bundle, logit_scale=scale)
 
 
-def test_too_large_for_half_precision(bundle: FeatureBundle, tmp_path: Path) -> None:
-    large = replace(bundle, features=bundle.features + 1e6)
-    with pytest.raises(ValueError, match=r"`features` should not exceed 65504.* Got 1e\+06\."):
-        save_bundle(large, tmp_path / "b.safetensors")
-
-
-def test_missing_file(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match=r"`path` should be a feature bundle\. Got .*none"):
-        load_bundle(tmp_path / "none")
-
-
-def test_not_safetensors(tmp_path: Path) -> None:
-    (tmp_path / "b.safetensors").write_text("no header")
-    message = r"b\.safetensors` should be a complete safetensors file\. Got "
-    with pytest.raises(ValueError, match=message):
-        load_bundle(tmp_path / "b.safetensors")
-
-
 @pytest.mark.parametrize("kept", [0, 4, 100, -1])
-def test_truncated(bundle: FeatureBundle, tmp_path: Path, kept: int) -> None:
-    file = tmp_path / "b.safetensors"
-    save_bundle(bundle, file)
+def test_truncated(file, kept):
     file.write_bytes(file.read_bytes()[:kept])
-    with pytest.raises(ValueError, match=r"complete safetensors file.* Copy it again, or"):
+    with pytest.raises(ValueError, match=r"b\.safetensors` should be a complete .* Copy it again"):
         load_bundle(file)
 
 
-def test_foreign_safetensors(tmp_path: Path) -> None:
-    save_file({"features": torch.zeros(2, 2)}, tmp_path / "b.safetensors")
-    message = r"Got a safetensors file without the metadata `vlm_adapters\.feature_bundle`"
-    with pytest.raises(ValueError, match=message):
-        load_bundle(tmp_path / "b.safetensors")
-
-
-def test_missing_tensor(bundle: FeatureBundle, tmp_path: Path) -> None:
-    file = tmp_path / "b.safetensors"
-    save_bundle(bundle, file)
+def test_files_that_are_not_bundles(file):
+    with pytest.raises(FileNotFoundError, match=r"`path` should be a feature bundle\. Got .*none"):
+        load_bundle(file.with_name("none"))
     rewrite(file, drop="subsets")
     with pytest.raises(ValueError, match=r"should hold the tensors .* Got no `subsets`\."):
         load_bundle(file)
-
-
-def test_newer_schema(bundle: FeatureBundle, tmp_path: Path) -> None:
-    file = tmp_path / "b.safetensors"
-    save_bundle(bundle, file)
-    # A newer file may lack a field of ours; the version must be named all the same.
-    rewrite(file, metadata={KEY: '{"schema_version": 2}'})
-    with pytest.raises(ValueError, match=r"should have schema version 1\. Got 2\. Upgrade topreg"):
+    save_file({"features": torch.zeros(2, 2)}, file)
+    with pytest.raises(ValueError, match=rf"without the metadata `{KEY}`\. Build one"):
         load_bundle(file)
 
 
 @pytest.mark.parametrize(
-    "text", ["{", "[]", "{}", '{"schema_version": 1}'], ids=["broken", "list", "empty", "partial"]
+    ("text", "message"),
+    [
+        # A newer file may lack a field of ours; the version must be named all the same.
+        ('{"schema_version": 2}', r"an error in schema_version: .*should be 1\. Upgrade topreg"),
+        ('{"schema_version": 1}', "an error in class_names: Field required"),
+        ("{}", "an error in schema_version: Field required"),
+        ("{", "an error in the document: Invalid JSON"),
+        ("[]", "an error in the document: "),
+    ],
 )
-def test_incomplete_metadata(bundle: FeatureBundle, tmp_path: Path, text: str) -> None:
-    file = tmp_path / "b.safetensors"
-    save_bundle(bundle, file)
-    rewrite(file, metadata={KEY: text})
-    with pytest.raises(ValueError, match=r"`b\.safetensors` should have complete metadata\. Got "):
+def test_incomplete_metadata(file, text, message):
+    rewrite(file, text=text)
+    text = r"`b\.safetensors` should have complete metadata of schema version 1\. Got "
+    with pytest.raises(ValueError, match=text + message):
         load_bundle(file)
 
 
-def test_class_name_lost(bundle: FeatureBundle, tmp_path: Path) -> None:
-    file = tmp_path / "b.safetensors"
-    save_bundle(bundle, file)
-    rewrite(file, metadata=document(file, class_names=["cat"]))
+def test_class_name_lost(file):
+    rewrite(file, text=json.dumps(document(file) | {"class_names": ["cat"]}))
     with pytest.raises(ValueError, match=r"`text_raw` should have shape \(1, 3\)\. Got \(2, 3\)"):
         load_bundle(file)
+
+
+# Building
+
+
+@pytest.fixture
+def dataset(tmp_path):
+    """Three classes in CoOp's layout; the last test image is mislabelled."""
+    images = tmp_path / "caltech-101" / "101_ObjectCategories"
+    images.mkdir(parents=True)
+    split = {}
+    for subset in ("train", "val", "test"):
+        for label, name in enumerate(["R_R", "G", "B"]):
+            colour = [255 * (label == channel) for channel in range(3)]
+            Image.new("RGB", (4, 4), tuple(colour)).save(images / f"{subset}{label}.png")
+            split.setdefault(subset, []).append([f"{subset}{label}.png", label, name])
+    Image.new("RGB", (4, 4), (0, 0, 255)).save(images / "extra.png")
+    split["test"].append(["extra.png", 1, "G"])
+    (tmp_path / "caltech-101" / "split_zhou_Caltech101.json").write_text(json.dumps(split))
+    return open_dataset("caltech101", tmp_path)
+
+
+def test_bundle_of_a_data_set(dataset, tmp_path):
+    bundle = build_bundle(ColourBackbone(), dataset, coordinates=None)
+    assert bundle.class_names == ("R_R", "G", "B")
+    equal(bundle.subset("train")[0], torch.eye(3))
+    assert bundle.subset("test")[1].tolist() == [0, 1, 2, 1]
+    equal(bundle.text_raw, torch.diag(torch.tensor([2.0, 1.0, 1.0])))
+    equal(bundle.text_normalized, torch.eye(3))
+    assert bundle.logit_scale == fit_logit_scale(*bundle.subset("val"), bundle.text_normalized)
+    assert bundle.provenance["zero_shot"] == {"coordinates": 3, "val": 100.0, "test": 75.0}
+    save_bundle(bundle, tmp_path / "b.safetensors")
+    assert load_bundle(tmp_path / "b.safetensors").provenance == bundle.provenance
+    text = json.dumps(bundle.provenance)
+    assert str(tmp_path) not in text
+    for part in ("CC BY 4.0", "CaltechDATA", "split_sha256", '"name": "colour"', "pillow"):
+        assert part in text
+
+
+def test_projection_keeps_the_leading_coordinates(dataset):
+    bundle = build_bundle(WideBackbone(), dataset, coordinates=2)
+    equal(bundle.subset("train")[0], torch.eye(3)[:, :2])
+    equal(bundle.text_raw, torch.tensor([[2.0, 0.0], [0.0, 1.0], [0.0, 0.0]]))
+    after, before = bundle.provenance["zero_shot"], bundle.provenance["zero_shot_unprojected"]
+    assert before == {"coordinates": 3, "val": 100.0, "test": 75.0}
+    assert after == {"coordinates": 2, "val": 66.67, "test": 50.0}
+
+
+def test_accuracy_ignores_lengths():
+    texts = torch.eye(2) * torch.tensor([[0.1], [9.0]])
+    images = torch.tensor([[5.0, 4.0], [0.1, 0.2], [3.0, 1.0], [1.0, 2.0]])
+    assert zero_shot_accuracy(images, torch.tensor([0, 1, 1, 1]), texts) == 75.0
+
+
+def test_scale_equals_the_closed_form_of_two_classes():
+    # Cosines are 0 and 1; a share of 0.8 is right, so the best logit difference is log(0.8 / 0.2).
+    scale = fit_logit_scale(torch.eye(2)[[0, 0, 0, 0, 1]], torch.zeros(5).long(), torch.eye(2))
+    assert scale == pytest.approx(math.log(4), rel=1e-4)
+
+
+def test_scale_of_a_perfect_classifier_is_the_upper_bound():
+    # Cosines differ by so little that the loss still falls at the bound.
+    texts = torch.nn.functional.normalize(torch.tensor([[1.0, 0.001], [1.0, -0.001]]), dim=1)
+    assert fit_logit_scale(texts, torch.tensor([0, 1]), texts) == pytest.approx(1000, rel=1e-4)
+
+
+def test_scale_beats_its_neighbours():
+    generator = torch.Generator().manual_seed(0)
+    texts = torch.randn(5, 8, generator=generator)
+    labels = torch.arange(5).repeat(20)
+    images = texts[labels] + 2 * torch.randn(100, 8, generator=generator)
+    cosines = torch.nn.functional.cosine_similarity(images[:, None], texts[None], dim=2)
+
+    def loss(scale):
+        return float(torch.nn.functional.cross_entropy(scale * cosines, labels))
+
+    scale = fit_logit_scale(images, labels, texts)
+    assert loss(scale) < min(loss(0.99 * scale), loss(1.01 * scale))

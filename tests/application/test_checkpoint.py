@@ -9,10 +9,9 @@ from application.helpers import constrained, method
 from safetensors import safe_open
 from safetensors.torch import save_file
 from vlm_adapters import training
-from vlm_adapters.checkpoint import KEY
 from vlm_adapters.features.training_images import CachedViews
 from vlm_adapters.sources import few_shot_task
-from vlm_adapters.training import train
+from vlm_adapters.training import KEY, train
 
 EPOCHS = 3
 PRESETS = ("taskres", "hc_tr", "tip_adapter_f", "hc_taf", "clip_adapter", "hc_clip_adapter")
@@ -175,7 +174,7 @@ def rewrite(file, drop="", **changes):
 )
 def test_an_incomplete_checkpoint(task, file, drop, changes):
     rewrite(file, drop, **changes)
-    text = r"(?s)c\.safetensors` should be a checkpoint of a training\. Got .*Remove it to begin a"
+    text = r"(?s)c\.safetensors` should be a checkpoint of a training\. Got .*Remove it to start "
     with pytest.raises(ValueError, match=text):
         train(task, chosen("tip_adapter_f"), checkpoint=file)
 
@@ -187,30 +186,28 @@ def test_a_foreign_safetensors_file(task, file, metadata):
         train(task, chosen("tip_adapter_f"), checkpoint=file)
 
 
-def other_runs(task):
-    plain = chosen("tip_adapter_f")
-    return {
-        "learning rate": (task, method("tip_adapter_f", epochs=EPOCHS, batch_size=6), {}),
-        "epochs": (task, method("tip_adapter_f", epochs=9, batch_size=6, learning_rate=0.05), {}),
-        "constraint": (task, constrained(plain, weight=0.3), {}),
-        "preset": (task, chosen("clip_adapter"), {}),
-        "seed": (dataclasses.replace(task, seed=2), plain, {}),
-        "draw": (dataclasses.replace(task, hashes={"train": "other"}), plain, {}),
-        "scale": (dataclasses.replace(task, logit_scale=7.0), plain, {}),
-        "features": (task, plain, {"identity": "of other features"}),
-        "protocols": (task, plain, {"follow_test": True}),
-    }
+def other_method(**training):
+    return method("tip_adapter_f", **{"epochs": EPOCHS, "batch_size": 6, **training})
 
 
-@pytest.mark.parametrize(
-    "name",
-    ["learning rate", "epochs", "constraint", "preset", "seed", "draw", "scale", "features",
-     "protocols"],
-)  # fmt: skip
+OTHER_RUNS = {  # what they replace in the task, the method, and options of the call
+    "learning rate": ({}, other_method(), {}),
+    "epochs": ({}, other_method(epochs=9, learning_rate=0.05), {}),
+    "constraint": ({}, constrained(chosen("tip_adapter_f"), weight=0.3), {}),
+    "preset": ({}, chosen("clip_adapter"), {}),
+    "seed": ({"seed": 2}, chosen("tip_adapter_f"), {}),
+    "draw": ({"hashes": {"train": "other"}}, chosen("tip_adapter_f"), {}),
+    "scale": ({"logit_scale": 7.0}, chosen("tip_adapter_f"), {}),
+    "features": ({}, chosen("tip_adapter_f"), {"identity": "of other features"}),
+    "protocols": ({}, chosen("tip_adapter_f"), {"follow_test": True}),
+}
+
+
+@pytest.mark.parametrize("name", OTHER_RUNS)
 def test_a_checkpoint_of_another_run(task, file, name):
-    task, method, options = other_runs(task)[name]
+    changes, method, options = OTHER_RUNS[name]
     before = file.read_bytes()
-    text = r"should be of a run with these settings\. Got a checkpoint of another\. Remove it to be"
+    text = r"should be of a run with these settings\. Got a checkpoint of another\. Remove it to st"
     with pytest.raises(ValueError, match=text):
-        train(task, method, checkpoint=file, **options)
+        train(dataclasses.replace(task, **changes), method, checkpoint=file, **options)
     assert file.read_bytes() == before

@@ -4,6 +4,7 @@ import csv
 import importlib
 import json
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -13,8 +14,9 @@ import pytest
 import torch
 import typer
 from safetensors.torch import load_file, save_file
-from vlm_adapters.cli import _app, run
-from vlm_adapters.features import load_bundle
+from vlm_adapters import cli
+from vlm_adapters.cli import run
+from vlm_adapters.features.bundle import load_bundle
 
 ABSENT = """
 import importlib.abc
@@ -29,15 +31,21 @@ class Absent(importlib.abc.MetaPathFinder):
 
 sys.meta_path.insert(0, Absent())
 """
-FAST = [f"--set={name}.training.{key}=3" for name in ("taskres", "hc_tr", "tip_adapter_f", "hc_taf")
-        for key in ("epochs", "epochs_from_8_shots")]  # fmt: skip
+FAST = " ".join(
+    f"--set={name}.training.epochs=3" for name in ("taskres", "hc_tr", "tip_adapter_f", "hc_taf")
+)
 
 
 @pytest.fixture
 def call(capsys, monkeypatch):
-    """Run the command in this process; returns exit code, output and errors."""
+    """Run the command in this process; returns exit code, output and errors.
+
+    A command is words, or one text of them.
+    """
 
     def run_command(*arguments, cwd):
+        if len(arguments) == 1:
+            arguments = shlex.split(arguments[0])
         monkeypatch.chdir(cwd)
         monkeypatch.setenv("COLUMNS", "200")
         monkeypatch.setattr(sys, "argv", ["vlm-adapters", *map(str, arguments)])
@@ -47,6 +55,12 @@ def call(capsys, monkeypatch):
         return SimpleNamespace(returncode=stopped.value.code or 0, stdout=out, stderr=err)
 
     return run_command
+
+
+def process(words, folder, **environment):
+    """Run a command in a process of its own."""
+    options = {"capture_output": True, "text": True, "timeout": 120, "check": False}
+    return subprocess.run(words, cwd=folder, env=os.environ | environment, **options)
 
 
 def refused(result, code, text, folder):
@@ -61,20 +75,16 @@ def refused(result, code, text, folder):
 
 def test_demo_end_to_end(call, bundle_file, tmp_path):
     out = tmp_path / "out"
-    result = call(
-        "demo", "--jobs", 1, "--bundle", bundle_file, "--out", out, "--shots", "1,4",
-        "--seeds", "1,2", *FAST, cwd=tmp_path,
-    )  # fmt: skip
+    words = f"demo --jobs=1 --bundle={bundle_file} --out={out} --shots=1,4 --seeds=1,2"
+    result = call(f"{words} {FAST}", cwd=tmp_path)
     assert result.returncode == 0, result.stderr
-    assert {path.name for path in out.iterdir()} == {
-        "results.csv", "results.json", "results.md", "accuracy.png",
-    }  # fmt: skip
+    figures = {"accuracy.png", "terms.png", "training.png"}
+    written = {path.name for path in out.iterdir()}
+    assert written == {"results.csv", "results.json", "results.md"} | figures
     with (out / "results.csv").open() as file:
         rows = list(csv.DictReader(file))
-    assert list(rows[0]) == [
-        "method", "preset", "dataset", "backbone", "data", "shots", "seed", "protocol", "oracle",
-        "accuracy",
-    ]  # fmt: skip
+    columns = "method preset dataset backbone data shots seed protocol oracle accuracy"
+    assert list(rows[0]) == columns.split()
     methods = {"Zero-shot", "TaskRes", "HC-TR", "Tip-Adapter-F", "HC-TAF"}
     assert {row["method"] for row in rows} == methods
     assert len(rows) == 2 * 2 * (1 + 2 * 2 + 2 * 3)  # protocols of the five methods
@@ -89,12 +99,17 @@ def test_demo_end_to_end(call, bundle_file, tmp_path):
     assert "HC-TR - TaskRes" in result.stdout
 
 
+def test_quiet_is_quiet(call, bundle_file, tmp_path):
+    words = "--quiet demo --methods=zero_shot --jobs=1 --shots=1 --seeds=1 --device=cpu"
+    result = call(f"{words} --bundle={bundle_file}", cwd=tmp_path)
+    assert (result.returncode, result.stderr) == (0, "")
+    assert "Zero-shot" in result.stdout
+
+
 def test_demo_repeats(call, bundle_file, tmp_path):
     for name in ("a", "b"):
-        call(
-            "demo", "--jobs", 1, "--bundle", bundle_file, "--out", tmp_path / name,
-            "--shots", "2", "--seeds", "1", *FAST, cwd=tmp_path,
-        )  # fmt: skip
+        words = f"demo --jobs=1 --bundle={bundle_file} --out={tmp_path / name} --shots=2 --seeds=1"
+        call(f"{words} {FAST}", cwd=tmp_path)
     first = (tmp_path / "a" / "results.csv").read_bytes()
     assert first == (tmp_path / "b" / "results.csv").read_bytes()
     assert first.count(b"\n") == 1 + 11
@@ -102,7 +117,8 @@ def test_demo_repeats(call, bundle_file, tmp_path):
 
 def test_shipped_bundle_and_tuned_values(tmp_path):
     from vlm_adapters.cli._options import SHIPPED
-    from vlm_adapters.cli.demo import METHODS, TUNED
+    from vlm_adapters.cli.runs import DEMO_VALUES as TUNED
+    from vlm_adapters.cli.runs import METHODS
     from vlm_adapters.config import load_methods, read_toml
 
     bundle = load_bundle(SHIPPED)
@@ -110,8 +126,8 @@ def test_shipped_bundle_and_tuned_values(tmp_path):
     assert SHIPPED.stat().st_size < 10 * 2**20
     tuned = read_toml(TUNED)
     assert tuned.pop("dataset") == "caltech101"  # used for others it is refused
-    assert set(tuned) == set(METHODS) - {"zero_shot"}
-    methods = load_methods(METHODS, tuned=TUNED)
+    assert set(tuned) == set(METHODS.split(",")) - {"zero_shot"}
+    methods = load_methods(METHODS.split(","), tuned=TUNED)
     rate = tuned["taskres"]["training"]["learning_rate"]
     assert methods["taskres"].training.learning_rate == rate
 
@@ -161,10 +177,8 @@ def test_out_is_a_folder(call, bundle_file, tmp_path):
 
 
 def test_other_methods(call, bundle_file, tmp_path):
-    result = call(
-        "demo", "--jobs", 1, "--bundle", bundle_file, "--out", tmp_path / "out", "--methods",
-        "zero_shot,tip_adapter", "--shots", "1", "--seeds", "1", cwd=tmp_path,
-    )  # fmt: skip
+    words = "demo --jobs=1 --out=out --methods=zero_shot,tip_adapter --shots=1 --seeds=1"
+    result = call(f"{words} --bundle={bundle_file}", cwd=tmp_path)
     assert result.returncode == 0, result.stderr
     text = (tmp_path / "out" / "results.csv").read_text()
     assert "Tip-Adapter,tip_adapter,synthetic,unknown,cached,1,1,last+val_search,0," in text
@@ -201,19 +215,15 @@ def test_nan_features(call, bundle_file, tmp_path):
 
 def test_missing_images(call, tmp_path):
     result = call("bundle", "--root", tmp_path, "--out", tmp_path / "b.safetensors", cwd=tmp_path)
-    refused(result, 2, "split_zhou_Caltech101.json", tmp_path)
+    refused(result, 2, "should hold caltech101", tmp_path)
     assert not (tmp_path / "b.safetensors").exists()
 
 
-@pytest.mark.parametrize("package", ["typer", "safetensors", "matplotlib"])
+@pytest.mark.parametrize("package", ["typer", "pydantic", "pandas", "safetensors", "matplotlib"])
 def test_missing_extra(package, tmp_path):
     (tmp_path / "sitecustomize.py").write_text(f"PACKAGE = {package!r}\n{ABSENT}")
     path = os.pathsep.join(filter(None, [str(tmp_path), os.environ.get("PYTHONPATH", "")]))
-    result = subprocess.run(
-        [sys.executable, "-m", "vlm_adapters", "demo"],
-        env=os.environ | {"PYTHONPATH": path}, cwd=tmp_path, capture_output=True, text=True,
-        timeout=120, check=False,
-    )  # fmt: skip
+    result = process([sys.executable, "-m", "vlm_adapters", "demo"], tmp_path, PYTHONPATH=path)
     assert result.returncode == 1
     assert 'Run `pip install "topreg[vlm]"`.' in result.stderr
     assert "Traceback" not in result.stderr
@@ -223,18 +233,15 @@ def test_console_script(tmp_path):
     beside_python = os.path.dirname(sys.executable)  # the environment need not be activated
     script = shutil.which("vlm-adapters", path=beside_python + os.pathsep + os.environ["PATH"])
     assert script is not None, "install the project: `pip install '.[vlm,test]'`"
-    result = subprocess.run(
-        [script, "demo", "--bundle", "no.safetensors"], cwd=tmp_path, capture_output=True,
-        text=True, timeout=120, check=False,
-    )  # fmt: skip
+    result = process([script, "demo", "--bundle", "no.safetensors"], tmp_path)
     refused(result, 2, "no.safetensors", tmp_path)
 
 
 def test_the_help_of_commands_is_that_of_their_functions():
     """The list that the help prints without importing any command."""
-    runner = typer.main.get_group(_app.app)
-    for name, (module, text) in _app.COMMANDS.items():
+    runner = typer.main.get_group(cli.app)
+    for name, (module, text) in cli.COMMANDS.items():
         importlib.import_module(f"vlm_adapters.cli.{module}")
-        found = typer.main.get_group(_app.app).commands[name]
+        found = typer.main.get_group(cli.app).commands[name]
         assert " ".join((found.help or "").split("\n\n")[0].split()) == text, name
-    assert set(runner.commands) == set(_app.COMMANDS)
+    assert set(runner.commands) == set(cli.COMMANDS)

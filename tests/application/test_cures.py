@@ -1,6 +1,7 @@
 """What error messages tell the reader to run: commands, options and extras that exist."""
 
 import ast
+import importlib
 import importlib.metadata
 import pathlib
 import re
@@ -8,6 +9,7 @@ import re
 import pytest
 import typer
 import vlm_adapters
+from vlm_adapters import cli
 from vlm_adapters.cli import app
 
 SOURCES = sorted(pathlib.Path(vlm_adapters.__file__).parent.rglob("*.py"))
@@ -33,6 +35,8 @@ def texts():
 def commands():
     """The name of each command, and its options."""
     found = {}
+    for module, _ in cli.COMMANDS.values():
+        importlib.import_module(f"vlm_adapters.cli.{module}")
 
     def collect(group, name):
         for part, command in group.commands.items():

@@ -8,15 +8,11 @@ from pathlib import Path
 
 import torch
 from vlm_adapters.config import load_methods
-from vlm_adapters.experiments import plan_jobs, run_jobs
+from vlm_adapters.experiments import Sweep, plan_jobs, run_jobs
 from vlm_adapters.inputs import FeatureInputs
-from vlm_adapters.preset_names import pairs_of
-from vlm_adapters.results.run_report import write_run_report
-from vlm_adapters.run_files import ADAPTER, RESULT
-from vlm_adapters.search_plans import Plan, Search
-from vlm_adapters.sweep import Sweep
-from vlm_adapters.trials import write_trials
-from vlm_adapters.tuning import tune
+from vlm_adapters.results.report import write_run_report
+from vlm_adapters.runs import ADAPTER, RESULT
+from vlm_adapters.tuning import Plan, Search, tune, write_trials
 
 PRESETS = ("zero_shot", "linear_probe", "tip_adapter", "clip_adapter", "hc_clip_adapter",
            "hc_tr", "hc_taf", "hc_tr_p1")  # fmt: skip
@@ -94,8 +90,8 @@ def swept(bundle_file, out):
         FeatureInputs(bundle=bundle_file), presets, (1, 2), (1, 2), out,
         overrides=tuple(text for text in FAST if used(text, presets)),
     )  # fmt: skip
-    runs = plan.run(plan.source(plan.inputs.opened()))
-    write_run_report(out, runs, pairs_of(presets))
+    runs = run_jobs(plan.source(plan.inputs.opened()), plan.jobs())
+    write_run_report(out, runs)
     return kept(out)
 
 

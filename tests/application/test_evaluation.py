@@ -1,16 +1,17 @@
 """Accuracy and the search, against brute force."""
 
 import dataclasses
+import itertools
 
 import pytest
 import torch
 from application.helpers import method
+from sklearn import metrics
 from vlm_adapters import evaluation, training
 from vlm_adapters.adapters import TipAdapterF, build_adapter, tip_adapter
-from vlm_adapters.evaluation import ORACLE, accuracy, evaluate
+from vlm_adapters.evaluation import ORACLE, accuracy, evaluate, more_metrics
 from vlm_adapters.options import AdapterOptions
-from vlm_adapters.training import train
-from vlm_adapters.training_state import Trained
+from vlm_adapters.training import Trained, train
 
 OPTIONS = AdapterOptions(kind="tip_adapter_f", search_sharpness=7.0, search_cache_weight=200.0)
 
@@ -23,25 +24,44 @@ def test_accuracy_is_in_percent():
     assert accuracy(Constant(), torch.zeros(4, 3), torch.tensor([1, 1, 1, 0])) == 75.0
 
 
+@pytest.mark.parametrize("classes", [3, 9])
+def test_more_metrics_are_scikit_learns(classes):
+    logits = torch.randn(40, classes, generator=torch.Generator().manual_seed(1))
+    labels = torch.arange(40) % (classes - 1)  # the last class has no image
+    found = more_metrics(torch.nn.Identity(), logits, labels)
+    top5 = 1.0
+    if classes > 5:
+        top5 = metrics.top_k_accuracy_score(labels, logits, k=5, labels=range(classes))
+    present, guess = range(classes - 1), logits.argmax(1)
+    mean = metrics.recall_score(labels, guess, labels=present, average="macro", zero_division=0)
+    assert found == pytest.approx({"top5": 100 * top5, "mean_per_class": 100 * mean})
+
+
 def test_grid_is_the_official_one(task):
-    grid = TipAdapterF.build(task, OPTIONS).search_grid()
-    assert len(grid.sharpness) == 200
-    assert len(grid.cache_weight) == 20
-    assert grid.sharpness[:2] == pytest.approx((0.1, 0.1 + 6.9 / 200))
-    assert grid.cache_weight[-1] == pytest.approx(0.1 + 19 * 199.9 / 20)
+    sharpnesses, cache_weights = TipAdapterF.build(task, OPTIONS).search_grid()
+    assert len(sharpnesses) == 200
+    assert len(cache_weights) == 20
+    assert sharpnesses[:2] == pytest.approx([0.1, 0.1 + 6.9 / 200])
+    assert cache_weights[-1] == pytest.approx(0.1 + 19 * 199.9 / 20)
 
 
-def test_search_equals_brute_force(task, monkeypatch):
+@pytest.mark.parametrize("classes", [[0, 1, 2, 3, 4], [4, 1, 0]])
+def test_search_equals_brute_force(task, classes, monkeypatch):
     monkeypatch.setattr(tip_adapter, "SHARPNESS_STEPS", 20)
-    adapter = TipAdapterF.build(task, OPTIONS)
-    found = adapter.search(task.val_features, task.val_labels)
-    grid, table = adapter.search_grid(), {}
-    for sharpness in grid.sharpness:
-        for weight in grid.cache_weight:
-            other = adapter.with_factors(sharpness, weight)
-            table[sharpness, weight] = accuracy(other, task.val_features, task.val_labels)
+    classes = torch.tensor(classes)
+    adapter = TipAdapterF.build(task, OPTIONS).restrict(classes)
+    kept = torch.isin(task.val_labels, classes)
+    labels = (task.val_labels[kept, None] == classes).int().argmax(1)
+    images = task.val_features[kept], labels
+    found = adapter.search(*images)
+    table = {
+        factors: accuracy(adapter.with_factors(*factors), *images)
+        for factors in itertools.product(*adapter.search_grid())
+    }
     assert len(set(table.values())) > 2
     assert found == max(table, key=table.__getitem__)  # the first of equals
+    monkeypatch.setattr(tip_adapter, "ROWS", 8)
+    assert adapter.search(*images) == found
 
 
 def test_search_leaves_the_adapter_alone(task):
@@ -54,17 +74,14 @@ def test_search_leaves_the_adapter_alone(task):
 
 
 def test_protocols_of_an_adapter_without_training(task):
-    plain = evaluate(Trained(build_adapter(task, AdapterOptions(kind="taskres"))), task)
-    cache = evaluate(Trained(build_adapter(task, OPTIONS)), task)
+    plain = evaluate(Trained(adapter=build_adapter(task, AdapterOptions(kind="taskres"))), task)
     assert list(plain.accuracies) == ["last"]
-    assert list(cache.accuracies) == ["last", "last+val_search"]
-    assert cache.accuracies["last"] != cache.accuracies["last+val_search"]
-
-
-def test_search_reads_validation_images_only(task):
+    cache = Trained(adapter=build_adapter(task, OPTIONS))
+    seen = evaluate(cache, task)
+    assert list(seen.accuracies) == ["last", "last+val_search"]
+    assert seen.accuracies["last"] != seen.accuracies["last+val_search"]
     blind = dataclasses.replace(task, test_labels=torch.zeros_like(task.test_labels))
-    seen = evaluate(Trained(build_adapter(task, OPTIONS)), task)
-    unseen = evaluate(Trained(build_adapter(task, OPTIONS)), blind)
+    unseen = evaluate(cache, blind)  # the search reads validation images only
     assert seen.factors == unseen.factors
     assert seen.accuracies != unseen.accuracies
 
@@ -77,14 +94,15 @@ def trained(task, request):
     """A training that noted every epoch's tensors by the way."""
     preset, epochs = request.param, []
 
-    def watch(watched, task, epoch, **options):
-        tensors = {name: t.clone() for name, t in watched.adapter.state_dict().items()}
-        epochs.append(tensors)
-        return real(watched, task, epoch, **options)
+    def note_best(training, name, *images):
+        if name == "best_val":
+            tensors = training.adapter.state_dict().items()
+            epochs.append({name: tensor.clone() for name, tensor in tensors})
+        return real(training, name, *images)
 
-    real = training._watch
+    real = training._note_best
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(training, "_watch", watch)
+        patched.setattr(training, "_note_best", note_best)
         chosen = method(preset, epochs=12, learning_rate=CHOSEN[preset])
         return train(task, chosen, follow_test=True), epochs
 
@@ -101,7 +119,7 @@ def test_the_best_epochs_are_the_first_of_equals(task, trained):
         assert best.epoch == accuracies.index(max(accuracies))
         for name, tensor in best.tensors.items():
             torch.testing.assert_close(tensor, epochs[best.epoch][name], rtol=0, atol=0)
-    assert [entry.val_accuracy for entry in trained.log] == [
+    assert [entry["val_accuracy"] for entry in trained.log] == [
         accuracy(trained.adapter.at(tensors), task.val_features, task.val_labels)
         for tensors in epochs
     ]
@@ -150,23 +168,6 @@ def test_oracles_only_when_asked_for(task, trained, monkeypatch):
 def test_accuracy_in_parts(task, monkeypatch):
     adapter = build_adapter(task, AdapterOptions(kind="taskres"))
     whole = accuracy(adapter, task.test_features, task.test_labels)
-    cache = TipAdapterF.build(task, OPTIONS)
-    factors = cache.search(task.val_features, task.val_labels)
     monkeypatch.setattr(evaluation, "ROWS", 8)
     assert accuracy(adapter, task.test_features, task.test_labels) == whole
-    assert cache.search(task.val_features, task.val_labels) == factors
     assert accuracy(adapter, task.test_features[:0], task.test_labels[:0]) == 0
-
-
-def test_search_of_a_restricted_cache(task, monkeypatch):
-    monkeypatch.setattr(tip_adapter, "SHARPNESS_STEPS", 10)
-    adapter = TipAdapterF.build(task, OPTIONS).restrict(torch.tensor([4, 1, 0]))
-    kept = torch.isin(task.val_labels, torch.tensor([0, 1, 4]))
-    places = torch.tensor([2, 1, -1, -1, 0])
-    images = task.val_features[kept], places[task.val_labels[kept]]
-    grid = adapter.search_grid()
-    table = {
-        (sharpness, weight): accuracy(adapter.with_factors(sharpness, weight), *images)
-        for sharpness in grid.sharpness for weight in grid.cache_weight
-    }  # fmt: skip
-    assert adapter.search(*images) == max(table, key=table.__getitem__)

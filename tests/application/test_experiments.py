@@ -1,6 +1,11 @@
 """Runs do not depend on how many processes make them."""
 
 import dataclasses
+import os
+import pathlib
+import subprocess
+import sys
+import time
 
 import pytest
 import torch
@@ -9,7 +14,7 @@ from vlm_adapters import experiments
 from vlm_adapters.config import load_methods
 from vlm_adapters.experiments import plan_jobs, run_jobs
 from vlm_adapters.parallel import run_all
-from vlm_adapters.run_files import ADAPTER
+from vlm_adapters.runs import ADAPTER
 from vlm_adapters.training import train
 
 
@@ -21,10 +26,8 @@ def jobs():
 
 
 def test_jobs_are_nested_and_know_their_epochs(jobs):
-    assert [(job.shots, job.preset) for job in jobs] == [
-        (1, "zero_shot"), (1, "taskres"), (1, "hc_tr"),
-        (2, "zero_shot"), (2, "taskres"), (2, "hc_tr"),
-    ]  # fmt: skip
+    found = [(job.shots, job.preset) for job in jobs]
+    assert found == [(n, preset) for n in (1, 2) for preset in ("zero_shot", "taskres", "hc_tr")]
     assert [job.epochs for job in jobs] == [0, 3, 3, 0, 3, 3]
 
 
@@ -112,6 +115,50 @@ def test_denormals_are_kept_or_flushed_in_every_process(flush):
     results = [list(run_all(shrink, 1e-40, [0.5, 0.25], jobs=jobs)) for jobs in (1, 2)]
     assert results[0] == results[1]
     assert (results[0] == [0, 0]) == flush
+
+
+STAY = """
+import os, pathlib, sys, time
+from vlm_adapters.parallel import run_all
+
+def stay(folder, name):
+    pathlib.Path(folder, name).write_text(str(os.getpid()))
+    time.sleep(100)
+
+if __name__ == "__main__":
+    import stay as importable
+    list(run_all(importable.stay, sys.argv[1], "ab", jobs=2))
+"""
+
+
+def alive(process):
+    """Whether a process runs; one that has ended may still be listed."""
+    try:
+        state = pathlib.Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0]
+    except FileNotFoundError:
+        return False
+    return state != "Z"
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/self/stat"), reason="looks for processes in /proc")
+def test_processes_end_with_the_one_that_started_them(tmp_path):
+    (tmp_path / "stay.py").write_text(STAY)
+    path = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", ""), *sys.path])
+    words = [sys.executable, tmp_path / "stay.py", tmp_path]
+    with subprocess.Popen(words, env=os.environ | {"PYTHONPATH": path}) as parent:
+        wait_until(lambda: all((tmp_path / name).is_file() for name in "ab"))
+        workers = [int((tmp_path / name).read_text()) for name in "ab"]
+        assert all(map(alive, workers))
+        parent.kill()
+    wait_until(lambda: not any(map(alive, workers)))
+
+
+def wait_until(condition, seconds=60):
+    """Wait, and fail if it takes too long."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.1)
 
 
 def test_an_error_in_a_process_keeps_its_text(source):  # last: it ends the processes

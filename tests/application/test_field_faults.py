@@ -13,15 +13,13 @@ from vlm_adapters.config import load_methods
 from vlm_adapters.data.check import image_kinds, without_damaged
 from vlm_adapters.data.folders import image_folder
 from vlm_adapters.experiments import plan_jobs, run_job, run_jobs
-from vlm_adapters.features.contents import content_hashes
-from vlm_adapters.features.extract import extract_views, read_image
-from vlm_adapters.features.store import FEATURES, FeatureStore
-from vlm_adapters.features.views import Augmentation, Centre
+from vlm_adapters.features.store import content_hashes
+from vlm_adapters.features.views import Augmentation, Centre, extract_views, read_image
 from vlm_adapters.inputs import FeatureInputs, ImageInputs
-from vlm_adapters.prediction import image_files
 from vlm_adapters.results import fewer_images
-from vlm_adapters.run_files import ADAPTER, claimed, finished_run, is_done
+from vlm_adapters.runs import ADAPTER, claimed, finished_run, is_done
 from vlm_adapters.sources import Extraction
+from vlm_adapters.transfer import image_files
 
 
 def fill(folder, counts, seed=0):
@@ -41,15 +39,16 @@ def folder(tmp_path):
 
 
 def extraction(folder, store):
-    return Extraction(FakeBackbone(), SPEC, image_folder(folder), FeatureStore(store))
+    inputs = FeatureInputs(ImageInputs(images=folder), SPEC, store=store, views=1)
+    return Extraction(inputs, inputs.images.open(), FakeBackbone())
 
 
 def test_exchanged_files_of_equal_size_are_encoded_again(folder, tmp_path):
     first, second = folder / "crow/00.bmp", folder / "owl/00.bmp"
     samples = image_folder(folder, only_test=True).split.test
-    before = extraction(folder, tmp_path / "store").part(samples).read()[0]
+    before = extraction(folder, tmp_path / "store").part(samples).features()
     first.rename(folder / "x"), second.rename(first), (folder / "x").rename(second)
-    after = extraction(folder, tmp_path / "store").part(samples).read()[0]
+    after = extraction(folder, tmp_path / "store").part(samples).features()
     torch.testing.assert_close(after[[0, 6]], before[[6, 0]], rtol=0, atol=0)
     torch.testing.assert_close(after[1:6], before[1:6], rtol=0, atol=0)
 
@@ -64,17 +63,17 @@ def test_an_edit_that_keeps_size_and_times_is_noticed(folder, tmp_path):
 
 
 def test_hashes_of_unchanged_files_are_remembered(folder, tmp_path, monkeypatch):
-    monkeypatch.setattr("vlm_adapters.features.contents.SETTLED", -(10**12))
+    monkeypatch.setattr("vlm_adapters.features.store.SETTLED", -(10**12))
     paths = [f"crow/{place:02d}.bmp" for place in range(6)]
     first = content_hashes(tmp_path, folder, paths)
-    monkeypatch.setattr("vlm_adapters.features.contents._hash", lambda file: "read again")
+    monkeypatch.setattr("vlm_adapters.features.store._digest", lambda file: "read again")
     assert content_hashes(tmp_path, folder, paths) == first
     (folder / paths[2]).touch()
     assert content_hashes(tmp_path, folder, paths)[2] == "read again"
 
 
 def test_a_damaged_index_is_replaced(folder, tmp_path, monkeypatch):
-    monkeypatch.setattr("vlm_adapters.features.contents.SETTLED", -(10**12))
+    monkeypatch.setattr("vlm_adapters.features.store.SETTLED", -(10**12))
     first = content_hashes(tmp_path, folder, ["crow/00.bmp"])
     [index] = tmp_path.glob("contents-*.json")
     for text in ("[", "[]", '{"crow/00.bmp": 1}'):
@@ -86,10 +85,11 @@ def test_a_damaged_index_is_replaced(folder, tmp_path, monkeypatch):
 def test_removed_features_are_extracted_again(folder, tmp_path):
     samples = image_folder(folder).split.test
     part = extraction(folder, tmp_path / "store").part(samples)
-    first = part.read()[0]
-    (part.entry / FEATURES).unlink()
+    first = part.features()
+    [file] = part.table.folder.iterdir()
+    file.unlink()
     again = extraction(folder, tmp_path / "store").part(samples)
-    torch.testing.assert_close(again.read()[0], first, rtol=0, atol=0)
+    torch.testing.assert_close(again.features(), first, rtol=0, atol=0)
 
 
 def test_sixteen_bits_are_scaled(tmp_path):
@@ -161,7 +161,7 @@ def test_equal_images_in_two_classes_or_subsets_are_told(tmp_path, caplog):
     crow = (folder / "train/crow/00.bmp").read_bytes()
     (folder / "val/crow/01.bmp").write_bytes(crow)
     (folder / "test/owl/01.bmp").write_bytes(crow)
-    extraction(folder, tmp_path / "s").source([(2, 1)], Augmentation(views=1))
+    extraction(folder, tmp_path / "s").source([(2, 1)])
     [told] = [text for text in caplog.messages if "same content" in text]
     assert told.startswith("2 images have the same content")
     assert "train/crow/00.bmp of train is val/crow/01.bmp of val" in told

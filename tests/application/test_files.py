@@ -55,7 +55,7 @@ def test_json(tmp_path):
     assert os.listdir(tmp_path) == ["a"]
     with pytest.raises(FileNotFoundError, match=r"`.*none` should be a JSON file\. Got no file"):
         read_json(tmp_path / "none")
-    for content in (b"{", b"", b"\xff\xfe", b"\x80"):
+    for content in (b"{", b"", b"\xff\xfe", b"\x80", b"[Infinity]"):
         (tmp_path / "bad").write_bytes(content)
         with pytest.raises(
             ValueError, match=r"bad` should be JSON\. Got: .*Remove it to have it m"

@@ -4,7 +4,6 @@ import contextlib
 import copy
 import dataclasses
 import io
-import itertools
 import json
 import math
 import pickle
@@ -20,23 +19,21 @@ import torch
 from application.helpers import method
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
-from vlm_adapters._files import read_tensors, write_tensors
+from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
+from vlm_adapters._files import json_hash, read_tensors
 from vlm_adapters.backbones.base import TextProjection
 from vlm_adapters.config import load_methods
 from vlm_adapters.data.few_shot import FewShot, read_index_list, write_index_lists
 from vlm_adapters.data.splits import SUBSETS, read_split
 from vlm_adapters.experiments import plan_jobs, run_jobs
-from vlm_adapters.features import FeatureBundle, load_bundle, save_bundle
-from vlm_adapters.features.store import FEATURES, META, PARTS, FeatureStore, Recipe
-from vlm_adapters.features.texts import ClassTexts, HiddenTexts
-from vlm_adapters.features.texts_file import load_texts, save_texts
-from vlm_adapters.run_files import ADAPTER, RESULT, read_run, read_runs, read_saved_run
-from vlm_adapters.search_plans import read_search
+from vlm_adapters.features.bundle import FeatureBundle, load_bundle, save_bundle
+from vlm_adapters.features.store import FeatureTable
+from vlm_adapters.features.texts import ClassTexts, HiddenTexts, load_texts, save_texts
+from vlm_adapters.runs import ADAPTER, RESULT, read_run, read_runs, read_saved_run
 from vlm_adapters.sources import BundleSource, few_shot_task
 from vlm_adapters.text_projection import read_weight
-from vlm_adapters.training import train
-from vlm_adapters.trials import Trial, best, read_trials, write_trials
+from vlm_adapters.training import LOGGED, train
+from vlm_adapters.tuning import Trial, best, read_search, read_trials, write_trials
 from vlm_adapters.weights import convert_weights
 
 SOME = settings(max_examples=max(settings().max_examples // 2, 5))
@@ -79,60 +76,30 @@ def use_bundle(file):
         assert task.train_labels.max() < len(bundle.class_names) == len(bundle.text_raw)
 
 
-RECIPE = Recipe(
-    dataset="dtd",
-    split="abc",
-    view={"kind": "augmented", "seed": 1},
-    backbone={"name": "fake"},
-    libraries={"torch": "2"},
-    paths=tuple(f"{k}.jpg" for k in range(5)),
-    contents=tuple(f"{k:064x}" for k in range(5)),
-    labels=(0, 0, 1, 1, 2),
-)
+RECIPE = {"view": {"kind": "augmented", "seed": 1}, "backbone": {"name": "fake"}}
+IMAGES = [(f"{k}.jpg", f"{k:032x}") for k in range(5)]
 VALUES, BLOCK = randn(5, 2, 3), 2
 
 
-def part_of(recipe, rows):
-    lists = {
-        name: tuple(getattr(recipe, name)[row] for row in rows)
-        for name in ("paths", "contents", "labels")
-    }
-    return dataclasses.replace(recipe, **lists)
+def table_in(folder):
+    return FeatureTable(folder, "dtd", RECIPE, {"torch": "2"})
 
 
-def write_entry(folder):
-    store = FeatureStore(folder)
-    store.make(RECIPE, BLOCK, lambda part, _: VALUES[part])
-    store.finish(RECIPE, BLOCK)
+def encode(paths, progress):
+    return VALUES[[int(path[0]) for path in paths]]
 
 
-def use_entry(file):
-    store = FeatureStore(file.parent.parent)
-    for recipe in (RECIPE, part_of(RECIPE, [3, 1])):
-        entry = store.find(recipe)
-        if entry is not None:
-            features = store.read(recipe, entry)
-            assert (features.dtype, features.ndim) == (torch.float32, 3)
-            assert len(features) == len(recipe.paths)
-            assert bool(features.isfinite().all())
+def write_table(folder):
+    table_in(folder).extract(IMAGES, encode, block=BLOCK)
 
 
-def write_parts(folder):
-    FeatureStore(folder).make(RECIPE, BLOCK, lambda part, _: VALUES[part])
-
-
-def use_parts(file):
-    """A part that is read is one of the right shape; every other is made anew."""
-    store = FeatureStore(file.parents[2])
-    with contextlib.suppress(ValueError):  # damaged between `make` and `finish`
-        shutil.copytree(store.root, store.root / "at once")
-        FeatureStore(store.root / "at once").finish(RECIPE, BLOCK)
-    store.make(RECIPE, BLOCK, lambda part, _: VALUES[part])
-    entry = store.finish(RECIPE, BLOCK)
-    found = safetensors.torch.load_file(entry / FEATURES)["features"]
-    assert (found.dtype, found.shape) == (VALUES.dtype, VALUES.shape)
-    equal(found[:2], VALUES[:2])
-    equal(found[4:], VALUES[4:])
+def use_table(file):
+    """Images whose names were damaged are encoded again."""
+    table = table_in(file.parents[1])
+    places = table.extract(IMAGES, encode, block=BLOCK)
+    features = table.read([places[key] for key in IMAGES])
+    assert (features.dtype, features.ndim, len(features)) == (torch.float32, 3, 5)
+    assert bool(features.isfinite().all())
 
 
 def write_texts(folder):
@@ -313,7 +280,7 @@ TIP = method("tip_adapter_f", epochs=EPOCHS, batch_size=3, learning_rate=0.01)
 def use_checkpoint(file):
     trained = train(few_shot_task(BUNDLE, 2, 1), TIP, checkpoint=file)
     assert len(trained.log) >= EPOCHS  # what comes twice, comes twice
-    numbers = [number for epoch in trained.log for number in epoch.as_record().values()]
+    numbers = [number for epoch in trained.log for number in epoch.values()]
     numbers += [trained.best_val.accuracy, trained.best_val.epoch]
     assert all(isinstance(number, (int, float)) for number in numbers)
     trained.adapter.at(trained.best_val.tensors)(BUNDLE.features)
@@ -335,11 +302,10 @@ def use_weight(file):
     assert (weight.dtype, weight.ndim) == (torch.float32, 2)
 
 
+FILE = f"{table_in(Path()).folder}/{json_hash(IMAGES[2:4])[:32]}.safetensors"
 LOADERS = {
     "bundle": (write_bundle, "file", use_bundle),
-    "entry": (write_entry, f"{RECIPE.folder}/{META}", use_entry),
-    "features": (write_entry, f"{RECIPE.folder}/{FEATURES}", use_entry),
-    "part": (write_parts, f"{RECIPE.folder}/{PARTS}/00000002.safetensors", use_parts),
+    "features": (write_table, FILE, use_table),
     "texts": (write_texts, "file", use_texts),
     "split": (write_split, "file", use_split),
     "index list": (write_index, "file", use_index),
@@ -483,7 +449,7 @@ def dumped(document):
     return json.dumps(document).replace('"DEEP"', "[" * 100_000)
 
 
-OF_JSON = ("entry", "split", "index list", "trials", "run")
+OF_JSON = ("split", "index list", "trials", "run")
 
 
 @pytest.mark.parametrize("name", OF_JSON)
@@ -530,7 +496,7 @@ def other_tensors(draw, content):
     return safetensors.torch.save(tensors, metadata or None)
 
 
-OF_TENSORS = ("bundle", "features", "part", "texts", "adapter", "checkpoint")
+OF_TENSORS = ("bundle", "features", "texts", "adapter", "checkpoint")
 
 
 @pytest.mark.parametrize("name", OF_TENSORS)
@@ -610,8 +576,7 @@ def pickles(code):
 def test_no_loader_runs_a_pickle(name, tmp_path):
     canary = tmp_path / "written"
     for content in pickles(Code(canary)):
-        taken = load(name, content)
-        assert not taken or name == "part"  # which is made anew
+        assert not load(name, content)
         assert not canary.exists()
     pickle.loads(pickles(Code(canary))[0]).close()
     assert canary.exists()  # the canary sings
@@ -621,13 +586,13 @@ def test_no_loader_runs_a_pickle(name, tmp_path):
 
 
 class StoreMachine(RuleBasedStateMachine):
-    """Recipes of one base on five images; values depend on the image alone."""
+    """One table of five images; values depend on the image alone."""
 
     def __init__(self):
         super().__init__()
         self.folder = tempfile.TemporaryDirectory()
-        self.store = FeatureStore(Path(self.folder.name) / "store")
-        self.complete = {}  # the rows of each whole entry
+        self.table = table_in(Path(self.folder.name) / "store")
+        self.held = set()
         self.damaged = set()
 
     def teardown(self):
@@ -635,101 +600,66 @@ class StoreMachine(RuleBasedStateMachine):
 
     rows = st.lists(st.integers(0, 4), min_size=1, max_size=5, unique=True).map(tuple)
 
-    def encoder(self, rows, left=99):
-        """What fails after some blocks."""
-        calls = itertools.count()
-
-        def encode(part, _):
-            if next(calls) >= left:
-                raise RuntimeError("killed")
-            return VALUES[list(rows)][part]
-
-        return encode
-
+    @precondition(lambda self: not self.damaged)
     @rule(rows=rows, left=st.integers(0, 2), leftover=st.booleans())
-    def make_partly(self, rows, left, leftover):
-        recipe = part_of(RECIPE, rows)
+    def extract(self, rows, left, leftover):
+        """Some blocks, or all of them."""
+        calls = []
+
+        def encode_some(paths, progress):
+            if len(calls) >= left:
+                raise RuntimeError("killed")
+            calls.append(paths)
+            return encode(paths, progress)
+
         with contextlib.suppress(RuntimeError):
-            self.store.make(recipe, BLOCK, self.encoder(rows, left))
-        if leftover:  # of a process that was killed while it wrote
-            folder = self.store.root / recipe.folder / PARTS
-            (folder / ".00000000.safetensors.1.1").write_bytes(b"half")
+            self.table.extract([IMAGES[row] for row in rows], encode_some, block=BLOCK)
+        made = [int(path[0]) for paths in calls for path in paths]
+        assert made == [row for row in rows if row not in self.held][: len(made)]
+        self.held |= set(made)
+        if leftover and self.held:  # of a process that was killed while it wrote
+            (self.table.folder / ".00000000.safetensors.1.1").write_bytes(b"half")
 
-    @rule(rows=rows, processes=st.integers(1, 3))
-    def make_and_finish(self, rows, processes):
-        recipe = part_of(RECIPE, rows)
+    @precondition(lambda self: not self.damaged)
+    @rule(one=rows, other=rows)
+    def two_at_once(self, one, other):
+        """Two that know nothing of each other."""
 
-        def work(rank):
-            self.store.make(recipe, BLOCK, self.encoder(rows), share=(rank, processes))
-
-        with ThreadPoolExecutor(processes) as pool:
-            list(pool.map(work, range(processes)))
-        self.store.finish(recipe, BLOCK)
-        self.whole(recipe, rows)
-
-    @rule(rows=rows)
-    def two_at_once(self, rows):
-        """Two that know nothing of each other, from the first block to the end."""
-        recipe = part_of(RECIPE, rows)
-
-        def work(_):
-            self.store.make(recipe, BLOCK, self.encoder(rows))
-            return self.store.finish(recipe, BLOCK)
+        def work(rows):
+            return self.table.extract([IMAGES[row] for row in rows], encode, block=BLOCK)
 
         with ThreadPoolExecutor(2) as pool:
-            assert len(set(pool.map(work, range(2)))) == 1
-        self.whole(recipe, rows)
+            for rows, places in zip((one, other), pool.map(work, (one, other)), strict=True):
+                assert {IMAGES[row] for row in rows} <= set(places)
+        self.held |= {*one, *other}
 
-    def whole(self, recipe, rows):
-        self.complete[recipe.folder] = rows
-        self.damaged.discard(recipe.folder)
-        assert (self.store.root / recipe.folder / META).is_file()
-
-    @precondition(lambda self: self.complete)
-    @rule(data=st.data(), name=st.sampled_from([FEATURES, META]), kept=st.floats(0, 0.95))
-    def damage(self, data, name, kept):
-        folder = data.draw(st.sampled_from(sorted(self.complete)))
-        file = self.store.root / folder / name
+    @precondition(lambda self: self.held)
+    @rule(data=st.data(), kept=st.floats(0, 0.95))
+    def damage(self, data, kept):
+        file = data.draw(st.sampled_from(sorted(self.table.folder.glob("*.safetensors"))))
         content = file.read_bytes()
         file.write_bytes(content[: int(kept * len(content))])
-        self.damaged.add(folder)
+        self.damaged.add(file)
 
     @precondition(lambda self: self.damaged)
     @rule()
-    def remove_what_is_damaged(self):
-        for folder in self.damaged:
-            shutil.rmtree(self.store.root / folder)
-            del self.complete[folder]
+    def follow_the_advice(self):
+        for file in self.damaged:
+            file.unlink()
         self.damaged.clear()
+        self.held = {IMAGES.index(key) for key in self.table.places()}
 
-    @rule(rows=rows, data=st.data())
-    def find_and_read(self, rows, data):
-        recipe = part_of(RECIPE, rows)
-        covered = any(set(rows) <= set(whole) for whole in self.complete.values())
-        try:
-            entry = self.store.find(recipe)
-            if entry is None:
-                assert not covered
-                return
-            assert covered
-            chosen = data.draw(st.lists(st.integers(0, len(rows) - 1), max_size=4))
-            equal(self.store.read(recipe, entry, chosen), VALUES[list(rows)][chosen])
-            equal(self.store.read(recipe, entry), VALUES[list(rows)])
-        except ValueError as error:
-            text = str(error)
-            assert self.damaged, text
-            assert re.match(r"`.*` should .*Got", text), text
-
-    @precondition(lambda self: not self.damaged)
-    @rule()
-    def another_recipe(self):
-        assert self.store.find(dataclasses.replace(RECIPE, split="other")) is None
-
-    @invariant()
-    def nothing_is_half(self):
-        for folder, _ in self.complete.items() - {(f, self.complete[f]) for f in self.damaged}:
-            names = {path.name for path in (self.store.root / folder).iterdir()}
-            assert names >= {FEATURES, META}
+    @rule(rows=rows)
+    def read(self, rows):
+        if self.damaged:
+            with pytest.raises(ValueError, match=r"`.*` should .*Got.*Remove it"):
+                self.table.places()
+            return
+        places = self.table.places()
+        assert set(places) == {IMAGES[row] for row in self.held}
+        rows = [row for row in rows if row in self.held]
+        if rows:
+            equal(self.table.read([places[IMAGES[row]] for row in rows]), VALUES[rows])
 
 
 TestStore = StoreMachine.TestCase
@@ -762,22 +692,25 @@ def run_with(**changes):
 
 
 DEEP = ("[" * 100_000).encode()
+LOGGED_AS_TEXT = dict.fromkeys(LOGGED, "a")
 FOUND = [
-    ("entry", lambda: DEEP, "should be JSON. Got: maximum recursion depth"),
     ("split", lambda: DEEP, "should be JSON. Got maximum recursion depth"),
     ("index list", lambda: DEEP, "should be an unchanged index list. Got content: Invalid JSON"),
     ("preset", lambda: b"a = " + DEEP, "should be TOML. Got: maximum recursion depth"),
-    ("entry", lambda: changed_json("entry", images=[[[], 1, 2]]), "should describe features. Got"),
+    ("features", lambda: changed_tensors("features", text={"images": [[[], 1, 2]]}),
+     "should hold features (n, v, d) and the names of n images. Got: too many values to unpack"),
+    ("features", lambda: changed_tensors("features", text={"images": "DEEP"}),
+     "should hold features (n, v, d) and the names of n images. Got: maximum recursion depth"),
     ("features", lambda: changed_tensors("features", features=VALUES.double()),
-     "should hold features of 5 images. Got shape (5, 2, 3), torch.float64. Remove the folder"),
+     "and the names of n images. Got: (5, 2, 3), torch.float64 for 2 images. Remove it"),
     ("bundle", lambda: changed_tensors("bundle", text={"class_names": "ab"}),
-     "should have complete metadata. Got TypeError: `class_names` that are no list of texts."),
+     "should have complete metadata of schema version 1. Got an error in class_names: "),
     ("bundle", lambda: changed_tensors("bundle", text={"provenance": [1]}),
-     "should have complete metadata. Got TypeError: a `provenance` that is no table. Build"),
+     "should have complete metadata of schema version 1. Got an error in provenance: "),
     ("bundle", lambda: changed_tensors("bundle", text={"logit_scale": 10**400}),
-     "should have complete metadata. Got OverflowError: int too large"),
+     "`logit_scale` should be positive and finite. Got inf."),
     ("bundle", lambda: changed_tensors("bundle", text={"logit_scale": "DEEP"}),
-     "should have complete metadata. Got RecursionError: "),
+     "should have complete metadata of schema version 1. Got an error in the document: Inv"),
     ("bundle", lambda: changed_tensors("bundle", labels=torch.tensor(3)),
      "`features` should have shape (0, 3). Got (8, 3)."),
     ("texts", lambda: changed_tensors("texts", text={"templates": math.inf}),
@@ -788,11 +721,11 @@ FOUND = [
     ("texts", lambda: changed_tensors("texts", bias=torch.zeros(4)), "that do not fit each"),
     ("texts", lambda: changed_tensors("texts", weight=torch.zeros(3, 5)), "that do not fit each"),
     ("texts", lambda: changed_tensors("texts", raw=torch.zeros(3, 5).half()), "that do not fit ea"),
-    ("run", lambda: run_with(shots="1"), "should hold a run. Got `shots` of type str. Remove"),
-    ("run", lambda: run_with(log=[{"cross_entropy": "x"}]), "Got 'x' in place of a number. Remove"),
-    ("run", lambda: run_with(seconds=math.nan), "should hold a run. Got nan in place of a number."),
+    ("run", lambda: run_with(shots="1"), "`run.shots` should be of type int. Got '1'. Remove"),
+    ("run", lambda: run_with(log=[{"cross_entropy": "x"}]), "of type float. Got 'x'. Remove"),
+    ("run", lambda: run_with(seconds=math.nan), "should be JSON. Got: NaN in place of a"),
     ("adapter", lambda: changed_tensors("adapter", text=None, residual=torch.zeros(3, 3)),
-     "should hold a run with its adapter. Got RuntimeError: "),
+     "should hold a run with its adapter. Got ValueError: The tensors should have one row per c"),
     ("checkpoint", lambda: changed_tensors("checkpoint", drop="optimizer.0.exp_avg"),
      "should be a checkpoint of a training. Got ValueError: another state of the optimizer."),
     ("checkpoint", lambda: changed_tensors("checkpoint", **{"optimizer.0.step": torch.tensor(-1)}),
@@ -801,16 +734,16 @@ FOUND = [
      "Got ValueError: another number of parameters."),
     ("checkpoint", lambda: changed_tensors("checkpoint", **{"best_val.keys": torch.zeros(2)}),
      "Got ValueError: other tensors in `best_val`."),
-    ("checkpoint", lambda: changed_tensors("checkpoint", text={"log": [["a"] * 5 + [{}]]}),
-     "Got TypeError: ['a', 'a', 'a', 'a', 'a'] in place of numbers."),
+    ("checkpoint", lambda: changed_tensors("checkpoint", text={"log": [LOGGED_AS_TEXT]}),
+     "Got TypeError: 'a' in place of a number."),
     ("index list", lambda: changed_json("index list", shots=True), "index list. Got shots: "),
     ("preset", lambda: PRESET.replace("1e-3", "inf").encode(),
      "file.toml.training.learning_rate` should be finite. Got inf."),
-    ("preset", lambda: PRESET.replace("1e-3", "9" * 400).encode(), "should be of type float. Got"),
-    ("plan", lambda: PLAN.replace("[1, 4]", '["a"]').encode(), "shots` should be of type int. Got"),
+    ("preset", lambda: PRESET.replace("1e-3", "9" * 400).encode(), "should be finite. Got 999"),
+    ("plan", lambda: PLAN.replace("[1, 4]", '["a"]').encode(), "0` should be of type int. Got"),
     ("plan", lambda: PLAN.replace("[1e-3, 1e-2]", "5").encode(),
-     "`one.shared` should be of type list. Got 5."),
-    ("trials", lambda: VALID["trials"][1].replace(b"70.0", b"NaN"), "should be finite. Got nan."),
+     "`one.shared.training.learning_rate` should be of type list. Got 5."),
+    ("trials", lambda: VALID["trials"][1].replace(b"70.0", b"NaN"), "should be JSON. Got: NaN"),
 ]  # fmt: skip
 
 
@@ -829,7 +762,7 @@ def test_labels_of_a_cache_are_classes(tmp_path):
     tensors = adapter.state_dict() | {"cached_labels": torch.tensor([0, 2**40, 1, -1])}
     text = r"`cached_labels` should be -1 to 1\. Got others\."
     with pytest.raises(ValueError, match=text):
-        type(adapter).from_tensors(tensors, adapter.options, 1.0)
+        type(adapter)(tensors, adapter.options, 1.0)
 
 
 def test_an_adapter_of_other_classes(tmp_path):
@@ -838,58 +771,16 @@ def test_an_adapter_of_other_classes(tmp_path):
     document = json.loads((folder / RESULT).read_text())
     for changes, text in (
         ({"class_names": ["a"]}, r"logits of shape \(1, 2\) for 1 classes\. Train it again"),
-        ({"class_names": "ab"}, r"TypeError: `class_names` that are no list of texts\. Train"),
-        ({"logit_scale": math.nan}, r"ValueError: a `logit_scale` of nan\. Train it again"),
+        (
+            {"class_names": "ab"},
+            r"adapter\.class_names` should be of type tuple\. Got 'ab'\. Rem",
+        ),
+        (
+            {"logit_scale": math.nan},
+            r"should be JSON\. Got: NaN in place of a number\. Remove",
+        ),
     ):
         changed_document = document | {"adapter": document["adapter"] | changes}
         (folder / RESULT).write_text(json.dumps(changed_document))
         with pytest.raises(ValueError, match=text):
             read_saved_run(folder)
-
-
-@pytest.mark.parametrize(
-    ("features", "text"),
-    [
-        (
-            None,
-            r"00000002\.safetensors` should hold features of 2 images\. Got shape \(0,\), torch",
-        ),
-        (
-            VALUES[2:4].double(),
-            r"features of 2 images\. Got shape \(2, 2, 3\), torch\.float64\. Rem",
-        ),
-        (
-            torch.zeros(2, 2, 4),
-            r"should hold features of one shape\. Got \(2, 3\) and \(2, 4\)\. Rem",
-        ),
-    ],
-)
-def test_a_part_damaged_before_the_entry_is_whole(tmp_path, features, text):
-    write_parts(tmp_path)
-    tensors = {"x": torch.zeros(1)} if features is None else {"features": features}
-    write_tensors(tmp_path / LOADERS["part"][1], tensors)
-    with pytest.raises(ValueError, match=text):
-        FeatureStore(tmp_path).finish(RECIPE, BLOCK)
-    assert FeatureStore(tmp_path).find(RECIPE) is None
-
-
-def test_one_that_is_slower_takes_what_the_faster_one_made(tmp_path):
-    store = FeatureStore(tmp_path)
-
-    def overtaken(part, _):
-        """While this block is encoded, another process makes the whole entry."""
-        if part.start == 2:
-            write_entry(tmp_path)
-        return VALUES[part]
-
-    store.make(RECIPE, BLOCK, overtaken)
-    entry = store.finish(RECIPE, BLOCK)
-    assert sorted(path.name for path in entry.iterdir()) == [FEATURES, META]
-    equal(store.read(RECIPE, entry), VALUES)
-
-
-def test_missing_parts_are_told(tmp_path):
-    write_parts(tmp_path)
-    (tmp_path / LOADERS["part"][1]).unlink()
-    with pytest.raises(FileNotFoundError, match=r"should be a safetensors file\. Got no file\."):
-        FeatureStore(tmp_path).finish(RECIPE, BLOCK)

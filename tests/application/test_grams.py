@@ -13,7 +13,7 @@ from strategies import SEEDS, fewer_examples, gaussian, labelled_views, repeated
 from test_tracks import random_pairs
 from torch.testing import assert_close
 from torch.utils._python_dispatch import TorchDispatchMode
-from vlm_adapters.grams import (
+from vlm_adapters.regularizers.grams import (
     deviating_perturbation_of_grams,
     grams_of,
     inner_products,
@@ -38,13 +38,16 @@ OPTIONS = [
 every_option = pytest.mark.parametrize("options", OPTIONS)
 
 
-def terms_of(source, target, labels, pairs, geometry=None, *, undirected="skip", **options):
+def terms_of(
+    source, target, labels, pairs, geometry=None, *, undirected="skip", unrelated="skip", **options
+):
     """Both terms from the inner products of two views."""
     grams = grams_of(source, target)
     geometry = source.detach() if geometry is None else geometry
-    perturbation = {"related": "endpoints", "unrelated": "skip", "match_norms": False} | options
+    tracks = {"undefined": undirected, "orientation": "aligned"}
+    perturbation = {"related": "endpoints", "match_norms": False, "undefined": unrelated} | options
     return (
-        track_coincidence_of_grams(grams, pairs, geometry, undirected=undirected),
+        track_coincidence_of_grams(grams, pairs, geometry, **tracks),
         deviating_perturbation_of_grams(grams, labels, pairs[0], **perturbation),
     )
 
@@ -134,10 +137,15 @@ def test_equal_the_losses_of_the_rows(options, drawn, seed, with_loops):
         expected = (
             oracles.track_coincidence(source, target, *pairs, undefined=options["undirected"]),
             oracles.deviating_perturbation(
-                source, target, labels, *pairs, related=options["related"],
-                match_norms=options["match_norms"], undefined=options["unrelated"],
+                source,
+                target,
+                labels,
+                *pairs,
+                related=options["related"],
+                match_norms=options["match_norms"],
+                undefined=options["unrelated"],
             ),
-        )  # fmt: skip
+        )
         expected = torch.tensor(expected, dtype=torch.float64)
         found = torch.stack(terms_of(source, target, labels, pairs, **options))
         tolerance = tolerance_for(source, target, pairs)
@@ -186,7 +194,11 @@ def test_orthogonal_edges_are_not_flipped():
         points[2] - points[1], images[2] - images[1], dim=0
     )
     found = track_coincidence_of_grams(
-        grams_of(points, images), [right_angle], points, undirected="skip"
+        grams_of(points, images),
+        [right_angle],
+        points,
+        undefined="skip",
+        orientation="aligned",
     )
     assert_close(found, expected)
 

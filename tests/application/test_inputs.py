@@ -8,7 +8,7 @@ from application.synthetic_data import write_dataset
 from vlm_adapters.data.datasets import open_dataset
 from vlm_adapters.features.views import Augmentation
 from vlm_adapters.inputs import FeatureInputs, ImageInputs
-from vlm_adapters.sources import BundleSource, OnlineSource, StoredSource
+from vlm_adapters.sources import BundleSource, StoredSource
 
 
 @pytest.fixture(scope="module")
@@ -80,9 +80,8 @@ def test_sources(root, tmp_path, bundle_file):
     assert stored.backbone == SPEC
     assert stored.task(1, 1).train.units.shape == (3, 2, 6)
     online = inputs(root, tmp_path, online=True, scale=(0.1, 1.0)).opened()([(1, 1)])
-    assert isinstance(online, OnlineSource)
-    assert online.augmentation == Augmentation(2, (0.1, 1.0), 1)
-    assert online.stored.train.entry is None
+    assert (stored.data, online.data) == ("cached", "online")
+    assert online.task(1, 1).train.augmentation == Augmentation(2, (0.1, 1.0), 1)
     assert len(online.task(1, 1).train) == 3
     bundle = FeatureInputs(bundle=bundle_file).opened()([(1, 1)])
     assert bundle == BundleSource(bundle_file)

@@ -6,6 +6,7 @@ import warnings
 import numpy as np
 import pytest
 import torch
+from application.helpers import views_of
 from sklearn.linear_model import LogisticRegression
 from torch.nn.functional import normalize
 from vlm_adapters.adapters import LinearProbe, linear_probe
@@ -28,6 +29,19 @@ def fits(task):
     return found
 
 
+def best_of(found):
+    """The first of the regressions that are best on validation images."""
+    return max(found, key=lambda fit: fit[1])
+
+
+def same_probabilities(probe, fitted, images, classes):
+    shares = probe(images).softmax(1)
+    expected = torch.zeros_like(shares)
+    expected[:, classes] = torch.from_numpy(fitted.predict_proba(images.numpy())).float()
+    torch.testing.assert_close(shares, expected, rtol=1e-4, atol=1e-5)
+    return shares
+
+
 def test_the_shipped_penalties():
     assert PENALTIES == (1.0, 10.0, 100.0, 1e3, 1e4, 1e5, 1e6)
 
@@ -36,13 +50,15 @@ def test_it_is_the_best_of_scikit_learns(task):
     noise = torch.randn(task.val_features.shape, generator=torch.Generator().manual_seed(0))
     task = dataclasses.replace(task, val_features=normalize(task.val_features + 0.2 * noise, dim=1))
     found = fits(task)
-    scores = [score for _, score in found]
-    assert len(set(scores)) > 1
-    best, score = found[scores.index(max(scores))]  # the first of equals
+    assert len({score for _, score in found}) > 1
+    best, score = best_of(found)
     probe = LinearProbe.build(task, OPTIONS)
     expected = best.decision_function(task.test_features.numpy())
     np.testing.assert_allclose(probe(task.test_features).numpy(), expected, rtol=1e-4, atol=1e-4)
     assert accuracy(probe, task.val_features, task.val_labels) == pytest.approx(100 * score)
+    views = views_of(probe, task.train.keys(), task.train_labels)
+    torch.testing.assert_close(views.source, task.train.keys())
+    torch.testing.assert_close(views.target, probe.weight[task.train_labels])
 
 
 def of_classes(task, classes):
@@ -55,37 +71,26 @@ def of_classes(task, classes):
 
 def test_two_classes(task):
     """There scikit-learn keeps one row of weights; probabilities say what the two should be."""
-    two = of_classes(task, [0, 1])
-    texts = dataclasses.replace(
-        task.texts, raw=task.texts.raw[:2], normalized=task.texts.normalized[:2]
-    )
+    raw, normalized = task.texts.raw[:2], task.texts.normalized[:2]
     seen = task.val_labels < 2
     two = dataclasses.replace(
-        two, texts=texts, val_features=task.val_features[seen], val_labels=task.val_labels[seen]
+        of_classes(task, [0, 1]),
+        texts=dataclasses.replace(task.texts, raw=raw, normalized=normalized),
+        val_features=task.val_features[seen],
+        val_labels=task.val_labels[seen],
     )
     probe = LinearProbe.build(two, OPTIONS)
     assert probe.weight.shape == (2, 12)
-    found = fits(two)
-    scores = [score for _, score in found]
-    best = found[scores.index(max(scores))][0]
-    np.testing.assert_allclose(
-        probe(task.test_features).softmax(1).numpy(),
-        best.predict_proba(task.test_features.numpy()), rtol=1e-4, atol=1e-5,
-    )  # fmt: skip
+    same_probabilities(probe, best_of(fits(two))[0], task.test_features, [0, 1])
 
 
 @pytest.mark.parametrize("classes", [[0, 2, 3], [1, 4]])
 def test_a_class_without_images_is_never_predicted(task, classes):
-    probe = LinearProbe.build(of_classes(task, classes), OPTIONS)
+    few = of_classes(task, classes)
+    probe = LinearProbe.build(few, OPTIONS)
     assert probe.weight.shape == (5, 12)
-    shares = probe(task.test_features).softmax(1)
+    shares = same_probabilities(probe, best_of(fits(few))[0], task.test_features, classes)
     assert sorted(shares.argmax(1).unique().tolist()) == classes
-    best = max(fits(of_classes(task, classes)), key=lambda fit: fit[1])[0]
-    np.testing.assert_allclose(
-        shares[:, classes].numpy(), best.predict_proba(task.test_features.numpy()),
-        rtol=1e-4, atol=1e-5,
-    )  # fmt: skip
-    assert shares.isfinite().all()
 
 
 def test_a_fit_that_does_not_converge_is_no_warning(task, monkeypatch):
@@ -99,12 +104,3 @@ def test_a_fit_that_does_not_converge_is_no_warning(task, monkeypatch):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         LinearProbe.build(task, OPTIONS)
-
-
-def test_views_are_images_and_weights(task):
-    probe = LinearProbe.build(task, OPTIONS)
-    images = task.train.keys()
-    views = probe.views(images, task.train_labels)
-    torch.testing.assert_close(views.source, images)
-    torch.testing.assert_close(views.target, probe.weight[task.train_labels])
-    torch.testing.assert_close(probe.step(images).logits, probe(images))

@@ -91,14 +91,21 @@ def test_training_keeps_step_with_the_official_float16_code(task):
         start_training(task, method("tip_adapter_f_official", optimizer=optimizer))
         for optimizer in ("adamw_half", "adamw")
     ]
-    half_keys, full_keys = (training.trained.adapter.keys for training in trainings)
+    half_keys, full_keys = (training.adapter.keys for training in trainings)
     start = half_keys.detach().clone()
     keys = torch.nn.Parameter(start.half())
     official = torch.optim.AdamW([keys], lr=LR, eps=EPS)  # its decay of 0.01 is torch's default
     for rows in torch.arange(20).view(4, 5).repeat(5, 1):
         features = task.train.draw(rows, torch.Generator())
-        official_step(keys, official, features, task.train_labels[rows], task.texts.normalized,
-                      task.train_labels, trainings[0].trained.adapter)  # fmt: skip
+        official_step(
+            keys,
+            official,
+            features,
+            task.train_labels[rows],
+            task.texts.normalized,
+            task.train_labels,
+            trainings[0].adapter,
+        )
         for training in trainings:
             one_step(training, task, rows)
         moved = (keys.detach().float() - start).norm()
@@ -110,7 +117,7 @@ def test_keys_stay_on_the_grid_of_float16(task):
     training = start_training(task, method("hc_taf_released"))
     for rows in torch.arange(20).view(2, 10):
         one_step(training, task, rows)
-    keys = training.trained.adapter.keys.detach()
+    keys = training.adapter.keys.detach()
     torch.testing.assert_close(keys.half().float(), keys, rtol=0, atol=0)
     [state] = training.optimizer.state.values()
     for name in ("exp_avg", "exp_avg_sq"):

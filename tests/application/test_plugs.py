@@ -9,14 +9,19 @@ import torch
 from accelerator import DEVICE, on_accelerator
 from application.helpers import method
 from vlm_adapters.adapters import adapter_class, build_adapter
-from vlm_adapters.checkpoint import load_checkpoint, save_checkpoint
 from vlm_adapters.config import load_methods
 from vlm_adapters.evaluation import evaluate
 from vlm_adapters.experiments import plan_jobs, run_jobs
 from vlm_adapters.options import AdapterOptions, RegularizerOptions
 from vlm_adapters.regularizers import LOSSES, BatchViews, build_regularizer
-from vlm_adapters.run_files import read_saved_run
-from vlm_adapters.training import one_step, start_training, train
+from vlm_adapters.runs import read_saved_run
+from vlm_adapters.training import (
+    load_checkpoint,
+    one_step,
+    save_checkpoint,
+    start_training,
+    train,
+)
 
 import topreg
 from topreg import SignatureLoss
@@ -89,17 +94,17 @@ def test_a_function_of_the_user_is_added_logged_and_resumed(pages, task, source)
     [run] = run_jobs(source, plan_jobs(chosen, [4], [1]))
     plain = train(task, method("taskres", epochs=3, epochs_from_8_shots=0))
     assert [epoch["relative_lengths"] > 0 for epoch in run.log] == [True] * 3
-    assert "relative_lengths" not in plain.log[0].as_record()
-    assert run.log[-1]["cross_entropy"] != plain.log[-1].cross_entropy
+    assert "relative_lengths" not in plain.log[0]
+    assert run.log[-1]["cross_entropy"] != plain.log[-1]["cross_entropy"]
     trained = train(task, chosen["edges"])
     unfinished = start_training(task, chosen["edges"])
-    unfinished.trained.log, unfinished.trained.best_val = trained.log[:1], trained.best_val
+    unfinished.log, unfinished.best_val = trained.log[:1], trained.best_val
     one_step(unfinished, task, torch.arange(8))
     save_checkpoint(pages / "checkpoint.safetensors", unfinished, "x")
     again = start_training(task, chosen["edges"])
     load_checkpoint(pages / "checkpoint.safetensors", again, "x")
-    assert again.trained.log == trained.log[:1]
-    assert again.trained.log[0].others["relative_lengths"] > 0
+    assert again.log == trained.log[:1]
+    assert again.log[0]["relative_lengths"] > 0
 
 
 @pytest.mark.parametrize("name", LOSSES)
@@ -120,7 +125,7 @@ def test_the_step_descends_cross_entropy_and_the_weighted_loss(task):
         method("taskres"), regularizer=RegularizerOptions("SignatureLoss", 0.7, settings)
     )
     training = start_training(task, chosen)
-    adapter, rows = training.trained.adapter, torch.arange(12)
+    adapter, rows = training.adapter, torch.arange(12)
     with torch.no_grad():
         adapter.residual += 0.1 * torch.randn(
             adapter.residual.shape, generator=torch.Generator().manual_seed(0)
@@ -133,8 +138,11 @@ def test_the_step_descends_cross_entropy_and_the_weighted_loss(task):
     found = one_step(training, task, rows)
     torch.testing.assert_close(adapter.residual.grad, expected)
     assert list(found) == [
-        "cross_entropy", "track_coincidence", "deviating_perturbation", "signature_loss",
-    ]  # fmt: skip
+        "cross_entropy",
+        "track_coincidence",
+        "deviating_perturbation",
+        "signature_loss",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -156,7 +164,7 @@ def test_regularisers_that_cannot_be(options, message, monkeypatch, tmp_path):
 def test_a_weight_needs_a_regulariser():
     with pytest.raises(ValueError, match=r"`regularizer.use` should name a regulariser. Got none"):
         RegularizerOptions(weight=1.0)
-    with pytest.raises(ValueError, match=r"`regularizer.weight` should be 0 or more. Got -1"):
+    with pytest.raises(ValueError, match="greater than or equal to 0"):
         RegularizerOptions("RTD", -1.0)
 
 

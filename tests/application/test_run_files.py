@@ -12,10 +12,11 @@ from vlm_adapters.adapters import TipAdapterF
 from vlm_adapters.evaluation import ORACLE, accuracy
 from vlm_adapters.experiments import Job, plan_jobs, run_job, run_jobs
 from vlm_adapters.options import AdapterOptions, Method
-from vlm_adapters.run_files import (
+from vlm_adapters.runs import (
     ADAPTER,
     CHECKPOINT,
     RESULT,
+    is_done,
     read_run,
     read_runs,
     read_saved_run,
@@ -46,11 +47,15 @@ def without_seconds(run):
 
 
 def test_folders(source, tmp_path):
-    jobs = plan_jobs({"taskres": methods()["taskres"]}, [1, 2], [1, 3], folder=tmp_path,
-                     dataset="synthetic")  # fmt: skip
+    jobs = plan_jobs(
+        {"taskres": methods()["taskres"]}, [1, 2], [1, 3], folder=tmp_path, dataset="synthetic"
+    )
     run_jobs(source, jobs)
-    folders = [tmp_path / f"taskres/synthetic/{shots}shot/seed{seed}"
-               for shots in (1, 2) for seed in (1, 3)]  # fmt: skip
+    folders = [
+        tmp_path / f"taskres/synthetic/{shots}shot/seed{seed}"
+        for shots in (1, 2)
+        for seed in (1, 3)
+    ]
     assert [job.folder for job in jobs] == folders
     for folder in folders:
         assert sorted(path.name for path in folder.iterdir()) == [ADAPTER, RESULT]
@@ -90,19 +95,16 @@ def test_what_a_result_holds(source, tmp_path, monkeypatch):
     assert {"topreg", "torch", "python", "threads"} <= content["environment"].keys()
     found = content["run"]
     assert (found["method"], found["preset"]) == ("HC-TAF", "hc_taf")
-    assert (found["dataset"], found["backbone"], found["data"]) == (
-        "synthetic",
-        "unknown",
-        "cached",
-    )
+    place = [found[key] for key in ("dataset", "backbone", "data")]
+    assert place == ["synthetic", "unknown", "cached"]
     assert (found["shots"], found["seed"], found["headline"]) == (2, 1, "last+val_search")
     assert found["accuracies"].keys() == {"last", "best_val", "last+val_search"}
     assert found["config"]["constraint"]["perturbation_weight"] == 100.0
     assert found["config"]["training"]["epochs"] == 2
+    terms = {"cross_entropy", "track_coincidence", "deviating_perturbation"}
     assert [set(epoch) for epoch in found["log"]] == [
-        {"learning_rate", "cross_entropy", "track_coincidence", "deviating_perturbation",
-         "val_accuracy"},
-    ] * 2  # fmt: skip
+        terms | {"learning_rate", "val_accuracy"} for _ in range(2)
+    ]
     assert found["best_epoch"] in (0, 1)
     assert found["hashes"] == source.task(2, 1).hashes
     assert run.seconds > 0
@@ -177,8 +179,13 @@ def test_a_result_on_other_features_is_refused(source, tmp_path):
 def write_checkpoint(source, folder):
     """What an interrupted run leaves."""
     task, mine = source.task(2, 1), job(folder)
-    train(task, mine.method, checkpoint=folder / CHECKPOINT, identity=mine.identity(source),
-          seconds_between=0)  # fmt: skip
+    train(
+        task,
+        mine.method,
+        checkpoint=folder / CHECKPOINT,
+        identity=mine.identity(source),
+        seconds_between=0,
+    )
 
 
 def test_a_run_goes_on_from_its_checkpoint_and_removes_it(source, tmp_path, monkeypatch):
@@ -190,34 +197,30 @@ def test_a_run_goes_on_from_its_checkpoint_and_removes_it(source, tmp_path, monk
     assert not (tmp_path / CHECKPOINT).exists()
 
 
-def damage(file, change):
-    content = read_json(file)
-    write_json(file, change(content))
-
-
 @pytest.mark.parametrize(
     ("change", "text"),
     [
-        (lambda c: [], r"should be a result of schema 3\. Got None"),
-        (lambda c: c | {"schema": 4}, r"should be a result of schema 3\. Got 4\. Run it again"),
-        (lambda c: {"schema": 3}, r"should hold a run\. Got 'run'\. Remove the folder to run it"),
-        (lambda c: c | {"run": {"method": "x"}}, r"should hold a run\. Got .*missing"),
-        (lambda c: c | {"run": c["run"] | {"x": 1}}, r"should hold a run\. Got .*unexpected"),
-        (lambda c: c | {"run": 5}, r"should hold a run\. Got "),
-        (lambda c: c | {"run": c["run"] | {"factors": {"last": 1}}}, r"should hold a run\. Got "),
-        (lambda c: c | {"run": c["run"] | {"factors": []}}, r"should hold a run\. Got "),
-        (
-            lambda c: c | {"run": c["run"] | {"accuracies": {}}},
-            r"should hold a run\. Got 'best_val'",
-        ),
-        (lambda c: c | {"run": c["run"] | {"accuracies": 5}}, r"should hold a run\. Got "),
+        ([], r"should be a result of schema 3\. Got None"),
+        ({"schema": 4}, r"should be a result of schema 3\. Got 4\. Run it again"),
+        ({"run": None}, r"should hold a run\. Got: `run` should be of type table\. Got None\."),
+        ({"run": {"method": "x"}}, r"should hold a run\. Got: `run\.preset` should be given"),
+        ({"run": 5}, r"should hold a run\. Got: `run` should be of type table\. Got 5\."),
+        ({"x": 1}, r"should hold a run\. Got: `run\.x` should be a known key: method"),
+        ({"factors": {"last": 1}}, r"Got: `run\.factors\.last` should be of type tuple\. Got 1\."),
+        ({"factors": []}, r"Got: `run\.factors` should be of type table\. Got \[\]\."),
+        ({"accuracies": {}}, r"`accuracies` should have the headline 'best_val'\. Got none"),
+        ({"accuracies": 5}, r"Got: `run\.accuracies` should be of type table\. Got 5\."),
+        ({"seconds": "1"}, r"Got: `run\.seconds` should be of type float\. Got '1'\."),
     ],
 )
 def test_damaged_results(source, tmp_path, change, text):
     run_job(source, job(tmp_path))
-    damage(tmp_path / RESULT, change)
+    content = read_json(tmp_path / RESULT)
+    if change and not change.keys() & content.keys():
+        change = {"run": content["run"] | change}
+    write_json(tmp_path / RESULT, change and content | change)
     for read in (read_run, read_runs, read_saved_run, lambda f: run_jobs(source, [job(f)])):
-        with pytest.raises(ValueError, match=rf"`.*result\.json` {text}"):
+        with pytest.raises(ValueError, match=rf"`.*result\.json` .*{text}"):
             read(tmp_path)
 
 
@@ -235,19 +238,33 @@ def test_truncated_results(source, tmp_path, kept):
 @pytest.mark.parametrize(
     "change",
     [
-        lambda c: {k: v for k, v in c.items() if k != "adapter"},
-        lambda c: c | {"adapter": {"options": {"kind": "coop"}}},
-        lambda c: c | {"adapter": c["adapter"] | {"options": {"kind": "tip_adapter"}}},
-        lambda c: c | {"adapter": c["adapter"] | {"class_names": 5}},
+        None,
+        {"options": {"kind": "coop"}},
+        {"options": {"kind": "tip_adapter"}},
+        {"class_names": 5},
+        {"class_names": ["a"]},
+        {"logit_scale": None},
     ],
 )
 def test_damaged_adapters(source, tmp_path, change):
     run_job(source, job(tmp_path))
-    damage(tmp_path / RESULT, change)
-    with pytest.raises(
-        ValueError, match=r"should hold a run with its adapter\. Got .*Train it agai"
-    ):
+    content = read_json(tmp_path / RESULT)
+    write_json(tmp_path / RESULT, content | {"adapter": change and content["adapter"] | change})
+    text = r"should hold a run.*\. Got.*(Train it again|Remove the folder)"
+    with pytest.raises(ValueError, match=text):
         read_saved_run(tmp_path)
+
+
+def test_a_damaged_adapter_is_not_done(source, tmp_path):
+    run = run_job(source, job(tmp_path))
+    whole = (tmp_path / ADAPTER).read_bytes()
+    for content in (whole[:-1], whole[:-1] + bytes([whole[-1] ^ 1]), b""):
+        (tmp_path / ADAPTER).write_bytes(content)
+        assert not is_done(tmp_path)
+        [again] = run_jobs(source, [job(tmp_path)])
+        assert without_seconds(again) == without_seconds(run)
+        assert (tmp_path / ADAPTER).read_bytes() == whole
+        assert is_done(tmp_path)
 
 
 def test_adapters_that_are_not_there(source, tmp_path):
@@ -271,17 +288,15 @@ def test_runs_come_in_the_order_of_the_presets(source, tmp_path):
     jobs = plan_jobs(wanted, [2, 1], [1], folder=tmp_path, dataset="synthetic")
     mine = jobs[0]._replace(preset="mine", folder=tmp_path / "a")
     run_jobs(source, [mine, *jobs])
-    assert [(run.preset, run.shots) for run in read_runs(tmp_path)] == [
-        ("zero_shot", 1), ("zero_shot", 2), ("taskres", 1), ("taskres", 2), ("mine", 2),
-    ]  # fmt: skip
+    shipped = [(preset, shots) for preset in ("zero_shot", "taskres") for shots in (1, 2)]
+    assert [(run.preset, run.shots) for run in read_runs(tmp_path)] == [*shipped, ("mine", 2)]
 
 
 def test_every_protocol(source, tmp_path):
     run = run_job(source, job(tmp_path, "hc_taf", every=True))
-    assert set(run.accuracies) == {
-        "last", "best_val", "last+val_search", "last+all_val_search",
-        f"{ORACLE}best_test", f"{ORACLE}best_test+test_search",
-    }  # fmt: skip
+    oracles = {f"{ORACLE}best_test", f"{ORACLE}best_test+test_search"}
+    honest = {"last", "best_val", "last+val_search", "last+all_val_search"}
+    assert set(run.accuracies) == honest | oracles
     assert without_seconds(read_run(tmp_path)) == without_seconds(run)
     tensors = read_tensors(tmp_path / ADAPTER)[1]
     assert tensors.keys() == {"text", "keys", "cached_labels"}

@@ -1,303 +1,261 @@
-"""The feature store: found again, never confused, and whole or not at all."""
+"""The feature store: rows are found again, never confused, encoded once and read alone."""
 
 import dataclasses
 import errno
-import itertools
 import json
+import signal
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from vlm_adapters.features.recipe import Recipe
-from vlm_adapters.features.store import FEATURES, META, PARTS, FeatureStore
+from vlm_adapters.features.store import FeatureTable
 
-IMAGES, VIEWS, WIDTH, BLOCK = 7, 2, 3, 3
-VALUES = torch.randn(IMAGES, VIEWS, WIDTH, generator=torch.Generator().manual_seed(0))
-RECIPE = Recipe(
-    dataset="dtd",
-    split="abc",
-    view={"kind": "augmented", "seed": 1},
-    backbone={"name": "fake", "version": "1"},
-    libraries={"torch": "2"},
-    paths=tuple(f"{k}.jpg" for k in range(IMAGES)),
-    contents=tuple(f"hash {k}" for k in range(IMAGES)),
-    labels=(0, 0, 1, 1, 2, 2, 2),
-)
+KEYS = [(f"{k}.jpg", f"hash {k}") for k in range(7)]
+VALUES = torch.randn(len(KEYS), 2, 3, generator=torch.Generator().manual_seed(0))
+RECIPE = {"view": {"kind": "augmented", "seed": 1}, "backbone": {"name": "fake", "bits": "1"}}
+BLOCK = 3
 
 
-def encode(part, progress=None):
-    return VALUES[part]
+class Encoder:
+    """Values by path; notes the paths, and fails at a call."""
+
+    def __init__(self, fails_at=-1, values=VALUES):
+        self.fails_at, self.values = fails_at, values
+        self.calls = []
+
+    def __call__(self, paths, progress):
+        if len(self.calls) == self.fails_at:
+            raise RuntimeError("no more")
+        self.calls.append(paths)
+        progress(len(paths), len(paths))
+        return self.values[[int(path.removesuffix(".jpg")) for path in paths]]
+
+    @property
+    def paths(self):
+        return [path for call in self.calls for path in call]
 
 
 @pytest.fixture
-def store(tmp_path):
-    return FeatureStore(tmp_path / "store")
+def table(tmp_path):
+    return FeatureTable(tmp_path / "store", "dtd", RECIPE, {"torch": "2"})
 
 
-def extract(store, recipe=RECIPE, encode=encode, **options):
-    store.make(recipe, BLOCK, encode, **options)
-    return store.finish(recipe, BLOCK)
+def extract(table, keys=KEYS, encode=None, **options):
+    return table.extract(keys, encode or Encoder(), block=BLOCK, **options)
 
 
-def content(entry):
-    return {path.name: path.read_bytes() for path in entry.iterdir()}
+def read(table, keys=KEYS):
+    places = table.places()
+    return table.read([places[key] for key in keys])
 
 
-def subset(rows):
-    lists = {name: tuple(getattr(RECIPE, name)[row] for row in rows)
-             for name in ("paths", "contents", "labels")}  # fmt: skip
-    return dataclasses.replace(RECIPE, **lists)
+def content(table):
+    return {path.name: path.read_bytes() for path in table.folder.iterdir()}
 
 
 def equal(a, b):
     torch.testing.assert_close(a, b, rtol=0, atol=0)
 
 
-def test_an_entry_is_found_again_and_whole(store):
-    assert store.find(RECIPE) is None
-    entry = extract(store)
-    assert store.find(RECIPE) == entry
-    assert sorted(content(entry)) == [FEATURES, META]
-    equal(store.read(RECIPE, entry), VALUES)
-    equal(load_file(entry / FEATURES)["labels"], torch.tensor(RECIPE.labels))
+def test_rows_are_found_again_in_any_order(table):
+    assert table.places() == {}
+    places = extract(table)
+    assert places == table.places()
+    assert len(content(table)) == 3
+    for rows in ([2], [5, 0, 3], [1, 1, 6], list(range(7))[::-1]):
+        equal(table.read([places[KEYS[row]] for row in rows]), VALUES[rows])
+        equal(read(table, [KEYS[row] for row in rows]), VALUES[rows])
 
 
-def changed(name, value):
-    return dataclasses.replace(RECIPE, **{name: value})
+def test_only_images_without_a_row_are_encoded(table):
+    extract(table, KEYS[:4])
+    encode = Encoder()
+    exchanged = ("1.jpg", "another content")
+    extract(table, [*KEYS[2:6], exchanged, *KEYS[:2], KEYS[5]], encode)
+    assert encode.paths == ["4.jpg", "5.jpg", "1.jpg"]
+    extract(table, [*KEYS[:6], exchanged], never := Encoder())
+    assert never.paths == []
+    equal(read(table, KEYS[:6]), VALUES[:6])
 
 
 @pytest.mark.parametrize(
-    "other",
+    "change",
     [
-        changed("dataset", "dtd2"),
-        changed("split", "abd"),
-        changed("view", {"kind": "centre"}),
-        changed("view", {"kind": "augmented", "seed": 2}),
-        changed("backbone", {"name": "fake", "version": "2"}),
-        changed("libraries", {"torch": "2.1"}),
-        changed("paths", ("9.jpg", *RECIPE.paths[1:])),
-        changed("contents", ("other", *RECIPE.contents[1:])),
-        changed("labels", (1, *RECIPE.labels[1:])),
+        {"dataset": "dtd2"},
+        {"recipe": RECIPE | {"view": {"kind": "centre"}}},
+        {"recipe": RECIPE | {"view": {"kind": "augmented", "seed": 2}}},
+        {"recipe": RECIPE | {"backbone": {"name": "fake", "bits": "2"}}},
     ],
-    ids=["dataset", "split", "kind", "seed", "backbone", "libraries", "path", "size", "label"],
 )
-def test_every_field_makes_another_entry(store, other):
-    entry = extract(store)
-    assert store.find(other) is None
-    assert other.folder != RECIPE.folder
-    with pytest.raises(ValueError, match=r"should hold the features asked for\. Got those of ano"):
-        store.read(other, entry)
-    extract(store, other)
-    assert store.find(RECIPE) == entry
-    assert len(list(store.root.iterdir())) == 2
+def test_what_changes_the_numbers_makes_another_table(table, change):
+    extract(table)
+    other = dataclasses.replace(table, **change)
+    assert other.places() == {}
+    assert other.folder != table.folder
 
 
-@pytest.mark.parametrize("rows", [[2], [5, 0, 3], list(range(IMAGES))[::-1]])
-def test_an_entry_serves_a_subset_in_any_order(store, rows):
-    entry = extract(store)
-    assert store.find(subset(rows)) == entry
-    equal(store.read(subset(rows), entry), VALUES[rows])
+def test_versions_and_the_order_of_keys_make_no_other_table(table):
+    turned = {name: dict(reversed(value.items())) for name, value in reversed(RECIPE.items())}
+    other = dataclasses.replace(table, recipe=turned, libraries={"torch": "3"})
+    assert other.folder == table.folder
 
 
-def test_the_name_of_a_data_set_is_no_pattern(store):
-    entry = extract(store, changed("dataset", "photos [2023]"))
-    assert store.find(dataclasses.replace(subset([1]), dataset="photos [2023]")) == entry
-
-
-def test_an_entry_does_not_serve_more_images(store):
-    extract(store, subset([0, 1, 2]))
-    assert store.find(subset([0, 1, 2, 3])) is None
-
-
-def test_an_image_that_comes_twice(store):
-    twice = subset([0, 1, 1, 2])
-    entry = extract(store, twice, lambda part, progress: VALUES[[0, 1, 1, 2]][part])
-    equal(store.read(twice, entry), VALUES[[0, 1, 1, 2]])
-
-
-def raising(after):
-    """An encoder that fails once it has made some parts."""
-    made = itertools.count()
-
-    def encode_some(part, progress):
-        if next(made) == after:
-            raise RuntimeError("no more")
-        return VALUES[part]
-
-    return encode_some
+def test_the_name_of_a_data_set_is_not_a_pattern(table):
+    named = dataclasses.replace(table, dataset="photos [2023]")
+    extract(named)
+    equal(read(named), VALUES)
 
 
 @pytest.mark.parametrize("after", [0, 1, 2])
-def test_an_interrupted_extraction_goes_on_to_the_same_bytes(store, tmp_path, after):
-    whole = extract(FeatureStore(tmp_path / "whole"))
+def test_an_interrupted_extraction_goes_on_to_the_same_bytes(table, tmp_path, after):
+    whole = dataclasses.replace(table, store=tmp_path / "whole")
+    extract(whole)
     with pytest.raises(RuntimeError, match="no more"):
-        extract(store, encode=raising(after))
-    assert store.find(RECIPE) is None
-    calls = []
-    entry = extract(store, encode=lambda part, progress: calls.append(part.start) or VALUES[part])
-    assert calls == [0, 3, 6][after:]
-    assert content(entry) == content(whole)
+        extract(table, encode=Encoder(fails_at=after))
+    extract(table, encode=(rest := Encoder()))
+    assert (
+        rest.calls == [[key[0] for key in KEYS[start : start + 3]] for start in (0, 3, 6)][after:]
+    )
+    assert content(table) == content(whole)
 
 
-def test_interrupted_between_the_last_part_and_the_entry(store):
-    store.make(RECIPE, BLOCK, encode)
-    assert store.find(RECIPE) is None
-    assert content(extract(store, encode=raising(0))).keys() == {FEATURES, META}
+SLOW = """
+import sys, time
+from application.test_store import Encoder, FeatureTable, KEYS, Path, RECIPE
+def encode(paths, progress):
+    time.sleep(0.2)
+    return Encoder()(paths, progress)
+FeatureTable(Path(sys.argv[1]), "dtd", RECIPE, {"torch": "2"}).extract(KEYS, encode, block=1)
+"""
 
 
-def parts(store):
-    return store.root / RECIPE.folder / PARTS
+def test_a_killed_process_loses_no_finished_file(table):
+    process = subprocess.Popen([sys.executable, "-c", SLOW, str(table.store)])
+    deadline = time.monotonic() + 120
+    while len(list(table.folder.glob("*.safetensors"))) < 2 and time.monotonic() < deadline:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL
+    done = len(table.places())
+    assert 2 <= done < len(KEYS)
+    extract(table, encode=(rest := Encoder()))
+    assert rest.paths == [key[0] for key in KEYS[done:]]
+    equal(read(table), VALUES)
 
 
-@pytest.mark.parametrize("damage", ["truncated", "empty", "foreign", "another block"])
-def test_a_damaged_part_is_made_anew(store, damage):
-    store.make(RECIPE, BLOCK, encode)
-    part = parts(store) / "00000003.safetensors"
-    match damage:
-        case "truncated":
-            part.write_bytes(part.read_bytes()[:-1])
-        case "empty":
-            part.write_bytes(b"")
-        case "foreign":
-            save_file({"other": VALUES}, part)
-        case "another block":
-            save_file({"features": VALUES[3:5].contiguous()}, part)
-    calls = []
-    entry = extract(store, encode=lambda part, progress: calls.append(part.start) or VALUES[part])
-    assert calls == [3]
-    equal(store.read(RECIPE, entry), VALUES)
+def test_two_at_once(table):
+    """They know nothing of each other and ask for different images."""
+    with ThreadPoolExecutor(2) as pool:
+        found = list(pool.map(lambda keys: extract(table, keys), [KEYS[:5], KEYS[::-1]]))
+    assert [len(places) >= 5 for places in found] == [True, True]
+    equal(read(table), VALUES)
 
 
-@pytest.mark.parametrize("kept", [0, 5, 60, -1])
-def test_truncated_features(store, kept):
-    entry = extract(store)
-    file = entry / FEATURES
-    file.write_bytes(file.read_bytes()[:kept])
-    with pytest.raises(
-        ValueError, match=r"features\.safetensors` should be a complete safetensors "
-    ):
-        store.read(RECIPE, entry)
+DAMAGES = {
+    "truncated": lambda file: file.write_bytes(file.read_bytes()[:-1]),
+    "empty": lambda file: file.write_bytes(b""),
+    "foreign": lambda file: save_file({"other": VALUES}, file),
+    "without names": lambda file: save_file({"features": VALUES[3:6].contiguous()}, file),
+    "text": lambda file: rewrite(file, images="ab"),
+    "numbers": lambda file: rewrite(file, images=[1, 2, 3]),
+    "rows": lambda file: rewrite(file, VALUES[3:5]),
+    "rank": lambda file: rewrite(file, VALUES[3:6, 0]),
+    "dtype": lambda file: rewrite(file, VALUES[3:6].double()),
+    "views": lambda file: rewrite(file, VALUES[3:6, :1]),
+    "nan": lambda file: rewrite(file, VALUES[3:6].log()),
+}
 
 
-def test_missing_features(store):
-    entry = extract(store)
-    (entry / FEATURES).unlink()
-    with pytest.raises(FileNotFoundError, match=r"should be a safetensors file\. Got no file\."):
-        store.read(RECIPE, entry)
+def rewrite(file, features=None, **changes):
+    """The file with other features or another description."""
+    data = file.read_bytes()
+    header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
+    [(name, text)] = header["__metadata__"].items()
+    features = load_file(file)["features"] if features is None else features.contiguous()
+    save_file({"features": features}, file, {name: json.dumps(json.loads(text) | changes)})
 
 
-@pytest.mark.parametrize(
-    ("tensors", "text"),
-    [
-        ({"other": VALUES}, r"should hold features of 7 images\. Got shape \(0,\)"),
-        ({"features": VALUES[:5].contiguous()}, r"features of 7 images\. Got shape \(5, 2, 3\)"),
-        ({"features": VALUES[:, 0].contiguous()}, r"features of 7 images\. Got shape \(7, 3\)"),
-        ({"features": VALUES.log()}, r"should be finite\. Got \d images with NaN or infinity"),
-    ],
-    ids=["names", "rows", "rank", "nan"],
-)
-def test_foreign_features(store, tensors, text):
-    entry = extract(store)
-    save_file(tensors, entry / FEATURES)
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_file_is_named_and_the_advice_works(table, damage):
+    file = table.folder / extract(table)[KEYS[4]][0]
+    DAMAGES[damage](file)
+    text = rf"`{file}` should .*Got.* Remove it, and the command that extracts features encodes its"
     with pytest.raises(ValueError, match=text):
-        store.read(RECIPE, entry)
+        read(table)
+    file.unlink()
+    extract(table, encode=(again := Encoder()))
+    assert again.paths == ["3.jpg", "4.jpg", "5.jpg"]
+    equal(read(table), VALUES)
 
 
-def test_features_that_are_not_finite_are_refused_before_they_are_kept(store):
+def test_a_row_that_a_shorter_file_does_not_have(table):
+    name = extract(table)[KEYS[4]][0]
+    with pytest.raises(ValueError, match=r"should hold 10 or more rows .* Got \(3, 2, 3\)\. Rem"):
+        table.read([(name, 9)])
+
+
+def test_features_that_are_not_finite_are_not_kept(table):
     bad = VALUES.clone()
     bad[4, 1, 0] = torch.inf
     with pytest.raises(ValueError, match=r"should be finite\. Got infinity or NaN for '4\.jpg'"):
-        extract(store, encode=lambda part, progress: bad[part])
-    assert [path.name for path in parts(store).iterdir()] == ["00000000.safetensors"]
+        extract(table, encode=Encoder(values=bad))
+    assert list(table.places()) == KEYS[:3]
 
 
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("", "should be JSON. Got: "),
-        ('{"fingerprint": "', "should be JSON. Got: "),
-        ("[]", "should describe features. Got another document"),
-        ('{"images": []}', "should describe features. Got another document"),
-        ('{"fingerprint": "", "base": {}, "images": 5}', "should describe features. Got anoth"),
-        ('{"fingerprint": "", "base": {}, "images": [["a", 1]]}', "should describe features."),
-    ],
-)
-def test_damaged_description(store, text, message):
-    entry = extract(store)
-    (entry / META).write_text(text)
-    with pytest.raises(ValueError, match=message):
-        store.read(RECIPE, entry)
-    with pytest.raises(ValueError, match=message):  # where it is only a candidate
-        store.find(subset([0]))
+def test_a_full_disk_leaves_no_half_written_file(table, monkeypatch):
+    write = Path.write_bytes
 
-
-@pytest.mark.parametrize("failing", ["00000003.safetensors", FEATURES, META])
-def test_a_full_disk_leaves_no_half_written_file(store, monkeypatch, failing):
-    real = {name: getattr(Path, name) for name in ("write_bytes", "write_text")}
-
-    def full(name):
-        def write(path, data, *args, **kwargs):
-            if failing in path.name:
-                real[name](path, data[: len(data) // 2], *args, **kwargs)
-                raise OSError(errno.ENOSPC, "No space left on device")
-            return real[name](path, data, *args, **kwargs)
-
-        return write
+    def full(path, data):
+        if len(list(path.parent.iterdir())) == 2:
+            write(path, data[: len(data) // 2])
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return write(path, data)
 
     with monkeypatch.context() as patched:
-        for name in real:
-            patched.setattr(Path, name, full(name))
+        patched.setattr(Path, "write_bytes", full)
         with pytest.raises(OSError, match="No space left on device"):
-            extract(store)
-    written = {path.name for path in store.root.rglob("*") if path.is_file()}
-    assert failing not in written
-    assert not [name for name in written if name.startswith(".")]
-    assert store.find(RECIPE) is None
-    entry = extract(store)
-    assert sorted(content(entry)) == [FEATURES, META]
-    equal(store.read(RECIPE, entry), VALUES)
+            extract(table)
+    assert len(content(table)) == 2
+    assert not [name for name in content(table) if name.startswith(".")]
+    extract(table)
+    equal(read(table), VALUES)
 
 
-@pytest.mark.parametrize("ranks", [2, 3, 5])
-def test_shares_make_the_bytes_of_one(store, tmp_path, ranks):
-    whole = extract(FeatureStore(tmp_path / "whole"))
-    progress, made = [], []
-
-    def count(part, progress):
-        made.append(part.start)
-        return VALUES[part]
-
-    for rank in reversed(range(ranks)):
-        store.make(RECIPE, BLOCK, count, share=(rank, ranks),
-                   progress=lambda *numbers: progress.append(numbers))  # fmt: skip
-    assert sorted(made) == [0, 3, 6]
-    assert sum(done == total for done, total in progress) == min(ranks, 3)
-    assert content(store.finish(RECIPE, BLOCK)) == content(whole)
+def test_progress_counts_the_images_to_be_encoded(table):
+    extract(table, KEYS[:1])
+    told = []
+    extract(table, progress=lambda *numbers: told.append(numbers))
+    assert [numbers for k, numbers in enumerate(told) if numbers not in told[:k]] == [
+        (0, 6), (3, 6), (6, 6),
+    ]  # fmt: skip
+    told.clear()
+    extract(table, progress=lambda *numbers: told.append(numbers))
+    assert told == []
 
 
-def test_progress_counts_parts_that_are_there(store):
-    with pytest.raises(RuntimeError, match="no more"):
-        extract(store, encode=raising(2))
-    progress = []
-    extract(store, progress=lambda *numbers: progress.append(numbers))
-    assert progress == [(0, 7), (3, 7), (6, 7), (7, 7)]
+def peak(reset=False):
+    """Greatest resident memory of the process in bytes since it was last reset."""
+    if reset:
+        Path("/proc/self/clear_refs").write_text("5")
+    status = Path("/proc/self/status").read_text().split()
+    return 1024 * int(status[status.index("VmHWM:") + 1])
 
 
-def test_texts_are_encoded_once(store):
-    calls = []
-
-    def encode_texts(file):
-        calls.append(file)
-        file.write_text("texts")
-
-    for recipe in ({"a": 1}, {"a": 1}, {"a": 2}):
-        file = store.texts("dtd", recipe, encode_texts)
-        assert file.read_text() == "texts"
-    assert len(calls) == len(set(calls)) == 2
-
-
-def test_equal_recipes_have_equal_fingerprints_whatever_the_order_of_keys():
-    turned = dataclasses.replace(RECIPE, backbone=dict(reversed(RECIPE.backbone.items())))
-    assert turned.fingerprint() == RECIPE.fingerprint()
-    assert json.loads(json.dumps(RECIPE.base())) == RECIPE.base()
+@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="needs Linux")
+def test_reading_some_rows_reads_no_others(tmp_path):
+    """64 MiB of features in 16 files, of which 16 rows of 32 KiB are read."""
+    table = FeatureTable(tmp_path, "big", RECIPE, {})
+    keys = [(f"{k}.jpg", "") for k in range(2048)]
+    values = torch.arange(2048.0)[:, None, None]
+    encode = Encoder(values=values.expand(2048, 8, 1024))
+    table.extract(keys, encode, block=128)
+    before = peak(reset=True)
+    places = table.places()
+    found = table.read([places[key] for key in keys[::128]])
+    assert peak() - before < 12 * 2**20
+    equal(found[:, 7, 1023], values[::128, 0, 0])

@@ -1,17 +1,16 @@
 """Sweeps: their runs and their commands."""
 
-import inspect
 import shlex
 from pathlib import Path
 
 import pytest
 import typer
-from vlm_adapters import cli
-from vlm_adapters.cli._options import feature_inputs
+from vlm_adapters.cli import app, runs
+from vlm_adapters.cli._options import DEFAULTS, feature_inputs
 from vlm_adapters.data.few_shot import read_index_list
+from vlm_adapters.experiments import Sweep, run_jobs
 from vlm_adapters.inputs import FeatureInputs, ImageInputs
 from vlm_adapters.preset_names import BASELINES, PRESETS, pairs_of
-from vlm_adapters.sweep import Sweep
 
 IMAGES = {
     "published": ImageInputs("dtd", Path("/data with space")),
@@ -25,8 +24,12 @@ INPUTS = {
 
 
 def sweep(inputs, **options):
-    options = {"presets": ("taskres", "hc_tr", "tip_adapter_f"), "shots": (1, 16), "seeds": (1, 3),
-               "out": Path("runs here")} | options  # fmt: skip
+    options = {
+        "presets": ("taskres", "hc_tr", "tip_adapter_f"),
+        "shots": (1, 16),
+        "seeds": (1, 3),
+        "out": Path("runs here"),
+    } | options
     return Sweep(inputs, **options)
 
 
@@ -34,12 +37,12 @@ def parsed(command):
     """What `train` makes of a command."""
     program, name, *arguments = shlex.split(command)
     assert (program, name) == ("vlm-adapters", "train")
-    train = typer.main.get_command(cli.app).commands["train"]
+    assert runs.train  # its module is imported: the commands know their options
+    train = typer.main.get_command(app).commands["train"]
     values = train.make_context("train", arguments).params
-    wanted = inspect.signature(feature_inputs).parameters
     for name in ("root", "images", "split", "store", "bundle", "out"):  # texts before typer 0.17
         values[name] = values[name] and Path(values[name])
-    return feature_inputs(**{name: values[name] for name in wanted}), values
+    return feature_inputs(**{name: values[name] for name in DEFAULTS}), values
 
 
 @pytest.mark.parametrize("images", IMAGES.values(), ids=IMAGES)
@@ -48,8 +51,11 @@ def test_commands_mean_what_the_sweep_runs(images, options, tmp_path):
     tuned = tmp_path / "tuned.toml"
     tuned.write_text("[hc_tr.constraint]\nweight = 0.1\n")
     inputs = FeatureInputs(images, **options)
-    overrides = ("taskres.training.epochs=3", 'tip_adapter_f.title="A title"',
-                 "tip_adapter.adapter.sharpness=2")  # fmt: skip
+    overrides = (
+        "taskres.training.epochs=3",
+        'tip_adapter_f.title="A title"',
+        "tip_adapter.adapter.sharpness=2",
+    )
     plan = sweep(inputs, overrides=overrides, tuned=str(tuned), every=True)
     commands, jobs = plan.commands(), plan.jobs()
     assert len(commands) == len(jobs) == 12
@@ -59,17 +65,26 @@ def test_commands_mean_what_the_sweep_runs(images, options, tmp_path):
         assert (values["shots"], values["seed"], values["out"]) == (job.shots, job.seed, job.folder)
         assert values["every"] is True
         alone = Sweep(
-            found, (values["method"],), (values["shots"],), (values["seed"],), values["out"],
-            values["tuned"], tuple(values["overrides"] or ()), values["every"],
-        )  # fmt: skip
+            found,
+            (values["method"],),
+            (values["shots"],),
+            (values["seed"],),
+            values["out"],
+            values["tuned"],
+            tuple(values["overrides"] or ()),
+            values["every"],
+        )
         assert alone.methods() == {job.preset: job.method}
 
 
 def test_commands_of_a_bundle_and_of_ones_own_preset(bundle_file, tmp_path):
     mine = tmp_path / "mine.toml"
     mine.write_text('title = "Mine"\nextends = "taskres"')
-    plan = sweep(FeatureInputs(bundle=bundle_file), presets=("taskres", str(mine)),
-                 overrides=("mine.training.epochs=2",))  # fmt: skip
+    plan = sweep(
+        FeatureInputs(bundle=bundle_file),
+        presets=("taskres", str(mine)),
+        overrides=("mine.training.epochs=2",),
+    )
     for command, job in zip(plan.commands(), plan.jobs(), strict=True):
         found, values = parsed(command)
         assert found == plan.inputs
@@ -81,11 +96,16 @@ def test_commands_of_a_bundle_and_of_ones_own_preset(bundle_file, tmp_path):
 
 def test_a_sweep_runs_what_is_not_there(bundle_file, tmp_path):
     overrides = ("taskres.training.epochs=2",)
-    plan = sweep(FeatureInputs(bundle=bundle_file), presets=("zero_shot", "taskres"), shots=(1, 2),
-                 out=tmp_path, overrides=overrides)  # fmt: skip
+    plan = sweep(
+        FeatureInputs(bundle=bundle_file),
+        presets=("zero_shot", "taskres"),
+        shots=(1, 2),
+        out=tmp_path,
+        overrides=overrides,
+    )
     assert plan.draws == [(1, 1), (1, 3), (2, 1), (2, 3)]
     source = plan.source(plan.inputs.opened())
-    runs = plan.run(source)
+    runs = run_jobs(source, plan.jobs())
     assert [(run.preset, run.shots, run.seed) for run in runs] == [
         (job.preset, job.shots, job.seed) for job in plan.jobs()
     ]
@@ -94,7 +114,7 @@ def test_a_sweep_runs_what_is_not_there(bundle_file, tmp_path):
         file = tmp_path / "few_shot" / f"synthetic-{shots}shot-seed{seed}.json"
         assert read_index_list(file).shots == shots
     told = []
-    assert plan.run(source, on_run=told.append) == runs
+    assert run_jobs(source, plan.jobs(), on_run=told.append) == runs
     assert len(told) == 8
 
 

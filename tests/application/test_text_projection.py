@@ -74,14 +74,14 @@ def test_tuning_lowers_the_cross_entropy_and_repeats(task):
 
 
 def test_tuning_leaves_the_task_alone(task):
-    before = [tensor.clone() for tensor in (
-        task.texts.raw, task.texts.normalized, task.texts.hidden.features,
-        task.texts.hidden.projection.weight, all_images(task),
-    )]  # fmt: skip
+    def tensors():
+        hidden = task.texts.hidden
+        texts = task.texts.raw, task.texts.normalized, hidden.features, hidden.projection.weight
+        return [tensor.clone() for tensor in (*texts, all_images(task))]
+
+    before = tensors()
     tuned = with_texts(task, TUNED)
-    after = (task.texts.raw, task.texts.normalized, task.texts.hidden.features,
-             task.texts.hidden.projection.weight, all_images(task))  # fmt: skip
-    for a, b in zip(before, after, strict=True):
+    for a, b in zip(before, tensors(), strict=True):
         equal(a, b)
     assert tuned.train is task.train
     assert not tuned.texts.raw.requires_grad
@@ -143,22 +143,17 @@ def test_adapters_start_from_the_tuned_texts(task, preset):
 
 
 def test_underscores(task):
-    kept = ClassTexts(task.texts.raw + 1, task.texts.normalized)
+    hidden = task.texts.hidden
+    other = dataclasses.replace(hidden, features=hidden.features + 0.5)
+    kept = ClassTexts(task.texts.raw + 1, task.texts.normalized, other)
     both = dataclasses.replace(task, texts_kept=kept)
     assert with_texts(both, TextOptions()) is both
     assert with_texts(both, TextOptions(underscores="kept")).texts is kept
+    tuned = dataclasses.replace(TUNED, underscores="kept")
+    assert with_texts(both, tuned).texts.hidden is other
     text = r"\"kept\"` should have class texts with underscores\. Got features without them"
     with pytest.raises(ValueError, match=text):
         with_texts(task, TextOptions(underscores="kept"))
-
-
-def test_tuned_texts_with_underscores(task):
-    kept = ClassTexts(task.texts.raw, task.texts.normalized,
-                      dataclasses.replace(task.texts.hidden,
-                                          features=task.texts.hidden.features + 0.5))  # fmt: skip
-    both = dataclasses.replace(task, texts_kept=kept)
-    options = dataclasses.replace(TUNED, underscores="kept")
-    assert with_texts(both, options).texts.hidden is kept.hidden
 
 
 def test_features_without_hidden_ones(task):

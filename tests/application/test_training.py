@@ -66,8 +66,8 @@ def test_weight_decay_is_in_the_gradient_for_adam_and_beside_it_for_adamw(task):
     # Without a gradient Adam's L2 penalty moves by the learning rate whatever its size; AdamW
     # shrinks by learning rate times decay.
     for optimizer, expected in (("adam", 1 - 1e-3), ("adamw", 1 - 1e-3 * 0.5)):
-        adapter = TaskRes(torch.eye(3), 1.0, AdapterOptions(kind="taskres"))
-        torch.nn.init.ones_(adapter.residual)
+        tensors = {"text": torch.eye(3), "residual": torch.ones(3, 3)}
+        adapter = TaskRes(tensors, AdapterOptions(kind="taskres"), 1.0)
         step = build_optimizer(
             adapter.parameters(),
             TrainingOptions(optimizer=optimizer, learning_rate=1e-3, weight_decay=0.5),
@@ -82,7 +82,7 @@ def test_training_learns_and_repeats(task, preset):
     chosen = method(preset, epochs=15, learning_rate=0.05)
     first, second = train(task, chosen), train(task, chosen)
     assert first.log == second.log
-    assert first.log[-1].cross_entropy < first.log[0].cross_entropy
+    assert first.log[-1]["cross_entropy"] < first.log[0]["cross_entropy"]
     assert accuracy(first.adapter, all_images(task), task.train_labels) > 60
     pairs = zip(first.adapter.parameters(), second.adapter.parameters(), strict=True)
     for a, b in pairs:
@@ -101,7 +101,7 @@ def test_steps_on_an_accelerator_are_those_of_the_cpu(task, preset):
         labels = task.train_labels.to(device)
         there = dataclasses.replace(task, train=images, texts=texts, train_labels=labels)
         training = start_training(there, method(preset, learning_rate=1e-3))
-        (parameter,) = (p for p in training.trained.adapter.parameters() if p.requires_grad)
+        (parameter,) = (p for p in training.adapter.parameters() if p.requires_grad)
         found = []
         for rows in torch.arange(20).view(2, 10).to(device):  # the second step has a memory
             found.append(torch.stack(list(one_step(training, there, rows).values())).cpu())
@@ -116,9 +116,9 @@ def test_steps_on_an_accelerator_are_those_of_the_cpu(task, preset):
 def test_constraint_changes_training_and_is_logged(task):
     plain = train(task, method("taskres", epochs=3))
     constrained = train(task, method("hc_tr", epochs=3))
-    assert plain.log[-1].track_coincidence == plain.log[-1].deviating_perturbation == 0
-    assert 0 < constrained.log[-1].track_coincidence < 2
-    assert 0 < constrained.log[-1].deviating_perturbation < 2
+    for term in ("track_coincidence", "deviating_perturbation"):
+        assert plain.log[-1][term] == 0
+        assert 0 < constrained.log[-1][term] < 2
     assert (plain.adapter.residual - constrained.adapter.residual).abs().max() > 1e-5
 
 
@@ -129,5 +129,5 @@ def test_frozen_adapters_are_not_trained(task):
 
 
 def test_a_loss_that_is_not_finite_stops_training(task):
-    with pytest.raises(ValueError, match=r"The loss should be finite. Got Epoch\(.* in epoch"):
+    with pytest.raises(ValueError, match=r"The loss should be finite\. Got \{.*\} in epoch"):
         train(task, method("tip_adapter_f", learning_rate=1e20, epochs=3))

@@ -7,17 +7,16 @@ import pytest
 import torch
 from application.fake_backbone import FakeBackbone
 from application.helpers import method
-from application.rank_work import AUGMENTATION, equal, extraction
+from application.rank_work import equal, extraction
 from application.synthetic_data import write_dataset
 from PIL import Image
 from torch.nn.functional import normalize
 from vlm_adapters.data.datasets import open_dataset
 from vlm_adapters.data.folders import image_folder
 from vlm_adapters.experiments import Job, run_job
-from vlm_adapters.features.extract import extract_features
-from vlm_adapters.prediction import image_files, predict
-from vlm_adapters.run_files import read_saved_run
-from vlm_adapters.transfer import Target, accuracy_on
+from vlm_adapters.features.views import extract_features
+from vlm_adapters.runs import read_saved_run
+from vlm_adapters.transfer import Target, accuracy_on, image_files, predict
 
 KINDS = ("taskres", "tip_adapter_f", "clip_adapter", "linear_probe", "zero_shot")
 
@@ -36,7 +35,7 @@ def store(tmp_path_factory):
 
 
 def saved_run(root, store, folder, dataset="imagenet", preset="taskres"):
-    source = extraction(root, store, dataset).source([(2, 1)], AUGMENTATION)
+    source = extraction(root, store, dataset).source([(2, 1)])
     run_job(source, Job(preset, method(preset, epochs=3), 2, 1, folder))
     return read_saved_run(folder)
 
@@ -46,18 +45,22 @@ def saved(request, root, store, tmp_path_factory):
     return saved_run(root, store, tmp_path_factory.mktemp("run"), preset=request.param)
 
 
+def directly(saved, dataset, columns):
+    """Accuracy of the columns of some classes on a data set's test images."""
+    paths, labels = zip(
+        *((sample.path, sample.label) for sample in dataset.split.test), strict=True
+    )
+    images = normalize(extract_features(FakeBackbone(), dataset.images, paths), dim=1)
+    chosen = saved.adapter(images)[:, columns].argmax(1)
+    return pytest.approx(100 * float((chosen == torch.tensor(labels)).double().mean()))
+
+
 def test_a_target_with_some_of_the_classes(root, store, saved):
     """ImageNet-A: its labels 0, 1, 2 are ImageNet's 1, 2, 3."""
     found = accuracy_on(saved, Target(extraction(root, store, "imagenet_a")))
     target = open_dataset("imagenet_a", root)
     assert target.classes == (1, 2, 3)
-    images = extract_features(
-        FakeBackbone(), target.images, [sample.path for sample in target.split.test]
-    )
-    logits = saved.adapter(normalize(images, dim=1))[:, [1, 2, 3]]
-    labels = torch.tensor([sample.label for sample in target.split.test])
-    expected = 100 * float((logits.argmax(1) == labels).double().mean())
-    assert found["accuracy"] == pytest.approx(expected)
+    assert found["accuracy"] == directly(saved, target, [1, 2, 3])
     assert (found["images"], found["source"], found["target"]) == (18, "imagenet", "imagenet_a")
     assert (found["preset"], found["shots"], found["seed"]) == (saved.run.preset, 2, 1)
     assert json.loads(json.dumps(found)) == found
@@ -66,63 +69,48 @@ def test_a_target_with_some_of_the_classes(root, store, saved):
 def test_a_target_with_all_classes(root, store, saved):
     found = accuracy_on(saved, Target(extraction(root, store, "imagenetv2")))
     assert found["images"] == 24
-    assert 0 <= found["accuracy"] <= 100
+    assert found["accuracy"] == directly(saved, open_dataset("imagenetv2", root), range(4))
+    own = accuracy_on(saved, Target(extraction(root, store, "imagenet")))
+    assert own["accuracy"] == saved.run.accuracies[saved.run.headline]
 
 
-def test_its_own_test_images(root, store, saved):
-    found = accuracy_on(saved, Target(extraction(root, store, "imagenet")))
-    assert found["accuracy"] == saved.run.accuracies[saved.run.headline]
+@pytest.fixture(scope="module")
+def dtd_run(root, store, tmp_path_factory):
+    return saved_run(root, store, tmp_path_factory.mktemp("dtd"), "dtd")
 
 
-def folder_of(root, names):
+def own_images(root, folder, names):
+    """A target of the user's images, black to red by class."""
     for number, name in enumerate(names):
-        (root / "photos" / name).mkdir(parents=True)
+        (folder / "photos" / name).mkdir(parents=True)
         for image in range(4):
             colour = (60 * number, 250 - 60 * number, 60 * image)
-            Image.new("RGB", (12, 12), colour).save(root / "photos" / name / f"{image}.png")
-    return image_folder(root / "photos")
+            Image.new("RGB", (12, 12), colour).save(folder / "photos" / name / f"{image}.png")
+    target = extraction(root, folder / "store")
+    return dataclasses.replace(target, dataset=image_folder(folder / "photos"))
 
 
-def test_classes_are_found_by_name(root, store, tmp_path):
-    saved = saved_run(root, store, tmp_path / "run", "dtd")
-    theirs = [saved.class_names[2], saved.class_names[0]]
-    target = dataclasses.replace(
-        extraction(root, tmp_path / "store"), dataset=folder_of(tmp_path, theirs)
-    )
-    split = target.dataset.split
-    assert sorted(theirs) == list(split.class_names)
-    images = extract_features(
-        FakeBackbone(), target.dataset.images, [sample.path for sample in split.test]
-    )
-    columns = [saved.class_names.index(name) for name in split.class_names]
-    logits = saved.adapter(normalize(images, dim=1))[:, columns]
-    labels = torch.tensor([sample.label for sample in split.test])
-    expected = 100 * float((logits.argmax(1) == labels).double().mean())
-    assert accuracy_on(saved, Target(target))["accuracy"] == pytest.approx(expected)
+def test_classes_are_found_by_name(root, dtd_run, tmp_path):
+    theirs = [dtd_run.class_names[2], dtd_run.class_names[0]]
+    target = own_images(root, tmp_path, theirs)
+    names = target.dataset.split.class_names
+    assert sorted(theirs) == list(names)
+    columns = [dtd_run.class_names.index(name) for name in names]
+    found = accuracy_on(dtd_run, Target(target))["accuracy"]
+    assert found == directly(dtd_run, target.dataset, columns)
 
 
-def test_classes_that_the_run_does_not_have(root, store, tmp_path):
-    saved = saved_run(root, store, tmp_path / "run", "dtd")
-    target = dataclasses.replace(
-        extraction(root, tmp_path / "store"), dataset=folder_of(tmp_path, ["cat", "dog"])
-    )
-    with pytest.raises(ValueError, match=r"should be among the run's 4\. Got 'cat'\."):
-        accuracy_on(saved, Target(target))
-
-
-def test_names_that_come_twice(root, store, tmp_path):
-    saved = saved_run(root, store, tmp_path / "run", "dtd")
-    twice = saved._replace(class_names=("crane", "crane", *saved.class_names[2:]))
-    target = dataclasses.replace(
-        extraction(root, tmp_path / "store"), dataset=folder_of(tmp_path, ["crane", "owl"])
-    )
+def test_names_that_the_run_does_not_have_or_has_twice(root, dtd_run, tmp_path):
+    target = own_images(root, tmp_path, ["crane", "owl"])
+    with pytest.raises(ValueError, match=r"should be among the run's 4\. Got 'crane'\."):
+        accuracy_on(dtd_run, Target(target))
+    twice = dtd_run._replace(class_names=("crane", "crane", *dtd_run.class_names[2:]))
     with pytest.raises(ValueError, match=r"should have distinct names .* Got a name twice"):
         accuracy_on(twice, Target(target))
-    names = extraction(root, store, "dtd").dataset.split
-    same = dataclasses.replace(names, class_names=twice.class_names)  # in the same order
-    dataset = dataclasses.replace(open_dataset("dtd", root), split=same)
-    own = accuracy_on(twice, Target(dataclasses.replace(target, dataset=dataset)))
-    assert own["accuracy"] == saved.run.accuracies["last"]
+    data = open_dataset("dtd", root)
+    same = dataclasses.replace(data.split, class_names=twice.class_names)  # in the same order
+    target = dataclasses.replace(target, dataset=dataclasses.replace(data, split=same))
+    assert accuracy_on(twice, Target(target))["accuracy"] == dtd_run.run.accuracies["last"]
 
 
 @pytest.mark.parametrize("dataset", ["dtd", "imagenet"])
@@ -143,29 +131,21 @@ def test_predictions_are_the_classes_by_falling_probability(root, saved):
     found = predict(saved, FakeBackbone(), files, 3)
     features = normalize(extract_features(FakeBackbone(), dataset.images, files), dim=1)
     shares = saved.adapter(features).softmax(1)
-    assert [item.path for item in found] == files
+    assert [item["path"] for item in found] == list(map(str, files))
+    assert json.loads(json.dumps(found)) == found
     for item, row in zip(found, shares, strict=True):
         best = row.argsort(descending=True, stable=True)[:3].tolist()
-        assert [name for name, _ in item.classes] == [saved.class_names[k] for k in best]
-        equal(torch.tensor([share for _, share in item.classes]), row[best].detach())
+        assert [each["class"] for each in item["classes"]] == [saved.class_names[k] for k in best]
+        equal(torch.tensor([each["probability"] for each in item["classes"]]), row[best].detach())
 
 
-def test_no_more_classes_than_there_are(root, saved):
-    dataset = open_dataset("imagenet", root)
-    [item] = predict(saved, FakeBackbone(), [dataset.images / dataset.split.test[0].path], 99)
-    assert len(item.classes) == 4
-    assert sum(share for _, share in item.classes) == pytest.approx(1)
-
-
-def test_a_record_keeps_classes_of_one_name_apart(root, store, tmp_path):
-    saved = saved_run(root, store, tmp_path)._replace(class_names=("crane",) * 4)
+def test_no_more_classes_than_there_are_and_those_of_one_name_apart(root, saved):
     dataset = open_dataset("imagenet", root)
     file = dataset.images / dataset.split.test[0].path
-    [item] = predict(saved, FakeBackbone(), [file], 4)
-    record = json.loads(json.dumps(item.as_record()))
-    assert record["path"] == str(file)
-    assert [entry["class"] for entry in record["classes"]] == ["crane"] * 4
-    assert sum(entry["probability"] for entry in record["classes"]) == pytest.approx(1)
+    twins = saved._replace(class_names=("crane",) * 4)
+    [item] = predict(twins, FakeBackbone(), [file], 99)
+    assert [each["class"] for each in item["classes"]] == ["crane"] * 4
+    assert sum(each["probability"] for each in item["classes"]) == pytest.approx(1)
 
 
 def test_relative_paths(root, store, tmp_path, monkeypatch):
@@ -173,7 +153,7 @@ def test_relative_paths(root, store, tmp_path, monkeypatch):
     Image.new("RGB", (9, 9), (200, 10, 10)).save(tmp_path / "new.png")
     monkeypatch.chdir(tmp_path)
     relative, absolute = (
-        predict(saved, FakeBackbone(), [path], 2)[0].classes
+        predict(saved, FakeBackbone(), [path], 2)[0]["classes"]
         for path in (type(root)("new.png"), tmp_path / "new.png")
     )
     assert relative == absolute
@@ -188,8 +168,8 @@ def test_files_that_are_no_images(root, store, tmp_path):
         image_files([tmp_path / "none.png"])
     (tmp_path / "text.png").write_text("text")
     [found] = predict(saved, FakeBackbone(), image_files([tmp_path / "text.png"]), 1)
-    assert found.classes == []
-    assert "text.png" in found.error
+    assert found["classes"] == []
+    assert "text.png" in found["error"]
 
 
 def test_what_an_accuracy_belongs_to(root, store, saved):
@@ -208,7 +188,7 @@ class Weighed(FakeBackbone):
 
 def test_other_weights_are_refused(root, tmp_path):
     made = extraction(root, tmp_path / "store", "dtd", backbone=Weighed())
-    run_job(made.source([(2, 1)], AUGMENTATION),
+    run_job(made.source([(2, 1)]),
             Job("taskres", method("taskres", epochs=1), 2, 1, tmp_path / "run"))  # fmt: skip
     saved = read_saved_run(tmp_path / "run")
     assert saved.run.weights == {"file sha256": "12" * 32}

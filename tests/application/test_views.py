@@ -11,7 +11,7 @@ from application.fake_backbone import FakeBackbone
 from PIL import Image
 from scipy.stats import kstest
 from torchvision.transforms import InterpolationMode, RandomResizedCrop, functional
-from vlm_adapters.features.views import CENTRE, Augmentation, crop_box
+from vlm_adapters.features.views import Augmentation, Centre, crop_box
 
 BACKBONE = FakeBackbone()
 
@@ -152,8 +152,8 @@ def test_grey_images_keep_equal_channels():
 
 def test_the_centre_view_is_the_backbones_own():
     image = noise()
-    equal(CENTRE(image, BACKBONE, "x"), BACKBONE.preprocess(image)[None])
-    assert CENTRE.describe() == {"kind": "centre", "published": False}
+    equal(Centre()(image, BACKBONE, "x"), BACKBONE.preprocess(image)[None])
+    assert Centre().describe() == {"kind": "centre", "published": False}
 
 
 def test_descriptions_hold_every_option():

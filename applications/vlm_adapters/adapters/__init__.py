@@ -5,11 +5,10 @@ from __future__ import annotations
 from ..options import AdapterOptions
 from ..plugs import is_plug, load_plug
 from ..tasks import Task
-from .base import Adapter, LinearMap, Step, Views
-from .clip_adapter import CLIPAdapter
+from .base import Adapter, LinearMap, Step
 from .linear_probe import LinearProbe
-from .taskres import TaskRes, ZeroShot
-from .tip_adapter import SearchGrid, TipAdapter, TipAdapterF
+from .residual import CLIPAdapter, TaskRes, ZeroShot
+from .tip_adapter import TipAdapter, TipAdapterF
 
 ADAPTERS: dict[str, type[Adapter]] = {
     "zero_shot": ZeroShot,
@@ -26,12 +25,10 @@ __all__ = [
     "CLIPAdapter",
     "LinearMap",
     "LinearProbe",
-    "SearchGrid",
     "Step",
     "TaskRes",
     "TipAdapter",
     "TipAdapterF",
-    "Views",
     "ZeroShot",
     "adapter_class",
     "build_adapter",
@@ -39,17 +36,7 @@ __all__ = [
 
 
 def adapter_class(kind: str) -> type[Adapter]:
-    """Find the class of an adapter.
-
-    Args:
-        kind: A shipped name, or ``file.py:Name`` or ``module:Name``, whose code runs.
-
-    Returns:
-        The class.
-
-    Raises:
-        ValueError: If a part of the user cannot be loaded, or is not an :class:`Adapter`.
-    """
+    """Find a class by a shipped name, or load ``file.py:Name`` or ``module:Name``."""
     if not is_plug(kind):
         return ADAPTERS[kind]
     found = load_plug(kind, "adapter.kind")
@@ -62,13 +49,5 @@ def adapter_class(kind: str) -> type[Adapter]:
 
 
 def build_adapter(task: Task, options: AdapterOptions) -> Adapter:
-    """The adapter that the options name, at its initial parameters.
-
-    Args:
-        task: Few-shot task.
-        options: Kind and factors.
-
-    Returns:
-        The adapter.
-    """
+    """Return the adapter that the options name, before its training."""
     return adapter_class(options.kind).build(task, options)

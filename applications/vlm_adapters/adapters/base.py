@@ -4,28 +4,17 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, ClassVar, NamedTuple
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from torch import Tensor, nn
 
-from ..grams import Grams
 from ..options import AdapterOptions
+from ..regularizers.grams import Grams
 from ..tasks import Task
 
 if TYPE_CHECKING:
     from typing_extensions import Self
-
-
-class Views(NamedTuple):
-    """Two views of one batch for the constraint, and the points in which pairs are found.
-
-    Shape:
-        - geometry: (n, d), frozen. source, target: (n, m).
-    """
-
-    geometry: Tensor
-    source: Tensor
-    target: Tensor
 
 
 class LinearMap(NamedTuple):
@@ -41,7 +30,7 @@ class LinearMap(NamedTuple):
 
 
 class Step(NamedTuple):
-    """What a training step needs of one batch, computed once.
+    """What an adapter computes of a batch.
 
     Attributes:
         logits: (n, k).
@@ -57,56 +46,112 @@ class Step(NamedTuple):
 
 
 class Adapter(nn.Module, ABC):
-    """A classifier on frozen image features of unit length."""
+    """A classifier on frozen image features of unit length.
 
-    trainable: ClassVar[bool] = True
-    options: AdapterOptions
-    logit_scale: float
+    A subclass names its tensors, and says how they begin (:meth:`initial`) and what they make of a
+    batch (:meth:`step`). The tensors are its attributes and all that is saved of it.
+
+    Attributes:
+        tensors: Names of all tensors.
+        trainable: Names of those that training changes; without any, the adapter is not trained.
+        shared: Names of those that do not have one row per class.
+
+    Args:
+        tensors: Tensors by name; those that are trained are copied.
+        options: Kind and fixed factors.
+        logit_scale: Factor that turns cosines into logits.
+
+    Raises:
+        ValueError: If the tensors have other names, or another number of rows.
+    """
+
+    tensors: ClassVar[tuple[str, ...]]
+    trainable: ClassVar[tuple[str, ...]] = ()
+    shared: ClassVar[tuple[str, ...]] = ()
+
+    def __init__(
+        self, tensors: Mapping[str, Tensor], options: AdapterOptions, logit_scale: float
+    ) -> None:
+        super().__init__()
+        self.options = options
+        self.logit_scale = logit_scale
+        if set(tensors) != set(self.tensors):
+            raise ValueError(
+                f"The tensors should be {', '.join(self.tensors)}. Got {', '.join(tensors)}."
+            )
+        rows = {n: tuple(t.shape[:1]) for n, t in tensors.items() if n not in self.shared}
+        if len(set(rows.values())) > 1:
+            raise ValueError(f"The tensors should have one row per class. Got {rows}.")
+        for name in self.tensors:
+            if name in self.trainable:
+                self.register_parameter(name, nn.Parameter(tensors[name].detach().clone()))
+            else:
+                self.register_buffer(name, tensors[name].detach())
 
     @classmethod
-    @abstractmethod
     def build(cls, task: Task, options: AdapterOptions) -> Self:
-        """The adapter at its initial parameters."""
+        """Return the adapter before its training."""
+        return cls(cls.initial(task, options), options, task.logit_scale)
 
     @classmethod
     @abstractmethod
-    def from_tensors(
-        cls, tensors: Mapping[str, Tensor], options: AdapterOptions, logit_scale: float
-    ) -> Self:
-        """The adapter whose ``state_dict`` the tensors are."""
+    def initial(cls, task: Task, options: AdapterOptions) -> dict[str, Tensor]:
+        """Return the tensors before training.
 
-    @abstractmethod
-    def forward(self, features: Tensor) -> Tensor:
-        """Logits (n, k) of image features (n, d)."""
+        Args:
+            task: Few-shot task; what is drawn comes from its seed.
+            options: Kind and fixed factors.
+
+        Returns:
+            Tensors by name, on the device of the task.
+        """
 
     @abstractmethod
     def step(self, features: Tensor) -> Step:
-        """Logits and the views of a batch."""
+        """Compute logits and the two views that the constraint compares.
 
-    @abstractmethod
-    def target(self, labels: Tensor) -> Tensor:
-        """The counterpart (n, m) of images of some classes."""
+        Args:
+            features: Image features (n, d) of unit length.
 
-    def views(self, features: Tensor, labels: Tensor) -> Views:
-        """The two views that the constraint compares."""
-        return Views(features, self.step(features).source, self.target(labels))
+        Returns:
+            Logits and views, computed once.
+        """
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Return the logits (n, k) of image features (n, d)."""
+        return self.step(features).logits
 
     def grams(self, source: Tensor, labels: Tensor) -> Grams | None:
-        """Inner products of the views, where they are cheaper than the views; else None."""
+        """Return the inner products of the views, where they cost less than the views; else None.
+
+        Args:
+            source: Tuned views (n, m).
+            labels: Their classes (n,).
+        """
         return None
 
     def search(self, features: Tensor, labels: Tensor) -> tuple[float, ...] | None:
-        """Choose factors on validation images (n, d) without gradients; None without a search."""
+        """Choose factors on validation images without gradients; None without a search.
+
+        Args:
+            features: Image features (v, d) of unit length.
+            labels: Their classes (v,).
+
+        Returns:
+            Factors, as :meth:`with_factors` takes them.
+        """
         return None
 
-    def with_factors(self, *factors: float) -> Adapter:
+    def with_factors(self, *factors: float) -> Self:
         """Return the adapter at factors that :meth:`search` chose."""
         raise NotImplementedError(f"{type(self).__name__} has a search, but no `with_factors`")
 
-    def at(self, tensors: Mapping[str, Tensor]) -> Self:
-        """The same adapter with the tensors of another moment."""
-        return self.from_tensors(tensors, self.options, self.logit_scale)
+    def at(self, tensors: Mapping[str, Tensor], **options: Any) -> Self:
+        """Return the adapter with other tensors, and some other options."""
+        return type(self)(tensors, replace(self.options, **options), self.logit_scale)
 
-    @abstractmethod
-    def restrict(self, classes: Tensor) -> Adapter:
-        """The same adapter for a subset of the classes, in the order given."""
+    def restrict(self, classes: Tensor) -> Self:
+        """Return the adapter for some of the classes, in the order given."""
+        return self.at(
+            {n: t if n in self.shared else t[classes] for n, t in self.state_dict().items()}
+        )

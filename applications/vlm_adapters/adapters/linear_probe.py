@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -13,9 +12,6 @@ from .._optional import require
 from ..options import AdapterOptions
 from ..tasks import Task
 from .base import Adapter, Step
-
-if TYPE_CHECKING:
-    from typing_extensions import Self
 
 PENALTIES = tuple(10.0**power for power in range(7))
 """Inverse strengths C among which validation images choose; the first of equals."""
@@ -28,71 +24,40 @@ class LinearProbe(Adapter):
         - weight: (k, d). bias: (k,).
     """
 
-    trainable = False
+    tensors = ("weight", "bias")
     weight: Tensor
     bias: Tensor
 
-    def __init__(
-        self, weight: Tensor, bias: Tensor, logit_scale: float, options: AdapterOptions
-    ) -> None:
-        super().__init__()
-        self.logit_scale = logit_scale
-        self.options = options
-        self.register_buffer("weight", weight)
-        self.register_buffer("bias", bias)
-
     @classmethod
-    def build(cls, task: Task, options: AdapterOptions) -> Self:
-        """Fit for each penalty on the training images; the best on validation images."""
-        classes = len(task.texts.raw)
+    def initial(cls, task: Task, options: AdapterOptions) -> dict[str, Tensor]:
+        """Fit for each penalty on the training images; take the best on validation images."""
+        classes, device = len(task.texts.raw), task.texts.raw.device
         images, labels = task.train.keys().cpu().numpy(), task.train_labels.cpu().numpy()
-        device = task.texts.raw.device
-        probes = []
-        for penalty in PENALTIES:
-            weight, bias = _weights(_fit(images, labels, penalty), classes)
-            probes.append(cls(weight.to(device), bias.to(device), task.logit_scale, options))
-        return max(probes, key=lambda probe: _correct(probe, task))
 
-    @classmethod
-    def from_tensors(
-        cls, tensors: Mapping[str, Tensor], options: AdapterOptions, logit_scale: float
-    ) -> Self:
-        """The adapter whose ``state_dict`` the tensors are."""
-        return cls(tensors["weight"], tensors["bias"], logit_scale, options)
+        def fit(penalty: float) -> dict[str, Tensor]:
+            weight, bias = _fit(images, labels, penalty, classes)
+            return {"weight": weight.to(device), "bias": bias.to(device)}
 
-    def forward(self, features: Tensor) -> Tensor:
-        """Logits (n, k) of image features (n, d) of unit length."""
-        return features @ self.weight.T + self.bias
+        def correct(tensors: dict[str, Tensor]) -> int:
+            probe = cls(tensors, options, task.logit_scale)
+            return int((probe(task.val_features).argmax(1) == task.val_labels).sum())
+
+        return max(map(fit, PENALTIES), key=correct)
 
     def step(self, features: Tensor) -> Step:
-        """Logits; images beside the weights of their class."""
-        return Step(self(features), features, self.target)
-
-    def target(self, labels: Tensor) -> Tensor:
-        """The weights of each class."""
-        return self.weight.index_select(0, labels)
-
-    def restrict(self, classes: Tensor) -> Self:
-        """The same for some of the classes."""
-        return type(self)(self.weight[classes], self.bias[classes], self.logit_scale, self.options)
+        """Compare images with the weights of their class."""
+        logits = features @ self.weight.mT + self.bias
+        return Step(logits, features, lambda labels: self.weight.index_select(0, labels))
 
 
-def _fit(images: Any, labels: Any, penalty: float) -> Any:
-    """A regression; where its solver stops early, validation images still judge it."""
+def _fit(images: Any, labels: Any, penalty: float, classes: int) -> tuple[Tensor, Tensor]:
+    """Weights (k, d) and biases (k,); a class without training images is never predicted."""
     linear = require("sklearn.linear_model", extra="vlm")
     exceptions = require("sklearn.exceptions", extra="vlm")
     with warnings.catch_warnings():
+        # Where the solver stops early, validation images still judge its result.
         warnings.simplefilter("ignore", exceptions.ConvergenceWarning)
-        return linear.LogisticRegression(C=penalty, max_iter=1000).fit(images, labels)
-
-
-def _correct(probe: LinearProbe, task: Task) -> int:
-    """Number of validation images that are classified correctly."""
-    return int((probe(task.val_features).argmax(1) == task.val_labels).sum())
-
-
-def _weights(fitted: Any, classes: int) -> tuple[Tensor, Tensor]:
-    """Weights (k, d) and biases (k,); a class without training images is never predicted."""
+        fitted = linear.LogisticRegression(C=penalty, max_iter=1000).fit(images, labels)
     rows = torch.from_numpy(fitted.coef_).float()
     bias = torch.from_numpy(fitted.intercept_).float()
     if len(rows) == 1:  # of two classes

@@ -1,7 +1,280 @@
-"""The commands; the modules that they call do the work. Each is imported when it is called."""
+"""The command line: its commands, errors in one line, exit codes, progress bars."""
 
 from __future__ import annotations
 
-from ._app import app, run
+import functools
+import importlib
+import logging
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn, ParamSpec
 
-__all__ = ["app", "run"]
+import typer
+from rich.console import Console
+from typer.core import TyperCommand, TyperGroup
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+    from rich.progress import Progress, TaskID
+
+COMMANDS = {
+    "demo": (
+        "runs",
+        "Train five methods on cached Caltech-101 features: no network, no image, minutes.",
+    ),
+    "data": ("data", "Data sets on disk."),
+    "extract": (
+        "features",
+        "Extract what the few-shot tasks of these shots and seeds need; goes on where it stopped.",
+    ),
+    "bundle": (
+        "features",
+        "Build the feature bundle of Caltech-101 from its images, with the DeViSE backbone.",
+    ),
+    "train": ("runs", "Train one adapter; goes on where it stopped."),
+    "sweep": ("runs", "Make many runs; those that are done are not made again."),
+    "tune": (
+        "runs",
+        "Choose learning rates and weights on validation images; goes on where it stopped.",
+    ),
+    "evaluate": (
+        "use",
+        "Accuracy of a trained adapter on the test images of another data set with its classes.",
+    ),
+    "predict": ("use", "Name the classes of image files, with probabilities."),
+    "report": (
+        "report",
+        "Write results.csv, results.md and the figures of all runs below a folder.",
+    ),
+    "reproduce": ("report", "Repeat a table or figure 3 of the paper."),
+    "weights": ("weights", "Files of weights."),
+}
+"""Module and help of each command, in the order of the help."""
+
+
+class _Commands(TyperGroup):
+    """Commands whose modules are imported when they are called: the help answers at once."""
+
+    def __init__(self, **attributes: Any) -> None:
+        super().__init__(**attributes)
+        self.commands = {
+            name: self.commands.get(name) or TyperCommand(name, help=text)
+            for name, (_, text) in COMMANDS.items()
+        }
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
+        """Find a command and import its module."""
+        name, found, rest = super().resolve_command(ctx, args)
+        if name in COMMANDS:
+            importlib.import_module(f".{COMMANDS[name][0]}", __package__)
+            found = typer.main.get_group(app).commands[name]
+        return name, found, rest
+
+
+app = typer.Typer(
+    cls=_Commands, add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False
+)
+errors = Console(stderr=True, soft_wrap=True, highlight=False, markup=False)
+notes = Console(stderr=True, soft_wrap=True, highlight=False, markup=False)  # silent with --quiet
+
+P = ParamSpec("P")
+KEPT = "What was done is kept: the same command goes on from there."
+NOT_KEPT = "The command keeps nothing before its end."
+USAGE, FAILURE, INTERRUPTED = 2, 1, 130
+PACKAGE = "vlm_adapters"
+PARSING: Any = typer.BadParameter.__base__  # click's UsageError, or that of typer's own copy
+
+
+class UsageError(Exception):
+    """What the user asked for cannot be done as asked."""
+
+
+def run() -> NoReturn:
+    """Run the command line; errors are one line, exit code 2 for usage and 1 for failure."""
+    logging.getLogger(PACKAGE).handlers = [_Notes()]
+    logging.getLogger(PACKAGE).setLevel(logging.INFO)
+    try:
+        code = app(prog_name="vlm-adapters", standalone_mode=False)
+    except UsageError as error:
+        _stop(str(error), USAGE)
+    except typer.Abort:
+        _stop("Interrupted.", INTERRUPTED)
+    except PARSING as error:
+        if type(error).__name__ == "NoArgsIsHelpError":
+            error.show()  # the help
+            sys.exit(USAGE)
+        _stop(error.format_message(), USAGE)
+    except OSError as error:  # its file is told in place of its number
+        place = f": {error.filename}" if error.filename else ""
+        _stop(f"{error.strerror}{place}." if error.strerror else str(error), FAILURE)
+    except ModuleNotFoundError as error:
+        cure = "" if "pip install" in str(error) else '. Run `pip install "topreg[vlm]"`.'
+        _stop(f"{error}{cure}", FAILURE)
+    except (ValueError, TypeError, RuntimeError, ImportError) as error:
+        _stop(str(error), FAILURE)
+    sys.exit(code or 0)
+
+
+class _Notes(logging.Handler):
+    """Notes and warnings of the modules, one line each on standard error."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Print a record."""
+        text = " ".join(record.getMessage().split())
+        if record.levelno >= logging.WARNING:
+            errors.print(f"Warning: {text}")
+        else:
+            notes.print(text)
+
+
+def _stop(message: str, code: int) -> NoReturn:
+    """Print one line on standard error, and exit."""
+    errors.print(f"Error: {' '.join(message.split())}")
+    sys.exit(code)
+
+
+def command(
+    name: str, group: typer.Typer = app, *, resumes: bool = False
+) -> Callable[[Callable[P, None]], Callable[P, None]]:
+    """Add a function to the commands of a group; Ctrl-C within it is told in our words.
+
+    ``resumes`` says whether the same command goes on from where it was interrupted.
+    """
+
+    def decorate(function: Callable[P, None]) -> Callable[P, None]:
+        @functools.wraps(function)
+        def wrapped(*args: P.args, **kwargs: P.kwargs) -> None:
+            import torch
+
+            torch.set_flush_denormal(True)  # saturated softmax gradients are denormal, and slow
+            try:
+                function(*args, **kwargs)
+            except KeyboardInterrupt:
+                _stop(f"Interrupted. {KEPT if resumes else NOT_KEPT}", INTERRUPTED)
+
+        group.command(name)(wrapped)
+        return wrapped
+
+    return decorate
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        import importlib.metadata
+
+        typer.echo(f"vlm-adapters of topreg {importlib.metadata.version('topreg')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _group(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", is_eager=True, callback=_version, help="Print the version and exit."
+        ),
+    ] = False,
+    quiet: Annotated[
+        bool, typer.Option("--quiet", "-q", help="No progress and notes, only results and errors.")
+    ] = False,
+) -> None:
+    """Adapters for vision-language models, with and without homology consistency."""
+    notes.quiet = quiet
+
+
+@contextmanager
+def as_usage() -> Iterator[None]:
+    """Tell errors in what the user wrote as errors of usage."""
+    try:
+        yield
+    except (ValueError, FileNotFoundError) as error:
+        raise UsageError(str(error)) from error
+
+
+def numbers(option: str, text: str) -> list[int]:
+    """Read a comma list of positive whole numbers, each once."""
+    try:
+        found = [int(part) for part in text.split(",")]
+    except ValueError:
+        found = []
+    if not found or min(found) < 1 or len(set(found)) < len(found):
+        raise UsageError(
+            f"`{option}` should be a comma list of distinct positive numbers. Got {text!r}."
+        )
+    return found
+
+
+def writable_folder(
+    path: Path, requirement: str = "should be a folder", option: str = "--out"
+) -> Path:
+    """Make a folder, and try to write into it, before the work begins."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path):
+            return path
+    except OSError as error:
+        raise UsageError(f"`{option}` {requirement}. Got {path}: {error.strerror}.") from None
+
+
+def writable_file(path: Path, option: str = "--out") -> Path:
+    """Raise if a file cannot be written, before the work begins."""
+    if path.is_dir():
+        raise UsageError(f"`{option}` should be a file. Got {path}, a folder.")
+    writable_folder(path.parent, "should lie in a writable folder", option)
+    return path
+
+
+def print_table(table: DataFrame) -> None:
+    """Print a table, turned so that its methods fit side by side on 80 columns."""
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+
+    shown = Table("", *table.index, box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+    for column in shown.columns[1:]:
+        column.justify, column.no_wrap = "right", True
+    for name, cells in table.items():
+        shown.add_row(str(name), *cells)
+    console = Console()
+    console.print(str(table.index.name), soft_wrap=True, highlight=False)
+    widths = [max(len(name), *map(len, cells)) for name, *cells in table.itertuples()]
+    width = sum(widths) + 3 * len(widths) + max(map(len, table.columns)) + 3
+    Console(width=max(console.width, width)).print(shown)  # wider than the terminal: not cut
+
+
+def _bars() -> Progress:
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeElapsedColumn
+
+    columns = ("{task.description}", BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    return Progress(*columns, console=Console(stderr=True), disable=notes.quiet)
+
+
+@contextmanager
+def progress_bar(what: str, total: int | None) -> Iterator[Callable[..., None]]:
+    """Show a progress bar on standard error; it is called with how many steps are done."""
+    with _bars() as bar:
+        task = bar.add_task(what, total=total)
+
+        def advance(steps: int = 1, total: int | None = None) -> None:
+            bar.update(task, advance=steps, total=total)
+
+        yield advance
+
+
+@contextmanager
+def image_progress() -> Iterator[Callable[[int, int], None]]:
+    """Show a progress bar for each entry of features; it is called with images done and in all."""
+    with _bars() as bar:
+        tasks: list[TaskID] = []
+        before = 0
+
+        def show(done: int, total: int) -> None:
+            nonlocal before
+            if not tasks or done == 0 or done < before:  # an entry begins
+                tasks.append(bar.add_task(f"images {len(tasks) + 1}", total=total))
+            before = done
+            bar.update(tasks[-1], completed=done)
+
+        yield show

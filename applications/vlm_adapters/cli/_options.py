@@ -5,8 +5,9 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable, Sequence
+from dataclasses import fields
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, get_type_hints
 
 import typer
 
@@ -14,7 +15,7 @@ from ..data.folders import DEFAULT_TEMPLATES
 from ..inputs import FeatureInputs, ImageInputs
 from ..parallel import available_cores
 from ..preset_names import PRESETS
-from ._app import UsageError, as_usage
+from . import UsageError, as_usage
 
 SHIPPED = Path(__file__).parent.parent / "assets" / "caltech101_devise.safetensors"
 CORES = min(available_cores(), 8)  # a process takes some 0.8 GB, and its task
@@ -28,6 +29,9 @@ OtherBundleOption = Annotated[
     typer.Option("--bundle", help="Feature bundle in place of images, or `demo`."),
 ]
 JobsOption = Annotated[int, typer.Option(min=1, help="Processes, each at one run or trial.")]
+DryRunOption = Annotated[
+    bool, typer.Option("--dry-run", help="Print one command per run, and run nothing.")
+]
 ThreadsOption = Annotated[int, typer.Option(min=1, help="Threads of a run.")]
 SetOption = Annotated[
     list[str] | None,
@@ -45,51 +49,6 @@ SeedsOption = Annotated[str, typer.Option(help="Comma list of seeds.")]
 TunedOption = Annotated[
     str | None, typer.Option(help="Tuned values over the published ones: shipped name or path.")
 ]
-DatasetOption = Annotated[
-    str | None,
-    typer.Option(help="CoOp's name of a published data set; for --images its name in tables."),
-]
-RootOption = Annotated[
-    Path | None, typer.Option(help="Folder that holds the data sets.", envvar="VLM_DATA")
-]
-ImagesOption = Annotated[
-    Path | None, typer.Option(help="Your own images: one folder a class, or those of --split.")
-]
-SplitOption = Annotated[
-    Path | None,
-    typer.Option(help="Split of --images: CoOp's JSON, or a .csv of path, label, subset."),
-]
-TemplateOption = Annotated[
-    list[str] | None,
-    typer.Option("--template", help="Prompt for --images, with {} for the class. Repeatable."),
-]
-BackboneOption = Annotated[
-    str,
-    typer.Option(
-        help="open_clip/MODEL/TAG_OR_FILE, open_clip/local-dir:PATH, devise, devise-512, or "
-        "module:factory."
-    ),
-]
-DeviceOption = Annotated[str, typer.Option(help="Where the backbone and the training run.")]
-StoreOption = Annotated[Path, typer.Option(help="Folder of extracted features.")]
-ViewsOption = Annotated[int, typer.Option(min=1, help="Augmented views of a training image.")]
-ScaleOption = Annotated[str, typer.Option(help="Least and greatest share of the area of a view.")]
-OnlineOption = Annotated[
-    bool, typer.Option("--online", help="Augment and encode training images at every step.")
-]
-SkipOption = Annotated[
-    bool,
-    typer.Option("--skip-damaged", help="Decode all images first; leave out damaged ones."),
-]
-PixelsOption = Annotated[
-    bool,
-    typer.Option(
-        "--published-pixels",
-        help="Ignore orientation and transparency and cut off 16-bit values, as published codes.",
-    ),
-]
-BatchOption = Annotated[int, typer.Option(min=1, help="Views per call of the encoder.")]
-WorkersOption = Annotated[int, typer.Option(min=1, help="Threads that read images.")]
 EveryOption = Annotated[
     bool,
     typer.Option(
@@ -99,97 +58,73 @@ EveryOption = Annotated[
 ]
 
 
+# Options of the inputs that the command line writes in another form.
+PARSED = {
+    "templates": Annotated[
+        list[str] | None,
+        typer.Option("--template", help="Prompt for --images, with {} for the class. Repeatable."),
+    ],
+    "scale": Annotated[str, typer.Option(help="Least and greatest share of the area of a view.")],
+    "bundle": Annotated[
+        Path | None, typer.Option("--bundle", help="Feature bundle in place of images, or `demo`.")
+    ],
+}
+DEFAULTS: dict[str, Any] = {
+    field.name: field.default for field in (*fields(FeatureInputs), *fields(ImageInputs))
+} | {"templates": None, "scale": "0.5,1"}
+NOT_OF_IMAGES = ("root", "device", "store", "batch_size", "workers", "bundle")
+
+
 def image_inputs(
-    dataset: str | None,
-    root: Path | None,
-    images: Path | None,
-    split: Path | None,
-    template: list[str] | None = None,
+    dataset: str | None = None,
+    root: Path | None = None,
+    images: Path | None = None,
+    split: Path | None = None,
+    templates: Sequence[str] | None = None,
     skip_damaged: bool = False,
 ) -> ImageInputs:
-    """The options that name images."""
+    """Check and join the options that name images."""
     if split is not None and images is None:
         raise UsageError("`--split` should come with `--images`. Got no folder of images.")
-    if template and dataset is not None and images is None:
+    if templates and dataset is not None and images is None:
         raise UsageError(
             f"`--template` should come with `--images`. Got it for {dataset}, which has its own."
         )
-    templates = tuple(template or DEFAULT_TEMPLATES)
+    chosen = tuple(templates or DEFAULT_TEMPLATES)
     with as_usage():
-        return ImageInputs(dataset, root, images, split, templates, skip_damaged)
+        return ImageInputs(dataset, root, images, split, chosen, skip_damaged)
 
 
-def bundle_file(named: Path | None) -> Path | None:
-    """The file of a bundle; ``demo`` is the shipped one."""
-    return SHIPPED if named == Path("demo") else named
-
-
-def scale_range(text: str) -> tuple[float, float]:
-    """Two shares of the area."""
+def feature_inputs(**given: Any) -> FeatureInputs:
+    """Check and join the options that name features; those that are left out have their default."""
+    given = DEFAULTS | given
+    if given["bundle"] is not None:
+        for name, default in DEFAULTS.items():
+            if given[name] and given[name] != default and name not in NOT_OF_IMAGES:
+                option = name.replace("templates", "template").replace("_", "-")
+                raise UsageError(
+                    f"`--{option}` should not come with `--bundle`, which holds the features of "
+                    "its own images."
+                )
+        if given["bundle"] == Path("demo"):
+            given["bundle"] = SHIPPED
     try:
-        low, high = (float(part) for part in text.split(","))
+        low, high = (float(part) for part in given["scale"].split(","))
     except ValueError:
-        raise UsageError(f"`--scale` should be two numbers, as in 0.5,1. Got {text!r}.") from None
-    return low, high
-
-
-def feature_inputs(
-    dataset: DatasetOption = None,
-    root: RootOption = None,
-    images: ImagesOption = None,
-    split: SplitOption = None,
-    template: TemplateOption = None,
-    bundle: OtherBundleOption = None,
-    backbone: BackboneOption = "open_clip/RN50/openai",
-    device: DeviceOption = "cpu",
-    store: StoreOption = Path("features"),
-    views: ViewsOption = 10,
-    scale: ScaleOption = "0.5,1",
-    online: OnlineOption = False,
-    batch_size: BatchOption = 64,
-    workers: WorkersOption = 2,
-    skip_damaged: SkipOption = False,
-    published_pixels: PixelsOption = False,
-) -> FeatureInputs:
-    """The options that name features."""
-    defaults = inspect.signature(feature_inputs).parameters
-    given = {"dataset": dataset, "images": images, "split": split, "template": template,
-             "backbone": backbone, "views": views, "scale": scale, "online": online,
-             "skip-damaged": skip_damaged, "published-pixels": published_pixels}  # fmt: skip
-    idle = [
-        name
-        for name, value in given.items()
-        if value and value != defaults[name.replace("-", "_")].default
-    ]
-    if bundle is not None and idle:
         raise UsageError(
-            f"`--{idle[0]}` should not come with `--bundle`, which holds the features of its own "
-            "images."
-        )
-    return FeatureInputs(
-        images=image_inputs(dataset, root, images, split, template, skip_damaged),
-        backbone=backbone,
-        device=device, store=store, views=views, scale=scale_range(scale), online=online,
-        batch_size=batch_size, workers=workers,
-        bundle=bundle_file(bundle), published_pixels=published_pixels,
-    )  # fmt: skip
+            f"`--scale` should be two numbers, as in 0.5,1. Got {given['scale']!r}."
+        ) from None
+    images = image_inputs(**{field.name: given.pop(field.name) for field in fields(ImageInputs)})
+    return FeatureInputs(**given | {"images": images, "scale": (low, high)})
 
 
 def with_features(
     function: Callable[..., None], *, left_out: Sequence[str] = ()
 ) -> Callable[..., None]:
-    """Gives a command the options of :func:`feature_inputs` in place of its ``inputs``.
-
-    Args:
-        function: Takes ``inputs`` and options of its own.
-        left_out: Options that make no sense for it.
-
-    Returns:
-        The same with all options, for :func:`._app.command`.
-    """
-    shared = dict(inspect.signature(feature_inputs, eval_str=True).parameters)
-    for name in left_out:
-        del shared[name]
+    """Give a command the options of :func:`feature_inputs` in place of its ``inputs``."""
+    kinds = (get_type_hints(kind, include_extras=True) for kind in (FeatureInputs, ImageInputs))
+    hints = {name: hint for kind in kinds for name, hint in kind.items()} | PARSED
+    shared = [name for name in DEFAULTS if name not in left_out]
     own = dict(inspect.signature(function, eval_str=True).parameters)
     del own["inputs"]
 
@@ -197,9 +132,10 @@ def with_features(
     def wrapped(**values: Any) -> None:
         function(inputs=feature_inputs(**{name: values.pop(name) for name in shared}), **values)
 
+    kind = inspect.Parameter.KEYWORD_ONLY
     parameters = [
-        parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY)
-        for parameter in (*shared.values(), *own.values())
+        *(inspect.Parameter(n, kind, default=DEFAULTS[n], annotation=hints[n]) for n in shared),
+        *(parameter.replace(kind=kind) for parameter in own.values()),
     ]
     del wrapped.__wrapped__
     wrapped.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]

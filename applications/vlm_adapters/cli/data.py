@@ -1,16 +1,19 @@
-"""``data check``: what is missing, and what to do about it."""
+"""``data check``: what is missing, and what to do about it; ``data store``: what is extracted."""
 
 from __future__ import annotations
 
 import json
 from collections import Counter
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from ..data.check import check_dataset, check_images, image_kinds
-from ._app import app, as_usage, command, errors, image_progress
-from ._options import DatasetOption, ImagesOption, RootOption, SplitOption, image_inputs
+from ..features.store import table_sizes
+from ..inputs import Dataset, Images, Root, SplitFile, Store
+from . import app, as_usage, command, errors, image_progress
+from ._options import image_inputs
 
 data = typer.Typer(help="Data sets on disk.", no_args_is_help=True)
 app.add_typer(data, name="data")
@@ -18,10 +21,10 @@ app.add_typer(data, name="data")
 
 @command("check", data)
 def check(
-    dataset: DatasetOption = None,
-    root: RootOption = None,
-    images: ImagesOption = None,
-    split: SplitOption = None,
+    dataset: Dataset = None,
+    root: Root = None,
+    images: Images = None,
+    split: SplitFile = None,
     verify: Annotated[bool, typer.Option("--verify", help="Decode every image.")] = False,
     partial: Annotated[
         bool, typer.Option("--partial", help="Do not compare with the published sizes.")
@@ -32,7 +35,7 @@ def check(
 
     Of many files it names the first; ``--json`` names all.
     """
-    inputs = image_inputs(dataset, root, images, split, None)
+    inputs = image_inputs(dataset, root, images, split)
     kinds: Counter[str] = Counter()
     with as_usage(), image_progress() as progress:
         if dataset is not None and images is None and root is not None:
@@ -54,3 +57,14 @@ def check(
         if not problems:
             typer.echo("Everything is there.")
     raise typer.Exit(1 if problems else 0)
+
+
+@command("store", data)
+def list_store(store: Store = Path("features")) -> None:
+    """List the tables of extracted features; to free the space of one, remove its folder."""
+    with as_usage():
+        tables = table_sizes(store)
+    for name, (images, size) in tables.items():
+        typer.echo(f"{store / name}: {images} images, {size / 2**20:.1f} MiB")
+    if not tables:
+        typer.echo(f"{store} has no features.")

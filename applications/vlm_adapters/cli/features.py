@@ -8,17 +8,11 @@ from typing import Annotated
 
 import typer
 
-from ..data.splits import read_split
-from ..features import build_bundle, ranks, save_bundle, split_file
+from ..data.datasets import open_dataset
+from ..features import ranks
+from ..features.bundle import build_bundle, save_bundle
 from ..inputs import FeatureInputs
-from ._app import (
-    as_usage,
-    command,
-    image_progress,
-    numbers,
-    progress_bar,
-    writable_file,
-)
+from . import as_usage, command, image_progress, numbers, writable_file
 from ._options import SeedsOption, ShotsOption, with_features
 
 
@@ -38,9 +32,9 @@ def extract(
     with image_progress() as progress:
         with as_usage():
             extraction = inputs.extraction(progress)
-        source = extraction.source(draws, None if inputs.online else inputs.augmentation)
+        source = extraction.source(draws)
     if ranks.share()[0] == 0:
-        count = 0 if inputs.online else len(source.train.rows)
+        count = 0 if inputs.online else len(source.train.images)
         typer.echo(
             f"{inputs.store} holds {count} training images in {inputs.views} views each, "
             "validation and test images, and class texts."
@@ -59,17 +53,13 @@ def bundle(
     from ..backbones import Devise
 
     with as_usage():
-        read_split(split_file(root))
+        dataset = open_dataset("caltech101", root)
     writable_file(out)
-    with progress_bar("images", None) as advance:
-        done = 0
-
-        def count(images: int, total: int) -> None:
-            nonlocal done
-            advance(images - done, total)
-            done = images
-
-        features = build_bundle(Devise(), root, coordinates=coordinates or None, progress=count)
+    with image_progress() as progress:
+        features = build_bundle(
+            Devise(), dataset, coordinates=coordinates or None, progress=progress
+        )
     save_bundle(features, out)
-    typer.echo(f"Wrote {out}: {len(features.features)} images, logit scale "
-               f"{features.logit_scale:.2f}.")  # fmt: skip
+    typer.echo(
+        f"Wrote {out}: {len(features.features)} images, logit scale {features.logit_scale:.2f}."
+    )

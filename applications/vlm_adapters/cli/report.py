@@ -1,23 +1,58 @@
-"""``report``: tables and figures of runs."""
+"""``report`` and ``reproduce``: tables and figures of runs; the paper's, beside its values."""
 
 from __future__ import annotations
 
+import itertools
+import shlex
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import field, replace
+from importlib import resources
 from pathlib import Path
 from typing import Annotated
 
 import typer
+from pydantic.dataclasses import dataclass
 
-from ..preset_names import pairs_of
-from ..results import (
-    accuracy_table,
-    by_setting,
-    difference_table,
+from .._files import read_json, write_json
+from ..config import build, lineage
+from ..experiments import Sweep
+from ..inputs import FeatureInputs, ImageInputs
+from ..options import STRICT, suggestion
+from ..results import FACTORS
+from ..results.figures import save_accuracy_figure
+from ..results.report import write_run_report
+from ..runs import (
+    RESULT,
+    read_run,
     read_runs,
+    read_saved_run,
     read_transfers,
-    write_run_report,
+    transfer_file,
 )
-from ._app import UsageError, as_usage, command, writable_folder
-from ._tables import print_table
+from ..transfer import Target, accuracy_on
+from . import (
+    UsageError,
+    app,
+    as_usage,
+    command,
+    errors,
+    image_progress,
+    numbers,
+    writable_file,
+    writable_folder,
+)
+from . import _options as opt
+from .runs import make_runs, print_plan, print_results
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+group = typer.Typer(help="Repeat a table or figure 3 of the paper.", no_args_is_help=True)
+app.add_typer(group, name="reproduce")
 
 
 @command("report")
@@ -42,13 +77,234 @@ def report(
     with as_usage():
         found = read_runs(runs)
     folder = writable_folder(out or runs)
-    pairs = pairs_of(run.preset for run in found)
     written = write_run_report(
-        folder, found, pairs, compare_paper=(table or 5) if compare else None,
+        folder,
+        found,
+        compare_paper=(table or 5) if compare else None,
         transfers=read_transfers(runs),
-    )  # fmt: skip
-    for group in by_setting(found).values():
-        print_table(accuracy_table(group))
-        if pairs_of(run.preset for run in group):
-            print_table(difference_table(group, pairs))
+    )
+    print_results(found)
     typer.echo(f"Wrote {', '.join(written)} into {folder}.")
+
+
+@dataclass(frozen=True, config=STRICT)
+class Plan:
+    """What a table of the paper runs, as ``reproduce/tables.toml`` tells."""
+
+    methods: tuple[str, ...] = ()
+    models: tuple[str, ...] = ("RN50",)  # which replace `{model}` in `--backbone`
+    datasets: tuple[str, ...] = ("imagenet",)
+    shots: tuple[int, ...] = (1, 2, 4, 8, 16)
+    targets: tuple[str, ...] = ()  # on which the trained adapters are evaluated too
+    # By preset: the constraint's weight and perturbation weight of each run.
+    factors: dict[str, tuple[tuple[float, float], ...]] = field(default_factory=dict)
+
+
+def read_plans() -> dict[int, Plan]:
+    """Read what each table of the paper runs."""
+    file = resources.files("vlm_adapters") / "reproduce" / "tables.toml"
+    tables = tomllib.loads(file.read_text(encoding="utf-8"))
+    return {int(number): build(Plan, table, f"table {number}") for number, table in tables.items()}
+
+
+PLANS = read_plans()
+
+
+def sweeps(plan: Plan, base: Sweep) -> list[Sweep]:
+    """Return the sweeps of a plan; what it does not say, ``base`` says for all.
+
+    In the backbone of ``base`` ``{model}`` stands for the model, in its tuned values and overrides
+    ``{dataset}`` for the data set.
+    """
+    for option, text, place, names in (
+        ("--backbone", base.inputs.backbone, "{model}", plan.models),
+        ("--tuned", base.tuned or "{dataset}", "{dataset}", plan.datasets),
+    ):
+        if len(names) > 1 and place not in text:
+            raise UsageError(
+                f"`{option}` should hold {place}, which stands for each of {', '.join(names)}. "
+                f"Got {text!r}."
+            )
+    family = {name: lineage(name) for name in (*plan.methods, *plan.factors)}
+    known = dict.fromkeys(itertools.chain(*family.values()))
+    varied = [f"{preset}.constraint.{key}" for preset in plan.factors for key in FACTORS[:2]]
+    for text in base.overrides:
+        preset = _preset(text)
+        if preset not in known:
+            raise UsageError(
+                f"`--set` should begin with a preset: {', '.join(known)}. Got {text!r}."
+                f"{suggestion(preset, known)}"
+            )
+        if text.split("=")[0].strip() in varied:
+            raise UsageError(f"`--set` should leave alone what the table varies. Got {text!r}.")
+    found = []
+    for model, dataset in itertools.product(plan.models, plan.datasets):
+        inputs = replace(
+            base.inputs,
+            images=replace(base.inputs.images, dataset=dataset),
+            backbone=base.inputs.backbone.replace("{model}", model),
+        )
+        parts = [(model if len(plan.models) > 1 else ".", plan.methods, list[str]())]
+        for preset, points in plan.factors.items():
+            for point in points:
+                values = zip(FACTORS, point, strict=False)
+                changes = [f"{preset}.constraint.{key}={value}" for key, value in values]
+                parts.append(("{}-{:g}-{:g}".format(preset, *point), (preset,), changes))
+        for folder, presets, changes in parts:
+            read = {name for preset in presets for name in family[preset]}
+            mine = [text for text in base.overrides if _preset(text) in read]
+            found.append(
+                replace(
+                    base,
+                    inputs=inputs,
+                    presets=presets,
+                    shots=plan.shots,
+                    out=base.out / folder,
+                    tuned=base.tuned and base.tuned.replace("{dataset}", dataset),
+                    overrides=(*changes, *(text.replace("{dataset}", dataset) for text in mine)),
+                )
+            )
+    return [sweep for sweep in found if sweep.presets]
+
+
+def _preset(override: str) -> str:
+    return override.split(".")[0].strip()
+
+
+def _add_table(number: int, plan: Plan) -> None:
+    """Add the command of a table."""
+    all_datasets, all_shots = ",".join(plan.datasets), ",".join(map(str, plan.shots))
+
+    def table(
+        inputs: FeatureInputs,
+        backbone: Annotated[
+            str, typer.Option(help="As for `train`; {model} stands for RN50 and so on.")
+        ] = "open_clip/{model}/openai",
+        out: Annotated[Path, typer.Option(help="Folder of runs and report.")] = (
+            Path("runs") / f"table{number}"
+        ),
+        seeds: opt.SeedsOption = "1,2,3",
+        datasets: Annotated[str, typer.Option(help="Comma list of data sets.")] = all_datasets,
+        shots: opt.ShotsOption = all_shots,
+        tuned: Annotated[
+            str | None, typer.Option(help="Tuned values; {dataset} stands for each name.")
+        ] = None,
+        overrides: Annotated[
+            list[str] | None,
+            typer.Option(
+                "--set",
+                help="Override of a preset: preset.section.key=value; {dataset} stands for each "
+                "name. Repeatable.",
+            ),
+        ] = None,
+        every: opt.EveryOption = False,
+        jobs: opt.JobsOption = opt.CORES,
+        threads: opt.ThreadsOption = 1,
+        dry_run: opt.DryRunOption = False,
+    ) -> None:
+        names, known = tuple(datasets.split(",")), PLANS[5].datasets
+        for name in names:
+            if name not in known:
+                raise UsageError(
+                    f"`--datasets` should be of {', '.join(known)}. Got {name!r}."
+                    f"{suggestion(name, known)}"
+                )
+        chosen = replace(plan, datasets=names, shots=tuple(numbers("--shots", shots)))
+        draws = chosen.shots, tuple(numbers("--seeds", seeds))
+        inputs = replace(inputs, backbone=backbone)
+        base = Sweep(inputs, (), *draws, out, tuned, tuple(overrides or ()), every)
+        if not dry_run:
+            run_plan(number, chosen, base, jobs, threads)
+            return
+        for sweep in sweeps(chosen, base):
+            print_plan(sweep, threads)
+            print_transfers(sweep, chosen.targets)
+
+    table.__doc__ = f"Repeat table {number} of the paper, and set its values beside ours."
+    left_out = ("dataset", "images", "split", "templates", "bundle", "backbone")
+    command(str(number), group, resumes=True)(opt.with_features(table, left_out=left_out))
+
+
+for _number, _plan in PLANS.items():
+    _add_table(_number, _plan)
+
+
+@command("figure3", group)
+def figure3(
+    runs: Annotated[Path, typer.Argument(help="Folder of the runs of table 5.")] = Path(
+        "runs/table5"
+    ),
+    out: Annotated[Path, typer.Option(help="PNG file.")] = Path("figure3.png"),
+) -> None:
+    """Draw accuracy over shots, mean and deviation over seeds, and the average over data sets."""
+    with as_usage():
+        found = read_runs(runs)
+    save_accuracy_figure(writable_file(out), found, "Accuracy over shots")
+    typer.echo(f"Wrote {out}.")
+
+
+def run_plan(number: int, plan: Plan, base: Sweep, jobs: int, threads: int) -> None:
+    """Make the runs of a table, evaluate them on the targets, and report."""
+    planned = sweeps(plan, base)
+    with as_usage():
+        for sweep in planned:
+            sweep.jobs()  # reads presets and tuned values
+        for name in dict.fromkeys([*plan.datasets, *plan.targets]):
+            ImageInputs(name, base.inputs.images.root).open()  # before hours of training
+    writable_folder(base.out)
+    failures: list[str] = []
+    for sweep in planned:
+        with _collect(sweep.inputs.name, failures):
+            made = make_runs(sweep, jobs, threads)
+            typer.echo(f"{sweep.out}: {len(made)} runs on {sweep.inputs.name}.")
+        for target in plan.targets:
+            with _collect(target, failures):
+                evaluate_on(sweep, target)
+    if failures and not any(base.out.rglob(RESULT)):
+        raise RuntimeError(f"No run was made. {failures[0]}")
+    runs, transfers = read_runs(base.out), read_transfers(base.out)
+    try:
+        write_run_report(base.out, runs, compare_paper=number, transfers=transfers)
+    except ValueError as obstacle:  # nothing was written
+        write_run_report(base.out, runs, transfers=transfers)
+        typer.echo(f"The paper's values are not set beside these. {obstacle}")
+    print_results(runs)
+    typer.echo(f"Wrote tables and figures into {base.out}.")
+    if failures:
+        raise RuntimeError(f"Some runs failed. {failures[0]}")
+
+
+@contextmanager
+def _collect(name: str, failures: list[str]) -> Iterator[None]:
+    """Print and keep an error, so that the other data sets need not wait."""
+    try:
+        yield
+    except (UsageError, ValueError, RuntimeError, OSError) as error:
+        failures.append(f"{name}: {error}")
+        errors.print(failures[-1])
+
+
+def print_transfers(sweep: Sweep, targets: Iterable[str]) -> None:
+    """Print one ``vlm-adapters evaluate`` for each run and target."""
+    inputs = sweep.inputs
+    root = [f"--root={inputs.images.root}"] if inputs.images.root else []
+    for job, target in itertools.product(sweep.jobs(), targets):
+        words = ["vlm-adapters", "evaluate", str(job.folder), f"--dataset={target}", *root]
+        typer.echo(shlex.join([*words, f"--store={inputs.store}", f"--device={inputs.device}"]))
+
+
+def evaluate_on(sweep: Sweep, name: str) -> None:
+    """Evaluate the finished runs of a sweep on a data set, but those already evaluated there."""
+    folders = [job.folder for job in sweep.jobs() if job.folder is not None]
+    folders = [folder for folder in folders if (folder / RESULT).is_file()]
+    if not folders:
+        return  # the target's images would be extracted for nothing
+    inputs = replace(sweep.inputs, images=replace(sweep.inputs.images, dataset=name))
+    with image_progress() as progress:
+        target = Target(inputs.extraction(progress))
+        for folder in folders:
+            file = transfer_file(folder, name)
+            key = target.key(read_run(folder))
+            if not (file.is_file() and key.items() <= read_json(file).items()):
+                file.parent.mkdir(parents=True, exist_ok=True)
+                write_json(file, accuracy_on(read_saved_run(folder), target))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -10,74 +12,49 @@ import typer
 
 from .._files import write_json
 from ..backbones import load_backbone
-from ..data.splits import ImageDataset
-from ..features.store import FeatureStore
-from ..prediction import image_files, predict
-from ..results import read_saved_run
-from ..results.transfers import transfer_file
-from ..sources import Extraction
-from ..transfer import Target, accuracy_on
-from ._app import as_usage, command, errors, image_progress
-from ._options import (
-    AdapterOption,
-    BatchOption,
-    DatasetOption,
-    DeviceOption,
-    ImagesOption,
-    RootOption,
-    SplitOption,
-    StoreOption,
-    WorkersOption,
-    image_inputs,
-)
+from ..inputs import Device, FeatureInputs
+from ..runs import read_saved_run, transfer_file
+from ..transfer import Target, accuracy_on, image_files, predict
+from . import as_usage, command, errors, image_progress
+from ._options import AdapterOption, with_features
 
 RunArgument = Annotated[Path, typer.Argument(help="Folder of a run.")]
+OF_TRAINING = ("templates", "backbone", "views", "scale", "online", "bundle")
 
 
 @command("evaluate", resumes=True)
-def evaluate(
-    run: RunArgument,
-    dataset: DatasetOption = None,
-    root: RootOption = None,
-    images: ImagesOption = None,
-    split: SplitOption = None,
-    device: DeviceOption = "cpu",
-    adapter: AdapterOption = None,
-    store: StoreOption = Path("features"),
-    batch_size: BatchOption = 64,
-    workers: WorkersOption = 2,
-) -> None:
+@partial(with_features, left_out=OF_TRAINING)
+def evaluate(inputs: FeatureInputs, run: RunArgument, adapter: AdapterOption = None) -> None:
     """Accuracy of a trained adapter on the test images of another data set with its classes.
 
     For ImageNet-A and -R the adapter is restricted to their classes, by WordNet number.
     """
-    inputs = image_inputs(dataset, root, images, split, None)
     with as_usage():
         saved = read_saved_run(run, adapter)
-        target: ImageDataset = inputs.open(only_test=True)
-        if target.name == saved.run.dataset:
+        if inputs.name == saved.run.dataset:
             raise ValueError(
-                f"`--dataset` should name other images than those of the run, {target.name}. "
+                f"`--dataset` should name other images than those of the run, {inputs.name}. "
                 "Its test accuracy is in its result. Give images of your own another name."
             )
-        backbone = load_backbone(saved.run.backbone, device=device)
+    inputs = replace(inputs, backbone=saved.run.backbone)
     with image_progress() as progress:
-        extraction = Extraction(
-            backbone, saved.run.backbone, target, FeatureStore(store), batch_size, workers, progress
-        )
+        with as_usage():
+            extraction = inputs.extraction(progress, only_test=True)
         found = accuracy_on(saved, Target(extraction))
-    file = transfer_file(run, target.name)
+    file = transfer_file(run, inputs.name)
     file.parent.mkdir(exist_ok=True)
     write_json(file, found)
-    typer.echo(f"{found['method']} from {found['source']} on {target.name}: "
-               f"{found['accuracy']:.2f} % of {found['images']} images.")  # fmt: skip
+    typer.echo(
+        f"{found['method']} from {found['source']} on {found['target']}: "
+        f"{found['accuracy']:.2f} % of {found['images']} images."
+    )
 
 
 @command("predict")
 def predict_command(
     run: RunArgument,
     images: Annotated[list[Path], typer.Argument(help="Image files, or folders of them.")],
-    device: DeviceOption = "cpu",
+    device: Device = "cpu",
     adapter: AdapterOption = None,
     top: Annotated[int, typer.Option(min=1, help="Classes to show for each image.")] = 3,
     as_json: Annotated[bool, typer.Option("--json", help="Probabilities as JSON.")] = False,
@@ -91,14 +68,15 @@ def predict_command(
         files = image_files(images)  # before the backbone, which takes longer
         backbone = load_backbone(saved.run.backbone, device=device)
     found = predict(saved, backbone, files, top)
-    bad = [item for item in found if item.error]
+    bad = [image for image in found if "error" in image]
     if as_json:
-        typer.echo(json.dumps([item.as_record() for item in found], indent=1))
-    for item in () if as_json else found:
-        if item.error:
-            continue
-        classes = ", ".join(f"{name} {100 * share:.1f} %" for name, share in item.classes)
-        typer.echo(f"{item.path}: {classes}")
-    for item in bad:
-        errors.print(f"Error: {item.error}")
+        typer.echo(json.dumps(found, indent=1))
+    for image in found:
+        if not (as_json or "error" in image):
+            shares = [
+                f"{each['class']} {100 * each['probability']:.1f} %" for each in image["classes"]
+            ]
+            typer.echo(f"{image['path']}: {', '.join(shares)}")
+    for image in bad:
+        errors.print(f"Error: {image['error']}")
     raise typer.Exit(1 if bad else 0)

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from ..weights import convert_weights
-from ._app import app, as_usage, command, writable_file
+from . import app, as_usage, command, writable_file
 
 weights = typer.Typer(help="Files of weights.", no_args_is_help=True)
 app.add_typer(weights, name="weights")

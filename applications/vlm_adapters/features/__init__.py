@@ -1,23 +1,16 @@
-"""Features of frozen backbones: extracting, bundling, calibrating."""
+"""Features of frozen encoders, from image files to the tensors that training reads.
 
-from __future__ import annotations
+Three types hold them. Begin reading with ``store``.
 
-from .build import build_bundle, split_file
-from .bundle import FeatureBundle, Provenance
-from .bundle_file import bundle_sha256, load_bundle, save_bundle
-from .calibration import fit_logit_scale, zero_shot_accuracy
-from .extract import Progress, extract_features
+- :class:`.store.FeatureTable`: features on disk. A table belongs to one data set, one encoder and
+  one kind of view. Its rows are addressed by the path and the content of their image, so that only
+  images without a row are ever encoded. Rows lie in files that are written once and memory-mapped
+  afterwards: killed commands lose no finished file, processes and ranks can write side by side,
+  and a run reads its own rows only.
+- :class:`.texts.ClassTexts`: features of the classes' prompts.
+- :class:`.bundle.FeatureBundle`: all features of a small data set in one file that can be shipped.
 
-__all__ = [
-    "FeatureBundle",
-    "Progress",
-    "Provenance",
-    "build_bundle",
-    "bundle_sha256",
-    "extract_features",
-    "fit_logit_scale",
-    "load_bundle",
-    "save_bundle",
-    "split_file",
-    "zero_shot_accuracy",
-]
+``views`` turns an image file into views and encodes them. ``training_images`` is what a training
+step sees of the images: views from a table, or views that are encoded at every step. ``ranks``
+shares an extraction over the processes of ``torchrun``.
+"""

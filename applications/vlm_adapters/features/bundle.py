@@ -1,43 +1,58 @@
-"""All that training an adapter needs of a data set and a backbone, in one value."""
+"""Feature bundles: all features of a small data set and of its classes' texts, in one file."""
 
 from __future__ import annotations
 
+import json
 import math
+import os
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import TypeAlias
+from dataclasses import dataclass, replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Literal, TypeAlias
 
 import torch
+from pydantic import BaseModel, ConfigDict, ValidationError
 from torch import Tensor
+from torch.nn.functional import cross_entropy, normalize
 
-from ..data.splits import SUBSETS
-
-__all__ = ["FeatureBundle", "Provenance"]
+from .._files import read_tensors, write_tensors
+from .._optional import require
+from ..backbones.base import Backbone
+from ..backbones.devise import Devise, ProjectedBackbone
+from ..data.splits import SUBSETS, ImageDataset
+from ..prompts import normalized_mean, raw_mean
+from .views import Progress, extract_features
 
 Provenance: TypeAlias = "Mapping[str, str | int | float | Provenance]"
+CALTECH101: Provenance = {
+    "name": "caltech101",
+    "source": "Li, Andreeto, Ranzato, Perona: Caltech 101 (1.0), CaltechDATA, 2022",
+    "doi": "10.22002/D1.20086",
+    "licence": "CC BY 4.0",
+    "changes": "holds features computed from the images, and no image",
+    "split": "split_zhou_Caltech101.json of CoOp (Zhou et al., 2022), MIT licence",
+}
+LIBRARIES = ("pillow", "safetensors", "torch")
+SCALE_RANGE = (1.0, 1000.0)
+KEY, VERSION = "vlm_adapters.feature_bundle", "schema_version"
+TENSORS = ("features", "labels", "subsets", "text_raw", "text_normalized")
 
 
 @dataclass(frozen=True, eq=False)
 class FeatureBundle:
-    """Frozen features of every image of a data set, and of its classes' texts.
+    """Features of every image of a data set, and of its classes' texts.
 
     Attributes:
-        features: Image features, not normalised, one row per image.
-        labels: Class of each image.
-        subsets: 0 for training, 1 for validation, 2 for test images. Within a subset the images
-            keep the order of the split file, so that few-shot indices fit.
-        text_raw: Class texts as TaskRes averages them.
-        text_normalized: Class texts as Tip-Adapter averages them, of unit length.
+        features: Image features (n, d), float32, not normalised.
+        labels: Class of each image (n,).
+        subsets: 0 for training, 1 for validation, 2 for test images (n,). Within a subset the
+            images keep the order of the split file, so that few-shot indices fit.
+        text_raw: Class texts (k, d) as TaskRes averages them.
+        text_normalized: Class texts (k, d) as Tip-Adapter averages them, of unit length.
         class_names: Name of each class, by label.
         logit_scale: Factor that turns cosines into logits.
         provenance: What the features were made from and with.
-
-    Raises:
-        ValueError: If a tensor has another shape or dtype, or values that make no sense.
-
-    Shape:
-        - features: :math:`(n, d)`, float32. labels, subsets: :math:`(n)`, int64.
-        - text_raw, text_normalized: :math:`(k, d)` for k classes, float32.
     """
 
     features: Tensor
@@ -52,15 +67,14 @@ class FeatureBundle:
     def __post_init__(self) -> None:
         """Check everything once, so that no later step has to."""
         rows = len(self.labels) if self.labels.ndim else 0
-        classes = len(self.class_names)
         width = self.features.shape[-1] if self.features.ndim else 0
-        _check_tensor("features", self.features, (rows, width), torch.float32)
-        _check_tensor("labels", self.labels, (rows,), torch.int64)
-        _check_tensor("subsets", self.subsets, (rows,), torch.int64)
-        _check_tensor("text_raw", self.text_raw, (classes, width), torch.float32)
-        _check_tensor("text_normalized", self.text_normalized, (classes, width), torch.float32)
-        _check_range("labels", self.labels, classes)
-        _check_range("subsets", self.subsets, len(SUBSETS))
+        texts = (len(self.class_names), width)
+        shapes = {"features": (rows, width), "text_raw": texts, "text_normalized": texts}
+        for name, shape in shapes.items():
+            _check_tensor(name, getattr(self, name), shape, torch.float32)
+        for name, size in (("labels", texts[0]), ("subsets", len(SUBSETS))):
+            _check_tensor(name, getattr(self, name), (rows,), torch.int64)
+            _check_range(name, getattr(self, name), size)
         empty = [name for k, name in enumerate(SUBSETS) if not (self.subsets == k).any()]
         if empty:
             raise ValueError(
@@ -73,25 +87,19 @@ class FeatureBundle:
             )
 
     def subset(self, name: str) -> tuple[Tensor, Tensor]:
-        """Features and labels of the ``"train"``, ``"val"`` or ``"test"`` images.
-
-        Args:
-            name: Which subset.
-
-        Returns:
-            Features of shape (m, d) and labels of shape (m,), in the order of the split.
-
-        Raises:
-            ValueError: If there is no such subset.
-        """
+        """Return features and labels of ``"train"``, ``"val"`` or ``"test"``, in split order."""
         if name not in SUBSETS:
             raise ValueError(f"`name` should be one of {', '.join(SUBSETS)}. Got {name!r}.")
         rows = self.subsets == SUBSETS.index(name)
         return self.features[rows], self.labels[rows]
 
+    def about(self, part: str) -> Mapping[str, Any]:
+        """Return what the provenance says of ``"data"`` or ``"backbone"``; it may say nothing."""
+        said = self.provenance.get(part, {})
+        return said if isinstance(said, Mapping) else {}
+
 
 def _check_tensor(name: str, tensor: Tensor, shape: tuple[int, ...], dtype: torch.dtype) -> None:
-    """Shape, dtype and, for features, finite values."""
     if tuple(tensor.shape) != shape:
         raise ValueError(f"`{name}` should have shape {shape}. Got {tuple(tensor.shape)}.")
     if tensor.dtype != dtype:
@@ -105,10 +113,158 @@ def _check_tensor(name: str, tensor: Tensor, shape: tuple[int, ...], dtype: torc
 
 
 def _check_range(name: str, indices: Tensor, size: int) -> None:
-    """Every index from 0 to ``size - 1``."""
     bad = ((indices < 0) | (indices >= size)).nonzero().flatten()
     if len(bad):
         row = int(bad[0])
         raise ValueError(
             f"`{name}` should lie from 0 to {size - 1}. Got {int(indices[row])} at row {row}."
         )
+
+
+class _Document(BaseModel):
+    """What a file holds besides tensors."""
+
+    model_config = ConfigDict(strict=True)
+
+    schema_version: Literal[1]
+    class_names: tuple[str, ...]
+    logit_scale: float
+    provenance: dict[str, Any]
+
+
+def save_bundle(bundle: FeatureBundle, path: str | os.PathLike[str]) -> None:
+    """Write a bundle, its image features in half precision."""
+    half = bundle.features.half()
+    if not half.isfinite().all():
+        raise ValueError(
+            "`features` should not exceed 65504, to be stored in half precision. "
+            f"Got {float(bundle.features.abs().max()):.4g}. Divide the features by a constant."
+        )
+    tensors = {name: getattr(bundle, name) for name in TENSORS} | {"features": half}
+    document = {name: getattr(bundle, name) for name in _Document.model_fields if name != VERSION}
+    file = Path(path)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    write_tensors(file, tensors, {KEY: json.dumps({VERSION: 1, **document}, sort_keys=True)})
+
+
+def load_bundle(path: str | os.PathLike[str]) -> FeatureBundle:
+    """Read a bundle, its image features in single precision, and check it."""
+    file = Path(path)
+    if not file.is_file():
+        raise FileNotFoundError(
+            f"`path` should be a feature bundle. Got {str(file)!r}, which is not a file. "
+            "Build one with `vlm-adapters bundle`."
+        )
+    metadata, tensors = read_tensors(file)
+    if KEY not in metadata:
+        raise ValueError(
+            f"`{file.name}` should be a feature bundle. Got a safetensors file without the "
+            f"metadata `{KEY}`. Build one with `vlm-adapters bundle`."
+        )
+    try:
+        document = _Document.model_validate_json(metadata[KEY])
+    except ValidationError as error:
+        [first, *_] = error.errors()
+        where = ".".join(map(str, first["loc"])) or "the document"
+        raise ValueError(
+            f"`{file.name}` should have complete metadata of schema version 1. Got an error in "
+            f"{where}: {first['msg']}. Upgrade topreg, or build the bundle again."
+        ) from None
+    missing = [name for name in TENSORS if name not in tensors]
+    if missing:
+        raise ValueError(
+            f"`{file.name}` should hold the tensors {', '.join(TENSORS)}. "
+            f"Got no `{missing[0]}`. Build the bundle again."
+        )
+    if tensors["features"].dtype == torch.float16:
+        tensors["features"] = tensors["features"].float()
+    fields: dict[str, Any] = {name: tensors[name] for name in TENSORS}
+    try:
+        return FeatureBundle(**fields, **document.model_dump(exclude={VERSION}))
+    except ValueError as error:
+        raise ValueError(f"In `{file.name}`: {error}") from error
+
+
+def build_bundle(
+    backbone: Devise,
+    dataset: ImageDataset,
+    *,
+    coordinates: int | None = 512,
+    progress: Progress | None = None,
+) -> FeatureBundle:
+    """Encode every image of Caltech-101, one centre view each, and its class names.
+
+    Of the backbone so many principal directions, ``coordinates``, are kept; None keeps the space.
+    The logit scale is fitted to the zero-shot cross-entropy of the validation images.
+    """
+    projected = None
+    if coordinates is not None:  # may fail, and comes before the images, which take minutes
+        projected = ProjectedBackbone(backbone, backbone.principal_directions(coordinates))
+    split = dataset.split
+    paths = [sample.path for subset in SUBSETS for sample in split.subset(subset)]
+    features = extract_features(backbone, dataset.images, paths, progress=progress)
+    bundle = _assemble(backbone, features, dataset)
+    if projected is None:
+        return bundle
+    unprojected = {"zero_shot_unprojected": bundle.provenance["zero_shot"]}
+    bundle = _assemble(projected, features @ projected.directions, dataset)
+    return replace(bundle, provenance={**bundle.provenance, **unprojected})
+
+
+def _assemble(backbone: Backbone, features: Tensor, dataset: ImageDataset) -> FeatureBundle:
+    """Add labels, texts, logit scale and provenance to image features."""
+    split = dataset.split
+    subsets = [split.subset(name) for name in SUBSETS]
+    texts = (split.class_names, dataset.templates, backbone.encode_text)
+    bundle = FeatureBundle(
+        # Rounded now, so that accuracies measured here are those measured on the file.
+        features=features.half().float(),
+        labels=torch.tensor([sample.label for subset in subsets for sample in subset]),
+        subsets=torch.tensor([i for i, subset in enumerate(subsets) for _ in subset]),
+        text_raw=raw_mean(*texts).cpu(),
+        text_normalized=normalized_mean(*texts).cpu(),
+        class_names=split.class_names,
+        logit_scale=backbone.logit_scale,
+        provenance={},
+    )
+    units = bundle.text_normalized
+    shares = {name: zero_shot_accuracy(*bundle.subset(name), units) for name in ("val", "test")}
+    provenance: Provenance = {
+        "data": {**CALTECH101, "split_sha256": split.sha256},
+        "view": "one per image, centre crop, no augmentation",
+        "backbone": backbone.fingerprint(),
+        "libraries": {library: version(library) for library in LIBRARIES},
+        "logit_scale": "least zero-shot cross-entropy on the validation images",
+        "zero_shot": {
+            "coordinates": units.shape[1],
+            **{name: round(share, 2) for name, share in shares.items()},
+        },
+    }
+    scale = fit_logit_scale(*bundle.subset("val"), units)
+    return replace(bundle, logit_scale=scale, provenance=provenance)
+
+
+def zero_shot_accuracy(image_features: Tensor, labels: Tensor, text_features: Tensor) -> float:
+    """Return the share of images, in per cent, whose nearest text by cosine is their class's."""
+    predictions = _cosines(image_features, text_features).argmax(dim=1)
+    return 100 * float((predictions == labels).double().mean())
+
+
+def fit_logit_scale(image_features: Tensor, labels: Tensor, text_features: Tensor) -> float:
+    """Return the factor on the cosines, from 1 to 1000, that gives the least cross-entropy.
+
+    Use validation images, so that test labels stay unseen. Cross-entropy is convex in the factor.
+    """
+    cosines = _cosines(image_features, text_features)
+    found = require("scipy.optimize", extra="vlm").minimize_scalar(
+        lambda log_scale: float(cross_entropy(math.exp(log_scale) * cosines, labels)),
+        bounds=[math.log(bound) for bound in SCALE_RANGE],
+        method="bounded",
+        options={"xatol": 1e-6},
+    )
+    return math.exp(found.x)
+
+
+def _cosines(image_features: Tensor, text_features: Tensor) -> Tensor:
+    """Return the cosine of every image with every class, in float64."""
+    return normalize(image_features.double(), dim=1) @ normalize(text_features.double(), dim=1).T

@@ -6,11 +6,11 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
+from typing import TypeVar
 
 import torch.distributed
 
-__all__ = ["device", "share", "start", "together"]
-
+T = TypeVar("T")
 PATIENCE = timedelta(days=7)  # of one that has done its share
 
 
@@ -21,39 +21,29 @@ def start() -> None:
 
 
 def share() -> tuple[int, int]:
-    """Rank and number of the processes; (0, 1) without a group."""
+    """Return rank and number of the processes; (0, 1) without a group."""
     if torch.distributed.is_available() and torch.distributed.is_initialized():
         return torch.distributed.get_rank(), torch.distributed.get_world_size()
     return 0, 1
 
 
 def device(asked: str) -> str:
-    """The device of this process: on one machine each rank takes an accelerator of its own.
-
-    Args:
-        asked: A device, with or without a number.
-
-    Returns:
-        The same; with the local rank where ``asked`` is ``cuda`` or ``xpu``.
-    """
-    return f"{asked}:{_local_rank()}" if asked in ("cuda", "xpu") and share()[1] > 1 else asked
+    """Return the device of this process: on one machine each rank takes its own accelerator."""
+    local_rank = os.environ.get("LOCAL_RANK", "0")
+    return f"{asked}:{local_rank}" if asked in ("cuda", "xpu") and share()[1] > 1 else asked
 
 
-def _local_rank() -> int:
-    """Rank among the processes of this machine."""
-    return int(os.environ.get("LOCAL_RANK", "0"))
+def of_first(value: T) -> T:
+    """Return the value of rank 0."""
+    values = [value]
+    if share()[1] > 1:
+        torch.distributed.broadcast_object_list(values, src=0)
+    return values[0]
 
 
 @contextmanager
 def together() -> Iterator[None]:
-    """Wait for the others at the end; the error of one is an error of all.
-
-    Yields:
-        Nothing; the work of this process is the body.
-
-    Raises:
-        RuntimeError: If another process failed.
-    """
+    """Wait for the others at the end of a block; the error of one is an error of all."""
     failure = None
     try:
         yield

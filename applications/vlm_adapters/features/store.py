@@ -1,308 +1,217 @@
-"""A folder of extracted features, each entry named by the fingerprint of all that it depends on."""
+"""Features on disk: rows addressed by the path and the content of their image."""
 
 from __future__ import annotations
 
-import glob
-import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import hashlib
+import json
+import os
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor
 
-from .._files import json_hash, read_json, read_tensors, write_json, write_tensors
-from .extract import Progress
-from .recipe import SCHEMA, Recipe
+from .._files import json_hash, read_tensors, write_tensors, write_text
+from . import ranks
+from .views import Progress
 
-__all__ = ["FeatureStore"]
+SCHEMA = 3
+KEY = "vlm_adapters.features"
+AGAIN = "Remove it, and the command that extracts features encodes its images again."
+SETTLED = 2_000_000_000  # nanoseconds after which a change must show in the time stamps
 
-FEATURES, META, PARTS = "features.safetensors", "meta.json", "parts"
+ImageKey: TypeAlias = tuple[str, str]
+"""Path of an image below its folder, and a hash of its bytes: what addresses a row."""
+
+Place: TypeAlias = tuple[str, int]
+"""A file of a table, and a row in it."""
+
+Encode: TypeAlias = Callable[[list[str], Progress], Tensor]
+"""Returns features (m, v, d) of the images of m paths, and tells a progress."""
 
 
 @dataclass(frozen=True)
-class FeatureStore:
-    """Entries of features under one folder.
+class FeatureTable:
+    """Features of a data set's images by one encoder in one kind of view.
 
-    An entry is complete when its features and its ``meta.json`` are there. Until then its parts,
-    one for each block of images, lie in ``parts/``; what is killed goes on from them.
+    The rows lie in safetensors files. Each is written once and says which images it holds, so that
+    files of several processes simply lie beside each other.
 
     Attributes:
-        root: The folder.
+        store: Folder of all tables.
+        dataset: Name of the data set.
+        recipe: Everything else that changes the numbers: view, weights, preprocessing. Its hash
+            is part of the table's name.
+        libraries: Versions of packages, written into the files and not part of the name.
     """
 
-    root: Path
+    store: Path
+    dataset: str
+    recipe: Mapping[str, Any]
+    libraries: Mapping[str, str]
 
-    def find(self, recipe: Recipe) -> Path | None:
-        """The features of a recipe's images, from its own entry or from one that covers it.
+    @property
+    def folder(self) -> Path:
+        """The folder of the table's files."""
+        kind = self.recipe["view"]["kind"]
+        return self.store / f"{self.dataset}-{kind}-{json_hash([SCHEMA, self.recipe])[:16]}"
 
-        Args:
-            recipe: What is wanted.
+    def places(self) -> dict[ImageKey, Place]:
+        """Return where each row lies; reads the beginning of each file."""
+        found: dict[ImageKey, Place] = {}
+        for file in sorted(self.folder.glob("*.safetensors")):
+            for row, key in enumerate(_open(file)[0]):
+                found.setdefault(key, (file.name, row))
+        return found
 
-        Returns:
-            The entry's folder, or None.
-
-        Raises:
-            ValueError: If an entry is damaged.
-        """
-        own = self.root / recipe.folder
-        if is_complete(own):
-            return own
-        wanted = set(zip(recipe.paths, recipe.contents, recipe.labels, strict=True))
-        for meta in sorted(
-            self.root.glob(f"{glob.escape(recipe.dataset)}-{recipe.view['kind']}-*/{META}")
-        ):
-            if not is_complete(meta.parent):
-                continue
-            content = _meta(meta)
-            if content["base"] == recipe.base() and wanted <= set(_images(content)):
-                return meta.parent
-        return None
-
-    def read(self, recipe: Recipe, entry: Path, places: Sequence[int] | None = None) -> Tensor:
-        """Features of a recipe's images from an entry that :meth:`find` gave.
-
-        Args:
-            recipe: What is wanted.
-            entry: The entry.
-            places: Which of the recipe's images; all if left out. No others are copied.
-
-        Returns:
-            Features (n, v, d), not normalised, in the order of ``places``.
-
-        Raises:
-            ValueError: If the entry is damaged or of another recipe.
-        """
-        content = _meta(entry / META)
-        images = _images(content)
-        row = {image: place for place, image in enumerate(images)}
-        wanted = list(zip(recipe.paths, recipe.contents, recipe.labels, strict=True))
-        if content["base"] != recipe.base() or any(image not in row for image in wanted):
-            raise ValueError(
-                f"`{entry}` should hold the features asked for. Got those of another recipe. "
-                "Remove the folder to have it made anew."
-            )
-        _, tensors = read_tensors(entry / FEATURES)
-        features = tensors.get("features", torch.empty(0))
-        if not _are_features(features, len(images)):
-            raise ValueError(
-                f"`{entry / FEATURES}` should hold features of {len(images)} images. "
-                f"Got shape {tuple(features.shape)}, {features.dtype}. "
-                "Remove the folder to have it made anew."
-            )
-        places = range(len(wanted)) if places is None else places
-        chosen = features[[row[wanted[place]] for place in places]]
-        bad = _not_finite(chosen)
-        if bad:
-            raise ValueError(
-                f"`{entry / FEATURES}` should be finite. Got {len(bad)} images with NaN or "
-                "infinity. Remove the folder to have it made anew."
-            )
-        return chosen
-
-    def make(
+    def extract(
         self,
-        recipe: Recipe,
-        block: int,
-        encode: Callable[[slice, Progress], Tensor],
+        keys: Iterable[ImageKey],
+        encode: Encode,
         *,
-        share: tuple[int, int] = (0, 1),
-        progress: Progress = lambda done, total: None,
-    ) -> None:
-        """Extract the parts that are not there yet.
-
-        Args:
-            recipe: What to extract.
-            block: Images a part; it must not change between calls, so that batches do not.
-            encode: Features (m, v, d) of the images of a slice of the recipe; it calls its second
-                argument with the images done and the images in all.
-            share: Rank and number of the processes that divide the parts among them.
-            progress: Called with the images done and the images in all.
-
-        Raises:
-            ValueError: If a feature is not finite; its part is not kept.
-        """
-        try:
-            self._make(recipe, block, encode, share, progress)
-        except (FileNotFoundError, FileExistsError):
-            if not is_complete(self.root / recipe.folder):
-                raise
-            # another process was faster: it has joined the parts, and removed them
-
-    def _make(
-        self,
-        recipe: Recipe,
         block: int,
-        encode: Callable[[slice, Progress], Tensor],
-        share: tuple[int, int],
-        progress: Progress,
-    ) -> None:
-        """The parts of a share."""
-        parts = self.root / recipe.folder / PARTS
-        parts.mkdir(parents=True, exist_ok=True)
-        rank, ranks = share
-        slices = list(_slices(len(recipe.paths), block))
-        mine = slices[rank::ranks]
-        total, done = sum(s.stop - s.start for s in mine), 0
-        if mine:
-            progress(0, total)
-        for part in mine:
-            file = parts / _part(part)
-            if not _readable(file, part.stop - part.start):
-                features = encode(part, _after(done, total, progress))
-                _refuse_not_finite(features, recipe.paths[part])
-                write_tensors(file, {"features": features})
-            done += part.stop - part.start
-            progress(done, total)
+        progress: Progress = lambda done, total: None,
+    ) -> dict[ImageKey, Place]:
+        """Encode the images that have no row yet, in files of ``block`` images.
 
-    def finish(self, recipe: Recipe, block: int) -> Path:
-        """Join the parts of a recipe; the entry is complete then.
-
-        Args:
-            recipe: What was extracted.
-            block: As in :meth:`make`.
-
-        Returns:
-            The entry's folder.
-
-        Raises:
-            FileNotFoundError: If a part is missing.
-            ValueError: If one is damaged.
+        The ranks of a group share them. Returns where each row lies.
         """
-        entry = self.root / recipe.folder
-        slices = _slices(len(recipe.paths), block)
-        try:
-            parts = [_features_of(entry / PARTS / _part(s), s.stop - s.start) for s in slices]
-        except FileNotFoundError:
-            if not is_complete(entry):
-                raise
-            shutil.rmtree(entry / PARTS, ignore_errors=True)
-            return entry  # another process was faster
-        _have_one_shape(parts, entry / PARTS)
-        tensors = {"features": torch.cat(parts), "labels": torch.tensor(recipe.labels)}
-        del parts
-        write_tensors(entry / FEATURES, tensors)
-        images = list(zip(recipe.paths, recipe.contents, recipe.labels, strict=True))
-        write_json(
-            entry / META,
-            {"fingerprint": recipe.fingerprint(), "base": recipe.base(), "images": images},
-        )
-        shutil.rmtree(entry / PARTS, ignore_errors=True)
-        return entry
+        keys = list(dict.fromkeys(keys))
+        with ranks.together():  # all look before one writes
+            places = self.places()
+        missing = ranks.of_first([key for key in keys if key not in places])
+        if missing:
+            rank, number = ranks.share()
+            blocks = [missing[start : start + block] for start in range(0, len(missing), block)]
+            with ranks.together():
+                self._write(blocks[rank::number], encode, progress)
+            places = self.places()
+        lost = [path for path, content in keys if (path, content) not in places]
+        if lost:
+            raise FileNotFoundError(
+                f"`{self.folder}` should have every row once images are extracted. Got none of "
+                f"{lost[0]}. Were files removed? Run the same command again."
+            )
+        return places
 
-    def texts(
-        self, dataset: str, recipe: Mapping[str, Any], encode: Callable[[Path], None]
-    ) -> Path:
-        """The file of the class texts of a recipe.
+    def _write(self, blocks: Sequence[list[ImageKey]], encode: Encode, progress: Progress) -> None:
+        """Write a file for each block."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        about = {"recipe": self.recipe, "libraries": self.libraries}
+        done, total = 0, sum(map(len, blocks))
 
-        Args:
-            dataset: Name of the data set.
-            recipe: What the texts depend on.
-            encode: Writes the file if it is not there.
+        def tell(more: int, _: int) -> None:
+            progress(done + more, total)
 
-        Returns:
-            The file.
-        """
-        file = self.root / f"{dataset}-texts-{json_hash([SCHEMA, recipe])[:16]}.safetensors"
-        if not file.is_file():
-            self.root.mkdir(parents=True, exist_ok=True)
-            encode(file)
-        return file
+        for block in blocks:
+            tell(0, 0)
+            features = encode([path for path, _ in block], tell)
+            if bad := _not_finite(features):
+                raise ValueError(
+                    f"`features` should be finite. Got infinity or NaN for {block[bad[0]][0]!r}. "
+                    "Look at the image and at the precision of the encoder."
+                )
+            text = json.dumps({"images": block, **about}, sort_keys=True)
+            file = self.folder / f"{json_hash(block)[:32]}.safetensors"
+            write_tensors(file, {"features": features}, {KEY: text})
+            done += len(block)
+
+    def read(self, places: Sequence[Place]) -> Tensor:
+        """Read features (n, v, d), not normalised, of rows; no others are loaded."""
+        by_file: dict[str, list[int]] = {}
+        for position, (name, _) in enumerate(places):
+            by_file.setdefault(name, []).append(position)
+        found = torch.empty(0)
+        for name, positions in by_file.items():
+            features = _open(self.folder / name)[1]
+            if len(found) == 0:
+                found = torch.empty(len(places), *features.shape[1:])
+            rows = [places[position][1] for position in positions]
+            if features.shape[1:] != found.shape[1:] or max(rows) >= len(features):
+                raise ValueError(
+                    f"`{self.folder / name}` should hold {max(rows) + 1} or more rows of shape "
+                    f"{tuple(found.shape[1:])}. Got {tuple(features.shape)}. {AGAIN}"
+                )
+            found[positions] = chosen = features[rows]
+            if bad := _not_finite(chosen):
+                raise ValueError(
+                    f"`{self.folder / name}` should be finite. Got {len(bad)} images with NaN or "
+                    f"infinity. {AGAIN}"
+                )
+        return found
 
 
-def _after(before: int, total: int, progress: Progress) -> Progress:
-    """The progress of one part as that of all."""
-    return lambda done, _: progress(before + done, total)
+def table_sizes(store: Path) -> dict[str, tuple[int, int]]:
+    """Return the number of images and of bytes of each table, by the name of its folder."""
+    found: dict[str, tuple[int, int]] = {}
+    for file in sorted(store.glob("*/*.safetensors")):
+        images, size = found.get(file.parent.name, (0, 0))
+        found[file.parent.name] = images + len(_open(file)[0]), size + file.stat().st_size
+    return found
 
 
-def is_complete(entry: Path) -> bool:
-    """Return whether an entry has every file of a complete one."""
-    return (entry / META).is_file() and (entry / FEATURES).is_file()
-
-
-def _slices(images: int, block: int) -> Iterator[slice]:
-    """Consecutive blocks."""
-    return (slice(start, min(start + block, images)) for start in range(0, images, block))
-
-
-def _part(part: slice) -> str:
-    """File name of a block."""
-    return f"{part.start:08d}.safetensors"
+def _open(file: Path) -> tuple[list[ImageKey], Tensor]:
+    """Return the images of a file and their memory-mapped features, both checked."""
+    metadata, tensors = read_tensors(file, AGAIN)
+    try:
+        keys = [(str(path), str(content)) for path, content in json.loads(metadata[KEY])["images"]]
+        features = tensors["features"]
+        if features.ndim != 3 or features.dtype != torch.float32 or len(features) != len(keys):
+            raise ValueError(f"{tuple(features.shape)}, {features.dtype} for {len(keys)} images")
+    except (KeyError, TypeError, ValueError, RecursionError) as error:
+        raise ValueError(
+            f"`{file}` should hold features (n, v, d) and the names of n images. Got: {error}. "
+            f"{AGAIN}"
+        ) from None
+    return keys, features
 
 
 def _not_finite(features: Tensor) -> list[int]:
-    """Rows with NaN or infinity."""
     rows: list[int] = (~features.flatten(1).isfinite().all(1)).nonzero().flatten().tolist()
     return rows
 
 
-def _refuse_not_finite(features: Tensor, paths: Sequence[str]) -> None:
-    """Refuse what no later step could use."""
-    bad = _not_finite(features)
-    if bad:
-        raise ValueError(
-            f"`features` should be finite. Got infinity or NaN for {paths[bad[0]]!r}. "
-            "Look at the image and at the precision of the encoder."
-        )
+def content_hashes(store: Path, root: Path, paths: Sequence[str]) -> tuple[str, ...]:
+    """Return a hash of the bytes of each image.
+
+    An index in the store remembers the hash of each file with its size, its time stamps and its
+    inode. Only files in which one of these has changed are read. A change within the resolution
+    of the time stamps could be missed, so files that were changed just now are not remembered.
+    """
+    index = store / f"contents-{json_hash(os.fspath(root.resolve()))[:16]}.json"
+    known = _read_index(index)
+    states = {path: _state(root / path) for path in paths}
+    changed = [path for path in states if known.get(path, ("", []))[1] != states[path]]
+    with ThreadPoolExecutor(4) as pool:
+        digests = pool.map(_digest, [root / path for path in changed])
+        hashes = dict(zip(changed, digests, strict=True))
+    old = time.time_ns() - SETTLED
+    settled = {p: (hashes[p], states[p]) for p in changed if max(states[p][1:3]) < old}
+    if settled:
+        with suppress(OSError):  # a store that is read-only is read, and the files are hashed again
+            store.mkdir(parents=True, exist_ok=True)
+            write_text(index, json.dumps(_read_index(index) | settled))
+    return tuple(hashes.get(path) or known[path][0] for path in paths)
 
 
-def _readable(file: Path, images: int) -> bool:
-    """Whether a part is there and whole."""
+def _digest(file: Path) -> str:
+    return hashlib.sha256(file.read_bytes()).hexdigest()[:32]
+
+
+def _state(file: Path) -> list[int]:
+    found = os.stat(file)
+    return [found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino]
+
+
+def _read_index(index: Path) -> dict[str, tuple[str, list[int]]]:
+    """Return hash and state by path; empty if there is no index or it is damaged."""
     try:
-        _features_of(file, images)
-    except (OSError, ValueError):
-        return False
-    return True
-
-
-def _features_of(file: Path, images: int) -> Tensor:
-    """The features of a part."""
-    features = read_tensors(file)[1].get("features", torch.empty(0))
-    if not _are_features(features, images):
-        raise ValueError(
-            f"`{file}` should hold features of {images} images. Got shape "
-            f"{tuple(features.shape)}, {features.dtype}. Remove it to have it made anew."
-        )
-    return features
-
-
-def _are_features(features: Tensor, images: int) -> bool:
-    """Whether a tensor may be the features of some images."""
-    return features.ndim == 3 and len(features) == images and features.dtype == torch.float32
-
-
-def _have_one_shape(parts: Sequence[Tensor], folder: Path) -> None:
-    """Refuse parts that cannot be joined."""
-    shapes = sorted({tuple(part.shape[1:]) for part in parts})
-    if len(shapes) > 1:
-        raise ValueError(
-            f"`{folder}` should hold features of one shape. Got {shapes[0]} and {shapes[1]}. "
-            "Remove the folder to have it made anew."
-        )
-
-
-def _meta(file: Path) -> dict[str, Any]:
-    """The content of a ``meta.json``, checked."""
-    content = read_json(file)
-    match content:
-        case {"fingerprint": _, "base": dict(), "images": [*images]}:
-            if all(map(_is_image, images)):
-                return dict(content)
-    raise ValueError(
-        f"`{file}` should describe features. Got another document. "
-        "Remove the folder to have it made anew."
-    )
-
-
-def _is_image(image: object) -> bool:
-    """Whether an entry's image has a path, a content hash and a label."""
-    match image:
-        case [str(), str(), int()]:
-            return True
-    return False
-
-
-def _images(content: Mapping[str, Any]) -> Sequence[tuple[str, str, int]]:
-    """Path, content hash and label of each image of an entry."""
-    return [(path, content, label) for path, content, label in content["images"]]
+        content = json.loads(index.read_text(encoding="utf-8"))
+        return {path: (str(digest), list(state)) for path, (digest, state) in content.items()}
+    except (OSError, ValueError, TypeError, AttributeError):
+        return {}

@@ -2,30 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
+from .._files import read_tensors, write_tensors
 from ..backbones.base import Backbone, TextProjection
 from ..prompts import normalized_mean, prompts, raw_mean
 
-__all__ = ["ClassTexts", "HiddenTexts", "encode_classes"]
+KEY = "vlm_adapters.class_texts"
 
 
 @dataclass(frozen=True, eq=False)
 class HiddenTexts:
-    """Text features before the backbone's last linear map.
+    """Text features before the encoder's last linear map.
 
     Attributes:
-        features: One for each template and class, TaskRes's templates.
+        features: (s, k, w) for s templates, those of TaskRes, and k classes.
         projection: The map.
         templates: How many templates Tip-Adapter uses, the first ones.
-
-    Shape:
-        - features: (s, k, w) for s templates, k classes.
     """
 
     features: Tensor
@@ -33,11 +34,11 @@ class HiddenTexts:
     templates: int
 
     def raw(self, weight: Tensor) -> Tensor:
-        """TaskRes's mean over templates (k, d) under another weight of the map, differentiable."""
+        """Return TaskRes's mean (k, d) under another weight of the map, differentiable."""
         return TextProjection(weight, self.projection.bias)(self.features).mean(0)
 
     def normalized(self, weight: Tensor) -> Tensor:
-        """Tip-Adapter's mean over templates (k, d) under another weight of the map."""
+        """Return Tip-Adapter's mean (k, d) under another weight of the map."""
         projected = TextProjection(weight, self.projection.bias)(self.features[: self.templates])
         return normalize(normalize(projected, dim=2).mean(0), dim=1)
 
@@ -47,12 +48,9 @@ class ClassTexts:
     """Texts of the classes.
 
     Attributes:
-        raw: TaskRes's mean over templates, not normalised.
-        normalized: Tip-Adapter's, of unit length.
-        hidden: What a tuned projection needs; None where the backbone has no linear one.
-
-    Shape:
-        - raw, normalized: (k, d).
+        raw: TaskRes's mean over templates (k, d), not normalised.
+        normalized: Tip-Adapter's (k, d), of unit length.
+        hidden: What a tuned projection needs; None if the encoder does not end in a linear map.
     """
 
     raw: Tensor
@@ -61,27 +59,15 @@ class ClassTexts:
 
     def to(self, device: torch.device | str) -> ClassTexts:
         """Return the texts on a device."""
-        hidden = self.hidden and HiddenTexts(
-            self.hidden.features.to(device),
-            TextProjection(
-                self.hidden.projection.weight.to(device), self.hidden.projection.bias.to(device)
-            ),
-            self.hidden.templates,
-        )
+        hidden = self.hidden
+        if hidden is not None:
+            weight, bias = hidden.projection.weight.to(device), hidden.projection.bias.to(device)
+            projection = TextProjection(weight, bias)
+            hidden = HiddenTexts(hidden.features.to(device), projection, hidden.templates)
         return ClassTexts(self.raw.to(device), self.normalized.to(device), hidden)
 
     def projected(self, weight: Tensor) -> ClassTexts:
-        """The same texts under a tuned weight of the text projection.
-
-        Args:
-            weight: (w, d).
-
-        Returns:
-            The texts; they keep what they were made from.
-
-        Raises:
-            ValueError: If the backbone has no linear text projection, or one of another shape.
-        """
+        """Return the texts under a tuned weight (w, d) of the text projection."""
         hidden = self.require_hidden()
         if weight.shape != hidden.projection.weight.shape:
             raise ValueError(
@@ -92,11 +78,7 @@ class ClassTexts:
         return ClassTexts(hidden.raw(weight), hidden.normalized(weight), hidden)
 
     def require_hidden(self) -> HiddenTexts:
-        """What a tuned projection needs.
-
-        Raises:
-            ValueError: If it is not there.
-        """
+        """Return what a tuned projection needs, or raise."""
         if self.hidden is None:
             raise ValueError(
                 '`text.projection = "tuned"` should have text features before a linear projection. '
@@ -114,18 +96,7 @@ def encode_classes(
     *,
     replace_underscores: bool = True,
 ) -> ClassTexts:
-    """Encode the classes' prompts.
-
-    Args:
-        backbone: Frozen encoder.
-        class_names: By label.
-        templates: Tip-Adapter's templates.
-        taskres_templates: TaskRes's, which begin with Tip-Adapter's.
-        replace_underscores: As in :func:`vlm_adapters.prompts.raw_mean`.
-
-    Returns:
-        The texts, on the CPU.
-    """
+    """Encode the classes' prompts; TaskRes's templates begin with Tip-Adapter's."""
     options = {"replace_underscores": replace_underscores}
     with torch.no_grad():
         raw = raw_mean(class_names, taskres_templates, backbone.encode_text, **options)
@@ -138,3 +109,51 @@ def encode_classes(
         features = torch.stack([backbone.encode_text_hidden(part) for part in sentences]).cpu()
     cpu = TextProjection(projection.weight.cpu(), projection.bias.cpu())
     return ClassTexts(raw.cpu(), normalized.cpu(), HiddenTexts(features, cpu, len(templates)))
+
+
+def save_texts(texts: ClassTexts, file: Path, recipe: Mapping[str, Any]) -> None:
+    """Write class texts, with what they depend on."""
+    tensors = {"raw": texts.raw, "normalized": texts.normalized}
+    if texts.hidden is not None:
+        projection = texts.hidden.projection
+        tensors["hidden"] = texts.hidden.features
+        tensors |= {"weight": projection.weight, "bias": projection.bias}
+    content = {"recipe": recipe, "templates": texts.hidden.templates if texts.hidden else 0}
+    write_tensors(file, tensors, {KEY: json.dumps(content, sort_keys=True)})
+
+
+def load_texts(file: Path) -> ClassTexts:
+    """Read what :func:`save_texts` wrote."""
+    again = "Remove it to have it made again."
+    metadata, tensors = read_tensors(file, again)
+    try:
+        templates = int(json.loads(metadata[KEY])["templates"])
+        hidden = None
+        if templates:
+            projection = TextProjection(tensors["weight"], tensors["bias"])
+            hidden = HiddenTexts(tensors["hidden"], projection, templates)
+        texts = ClassTexts(tensors["raw"], tensors["normalized"], hidden)
+    except (KeyError, TypeError, ValueError, OverflowError, RecursionError) as error:
+        raise ValueError(f"`{file}` should hold class texts. Got no {error}. {again}") from None
+    if not _fit(tensors, templates):
+        raise ValueError(
+            f"`{file}` should hold class texts. Got shapes or dtypes that do not fit each other. "
+            f"{again}"
+        )
+    return texts
+
+
+def _fit(tensors: Mapping[str, Tensor], templates: int) -> bool:
+    """Return whether shapes and dtypes are those of one encoder's texts."""
+    shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+    if len(shapes["raw"]) != 2 or shapes["normalized"] != shapes["raw"]:
+        return False
+    if templates:
+        classes, width = shapes["raw"]
+        if len(shapes["hidden"]) != 3 or not 0 < templates <= shapes["hidden"][0]:
+            return False
+        _, rows, inner = shapes["hidden"]
+        found = rows, shapes["weight"], shapes["bias"]
+        if found != (classes, (inner, width), (width,)):
+            return False
+    return all(tensor.dtype == torch.float32 for tensor in tensors.values())

@@ -6,50 +6,20 @@ import copy
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Protocol
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
 from ..backbones.base import Backbone
-from .extract import extract_views
-from .views import Augmentation
-
-__all__ = ["CachedViews", "OnlineViews", "TrainingImages"]
+from .views import Augmentation, extract_views
 
 LARGEST_DRAW = 2**62
 
 
-class TrainingImages(Protocol):
-    """Training images, each step anew or from a cache."""
-
-    def __len__(self) -> int:
-        """Number of images."""
-        ...
-
-    def draw(self, rows: Tensor, generator: torch.Generator) -> Tensor:
-        """Features (m, d) of unit length of one view of each of m images."""
-        ...
-
-    def to(self, device: torch.device | str) -> TrainingImages:
-        """Return images whose features lie on a device."""
-        ...
-
-    def keys(self) -> Tensor:
-        """Tip-Adapter's cache keys (n, d): mean over the views as they come, then unit length."""
-        ...
-
-
 class CachedViews:
-    """Views extracted once; a step draws one of each image.
-
-    Args:
-        features: Features of the views, not normalised.
-
-    Shape:
-        - features: (n, v, d).
-    """
+    """Views (n, v, d), encoded once and not normalised; a step draws one of each image."""
 
     def __init__(self, features: Tensor) -> None:
         self.units = normalize(features, dim=2)
@@ -65,27 +35,18 @@ class CachedViews:
         return moved
 
     def draw(self, rows: Tensor, generator: torch.Generator) -> Tensor:
-        """Features (m, d) of unit length of one view of each of m images."""
+        """Return features (m, d) of unit length of one view of each of m images."""
         if self.units.shape[1] == 1:
             return self.units[rows, 0]
         return self.units[rows, torch.randint(self.units.shape[1], rows.shape, generator=generator)]
 
     def keys(self) -> Tensor:
-        """Tip-Adapter's cache keys (n, d)."""
+        """Return Tip-Adapter's cache keys (n, d): means of the raw views, then unit length."""
         return self._keys
 
 
 class OnlineViews:
-    """Images read, augmented and encoded at every step.
-
-    Args:
-        backbone: Frozen encoder.
-        root: Image folder.
-        paths: Files below it.
-        augmentation: Scale and seed; keys are averaged over ``views`` passes.
-        batch_size: Views per call of the encoder.
-        num_workers: Threads that read images.
-    """
+    """Images read, augmented and encoded at every step; methods as in :class:`CachedViews`."""
 
     def __init__(
         self,
@@ -93,18 +54,12 @@ class OnlineViews:
         root: Path,
         paths: Sequence[str],
         augmentation: Augmentation,
-        *,
-        batch_size: int = 64,
-        num_workers: int = 2,
+        **options: Any,
     ) -> None:
-        self.backbone = backbone
-        self.root = root
-        self.paths = list(paths)
-        self.augmentation = augmentation
-        self.batch_size = batch_size
-        self.num_workers = num_workers
-        self._keys: Tensor | None = None
+        self.backbone, self.root, self.paths = backbone, root, list(paths)
+        self.augmentation, self.options = augmentation, options
         self.device = torch.device("cpu")
+        self._keys: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -116,20 +71,20 @@ class OnlineViews:
         return moved
 
     def draw(self, rows: Tensor, generator: torch.Generator) -> Tensor:
-        """Features (m, d) of unit length of a new view of each of m images."""
+        """Return features (m, d) of unit length of a new view of each of m images."""
         first = int(torch.randint(LARGEST_DRAW, (), generator=generator))
         fresh = replace(self.augmentation, views=1, first=self.augmentation.views + first)
         return normalize(self._encode([self.paths[row] for row in rows.tolist()], fresh)[:, 0])
 
     def keys(self) -> Tensor:
-        """Tip-Adapter's cache keys (n, d), computed once."""
+        """Return Tip-Adapter's cache keys (n, d), computed once."""
         if self._keys is None:
             self._keys = normalize(self._encode(self.paths, self.augmentation).mean(1), dim=1)
         return self._keys
 
     def _encode(self, paths: Sequence[str], augmentation: Augmentation) -> Tensor:
-        features = extract_views(
-            self.backbone, self.root, paths, augmentation,
-            batch_size=self.batch_size, num_workers=self.num_workers,
-        )  # fmt: skip
-        return features.to(self.device)
+        views = extract_views(self.backbone, self.root, paths, augmentation, **self.options)
+        return views.to(self.device)
+
+
+TrainingImages: TypeAlias = CachedViews | OnlineViews

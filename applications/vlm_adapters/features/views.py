@@ -1,11 +1,18 @@
-"""How an image becomes a tensor: one centre view for evaluation, augmented views for training."""
+"""From an image file to the features of its views."""
 
 from __future__ import annotations
 
+import ctypes
+import functools
 import math
+import os
 import random
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import torch
 from torch import Tensor
@@ -16,30 +23,71 @@ from ..backbones.base import Backbone, Pixels
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-__all__ = ["CENTRE", "Augmentation", "Centre", "View"]
-
 RATIO = (3 / 4, 4 / 3)
 ATTEMPTS = 10
+MALLOC_OPTIONS = ((-4, 0), (-1, 2**31 - 1), (-2, 2**26))
+"""M_MMAP_MAX, M_TRIM_THRESHOLD and M_TOP_PAD of glibc: no mapping per tensor, no trimming."""
+
+Progress: TypeAlias = Callable[[int, int], None]
+"""Called with the number of images done and the number of all images."""
+
+
+def read_image(root: Path, path: str, *, published: bool = False) -> Image:
+    """Read one image in RGB as a viewer would show it.
+
+    The orientation in its EXIF data is applied, transparent pixels are white, and 16-bit grey
+    values are scaled to 8 bits. With ``published`` it is read as the published codes do: they
+    ignore orientation and transparency, and 16-bit values from 256 on become white.
+    """
+    import PIL.Image
+
+    file = root / path
+    if not file.is_file():
+        raise FileNotFoundError(
+            f"`{root}` should hold every image of the split. Got no file {path!r}. "
+            "Is this the image folder, and is the archive unpacked in full?"
+        )
+    try:
+        with PIL.Image.open(file) as image:
+            return image.convert("RGB") if published else _as_shown(image)
+    except (OSError, SyntaxError, PIL.Image.DecompressionBombError) as error:
+        raise ValueError(
+            f"`{path}` should be a readable image. Got: {error}. Copy the file again. "
+            "Commands that extract features leave it out with `--skip-damaged`."
+        ) from error
+
+
+def _as_shown(image: Image) -> Image:
+    import numpy as np
+    import PIL.Image
+    import PIL.ImageOps
+
+    image = PIL.ImageOps.exif_transpose(image)
+    if image.mode in ("I", "F") or image.mode.startswith("I;16"):
+        values = np.asarray(image).astype(np.float64)
+        largest = 1.0 if image.mode == "F" else 65535.0
+        if not (values.min() >= 0 and values.max() <= largest):
+            raise OSError(f"grey values from {values.min():g} to {values.max():g}, of {largest:g}")
+        image = PIL.Image.fromarray(np.rint(values * (255 / largest)).astype(np.uint8))
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        image = PIL.Image.alpha_composite(PIL.Image.new("RGBA", image.size, "white"), image)
+    return image.convert("RGB")
 
 
 @dataclass(frozen=True)
 class Centre:
-    """The backbone's own preprocessing, one view per image.
-
-    Attributes:
-        views: 1.
-        published: As :func:`.extract.read_image` takes it.
-    """
+    """The encoder's own preprocessing, for evaluation: one view of each image."""
 
     views: int = 1
     published: bool = False
 
     def describe(self) -> dict[str, Any]:
-        """What the features depend on, as JSON takes it."""
+        """Return what the features depend on, as JSON takes it."""
         return {"kind": "centre", "published": self.published}
 
     def __call__(self, image: Image, backbone: Backbone, path: str) -> Tensor:
-        """Views (1, 3, h, w) of one image."""
+        """Return the one view (1, 3, h, w) of an image."""
         return backbone.preprocess(image)[None]
 
 
@@ -47,26 +95,18 @@ class Centre:
 class Augmentation:
     """Random resized crops, half of them mirrored.
 
-    Every view has a stream of its own, seeded by seed, path and number, so that it does not depend
-    on what else is extracted, in which order, or by how many threads.
-
-    Attributes:
-        views: Views of each image.
-        scale: Least and greatest share of the image's area; Tip-Adapter takes (0.5, 1), TaskRes
-            (0.08, 1).
-        seed: Seed of all streams.
-        first: Number of the first view.
-        published: As :func:`.extract.read_image` takes it.
+    Each view has its own random stream, seeded by seed, path and number. It does not depend on
+    what else is extracted, in which order, or by how many threads.
     """
 
     views: int = 10
-    scale: tuple[float, float] = (0.5, 1.0)
+    scale: tuple[float, float] = (0.5, 1.0)  # shares of the area; TaskRes takes (0.08, 1)
     seed: int = 1
-    first: int = 0
-    published: bool = False
+    first: int = 0  # number of the first view
+    published: bool = False  # as `read_image` takes it
 
     def __post_init__(self) -> None:
-        """Refuse shares of the area that are none, and no view."""
+        """Check shares and number."""
         if not 0 < self.scale[0] <= self.scale[1] <= 1:
             raise ValueError(
                 f"`scale` should be two shares of the area, 0 < low <= high <= 1. Got {self.scale}."
@@ -75,26 +115,23 @@ class Augmentation:
             raise ValueError(f"`views` should be 1 or more. Got {self.views}.")
 
     def describe(self) -> dict[str, Any]:
-        """What the features depend on, as JSON takes it."""
+        """Return what the features depend on, as JSON takes it."""
         return {"kind": "augmented", **asdict(self), "scale": list(self.scale)}
 
     def __call__(self, image: Image, backbone: Backbone, path: str) -> Tensor:
-        """Views (v, 3, h, w) of one image."""
-        streams = [
-            random.Random(f"{self.seed}/{path}/{self.first + view}") for view in range(self.views)
-        ]
-        return torch.stack([_augmented(image, backbone.pixels, stream, self.scale)
-                            for stream in streams])  # fmt: skip
+        """Return the views (v, 3, h, w) of an image."""
+        numbers = range(self.first, self.first + self.views)
+        streams = [random.Random(f"{self.seed}/{path}/{number}") for number in numbers]
+        return torch.stack([_crop(image, backbone.pixels, s, self.scale) for s in streams])
 
 
-View = Centre | Augmentation
-CENTRE = Centre()
+View: TypeAlias = Centre | Augmentation
 
 
-def _augmented(
+def _crop(
     image: Image, pixels: Pixels, stream: random.Random, scale: tuple[float, float]
 ) -> Tensor:
-    """One crop in the size that the backbone takes.
+    """Return one crop in the size that the encoder takes.
 
     torchvision draws from torch's global generator, which threads share; only the draws are ours.
     """
@@ -113,20 +150,10 @@ def _augmented(
 def crop_box(
     width: int, height: int, stream: random.Random, scale: tuple[float, float]
 ) -> tuple[int, int, int, int]:
-    """Top, left, height and width of a random crop.
+    """Draw top, left, height and width of a crop as torchvision's ``RandomResizedCrop`` does.
 
-    Args:
-        width: Of the image.
-        height: Of the image.
-        stream: Source of the draws.
-        scale: Least and greatest share of the area.
-
-    Returns:
-        The crop; after ten draws that do not fit, the greatest centre crop of a permitted shape.
-
-    Source:
-        The distribution of ``torchvision.transforms.RandomResizedCrop``: the area uniform, the
-        logarithm of the aspect ratio uniform from 3/4 to 4/3.
+    The area is uniform in ``scale``, the logarithm of the aspect ratio uniform from 3/4 to 4/3.
+    After ten draws that do not fit, it is the greatest centre crop of a permitted shape.
     """
     low, high = (math.log(ratio) for ratio in RATIO)
     for _ in range(ATTEMPTS):
@@ -138,3 +165,77 @@ def crop_box(
     ratio = min(max(width / height, RATIO[0]), RATIO[1])
     w, h = min(width, round(height * ratio)), min(height, round(width / ratio))
     return (height - h) // 2, (width - w) // 2, h, w
+
+
+def extract_views(
+    backbone: Backbone,
+    root: str | os.PathLike[str],
+    paths: Sequence[str],
+    view: View,
+    *,
+    batch_size: int = 64,
+    num_workers: int = 2,
+    progress: Progress | None = None,
+) -> Tensor:
+    """Encode views of image files: features (n, v, d), not normalised, float32, on the CPU.
+
+    The encoder is called with ``batch_size`` views, all views of an image together, and progress
+    is told after every call. Meanwhile ``num_workers`` threads read and preprocess the next batch.
+    """
+    keep_freed_memory()
+    features = torch.empty(len(paths), view.views, backbone.dimension)
+    size = max(1, batch_size // view.views)
+    done = 0
+    with ThreadPoolExecutor(num_workers) as pool:
+        for images in _batches(pool, backbone, Path(root), paths, view, size):
+            with torch.inference_mode():
+                encoded = backbone.encode_image(images.flatten(0, 1))
+            features[done : done + len(images)] = encoded.unflatten(0, images.shape[:2])
+            done += len(images)
+            if progress is not None:
+                progress(done, len(paths))
+    return features
+
+
+def extract_features(
+    backbone: Backbone, root: str | os.PathLike[str], paths: Sequence[str], **options: Any
+) -> Tensor:
+    """Encode the centre view of image files; arguments as in :func:`extract_views`."""
+    return extract_views(backbone, root, paths, Centre(), **options)[:, 0]
+
+
+def _batches(
+    pool: ThreadPoolExecutor,
+    backbone: Backbone,
+    root: Path,
+    paths: Sequence[str],
+    view: View,
+    size: int,
+) -> Iterator[Tensor]:
+    """Give batches (m, v, 3, h, w); while one is in use the threads read the next, not further."""
+
+    def load(path: str) -> Tensor:
+        return view(read_image(root, path, published=view.published), backbone, path)
+
+    def submit(start: int) -> list[Future[Tensor]]:
+        return [pool.submit(load, path) for path in paths[start : start + size]]
+
+    ahead = submit(0)
+    for start in range(size, len(paths) + size, size):
+        current, ahead = ahead, submit(start)
+        yield torch.stack([future.result() for future in current])
+
+
+@functools.cache
+def keep_freed_memory() -> None:
+    """Let glibc keep freed memory for the next batch; elsewhere nothing happens.
+
+    By default it returns each large tensor to the system when it is freed, and the system fills
+    the next one with zeros page by page: half the time of an extraction.
+    """
+    if not sys.platform.startswith("linux"):
+        return
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:
+        for option, value in MALLOC_OPTIONS:
+            mallopt(option, value)

@@ -1,4 +1,4 @@
-"""Regularisers beside homology consistency: topreg's losses by name, and functions of the user."""
+"""Regularisers: homology consistency, topreg's losses by name, and functions of the user."""
 
 from __future__ import annotations
 
@@ -17,9 +17,13 @@ from ..plugs import is_plug, load_plug
 __all__ = ["LOSSES", "BatchViews", "Regularizer", "build_regularizer"]
 
 LOSSES = (
-    "TrackCoincidence", "DeviatingPerturbation", "HomologyConsistency", "SignatureLoss", "RTD",
+    "TrackCoincidence",
+    "DeviatingPerturbation",
+    "HomologyConsistency",
+    "SignatureLoss",
+    "RTD",
     "RTDLite",
-)  # fmt: skip
+)
 """The losses of topreg across two spaces, by the name of their class."""
 
 
@@ -58,20 +62,19 @@ def build_regularizer(options: RegularizerOptions) -> Regularizer | None:
     Raises:
         ValueError: If the name is unknown, or the settings do not fit.
     """
+    use, settings = options.use, dict(options.settings)
     if not options.weight:
         return None
-    if not is_plug(options.use):
-        one_of("regularizer.use", options.use, LOSSES)
+    if not is_plug(use):
+        one_of("regularizer.use", use, LOSSES)
         return _loss_of_topreg(options)
-    function = load_plug(options.use, "regularizer.use")
-    settings = dict(options.settings)
+    function = load_plug(use, "regularizer.use")
 
     def regularizer(views: BatchViews) -> Mapping[str, Tensor]:
         terms: Mapping[str, Tensor] = function(views, **settings)
         if not isinstance(terms, Mapping) or not terms:
             raise ValueError(
-                f"`{options.use}` should return a dict of terms by name. "
-                f"Got {type(terms).__name__}."
+                f"`{use}` should return a dict of terms by name. Got {type(terms).__name__}."
             )
         return terms
 

@@ -8,10 +8,6 @@ from ..__main__ import main
 
 
 def reproduce(what: str) -> None:
-    """Run ``vlm-adapters reproduce`` with the options of this process.
-
-    Args:
-        what: Number of a table, or ``"figure3"``.
-    """
+    """Run ``vlm-adapters reproduce`` on a table or ``figure3``, with this process's options."""
     sys.argv[1:1] = ["reproduce", what]
     main()

@@ -36,28 +36,13 @@ class Grams(NamedTuple):
 
 
 def inner_products(rows: Tensor) -> Tensor:
-    """Return ``rows @ rows.T``, whose backward pass takes one product where autograd takes two.
-
-    Args:
-        rows: Rows (n, d).
-
-    Returns:
-        Inner products (n, n).
-    """
+    """Return ``rows @ rows.T``, whose backward pass takes one product where autograd takes two."""
     products: Tensor = _InnerProducts.apply(rows)
     return products
 
 
 def grams_of(source: Tensor, target: Tensor) -> Grams:
-    """Return the inner products of two views.
-
-    Args:
-        source: Rows (n, d) of the first view.
-        target: Rows (n, d) of the second view.
-
-    Returns:
-        Their inner products, with gradient in the rows.
-    """
+    """Return the inner products of two views, with gradient in their rows."""
     return Grams(inner_products(source), source @ target.T, inner_products(target))
 
 
@@ -66,22 +51,13 @@ def track_coincidence_of_grams(
     pairs: Sequence[PersistencePairs],
     geometry: Tensor,
     *,
-    undirected: str,
-    orientation: str = "aligned",
+    undefined: str,
+    orientation: str,
 ) -> Tensor:
     """Return the sum of equation 5 over the pairs of several dimensions.
 
-    Args:
-        grams: Inner products of the two views.
-        pairs: Pairs of each dimension.
-        geometry: Points (n, d) in which, from dimension 1 on, death edges that oppose their birth
-            edges are turned.
-        undirected: ``"skip"`` leaves a class with a track of no direction out of the mean,
-            ``"zero"`` counts its cosine as 0.
-        orientation: ``"aligned"`` turns those edges, ``"index"`` turns none.
-
-    Returns:
-        The sum, with gradient in the inner products; 0 for pairs of which none is counted.
+    The options are those of :func:`topreg.track_coincidence`. From dimension 1 on, edges are
+    aligned among the rows of ``geometry``.
     """
     terms = []
     for part in pairs:
@@ -90,7 +66,7 @@ def track_coincidence_of_grams(
         squares, least = _products(grams.source, ends, signs)
         others, least_others = _products(grams.target, ends, signs)
         cosines, directed = _cosines(dots, squares, others, least, least_others)
-        counted = directed if undirected == "skip" else torch.ones_like(directed)
+        counted = directed if undefined == "skip" else torch.ones_like(directed)
         mean, some = _mean(cosines, counted)
         terms.append(torch.where(some, 1 - mean, mean))
     return torch.stack(terms).sum(0)
@@ -101,24 +77,11 @@ def deviating_perturbation_of_grams(
     labels: Tensor,
     pairs: PersistencePairs,
     *,
+    undefined: str,
     related: str,
-    unrelated: str,
     match_norms: bool,
 ) -> Tensor:
-    """Return equation 6.
-
-    Args:
-        grams: Inner products of the two views.
-        labels: Classes (n,).
-        pairs: Pairs of dimension 0.
-        related: Whether relatives are the ``"endpoints"`` of the pairs, or ``"all"`` images.
-        unrelated: ``"skip"`` leaves images without a relative out of the mean, ``"zero"`` counts
-            them with 0.
-        match_norms: Whether source rows are first rescaled to the lengths of their target rows.
-
-    Returns:
-        The term, with gradient in the inner products; 0 if no image is counted.
-    """
+    """Return equation 6 with the options of :func:`topreg.deviating_perturbation`."""
     if match_norms:
         grams = _with_norms_of_target(grams)
     endpoints = torch.zeros_like(labels, dtype=torch.bool)
@@ -129,7 +92,7 @@ def deviating_perturbation_of_grams(
     count = relatives.sum(1)
     sums = torch.where(relatives, _offset_cosines(grams), 0.0).sum(1)
     values = torch.where(count > 0, 1 - sums / count.clamp(min=1), 0.0)
-    return _mean(values, endpoints & (count > 0) if unrelated == "skip" else endpoints)[0]
+    return _mean(values, endpoints & (count > 0) if undefined == "skip" else endpoints)[0]
 
 
 class _InnerProducts(torch.autograd.Function):

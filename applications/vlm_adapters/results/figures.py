@@ -1,0 +1,287 @@
+"""Figures of runs, 8 cm wide, drawn without a display; PNG files that are whole or not there."""
+
+from __future__ import annotations
+
+import math
+import textwrap
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from .._files import whole_file
+from .._optional import require
+from ..runs import Run
+from . import TERMS, distinct, factor_series, gains, half_interval, seed_means
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+WIDTH = 8 / 2.54  # inches: one column of a page
+CHARACTERS = 46  # of a heading on one line
+STYLE = Path(__file__).with_name("figures.mplstyle")
+ERRORS: dict[str, Any] = {"capsize": 1.5, "elinewidth": 0.7, "capthick": 0.7}
+# Okabe and Ito's palette; forms of one adapter share a colour, then lighter and darker ones.
+COLOURS = {
+    "zero_shot": "#7f7f7f",
+    "linear_probe": "#000000",
+    "clip_adapter": "#009e73",
+    "taskres": "#0072b2",
+    "tip_adapter": "#cc79a7",
+    "tip_adapter_f": "#d55e00",
+}
+OTHER = "#56b4e9"
+MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+SHADES = (0.0, 0.55, -0.5, 0.3, -0.25)  # towards white, or towards black
+BARS = {
+    (True, False): ("track coincidence alone", "#56b4e9", ""),
+    (False, True): ("perturbation alone", "#e69f00", "////"),
+    (True, True): ("both", "#0072b2", "...."),
+}
+PANELS = {
+    "cross_entropy": "cross-entropy",
+    "val_accuracy": "validation accuracy, %",
+    "track_coincidence": "track coincidence",
+    "deviating_perturbation": "deviating perturbation",
+}
+Style = dict[str, Any]
+
+
+def save_accuracy_figure(path: Path, runs: Sequence[Run], title: str) -> None:
+    """Draw headline accuracy over shots, mean with one standard deviation over seeds.
+
+    Each of several data sets has a panel, and a last one shows their average.
+    """
+    table = distinct(runs)
+    names = list(table["dataset"].unique())
+    panels = {name: table[table["dataset"] == name] for name in names} if len(names) > 1 else {}
+    panels[f"average of {len(names)}" if len(names) > 1 else ""] = table
+    columns = min(len(panels), 2)
+    rows = math.ceil(len(panels) / columns)
+    look = styles(table)
+    height = (2.2 if columns == 1 else 1.15 * rows) + _legend_height(list(look)) + 0.6
+    with figure_file(path, height) as figure:
+        grid = figure.subplots(rows, columns, squeeze=False)
+        for axes in list(grid.flat)[len(panels) :]:
+            axes.set_axis_off()
+        for (name, shown), axes in zip(panels.items(), grid.flat, strict=False):
+            _draw_accuracies(axes, shown, look)
+            axes.set_title(name)
+        finish(figure, grid, title, "images a class (shots)", "test accuracy, %")
+
+
+def _draw_accuracies(axes: Axes, table: pd.DataFrame, look: dict[str, Style]) -> None:
+    """Draw one panel: a line for each method."""
+    shots = sorted(table["shots"].unique())
+    means = seed_means(table, ["method", "shots"]).dropna()
+    cells = means.groupby(level=["method", "shots"]).agg(["mean", "std"]).fillna(0.0)
+    methods = table["method"].unique()
+    step = min(0.04, 0.3 / len(methods))
+    for place, method in enumerate(methods):
+        line = cells[cells.index.get_level_values("method") == method].droplevel("method")
+        shift = 2 ** (step * (place - (len(methods) - 1) / 2))  # keeps error bars apart
+        x = line.index.to_numpy() * shift
+        axes.errorbar(x, line["mean"], yerr=line["std"], label=method, **ERRORS, **look[method])
+    axes.set_xscale("log", base=2)
+    axes.set_xticks(shots, [str(count) for count in shots])
+    axes.minorticks_off()
+
+
+def save_factor_figure(path: Path, runs: Sequence[Run], factor: str, title: str) -> None:
+    """Draw accuracy over the values of one factor, mean with one standard deviation over seeds."""
+    series = factor_series(runs, factor)
+    if series.empty:
+        raise ValueError(
+            f"`runs` should hold a method with several values of {factor} and all other options "
+            "equal. Got none."
+        )
+    groups = series.groupby("label", sort=False)
+    colours = list(COLOURS.values())[::-1]
+    with figure_file(path, 1.5 * len(groups) + 0.5) as figure:
+        grid = figure.subplots(len(groups), 1, squeeze=False)
+        for place, ((label, one), axes) in enumerate(zip(groups, grid[:, 0], strict=True)):
+            cells = one.groupby("value")["accuracy"].agg(["mean", "std"]).fillna(0.0)
+            look = {"color": colours[place % 6], "marker": MARKERS[place % 6]}
+            axes.errorbar(range(len(cells)), cells["mean"], yerr=cells["std"], **ERRORS, **look)
+            axes.set_xticks(range(len(cells)), [f"{value:g}" for value in cells.index])
+            axes.set_title(label)
+        finish(figure, grid, title, f"constraint.{factor}", "test accuracy, %")
+
+
+def term_gains(table: pd.DataFrame) -> pd.DataFrame:
+    """Return what each choice of terms adds to its baseline, for each seed and shot count.
+
+    Of methods with one adapter and the same terms the first counts. Data sets are averaged.
+    """
+    same = ["adapter.kind", "text.projection"]
+    forms = table.drop_duplicates([*same, *TERMS])
+    pairs = forms.merge(forms[~forms[TERMS].any(axis=1)], on=same, suffixes=("", "_baseline"))
+    found = [pd.DataFrame(columns=["baseline", "terms", "shots", "accuracy"])]
+    for pair in pairs[pairs[TERMS].any(axis=1)].to_dict("records"):
+        points = gains(table, pair["method"], pair["method_baseline"])
+        if len(points):
+            means = seed_means(points, ["shots"]).dropna().rename("accuracy").reset_index()
+            terms = [tuple(pair[term] for term in TERMS)] * len(means)
+            found.append(means.assign(baseline=pair["method_baseline"], terms=terms))
+    return pd.concat(found[1:] or found, ignore_index=True)
+
+
+def save_terms_figure(path: Path, runs: Sequence[Run], title: str) -> None:
+    """Draw what each term of the constraint adds to its baseline, with 95 % intervals over seeds.
+
+    Each adapter that was trained with and without the constraint has a panel.
+    """
+    table = distinct(runs)
+    found = term_gains(table)
+    if found.empty:
+        raise ValueError(
+            "`runs` should hold an adapter trained with and without the constraint. Got none."
+        )
+    shots = sorted(table["shots"].unique())
+    groups = found.groupby("baseline", sort=False)
+    with figure_file(path, 1.3 * len(groups) + 0.8) as figure:
+        grid = figure.subplots(len(groups), 1, squeeze=False, sharex=True)
+        for (baseline, mine), axes in zip(groups, grid[:, 0], strict=True):
+            shown = [terms for terms in BARS if terms in set(mine["terms"])]
+            width = 0.8 / len(shown)
+            for place, terms in enumerate(shown):
+                cells = mine[mine["terms"] == terms].groupby("shots")["accuracy"]
+                cells = cells.agg(["mean", half_interval]).fillna(0.0)
+                label, colour, hatch = BARS[terms]
+                axes.bar(
+                    [shots.index(s) + (place - (len(shown) - 1) / 2) * width for s in cells.index],
+                    cells["mean"],
+                    0.9 * width,
+                    yerr=cells["half_interval"],
+                    color=colour,
+                    hatch=hatch,
+                    edgecolor="white",
+                    linewidth=0.3,
+                    label=label,
+                    error_kw=ERRORS,
+                )
+            axes.axhline(0, color="black", linewidth=0.6)
+            axes.set_xticks(range(len(shots)), [str(count) for count in shots])
+            axes.grid(visible=False, axis="x")
+            axes.set_title(f"difference to {baseline}")
+        finish(figure, grid, title, "images a class (shots)", "points")
+
+
+def save_training_figure(path: Path, runs: Sequence[Run], title: str) -> None:
+    """Draw the log of some trainings: one line for each method, mean over seeds.
+
+    The runs are on one data set at one shot count; untrained methods are left out. The terms are
+    those that were trained, without their weights: a method without the constraint has none.
+    """
+    trained = distinct(runs)[[bool(run.log) for run in runs]]
+    tasks = (trained["dataset"] + " at " + trained["shots"].astype(str) + " shots").unique()
+    if len(tasks) != 1:
+        raise ValueError(
+            "`runs` should be trainings on one data set at one shot count. "
+            f"Got {', '.join(tasks) or 'no training'}."
+        )
+    curves = training_curves(trained["method"], runs)
+    look = styles(trained)
+    others = [name for name in curves if name not in (*PANELS, "learning_rate")]
+    panels = PANELS | {name: name.replace("_", " ") for name in others}
+    if len(panels) % 2:
+        panels["learning_rate"] = "learning rate"
+    with figure_file(path, 1.5 * (len(panels) // 2) + _legend_height(list(look))) as figure:
+        grid = figure.subplots(len(panels) // 2, 2, sharex=True, squeeze=False)
+        for (name, label), axes in zip(panels.items(), grid.flat, strict=True):
+            found = curves[name].unstack("epoch") if name in curves else pd.DataFrame()
+            if name in list(PANELS)[2:]:
+                found = found[found.any(axis=1)]
+            for method, curve in found.reindex([m for m in look if m in found.index]).iterrows():
+                curve = curve.dropna()
+                marks = max(1, math.ceil(len(curve) / 5))
+                axes.plot(
+                    curve.index + 1, curve, label=method, markevery=marks, **look[str(method)]
+                )
+            if found.empty:
+                axes.annotate("not trained", (0.5, 0.5), xycoords="axes fraction", ha="center")
+            elif name == "cross_entropy" and 0 < 10 * found.min().min() < found.max().max():
+                axes.set_yscale("log")
+                axes.minorticks_off()
+            axes.set_title(label)
+        finish(figure, grid, title, "epoch", "")
+
+
+def training_curves(methods: pd.Series, runs: Sequence[Run]) -> pd.DataFrame:
+    """Average the log over seeds, by method and epoch, as far as all its trainings go."""
+    curves = {}
+    for method, places in methods.groupby(methods).groups.items():
+        logs = [pd.DataFrame(runs[place].log) for place in places]
+        common = min(map(len, logs))
+        curves[method] = sum(log[:common] for log in logs) / len(logs)
+    return pd.concat(curves, names=["method", "epoch"])
+
+
+def styles(table: pd.DataFrame) -> dict[str, Style]:
+    """Choose colours by adapter, lines by constraint, markers and shades otherwise.
+
+    Lines are solid with the constraint, dashed without, and dotted if nothing is trained.
+    """
+    found: dict[str, Style] = {}
+    forms: list[tuple[str, str]] = []
+    for run in table.drop_duplicates("method").to_dict("records"):
+        kind = run["adapter.kind"] or run["preset"]
+        line = "-" if any(run[term] for term in TERMS) else ":" if kind == "zero_shot" else "--"
+        shade = SHADES[forms.count((kind, line)) % len(SHADES)]
+        used = sum(form[0] == kind for form in forms)
+        colour = _shaded(COLOURS.get(kind, OTHER), shade)
+        marker = MARKERS[used % len(MARKERS)]
+        found[run["method"]] = {"color": colour, "linestyle": line, "marker": marker}
+        forms.append((kind, line))
+    return found
+
+
+def _shaded(colour: str, shade: float) -> tuple[float, ...]:
+    """Mix a colour with white, or with black."""
+    parts = [int(colour[place : place + 2], 16) / 255 for place in (1, 3, 5)]
+    end = 1.0 if shade > 0 else 0.0
+    return tuple(part + abs(shade) * (end - part) for part in parts)
+
+
+@contextmanager
+def figure_file(path: Path, height: float) -> Iterator[Figure]:
+    """Give a figure, so many inches high, that becomes a PNG if the block ends without an error."""
+    matplotlib = require("matplotlib", extra="vlm")
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    with whole_file(path) as unfinished, matplotlib.rc_context(fname=STYLE):
+        figure = Figure(figsize=(WIDTH, height), dpi=300, layout="constrained")
+        FigureCanvasAgg(figure)
+        yield figure
+        figure.savefig(unfinished, format="png")
+
+
+def finish(figure: Figure, grid: Any, title: str, xlabel: str, ylabel: str) -> None:
+    """Add a heading, labels outside a grid of axes, and one legend for all of them."""
+    figure.suptitle(textwrap.fill(title, CHARACTERS))
+    if len(grid) == 1:
+        grid[0, 0].set_ylabel(ylabel)
+    else:
+        figure.supylabel(ylabel)
+    for column in grid.T:
+        last = max(place for place, axes in enumerate(column) if axes.axison)
+        column[last].set_xlabel(xlabel)
+    pairs = [axes.get_legend_handles_labels() for axes in grid.flat]
+    handles = {label: handle for pair in pairs for handle, label in zip(*pair, strict=True)}
+    if handles:
+        figure.legend(
+            handles.values(), handles.keys(), loc="outside lower center", ncols=_columns(handles)
+        )
+
+
+def _legend_height(labels: Sequence[str]) -> float:
+    return 0.15 * math.ceil(len(labels) / _columns(labels))
+
+
+def _columns(labels: Sequence[str] | dict[str, Any]) -> int:
+    """Count the labels that fit side by side."""
+    return 2 if max(map(len, labels)) <= CHARACTERS // 2 + 2 else 1

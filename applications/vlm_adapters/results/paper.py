@@ -1,0 +1,202 @@
+"""The paper's tables, as printed, and beside ours."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Sequence
+from importlib import resources
+from typing import Any
+
+import pandas as pd
+
+from ..runs import Run
+from . import NOTHING, TERMS, counted, deviation, distinct, shot_title, signed
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+FILES = {
+    1: "table1_imagenet_sota.csv",
+    2: "table2_domain_generalization.csv",
+    3: "table3_ablation_terms.csv",
+    4: "table4_ablation_factors.csv",
+    5: "table5_fewshot.csv",
+}
+PAPER = resources.files(__package__) / "paper"
+WORDS = tomllib.loads((PAPER / "names.toml").read_text(encoding="utf-8"))
+NOTES = {
+    int(table): " ".join(WORDS["notes"][name] for name in names)
+    for table, names in WORDS["tables"].items()
+}
+"""What to know before comparing, by table."""
+ZERO_SHOT, RESNET_50 = "Zero-shot CLIP", "ResNet-50"
+TARGETS = ["imagenetv2", "imagenet_sketch", "imagenet_a", "imagenet_r"]
+CLIP_SCALE = 100.0  # in its units the paper's eta of 15 is a weight of 0.15
+WEIGHTS = re.compile(r"openai|.*\.(safetensors|pt|pth|bin)(\?quick_gelu=true)?")
+
+
+def paper_rows(name: str) -> pd.DataFrame:
+    """Read a file of ``results/paper``; its README says which there are."""
+    with resources.as_file(PAPER / name) as path:
+        return pd.read_csv(path)
+
+
+def paper_values(table: int) -> pd.DataFrame:
+    """Read one of the paper's tables, in its order, errors too; NaN where it has "-".
+
+    A number has a method (in table 3 the baseline), shots (0 for zero-shot in table 2), data set,
+    backbone, and the label of its ``row`` and ``column``; ``scope`` is what rows must share with
+    one of ours to be shown.
+    """
+    if table not in FILES:
+        raise ValueError(f"`table` should be one of the paper's, 1 to 5. Got {table!r}.")
+    values = paper_rows(FILES[table]).rename(columns={"baseline": "method"})
+    if "backbone" not in values:
+        values["backbone"] = RESNET_50
+    shots = values["shots"].map(shot_title)
+    values["row"], values["column"], values["scope"] = values["method"], shots, ""
+    if table == 2:
+        values["row"] += ", " + values["backbone"]
+        values["scope"] = values["backbone"]
+    if table == 3:
+        values[TERMS] = values[["tc", "dp"]] == 1
+        marks = values[TERMS].replace({True: "yes", False: "no"})
+        values["row"] += ", TC " + marks[TERMS[0]] + ", DP " + marks[TERMS[1]]
+    if table == 4:
+        fixed = values["fixed_factor"] + " " + values["fixed_value"].map("{:g}".format)
+        values["row"] += ", " + values["factor"] + " " + values["value"].map("{:g}".format)
+        values["row"] += " (" + fixed + ")"
+    if table == 5:
+        values["row"] += ", " + shots
+        values["scope"] = shots
+    if table in (2, 5):
+        values["column"] = values["dataset"]
+    return values
+
+
+def paper_comparison(runs: Sequence[Run], table: int) -> pd.DataFrame:
+    """Tabulate the paper's numbers, ours with their deviation over seeds, and the difference.
+
+    The runs are of one kind of training data, with CLIP's ResNet-50 through open_clip; for table 2
+    with any of its four backbones. The columns are those in which we have a number. Rows that we do
+    not have are marked as quoted; of tables 2 and 5 there are only the backbones and the shot
+    counts that we have. The paper has one run for each number.
+    """
+    values = paper_values(table)
+    ours = _ours(runs, values, table)
+    columns = [name for name in values["column"].unique() if name in ours]
+    if not columns:
+        raise ValueError(
+            f"`runs` should share a number with table {table} of the paper: method, data set and "
+            f"shots. Got none in {counted(len(runs), 'run')}."
+        )
+    printed = values.pivot(index="row", columns="column", values="accuracy")
+    if table == 2 and set(TARGETS) <= set(columns):  # the paper's average is the printed one
+        ours["average_target"] = ours[TARGETS].mean(axis=1, skipna=False)
+        columns.append("average_target")
+    if table == 5 and len(columns) > 1:
+        name = f"average of {len(columns)}"
+        for side in (ours, printed):
+            side[name] = side[columns].mean(axis=1, skipna=False)
+        columns.append(name)
+    most = int(ours[columns].groupby(level=["row", "method"]).count().max().max())
+    scopes = values.set_index("row")["scope"]
+    shown = set(scopes[ours.index.unique("row")])
+    rows = []
+    for row, scope in scopes[~scopes.index.duplicated()].items():
+        if scope not in shown:
+            continue
+        theirs = printed.loc[row, columns]
+        mine = ours.xs(row, level="row") if row in ours.index.unique("row") else ours[:0]
+        kind = "paper" if len(mine) else "quoted from the paper"
+        rows.append([f"{row} ({kind})", *theirs.map("{:.2f}".format, na_action="ignore")])
+        for method, seeds in mine.groupby(level="method", sort=False):
+            rows.append([f"{method} (ours)", *(deviation(seeds[c], most) for c in columns)])
+            difference = seeds[columns].mean() - theirs
+            rows.append(["difference", *difference.map(signed, na_action="ignore")])
+    data = ", ".join(dict.fromkeys(run.data for run in runs))
+    title = f"table {table}, accuracy, %, ours {data} over {counted(most, 'seed')}"
+    cells = pd.DataFrame(rows, columns=[title, *columns]).set_index(title)
+    return cells.astype(object).fillna(NOTHING)
+
+
+def _ours(runs: Sequence[Run], values: pd.DataFrame, table: int) -> pd.DataFrame:
+    """Find our accuracies where the paper has a number, by row, method and seed."""
+    wanted = list(values["backbone"].unique())
+    foreign = [run.backbone for run in runs if paper_backbone(run.backbone) not in wanted]
+    if foreign:
+        raise ValueError(
+            f"`runs` should have a backbone of the paper's table {table}: CLIP's "
+            f"{', '.join(wanted)}, for instance `open_clip/RN50/openai`. Got "
+            f"{', '.join(dict.fromkeys(foreign))}. "
+            "Numbers of other backbones do not compare with the paper's."
+        )
+    backbones = dict.fromkeys(run.backbone for run in runs) if table == 2 else {}
+    parts = [[run for run in runs if run.backbone == name] for name in backbones] or [list(runs)]
+    mine = pd.concat([distinct(part) for part in parts], ignore_index=True)
+    mine["backbone"] = mine["backbone"].map(paper_backbone)
+    mine["name"] = mine["preset"].map(WORDS["methods"])
+    keys = ["name", "shots", "dataset", "backbone"]
+    both, either = mine[TERMS].all(axis=1), mine[TERMS].any(axis=1)
+    if table == 2:
+        mine.loc[mine["name"] == ZERO_SHOT, "shots"] = 0
+    if table == 3:
+        mine["name"] = mine["adapter.kind"].map(WORDS["baselines"])
+        mine = mine[mine["text.projection"] == "frozen"]
+        keys += TERMS
+    else:
+        constrained = mine["name"].fillna("").str.startswith("HC")
+        mine = mine[(constrained & both) | (~constrained & ~either)]
+    if table == 4:
+        values, mine = _with_factors(values), _with_units(mine)
+        keys += ["combination", "combined", "lambda"]
+    values = values.rename(columns={"method": "name", "accuracy": "printed"})
+    found = mine.dropna(subset=["name"]).merge(values.dropna(subset=["printed"]), on=keys)
+    found = found.drop_duplicates(["row", "method", "column", "seed"], keep="last")
+    return found.pivot(index=["row", "method", "seed"], columns="column", values="accuracy")
+
+
+def _with_factors(values: pd.DataFrame) -> pd.DataFrame:
+    """Add the two factors of each number of table 4, and how the first is combined."""
+    perturbed = values["factor"] == "lambda"
+    combined = values["fixed_factor"].where(perturbed, values["factor"])
+    return values.assign(
+        combination=combined.map({"eta": "constant", "omega": "ratio"}),
+        combined=values["fixed_value"].where(perturbed, values["value"]).round(6),
+        **{"lambda": values["value"].where(perturbed, values["fixed_value"]).round(6)},
+    )
+
+
+def _with_units(mine: pd.DataFrame) -> pd.DataFrame:
+    """Add our factors in the paper's units."""
+    combination = mine["constraint.combination"]
+    scaled = (combination == "constant") & (mine["constraint.unit"] != "absolute")
+    weight = mine["constraint.weight"]
+    return mine.assign(
+        combination=combination,
+        combined=weight.where(~scaled, CLIP_SCALE * weight).round(6),
+        **{"lambda": mine["constraint.perturbation_weight"].round(6)},
+    )
+
+
+def paper_backbone(backbone: str) -> Any:
+    """Return the paper's name of a backbone, such as ``"ResNet-50"``; None if it has no such.
+
+    A run has ``open_clip/RN50/openai``, a file in the tag's place, taken at the user's word, or one
+    of OpenAI's repositories, on the hub or as a folder of that name.
+    """
+    kind, _, rest = backbone.partition("/")
+    if kind != "open_clip":
+        return None
+    if rest.startswith(("hf-hub:", "local-dir:")):
+        folder = rest.rstrip("/").rpartition("/")[2].rpartition(":")[2]
+        return WORDS["repositories"].get(folder)
+    model, _, weights = rest.partition("/")
+    return (
+        WORDS["models"].get(model.removesuffix("-quickgelu"))
+        if WEIGHTS.fullmatch(weights)
+        else None
+    )
