@@ -62,6 +62,8 @@ def _load(spec: str, sha256: str) -> Any:
 
 def _run_file(file: Path) -> ModuleType:
     """Run a Python file as a module of its own name."""
+    if not file.is_file():
+        raise FileNotFoundError("no such file")
     spec = importlib.util.spec_from_file_location(file.stem, file)
     assert spec is not None and spec.loader is not None  # noqa: PT018 - it ends in .py
     module = importlib.util.module_from_spec(spec)
