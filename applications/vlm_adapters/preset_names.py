@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable
 from importlib import resources
 
 if sys.version_info >= (3, 11):
@@ -20,9 +19,3 @@ BASELINES = {n: table.pop("baseline") for n, table in METHODS.items() if "baseli
 def place_of(preset: str) -> tuple[int, str]:
     """Return the sort key of a preset: the shipped ones in their order, then others by name."""
     return (PRESETS.index(preset) if preset in PRESETS else len(PRESETS), preset)
-
-
-def pairs_of(presets: Iterable[str]) -> dict[str, str]:
-    """Return the baseline of each preset whose baseline is among the presets too."""
-    there = set(presets)
-    return {form: plain for form, plain in BASELINES.items() if {form, plain} <= there}

@@ -10,7 +10,6 @@ from vlm_adapters.cli._options import DEFAULTS, feature_inputs
 from vlm_adapters.data.few_shot import read_index_list
 from vlm_adapters.experiments import Sweep, run_jobs
 from vlm_adapters.inputs import FeatureInputs, ImageInputs
-from vlm_adapters.preset_names import BASELINES, PRESETS, pairs_of
 
 IMAGES = {
     "published": ImageInputs("dtd", Path("/data with space")),
@@ -122,9 +121,3 @@ def test_the_data_sets_values_are_taken():
     plan = sweep(FeatureInputs(ImageInputs("eurosat", Path("d"))))
     assert plan.methods()["tip_adapter_f"].training.epochs == 100
     assert plan.jobs()[0].folder == Path("runs here/taskres/eurosat/1shot/seed1")
-
-
-def test_pairs_are_those_that_are_there():
-    assert pairs_of(["taskres", "hc_taf", "hc_tr"]) == {"hc_tr": "taskres"}
-    assert pairs_of([]) == {}
-    assert pairs_of(PRESETS) == BASELINES
