@@ -1,0 +1,55 @@
+"""Results kept one by one in a JSON file, so that a stopped run goes on where it was."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+RESULTS = Path(__file__).parents[1] / "results" / "published"
+
+
+class Kept:
+    """Values by name in ``benchmarks/results/published/NAME.json``.
+
+    Args:
+        name: Of the file, without its ending.
+        anew: Whether to begin with an empty file.
+        folder: Where the file is.
+    """
+
+    def __init__(self, name: str, *, anew: bool = False, folder: Path = RESULTS) -> None:
+        self.file = folder / f"{name}.json"
+        known = self.file.is_file() and not anew
+        self.values: dict[str, dict[str, Any]] = (
+            json.loads(self.file.read_text(encoding="utf-8")) if known else {}
+        )
+
+    def compute(self, name: str, compute: Callable[[], Any], **facts: object) -> None:
+        """Compute a value and keep it with its time, unless it is known."""
+        if name in self.values:
+            print(f"{name}: kept", file=sys.stderr)
+            return
+        start = time.perf_counter()
+        value = compute()
+        seconds = round(time.perf_counter() - start, 2)
+        self.values[name] = {"value": value, "seconds": seconds, **facts}
+        self.write()
+        print(f"{name}: {seconds} s", file=sys.stderr)
+
+    def write(self) -> None:
+        """Replace the file in one step."""
+        self.file.parent.mkdir(parents=True, exist_ok=True)
+        draft = self.file.with_suffix(".draft")
+        draft.write_text(json.dumps(self.values, indent=1) + "\n", encoding="utf-8")
+        os.replace(draft, self.file)
+
+
+def markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Return a Markdown table with its first column to the left and the others to the right."""
+    lines = [head, ["---", *["---:"] * (len(head) - 1)], *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
