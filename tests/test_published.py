@@ -13,7 +13,7 @@ from topreg import rtd, rtd_lite
 ROOT = Path(__file__).parents[1]
 FOLDERS = [ROOT / "benchmarks" / "published", ROOT / "benchmarks"]
 
-pytest.importorskip("scipy")
+minimum_spanning_tree = pytest.importorskip("scipy.sparse.csgraph").minimum_spanning_tree
 
 
 @pytest.fixture(scope="module")
@@ -64,3 +64,85 @@ def test_the_divergences_of_equal_clouds_vanish(divergences):
     points = torch.from_numpy(divergences.clusters(3))
     for measure in (rtd, rtd_lite, divergences.plain):
         torch.testing.assert_close(measure(points, points), torch.zeros((), dtype=torch.float64))
+
+
+@pytest.fixture(scope="module")
+def spheres(load):
+    pytest.importorskip("sklearn")
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # such small networks gain nothing from more
+    yield load("spheres")
+    torch.set_num_threads(threads)
+
+
+def test_pca_of_spheres_has_the_published_measures(spheres):
+    found = spheres.of_pca()
+    for name, published in zip(spheres.COLUMNS, spheres.PUBLISHED["PCA"], strict=True):
+        assert found[name] == pytest.approx(published, rel=0.012), name
+
+
+def slow_trustworthiness(distances, latent, k):
+    n, total = len(distances), 0
+    for i in range(n):
+        near = sorted(range(n), key=lambda j: latent[i, j])[1 : k + 1]
+        order = sorted(range(n), key=lambda j: distances[i, j])
+        total += sum(max(order.index(j) - k, 0) for j in near)
+    return 1 - 2 / (n * k * (2 * n - 3 * k - 1)) * total
+
+
+def slow_rank_error(one, other, k):
+    n, total = len(one), 0.0
+    for i in range(n):
+        first, second = (sorted(range(n), key=lambda j: d[i, j]) for d in (one, other))
+        for rank, j in enumerate(first[1 : k + 1], 1):
+            total += abs(rank - second.index(j)) / rank
+    return total / (n * sum(abs(2 * j - n - 1) / j for j in range(1, k + 1)))
+
+
+def test_the_measures_equal_their_definitions(spheres):
+    generator = np.random.default_rng(0)
+    x, z = generator.normal(size=(14, 5)), generator.normal(size=(14, 2))
+    a, b = (np.linalg.norm(y[:, None] - y, axis=2) for y in (x, z))
+    found = spheres.measures(x, z, range(3, 5))
+    trust, continuity, error = [], [], []
+    for k in (3, 4):
+        trust.append(slow_trustworthiness(a, b, k))
+        continuity.append(slow_trustworthiness(b, a, k))
+        error.append((slow_rank_error(a, b, k) + slow_rank_error(b, a, k)) / 2)
+    assert found["trustworthiness"] == pytest.approx(np.mean(trust))
+    assert found["continuity"] == pytest.approx(np.mean(continuity))
+    assert found["MRRE"] == pytest.approx(np.mean(error))
+    assert found["RMSE"] == pytest.approx(np.sqrt(np.mean((a - b) ** 2)))
+    p, q = (np.exp(-((d / d.max()) ** 2) / 0.1).sum(1) for d in (a, b))
+    p, q = p / p.sum(), q / q.sum()
+    assert found["KL 0.1"] == pytest.approx((p * np.log(p / q)).sum())
+
+
+def test_the_topological_term_counts_as_the_authors_code(spheres):
+    torch.manual_seed(0)
+    x, z = torch.randn(2, 9, 4), torch.randn(2, 9, 2)
+    found = spheres.topological(x, z)
+    for i in range(2):
+        one, other = (torch.cdist(y[i], y[i]).double() for y in (x, z))
+        total = 0.0
+        for d in (one, other):
+            tree = minimum_spanning_tree(d.numpy()).tocoo()
+            edges = tree.row, tree.col
+            total += float((one[edges] - other[edges]).square().sum())
+        assert float(found[i]) == pytest.approx(total / 9, rel=1e-5)
+
+
+def test_training_keeps_the_best_epoch(spheres, monkeypatch):
+    points = torch.from_numpy(spheres.data()[0][:300])
+    recipe = spheres.TOPOLOGICAL._replace(rate=0.1)  # so large that the loss also rises
+    found = []
+    for epochs in (1, 2, 4):
+        model, ran, held_out = spheres.train(points, recipe, spheres.topological, 0, epochs)
+        assert (ran, len(held_out)) == (epochs, 45)
+        batches = spheres.whole_batches(held_out, recipe.batch)
+        with torch.no_grad():
+            loss = spheres.losses(model, batches, recipe.weight, spheres.topological).mean()
+        found.append(float(loss))
+    assert found == sorted(found, reverse=True)
+    monkeypatch.setattr(spheres, "PATIENCE", 0)
+    assert spheres.train(points, recipe, None, 0, 4)[1] == 0

@@ -24,28 +24,32 @@ class Kept:
 
     def __init__(self, name: str, *, anew: bool = False, folder: Path = RESULTS) -> None:
         self.file = folder / f"{name}.json"
-        known = self.file.is_file() and not anew
-        self.values: dict[str, dict[str, Any]] = (
-            json.loads(self.file.read_text(encoding="utf-8")) if known else {}
-        )
+        if anew:
+            self.file.unlink(missing_ok=True)
+        self.values = self._read()
+
+    def _read(self) -> dict[str, dict[str, Any]]:
+        text = self.file.read_text(encoding="utf-8") if self.file.is_file() else "{}"
+        values: dict[str, dict[str, Any]] = json.loads(text)
+        return values
 
     def compute(self, name: str, compute: Callable[[], Any], **facts: object) -> None:
         """Compute a value and keep it with its time, unless it is known."""
+        self.values = self._read()
         if name in self.values:
-            print(f"{name}: kept", file=sys.stderr)
             return
         start = time.perf_counter()
         value = compute()
         seconds = round(time.perf_counter() - start, 2)
-        self.values[name] = {"value": value, "seconds": seconds, **facts}
-        self.write()
+        self._write({**self._read(), name: {"value": value, "seconds": seconds, **facts}})
         print(f"{name}: {seconds} s", file=sys.stderr)
 
-    def write(self) -> None:
-        """Replace the file in one step."""
+    def _write(self, values: dict[str, dict[str, Any]]) -> None:
+        """Replace the file in one step; what other processes have kept stays."""
+        self.values = values
         self.file.parent.mkdir(parents=True, exist_ok=True)
-        draft = self.file.with_suffix(".draft")
-        draft.write_text(json.dumps(self.values, indent=1) + "\n", encoding="utf-8")
+        draft = self.file.with_suffix(f".{os.getpid()}")
+        draft.write_text(json.dumps(values, indent=1) + "\n", encoding="utf-8")
         os.replace(draft, self.file)
 
 

@@ -63,7 +63,7 @@ def rings(large: int) -> Points:
 def groups() -> list[Points]:
     """Sixty groups of five normal points."""
     np.random.seed(7)  # noqa: NPY002
-    normal = np.random.multivariate_normal  # noqa: NPY002
+    normal = np.random.multivariate_normal
     return [normal(np.zeros(2), np.eye(2), GROUP_POINTS) for _ in range(GROUPS)]
 
 
