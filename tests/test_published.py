@@ -1,6 +1,7 @@
 """Published values as golden tests, and the measures and page of ``benchmarks/published``."""
 
 import importlib
+import json
 import sys
 from pathlib import Path
 
@@ -146,3 +147,83 @@ def test_training_keeps_the_best_epoch(spheres, monkeypatch):
     assert found == sorted(found, reverse=True)
     monkeypatch.setattr(spheres, "PATIENCE", 0)
     assert spheres.train(points, recipe, None, 0, 4)[1] == 0
+
+
+@pytest.fixture(scope="module")
+def pages(load, spheres):
+    return load("pages")
+
+
+@pytest.mark.parametrize("name", ["published.md", "does_it_help.md"])
+def test_the_pages_are_those_of_the_result_files(pages, name):
+    assert pages.PAGES[name]() == (pages.DOCS / name).read_text(encoding="utf-8")
+
+
+def test_the_divergences_page_holds_the_published_values(pages):
+    rows = pages.divergences.table(pages.Kept("divergences")).splitlines()[2:]
+    assert len(rows) == 9
+    for row in rows:
+        _, published, ours, _ = row.strip("| ").split(" | ")
+        if published != "not published":
+            assert float(ours) == pytest.approx(float(published), rel=1e-8, abs=5e-4)
+
+
+def test_caltechs_difference_is_that_of_the_applications_table(pages):
+    text = (pages.OTHERS / "caltech101_devise" / "results.md").read_text(encoding="utf-8")
+    found = {(part.term, part.baseline): part for part in pages.of_caltech()}
+    for row, key in (
+        ("HC-TR - TaskRes", "TaskRes"),
+        ("HC-TAF - Tip-Adapter-F", "Tip-Adapter-F"),
+    ):
+        line = next(line for line in text.splitlines() if line.startswith(f"| {row} |"))
+        mean, low, high = pages.interval(found["homology consistency", key])
+        assert line.split(" | ")[6] == f"{mean:+.2f} [{low:+.2f}, {high:+.2f}]"
+
+
+@pytest.mark.parametrize(
+    ("with_term", "larger", "said"),
+    [
+        ([2.0, 3.1, 4.0], True, "helps"),
+        ([2.0, 3.1, 4.0], False, "hurts"),
+        ([0.0, 1.1, 1.9], True, "hurts"),
+        ([0.0, 1.1, 1.9], False, "helps"),
+        ([1.5, 1.5, 3.5], True, "no difference shown"),
+        ([1.5, 1.5, 3.5], False, "no difference shown"),
+    ],
+)
+def test_the_verdict_is_read_from_the_interval(pages, with_term, larger, said):
+    words = "task", "term", "baseline", "measure"
+    part = pages.Comparison(*words, larger, "validation", with_term, [1.0, 2.0, 3.0])
+    assert pages.verdict(part) == said
+
+
+def test_one_seed_shows_nothing(pages):
+    words = "task", "term", "baseline", "measure"
+    assert pages.verdict(pages.Comparison(*words, True, "given", [9.0], [1.0])) == pages.WORDS[0]
+
+
+def test_topomortar_is_read_if_it_exists(pages, tmp_path, monkeypatch):
+    monkeypatch.setattr(pages, "OTHERS", tmp_path)
+    assert pages.of_topomortar() == []
+    runs = [
+        {"run": {"case": "noisy", "loss": loss, "seed": seed}, "rows": [[0, 0, 0, wrong, 1]] * 2}
+        for loss, wrong in (("pixels", 5), ("betti", 3))
+        for seed in (1, 2)
+    ]
+    record = {"runs": runs, "step times": {"pixels": [1.0, 2.0, 3.0], "betti": [3.0]}}
+    (tmp_path / "topomortar.json").write_text(json.dumps(record))
+    (part,) = pages.of_topomortar()
+    assert (list(part.with_term), list(part.without)) == ([4, 4], [6, 6])
+    assert part.cost == pytest.approx(50)
+
+
+def test_values_are_kept_and_not_computed_twice(load, tmp_path):
+    kept = load("_kept").Kept("some", folder=tmp_path)
+    kept.compute("a", lambda: 1)
+    other = load("_kept").Kept("some", folder=tmp_path)
+    kept.compute("b", lambda: 2)
+    other.compute("c", lambda: 3)  # as another process would
+    again = load("_kept").Kept("some", folder=tmp_path)
+    again.compute("a", lambda: pytest.fail("computed twice"))
+    assert {name: part["value"] for name, part in again.values.items()} == {"a": 1, "b": 2, "c": 3}
+    assert load("_kept").Kept("some", anew=True, folder=tmp_path).values == {}

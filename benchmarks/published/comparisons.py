@@ -1,0 +1,128 @@
+"""Paired comparisons of the gallery's scripts: values by seed with and without a term, and costs.
+
+Run ``python benchmarks/published/comparisons.py``. It executes each script at its full settings,
+keeps the values in ``benchmarks/results/published/gallery.json`` and takes up where it stopped;
+``--anew`` executes every script again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import runpy
+import statistics
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from _kept import Kept
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from _timing import turns
+
+GALLERY = Path(__file__).parents[2] / "docs" / "gallery"
+Names = dict[str, Any]
+
+
+class Comparison(NamedTuple):
+    """One term against one baseline: values by seed, in the same order."""
+
+    task: str
+    term: str
+    baseline: str
+    measure: str
+    larger_is_better: bool
+    weight: str  # how the weight of the term was chosen
+    with_term: Sequence[float]
+    without: Sequence[float]
+    cost: float | None = None  # added to a training step, in percent
+
+
+def cost(without: Callable[[], object], with_term: Callable[[], object]) -> float:
+    """Percent that a term adds to training, by the fastest of calls that take turns."""
+    times = turns([without, with_term], seconds=0, least=4)
+    plain, term = (min(kept) for kept in times)
+    return 100 * (term / plain - 1)
+
+
+def chosen(names: Names, *words: str, baseline: str = "the same, without the term") -> Comparison:
+    """Read a script that chooses a weight on validation data and compares on test data."""
+    task, term, measure = words
+    if "train" in names and "cost" not in names:
+        data = names["few_of_each"](0)[0] if "few_of_each" in names else names["parts"][0][0]
+        added = cost(*(lambda w=w: names["train"](data, w, 0) for w in (0.0, names["weight"])))
+    else:
+        added = names["cost"]
+    zero = names.get("best") == 0
+    how = "smallest; validation preferred 0" if zero else "validation"
+    return Comparison(
+        task, term, baseline, measure, True, how, names["term"], names["plain"], added
+    )
+
+
+def autoencoder(names: Names) -> list[Comparison]:
+    """Read the topological autoencoder, at its smaller weight."""
+    weight = min(filter(None, names["WEIGHTS"]))
+    added = cost(*(lambda w=w: names["train"](w, 0) for w in (0.0, weight)))
+    words = "digits: code of two numbers", "signature loss", "the same, without the term"
+    return [
+        Comparison(*words, name, name != "distance RMSE", "given", runs[weight], runs[0.0], added)
+        for name, runs in names["by_measure"].items()
+    ]
+
+
+READERS: dict[str, Callable[[Names], list[Comparison]]] = {
+    "connected_classes.py": lambda names: [
+        chosen(names, "digits: ten images of each", "connectivity loss", "test accuracy, %")
+    ],
+    "paired_views.py": lambda names: [
+        chosen(names, "digits: halves matched", "track coincidence", "recall at 10, %")
+    ],
+    "topological_autoencoder.py": autoencoder,
+    "prompt_and_answer.py": lambda names: [
+        chosen(
+            names, "language: sorted digits", "tree between prompt and answer", "right tokens, %"
+        )
+    ],
+    "attention_trees.py": lambda names: [
+        chosen(
+            names,
+            "language: wrong answers found",
+            "trees of attention graphs",
+            "area under the curve, %",
+            baseline="probability of the answer",
+        )._replace(weight="head by validation")
+    ],
+}
+
+
+def executed(script: str) -> list[Names]:
+    """Run a script and read its comparisons."""
+    with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere):
+        names = runpy.run_path(str(GALLERY / script))
+    return [part._asdict() for part in READERS[script](names)]
+
+
+def known(kept: Kept) -> list[Comparison]:
+    """Return the comparisons that have been executed."""
+    found = [kept.values[script]["value"] for script in READERS if script in kept.values]
+    return [Comparison(**part) for parts in found for part in parts]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--anew", action="store_true", help="execute every script again")
+    kept = Kept("gallery", anew=parser.parse_args().anew)
+    sys.path.insert(0, str(GALLERY))
+    os.environ["MPLBACKEND"] = "Agg"
+    for script in READERS:
+        kept.compute(script, lambda script=script: executed(script))
+    for part in known(kept):
+        gap = statistics.mean(part.with_term) - statistics.mean(part.without)
+        print(f"{part.task}: {part.term}: {part.measure} {gap:+.3f}, cost {part.cost:.0f} %")
+
+
+if __name__ == "__main__":
+    main()
