@@ -63,14 +63,25 @@ def chosen(names: Names, *words: str, baseline: str = "the same, without the ter
 
 
 def autoencoder(names: Names) -> list[Comparison]:
-    """Read the topological autoencoder, at its smaller weight."""
+    """Read the topological autoencoder, at its smaller weight, against both baselines."""
     weight = min(filter(None, names["WEIGHTS"]))
-    added = cost(*(lambda w=w: names["train"](w, 0) for w in (0.0, weight)))
-    words = "digits: code of two numbers", "signature loss", "the same, without the term"
-    return [
-        Comparison(*words, name, name != "distance RMSE", "given", runs[weight], runs[0.0], added)
-        for name, runs in names["by_measure"].items()
-    ]
+    train, values = names["train"], names["by_measure"]
+    plain = {name: runs[0.0] for name, runs in values.items()}
+    matched = {name: runs[weight] for name, runs in names["by_matching"].items()}
+    found = []
+    for baseline, others, call in (
+        ("the same, without the term", plain, lambda: train(0.0, 0)),
+        ("plain matching of distances", matched, lambda: train(weight, 0, names["matching"])),
+    ):
+        added = cost(call, lambda: train(weight, 0))
+        words = "digits: code of two numbers", "signature loss", baseline
+        found += [
+            Comparison(
+                *words, name, name != "distance RMSE", "given", runs[weight], others[name], added
+            )
+            for name, runs in values.items()
+        ]
+    return found
 
 
 READERS: dict[str, Callable[[Names], list[Comparison]]] = {

@@ -137,10 +137,10 @@ def rows(parts: list[Comparison]) -> list[list[str]]:
                 part.baseline,
                 f"{part.measure} ({better} is better)",
                 part.weight,
-                str(len(part.with_term)),
-                f"{number(mean)} [{number(low)}, {number(high)}]",
-                added,
                 verdict(part),
+                f"{number(mean)} [{number(low)}, {number(high)}]",
+                str(len(part.with_term)),
+                added,
             ]
         )
     return table
@@ -159,17 +159,17 @@ def does_it_help() -> str:
     percent = [part for part in parts if part.measure.endswith("%")]
     gains = sum(verdict(part) == WORDS[1] for part in percent)
     largest = max(interval(part)[0] for part in percent)
-    head = ["task", "term", "baseline", "measure", "weight", "seeds"]
-    head += ["difference [95 % interval]", "cost per step", "verdict"]
+    head = ["task", "term", "baseline", "measure", "weight", "verdict"]
+    head += ["difference [95 % interval]", "seeds", "cost per step"]
     absent = "" if (OTHERS / "topomortar.json").is_file() else ABSENT
     return f"""\
 # Does it help?
 
 Every comparison of this repository in which a topological term meets a baseline, whatever came
-out: {len(parts)} rows, of which the term helps in {counts["helps"]}, hurts in {counts["hurts"]},
-and shows no difference in {counts["no difference shown"]}.
+out: {len(parts)} rows, of which the term helps in {counts["helps"]}, hurts in {counts["hurts"]}, and shows no
+difference in {counts["no difference shown"]}.
 
-{markdown(head, rows(parts))}
+{markdown(head, rows(parts), words=6)}
 
 - A difference is that with the term minus that without, paired by seed: both start from the same
   parameters and see the same batches. The interval is Student's. The verdict is read from it
@@ -262,8 +262,8 @@ tables leave out: the plain matching of distance matrices, without topology (Che
 - The README pair: two unrelated clouds of 1,000 points, mean over ten batches of 500 (Barannikov
   et al., ICML 2022). Rings: five rings of 100 points, of which more and more have one size.
   Clusters: sixty groups of five points, moved to 2 to 12 centres. Kendall's tau says whether the
-  divergence from the first cloud grows with that number; published are the authors' notebooks
-  (RTD-Lite: Tulchinskii et al., AISTATS 2025).
+  divergence from the first cloud grows with that number: 1 and -1 are perfect orders. Published are
+  the authors' notebooks (RTD-Lite: Tulchinskii et al., AISTATS 2025).
 - `rtd(one, other, normalize=0.9)`: the authors divide by the 0.9 quantile of all distances, and so
   does this.
 - Protocol: theirs runs in single precision on an accelerator (Ripser++), and takes distances below
@@ -280,8 +280,9 @@ with other work
 {spheres.table(kept)}
 
 - Rows "published": Moor et al., ICML 2020, table 1. Rows "here": means and standard deviations
-  over the five published seeds; complete are {done} seeds. Smaller is better, except continuity
-  and trustworthiness. PCA has no seeds: it shows that data and measures are the published ones.
+  over the five published seeds (complete: {done}).
+  Smaller is better, except continuity and trustworthiness. PCA has no seeds: it shows that data
+  and measures are the published ones.
 - {against_published(kept)}
 - KL at 0.1 of TopoAE is below the autoencoder's for {wins(kept, "AE")} seeds, and below plain
   matching's for {wins(kept, "plain matching")}.
@@ -292,7 +293,7 @@ with other work
   (theirs ran in an older torch, on an accelerator, in their framework for experiments). Validation
   points are also trained on, as in their code.
 - Plain matching is trained like TopoAE, in its batches and at its rate; of TopoAE's weight times
-  0.3, 1 and 3, KL at 0.1 on validation points of another seed chose times {factor}. TopoAE's own
+  0.3, 1 and 3, KL at 0.1 on validation points of another seed chose a factor of {factor}. TopoAE's own
   weight comes from a search that had twenty tries.
 - A training step in a batch of 28, milliseconds, taking turns: {times}.
 
