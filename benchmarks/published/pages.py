@@ -166,8 +166,8 @@ def does_it_help() -> str:
 # Does it help?
 
 Every comparison of this repository in which a topological term meets a baseline, whatever came
-out: {len(parts)} rows, of which the term helps in {counts["helps"]}, hurts in {counts["hurts"]}, and shows no
-difference in {counts["no difference shown"]}.
+out: {len(parts)} rows. The term helps in {counts["helps"]}, hurts in {counts["hurts"]}, and shows
+no difference in {counts["no difference shown"]}.
 
 {markdown(head, rows(parts), words=6)}
 
@@ -293,8 +293,8 @@ with other work
   (theirs ran in an older torch, on an accelerator, in their framework for experiments). Validation
   points are also trained on, as in their code.
 - Plain matching is trained like TopoAE, in its batches and at its rate; of TopoAE's weight times
-  0.3, 1 and 3, KL at 0.1 on validation points of another seed chose a factor of {factor}. TopoAE's own
-  weight comes from a search that had twenty tries.
+  0.3, 1 and 3, KL at 0.1 on validation points of another seed chose a factor of {factor}.
+  TopoAE's own weight comes from a search that had twenty tries.
 - A training step in a batch of 28, milliseconds, taking turns: {times}.
 
 Both tables are kept value by value: a run that is stopped takes up where it was. This page is
