@@ -174,6 +174,8 @@ def test_caltechs_difference_is_that_of_the_applications_table(pages):
     for row, key in (
         ("HC-TR - TaskRes", "TaskRes"),
         ("HC-TAF - Tip-Adapter-F", "Tip-Adapter-F"),
+        (r"HC\*-TR - TaskRes\*", r"TaskRes\*"),
+        (r"HC\*-TAF - Tip-Adapter-F\*", r"Tip-Adapter-F\*"),
     ):
         line = next(line for line in text.splitlines() if line.startswith(f"| {row} |"))
         mean, low, high = pages.interval(found["homology consistency", key])

@@ -80,13 +80,16 @@ def of_caltech() -> list[Comparison]:
         ("hc_tr", "hc_tr_off", "TaskRes, rates of HC-TR"),
         ("hc_taf", "tip_adapter_f", "Tip-Adapter-F"),
         ("hc_taf", "hc_taf_off", "Tip-Adapter-F, rates of HC-TAF"),
+        ("hc_tr_star", "taskres_star", "TaskRes*"),
+        ("hc_taf_star", "tip_adapter_f_star", "Tip-Adapter-F*"),
     ):
         values = (
             [statistics.mean(by_method[name][seed]) for seed in sorted(by_method[name])]
             for name in (term, baseline)
         )
-        added = 100 * (float(costs["HC-TR" if term == "hc_tr" else "HC-TAF"]) - 1)
-        words = "Caltech-101, 1 to 16 shots", "homology consistency", adapter, "test accuracy, %"
+        added = 100 * (float(costs["HC-TR" if term.startswith("hc_tr") else "HC-TAF"]) - 1)
+        name = adapter.replace("*", r"\*")
+        words = "Caltech-101, 1 to 16 shots", "homology consistency", name, "test accuracy, %"
         found.append(Comparison(*words, True, "validation", *values, added))
     return found
 
@@ -181,7 +184,8 @@ no difference in {counts["no difference shown"]}.
   this weight does, not what the term can do.
 - The cost is what the term adds to a training step of that very model, in per cent. Models here
   are small: a term that doubles such a step is hardly noticed in a large one. The cost of
-  Caltech-101 is that of [the adapters' benchmark](adapters_cost.md). A negative cost is noise.
+  Caltech-101 is that of [the adapters' benchmark](adapters_cost.md), whose page on
+  [the application](adapters.md) explains the methods. A negative cost is noise.
 {absent}
 ## When is a term worth its place?
 
