@@ -185,10 +185,10 @@ def test_caltechs_difference_is_that_of_the_applications_table(pages):
 @pytest.mark.parametrize(
     ("with_term", "larger", "said"),
     [
-        ([2.0, 3.1, 4.0], True, "helps"),
-        ([2.0, 3.1, 4.0], False, "hurts"),
-        ([0.0, 1.1, 1.9], True, "hurts"),
-        ([0.0, 1.1, 1.9], False, "helps"),
+        ([2.0, 3.1, 4.0], True, "better"),
+        ([2.0, 3.1, 4.0], False, "worse"),
+        ([0.0, 1.1, 1.9], True, "worse"),
+        ([0.0, 1.1, 1.9], False, "better"),
         ([1.5, 1.5, 3.5], True, "no difference shown"),
         ([1.5, 1.5, 3.5], False, "no difference shown"),
     ],

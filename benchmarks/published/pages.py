@@ -23,7 +23,7 @@ from scipy.stats import t
 
 OTHERS = RESULTS.parent
 DOCS = Path(__file__).parents[2] / "docs" / "results"
-WORDS = {1: "helps", -1: "hurts", 0: "no difference shown"}
+WORDS = {1: "better", -1: "worse", 0: "no difference shown"}
 
 
 def interval(part: Comparison) -> tuple[float, float, float]:
@@ -169,15 +169,15 @@ def does_it_help() -> str:
 # Does it help?
 
 Every comparison of this repository in which a topological term meets a baseline, whatever came
-out: {len(parts)} rows. The term helps in {counts["helps"]}, hurts in {counts["hurts"]}, and shows
-no difference in {counts["no difference shown"]}.
+out: {len(parts)} rows. With the term the measure is better in {counts["better"]}, worse in
+{counts["worse"]}, and {counts["no difference shown"]} rows show no difference.
 
 {markdown(head, rows(parts), words=6)}
 
 - A difference is that with the term minus that without, paired by seed: both start from the same
   parameters and see the same batches. The interval is Student's. The verdict is read from it
-  alone: "helps" if it lies on the better side of 0, "hurts" if on the worse, "no difference shown"
-  if it holds 0. With this many rows about one in twenty would leave out 0 by chance.
+  alone: "better" if it lies on the better side of 0, "worse" if on the worse, "no difference
+  shown" if it contains 0. With this many rows about one in twenty would leave out 0 by chance.
 - The weight: "validation" was chosen on validation data of seeds that the comparison does not use,
   with 0 among the choices in the gallery; where 0 won, the smallest other weight is compared.
   "Published" is the value of the paper's own search. "Given" was not chosen, so the row says what
