@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import re
 import sys
 from pathlib import Path
 
@@ -217,6 +218,35 @@ def test_topomortar_is_read_if_it_exists(pages, tmp_path, monkeypatch):
     (part,) = pages.of_topomortar()
     assert (list(part.with_term), list(part.without)) == ([4, 4], [6, 6])
     assert part.cost == pytest.approx(50)
+
+
+def test_every_comparison_of_the_gallery_is_read(load):
+    comparisons = load("comparisons")
+    scripts = {
+        path.name
+        for path in comparisons.GALLERY.glob("[!_]*.py")
+        if re.search(
+            r"from _data import .*\b(difference|comparison)\b", path.read_text(encoding="utf-8")
+        )
+    }
+    assert scripts == set(comparisons.READERS)
+
+
+def test_a_script_is_executed_and_read(load, tmp_path, monkeypatch):
+    comparisons = load("comparisons")
+    source = """
+best, plain, term, weight = 0.0, [1.0, 2.0], [2.0, 4.0], 0.1
+parts = [[0]]
+def train(data, weight, seed):
+    import time
+    time.sleep(0.03 if weight else 0.01)
+"""
+    (tmp_path / "paired_views.py").write_text(source)
+    monkeypatch.setattr(comparisons, "GALLERY", tmp_path)
+    (found,) = comparisons.executed("paired_views.py")
+    assert (found["with_term"], found["without"]) == ([2.0, 4.0], [1.0, 2.0])
+    assert found["weight"] == "smallest; validation preferred 0"
+    assert 100 < found["cost"] < 300
 
 
 def test_values_are_kept_and_not_computed_twice(load, tmp_path):

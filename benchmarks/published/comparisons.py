@@ -47,19 +47,46 @@ def cost(without: Callable[[], object], with_term: Callable[[], object]) -> floa
     return 100 * (term / plain - 1)
 
 
-def chosen(names: Names, *words: str, baseline: str = "the same, without the term") -> Comparison:
+def chosen(names: Names, task: str, term: str, measure: str, added: float) -> Comparison:
     """Read a script that chooses a weight on validation data and compares on test data."""
-    task, term, measure = words
-    if "train" in names and "cost" not in names:
-        data = names["few_of_each"](0)[0] if "few_of_each" in names else names["parts"][0][0]
-        added = cost(*(lambda w=w: names["train"](data, w, 0) for w in (0.0, names["weight"])))
-    else:
-        added = names["cost"]
-    zero = names.get("best") == 0
-    how = "smallest; validation preferred 0" if zero else "validation"
-    return Comparison(
-        task, term, baseline, measure, True, how, names["term"], names["plain"], added
-    )
+    how = "validation" if names["best"] else "smallest; validation preferred 0"
+    baseline = "the same, without the term"
+    values = names["term"], names["plain"]
+    return Comparison(task, term, baseline, measure, True, how, *values, added)
+
+
+def training_cost(names: Names, data: object) -> float:
+    """Time a script's training with and without its term."""
+    return cost(*(lambda w=w: names["train"](data, w, 0) for w in (0.0, names["weight"])))
+
+
+def classes(names: Names) -> list[Comparison]:
+    """Read the classes that the connectivity loss keeps together."""
+    added = training_cost(names, names["few_of_each"](0)[0])
+    words = "digits: ten images of each", "connectivity loss", "test accuracy, %"
+    return [chosen(names, *words, added)]
+
+
+def views(names: Names) -> list[Comparison]:
+    """Read the paired views that track coincidence aligns."""
+    added = training_cost(names, names["parts"][0][0])
+    words = "digits: halves matched", "track coincidence", "recall at 10, %"
+    return [chosen(names, *words, added)]
+
+
+def answers(names: Names) -> list[Comparison]:
+    """Read the language model whose answers stay near their prompts."""
+    words = "language: sorted digits", "tree between prompt and answer", "right tokens, %"
+    return [chosen(names, *words, names["cost"])]
+
+
+def attention(names: Names) -> list[Comparison]:
+    """Read the detector of wrong answers, whose head is chosen in the place of a weight."""
+    words = "language: wrong answers found", "trees of attention graphs"
+    baseline, measure = "probability of the answer", "area under the curve, %"
+    values = names["term"], names["plain"]
+    how = "head by validation"
+    return [Comparison(*words, baseline, measure, True, how, *values, names["cost"])]
 
 
 def autoencoder(names: Names) -> list[Comparison]:
@@ -85,27 +112,11 @@ def autoencoder(names: Names) -> list[Comparison]:
 
 
 READERS: dict[str, Callable[[Names], list[Comparison]]] = {
-    "connected_classes.py": lambda names: [
-        chosen(names, "digits: ten images of each", "connectivity loss", "test accuracy, %")
-    ],
-    "paired_views.py": lambda names: [
-        chosen(names, "digits: halves matched", "track coincidence", "recall at 10, %")
-    ],
+    "connected_classes.py": classes,
+    "paired_views.py": views,
     "topological_autoencoder.py": autoencoder,
-    "prompt_and_answer.py": lambda names: [
-        chosen(
-            names, "language: sorted digits", "tree between prompt and answer", "right tokens, %"
-        )
-    ],
-    "attention_trees.py": lambda names: [
-        chosen(
-            names,
-            "language: wrong answers found",
-            "trees of attention graphs",
-            "area under the curve, %",
-            baseline="probability of the answer",
-        )._replace(weight="head by validation")
-    ],
+    "prompt_and_answer.py": answers,
+    "attention_trees.py": attention,
 }
 
 
