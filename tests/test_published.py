@@ -101,6 +101,15 @@ def slow_rank_error(one, other, k):
     return total / (n * sum(abs(2 * j - n - 1) / j for j in range(1, k + 1)))
 
 
+def test_spheres_has_as_many_points_as_published(spheres):
+    training, test, labels = spheres.data()
+    assert training.shape == (spheres.TRAINING, 101)
+    assert test.shape == (spheres.TEST, 101)
+    assert set(labels) == set(range(11))
+    np.testing.assert_allclose(training.mean(0), 0, atol=1e-5)
+    np.testing.assert_allclose(training.std(0), 1, atol=1e-5)
+
+
 def test_the_measures_equal_their_definitions(spheres):
     generator = np.random.default_rng(0)
     x, z = generator.normal(size=(14, 5)), generator.normal(size=(14, 2))
@@ -167,6 +176,18 @@ def test_the_divergences_page_holds_the_published_values(pages):
         _, published, ours, _ = row.strip("| ").split(" | ")
         if published != "not published":
             assert float(ours) == pytest.approx(float(published), rel=1e-8, abs=5e-4)
+
+
+def test_topoae_repeats_the_published_row(pages):
+    kept = pages.Kept("spheres")
+    for column, value in zip(pages.spheres.COLUMNS, pages.spheres.PUBLISHED["TopoAE"], strict=True):
+        found = pages.values_of(kept, "TopoAE", column)
+        assert len(found) == 5
+        assert np.mean(found) == pytest.approx(value, rel=0.03), column
+
+
+def test_topoaes_density_is_nearer_than_the_autoencoders(pages):
+    assert pages.wins(pages.Kept("spheres"), "AE") == "5 of 5"
 
 
 def test_caltechs_difference_is_that_of_the_applications_table(pages):

@@ -48,7 +48,7 @@ class Recipe(NamedTuple):
 
 
 TOPOLOGICAL = Recipe(28, 0.000272683866289072, 0.43357738971723536)
-TRAINING = 9000  # points
+TRAINING, TEST = 9000, 1000  # points
 METHODS = ("AE", "TopoAE", "plain matching")
 RECIPES = {"AE": Recipe(84, 0.000640628075404713), "TopoAE": TOPOLOGICAL}
 # KL and MRRE: smaller is better; continuity and trustworthiness: larger is better
