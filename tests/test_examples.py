@@ -10,6 +10,7 @@ import pytest
 
 FOLDER = pathlib.Path(__file__).parents[1] / "docs" / "gallery"
 SMALL = {
+    "attention_trees.py": {"SEEDS": "1", "STEPS": "60", "SENTENCES": "60"},
     "broken_ring.py": {"SIDE": "24", "STEPS": "2"},
     "connected_classes.py": {
         "SEEDS": "1",
@@ -25,6 +26,13 @@ SMALL = {
         "STEPS": "3",
         "WEIGHTS": "(0.0, 3.0)",
     },
+    "prompt_and_answer.py": {
+        "SEEDS": "1",
+        "CHOOSING": "1",
+        "STEPS": "3",
+        "WEIGHTS": "(0.0, 1.0)",
+    },
+    "shaped_cloud.py": {"SEEDS": "1", "STEPS": "3", "POINTS": "20"},
     "tree_of_an_adapter.py": {"EPOCHS": "2", "SHOTS": "2", "CLASSES": "3"},
     "topological_autoencoder.py": {"SEEDS": "1", "EPOCHS": "1"},
 }
