@@ -109,22 +109,29 @@ def identifiers(file: Path, part: str) -> list[str]:
     return found
 
 
+def pixels(file: Path, mode: str) -> Tensor:
+    """The pixels (c, h, w) of an image file."""
+    from PIL import Image
+
+    with Image.open(file) as image:
+        array = np.array(image.convert(mode), ndmin=3)
+    return torch.from_numpy(array if mode == "L" else array.transpose(2, 0, 1).copy())
+
+
 @functools.lru_cache(maxsize=3)
 def load(root: Path, splits: str, part: str, labels: str) -> Part:
     """One part of the data; of the test images those in distribution, the only ones needed."""
-    from torchvision.io import decode_image
-
     names = [
         name
         for name in identifiers(root / splits, part)
         if (root / part / "images" / f"{name}.png").exists()
     ]
     images, masks = (
-        torch.stack([decode_image(str(root / part / folder / f"{name}.png")) for name in names])
-        for folder in ("images", labels)
+        torch.stack([pixels(root / part / folder / f"{name}.png", mode) for name in names])
+        for folder, mode in (("images", "RGB"), (labels, "L"))
     )
     deviation, mean = torch.std_mean(images.float(), (2, 3), keepdim=True)
-    return Part((images - mean) / deviation, (masks[:, :1] > 0).float())
+    return Part((images - mean) / deviation, (masks > 0).float())
 
 
 def batch(part: Part, seed: int, step: int) -> Part:
@@ -384,7 +391,7 @@ def step_times(given: argparse.Namespace) -> dict[str, list[float]]:
     """Milliseconds of a step with each loss, taking turns on one state of a network."""
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)
-    steps, case = given.steps, next(iter(CASES))
+    steps, case = given.steps, given.cases[0]
     part = load(given.root, CASES[case][1], "train", CASES[case][0])
     state = torch.load(
         given.runs / state_of(Run(steps, case, CHOOSING), STARTS[0]),
@@ -404,13 +411,11 @@ def masks_against_themselves(root: Path) -> dict[str, Any]:
     """The measures of the test masks against themselves; Betti numbers beside those published."""
     import csv
 
-    from torchvision.io import decode_image
-
     with (root / "betti_numbers.csv").open() as file:
         lines = list(csv.DictReader(file))
     equal, largest, told = 0, [0.0] * 4, []
     for line in lines:
-        mask = (decode_image(str(root / "test/accurate" / f"{line['ID']}.png"))[:1] > 0).float()
+        mask = (pixels(root / "test/accurate" / f"{line['ID']}.png", "L") > 0).float()
         largest = [max(pair) for pair in zip(largest, measures(mask, mask)[1:], strict=True)]
         numbers = BettiNumbers()
         numbers.update(mask)
@@ -458,9 +463,16 @@ def main() -> None:
         "steps": steps,
         "machine": f"{platform.machine()}, {torch.get_num_threads()} threads",
         "torch": torch.__version__,
+        "batch": BATCH,
+        "probes": BATCH * PROBES,
+        "images": len(read(groups[0][0])["rows"]),
         "device": given.device,
         "minutes": (time.perf_counter() - begin) / 60,
-        "choices": [{**run._asdict(), **mean(read(run))} for runs in first for run in runs],
+        "choices": [
+            {**run._asdict(), **mean(read(run)), "seconds": read(run)["seconds"]}
+            for runs in first
+            for run in runs
+        ],
         "runs": [read(run) for runs in groups for run in runs],
         "step times": step_times(given),
         "masks": masks_against_themselves(given.root),
