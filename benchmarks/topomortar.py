@@ -13,6 +13,7 @@ import functools
 import itertools
 import json
 import multiprocessing
+import os
 import platform
 import time
 from collections.abc import Callable, Iterator
@@ -295,7 +296,7 @@ def execute(run: Run, root: Path, runs: Path, device: str) -> dict[str, Any]:
     """Return the record of a run, after training if there is none; ends with whole images."""
     file = runs / f"{run.file}.json"
     if file.exists():
-        return json.loads(file.read_text())  # type: ignore[no-any-return]
+        return json.loads(file.read_text())
     labels, splits = CASES[run.case]
     part = load(root, splits, "train", labels)
     torch.manual_seed(run.seed)
@@ -427,6 +428,14 @@ def masks_against_themselves(root: Path) -> dict[str, Any]:
     return {"masks": len(lines), "largest": largest, "equal": equal, "others": told}
 
 
+def processor() -> str:
+    """The name of the processor, as far as the system tells."""
+    file = Path("/proc/cpuinfo")
+    lines = file.read_text().splitlines() if file.exists() else []
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.machine()
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--root", type=Path, required=True, help="folder `dataset` of the data")
@@ -441,10 +450,9 @@ def main() -> None:
     given = parser.parse_args()
     given.runs = given.runs or given.root / "runs"
     given.runs.mkdir(parents=True, exist_ok=True)
-    begin = time.perf_counter()
 
     def read(run: Run) -> dict[str, Any]:
-        return json.loads((given.runs / f"{run.file}.json").read_text())  # type: ignore[no-any-return]
+        return json.loads((given.runs / f"{run.file}.json").read_text())
 
     steps = given.steps
     first = [
@@ -459,15 +467,19 @@ def main() -> None:
         for case in given.cases
     ]
     phase(groups, given, "table")
+    stamps = [
+        (given.runs / f"{run.file}.json").stat().st_mtime for runs in first + groups for run in runs
+    ]
     record = {
         "steps": steps,
-        "machine": f"{platform.machine()}, {torch.get_num_threads()} threads",
+        "machine": f"{processor()}, {os.cpu_count()} cores",
+        "workers": given.workers,
         "torch": torch.__version__,
         "batch": BATCH,
         "probes": BATCH * PROBES,
         "images": len(read(groups[0][0])["rows"]),
         "device": given.device,
-        "minutes": (time.perf_counter() - begin) / 60,
+        "minutes": (max(stamps) - min(stamps)) / 60,  # from the first finished run to the last
         "choices": [
             {**run._asdict(), **mean(read(run)), "seconds": read(run)["seconds"]}
             for runs in first

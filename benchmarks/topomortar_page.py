@@ -298,9 +298,10 @@ Of each case the test image whose number of wrong features falls most with Betti
 
 ## Protocol
 
-`python benchmarks/topomortar.py --root DIR --seeds {seeds}`, then `python benchmarks/topomortar_page.py`. {record["machine"].capitalize()},
-torch {record["torch"]}, {record["device"]}; {seconds / 60:.0f} minutes of CPU time in all, or {seconds / 120:.0f} minutes on two idle cores. Each finished
-run is a file, so an interrupted command goes on where it was.
+`python benchmarks/topomortar.py --root DIR --seeds {seeds}`, then `python benchmarks/topomortar_page.py`. {record["machine"]},
+torch {record["torch"]}, {record["device"]}; {seconds / 60:.0f} minutes of CPU time in all, or {seconds / 120:.0f} minutes on two idle cores.
+Here they took {record["minutes"]:.0f} minutes, as the machine had other work too. Each finished run is a file, so an interrupted command goes
+on where it was.
 
 - **Network.** A U-Net of {parameters():,} weights with batch normalisation that works on half the resolution.
 - **Training.** {record["steps"]} steps of Adam with {record["batch"]} crops of 128 x 128, a rate of 0.002 that falls to 0; flips, changes of colour, noise.
