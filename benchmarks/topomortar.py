@@ -16,7 +16,7 @@ import multiprocessing
 import os
 import platform
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -235,8 +235,8 @@ class Run(NamedTuple):
 
 def optimise(
     net: nn.Module, optimizer: torch.optim.Optimizer, part: Part, run: Run, step: int
-) -> None:
-    """Take one step."""
+) -> Tensor:
+    """Take one step; return its loss."""
     device = next(net.parameters()).device
     images, masks = (tensor.to(device) for tensor in batch(part, run.seed, step))
     for group in optimizer.param_groups:
@@ -248,6 +248,7 @@ def optimise(
     optimizer.zero_grad()
     loss.backward()
     optimizer.step()
+    return loss.detach()
 
 
 @torch.no_grad()
@@ -264,7 +265,8 @@ def probe(net: nn.Module, part: Part) -> dict[str, float]:
         for name, term in TERMS.items():
             terms[name] += term(logits, masks).item() / PROBES
     net.train()
-    return {"wrong bars": error.compute().sum().item(), **terms}
+    found = {"wrong bars": error.compute().sum().item(), **terms}
+    return {name: round(value, 5) for name, value in found.items()}
 
 
 @torch.no_grad()
@@ -315,7 +317,7 @@ def execute(run: Run, root: Path, runs: Path, device: str) -> dict[str, Any]:
         if not run.weight and step in marks:
             state = {"net": net.state_dict(), "optimizer": optimizer.state_dict()}
             torch.save(state, runs / state_of(run, marks[step]))
-        if step % (max(run.steps // 16, 1)) == 0:
+        if step % max(run.steps // 16, 1) == 0:
             curve.append({"step": step, **probe(net, part)})
         optimise(net, optimizer, part, run, step)
     curve.append({"step": run.steps, **probe(net, part)})
@@ -360,20 +362,14 @@ def mean(record: dict[str, Any]) -> dict[str, float]:
     return dict(zip(MEASURES, np.mean(record["rows"], axis=0).tolist(), strict=True))
 
 
-def group(runs: list[Run], root: Path, folder: Path, device: str) -> Iterator[str]:
-    """Execute the runs of one case and seed; say how each ended."""
+def work(runs: list[Run], root: Path, folder: Path, device: str) -> None:
+    """Execute the runs of one case and seed with one thread; say how each ended."""
+    torch.set_num_threads(1)
+    torch.set_flush_denormal(True)
     for run in runs:
         record = execute(run, root, folder, device)
         row = ", ".join(f"{name} {value:.3f}" for name, value in mean(record).items())
-        yield f"{run.file}: {row}; {record['seconds']:.0f} s of CPU"
-
-
-def work(runs: list[Run], root: Path, folder: Path, device: str) -> None:
-    """Execute a group in a process with one thread."""
-    torch.set_num_threads(1)
-    torch.set_flush_denormal(True)
-    for line in group(runs, root, folder, device):
-        print(line, flush=True)
+        print(f"{run.file}: {row}; {record['seconds']:.0f} s of CPU", flush=True)
 
 
 def phase(groups: list[list[Run]], given: argparse.Namespace, title: str) -> None:
@@ -401,10 +397,13 @@ def step_times(given: argparse.Namespace) -> dict[str, list[float]]:
     )
     net = UNet().to(given.device, memory_format=torch.channels_last)
     net.load_state_dict(state["net"])
-    optimizer = torch.optim.Adam(net.parameters(), 0.0)
+    optimizer = torch.optim.Adam(net.parameters())
     runs = [Run(steps, case, CHOOSING), *(Run(steps, case, CHOOSING, n, 1e-3, 0.5) for n in TERMS)]
-    calls = [functools.partial(optimise, net, optimizer, part, run, steps - 1) for run in runs]
-    times = turns(calls, given.seconds)
+
+    def step(run: Run) -> float:
+        return optimise(net, optimizer, part, run, steps - 1).item()  # waits for the device
+
+    times = turns([functools.partial(step, run) for run in runs], given.seconds)
     return {run.loss: kept[1:] for run, kept in zip(runs, times, strict=True)}
 
 
