@@ -41,11 +41,11 @@ CASES = {  # labels of the training and validation images, file of the splits
     "noisy-50": ("noisy", "splits.yaml"),
     "pseudo-50": ("pseudo", "splits.yaml"),
 }
-WEIGHTS = {  # candidates: their gradients are about 0.2, 0.7 and 2 times that of the pixel loss
-    "clDice": (0.2, 0.6, 2.0),
-    "diagram matching": (0.01, 0.03, 0.1),
-    "Betti matching": (0.005, 0.015, 0.05),
-    "Betti prior": (0.005, 0.015, 0.05),
+WEIGHTS = {  # candidates: their gradients are about 0.7, 2 and 7 times that of the pixel loss
+    "clDice": (0.6, 2.0, 6.0),
+    "diagram matching": (0.03, 0.1, 0.3),
+    "Betti matching": (0.015, 0.05, 0.15),
+    "Betti prior": (0.015, 0.05, 0.15),
 }
 BASELINE = "CE + Dice"
 STARTS = (0.5, 0.75)  # candidates, as shares of the steps
