@@ -248,13 +248,11 @@ def test_the_words_follow_the_numbers(page, record):
         shift = {"clDice": -3, "Betti matching": 3}.get(run["run"]["loss"], 0)
         base = page.rows_of(record, "accurate-10", page.BASELINE)[run["run"]["seed"] - 1]
         run["rows"] = [[*row[:3], row[3] + shift, row[4]] for row in base.tolist()]
-    lines = page.verdicts(better).splitlines()
-    assert [re.search(r"(fewer|more|no clear)", line)[0] for line in lines] == [
-        "fewer",
-        "no clear",
-        "more",
-        "no clear",
-    ]
+    total, _, *lines = page.verdicts(better).splitlines()
+    words = [re.search(r"(Fewer|More|No clear)", line)[0] for line in lines]
+    assert words == ["Fewer", "No clear", "More", "No clear"]
+    assert "1 have fewer wrong features than the baseline, 1 have more, and 2 show" in total
+    assert page.change(better, "accurate-10", "Betti matching", "clDice") == (6, 6, 6)
 
 
 def test_the_page_is_written_from_the_results(page):
