@@ -343,7 +343,8 @@ on where it was.
 - **Choices.** For each term and case, three weights and two starts are tried on one more seed, {len(record["choices"])} runs with the baselines. The
   weighted gradients are about 0.7, 2 and 7 times as long as that of the pixel loss. (A first grid began at 0.2. Its largest weights were the best on the
   validation images with accurate labels, so it was moved up, for all terms alike.) The choice has the fewest wrong features on the
-  validation images with the labels of the case, among those that lose at most 0.01 of Dice.
+  validation images with the labels of the case, among those that lose at most 0.01 of Dice. {at_the_end(record)}; larger ones might do
+  better still, or lose more Dice.
 - **Border.** Crops cut bricks. `CubicalFiltration(superlevel=True, outside="foreground")` closes their loops.
 - **Betti prior.** Of each crop it is given the numbers of components and holes, and nothing else of the mask.
 
