@@ -368,7 +368,7 @@ Differences from the benchmark's protocol, besides those:
 
 - Their network is MONAI's DynUNet with eight levels and deep supervision on whole images, 10 per step, 12,000 steps of SGD. Their augmentation also
   rotates, zooms, smooths and lowers the resolution.
-- Their clDice is half Dice and half clDice, without cross-entropy, from the first step, with both softmax channels. Ours is added to cross-entropy plus Dice, and starts later.
+- Their clDice is half Dice and half clDice, without cross-entropy, from the first step. Ours is added to cross-entropy plus Dice, and starts later.
 - Their TopoLoss is cross-entropy plus 100 times the term, without Dice, after 70 % of the steps.
 - They take each loss with its default weight. They report the standard deviation over images and seeds, and no paired differences.
 - Their test set has 300 more images out of distribution, which are not used here.
@@ -377,8 +377,8 @@ Differences from the benchmark's protocol, besides those:
 
 ## Faults in the public codes of Hu's loss
 
-We read both codes because the loss is good and the results did not fit it. All of this is quick to mend, and we would be glad to see the
-row of the benchmark again afterwards.
+We read both codes, and ran them on small images, to see what the published row of TopoLoss compares. Each fault takes a line or two to mend, and we would be glad to
+see the row again afterwards.
 
 [HuXiaoling/TopoLoss](https://github.com/HuXiaoling/TopoLoss) at commit ee23f13, `topoloss_pytorch.py`:
 
