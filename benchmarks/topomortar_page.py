@@ -308,7 +308,7 @@ The same against clDice, the winner of the benchmark:
 Means over {seeds} seeds and {record["images"]} whole test images of 512 x 512. "Error" is the Betti error: how far the
 numbers of components and holes are off. "Unmatched" is the Betti-matching error: features that have no counterpart at their place.
 Differences are paired by seed and image. Their intervals cover 95 % by bootstrap: seeds and images are both drawn 10,000
-times. Differences in bold type leave out 0. These tables compare {comparisons} numbers, so about {comparisons / 20:.0f} would be bold by
+times. With so few seeds such intervals are somewhat short. Differences in bold type leave out 0. These tables compare {comparisons} numbers, so about {comparisons / 20:.0f} would be bold by
 chance if no term did anything.
 
 {sections}
@@ -511,10 +511,10 @@ def draw_masks(record: dict[str, Any], root: Path, runs: Path, file: Path) -> No
             for axis, one, title in zip(line[at : at + 4], shown, titles, strict=True):
                 axis.imshow(one[y : y + SIDE, x : x + SIDE], cmap="gray", interpolation="nearest")
                 axis.set(xticks=[], yticks=[])
-                if line is axes[0]:
+                if case == cases[0]:
                     axis.set_title(title, fontsize=9)
             line[at].set_ylabel(f"{case}\n{'repaired' if sign > 0 else 'broken'}", fontsize=8)
-    figure.savefig(file, dpi=90)
+    figure.savefig(file, dpi=80)
     plt.close(figure)
 
 
