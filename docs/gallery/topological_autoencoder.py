@@ -214,6 +214,6 @@ plt.show()
 # With the small weight the code keeps distances better than without the term, and neighbourhoods a little
 # worse, though on average better than PCA. With the large weight distances gain little more, and
 # neighbourhoods are the worst of all. The term keeps the scale of the data, not the neighbours. If a
-# code is for finding neighbours, leave the term out. If a code is for
-# distances, match them: without topology all distances are kept better than by the signature loss at
-# either weight, while neighbourhoods suffer a little more at the small weight and less at the large one.
+# code is for finding neighbours, leave the term out. If it is for distances, match them: without
+# topology all distances are kept better than by the signature loss at either weight, while
+# neighbourhoods suffer a little more at the small weight and less at the large one.
