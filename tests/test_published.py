@@ -186,6 +186,20 @@ def test_topoae_repeats_the_published_row(pages):
         assert np.mean(found) == pytest.approx(value, rel=0.03), column
 
 
+def test_the_pictures_codes_are_those_of_the_table(load, pages):
+    picture = load("spheres_picture")
+    kept, runs = picture.Kept("spheres_codes"), pages.Kept("spheres").values
+    _, test, _ = pages.spheres.data()
+    assert list(kept.values) == ["AE", "TopoAE", "plain matching"]
+    for method, part in kept.values.items():
+        found = pages.spheres.measures(test, np.array(part["value"]), [10])
+        run = runs[f"{method} {pages.spheres.SEEDS[0]}"]["value"]
+        assert found["KL 0.1"] == pytest.approx(run["KL 0.1"], rel=1e-3), method
+    figure = picture.drawn(kept)
+    counts = [sum(len(c.get_offsets()) for c in ax.collections) for ax in figure.axes]
+    assert counts == [1000] * 3
+
+
 def test_topoaes_density_is_nearer_than_the_autoencoders(pages):
     assert pages.wins(pages.Kept("spheres"), "AE") == "5 of 5"
 

@@ -36,7 +36,7 @@ SEEDS = (249040430, 621965744, 771860110, 775293950, 700134501)
 EPOCHS, PATIENCE, WEIGHT_DECAY = 100, 10, 1e-5
 VALIDATION = 0.15
 TUNING_SEED = 0
-FACTORS = (0.3, 1.0, 3.0)  # of TopoAE's weight, tried for plain matching on validation data
+FACTORS = (0.3, 1.0, 3.0, 10.0)  # of TopoAE's weight, tried for plain matching on validation data
 
 
 class Recipe(NamedTuple):
