@@ -187,6 +187,7 @@ def test_topoae_repeats_the_published_row(pages):
 
 
 def test_the_pictures_codes_are_those_of_the_table(load, pages):
+    pytest.importorskip("matplotlib")
     picture = load("spheres_picture")
     kept, runs = picture.Kept("spheres_codes"), pages.Kept("spheres").values
     _, test, _ = pages.spheres.data()

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import matplotlib.pyplot as plt
 import numpy as np
 import spheres
 import torch
@@ -32,7 +31,8 @@ def codes(recipe: spheres.Recipe, term: spheres.Term | None) -> list[list[float]
 def drawn(kept: Kept) -> Figure:
     """One panel per method: the large sphere in grey, the ten in it in colours."""
     _, _, labels = spheres.data()
-    figure, axes = plt.subplots(1, len(kept.values), figsize=(9, 3.3), layout="constrained")
+    figure = Figure(figsize=(9, 3.3), layout="constrained")
+    axes = figure.subplots(1, len(kept.values))
     for ax, (method, part) in zip(axes, kept.values.items(), strict=True):
         points = np.array(part["value"])
         for label in (SURROUNDING, *range(SURROUNDING)):
