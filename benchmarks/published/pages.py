@@ -197,9 +197,10 @@ out: {len(parts)} rows. With the term the measure is better in {counts["better"]
   have no row.
 - Where a code should keep the shape of the whole data, as on Spheres, a term on distances does what
   the plain autoencoder does not. It need not be topological: of the rows against the plain matching
-  of distances, {plain["better"]} are better, {plain["worse"]} are worse, and {plain[WORDS[0]]} show no difference.
-- Where accuracy is the goal, expect little: of the {len(percent)} rows above in per cent, {len(gains)}
-  show a gain, the largest of them {largest:.1f} points.
+  of distances, {plain["better"]} are better, {plain["worse"]} are worse, and {plain[WORDS[0]]}
+  show no difference.
+- Where accuracy is the goal, expect little: of the {len(percent)} rows above in per cent,
+  {len(gains)} show a gain, the largest of them {largest:.1f} points.
 
 Written by `python benchmarks/published/pages.py` from files in `benchmarks/results`, which
 `spheres.py` and `comparisons.py` in the same folder, and the application's and the segmentation's
