@@ -294,4 +294,4 @@ def test_values_are_kept_and_not_computed_twice(load, tmp_path):
     again = load("_kept").Kept("some", folder=tmp_path)
     again.compute("a", lambda: pytest.fail("computed twice"))
     assert {name: part["value"] for name, part in again.values.items()} == {"a": 1, "b": 2, "c": 3}
-    assert load("_kept").Kept("some", anew=True, folder=tmp_path).values == {}
+    assert load("_kept").Kept("some", restart=True, folder=tmp_path).values == {}

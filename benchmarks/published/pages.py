@@ -289,8 +289,8 @@ def published() -> str:
 # Published values, repeated here
 
 Are these the numbers of the literature? Tables of other people's work that can be computed again
-without any download, with `topreg` called as a user would, each beside the baseline that such
-tables leave out: the plain matching of distance matrices, without topology (Cheret et al., [arXiv
+without any download, with `topreg` called as a user would. Each has the baseline that such tables
+leave out: the plain matching of distance matrices, without topology (Cheret et al., [arXiv
 2603.16568](https://arxiv.org/abs/2603.16568)).
 
 ## RTD and RTD-Lite

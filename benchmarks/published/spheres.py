@@ -1,4 +1,4 @@
-"""Topological autoencoders on Spheres (Moor et al., ICML 2020, table 1), beside the published rows.
+"""Topological autoencoders on Spheres: ours and the rows of Moor et al., ICML 2020, table 1.
 
 Run ``python benchmarks/published/spheres.py``. Each run of a method with a seed is kept in
 ``benchmarks/results/published/spheres.json`` as soon as it ends; a second call takes up where the

@@ -140,7 +140,7 @@ plt.show()
 # %%
 # What it costs
 # -------------
-# One step beside the same step with all divergences of its batch, in turn; of each the fastest of many.
+# A step with and without all divergences of its batch, in turn; of each the fastest of many.
 
 batch = sentences(32, 0)
 
