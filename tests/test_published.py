@@ -186,6 +186,21 @@ def test_topoae_repeats_the_published_row(pages):
         assert np.mean(found) == pytest.approx(value, rel=0.03), column
 
 
+def test_the_pictures_codes_are_those_of_the_table(load, pages):
+    pytest.importorskip("matplotlib")
+    picture = load("spheres_picture")
+    kept, runs = picture.Kept("spheres_codes"), pages.Kept("spheres").values
+    _, test, _ = pages.spheres.data()
+    assert list(kept.values) == ["AE", "TopoAE", "plain matching"]
+    for method, part in kept.values.items():
+        found = pages.spheres.measures(test, np.array(part["value"]), [10])
+        run = runs[f"{method} {pages.spheres.SEEDS[0]}"]["value"]
+        assert found["KL 0.1"] == pytest.approx(run["KL 0.1"], rel=1e-3), method
+    figure = picture.drawn(kept)
+    counts = [sum(len(c.get_offsets()) for c in ax.collections) for ax in figure.axes]
+    assert counts == [1000] * 3
+
+
 def test_topoaes_density_is_nearer_than_the_autoencoders(pages):
     assert pages.wins(pages.Kept("spheres"), "AE") == "5 of 5"
 
@@ -279,4 +294,4 @@ def test_values_are_kept_and_not_computed_twice(load, tmp_path):
     again = load("_kept").Kept("some", folder=tmp_path)
     again.compute("a", lambda: pytest.fail("computed twice"))
     assert {name: part["value"] for name, part in again.values.items()} == {"a": 1, "b": 2, "c": 3}
-    assert load("_kept").Kept("some", anew=True, folder=tmp_path).values == {}
+    assert load("_kept").Kept("some", restart=True, folder=tmp_path).values == {}

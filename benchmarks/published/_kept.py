@@ -18,13 +18,13 @@ class Kept:
 
     Args:
         name: Of the file, without its ending.
-        anew: Whether to begin with an empty file.
+        restart: Whether to begin with an empty file.
         folder: Where the file is.
     """
 
-    def __init__(self, name: str, *, anew: bool = False, folder: Path = RESULTS) -> None:
+    def __init__(self, name: str, *, restart: bool = False, folder: Path = RESULTS) -> None:
         self.file = folder / f"{name}.json"
-        if anew:
+        if restart:
             self.file.unlink(missing_ok=True)
         self.values = self._read()
 
@@ -45,11 +45,12 @@ class Kept:
         print(f"{name}: {seconds} s", file=sys.stderr)
 
     def _write(self, values: dict[str, dict[str, Any]]) -> None:
-        """Replace the file in one step; what other processes have kept stays."""
+        """Replace the file in one step, one value per line."""
         self.values = values
         self.file.parent.mkdir(parents=True, exist_ok=True)
         draft = self.file.with_suffix(f".{os.getpid()}")
-        draft.write_text(json.dumps(values, indent=1) + "\n", encoding="utf-8")
+        lines = (f" {json.dumps(name)}: {json.dumps(value)}" for name, value in values.items())
+        draft.write_text("{\n" + ",\n".join(lines) + "\n}\n", encoding="utf-8")
         os.replace(draft, self.file)
 
 

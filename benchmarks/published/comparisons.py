@@ -2,7 +2,7 @@
 
 Run ``python benchmarks/published/comparisons.py``. It executes each script at its full settings,
 keeps the values in ``benchmarks/results/published/gallery.json`` and takes up where it stopped;
-``--anew`` executes every script again.
+``--restart`` executes every script again.
 """
 
 from __future__ import annotations
@@ -135,8 +135,8 @@ def known(kept: Kept) -> list[Comparison]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--anew", action="store_true", help="execute every script again")
-    kept = Kept("gallery", anew=parser.parse_args().anew)
+    parser.add_argument("--restart", action="store_true", help="execute every script again")
+    kept = Kept("gallery", restart=parser.parse_args().restart)
     sys.path.insert(0, str(GALLERY))
     os.environ["MPLBACKEND"] = "Agg"
     for script in READERS:

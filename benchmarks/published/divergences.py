@@ -1,8 +1,8 @@
-"""RTD and RTD-Lite on the data of their authors, beside the values that the authors publish.
+"""RTD and RTD-Lite on the data of their authors, next to the values that the authors publish.
 
 Run ``python benchmarks/published/divergences.py``; it takes one to three minutes, keeps each value
 in ``benchmarks/results/published/divergences.json`` as soon as it is known, and prints the table.
-A second run takes up where the first one stopped; ``--anew`` computes every value again.
+A second run takes up where the first one stopped; ``--restart`` computes every value again.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ def groups() -> list[Points]:
 
 
 def clusters(count: int) -> Points:
-    """The same groups, moved in turn to so many centres on a circle; one is no move at all."""
+    """The same groups, moved in turn to so many centres on a circle; one centre moves none."""
     angles = 2 * np.pi * np.arange(GROUPS) / count
     centres = RADIUS * np.stack([np.cos(angles), np.sin(angles)], 1) if count > 1 else [0] * GROUPS
     return np.concatenate([part + move for part, move in zip(groups(), centres, strict=True)])
@@ -129,7 +129,7 @@ def parts() -> Iterator[tuple[str, float | None, Callable[[], float]]]:
 
 
 def table(kept: Kept) -> str:
-    """The values that are known beside the published ones."""
+    """Return a table of the values that are known and the published ones."""
     rows = []
     for name, published, _ in parts():
         if name in kept.values:
@@ -142,8 +142,8 @@ def table(kept: Kept) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--anew", action="store_true", help="compute every value again")
-    kept = Kept("divergences", anew=parser.parse_args().anew)
+    parser.add_argument("--restart", action="store_true", help="compute every value again")
+    kept = Kept("divergences", restart=parser.parse_args().restart)
     for name, published, compute in parts():
         kept.compute(name, compute, published=published)
     print(table(kept))

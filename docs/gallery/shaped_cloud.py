@@ -32,8 +32,8 @@ torch.set_num_threads(1)  # such small clouds gain nothing from more
 # The loss
 # --------
 # The death of a component is the length of the edge that joins it to an older one. For k components
-# the k - 1 longest of these edges shall be as long as ``GAP`` or longer, the others short. For l
-# loops the l most persistent ones shall persist for ``GAP``, and no other loop at all.
+# the k - 1 longest of these edges should be at least as long as ``GAP``, and the others short. For l
+# loops the l most persistent ones should persist for ``GAP``, and the others not at all.
 
 filtration = RipsFiltration()
 
@@ -138,5 +138,5 @@ show(Table(["goal", "met before", "met after"], rows))
 # What it shows
 # -------------
 # The loss shapes what it measures and nothing else: a component may be a single point, for it counts
-# as much as a large one, and two loops share a side, for that is shorter. What a component or a loop
-# should look like besides, another term has to say.
+# as much as a large one, and two loops share a side, for that is shorter. Another term has to say
+# what else a component or a loop should look like.
