@@ -764,3 +764,13 @@ def test_edges_beyond_a_threshold_of_either_space_do_not_exist(function):
     gradients_are_right(
         lambda c, d: function(c, d, filtration=own, target_filtration=other, normalize=0.9), x, y
     )
+
+
+@pytest.mark.parametrize("data", [[0], [], None, 3, [None, torch.ones(2)]])
+def test_given_pairs_do_not_hide_what_is_wrong_with_the_weights(data):
+    graph = FlagFiltration(torch.tensor([[0, 0], [1, 2]]), 3)
+    weights = torch.tensor([1.0, 2.0])
+    given = {"filtration": graph, "pairs": graph.pairs(weights)}
+    for views in ((data, weights), (weights, data)):
+        with pytest.raises((TypeError, ValueError), match=r"`\w+` should .* Got "):
+            signature_loss(*views, **given)

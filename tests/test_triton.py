@@ -40,6 +40,7 @@ def test_the_interpreter_gives_the_trees_of_kruskal():
 
 
 @needs_triton
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # Triton's own, on Python 3.13
 @pytest.mark.parametrize("capability", [80, 90])
 @pytest.mark.parametrize(("lanes", "connected", "ragged"), [(16, True, True), (1024, False, False)])
 def test_nothing_spills_where_it_is_compiled(capability, lanes, connected, ragged, tmp_path):

@@ -150,9 +150,11 @@ def _on_their_devices(
     name: str, data: Clouds, pairs_name: str, pairs: Sequence[PersistencePairs] | None
 ) -> None:
     """Raise if given pairs are not on the device of their space."""
-    one = data if isinstance(data, Tensor) else data[0]
+    clouds = data if isinstance(data, Sequence) else [data]
+    first = next((cloud for cloud in clouds if isinstance(cloud, Tensor)), None)
     for part in pairs or ():
-        _checks.on_one_device(name, one, pairs_name, part.death_edges.device)
+        if first is not None:  # else the filtration says what the data should be
+            _checks.on_one_device(name, first, pairs_name, part.death_edges.device)
 
 
 def _stack(parts: Sequence[PersistencePairs], names: Sequence[str]) -> PersistencePairs:
