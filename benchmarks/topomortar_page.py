@@ -358,8 +358,9 @@ Each term over the steps, with it (solid) and without it (dashed).
 ```{{figure}} ../../benchmarks/results/topomortar_masks.png
 :alt: Crops of test images, with the true mask, the mask of the baseline and that of Betti matching
 
-Of each case the test image whose number of wrong features falls most with Betti matching, and the one where it rises most; the window of
-128 x 128 in which it changes most.
+Of each case the test image whose number of wrong features falls most with Betti matching ("repaired"), and the one where it rises most
+("broken"); the window of 128 x 128 in which it changes most. Fewer wrong features need not be a better mask: where a wall looks unlike the
+training images, the term may only remove false pieces.
 ```
 
 ## Protocol
