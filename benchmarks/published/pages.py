@@ -181,6 +181,8 @@ out: {len(parts)} rows. With the term the measure is better in {counts["better"]
   parameters and see the same batches. The interval is Student's. The verdict is read from it
   alone: "better" if it lies on the better side of 0, "worse" if on the worse, "no difference
   shown" if it contains 0. With this many rows about one in twenty would leave out 0 by chance.
+  The page on [segmentation](segmentation.md) draws both seeds and images, which gives shorter
+  intervals.
 - The weight: "validation" was chosen on validation data of seeds that the comparison does not use,
   with 0 among the choices in the gallery; where 0 won, the smallest other weight is compared.
   "Published" is the value of the paper's own search. "Given" was not chosen, so the row says what

@@ -6,8 +6,8 @@ from topreg._compiled import compiled
 
 
 @compiled
-def _root(parent, vertex):
-    """Return the smallest vertex of the component, by path halving."""
+def root(parent, vertex):
+    """Return the root of a vertex's component, by path halving."""
     while parent[vertex] != vertex:
         parent[vertex] = parent[parent[vertex]]
         vertex = parent[vertex]
@@ -17,7 +17,7 @@ def _root(parent, vertex):
 @compiled
 def join(parent, one, other):
     """Join two vertices' components; return the larger of their smallest vertices, -1 if same."""
-    one, other = _root(parent, one), _root(parent, other)
+    one, other = root(parent, one), root(parent, other)
     if one == other:
         return -1
     parent[max(one, other)] = min(one, other)

@@ -11,16 +11,8 @@ from __future__ import annotations
 import numpy as np
 
 from topreg._compiled import compiled, halted
+from topreg.persistence._component_kernels import root
 from topreg.persistence.images._pixel_kernels import BATCH, is_later
-
-
-@compiled
-def _find(parent, voxel):
-    """Return the root of a voxel, by path halving."""
-    while parent[voxel] != voxel:
-        parent[voxel] = parent[parent[voxel]]
-        voxel = parent[voxel]
-    return voxel
 
 
 @compiled
@@ -40,7 +32,7 @@ def unite_voxels(values, order, parent, ways, up, halt):
         for way in ways:
             if parent[voxel + way] < 0:
                 continue
-            younger = _find(parent, voxel + way)
+            younger = root(parent, voxel + way)
             if younger == elder:
                 continue
             if is_later(values, up, elder, younger):
@@ -88,7 +80,7 @@ def _join_rows(parent, ends, first, row, other, touch):
     a, b, mergers = first[row], first[other], 0
     while a < first[row + 1] and b < first[other + 1]:
         if ends[0, a] < ends[1, b] + touch and ends[0, b] < ends[1, a] + touch:
-            one, two = _find(parent, a + 1), _find(parent, b + 1)
+            one, two = root(parent, a + 1), root(parent, b + 1)
             if one != two:
                 parent[max(one, two)] = min(one, two)
                 mergers += 1
@@ -127,9 +119,9 @@ def count_components(mask, depth, corners, wanted, halt):
         border = y == 0 or y == h - 1 or z == 0 or z == depth - 1
         for run in range(first[row], first[row + 1]):
             if border or ends[0, run] == 0 or ends[1, run] == w:
-                root = _find(parent, run + 1)
-                if root != 0:
-                    parent[root] = 0
+                piece = root(parent, run + 1)
+                if piece != 0:
+                    parent[piece] = 0
                     components -= 1
     return components
 
