@@ -135,7 +135,9 @@ FeatureTable(Path(sys.argv[1]), "dtd", RECIPE, {"torch": "2"}).extract(KEYS, enc
 
 
 def test_a_killed_process_loses_no_finished_file(table):
-    process = subprocess.Popen([sys.executable, "-c", SLOW, str(table.store)])
+    process = subprocess.Popen(
+        [sys.executable, "-c", SLOW, str(table.store)], cwd=Path(__file__).parents[1]
+    )
     deadline = time.monotonic() + 120
     while len(list(table.folder.glob("*.safetensors"))) < 2 and time.monotonic() < deadline:
         time.sleep(0.01)
