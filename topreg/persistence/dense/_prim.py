@@ -82,13 +82,13 @@ def prim_of_rows(
     points: Tensor, sizes: Sequence[int], metric: str, longest: float, check: bool
 ) -> Forests | None:
     """Measure points and find their forests in one call; None if one fails the check."""
-    limits = _limits(longest, points.dtype)
+    limits = limits_of(longest, points.dtype)
     data = points.contiguous().numpy(), check, metric == "manhattan", metric == "cosine"
     return _run(_kernels().forests_of_rows, data, sizes, (limits,), points.shape[1])
 
 
 @functools.lru_cache(maxsize=64)
-def _limits(longest: float, dtype: torch.dtype) -> NDArray[Any]:
+def limits_of(longest: float, dtype: torch.dtype) -> NDArray[Any]:
     """Return the bits of the largest weight of an edge between points, and the largest integer."""
     return np.array([limit_in_bits(longest, dtype, longest == math.inf), TOP[dtype]])
 
