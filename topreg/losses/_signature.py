@@ -26,7 +26,7 @@ def signature_of_few(
     Return None if another way is needed, for example because a point is not finite.
     """
     sizes, filtrations = spaces[0].sizes, [space.filtration for space in spaces]
-    if 0 in sizes or normalize not in (None, 1) or forward_mode():
+    if min(sizes, default=0) == 0 or normalize not in (None, 1) or forward_mode():
         return None
     for space, chosen in zip(spaces, filtrations, strict=True):
         if not are_few(space.values, sizes, chosen.metric, chosen.engine):

@@ -10,7 +10,14 @@ from topreg.metrics._edges import (
     lengths_by_operations,
     weights_on_device,
 )
-from topreg.metrics._metric import METRICS, Metric, at_least_single, by_callable, check_metric, rows_of
+from topreg.metrics._metric import (
+    METRICS,
+    Metric,
+    at_least_single,
+    by_callable,
+    check_metric,
+    rows_of,
+)
 from topreg.metrics._pairwise import pairwise_distances
 from topreg.metrics._selection import estimated_weights, prepare, selection_weights
 

@@ -38,13 +38,14 @@ def edge_diagram(points: Tensor, births: Tensor | None, deaths: Tensor, metric: 
     Shape:
         - births, deaths: (m, 2). Output: (m, 2).
     """
-    points = at_least_single(points) if callable(metric) else rows_of(points, metric)
-    if not callable(metric):
-        if is_plain(points.detach()) and points.device.type == "cpu" and not forward_mode():
-            if points.requires_grad:
-                return cast(Tensor, _Diagram.apply(points, births, deaths, metric))
-            return _measure(points, births, deaths, metric)
-    return _by_operations(points, births, deaths, metric)
+    if callable(metric):
+        return _by_operations(at_least_single(points), births, deaths, metric)
+    points = rows_of(points, metric)
+    if not is_plain(points.detach()) or points.device.type != "cpu" or forward_mode():
+        return _by_operations(points, births, deaths, metric)
+    if points.requires_grad:
+        return cast(Tensor, _Diagram.apply(points, births, deaths, metric))
+    return _measure(points, births, deaths, metric)
 
 
 def entries_diagram(
@@ -180,7 +181,9 @@ def flags_of(metric: str) -> tuple[bool, bool]:
 def _by_operations(points: Tensor, births: Tensor | None, deaths: Tensor, metric: Metric) -> Tensor:
     """Compute lengths by torch operations, for compilers and derivatives of any order."""
     lengths = lengths_by_operations(points, deaths, metric)
-    born = torch.zeros_like(lengths) if births is None else lengths_by_operations(points, births, metric)
+    born = torch.zeros_like(lengths)
+    if births is not None:
+        born = lengths_by_operations(points, births, metric)
     return torch.stack([born, lengths], dim=1)
 
 
