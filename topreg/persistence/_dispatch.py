@@ -107,11 +107,11 @@ def pairs_of_clean(
     Return None if a matrix is not clean, or another engine is needed.
     """
     if max(dimensions) == 0 and engine in ("auto", "prim"):
-        forests = prim_of_clean(weights.detach(), sizes, longest)
+        forests = prim_of_clean(weights, sizes, longest)
         return None if forests is None else [_pairs(0, forests, sizes)]
     if max(dimensions) > 1 or engine not in ("auto", "annotations"):
         return None
-    found = annotate_clean(weights.detach(), sizes, longest)
+    found = annotate_clean(weights, sizes, longest)
     if found is None:
         return None
     pairs = _both(found, sizes, dimensions)

@@ -344,6 +344,22 @@ def forests(
 
 
 @compiled
+def forest_of_clean(bits, infinity, limit, top, found, halt):
+    """Check one matrix and write its pairs: births, deaths and elders. Return how many, or -1."""
+    n = found.shape[1]
+    matrix = bits.reshape(n, n)
+    if not is_clean(matrix, infinity, halt):
+        return -1
+    low_ends, high_ends = np.empty(n, np.int64), np.empty(n, np.int64)
+    weights, count = np.empty(n, bits.dtype), np.empty(1, np.int64)
+    m = tree(matrix, limit, top, low_ends, high_ends, weights, halt)
+    low_ends, high_ends, weights = low_ends[:m], high_ends[:m], weights[:m]
+    _sort(low_ends, high_ends, weights, n)
+    _write(0, 0, n, m, low_ends, high_ends, found[1], found[0], found[2], count)
+    return m
+
+
+@compiled
 def is_measurable(points, cosine):
     """Return whether all coordinates are finite and, for the cosine, no row is zero."""
     bad = 0
