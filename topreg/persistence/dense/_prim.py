@@ -82,7 +82,7 @@ def prim_of_clean(weights: Tensor, sizes: Sequence[int], longest: float) -> Fore
     found = np.empty((3, n, 2), np.int64)
     task = bits, infinity, limit, top, found
     pairs = kernels.stoppable(lambda halt: kernels.forest_of_clean(*task, halt), n * n)
-    return None if pairs < 0 else _forests(*found, pairs)
+    return None if pairs < 0 else _forests(found[0], found[1], found[2], pairs)
 
 
 def prim_of_rows(
