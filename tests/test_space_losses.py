@@ -3,6 +3,7 @@
 import importlib.util
 import math
 import warnings
+from unittest import mock
 
 import numpy
 import pytest
@@ -25,6 +26,7 @@ from topreg import (
     rtd_lite,
     signature_loss,
 )
+from topreg.persistence import _dispatch
 
 RIPS = RipsFiltration()
 
@@ -118,6 +120,59 @@ def test_the_formula(function, module, slow, options, symmetric, normalize, view
     choice = {"symmetric": symmetric, "normalize": normalize, **options}
     expected = torch.tensor(slow(*views, **choice), dtype=torch.float64)
     assert_close(function(*views, **choice), expected, rtol=1e-9, atol=1e-9)
+
+
+@st.composite
+def batches_of_views(draw):
+    """Some pairs of clouds of different sizes that require gradients: generic, or tied."""
+    sizes, seed = (
+        draw(st.lists(st.integers(1, 6), min_size=1, max_size=3)),
+        draw(st.integers(0, 99)),
+    )
+    tied, widths = draw(st.booleans()), (draw(st.integers(1, 4)), 2)
+    views = [[gaussian(seed + k, n, d) for k, n in enumerate(sizes)] for d in widths]
+    if tied:  # a shift leaves no row zero
+        views = [[(2 * cloud).round() + 9 for cloud in clouds] for clouds in views]
+    return [[cloud.requires_grad_() for cloud in clouds] for clouds in views]
+
+
+def value_and_derivatives(views, points, few, options):
+    """The loss with its derivatives, if clouds of up to ``few`` points are small."""
+    with mock.patch.object(_dispatch, "SOME_POINTS", few):
+        value = signature_loss(*views, **options)
+        loss = value.square().sum()
+        first = torch.autograd.grad(loss, points, retain_graph=True)
+        again = torch.autograd.grad(loss, points, create_graph=True)
+        second = torch.autograd.grad(sum(slope.square().sum() for slope in again), points)
+    return value, first, again, second
+
+
+@choices
+@given(
+    batches_of_views(),
+    st.sampled_from([None, 1.0]),
+    st.sampled_from(["mean", "sum", "none"]),
+    st.tuples(*[st.sampled_from(["euclidean", "cosine", "manhattan"])] * 2),
+    st.sampled_from([math.inf, 1.5]),
+)
+def test_small_clouds_have_the_loss_and_derivatives_of_large_ones(
+    symmetric, views, normalize, reduction, metrics, longest
+):
+    options = {"symmetric": symmetric, "normalize": normalize, "reduction": reduction}
+    for name, metric in zip(("filtration", "target_filtration"), metrics, strict=True):
+        options[name] = RipsFiltration(metric=metric, max_edge_length=longest)
+    points = [cloud for clouds in views for cloud in clouds]
+    small, large = (value_and_derivatives(views, points, few, options) for few in (6, 0))
+    for found, expected in zip(small, large, strict=True):
+        assert_close(found, expected, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize(("few", "normalize"), [(9, None), (9, 1.0), (9, 0.9), (8, None)])
+def test_which_clouds_are_compared_in_one_call(monkeypatch, few, normalize):
+    monkeypatch.setattr(_dispatch, "SOME_POINTS", few)
+    x, z = gaussian(0, 9, 3), gaussian(1, 9, 2).requires_grad_()
+    name = signature_loss(x, z, normalize=normalize).grad_fn.name()
+    assert (name == "_KnownBackward") == (few == 9 and normalize != 0.9)
 
 
 @given(two_views(max_size=5))

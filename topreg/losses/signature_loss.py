@@ -16,6 +16,7 @@ from topreg.losses import _across, _common
 from topreg.losses._across import Scaled
 from topreg.losses._common import Pairs
 from topreg.losses._loss import Loss
+from topreg.losses._signature import signature_of_few
 
 
 def signature_loss(
@@ -101,7 +102,13 @@ def signature_loss(
     other = None if target_pairs is None else _common.as_list(target_pairs, "target_pairs")
     if own or other:  # the other space is searched in the dimensions of what is given
         dimensions = tuple(part.dimension for part in own or other or ())
-    x, z = _spaces(source, target, filtration, target_filtration, normalize)
+    x, z = _spaces(source, target, filtration, target_filtration)
+    if not (own or other) and dimensions == (0,) and isinstance(x, Space) and isinstance(z, Space):
+        values = signature_of_few((x, z), symmetric, normalize, reduction != "none")
+        if values is not None:
+            return _common.reduce_values(values, reduction) if values.ndim else values
+    if normalize is not None:
+        x, z = (Scaled(space, normalize) for space in (x, z) if isinstance(space, Space))
     if own or other:
         _on_their_devices("source", source, "pairs", own)
         _on_their_devices("target", target, "target_pairs", other)
@@ -135,14 +142,12 @@ def _spaces(
     target: Clouds,
     filtration: Filtration | None,
     target_filtration: Filtration | None,
-    normalize: float | None,
-) -> Sequence[Space | Scaled | _Other]:
+) -> tuple[Space | Scaled | _Other, Space | Scaled | _Other]:
     """Return both spaces. Points are checked here, other data by their filtrations."""
     first = RIPS if filtration is None else filtration
     second = first if target_filtration is None else target_filtration
     if isinstance(first, RipsFiltration) and isinstance(second, RipsFiltration):
-        spaces = _across.two_spaces(source, target, first, second)
-        return spaces if normalize is None else [Scaled(space, normalize) for space in spaces]
+        return _across.two_spaces(source, target, first, second)
     return _Other(first, source), _Other(second, target)
 
 

@@ -141,24 +141,29 @@ def measure_edges(out, points, births, deaths, manhattan, cosine):
 
 
 @compiled
+def pull_edge(out, points, i, j, slope, length, manhattan, cosine):
+    """Add to ``out`` the gradient in two points, given the gradient in their distance."""
+    if i == j or length == 0:
+        return
+    if not (manhattan or cosine):
+        slope /= length
+    x, y, kind = points[i], points[j], points.dtype.type
+    for k in range(points.shape[1]):
+        gap = np.float64(y[k]) - np.float64(x[k])
+        pull = kind(slope * (np.sign(gap) if manhattan else gap))
+        out[i, k] -= pull
+        out[j, k] += pull
+
+
+@compiled
 def pull_edges(out, slopes, lengths, points, births, deaths, manhattan, cosine):
     """Add to ``out`` the gradient in the points, given the gradient in the lengths."""
-    kind = points.dtype.type
     for column in range(2):
         edges = deaths if column else births
         for edge in range(len(edges)):
             i, j = edges[edge]
             length, slope = np.float64(lengths[edge, column]), np.float64(slopes[edge, column])
-            if i == j or length == 0:
-                continue
-            if not (manhattan or cosine):
-                slope /= length
-            x, y = points[i], points[j]
-            for k in range(points.shape[1]):
-                gap = np.float64(y[k]) - np.float64(x[k])
-                pull = kind(slope * (np.sign(gap) if manhattan else gap))
-                out[i, k] -= pull
-                out[j, k] += pull
+            pull_edge(out, points, i, j, slope, length, manhattan, cosine)
 
 
 @compiled

@@ -18,7 +18,7 @@ from torch import Tensor
 from topreg._clouds import starts
 from topreg._operators import operator, with_batch
 from topreg._room import bytes_of_matrices, room_for
-from topreg.metrics._metric import at_least_single, unit_rows
+from topreg.metrics._metric import rows_of
 from topreg.metrics._on_device import direct_distances, distances_within
 from topreg.metrics._products import (
     block_of,
@@ -35,9 +35,8 @@ FEW_COORDINATES = 8  # with at most so many, differences are as fast as the Gram
 
 
 def prepare(points: Tensor, metric: str) -> Tensor:
-    """Return the rows between which loops measure: detached, and normalised for the cosine."""
-    points = at_least_single(points.detach())
-    return unit_rows(points) if metric == "cosine" else points
+    """Return the rows between which a named metric measures, without gradient."""
+    return rows_of(points.detach(), metric)
 
 
 def selection_weights(

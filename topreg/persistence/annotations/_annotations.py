@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 MOST_VERTICES = 1 << 16  # a cloud must have fewer: two vertices must fit into half a record
 OPERATIONS = 30  # per entry of a matrix
 FILLED = 20  # bytes per record: its copy, the ends of its edge and the next one of its row
-ALLOCATED = 42  # bytes per entry of a matrix; most of them are never touched
+ALLOCATED = 46  # bytes per entry of a matrix; most of them are never touched
 SMALL = 1 << 10  # a matrix of at most so many vertices needs no check of memory
 SPARSE = 128  # lists of neighbours are faster from so many entries of the matrix per edge
 
