@@ -9,8 +9,8 @@ from torch import Tensor
 
 from topreg import _checks
 from topreg._clouds import Clouds
+from topreg._module import constructor_call
 from topreg._pairs import PersistencePairs, check_pairs
-from topreg._repr import constructor_call
 from topreg.filtrations._filtration import Filtration
 from topreg.persistence.images._images import Images, check_images, join_images, pairs_of_images
 

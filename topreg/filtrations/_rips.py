@@ -10,8 +10,8 @@ from torch import Tensor
 
 from topreg import _checks
 from topreg._clouds import Clouds
+from topreg._module import constructor_call
 from topreg._pairs import PersistencePairs
-from topreg._repr import constructor_call
 from topreg.filtrations._filtration import Filtration
 from topreg.filtrations._space import Space
 from topreg.metrics import METRICS, Metric

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 from topreg._clouds import Clouds
+from topreg._module import FunctionModule
 from topreg.filtrations import Filtration
 from topreg.losses import _common, _images
-from topreg.losses._loss import Loss
 from topreg.persistence.images._images import Images, compare_pixels
 
 
@@ -138,17 +138,8 @@ def check_options(
     return _images.check_options(filtration, reduction, dimensions)
 
 
-class BettiMatchingLoss(Loss):
+class BettiMatchingLoss(FunctionModule, function=betti_matching_loss, check=check_options):
     """Module form of :func:`betti_matching_loss`.
-
-    Args:
-        logits: Whether ``source`` holds logits; the loss then takes their sigmoid.
-        include_background: Whether the first channel counts.
-        filtration: A :class:`~topreg.CubicalFiltration` with ``ndim=2``; superlevel sets in the
-            T-construction if left out.
-        dimensions: :term:`Homology dimensions <homology dimension>` whose sums are added.
-        reduction: ``"none"`` gives one value per channel of each image, ``"mean"`` and ``"sum"``
-            reduce them.
 
     Example:
         >>> import torch
@@ -158,24 +149,11 @@ class BettiMatchingLoss(Loss):
         tensor(0.5625)
     """
 
-    _check = staticmethod(check_options)
-
-    def __init__(
-        self,
-        *,
-        logits: bool = False,
-        include_background: bool = True,
-        filtration: Filtration | None = None,
-        dimensions: Sequence[int] = (0, 1),
-        reduction: str = "mean",
-    ) -> None:
-        super().__init__(
-            logits=logits,
-            include_background=include_background,
-            filtration=filtration,
-            dimensions=dimensions,
-            reduction=reduction,
-        )
+    logits: bool = False
+    include_background: bool = True
+    filtration: Filtration | None = None
+    dimensions: Sequence[int] = (0, 1)
+    reduction: str = "mean"
 
     def forward(self, source: Clouds, target: Clouds) -> Tensor:
         """Return the loss; :func:`betti_matching_loss` describes the arguments."""

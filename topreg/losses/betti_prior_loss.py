@@ -9,10 +9,10 @@ from torch import Tensor
 
 from topreg import _checks
 from topreg._clouds import Clouds
+from topreg._module import FunctionModule
 from topreg.filtrations import Filtration
 from topreg.losses import _common, _images
 from topreg.losses._common import Pairs
-from topreg.losses._loss import Loss
 
 
 def betti_prior_loss(
@@ -122,17 +122,8 @@ def check_options(
     return dimensions
 
 
-class BettiPriorLoss(Loss):
+class BettiPriorLoss(FunctionModule, function=betti_prior_loss, check=check_options):
     """Module form of :func:`betti_prior_loss`.
-
-    Args:
-        betti_numbers: The wanted number of classes of each of the ``dimensions``.
-        logits: Whether ``data`` holds logits; the loss then takes their sigmoid.
-        filtration: A :class:`~topreg.CubicalFiltration`; superlevel sets in the T-construction if
-            left out.
-        dimensions: :term:`Homology dimensions <homology dimension>` whose sums are added.
-        reduction: ``"none"`` gives one value per channel of each image, ``"mean"`` and ``"sum"``
-            reduce them.
 
     Example:
         >>> import torch
@@ -141,24 +132,11 @@ class BettiPriorLoss(Loss):
         tensor(0.2500)
     """
 
-    _check = staticmethod(check_options)
-
-    def __init__(
-        self,
-        *,
-        betti_numbers: Sequence[int],
-        logits: bool = False,
-        filtration: Filtration | None = None,
-        dimensions: Sequence[int] = (0, 1),
-        reduction: str = "mean",
-    ) -> None:
-        super().__init__(
-            betti_numbers=betti_numbers,
-            logits=logits,
-            filtration=filtration,
-            dimensions=dimensions,
-            reduction=reduction,
-        )
+    betti_numbers: Sequence[int]
+    logits: bool = False
+    filtration: Filtration | None = None
+    dimensions: Sequence[int] = (0, 1)
+    reduction: str = "mean"
 
     def forward(self, data: Clouds, *, pairs: Pairs | None = None) -> Tensor:
         """Return the loss; :func:`betti_prior_loss` describes the arguments."""

@@ -9,11 +9,11 @@ from torch import Tensor
 
 from topreg import _checks
 from topreg._clouds import Clouds, cloud_of, join_labels
+from topreg._module import FunctionModule
 from topreg._pairs import PersistencePairs
 from topreg.filtrations import Filtration
 from topreg.losses import _common
 from topreg.losses._common import Pairs
-from topreg.losses._loss import Loss
 from topreg.losses._offsets import sums_of_cosines, with_norms_of
 
 RELATED = ("endpoints", "all")
@@ -196,20 +196,8 @@ def check_options(
     return _common.check_options(filtration, reduction, dimensions)
 
 
-class DeviatingPerturbation(Loss):
+class DeviatingPerturbation(FunctionModule, function=deviating_perturbation, check=check_options):
     """Module form of :func:`deviating_perturbation`.
-
-    Args:
-        filtration: Finds the pairs; :class:`~topreg.RipsFiltration` if left out.
-        dimensions: :term:`Homology dimensions <homology dimension>` in which pairs are found; the
-            paper has (0,).
-        related: ``"endpoints"`` seeks relatives among the end points of the pairs, ``"all"`` among
-            all samples of the cloud.
-        match_norms: Rescale each source row to the length of its target row first.
-        undefined: ``"skip"`` leaves an end point without a relative out of the mean, ``"zero"``
-            counts it with 0.
-        eps: An offset no longer than this has no direction; its cosines count as 0.
-        reduction: ``"none"`` gives one value per cloud, ``"mean"`` and ``"sum"`` reduce them.
 
     Example:
         >>> import torch
@@ -219,28 +207,13 @@ class DeviatingPerturbation(Loss):
         tensor(1.)
     """
 
-    _check = staticmethod(check_options)
-
-    def __init__(
-        self,
-        *,
-        filtration: Filtration | None = None,
-        dimensions: Sequence[int] = (0,),
-        related: str = "endpoints",
-        match_norms: bool = False,
-        undefined: str = "skip",
-        eps: float = 1e-8,
-        reduction: str = "mean",
-    ) -> None:
-        super().__init__(
-            filtration=filtration,
-            dimensions=dimensions,
-            related=related,
-            match_norms=match_norms,
-            undefined=undefined,
-            eps=eps,
-            reduction=reduction,
-        )
+    filtration: Filtration | None = None
+    dimensions: Sequence[int] = (0,)
+    related: str = "endpoints"
+    match_norms: bool = False
+    undefined: str = "skip"
+    eps: float = 1e-8
+    reduction: str = "mean"
 
     def forward(
         self,

@@ -8,12 +8,12 @@ import torch
 from torch import Tensor
 
 from topreg._clouds import Clouds
+from topreg._module import FunctionModule
 from topreg._operators import operator
 from topreg._pairs import PersistencePairs
 from topreg.filtrations import Filtration
 from topreg.losses import _common, _images
 from topreg.losses._common import Pairs
-from topreg.losses._loss import Loss
 from topreg.losses._matching import matching
 from topreg.persistence.images._images import Images
 
@@ -214,18 +214,8 @@ def check_options(
     return _images.check_options(filtration, reduction, dimensions)
 
 
-class DiagramMatchingLoss(Loss):
+class DiagramMatchingLoss(FunctionModule, function=diagram_matching_loss, check=check_options):
     """Module form of :func:`diagram_matching_loss`.
-
-    Args:
-        logits: Whether ``source`` holds logits; the loss then takes their sigmoid.
-        include_background: Whether the first channel counts.
-        filtration: A :class:`~topreg.CubicalFiltration`; superlevel sets in the T-construction if
-            left out.
-        dimensions: :term:`Homology dimensions <homology dimension>` whose costs are added.
-        order: Power to which differences are raised before they are added, 1 or 2.
-        reduction: ``"none"`` gives one value per channel of each image, ``"mean"`` and ``"sum"``
-            reduce them.
 
     Example:
         >>> import torch
@@ -235,26 +225,12 @@ class DiagramMatchingLoss(Loss):
         tensor(0.2500)
     """
 
-    _check = staticmethod(check_options)
-
-    def __init__(
-        self,
-        *,
-        logits: bool = False,
-        include_background: bool = True,
-        filtration: Filtration | None = None,
-        dimensions: Sequence[int] = (0, 1),
-        order: int = 2,
-        reduction: str = "mean",
-    ) -> None:
-        super().__init__(
-            logits=logits,
-            include_background=include_background,
-            filtration=filtration,
-            dimensions=dimensions,
-            order=order,
-            reduction=reduction,
-        )
+    logits: bool = False
+    include_background: bool = True
+    filtration: Filtration | None = None
+    dimensions: Sequence[int] = (0, 1)
+    order: int = 2
+    reduction: str = "mean"
 
     def forward(
         self,

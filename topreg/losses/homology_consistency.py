@@ -9,10 +9,10 @@ from torch import Tensor
 
 from topreg import _checks
 from topreg._clouds import Clouds
+from topreg._module import FunctionModule
 from topreg.filtrations import Filtration
 from topreg.losses import _common
 from topreg.losses._common import Pairs
-from topreg.losses._loss import Loss
 from topreg.losses.deviating_perturbation import check_labels, perturbation
 from topreg.losses.deviating_perturbation import check_options as check_perturbation
 from topreg.losses.track_coincidence import check_options as check_coincidence
@@ -183,27 +183,8 @@ def check_options(
     return checked
 
 
-class HomologyConsistency(Loss):
+class HomologyConsistency(FunctionModule, function=homology_consistency, check=check_options):
     """Module form of :func:`homology_consistency`.
-
-    Args:
-        filtration: Finds the pairs; :class:`~topreg.RipsFiltration` if left out.
-        dimensions: Homology dimensions of the :term:`track coincidence`, 0 among them.
-        perturbation_weight: Weight of the deviating perturbation, dimensionless.
-        orientation: ``"index"`` orients edges from the smaller vertex to the larger; ``"aligned"``
-            flips death edge vectors that oppose their birth edge vectors in ``source``.
-        related: ``"endpoints"`` seeks relatives among the end points of the pairs, ``"all"`` among
-            all samples of the cloud.
-        match_norms: Rescale each source row to the length of its target row before offsets are
-            compared.
-        undefined: ``"skip"`` leaves undefined terms out of the mean, ``"zero"`` counts them with a
-            cosine or a term of 0.
-        eps: Tracks and offsets no longer than this have no direction.
-        reduction: ``"none"`` gives one value per cloud, ``"mean"`` and ``"sum"`` reduce them.
-
-    Raises:
-        ValueError: If an option is unknown, the weight is not finite, or 0 is missing among the
-            dimensions.
 
     Example:
         >>> from topreg import HomologyConsistency
@@ -211,32 +192,15 @@ class HomologyConsistency(Loss):
         HomologyConsistency(perturbation_weight=2.5)
     """
 
-    _check = staticmethod(check_options)
-
-    def __init__(
-        self,
-        *,
-        filtration: Filtration | None = None,
-        dimensions: Sequence[int] = (0,),
-        perturbation_weight: float,
-        orientation: str = "index",
-        related: str = "endpoints",
-        match_norms: bool = False,
-        undefined: str = "skip",
-        eps: float = 1e-8,
-        reduction: str = "mean",
-    ) -> None:
-        super().__init__(
-            filtration=filtration,
-            dimensions=dimensions,
-            perturbation_weight=perturbation_weight,
-            orientation=orientation,
-            related=related,
-            match_norms=match_norms,
-            undefined=undefined,
-            eps=eps,
-            reduction=reduction,
-        )
+    filtration: Filtration | None = None
+    dimensions: Sequence[int] = (0,)
+    perturbation_weight: float
+    orientation: str = "index"
+    related: str = "endpoints"
+    match_norms: bool = False
+    undefined: str = "skip"
+    eps: float = 1e-8
+    reduction: str = "mean"
 
     def terms(
         self,

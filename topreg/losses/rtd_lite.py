@@ -8,11 +8,11 @@ import torch
 from torch import Tensor
 
 from topreg._clouds import Clouds
+from topreg._module import FunctionModule
 from topreg._pairs import PersistencePairs
 from topreg.filtrations import RipsFiltration
 from topreg.losses import _across, _common
 from topreg.losses._across import Scaled
-from topreg.losses._loss import Loss
 from topreg.persistence import find_pairs
 
 
@@ -43,7 +43,7 @@ def rtd_lite(
         filtration: The :class:`~topreg.RipsFiltration` that measures A; the default one if left
             out.
         target_filtration: Measures B; ``filtration`` if left out.
-        symmetric: Whether to return the mean of both directions as above, or only
+        symmetric: Whether to return the mean of both directions, or only
             :math:`w(A) - w(\min(A, B))`.
         normalize: Divide the distances of each space by this quantile of all distances of their
             cloud. 1.0 is the largest distance, 0.9 the published protocol. The gradient includes
@@ -120,17 +120,8 @@ def check_options(
     _common.check_options(None, reduction)
 
 
-class RTDLite(Loss):
+class RTDLite(FunctionModule, function=rtd_lite, check=check_options):
     """Module form of :func:`rtd_lite`.
-
-    Args:
-        filtration: The :class:`~topreg.RipsFiltration` that measures ``source``; the default one if
-            left out.
-        target_filtration: Measures ``target``; ``filtration`` if left out.
-        symmetric: Whether to return the mean of both directions, or only that from ``source``.
-        normalize: Divide the distances of each space by this quantile of all distances of their
-            :term:`point cloud`: 1.0 is the largest, 0.9 the published protocol.
-        reduction: ``"none"`` gives one value per cloud, ``"mean"`` and ``"sum"`` reduce them.
 
     Example:
         >>> import torch
@@ -139,24 +130,11 @@ class RTDLite(Loss):
         tensor(1.)
     """
 
-    _check = staticmethod(check_options)
-
-    def __init__(
-        self,
-        *,
-        filtration: RipsFiltration | None = None,
-        target_filtration: RipsFiltration | None = None,
-        symmetric: bool = True,
-        normalize: float | None = None,
-        reduction: str = "mean",
-    ) -> None:
-        super().__init__(
-            filtration=filtration,
-            target_filtration=target_filtration,
-            symmetric=symmetric,
-            normalize=normalize,
-            reduction=reduction,
-        )
+    filtration: RipsFiltration | None = None
+    target_filtration: RipsFiltration | None = None
+    symmetric: bool = True
+    normalize: float | None = None
+    reduction: str = "mean"
 
     def forward(self, source: Clouds, target: Clouds) -> Tensor:
         """Return the loss of two clouds, or batches of clouds, on the same vertices."""

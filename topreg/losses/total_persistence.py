@@ -8,11 +8,11 @@ from torch import Tensor
 
 from topreg import _checks
 from topreg._clouds import Clouds
+from topreg._module import FunctionModule
 from topreg._safe import safe_power
 from topreg.filtrations import Filtration
 from topreg.losses import _common
 from topreg.losses._common import Pairs
-from topreg.losses._loss import Loss
 
 
 def total_persistence(
@@ -97,16 +97,8 @@ def check_options(
     return _common.check_options(filtration, reduction, dimensions)
 
 
-class TotalPersistence(Loss):
+class TotalPersistence(FunctionModule, function=total_persistence, check=check_options):
     """Module form of :func:`total_persistence`.
-
-    Args:
-        filtration: Finds the pairs and measures births and deaths;
-            :class:`~topreg.RipsFiltration` if left out.
-        dimensions: :term:`Homology dimensions <homology dimension>` whose sums are added.
-        power: Exponent of the persistence, positive.
-        midpoint_power: Exponent of the mean of birth and death, not negative.
-        reduction: ``"none"`` gives one value per cloud, ``"mean"`` and ``"sum"`` reduce them.
 
     Example:
         >>> import torch
@@ -115,24 +107,11 @@ class TotalPersistence(Loss):
         tensor(5.)
     """
 
-    _check = staticmethod(check_options)
-
-    def __init__(
-        self,
-        *,
-        filtration: Filtration | None = None,
-        dimensions: Sequence[int] = (0,),
-        power: float = 1.0,
-        midpoint_power: float = 0.0,
-        reduction: str = "mean",
-    ) -> None:
-        super().__init__(
-            filtration=filtration,
-            dimensions=dimensions,
-            power=power,
-            midpoint_power=midpoint_power,
-            reduction=reduction,
-        )
+    filtration: Filtration | None = None
+    dimensions: Sequence[int] = (0,)
+    power: float = 1.0
+    midpoint_power: float = 0.0
+    reduction: str = "mean"
 
     def forward(self, points: Clouds, *, pairs: Pairs | None = None) -> Tensor:
         """Return the loss; :func:`total_persistence` describes the arguments."""

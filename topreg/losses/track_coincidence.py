@@ -9,13 +9,13 @@ from torch import Tensor
 
 from topreg import _checks
 from topreg._clouds import Clouds
+from topreg._module import FunctionModule
 from topreg._pairs import PersistencePairs
 from topreg._safe import safe_cosines
 from topreg._tracks import ORIENTATIONS, death_flips, oriented_tracks
 from topreg.filtrations import Filtration
 from topreg.losses import _common
 from topreg.losses._common import Pairs
-from topreg.losses._loss import Loss
 
 
 def track_coincidence(
@@ -146,19 +146,8 @@ def check_options(
     return _common.check_options(filtration, reduction, dimensions)
 
 
-class TrackCoincidence(Loss):
+class TrackCoincidence(FunctionModule, function=track_coincidence, check=check_options):
     """Module form of :func:`track_coincidence`.
-
-    Args:
-        filtration: Finds the pairs; :class:`~topreg.RipsFiltration` if left out.
-        dimensions: :term:`Homology dimensions <homology dimension>` whose losses are added.
-        orientation: ``"index"`` orients edges from the smaller vertex to the larger; ``"aligned"``
-            flips death edge vectors that oppose their birth edge vectors in ``source``, in both
-            spaces.
-        undefined: ``"skip"`` leaves a class whose track is no longer than ``eps`` out of the mean,
-            ``"zero"`` counts its cosine as 0.
-        eps: Tracks no longer than this, in the units of their space, have no direction.
-        reduction: ``"none"`` gives one value per cloud, ``"mean"`` and ``"sum"`` reduce them.
 
     Example:
         >>> import torch
@@ -168,26 +157,12 @@ class TrackCoincidence(Loss):
         tensor(0.)
     """
 
-    _check = staticmethod(check_options)
-
-    def __init__(
-        self,
-        *,
-        filtration: Filtration | None = None,
-        dimensions: Sequence[int] = (0,),
-        orientation: str = "index",
-        undefined: str = "skip",
-        eps: float = 1e-8,
-        reduction: str = "mean",
-    ) -> None:
-        super().__init__(
-            filtration=filtration,
-            dimensions=dimensions,
-            orientation=orientation,
-            undefined=undefined,
-            eps=eps,
-            reduction=reduction,
-        )
+    filtration: Filtration | None = None
+    dimensions: Sequence[int] = (0,)
+    orientation: str = "index"
+    undefined: str = "skip"
+    eps: float = 1e-8
+    reduction: str = "mean"
 
     def forward(
         self,

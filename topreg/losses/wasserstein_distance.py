@@ -9,8 +9,8 @@ from torch import Tensor
 
 from topreg import _checks
 from topreg._diagrams import check_two, finite_part
+from topreg._module import FunctionModule
 from topreg._safe import safe_norm, safe_power
-from topreg.losses._loss import Loss
 from topreg.losses._matching import matching
 
 GROUND = (1.0, 2.0, math.inf)
@@ -144,12 +144,8 @@ def check_options(order: float, ground: float) -> None:
         raise ValueError(f"`ground` should be 1, 2 or math.inf. Got {ground!r}.")
 
 
-class WassersteinDistance(Loss):
+class WassersteinDistance(FunctionModule, function=wasserstein_distance, check=check_options):
     """Module form of :func:`wasserstein_distance`.
-
-    Args:
-        order: Power to which lengths are raised before they are added, at least 1 and finite.
-        ground: Norm in the plane of a :term:`persistence diagram`: 1, 2 or infinity.
 
     Example:
         >>> import torch
@@ -158,10 +154,8 @@ class WassersteinDistance(Loss):
         tensor(1.)
     """
 
-    _check = staticmethod(check_options)
-
-    def __init__(self, *, order: float = 1.0, ground: float = math.inf) -> None:
-        super().__init__(order=order, ground=ground)
+    order: float = 1.0
+    ground: float = math.inf
 
     def forward(self, first: Tensor, second: Tensor) -> Tensor:
         """Return the distance between two diagrams, (m, 2) and (k, 2)."""
