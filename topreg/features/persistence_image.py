@@ -35,10 +35,11 @@ def persistence_image(
         diagram: Births and deaths; several diagrams give a batch. Essential classes (death
             infinite) are left out.
         bandwidth: Standard deviation :math:`\sigma` of the Gaussians, in the units of the diagram.
-        birth_range: Births u of the first and the last column.
+        birth_range: :term:`Births <birth>` u of the first and the last column.
         persistence_range: Persistences v of the first and the last row.
         resolution: Numbers of columns and rows.
-        weight_power: w; 0 weights all classes equally.
+        weight_power: w, the power of its persistence by which a class is weighted; 0 weights all
+            equally.
 
     Returns:
         The image, with persistence rising from row to row, in at least single precision.

@@ -31,7 +31,7 @@ def persistence_landscape(
     Args:
         diagram: Births and deaths; several diagrams give a batch. Essential classes (death
             infinite) are left out.
-        sample_range: First and last scale t that is sampled.
+        sample_range: First and last scale t, a :term:`filtration value`, that is sampled.
         count: Number of functions, k = 1 to ``count``; those beyond the number of classes are 0.
         resolution: Number of samples of each function.
 

@@ -43,7 +43,7 @@ def betti_prior_loss(
             dimension; in the order of ``dimensions``.
         filtration: A :class:`~topreg.CubicalFiltration`; superlevel sets in the T-construction if
             left out.
-        dimensions: Homology dimensions whose sums are added.
+        dimensions: :term:`Homology dimensions <homology dimension>` whose sums are added.
         reduction: ``"none"`` gives one value per channel of each image, ``"mean"`` and ``"sum"``
             reduce them.
 

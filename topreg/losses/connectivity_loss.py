@@ -36,7 +36,7 @@ def connectivity_loss(
         pairs: :term:`Persistence pairs <persistence pair>` in dimension 0, found before.
         filtration: Finds the pairs and measures deaths; :class:`~topreg.RipsFiltration` if left
             out.
-        scale: The wanted scale :math:`\eta`, in the units of the filtration.
+        scale: The wanted :term:`filtration value` :math:`\eta`, in the units of the filtration.
         reduction: ``"none"`` gives one value per cloud, ``"mean"`` and ``"sum"`` reduce them.
 
     Returns:

@@ -11,6 +11,7 @@ from topreg import _checks
 from topreg._clouds import Clouds, cloud_of, join_labels
 from topreg._module import FunctionModule
 from topreg._pairs import PersistencePairs
+from topreg._safe import in_range
 from topreg.filtrations import Filtration
 from topreg.losses import _common
 from topreg.losses._common import Pairs
@@ -54,7 +55,8 @@ def deviating_perturbation(
             one per dimension. If left out they are found in ``geometry``.
         geometry: Data in which pairs are found; ``source`` if left out.
         filtration: Finds the pairs; :class:`~topreg.RipsFiltration` if left out.
-        dimensions: Homology dimensions in which pairs are found; the paper has (0,).
+        dimensions: :term:`Homology dimensions <homology dimension>` in which pairs are found; the
+            paper has (0,).
         related: ``"endpoints"`` seeks relatives among the end points of the pairs, ``"all"`` among
             all samples of the cloud.
         match_norms: Rescale each source row to the length of its target row first. A source row no
@@ -131,10 +133,11 @@ def perturbation(
     eps: float,
 ) -> Tensor:
     """Return equation 6 per cloud, summed over the dimensions, for checked rows."""
+    x, y = in_range(source, target)
     if match_norms:
-        source = with_norms_of(source, target, eps)
-    terms = [_of_one(source, target, labels, p, related, undefined, eps) for p in pairs]
-    return _common.add_dimensions(terms)
+        x = with_norms_of(x, y, eps)
+    terms = [_of_one(x, y, labels, part, related, undefined, eps) for part in pairs]
+    return _common.add_dimensions(terms).to(source.dtype)
 
 
 def _of_one(

@@ -53,7 +53,7 @@ def diagram_matching_loss(
         target_pairs: Persistence pairs of ``target``.
         filtration: A :class:`~topreg.CubicalFiltration`; superlevel sets in the T-construction if
             left out.
-        dimensions: Homology dimensions whose costs are added.
+        dimensions: :term:`Homology dimensions <homology dimension>` whose costs are added.
         order: q, 1 or 2.
         reduction: ``"none"`` gives one value per channel of each image, ``"mean"`` and ``"sum"``
             reduce them.

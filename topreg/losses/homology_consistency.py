@@ -76,7 +76,8 @@ def homology_consistency(
             one per dimension, dimension 0 among them. If left out they are found in ``geometry``.
         geometry: Data in which pairs are found; ``source`` if left out.
         filtration: Finds the pairs; :class:`~topreg.RipsFiltration` if left out.
-        dimensions: Homology dimensions in which pairs are found, 0 among them.
+        dimensions: :term:`Homology dimensions <homology dimension>` in which pairs are found, 0
+            among them.
         perturbation_weight: :term:`Perturbation weight` :math:`\lambda`, dimensionless.
         orientation: ``"index"`` orients edges from the smaller vertex to the larger; ``"aligned"``
             flips death edge vectors that oppose their birth edge vectors in ``source``.

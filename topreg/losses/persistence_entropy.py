@@ -36,7 +36,8 @@ def persistence_entropy(
             dimension.
         filtration: Finds the pairs and measures births and deaths;
             :class:`~topreg.RipsFiltration` if left out.
-        dimensions: Homology dimensions in which pairs are found; their entropies are added.
+        dimensions: :term:`Homology dimensions <homology dimension>` in which pairs are found; their
+            entropies are added.
         reduction: ``"none"`` gives one value per cloud, ``"mean"`` and ``"sum"`` reduce them.
 
     Returns:

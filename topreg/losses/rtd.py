@@ -50,15 +50,15 @@ def rtd(
         filtration: The :class:`~topreg.RipsFiltration` that measures A; the default one if left
             out.
         target_filtration: Measures B; ``filtration`` if left out.
-        dimensions: Homology dimensions of the doubled complex, 1 or higher, whose sums are added.
-            Dimension 1 compares components, and loops of the union that A does not have. In
-            higher dimensions M follows the authors' code. It is not a mapping cone there, and may
-            miss classes.
+        dimensions: :term:`Homology dimensions <homology dimension>` of the doubled complex, 1 or
+            higher, whose sums are added. Dimension 1 compares components, and loops of the union
+            that A does not have. In higher dimensions M follows the authors' code. It is not a
+            mapping cone there, and may miss classes.
         symmetric: Whether to return the mean of both directions, or only R(A, B).
         normalize: Divide the distances of each space by this quantile of all distances of their
             cloud. 1.0 is the largest distance, 0.9 the published protocol. The gradient includes
             the quantile. A cloud of coincident points is divided by 1.
-        power: q, positive.
+        power: q, the exponent of the persistence, positive.
         reduction: ``"none"`` gives one value per cloud, ``"mean"`` and ``"sum"`` reduce them.
 
     Returns:

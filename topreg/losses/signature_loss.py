@@ -52,7 +52,8 @@ def signature_loss(
         filtration: Finds the pairs of ``source`` and measures births and deaths in it;
             :class:`~topreg.RipsFiltration` if left out.
         target_filtration: Does this for ``target``; ``filtration`` if left out.
-        dimensions: Homology dimensions in which pairs are found; their losses are added.
+        dimensions: :term:`Homology dimensions <homology dimension>` in which pairs are found; their
+            losses are added.
         symmetric: Whether to add the second term. Without it ``target`` is not searched.
         normalize: Divide the values of each space by this quantile of all distances of their cloud.
             1.0 is the largest distance. The gradient includes the quantile. Both filtrations must

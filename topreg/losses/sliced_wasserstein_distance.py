@@ -26,7 +26,7 @@ def sliced_wasserstein_distance(first: Tensor, second: Tensor, *, directions: in
     Args:
         first: :term:`Persistence diagram` D, births and deaths.
         second: Births and deaths D'.
-        directions: M.
+        directions: M, the number of lines onto which each :term:`persistence diagram` is projected.
 
     Returns:
         The distance, in the units of the diagrams, in at least single precision.

@@ -41,9 +41,10 @@ def total_persistence(
             dimension.
         filtration: Finds the pairs and measures births and deaths;
             :class:`~topreg.RipsFiltration` if left out.
-        dimensions: Homology dimensions in which pairs are found; their sums are added.
-        power: :math:`p`, positive.
-        midpoint_power: :math:`q`, not negative.
+        dimensions: :term:`Homology dimensions <homology dimension>` in which pairs are found; their
+            sums are added.
+        power: :math:`p`, the exponent of the persistence, positive.
+        midpoint_power: :math:`q`, the exponent of the midpoint, not negative.
         reduction: ``"none"`` gives one value per cloud, ``"mean"`` and ``"sum"`` reduce them.
 
     Returns:

@@ -11,7 +11,7 @@ from topreg import _checks
 from topreg._clouds import Clouds
 from topreg._module import FunctionModule
 from topreg._pairs import PersistencePairs
-from topreg._safe import safe_cosines
+from topreg._safe import in_range, safe_cosines
 from topreg._tracks import ORIENTATIONS, death_flips, oriented_tracks
 from topreg.filtrations import Filtration
 from topreg.losses import _common
@@ -48,7 +48,7 @@ def track_coincidence(
             one per dimension. If left out they are found in ``geometry``.
         geometry: Data in which pairs are found; ``source`` if left out.
         filtration: Finds the pairs; :class:`~topreg.RipsFiltration` if left out.
-        dimensions: Homology dimensions in which pairs are found.
+        dimensions: :term:`Homology dimensions <homology dimension>` in which pairs are found.
         orientation: ``"index"`` orients edges from the smaller vertex to the larger; ``"aligned"``
             flips death edge vectors that oppose their birth edge vectors in ``source``, in both
             spaces.
@@ -104,9 +104,9 @@ def coincidence(
     eps: float,
 ) -> Tensor:
     """Return equation 5 per cloud, summed over the dimensions, for checked rows."""
-    return _common.add_dimensions(
-        [_of_one(source, target, p, orientation, undefined, eps) for p in pairs]
-    )
+    x, y = in_range(source, target)
+    terms = [_of_one(x, y, part, orientation, undefined, eps) for part in pairs]
+    return _common.add_dimensions(terms).to(source.dtype)
 
 
 def _of_one(

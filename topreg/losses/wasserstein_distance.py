@@ -34,9 +34,10 @@ def wasserstein_distance(
     Args:
         first: :term:`Persistence diagram` D, births and deaths.
         second: Births and deaths D'.
-        order: q, at least 1 and finite. For :math:`q = \infty`, the bottleneck distance, use
-            ``gudhi.bottleneck_distance`` or ``persim.bottleneck``.
-        ground: p, the norm in the plane: 1, 2 or infinity.
+        order: q, the power to which lengths are raised, at least 1 and finite. For :math:`q =
+            \infty`, the bottleneck distance, use ``gudhi.bottleneck_distance`` or
+            ``persim.bottleneck``.
+        ground: p, the norm in the plane of a :term:`persistence diagram`: 1, 2 or infinity.
 
     Returns:
         The distance, in the units of the diagrams, in at least single precision.
