@@ -32,7 +32,8 @@ class RipsFiltration(Filtration):
     Args:
         metric: ``"euclidean"``, ``"cosine"``, ``"manhattan"``, a callable
             ``f(x, y) -> (len(x), len(y))`` whose entries depend only on their two rows, or
-            ``"precomputed"``: then the data are distance matrices, in which ``inf`` means no edge.
+            ``"precomputed"``: then the data are distance matrices, in which ``inf`` means no edge,
+            and whose gradients are symmetric.
         max_edge_length: Longer edges do not exist. In the units of the metric; compared in the
             dtype in which edges are selected.
         engine: ``"auto"`` chooses, see the note. ``"prim"``: dimension 0. ``"boruvka"``: dimension
@@ -52,6 +53,10 @@ class RipsFiltration(Filtration):
         ValueError: If an option is unknown, ``max_edge_length`` is negative, ``memory_budget`` is
             not a positive integer, or ``"tiled"`` is given with a callable or precomputed metric.
         TypeError: If ``progress`` is neither a function nor ``True``, ``False`` or ``None``.
+
+    Shape:
+        - data: :math:`(n, d)` is one cloud, :math:`(b, n, d)` are b clouds, a sequence of
+          :math:`(n_i, d)` are clouds of different sizes; matrices likewise with d = n.
 
     Note:
         Pairs are constant for autograd: if the points change little enough, the same edges are
@@ -141,78 +146,12 @@ class RipsFiltration(Filtration):
         return constructor_call(self)
 
     def pairs(self, data: Clouds, dimension: int = 0) -> PersistencePairs:
-        """Find the persistence pairs in one dimension, without gradient.
-
-        Args:
-            data: Point clouds, or distance matrices if ``metric="precomputed"``.
-            dimension: Homology dimension.
-
-        Returns:
-            The pairs. In dimension 0 there are n - 1 per cloud unless edges are missing.
-
-        Raises:
-            TypeError: If ``data`` are not floating point.
-            ValueError: If shapes do not fit, values are not finite, a matrix does not hold
-                distances, the dimension is not available, or a cloud has 65,536 points or more in
-                dimension 1 and above.
-            MemoryError: If distances take more memory than is free, or an allocation fails.
-
-        Shape:
-            - data: :math:`(n, d)` is one cloud, :math:`(b, n, d)` are b clouds, a sequence of
-              :math:`(n_i, d)` are clouds of different sizes; matrices likewise with d = n.
-
-        Example:
-            >>> import torch
-            >>> from topreg import RipsFiltration
-            >>> batch = torch.tensor([[[0.0], [1.0]], [[0.0], [2.0]]])
-            >>> RipsFiltration().pairs(batch)
-            PersistencePairs(dimension=0, pairs=2, essential=2, cloud_sizes=(2, 2))
-        """
         dimension = check_dimension(dimension, self.engine)
         return Space(self, data).pairs([dimension])[0]
 
     def all_pairs(self, data: Clouds, max_dimension: int) -> tuple[PersistencePairs, ...]:
-        """Find the persistence pairs in the dimensions 0 to ``max_dimension``, in one pass.
-
-        Args:
-            data: Point clouds, or distance matrices if ``metric="precomputed"``.
-            max_dimension: Highest homology dimension.
-
-        Returns:
-            One object per dimension.
-
-        Raises:
-            TypeError: If ``data`` are not floating point.
-            ValueError: If shapes or values of ``data`` are wrong, or a dimension is not available.
-            MemoryError: If distances take more memory than is free, or an allocation fails.
-        """
         highest = check_dimension(max_dimension, self.engine, "max_dimension")
         return tuple(Space(self, data).pairs(range(highest + 1)))
 
     def diagram(self, pairs: PersistencePairs, data: Clouds) -> Tensor:
-        """Return births and deaths in this filtration's metric, differentiable in the data.
-
-        Args:
-            pairs: Persistence pairs on the vertices of ``data``; they may have been found in other
-                data.
-            data: Point clouds, or distance matrices if ``metric="precomputed"``.
-
-        Returns:
-            Birth in column 0, death in column 1, in at least single precision. The gradient of a
-            distance matrix is symmetric.
-
-        Raises:
-            ValueError: If the pairs belong to clouds of other sizes.
-
-        Shape:
-            - Output: :math:`(m, 2)`.
-
-        Example:
-            >>> import torch
-            >>> from topreg import RipsFiltration
-            >>> filtration = RipsFiltration(metric="precomputed")
-            >>> distances = torch.tensor([[0.0, 2.0], [2.0, 0.0]])
-            >>> filtration.diagram(filtration.pairs(distances), distances)
-            tensor([[0., 2.]])
-        """
         return Space(self, data).diagram(pairs)

@@ -13,47 +13,15 @@ import numpy as np
 from topreg._compiled import compiled, halted
 from topreg.persistence._check_kernels import is_clean
 from topreg.persistence._component_kernels import join
-from topreg.persistence.annotations._annotation_kernels import (
-    BORN,
-    CARRIERS,
-    DIED,
-    FILLED,
-    HEAD,
-    ONE,
-    ROWS,
-    SLOTS,
-    SPARE_ROWS,
-    SPARE_SLOTS,
-    ZERO,
-    add_row,
-    bit_at,
-    bounds,
-    by_ends,
-    cancel,
-    drop_row,
-    empty_table,
-    give_birth,
-    kill,
-    lowest_bit,
-    sort_births,
-)
-from topreg.persistence.annotations._edge_kernels import (
-    ENDS,
-    LAST,
-    PACE,
-    bounds_of_shares,
-    records_of_matrix,
-    sorted_records,
-    take,
-    unpack,
-)
+from topreg.persistence.annotations import _annotation_kernels as table
+from topreg.persistence.annotations import _edge_kernels as ordering
 
 
 @compiled
 def _share_a_neighbour(present, u, v):
     """Return whether two vertices have a common neighbour."""
     for q in range(present.shape[1]):  # noqa: SIM110 - numba compiles no generators in any()
-        if present[u, q] & present[v, q] != ZERO:
+        if present[u, q] & present[v, q] != table.ZERO:
             return True
     return False
 
@@ -68,12 +36,12 @@ def _common_neighbours(present, active, u, v, common):
     for q in range(common.size):
         shared = present[u, q] & present[v, q]
         common[q] = shared
-        if shared != ZERO and not clean:
+        if shared != table.ZERO and not clean:
             free = shared & ~(active[u, q] | active[v, q])
-            if free != ZERO:
-                apex, clean = 64 * q + lowest_bit(free), True
+            if free != table.ZERO:
+                apex, clean = 64 * q + table.lowest_bit(free), True
             elif apex < 0:
-                apex = 64 * q + lowest_bit(shared)
+                apex = 64 * q + table.lowest_bit(shared)
     return apex, clean
 
 
@@ -94,10 +62,10 @@ def _to_check(shared, one, other, labelled, single):
 def _no_birth_ahead(present, records, left, halt):
     """Return whether the ends of every remaining edge already have a common neighbour."""
     for place in range(left):
-        if place & PACE == 0 and halted(halt):
+        if place & ordering.PACE == 0 and halted(halt):
             break
-        ends = records[place] & ENDS
-        if not _share_a_neighbour(present, ends >> np.uint64(16), ends & LAST):
+        ends = records[place] & ordering.ENDS
+        if not _share_a_neighbour(present, ends >> np.uint64(16), ends & ordering.LAST):
             return False
     return True
 
@@ -105,20 +73,20 @@ def _no_birth_ahead(present, records, left, halt):
 @compiled
 def _enter(u, v, present):
     """Record that an edge exists."""
-    present[u, v >> 6] |= bit_at(v)
-    present[v, u >> 6] |= bit_at(u)
+    present[u, v >> 6] |= table.bit_at(v)
+    present[v, u >> 6] |= table.bit_at(u)
 
 
 @compiled
 def _mark(edge, u, v, row, active, degree, label, of_rows, following):
     """Give an edge the annotation of a row."""
     label[u, v] = label[v, u] = row
-    active[u, v >> 6] |= bit_at(v)
-    active[v, u >> 6] |= bit_at(u)
+    active[u, v >> 6] |= table.bit_at(v)
+    active[v, u >> 6] |= table.bit_at(u)
     degree[u] += 1
     degree[v] += 1
-    following[edge] = of_rows[HEAD, row]
-    of_rows[HEAD, row] = edge
+    following[edge] = of_rows[table.HEAD, row]
+    of_rows[table.HEAD, row] = edge
 
 
 @compiled
@@ -127,8 +95,8 @@ def _release(edge, low, high, active, degree, label, following):
     while edge >= 0:
         u, v = low[edge], high[edge]
         label[u, v] = label[v, u] = 0
-        active[u, v >> 6] &= ~bit_at(v)
-        active[v, u >> 6] &= ~bit_at(u)
+        active[u, v >> 6] &= ~table.bit_at(v)
+        active[v, u >> 6] &= ~table.bit_at(u)
         degree[u] -= 1
         degree[v] -= 1
         edge = following[edge]
@@ -165,14 +133,14 @@ def reduce_records(records, n, halt):
     label, degree = np.zeros((n, n), np.int32), np.zeros(n, np.int32)
     common, parent = np.empty(width, np.uint64), np.arange(n)
     following = np.empty(records.size, np.int32)  # the next edge of the same row
-    counts, of_rows, of_slots, words, boundary, pairs = empty_table(records.size)
+    counts, of_rows, of_slots, words, boundary, pairs = table.empty_table(records.size)
     merges, merged = np.empty((2, n), np.int64), 0
     taken, remaining, stop = np.empty(records.size, np.uint64), records.size, 0
 
-    for bound in bounds_of_shares(records, halt):
-        start, remaining = stop, take(records, remaining, bound, taken, halt)
+    for bound in ordering.bounds_of_shares(records, halt):
+        start, remaining = stop, ordering.take(records, remaining, bound, taken, halt)
         stop = records.size - remaining
-        unpack(sorted_records(taken[: stop - start], halt), low, high, start)
+        ordering.unpack(ordering.sorted_records(taken[: stop - start], halt), low, high, start)
         for edge in range(start, stop):
             if halted(halt):
                 break
@@ -188,15 +156,15 @@ def reduce_records(records, n, halt):
                     merges[0, merged], merges[1, merged] = edge, younger
                     merged += 1
                 else:
-                    slot = give_birth(edge, counts, of_slots)
-                    row, words = add_row(0, 0, slot, counts, of_rows, words)
+                    slot = table.give_birth(edge, counts, of_slots)
+                    row, words = table.add_row(0, 0, slot, counts, of_rows, words)
                     _mark(edge, u, v, row, active, degree, label, of_rows, following)
                 continue
             if not clean and label[u, apex] != label[v, apex]:
                 first, second = np.int64(label[u, apex]), np.int64(label[v, apex])
                 row = first | second  # one of them if the other is zero
                 if first and second:
-                    row, words = add_row(first, second, -1, counts, of_rows, words)
+                    row, words = table.add_row(first, second, -1, counts, of_rows, words)
                 if row:
                     _mark(edge, u, v, row, active, degree, label, of_rows, following)
 
@@ -204,32 +172,32 @@ def reduce_records(records, n, halt):
                 if halted(halt):
                     break
                 rest = common[q]
-                while rest != ZERO:
-                    single = counts[ROWS] - counts[SPARE_ROWS] == 2
+                while rest != table.ZERO:
+                    single = counts[table.ROWS] - counts[table.SPARE_ROWS] == 2
                     rest = _to_check(rest, active[u, q], active[v, q], label[u, v] != 0, single)
-                    if rest == ZERO:
+                    if rest == table.ZERO:
                         break
-                    apex = 64 * q + lowest_bit(rest)
-                    rest &= rest - ONE
+                    apex = 64 * q + table.lowest_bit(rest)
+                    rest &= rest - table.ONE
                     base, left, right = label[u, v], label[u, apex], label[v, apex]
-                    if cancel(base, left, right):
+                    if table.cancel(base, left, right):
                         continue
-                    if not bounds(base, left, right, counts, words, boundary):
+                    if not table.bounds(base, left, right, counts, words, boundary):
                         continue
-                    changed = kill(edge, counts, of_rows, of_slots, words, boundary, pairs)
-                    for row in of_rows[CARRIERS, :changed]:
-                        if of_rows[FILLED, row] == 0:
-                            head = of_rows[HEAD, row]
+                    changed = table.kill(edge, counts, of_rows, of_slots, words, boundary, pairs)
+                    for row in of_rows[table.CARRIERS, :changed]:
+                        if of_rows[table.FILLED, row] == 0:
+                            head = of_rows[table.HEAD, row]
                             _release(head, low, high, active, degree, label, following)
-                            drop_row(row, counts, of_rows)
+                            table.drop_row(row, counts, of_rows)
         if halted(halt):
             break
-        none_alive = counts[SLOTS] == counts[SPARE_SLOTS]
+        none_alive = counts[table.SLOTS] == counts[table.SPARE_SLOTS]
         if none_alive and _no_birth_ahead(present, records, remaining, halt):
             break
 
-    sort_births(pairs[0], pairs[1], counts[DIED])
-    pairs, born = pairs[:, : counts[DIED]], of_slots[BORN, : counts[SLOTS]]
+    table.sort_births(pairs[0], pairs[1], counts[table.DIED])
+    pairs, born = pairs[:, : counts[table.DIED]], of_slots[table.BORN, : counts[table.SLOTS]]
     return low, high, merges[:, :merged], pairs, born, parent
 
 
@@ -240,8 +208,8 @@ def reduce_matrix(matrix, infinity, limit, top, halt):
     The matrix is not checked if ``infinity`` is 0.
     """
     clean = infinity == 0 or is_clean(matrix, infinity, halt)
-    records = records_of_matrix(matrix, limit if clean else -1, top, halt)
-    return clean, by_ends(0, *reduce_records(records, matrix.shape[0], halt))
+    records = ordering.records_of_matrix(matrix, limit if clean else -1, top, halt)
+    return clean, table.by_ends(0, *reduce_records(records, matrix.shape[0], halt))
 
 
 @compiled
@@ -256,8 +224,9 @@ def reduce_clouds(bits, sizes, first, last, limit, top, halt):
         if halted(halt):
             break
         n = sizes[cloud]
-        records = records_of_matrix(bits[entry : entry + n * n].reshape(n, n), limit, top, halt)
-        found.append(by_ends(vertex, *reduce_records(records, n, halt)))
+        matrix = bits[entry : entry + n * n].reshape(n, n)
+        records = ordering.records_of_matrix(matrix, limit, top, halt)
+        found.append(table.by_ends(vertex, *reduce_records(records, n, halt)))
         entry += n * n
         vertex += n
     return found

@@ -11,22 +11,7 @@ import numpy as np
 
 from topreg._compiled import compiled, halted
 from topreg.persistence._component_kernels import join
-from topreg.persistence.annotations._annotation_kernels import (
-    BORN,
-    CARRIERS,
-    DIED,
-    FILLED,
-    HEAD,
-    SLOTS,
-    add_row,
-    bounds,
-    cancel,
-    drop_row,
-    empty_table,
-    give_birth,
-    kill,
-    sort_births,
-)
+from topreg.persistence.annotations import _annotation_kernels as table
 
 
 @compiled
@@ -114,8 +99,8 @@ def _best(sides, count, label):
 def _mark(edge, row, label, of_rows, following):
     """Give an edge the annotation of a row."""
     label[edge] = row
-    following[edge] = of_rows[HEAD, row]
-    of_rows[HEAD, row] = edge
+    following[edge] = of_rows[table.HEAD, row]
+    of_rows[table.HEAD, row] = edge
 
 
 @compiled
@@ -135,7 +120,7 @@ def reduce_edges(low, high, n, halt):
         longest = max(longest, begins[vertex + 1] - begins[vertex])
     sides, parent = np.empty((2, longest), np.int64), np.arange(n)
     label, following = np.zeros(low.size, np.int32), np.empty(low.size, np.int32)
-    counts, of_rows, of_slots, words, boundary, pairs = empty_table(low.size)
+    counts, of_rows, of_slots, words, boundary, pairs = table.empty_table(low.size)
     merges, merged = np.empty((2, n), np.int64), 0
     unfilled, never = np.empty(low.size, np.int64), 0
 
@@ -153,8 +138,8 @@ def reduce_edges(low, high, n, halt):
                 unfilled[never] = edge  # in no triangle, so that its annotation is never needed
                 never += 1
             else:
-                slot = give_birth(edge, counts, of_slots)
-                row, words = add_row(0, 0, slot, counts, of_rows, words)
+                slot = table.give_birth(edge, counts, of_slots)
+                row, words = table.add_row(0, 0, slot, counts, of_rows, words)
                 _mark(edge, row, label, of_rows, following)
             continue
         best = _best(sides, count, label)
@@ -162,28 +147,28 @@ def reduce_edges(low, high, n, halt):
         if first != second:
             row = first | second  # one of them if the other is zero
             if first and second:
-                row, words = add_row(first, second, -1, counts, of_rows, words)
+                row, words = table.add_row(first, second, -1, counts, of_rows, words)
             if row:
                 _mark(edge, row, label, of_rows, following)
         for triangle in range(count):
             base = label[edge]
             left, right = label[sides[0, triangle]], label[sides[1, triangle]]
-            if cancel(base, left, right):
+            if table.cancel(base, left, right):
                 continue
-            if not bounds(base, left, right, counts, words, boundary):
+            if not table.bounds(base, left, right, counts, words, boundary):
                 continue
-            changed = kill(edge, counts, of_rows, of_slots, words, boundary, pairs)
-            for row in of_rows[CARRIERS, :changed]:
-                if of_rows[FILLED, row] == 0:
-                    _release(of_rows[HEAD, row], label, following)
-                    drop_row(row, counts, of_rows)
+            changed = table.kill(edge, counts, of_rows, of_slots, words, boundary, pairs)
+            for row in of_rows[table.CARRIERS, :changed]:
+                if of_rows[table.FILLED, row] == 0:
+                    _release(of_rows[table.HEAD, row], label, following)
+                    table.drop_row(row, counts, of_rows)
 
-    sort_births(pairs[0], pairs[1], counts[DIED])
-    for slot in range(counts[SLOTS]):
-        if of_slots[BORN, slot] >= 0:
-            unfilled[never] = of_slots[BORN, slot]
+    table.sort_births(pairs[0], pairs[1], counts[table.DIED])
+    for slot in range(counts[table.SLOTS]):
+        if of_slots[table.BORN, slot] >= 0:
+            unfilled[never] = of_slots[table.BORN, slot]
             never += 1
-    return low, high, merges[:, :merged], pairs[:, : counts[DIED]], unfilled[:never], parent
+    return low, high, merges[:, :merged], pairs[:, : counts[table.DIED]], unfilled[:never], parent
 
 
 @compiled
