@@ -67,12 +67,11 @@ class RipsFiltration(Filtration):
         structureless points of high dimension; memory is :math:`O(n^2)` plus the annotations of
         living classes. Dimensions 2 and higher go through giotto-ph or GUDHI and grow much faster.
 
-        ``"auto"`` finds dimension 0 on the device of the points (of up to 1,024 points in single
-        precision in one launch where Triton compiles, otherwise by ``"boruvka"``; memory
-        :math:`O(n^2)` there; with ``check_values=False``, a named metric and no
-        ``max_edge_length`` without waiting for the device), on the CPU by ``"prim"``, and of more
-        than 16,384 points of a named metric by ``"tiled"``: exact, with memory :math:`O(n)` in
-        addition to the points and the tiles. Dimension 1 always passes through the CPU.
+        ``"auto"`` finds dimension 0 on the device of the points, on the CPU by ``"prim"``, and of
+        more than 16,384 points of a named metric by ``"tiled"``: exact, with memory :math:`O(n)` in
+        addition to the points and the tiles (:doc:`/guides/scaling`). With ``check_values=False``,
+        a named metric and no ``max_edge_length`` it does not wait for the device
+        (:doc:`/guides/bring_a_model`). Dimension 1 always passes through the CPU.
 
         By a named metric the weight of an edge is the distance between its points, measured in
         double precision and rounded once; :meth:`diagram` reports the same number. So, in the
@@ -81,13 +80,12 @@ class RipsFiltration(Filtration):
         cloud has the same pairs alone, in a batch, and from the matrix of
         :func:`~topreg.pairwise_distances`; in double precision the last holds unless
         ``max_edge_length`` is within 1e-12 of a distance. On devices other than the CPU, edges are
-        selected by distances in the precision of the points, then ordered by what :meth:`diagram`
-        reports. There, in single precision, distances below 1e-19 times the largest coordinate of
-        the cloud count as 0.
+        selected by distances in the precision of the points, of which those below 1e-19 times the
+        largest coordinate count as 0 in single precision.
 
         A callable metric runs without autocast, and its matrix products run in full precision
-        whatever ``torch.set_float32_matmul_precision`` says, so that neither changes the pairs or
-        the diagram. The setting does affect its backward pass and programs of ``torch.compile``.
+        whatever ``torch.set_float32_matmul_precision`` says, except in its backward pass and in
+        programs of ``torch.compile``.
 
         A metric that is an ``nn.Module`` is part of the filtration: it moves and trains with it. If
         it is also part of your model, it appears in the parameters of both; give it to the

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -80,7 +81,7 @@ def betti_matching_loss(
         >>> betti_matching_loss(prediction, mask)
         tensor(0.5625)
     """
-    dimensions = check_options(logits, include_background, filtration, dimensions, reduction)
+    dimensions = check_options(filtration, dimensions=dimensions, reduction=reduction)
     x, y = _images.both(source, target, logits, include_background, filtration)
     chosen = _images.cubical(filtration)
     found = compare_pixels(
@@ -122,20 +123,14 @@ def _values(images: Images, places: Tensor) -> Tensor:
     return images.pixels.index_select(0, places.flatten().clamp(min=0)).view(places.shape)
 
 
-def check_options(
-    logits: bool,
-    include_background: bool,
-    filtration: Filtration | None,
-    dimensions: Sequence[int],
-    reduction: str,
-) -> tuple[int, ...]:
+def check_options(filtration: Filtration | None, **others: Any) -> tuple[int, ...]:
     """Raise if an option is unknown; return the dimensions."""
     if _images.cubical(filtration).ndim != 2:
         raise ValueError(
             "`filtration` should have `ndim=2` for Betti matching. Got `ndim=3`. "
             "For volumes use `diagram_matching_loss` in the dimensions (0, 2)."
         )
-    return _images.check_options(filtration, reduction, dimensions)
+    return _images.check_options(filtration, **others)
 
 
 class BettiMatchingLoss(FunctionModule, function=betti_matching_loss, check=check_options):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -77,7 +78,9 @@ def betti_prior_loss(
         >>> betti_prior_loss(image, betti_numbers=(1, 0))
         tensor(0.2500)
     """
-    dimensions = check_options(betti_numbers, logits, filtration, dimensions, reduction)
+    dimensions = check_options(
+        betti_numbers, filtration=filtration, dimensions=dimensions, reduction=reduction
+    )
     chosen = _images.cubical(filtration)
     images = chosen._join(_images.probabilities(data, logits, "data"), "data")
     found = _images.find(images, pairs, filtration, dimensions, "data", "pairs")
@@ -102,15 +105,9 @@ def betti_prior_loss(
     return _common.reduce_values(_common.add_dimensions(terms), reduction)
 
 
-def check_options(
-    betti_numbers: Sequence[int],
-    logits: bool,
-    filtration: Filtration | None,
-    dimensions: Sequence[int],
-    reduction: str,
-) -> tuple[int, ...]:
+def check_options(betti_numbers: Sequence[int], **common: Any) -> tuple[int, ...]:
     """Raise if an option is unknown or does not fit; return the dimensions."""
-    dimensions = _images.check_options(filtration, reduction, dimensions)
+    dimensions = _images.check_options(**common)
     fits = isinstance(betti_numbers, Sequence) and len(betti_numbers) == len(dimensions)
     if not fits:
         raise ValueError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -101,7 +102,7 @@ def deviating_perturbation(
         tensor(1.)
     """
     dimensions = check_options(
-        filtration, dimensions, related, match_norms, undefined, eps, reduction
+        related, undefined, eps, filtration=filtration, dimensions=dimensions, reduction=reduction
     )
     x, y, sizes = _common.views(source, target)
     joined = check_labels(labels, x, sizes)
@@ -183,20 +184,12 @@ def _summands(cloud: tuple[Tensor, ...], undefined: str, eps: float) -> tuple[Te
     return torch.where(has, 1 - means, 0.0), endpoints & has if undefined == "skip" else endpoints
 
 
-def check_options(
-    filtration: Filtration | None,
-    dimensions: Sequence[int],
-    related: str,
-    match_norms: bool,
-    undefined: str,
-    eps: float,
-    reduction: str,
-) -> tuple[int, ...]:
+def check_options(related: str, undefined: str, eps: float, **common: Any) -> tuple[int, ...]:
     """Raise if an option is unknown or out of range; return the dimensions."""
     _checks.is_option("related", related, RELATED)
     _checks.is_option("undefined", undefined, _common.UNDEFINED)
     _checks.is_at_least("eps", eps, 0)
-    return _common.check_options(filtration, reduction, dimensions)
+    return _common.check_options(**common)
 
 
 class DeviatingPerturbation(FunctionModule, function=deviating_perturbation, check=check_options):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -91,7 +92,9 @@ def diagram_matching_loss(
         >>> diagram_matching_loss(torch.tensor([[1.0, 0.0, 0.5]]), mask)  # (1 - 1/2)^2
         tensor(0.2500)
     """
-    dimensions = check_options(logits, include_background, filtration, dimensions, order, reduction)
+    dimensions = check_options(
+        order, filtration=filtration, dimensions=dimensions, reduction=reduction
+    )
     x, y = _images.both(source, target, logits, include_background, filtration)
     given, name = (target_pairs, "target_pairs") if pairs is None else (pairs, "pairs")
     if given is not None:
@@ -200,18 +203,11 @@ def _candidates(x: Tensor, y: Tensor, order: int) -> Tensor:
     return torch.cat(best).unique()  # type: ignore[no-any-return]
 
 
-def check_options(
-    logits: bool,
-    include_background: bool,
-    filtration: Filtration | None,
-    dimensions: Sequence[int],
-    order: int,
-    reduction: str,
-) -> tuple[int, ...]:
+def check_options(order: int, **common: Any) -> tuple[int, ...]:
     """Raise if an option is unknown; return the dimensions."""
     if order not in ORDERS:
         raise ValueError(f"`order` should be 1 or 2. Got {order!r}.")
-    return _images.check_options(filtration, reduction, dimensions)
+    return _images.check_options(**common)
 
 
 class DiagramMatchingLoss(FunctionModule, function=diagram_matching_loss, check=check_options):

@@ -167,19 +167,13 @@ def _terms(
 
 
 def check_options(
-    *,
-    dimensions: Sequence[int],
-    perturbation_weight: float,
-    orientation: str,
-    related: str,
-    match_norms: bool,
-    **shared: Any,
+    *, perturbation_weight: float, orientation: str, related: str, **shared: Any
 ) -> tuple[int, ...]:
     """Raise if an option is unknown or out of range; return the dimensions."""
-    check_perturbation(dimensions=dimensions, related=related, match_norms=match_norms, **shared)
-    checked = check_coincidence(dimensions=dimensions, orientation=orientation, **shared)
+    check_perturbation(related, **shared)
+    checked = check_coincidence(orientation, **shared)
     if 0 not in checked:
-        raise ValueError(f"`dimensions` should contain 0. Got {dimensions!r}.")
+        raise ValueError(f"`dimensions` should contain 0. Got {shared['dimensions']!r}.")
     _checks.is_finite("perturbation_weight", perturbation_weight)
     return checked
 

@@ -37,9 +37,8 @@ def rtd_lite(
     have the same components at every scale. Row i of ``source`` and row i of ``target`` are the
     same vertex. Their widths may differ. If their scales differ, pass ``normalize``.
 
-    If A lacks edges, components that it never joins have no scale to compare. So each edge of the
-    third tree that joins components of A for good is left out of the difference to w(A), and
-    likewise for B.
+    If A lacks edges, it may never join some components. Then their edges in the third tree have no
+    counterpart, and are not subtracted from w(A); likewise for B.
 
     Args:
         source: Point cloud, or distance matrix, with the distances A.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from torch import Tensor
 
@@ -74,7 +75,9 @@ def total_persistence(
         >>> total_persistence(torch.tensor([[0.0], [1.0], [3.0]]))
         tensor(3.)
     """
-    dimensions = check_options(filtration, dimensions, power, midpoint_power, reduction)
+    dimensions = check_options(
+        power, midpoint_power, filtration=filtration, dimensions=dimensions, reduction=reduction
+    )
     terms = []
     for part, diagram in _common.diagrams_of(points, pairs, filtration, dimensions):
         birth, death = diagram.unbind(1)
@@ -85,17 +88,11 @@ def total_persistence(
     return _common.reduce_values(_common.add_dimensions(terms), reduction)
 
 
-def check_options(
-    filtration: Filtration | None,
-    dimensions: Sequence[int],
-    power: float,
-    midpoint_power: float,
-    reduction: str,
-) -> tuple[int, ...]:
+def check_options(power: float, midpoint_power: float, **common: Any) -> tuple[int, ...]:
     """Raise if an option is unknown or out of range; return the dimensions."""
     _checks.is_positive("power", power)
     _checks.is_at_least("midpoint_power", midpoint_power, 0)
-    return _common.check_options(filtration, reduction, dimensions)
+    return _common.check_options(**common)
 
 
 class TotalPersistence(FunctionModule, function=total_persistence, check=check_options):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -87,7 +88,14 @@ def track_coincidence(
         >>> track_coincidence(images, -images)
         tensor(2.)
     """
-    dimensions = check_options(filtration, dimensions, orientation, undefined, eps, reduction)
+    dimensions = check_options(
+        orientation,
+        undefined,
+        eps,
+        filtration=filtration,
+        dimensions=dimensions,
+        reduction=reduction,
+    )
     x, y, sizes = _common.views(source, target)
     found = _common.find(pairs, filtration, dimensions, source if geometry is None else geometry)
     _common.check_all(found, x, sizes)
@@ -131,19 +139,12 @@ def _of_one(
     return torch.where(some, -mean + 1, mean)  # not `1 - mean`, which Python dispatches slowly
 
 
-def check_options(
-    filtration: Filtration | None,
-    dimensions: Sequence[int],
-    orientation: str,
-    undefined: str,
-    eps: float,
-    reduction: str,
-) -> tuple[int, ...]:
+def check_options(orientation: str, undefined: str, eps: float, **common: Any) -> tuple[int, ...]:
     """Raise if an option is unknown or out of range; return the dimensions."""
     _checks.is_option("orientation", orientation, ORIENTATIONS)
     _checks.is_option("undefined", undefined, _common.UNDEFINED)
     _checks.is_at_least("eps", eps, 0)
-    return _common.check_options(filtration, reduction, dimensions)
+    return _common.check_options(**common)
 
 
 class TrackCoincidence(FunctionModule, function=track_coincidence, check=check_options):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from topreg._compiled import compiled, halted
-from topreg.metrics._kernels import direct_upper, edge_weight, manhattan_upper
+from topreg.metrics._kernels import edge_weight, measure_upper
 from topreg.persistence._check_kernels import is_clean
 from topreg.persistence._component_kernels import join
 
@@ -387,11 +387,7 @@ def forests_of_rows(
             counts[cloud] = -1
             break
         bits = np.empty((n, n), limits.dtype)
-        matrix = bits.view(points.dtype)
-        if manhattan:
-            manhattan_upper(matrix, rows, halt)
-        else:
-            direct_upper(matrix, rows, cosine, halt)
+        measure_upper(bits.view(points.dtype), rows, manhattan, cosine, halt)
         low_ends, high_ends = np.empty(n, np.int64), np.empty(n, np.int64)
         weights = np.empty(n, bits.dtype)
         m = _tree(bits, limits[0], limits[1], low_ends, high_ends, weights, halt)
