@@ -12,6 +12,7 @@ from asserts import compiles_searches, gradients_are_right, harmless, refused, r
 from hypothesis import given
 from hypothesis import strategies as st
 from oracles import kruskal, ordered_edges, reduction
+from scipy.sparse.csgraph import connected_components
 from strategies import distances_by_differences, distinct_clouds, gaussian, rotation
 from torch.testing import assert_close
 
@@ -829,3 +830,69 @@ def test_given_pairs_do_not_hide_what_is_wrong_with_the_weights(data):
     for views in ((data, weights), (weights, data)):
         with pytest.raises((TypeError, ValueError), match=r"`\w+` should .* Got "):
             signature_loss(*views, **given)
+
+
+# Missing edges: the scales at which components join, without those that never do
+
+
+def components(edges):
+    return connected_components(edges.numpy(), directed=False)[0]
+
+
+def joins(matrix, known=None):
+    """Sum of the scales at which components of some known edges join, by counting components."""
+    known = torch.eye(len(matrix), dtype=torch.bool) if known is None else known
+    total, count = 0.0, components(known)
+    for scale in matrix[matrix.isfinite()].unique().tolist():
+        left = components(known | (matrix <= scale))
+        total, count = total + scale * (count - left), left
+    return total
+
+
+def with_gaps(seed, n, share):
+    """A distance matrix without some of its edges."""
+    generator = torch.Generator().manual_seed(seed)
+    matrix = torch.rand(n, n, generator=generator, dtype=torch.float64).triu(1)
+    missing = torch.rand(n, n, generator=generator) < share
+    return (matrix + matrix.T).masked_fill((missing | missing.T).fill_diagonal_(False), math.inf)
+
+
+@given(st.integers(1, 8), st.integers(0, 10**6), st.sampled_from([0.2, 0.5, 0.8, 1.0]))
+def test_rtd_lite_leaves_out_components_that_never_join(n, seed, share):
+    a, b = with_gaps(seed, n, share), with_gaps(seed + 1, n, share)
+    union = torch.minimum(a, b)
+    one, other = (joins(m) - joins(union) + joins(union, m.isfinite()) for m in (a, b))
+    assert one >= -1e-12
+    for symmetric, expected in ((True, (one + other) / 2), (False, one)):
+        found = rtd_lite(a, b, filtration=MATRICES, symmetric=symmetric)
+        assert_close(found, torch.tensor(expected, dtype=torch.float64), rtol=0, atol=1e-12)
+
+
+@given(st.integers(2, 8), st.integers(0, 10**6))
+def test_rtd_lite_is_rtd_where_there_are_no_loops(n, seed):
+    tree = torch.full((n, n), math.inf, dtype=torch.float64).fill_diagonal_(0)
+    edges = [(i, seed % i) for i in range(1, n)]
+    a, b = tree.clone(), tree.clone()
+    for matrix, weights in ((a, gaussian(seed, n, 1)), (b, gaussian(seed + 1, n, 1))):
+        for (i, j), weight in zip(edges, weights.flatten().tolist(), strict=False):
+            if abs(weight) < 1:
+                matrix[i, j] = matrix[j, i] = abs(weight)
+    for symmetric in (True, False):
+        found = rtd_lite(a, b, filtration=MATRICES, symmetric=symmetric)
+        assert_close(found, rtd(a, b, filtration=MATRICES, symmetric=symmetric))
+
+
+def test_rtd_lite_of_a_batch_with_a_threshold():
+    x, y = gaussian(0, 20, 2).view(2, 10, 2), gaussian(1, 20, 2).view(2, 10, 2)
+    near = RipsFiltration(max_edge_length=1.5)
+    every = rtd_lite(x, y, filtration=near, reduction="none")
+    assert_close(
+        every, torch.stack([rtd_lite(*one, filtration=near) for one in zip(x, y, strict=True)])
+    )
+    assert (every > 0).all()
+    matrices = [torch.stack([distances_by_differences(c) for c in z]) for z in (x, y)]
+    matrices = [m.masked_fill(m > 1.5, math.inf) for m in matrices]
+    assert_close(every, rtd_lite(*matrices, filtration=MATRICES, reduction="none"))
+    assert torch.autograd.gradcheck(
+        lambda *z: rtd_lite(*z, filtration=near), [z.clone().requires_grad_() for z in (x, y)]
+    )

@@ -9,13 +9,13 @@ from torch import Tensor
 
 from topreg import _checks
 from topreg._clouds import Clouds
+from topreg._module import FunctionModule
 from topreg._pairs import PersistencePairs
 from topreg.filtrations import RIPS, Filtration, RipsFiltration
 from topreg.filtrations._space import Space
 from topreg.losses import _across, _common
 from topreg.losses._across import Scaled
 from topreg.losses._common import Pairs
-from topreg.losses._loss import Loss
 from topreg.losses._signature import signature_of_few
 
 
@@ -53,7 +53,8 @@ def signature_loss(
         filtration: Finds the pairs of ``source`` and measures births and deaths in it;
             :class:`~topreg.RipsFiltration` if left out.
         target_filtration: Does this for ``target``; ``filtration`` if left out.
-        dimensions: Homology dimensions in which pairs are found; their losses are added.
+        dimensions: :term:`Homology dimensions <homology dimension>` in which pairs are found; their
+            losses are added.
         symmetric: Whether to add the second term. Without it ``target`` is not searched.
         normalize: Divide the values of each space by this quantile of all distances of their cloud.
             1.0 is the largest distance. The gradient includes the quantile. Both filtrations must
@@ -208,18 +209,8 @@ def check_options(
     return _common.check_options(filtration, reduction, dimensions)
 
 
-class SignatureLoss(Loss):
+class SignatureLoss(FunctionModule, function=signature_loss, check=check_options):
     """Module form of :func:`signature_loss`.
-
-    Args:
-        filtration: Finds the pairs of ``source`` and measures births and deaths in it;
-            :class:`~topreg.RipsFiltration` if left out.
-        target_filtration: Does this for ``target``; ``filtration`` if left out.
-        dimensions: :term:`Homology dimensions <homology dimension>` whose losses are added.
-        symmetric: Whether to compare the pairs of ``target`` too.
-        normalize: Divide the values of each space by this quantile of all distances of their cloud;
-            1.0 is the largest.
-        reduction: ``"none"`` gives one value per cloud, ``"mean"`` and ``"sum"`` reduce them.
 
     Example:
         >>> import torch
@@ -229,26 +220,12 @@ class SignatureLoss(Loss):
         tensor(0.)
     """
 
-    _check = staticmethod(check_options)
-
-    def __init__(
-        self,
-        *,
-        filtration: Filtration | None = None,
-        target_filtration: Filtration | None = None,
-        dimensions: Sequence[int] = (0,),
-        symmetric: bool = True,
-        normalize: float | None = None,
-        reduction: str = "mean",
-    ) -> None:
-        super().__init__(
-            filtration=filtration,
-            target_filtration=target_filtration,
-            dimensions=dimensions,
-            symmetric=symmetric,
-            normalize=normalize,
-            reduction=reduction,
-        )
+    filtration: Filtration | None = None
+    target_filtration: Filtration | None = None
+    dimensions: Sequence[int] = (0,)
+    symmetric: bool = True
+    normalize: float | None = None
+    reduction: str = "mean"
 
     def forward(
         self,

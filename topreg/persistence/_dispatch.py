@@ -154,15 +154,9 @@ def check_sizes(
     matrices: int,
     name: str = "points",
 ) -> None:
-    """Raise if a search cannot work, before its distances are computed.
+    """Raise if a search cannot work, before its distances, of the kind of ``like``, are computed.
 
-    Args:
-        sizes: Vertices of each cloud.
-        dimensions: Homology dimensions.
-        engine: The engine.
-        like: A tensor of the dtype and on the device of the distances.
-        matrices: Number of distance matrices that are yet to be allocated per cloud.
-        name: Name of the data in messages.
+    ``matrices`` distance matrices per cloud are yet to be allocated.
     """
     if sum(sizes) < FEW:
         return

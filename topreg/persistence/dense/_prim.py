@@ -36,22 +36,13 @@ def prim(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Find minimum spanning forests of complete weighted graphs, with the elder rule.
 
-    Args:
-        weights: Entries of the symmetric matrices, one matrix after the other.
-        sizes: Vertices of each matrix.
-        longest: Heavier edges do not exist.
-        connected: Promise that no edge is missing; then the number of pairs is known beforehand.
-        points: Rows whose distances the weights estimate; edges that the estimates do not order
-            are measured. Without them the weights are exact.
-        cosine: Whether the distance is that of the cosine between unit vectors, or Euclidean.
-
-    Returns:
-        Birth edges (v, v), death edges, both in the order (cloud, weight, i, j), and (v, v) for the
-        smallest vertex v of each component.
+    Arguments are those of ``find_pairs``. If there are ``points``, the weights only estimate their
+    distances (of the cosine between unit vectors, or Euclidean); edges that the estimates do not
+    order are measured. Return birth edges (v, v) and death edges, both in the order (cloud, weight,
+    i, j), and (v, v) for the smallest vertex v of each component, on the device of the weights.
 
     Shape:
-        - weights: (sum of n_i^2,), float32 or float64. points: (N, d), on the CPU.
-        - Output: (m, 2), (m, 2) and (e, 2), int64, on the device of the weights.
+        - points: (N, d), on the CPU. Output: (m, 2), (m, 2) and (e, 2), int64.
     """
     bits, top = as_integers(weights)
     rows, window = NO_ROWS[weights.dtype], 0

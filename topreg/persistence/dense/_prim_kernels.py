@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from topreg._compiled import compiled, halted
-from topreg.metrics._kernels import direct_upper, edge_weight, manhattan_upper
+from topreg.metrics._kernels import edge_weight, measure_upper
 from topreg.persistence._check_kernels import is_clean
 from topreg.persistence._component_kernels import join
 
@@ -377,10 +377,7 @@ def distances_of_rows(points, manhattan, cosine, limits, halt):
     """Return the distances within one cloud, measured by differences: as bits, and as numbers."""
     bits = np.empty((len(points), len(points)), limits.dtype)
     matrix = bits.view(points.dtype)
-    if manhattan:
-        manhattan_upper(matrix, points, halt)
-    else:
-        direct_upper(matrix, points, cosine, halt)
+    measure_upper(matrix, points, manhattan, cosine, halt)
     return bits, matrix
 
 
