@@ -8,16 +8,14 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 from scipy import stats
 
 from .._files import write_text
-from ..evaluation import ORACLE
-from ..options import one_of
-from ..preset_names import BASELINES
+from ..config import BASELINES
 from ..runs import Run
+from ..training import ORACLE
 
 RUN = ["method", "preset", "dataset", "backbone", "data", "shots", "seed"]
 FACTORS = ("weight", "perturbation_weight", "coincidence_weight")
@@ -25,25 +23,13 @@ TERMS = ["track_coincidence", "deviating_perturbation"]
 ESCAPES = str.maketrans({"*": r"\*", "|": r"\|"})  # names such as HC*-TR are not emphasis
 NOTHING = "-"
 EQUAL = 1e-9  # points; accuracies are quotients of small whole numbers
-OPTIONS: dict[str, Any] = {
-    "adapter.kind": "",
-    "text.projection": "frozen",
-    "constraint.weight": 0.0,
-    "constraint.coincidence_weight": 1.0,
-    "constraint.perturbation_weight": 0.0,
-    "constraint.combination": "",
-    "constraint.unit": "",
-}
-"""What tables ask of a run's options, with the values of a run that does not tell."""
 
 
 def frame(runs: Sequence[Run]) -> pd.DataFrame:
     """Return one row for each run: its headline accuracy, and its options under dotted names."""
     columns = [*RUN, "headline", "accuracy"]
     table = pd.DataFrame({name: [getattr(run, name) for run in runs] for name in columns})
-    options = pd.json_normalize([run.config for run in runs]).drop(columns="title", errors="ignore")
-    options = options.reindex(columns=options.columns.union(OPTIONS, sort=False))
-    table = table.join(options.fillna(OPTIONS))
+    table = table.join(pd.json_normalize([run.config for run in runs]).drop(columns="title"))
     active = table["constraint.weight"] > 0
     for term, weight in zip(TERMS, ("coincidence_weight", "perturbation_weight"), strict=True):
         table[term] = active & (table[f"constraint.{weight}"] > 0)
@@ -167,17 +153,6 @@ def shot_title(count: int) -> str:
     return f"{count}-shot"
 
 
-def fewer_images(runs: Sequence[Run]) -> list[str]:
-    """Say where a class gave fewer training images than the shots that a table is headed by."""
-    table = frame(runs)
-    table["given"] = [run.images.get("fewest_per_class", run.shots) for run in runs]
-    return [
-        f"{dataset} at {shots} shots: a class has no more than {given} training images."
-        for (dataset, shots), given in table.groupby(["dataset", "shots"])["given"].min().items()
-        if given < shots
-    ]
-
-
 def protocol_table(runs: Sequence[Run], *, oracles: bool = False) -> pd.DataFrame:
     """Tabulate accuracy by protocol beside the headline's, for each method and shot count.
 
@@ -280,13 +255,8 @@ def terms_table(runs: Sequence[Run]) -> pd.DataFrame:
 
 def factor_series(runs: Sequence[Run], factor: str) -> pd.DataFrame:
     """Return runs on one data set that differ in one factor and in no other option, labelled."""
-    one_of("factor", factor, FACTORS)
-    datasets = distinct(runs)["dataset"].unique()
-    if len(datasets) > 1:
-        raise ValueError(f"`runs` should be of one data set. Got {', '.join(datasets)}.")
-    name, fixed = f"constraint.{factor}", "weight"
-    if factor == "weight":
-        fixed = "perturbation_weight"
+    name = f"constraint.{factor}"
+    fixed = "perturbation_weight" if factor == "weight" else "weight"
     table = frame(runs)
     table = table[table["constraint.weight"] > 0]
     table = table.assign(method=titles(table, without=name), value=table[name])
@@ -333,8 +303,7 @@ def markdown(table: pd.DataFrame) -> str:
 
 def lines(table: pd.DataFrame) -> list[list[str]]:
     """Return the header and the rows of a table as texts."""
-    rows = zip(table.index, table.to_numpy().tolist(), strict=True)
-    return [[str(table.index.name), *table.columns], *([name, *cells] for name, cells in rows)]
+    return [[str(table.index.name), *table.columns], *table.reset_index().to_numpy().tolist()]
 
 
 def write_csv(path: Path, runs: Sequence[Run]) -> None:

@@ -56,9 +56,8 @@ def save_accuracy_figure(path: Path, runs: Sequence[Run], title: str) -> None:
     Each of several data sets has a panel, and a last one shows their average.
     """
     table = distinct(runs)
-    names = list(table["dataset"].unique())
-    panels = {name: table[table["dataset"] == name] for name in names} if len(names) > 1 else {}
-    panels[f"average of {len(names)}" if len(names) > 1 else ""] = table
+    panels = dict(iter(table.groupby("dataset", sort=False)))
+    panels = {**panels, f"average of {len(panels)}": table} if len(panels) > 1 else {"": table}
     columns = min(len(panels), 2)
     rows = math.ceil(len(panels) / columns)
     look = styles(table)
@@ -68,45 +67,41 @@ def save_accuracy_figure(path: Path, runs: Sequence[Run], title: str) -> None:
         for axes in list(grid.flat)[len(panels) :]:
             axes.set_axis_off()
         for (name, shown), axes in zip(panels.items(), grid.flat, strict=False):
-            _draw_accuracies(axes, shown, look)
+            means = seed_means(shown, ["method", "shots"]).dropna()
+            methods, shots = shown["method"].unique(), sorted(shown["shots"].unique())
+            step = min(0.04, 0.3 / len(methods))
+            for place, method in enumerate(methods):
+                line = means[means.index.get_level_values("method") == method]
+                shift = 2 ** (step * (place - (len(methods) - 1) / 2))  # keeps error bars apart
+                _draw_means(axes, line, "shots", look[method], shift, label=method)
+            axes.set_xscale("log", base=2)
+            axes.set_xticks(shots, [str(count) for count in shots])
+            axes.minorticks_off()
             axes.set_title(name)
         finish(figure, grid, title, "images a class (shots)", "test accuracy, %")
 
 
-def _draw_accuracies(axes: Axes, table: pd.DataFrame, look: dict[str, Style]) -> None:
-    """Draw one panel: a line for each method."""
-    shots = sorted(table["shots"].unique())
-    means = seed_means(table, ["method", "shots"]).dropna()
-    cells = means.groupby(level=["method", "shots"]).agg(["mean", "std"]).fillna(0.0)
-    methods = table["method"].unique()
-    step = min(0.04, 0.3 / len(methods))
-    for place, method in enumerate(methods):
-        line = cells[cells.index.get_level_values("method") == method].droplevel("method")
-        shift = 2 ** (step * (place - (len(methods) - 1) / 2))  # keeps error bars apart
-        x = line.index.to_numpy() * shift
-        axes.errorbar(x, line["mean"], yerr=line["std"], label=method, **ERRORS, **look[method])
-    axes.set_xscale("log", base=2)
-    axes.set_xticks(shots, [str(count) for count in shots])
-    axes.minorticks_off()
+def _draw_means(
+    axes: Axes, values: pd.Series, by: str, look: Style, shift: float = 0.0, label: str = ""
+) -> None:
+    """Draw a line of means with one standard deviation, side by side or at shifted values."""
+    cells = values.groupby(level=by).agg(["mean", "std"]).fillna(0.0)
+    x = cells.index.to_numpy() * shift if shift else range(len(cells))
+    axes.errorbar(x, cells["mean"], yerr=cells["std"], label=label, **ERRORS, **look)
 
 
 def save_factor_figure(path: Path, runs: Sequence[Run], factor: str, title: str) -> None:
     """Draw accuracy over the values of one factor, mean with one standard deviation over seeds."""
-    series = factor_series(runs, factor)
-    if series.empty:
-        raise ValueError(
-            f"`runs` should hold a method with several values of {factor} and all other options "
-            "equal. Got none."
-        )
-    groups = series.groupby("label", sort=False)
+    groups = factor_series(runs, factor).groupby("label", sort=False)
     colours = list(COLOURS.values())[::-1]
     with figure_file(path, 1.5 * len(groups) + 0.5) as figure:
         grid = figure.subplots(len(groups), 1, squeeze=False)
         for place, ((label, one), axes) in enumerate(zip(groups, grid[:, 0], strict=True)):
-            cells = one.groupby("value")["accuracy"].agg(["mean", "std"]).fillna(0.0)
+            values = one.set_index("value")["accuracy"]
             look = {"color": colours[place % 6], "marker": MARKERS[place % 6]}
-            axes.errorbar(range(len(cells)), cells["mean"], yerr=cells["std"], **ERRORS, **look)
-            axes.set_xticks(range(len(cells)), [f"{value:g}" for value in cells.index])
+            _draw_means(axes, values, "value", look)
+            names = sorted(values.index.unique())
+            axes.set_xticks(range(len(names)), [f"{value:g}" for value in names])
             axes.set_title(label)
         finish(figure, grid, title, f"constraint.{factor}", "test accuracy, %")
 
@@ -136,10 +131,6 @@ def save_terms_figure(path: Path, runs: Sequence[Run], title: str) -> None:
     """
     table = distinct(runs)
     found = term_gains(table)
-    if found.empty:
-        raise ValueError(
-            "`runs` should hold an adapter trained with and without the constraint. Got none."
-        )
     shots = sorted(table["shots"].unique())
     groups = found.groupby("baseline", sort=False)
     with figure_file(path, 1.3 * len(groups) + 0.8) as figure:
@@ -177,12 +168,6 @@ def save_training_figure(path: Path, runs: Sequence[Run], title: str) -> None:
     those that were trained, without their weights: a method without the constraint has none.
     """
     trained = distinct(runs)[[bool(run.log) for run in runs]]
-    tasks = (trained["dataset"] + " at " + trained["shots"].astype(str) + " shots").unique()
-    if len(tasks) != 1:
-        raise ValueError(
-            "`runs` should be trainings on one data set at one shot count. "
-            f"Got {', '.join(tasks) or 'no training'}."
-        )
     curves = training_curves(trained["method"], runs)
     look = styles(trained)
     others = [name for name in curves if name not in (*PANELS, "learning_rate")]
@@ -228,7 +213,7 @@ def styles(table: pd.DataFrame) -> dict[str, Style]:
     found: dict[str, Style] = {}
     forms: list[tuple[str, str]] = []
     for run in table.drop_duplicates("method").to_dict("records"):
-        kind = run["adapter.kind"] or run["preset"]
+        kind = run["adapter.kind"]
         line = "-" if any(run[term] for term in TERMS) else ":" if kind == "zero_shot" else "--"
         shade = SHADES[forms.count((kind, line)) % len(SHADES)]
         used = sum(form[0] == kind for form in forms)
@@ -241,9 +226,9 @@ def styles(table: pd.DataFrame) -> dict[str, Style]:
 
 def _shaded(colour: str, shade: float) -> tuple[float, ...]:
     """Mix a colour with white, or with black."""
-    parts = [int(colour[place : place + 2], 16) / 255 for place in (1, 3, 5)]
-    end = 1.0 if shade > 0 else 0.0
-    return tuple(part + abs(shade) * (end - part) for part in parts)
+    from matplotlib.colors import to_rgb
+
+    return tuple(part + abs(shade) * ((shade > 0) - part) for part in to_rgb(colour))
 
 
 @contextmanager

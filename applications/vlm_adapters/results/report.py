@@ -11,7 +11,7 @@ from pathlib import Path
 import pandas as pd
 
 from .._files import whole_file, write_text
-from ..preset_names import place_of
+from ..config import place_of
 from ..runs import Run
 from . import (
     FACTORS,
