@@ -102,7 +102,7 @@ def write_result(folder: Path, content: dict[str, Any]) -> None:
 
 @contextmanager
 def claimed(folder: Path) -> Iterator[None]:
-    """Claim the folder of a run for this process; a claim ends with its process."""
+    """Claim the folder of a run for this process, and tidy it; a claim ends with its process."""
     filelock = require("filelock", extra="vlm")
     folder.mkdir(parents=True, exist_ok=True)
     lock = filelock.FileLock(folder / LOCK)
@@ -113,6 +113,8 @@ def claimed(folder: Path) -> Iterator[None]:
             f"`{folder}` should be written by one process at a time. Got one that another is at "
             "work in. Wait until it has ended, or choose another folder with `--out`."
         ) from None
+    for unfinished in folder.glob(".*.*.*"):  # of a process that was killed while it wrote
+        unfinished.unlink()
     try:
         yield
         (folder / LOCK).unlink(missing_ok=True)  # while it is held: nobody waits for it

@@ -364,8 +364,7 @@ WRONG = [
     ("train --split=x.json", "`--split` should come with `--images`"),
     ("reproduce 1 --datasets=dtd,birds", "`--datasets` should be one of"),
     ("report .", "should hold runs"),
-    ("report . --compare=us", "`--compare` should be `paper`"),
-    ("report . --table=1", "`--table` should come with `--compare paper`"),
+    ("report . --compare-paper=6", "6 is not in the range 1<=x<=5"),
     ("predict nowhere x.png", "nowhere"),
     ("weights convert no.pt out.safetensors", "`source` should be a file"),
     *(
@@ -412,7 +411,7 @@ def test_unknown_command_and_option(call, words):
 def test_the_paper_is_not_set_beside_other_backbones(works, fails, bundle_file):
     words = "sweep --bundle={bundle} --methods=zero_shot --shots=1 --seeds=1 --jobs=1"
     works(words, bundle=bundle_file)
-    fails("report runs --compare=paper", 1, "open_clip")
+    fails("report runs --compare-paper=5", 1, "open_clip")
 
 
 def test_converted_weights_are_found_by_their_use(works, tmp_path):

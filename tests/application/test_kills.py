@@ -87,6 +87,8 @@ def killed(name, bundle_file, folder, times):
         code, _ = run_once(words, mine)
         assert code == 0
         assert kept(mine) == expected, moment
+        assert not list(mine.rglob("seed*/.*"))  # nor unfinished files in runs
+        assert not list(mine.glob("run/.*"))
     return moments
 
 

@@ -47,28 +47,17 @@ def report(
     out: Annotated[
         Path | None, typer.Option(help="Folder for the report; that of the runs if left out.")
     ] = None,
-    compare: Annotated[
-        str | None, typer.Option(help="`paper` sets the paper's values beside ours.")
-    ] = None,
-    table: Annotated[
+    compare_paper: Annotated[
         int | None,
-        typer.Option(min=1, max=5, help="Table of the paper to compare with.", show_default="5"),
+        typer.Option(min=1, max=5, help="Table of the paper whose values to set beside ours."),
     ] = None,
 ) -> None:
     """Write results.csv, results.md and the figures of all runs below a folder."""
-    if compare not in (None, "paper"):
-        raise UsageError(f"`--compare` should be `paper`. Got {compare!r}.")
-    if table is not None and compare is None:
-        raise UsageError("`--table` should come with `--compare paper`. Got it alone.")
     with as_usage():
         found = read_runs(runs)
     folder = writable_folder(out or runs)
-    written = write_run_report(
-        folder,
-        found,
-        compare_paper=(table or 5) if compare else None,
-        transfers=read_transfers(runs),
-    )
+    transfers = read_transfers(runs)
+    written = write_run_report(folder, found, compare_paper=compare_paper, transfers=transfers)
     print_results(found)
     typer.echo(f"Wrote {', '.join(written)} into {folder}.")
 

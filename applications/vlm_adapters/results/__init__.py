@@ -6,7 +6,7 @@ Figures, the paper's tables and the report are the other modules.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -22,6 +22,7 @@ FACTORS = ("weight", "perturbation_weight", "coincidence_weight")
 TERMS = ["track_coincidence", "deviating_perturbation"]
 ESCAPES = str.maketrans({"*": r"\*", "|": r"\|"})  # names such as HC*-TR are not emphasis
 NOTHING = "-"
+METRICS = {"top5": "top-5", "mean_per_class": "mean of classes"}
 EQUAL = 1e-9  # points; accuracies are quotients of small whole numbers
 
 
@@ -154,42 +155,26 @@ def shot_title(count: int) -> str:
 
 
 def protocol_table(runs: Sequence[Run], *, oracles: bool = False) -> pd.DataFrame:
-    """Tabulate accuracy by protocol beside the headline's, for each method and shot count.
+    """Tabulate accuracy by protocol and more of the headline's, for each method and shot count.
 
     ``oracles`` are protocols that read test labels, in place of those that a user can follow.
     """
     table = distinct(runs)
-    found = [{"headline": run.accuracy} | run.accuracies for run in runs]
-    every = dict.fromkeys(name for run in runs for name in run.accuracies)
-    names = [name for name in every if name.startswith(ORACLE) == oracles]
-    cells, most = _beside(table, found, ["headline", *names])
+    found = [{"headline": run.accuracy} | run.accuracies | run.metrics for run in runs]
+    known = dict.fromkeys(name for numbers in found for name in numbers)
+    names = [name for name in known if name.startswith(ORACLE) == oracles]
+    names.sort(key=lambda name: name in METRICS)
+    columns = list(dict.fromkeys(["headline", *names]))
+    long = table.assign(named=[list(numbers.items()) for numbers in found]).explode("named")
+    long["which"], long["accuracy"] = zip(*long["named"], strict=True)
+    means = seed_means(long[long["which"].isin(columns)], ["method", "shots", "which"])
+    cells, most = spread(means, "which")
+    cells = cells.reindex(table["method"].unique(), level="method")[columns]
     headlines = table.groupby(["method", "shots"])["headline"].agg(lambda p: ", ".join(p.unique()))
     cells.insert(0, "headline protocol", headlines)
+    cells = cells[(cells[names] != NOTHING).any(axis=1)].rename(columns=METRICS)
     title = "NOT RESULTS: selected on test labels; " if oracles else ""
-    cells = cells[(cells[names] != NOTHING).any(axis=1)]
     return _with_shots(cells).rename_axis(title + heading(table, most), axis=0)
-
-
-def metric_table(runs: Sequence[Run]) -> pd.DataFrame:
-    """Tabulate top-5 accuracy and the mean of the classes' accuracies, beside the accuracy."""
-    table = distinct(runs)
-    names = {"accuracy": "accuracy", "top5": "top-5", "mean_per_class": "mean of classes"}
-    found = [{"accuracy": run.accuracy} | run.metrics for run in runs]
-    cells, most = _beside(table, found, list(names))
-    cells = cells[(cells[["top5", "mean_per_class"]] != NOTHING).any(axis=1)].rename(columns=names)
-    return _with_shots(cells).rename_axis(heading(table, most), axis=0)
-
-
-def _beside(
-    table: pd.DataFrame, numbers: Sequence[Mapping[str, float]], columns: Sequence[str]
-) -> tuple[pd.DataFrame, int]:
-    """Lay numbers of each run side by side, for each method and shot count."""
-    long = table.assign(named=[list(each.items()) for each in numbers]).explode("named")
-    long["which"], long["accuracy"] = zip(*long["named"], strict=True)
-    long = long[long["which"].isin(columns)]
-    cells, most = spread(seed_means(long, ["method", "shots", "which"]), "which")
-    cells = cells.reindex(columns=columns, fill_value=NOTHING)
-    return cells.reindex(table["method"].unique(), level="method"), most
 
 
 def _with_shots(cells: pd.DataFrame) -> pd.DataFrame:
