@@ -140,6 +140,7 @@ def finished_run(folder: Path, identity: str) -> Run | None:
             f"`{folder}` should hold a run with these settings. Got a result of other settings, "
             "features or versions. Choose another folder with `--out`, or remove that one."
         )
+    (folder / CHECKPOINT).unlink(missing_ok=True)  # of a process that was killed at its last step
     return run
 
 

@@ -62,11 +62,11 @@ def test_terms(runs, tmp_path):
     drawn(tmp_path / "t.png")
     found = term_gains(distinct(runs)).groupby(["baseline", "terms", "shots"])["accuracy"].agg(list)
     assert set(found.index.droplevel("shots")) == {
-        ("TaskRes", (True, False)),
-        ("TaskRes", (False, True)),
-        ("TaskRes", (True, True)),
+        ("TaskRes", "track coincidence alone"),
+        ("TaskRes", "perturbation alone"),
+        ("TaskRes", "both"),
     }
-    assert found["TaskRes", (True, True)].to_dict() == {1: [3.0, 3.0], 16: [3.0, 3.0]}
+    assert found["TaskRes", "both"].to_dict() == {1: [3.0, 3.0], 16: [3.0, 3.0]}
 
 
 def test_factor(tmp_path):

@@ -171,6 +171,9 @@ def test_a_run_goes_on_from_its_checkpoint_and_removes_it(source, tmp_path, monk
     run = run_job(source, job(tmp_path))
     assert without_seconds(run) == without_seconds(expected)
     assert not (tmp_path / CHECKPOINT).exists()
+    (tmp_path / CHECKPOINT).touch()  # of a process that was killed after it wrote the result
+    assert run_jobs(source, [job(tmp_path)]) == [run]
+    assert not (tmp_path / CHECKPOINT).exists()
 
 
 DAMAGES = {

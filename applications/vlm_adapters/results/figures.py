@@ -24,7 +24,7 @@ WIDTH = 8 / 2.54  # inches: one column of a page
 CHARACTERS = 46  # of a heading on one line
 STYLE = Path(__file__).with_name("figures.mplstyle")
 ERRORS: dict[str, Any] = {"capsize": 1.5, "elinewidth": 0.7, "capthick": 0.7}
-# Okabe and Ito's palette; forms of one adapter share a colour, then lighter and darker ones.
+# Okabe and Ito's palette; forms of one adapter share a colour.
 COLOURS = {
     "zero_shot": "#7f7f7f",
     "linear_probe": "#000000",
@@ -35,12 +35,13 @@ COLOURS = {
 }
 OTHER = "#56b4e9"
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
-SHADES = (0.0, 0.55, -0.5, 0.3, -0.25)  # towards white, or towards black
+LINES = {"zero_shot": ":"}
 BARS = {
-    (True, False): ("track coincidence alone", "#56b4e9", ""),
-    (False, True): ("perturbation alone", "#e69f00", "////"),
-    (True, True): ("both", "#0072b2", "...."),
+    "track coincidence alone": ("#56b4e9", ""),
+    "perturbation alone": ("#e69f00", "////"),
+    "both": ("#0072b2", "...."),
 }
+WORDS = dict(zip(((True, False), (False, True), (True, True)), BARS, strict=True))  # of two terms
 PANELS = {
     "cross_entropy": "cross-entropy",
     "val_accuracy": "validation accuracy, %",
@@ -119,7 +120,7 @@ def term_gains(table: pd.DataFrame) -> pd.DataFrame:
         points = gains(table, pair["method"], pair["method_baseline"])
         if len(points):
             means = seed_means(points, ["shots"]).dropna().rename("accuracy").reset_index()
-            terms = [tuple(pair[term] for term in TERMS)] * len(means)
+            terms = WORDS[pair[TERMS[0]], pair[TERMS[1]]]
             found.append(means.assign(baseline=pair["method_baseline"], terms=terms))
     return pd.concat(found[1:] or found, ignore_index=True)
 
@@ -136,23 +137,16 @@ def save_terms_figure(path: Path, runs: Sequence[Run], title: str) -> None:
     with figure_file(path, 1.3 * len(groups) + 0.8) as figure:
         grid = figure.subplots(len(groups), 1, squeeze=False, sharex=True)
         for (baseline, mine), axes in zip(groups, grid[:, 0], strict=True):
-            shown = [terms for terms in BARS if terms in set(mine["terms"])]
+            cells = mine.groupby(["terms", "shots"])["accuracy"].agg(["mean", half_interval])
+            shown = [terms for terms in BARS if terms in cells.index.unique("terms")]
             width = 0.8 / len(shown)
             for place, terms in enumerate(shown):
-                cells = mine[mine["terms"] == terms].groupby("shots")["accuracy"]
-                cells = cells.agg(["mean", half_interval]).fillna(0.0)
-                label, colour, hatch = BARS[terms]
+                bars, (colour, hatch) = cells.loc[terms], BARS[terms]
+                x = [shots.index(s) + (place - (len(shown) - 1) / 2) * width for s in bars.index]
+                error = bars["half_interval"].fillna(0.0)
+                look = {"color": colour, "hatch": hatch, "edgecolor": "white", "linewidth": 0.3}
                 axes.bar(
-                    [shots.index(s) + (place - (len(shown) - 1) / 2) * width for s in cells.index],
-                    cells["mean"],
-                    0.9 * width,
-                    yerr=cells["half_interval"],
-                    color=colour,
-                    hatch=hatch,
-                    edgecolor="white",
-                    linewidth=0.3,
-                    label=label,
-                    error_kw=ERRORS,
+                    x, bars["mean"], 0.9 * width, yerr=error, label=terms, error_kw=ERRORS, **look
                 )
             axes.axhline(0, color="black", linewidth=0.6)
             axes.set_xticks(range(len(shots)), [str(count) for count in shots])
@@ -206,29 +200,20 @@ def training_curves(methods: pd.Series, runs: Sequence[Run]) -> pd.DataFrame:
 
 
 def styles(table: pd.DataFrame) -> dict[str, Style]:
-    """Choose colours by adapter, lines by constraint, markers and shades otherwise.
+    """Choose colours by adapter, lines by constraint, and other markers for each further method.
 
     Lines are solid with the constraint, dashed without, and dotted if nothing is trained.
     """
-    found: dict[str, Style] = {}
-    forms: list[tuple[str, str]] = []
-    for run in table.drop_duplicates("method").to_dict("records"):
-        kind = run["adapter.kind"]
-        line = "-" if any(run[term] for term in TERMS) else ":" if kind == "zero_shot" else "--"
-        shade = SHADES[forms.count((kind, line)) % len(SHADES)]
-        used = sum(form[0] == kind for form in forms)
-        colour = _shaded(COLOURS.get(kind, OTHER), shade)
-        marker = MARKERS[used % len(MARKERS)]
-        found[run["method"]] = {"color": colour, "linestyle": line, "marker": marker}
-        forms.append((kind, line))
-    return found
-
-
-def _shaded(colour: str, shade: float) -> tuple[float, ...]:
-    """Mix a colour with white, or with black."""
-    from matplotlib.colors import to_rgb
-
-    return tuple(part + abs(shade) * ((shade > 0) - part) for part in to_rgb(colour))
+    methods = table.drop_duplicates("method")
+    places = methods.groupby("adapter.kind").cumcount()
+    return {
+        run["method"]: {
+            "color": COLOURS.get(run["adapter.kind"], OTHER),
+            "linestyle": "-" if any(run[TERMS]) else LINES.get(run["adapter.kind"], "--"),
+            "marker": MARKERS[place % len(MARKERS)],
+        }
+        for (_, run), place in zip(methods.iterrows(), places, strict=True)
+    }
 
 
 @contextmanager
