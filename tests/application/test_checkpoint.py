@@ -88,13 +88,6 @@ def test_epochs_before_the_interruption_are_not_trained_again(task, tmp_path, mo
     assert len(steps) == 6
 
 
-def test_interrupted_twice(task, tmp_path):
-    file = tmp_path / "c"
-    interrupt(task, chosen("hc_tr"), 1, file)
-    interrupt(task, chosen("hc_tr"), 1, file)  # one more
-    same(train(task, chosen("hc_tr"), checkpoint=file), train(task, chosen("hc_tr")))
-
-
 def test_no_checkpoint_before_its_time(task, tmp_path):
     train(task, chosen("taskres"), checkpoint=tmp_path / "c", seconds_between=1e6)
     assert not list(tmp_path.iterdir())

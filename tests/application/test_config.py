@@ -171,12 +171,6 @@ def test_a_constraint_needs_a_trained_adapter():
         load_methods(["zero_shot"], overrides=["zero_shot.constraint.weight=1"])
 
 
-def test_every_preset_loads():
-    assert set(load_methods(PRESETS)) == set(PRESETS)
-    with pytest.raises(ValueError, match=r"`methods` should be one of .* Got 'coop'"):
-        load_methods(["coop"])
-
-
 @pytest.mark.parametrize("text", ["[tasres.training]\nepochs = 1\n", "taskres = 5\n"])
 def test_tuned_files_with_unknown_tables(tmp_path, text):
     tuned = tmp_path / "tuned.toml"

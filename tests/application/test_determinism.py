@@ -45,7 +45,9 @@ def test_the_same_seed_gives_the_same_bytes_whatever_ran_before_in_any_processes
     run_jobs(source, plan_jobs(methods(), [1], [5]))
     torch.manual_seed(0)
     assert make(source, tmp_path / "b") == first
-    assert make(source, tmp_path / "c", processes=2) == first
+    told = []
+    assert make(source, tmp_path / "c", processes=2, on_epochs=told.append) == first
+    assert sorted(told) == [0, 0, 0, 2, 2, 2, 2, 2]  # after each run
 
 
 def test_another_seed_gives_another_run(source, tmp_path):

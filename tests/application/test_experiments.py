@@ -13,7 +13,6 @@ from application.rank_work import shrink
 from vlm_adapters import experiments
 from vlm_adapters.config import load_methods
 from vlm_adapters.experiments import plan_jobs, run_all, run_jobs
-from vlm_adapters.runs import ADAPTER
 from vlm_adapters.training import train
 
 
@@ -28,23 +27,6 @@ def test_jobs_are_nested_and_know_their_epochs(jobs):
     found = [(job.shots, job.preset) for job in jobs]
     assert found == [(n, preset) for n in (1, 2) for preset in ("zero_shot", "taskres", "hc_tr")]
     assert [job.epochs for job in jobs] == [0, 3, 3, 0, 3, 3]
-
-
-def test_processes_change_nothing(source, jobs, tmp_path):
-    def results(processes):
-        finished = []
-        place = tmp_path / str(processes)
-        mine = [job._replace(folder=place / job.preset / str(job.shots)) for job in jobs]
-        runs = run_jobs(source, mine, processes=processes, on_epochs=finished.append)
-        assert sum(finished) == 12
-        assert (max(finished) == 1) == (processes == 1)  # after each epoch, or after each run
-        adapters = [(job.folder / ADAPTER).read_bytes() for job in mine]
-        return [dataclasses.replace(run, seconds=0.0) for run in runs], adapters
-
-    alone, adapters = results(1)
-    assert [run.preset for run in alone] == [job.preset for job in jobs]
-    assert len(set(adapters)) == 5  # zero-shot is the same with one shot and with two
-    assert (alone, adapters) == results(2)
 
 
 def test_the_longest_runs_come_first(source, jobs, monkeypatch):

@@ -7,7 +7,7 @@ import pytest
 import torch
 from application.helpers import constrained, method
 from vlm_adapters import experiments
-from vlm_adapters._files import read_json, read_tensors
+from vlm_adapters._files import read_json
 from vlm_adapters.adapters import TipAdapterF
 from vlm_adapters.experiments import Job, plan_jobs, run_job, run_jobs
 from vlm_adapters.runs import (
@@ -19,7 +19,7 @@ from vlm_adapters.runs import (
     read_runs,
     read_saved_run,
 )
-from vlm_adapters.training import ORACLE, accuracy, train
+from vlm_adapters.training import accuracy, train
 
 SEARCHED = {"search_sharpness": 5.0, "search_cache_weight": 100.0}
 
@@ -105,16 +105,6 @@ def test_a_finished_run_is_not_run_again(source, tmp_path, monkeypatch):
     assert runs[:2] == first
     assert run_jobs(source, jobs) == runs  # read or made
     assert len(made) == len(jobs) - 2
-
-
-def test_a_run_without_its_result_is_run_again(source, tmp_path):
-    """The result is written last: without it the adapter may be of an older run."""
-    run = run_job(source, job(tmp_path))
-    (tmp_path / RESULT).unlink()
-    (tmp_path / ADAPTER).write_bytes(b"half")
-    [again] = run_jobs(source, [job(tmp_path)])
-    assert without_seconds(again) == without_seconds(run)
-    read_saved_run(tmp_path)
 
 
 def other_jobs(folder):
@@ -238,13 +228,3 @@ def test_runs_come_in_the_order_of_the_presets(source, tmp_path):
     run_jobs(source, [mine, *jobs])
     shipped = [(preset, shots) for preset in ("zero_shot", "taskres") for shots in (1, 2)]
     assert [(run.preset, run.shots) for run in read_runs(tmp_path)] == [*shipped, ("mine", 2)]
-
-
-def test_every_protocol(source, tmp_path):
-    run = run_job(source, job(tmp_path, "hc_taf", every=True))
-    oracles = {f"{ORACLE}best_test", f"{ORACLE}best_test+test_search"}
-    honest = {"last", "best_val", "last+val_search", "last+all_val_search"}
-    assert set(run.accuracies) == honest | oracles
-    assert without_seconds(read_run(tmp_path)) == without_seconds(run)
-    tensors = read_tensors(tmp_path / ADAPTER)[1]
-    assert tensors.keys() == {"text", "keys", "cached_labels"}

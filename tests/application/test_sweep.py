@@ -7,8 +7,6 @@ import pytest
 import typer
 from vlm_adapters.cli import app, runs
 from vlm_adapters.cli._options import DEFAULTS, feature_inputs
-from vlm_adapters.cli.runs import make_runs
-from vlm_adapters.data.few_shot import read_index_list
 from vlm_adapters.experiments import Sweep
 from vlm_adapters.inputs import FeatureInputs, ImageInputs
 
@@ -92,27 +90,6 @@ def test_commands_of_a_bundle_and_of_ones_own_preset(bundle_file, tmp_path):
         mine_only = ["mine.training.epochs=2"] if job.preset == "mine" else []
         assert list(values["overrides"] or ()) == mine_only
         assert not values["every"]
-
-
-def test_a_sweep_runs_what_is_not_there(bundle_file, tmp_path):
-    overrides = ("taskres.training.epochs=2",)
-    plan = sweep(
-        FeatureInputs(bundle=bundle_file),
-        presets=("zero_shot", "taskres"),
-        shots=(1, 2),
-        out=tmp_path,
-        overrides=overrides,
-    )
-    assert plan.draws == [(1, 1), (1, 3), (2, 1), (2, 3)]
-    found = make_runs(plan)
-    assert [(run.preset, run.shots, run.seed) for run in found] == [
-        (job.preset, job.shots, job.seed) for job in plan.jobs()
-    ]
-    assert {run.config["training"]["epochs"] for run in found if run.preset == "taskres"} == {2}
-    for shots, seed in plan.draws:
-        file = tmp_path / "few_shot" / f"synthetic-{shots}shot-seed{seed}.json"
-        assert read_index_list(file).shots == shots
-    assert make_runs(plan) == found
 
 
 def test_the_data_sets_values_are_taken():

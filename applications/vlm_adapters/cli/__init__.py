@@ -239,8 +239,8 @@ def _bars() -> Progress:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeElapsedColumn
 
     columns = ("{task.description}", BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    hidden = notes.quiet or not errors.is_terminal
-    return Progress(*columns, console=errors, disable=hidden)
+    console = Console(stderr=True)
+    return Progress(*columns, console=console, disable=notes.quiet or not console.is_terminal)
 
 
 @contextmanager
