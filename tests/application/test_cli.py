@@ -502,7 +502,7 @@ sys.meta_path.insert(0, Absent())
 """
 
 
-@pytest.mark.parametrize("package", ["typer", "pydantic", "safetensors", "matplotlib"])
+@pytest.mark.parametrize("package", ["typer", "pydantic", "pandas", "safetensors", "matplotlib"])
 def test_missing_extra(package, tmp_path):
     (tmp_path / "sitecustomize.py").write_text(f"PACKAGE = {package!r}\n{ABSENT}")
     path = os.pathsep.join(filter(None, [str(tmp_path), os.environ.get("PYTHONPATH", "")]))

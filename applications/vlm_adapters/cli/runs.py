@@ -51,11 +51,11 @@ def demo(
     device: Device = "cpu",
 ) -> None:
     """Train five methods on cached Caltech-101 features: no network, no image, minutes."""
-    inputs = FeatureInputs(bundle=bundle, device=device)
-    require("matplotlib", extra="vlm")  # before the training, not after it
-    runs = make_runs(opt.plan(inputs, methods, shots, seeds, out, tuned, overrides), jobs)
-    from ..results.report import write_run_report
+    from ..results.report import write_run_report  # before the training, not after it
 
+    require("matplotlib", extra="vlm")
+    inputs = FeatureInputs(bundle=bundle, device=device)
+    runs = make_runs(opt.plan(inputs, methods, shots, seeds, out, tuned, overrides), jobs)
     written = write_run_report(out, runs)
     print_results(runs)
     batches = max(run.config["constraint"]["memory_batches"] for run in runs)
@@ -122,6 +122,7 @@ def sweep(
     if dry_run:
         print_plan(plan, threads)
         return
+    require("pandas", extra="vlm")  # before the training, not after it
     runs = make_runs(plan, jobs, threads)
     if as_json:
         typer.echo(json.dumps([run.as_record() for run in runs], indent=1))
