@@ -364,7 +364,7 @@ WRONG = [
     ("train --split=x.json", "`--split` should come with `--images`"),
     ("reproduce 1 --datasets=dtd,birds", "`--datasets` should be one of"),
     ("report .", "should hold runs"),
-    ("report . --compare-paper=6", "6 is not in the range 1<=x<=5"),
+    ("report . --compare-paper=6", "Invalid value for '--compare-paper'"),
     ("predict nowhere x.png", "nowhere"),
     ("weights convert no.pt out.safetensors", "`source` should be a file"),
     *(
