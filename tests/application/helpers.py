@@ -27,9 +27,12 @@ def in_double(task):
     images = all_images(task).double()
     texts = ClassTexts(task.texts.raw.double(), task.texts.normalized.double())
     return dataclasses.replace(
-        task, train=CachedViews(images[:, None]), texts=texts,
-        val_features=task.val_features.double(), test_features=task.test_features.double(),
-    )  # fmt: skip
+        task,
+        train=CachedViews(images[:, None]),
+        texts=texts,
+        val_features=task.val_features.double(),
+        test_features=task.test_features.double(),
+    )
 
 
 def method(preset, dataset=None, **training):

@@ -146,8 +146,14 @@ def test_what_is_left_out_is_told(folder, caplog):
 
 
 def test_names_of_subsets(folder):
-    fill(folder.parent / "split", {f"{subset}/{name}": 2 for subset in ("Train", "valid", "TEST")
-                                   for name in ("crow", "owl")})  # fmt: skip
+    fill(
+        folder.parent / "split",
+        {
+            f"{subset}/{name}": 2
+            for subset in ("Train", "valid", "TEST")
+            for name in ("crow", "owl")
+        },
+    )
     split = image_folder(folder.parent / "split").split
     assert (len(split.train), len(split.val), len(split.test)) == (4, 4, 4)
     assert split.test[0].path == "TEST/crow/00.bmp"
