@@ -11,10 +11,10 @@ from torch.nn.functional import normalize
 
 from .backbones.base import Backbone, check_weights, weight_hashes
 from .data.folders import IMAGE_ENDINGS
-from .evaluation import accuracy
 from .features.views import extract_features, read_image
 from .runs import Run, SavedRun
 from .sources import Extraction, unit_features
+from .training import accuracy
 
 
 class Target:

@@ -17,10 +17,9 @@ from vlm_adapters.adapters import (
     build_adapter,
 )
 from vlm_adapters.adapters.tip_adapter import ClassSums
-from vlm_adapters.evaluation import accuracy
 from vlm_adapters.options import AdapterOptions
 from vlm_adapters.regularizers.grams import Grams
-from vlm_adapters.training import train
+from vlm_adapters.training import accuracy, train
 
 from topreg import label_indicators
 
