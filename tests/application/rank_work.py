@@ -1,9 +1,8 @@
-"""What two ranks of a group do with one feature store, and the sources that tests make."""
+"""The sources that tests make."""
 
 import pathlib
 
 import torch
-import vlm_adapters.sources
 from application.fake_backbone import SPEC, FakeBackbone
 from vlm_adapters.features.views import Augmentation
 from vlm_adapters.inputs import FeatureInputs, ImageInputs
@@ -46,20 +45,6 @@ def content(store):
         for path in sorted(pathlib.Path(store).rglob("*"))
         if path.is_file() and not path.name.startswith("contents-")
     }
-
-
-def share_extraction(rank, root, store, breaking):
-    """Both ranks extract into one store; one of them may break."""
-    vlm_adapters.sources.BLOCK = 6  # so that a few images make many parts
-    backbone = counting(breaks_at=1 if rank == breaking else -1)
-    source = extraction(root, store, backbone=backbone).source(DRAWS)
-    return backbone.views, source.task(2, 1).train.keys()
-
-
-def alone(root, store):
-    """The same by one process."""
-    source = extraction(root, store).source(DRAWS)
-    return source.task(2, 1).train.keys()
 
 
 def equal(a, b):

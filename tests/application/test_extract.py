@@ -1,10 +1,9 @@
-"""Features of synthetic image files, what a training step sees of them, and ranks."""
+"""Features of synthetic image files, and what a training step sees of them."""
 
 import pytest
 import torch
 from application.fake_backbone import ColourBackbone
 from PIL import Image
-from vlm_adapters.features import ranks
 from vlm_adapters.features.training_images import CachedViews
 from vlm_adapters.features.views import extract_features
 
@@ -105,34 +104,3 @@ def test_draws_follow_the_generator_which_one_view_does_not_move():
     drawn = CachedViews(VIEWS[:, :1]).draw(ROWS, generator)
     equal(generator.get_state(), before)
     torch.testing.assert_close(drawn, torch.nn.functional.normalize(VIEWS[ROWS, 0], dim=1))
-
-
-# Processes
-
-
-@pytest.mark.parametrize(("size", "calls"), [(None, []), ("1", []), ("2", ["gloo"])])
-def test_a_group_is_joined_under_torchrun_only(monkeypatch, size, calls):
-    joined = []
-    monkeypatch.setattr(
-        torch.distributed, "init_process_group", lambda kind, timeout: joined.append(kind)
-    )
-    monkeypatch.delenv("WORLD_SIZE", raising=False)
-    if size is not None:
-        monkeypatch.setenv("WORLD_SIZE", size)
-    ranks.start()
-    assert joined == calls
-    assert ranks.share() == (0, 1)
-
-
-def test_alone_an_error_is_its_own():
-    with ranks.together():
-        pass
-    with pytest.raises(KeyError, match="mine"), ranks.together():
-        raise KeyError("mine")
-
-
-def test_each_rank_takes_an_accelerator_of_its_own(monkeypatch):
-    monkeypatch.setenv("LOCAL_RANK", "3")
-    assert ranks.device("cuda") == "cuda"  # without a group
-    monkeypatch.setattr(ranks, "share", lambda: (11, 16))
-    assert [ranks.device(name) for name in ("cuda", "cuda:1", "cpu")] == ["cuda:3", "cuda:1", "cpu"]

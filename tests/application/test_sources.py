@@ -11,15 +11,12 @@ from application.fake_backbone import FakeBackbone, Unprojected
 from application.rank_work import (
     AUGMENTATION,
     DRAWS,
-    alone,
     content,
     counting,
     equal,
     extraction,
-    share_extraction,
 )
 from application.synthetic_data import write_dataset
-from processes import Ranks
 from torch.nn.functional import normalize
 from vlm_adapters._files import read_tensors
 from vlm_adapters.data.datasets import open_dataset
@@ -350,42 +347,3 @@ def test_a_task_without_its_test_images(task):
     assert blind.train is task.train
     assert blind.test_features.untyped_storage().nbytes() == 0  # not a view of them
     assert len(task.test_features) == len(task.test_labels) > 0
-
-
-# Processes
-
-
-@pytest.fixture(scope="module")
-def ranks():
-    both = Ranks(patience=300)  # beside other work two imports of torch may take long
-    yield both
-    both.stop()
-
-
-def test_two_processes_write_the_bytes_of_one(ranks, root, tmp_path, monkeypatch):
-    monkeypatch.setattr("vlm_adapters.sources.BLOCK", 6)
-    expected = alone(root, tmp_path / "one")
-    answers = ranks.run(share_extraction, root, str(tmp_path / "two"), None)
-    assert content(tmp_path / "two") == content(tmp_path / "one")
-    for _, keys in answers:
-        equal(keys, expected)
-    views = [count for count, _ in answers]
-    assert min(views) > 0
-    assert sum(views) == counted(root, tmp_path / "three")
-
-
-def counted(root, store):
-    backbone = counting()
-    extraction(root, store, backbone=backbone).source(DRAWS)
-    return backbone.views
-
-
-def test_a_failing_process_ends_the_other_with_its_message(ranks, root, tmp_path):
-    answers = ranks.run(share_extraction, root, str(tmp_path), 1)
-    assert answers == [
-        (RuntimeError, "Rank 1 failed: the encoder broke"),
-        (RuntimeError, "the encoder broke"),
-    ]
-    expected = alone(root, tmp_path / "one")
-    for _, keys in ranks.run(share_extraction, root, str(tmp_path), None):
-        equal(keys, expected)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from functools import partial
 from pathlib import Path
 from typing import Annotated
@@ -9,7 +10,6 @@ from typing import Annotated
 import typer
 
 from ..data.datasets import open_dataset
-from ..features import ranks
 from ..features.bundle import build_bundle, save_bundle
 from ..inputs import FeatureInputs
 from . import as_usage, command, image_progress, numbers, writable_file
@@ -25,15 +25,14 @@ def extract(
 ) -> None:
     """Extract what the few-shot tasks of these shots and seeds need; goes on where it stopped.
 
-    Under torchrun the processes share the images.
+    Processes that extract into one store share the images, under torchrun or started by hand.
     """
     draws = [(n, seed) for n in numbers("--shots", shots) for seed in numbers("--seeds", seeds)]
-    ranks.start()
     with image_progress() as progress:
         with as_usage():
             extraction = inputs.extraction(progress)
         source = extraction.source(draws)
-    if ranks.share()[0] == 0:
+    if os.environ.get("RANK", "0") == "0":  # of torchrun
         count = 0 if inputs.online else len(source.train.images)
         typer.echo(
             f"{inputs.store} holds {count} training images in {inputs.views} views each, "
