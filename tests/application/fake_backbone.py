@@ -98,8 +98,17 @@ class ColourBackbone(FakeBackbone):
 
 
 class WideBackbone(ColourBackbone):
-    """One that can be projected."""
+    """One that can be projected: to its first coordinates."""
 
-    def principal_directions(self, count: int) -> Tensor:
-        """The first coordinates."""
-        return torch.eye(3)[:, :count]
+    @property
+    def directions(self) -> Tensor:
+        """Those that are kept."""
+        return torch.eye(3)[:, : self.dimension]
+
+    def projected(self, count: int) -> WideBackbone:
+        """The projection."""
+        return WideBackbone(dimension=count)
+
+    def encode_text(self, texts: list[str]) -> Tensor:
+        """Counts of the letters that are kept."""
+        return super().encode_text(texts) @ self.directions

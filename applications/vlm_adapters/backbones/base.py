@@ -97,9 +97,7 @@ def load_backbone(spec: str, *, device: torch.device | str = "cpu") -> Backbone:
 
     if directions := re.fullmatch(r"devise(?:-(\d+))?", spec):
         whole = devise.Devise(device=device)
-        if directions[1] is None:
-            return whole
-        return devise.ProjectedBackbone(whole, whole.principal_directions(int(directions[1])))
+        return whole.projected(int(directions[1])) if directions[1] else whole
     if match := re.fullmatch(r"open_clip/(.+?)(?:\?quick_gelu=(.*))?", spec):
         if match[2] not in (None, "true", "false"):
             raise ValueError(f"`?quick_gelu=` should be followed by true or false. Got {spec!r}.")

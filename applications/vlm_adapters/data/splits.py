@@ -10,6 +10,7 @@ import random
 import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from reprlib import repr as short
 from typing import Any, NamedTuple
@@ -17,7 +18,7 @@ from typing import Any, NamedTuple
 from .._files import file_sha256
 from .._optional import require
 from ..prompts import check_templates
-from .few_shot import FewShot, few_shot_split
+from .few_shot import FewShot, rows_by_class, split_rows
 
 SUBSETS = ("train", "val", "test")
 TABLES = {".csv": ",", ".tsv": "\t"}
@@ -80,8 +81,16 @@ class ImageDataset:
                 f"`{self.name}` should have training images. Got a data set that is only a test "
                 "set. Train on another, such as imagenet, and evaluate on this one."
             )
-        train, val = ([s.label for s in part] for part in (self.split.train, self.split.val))
-        return few_shot_split(train, val, shots, seed, val_from_train=self.val_from_train)
+        return split_rows(*self._rows, shots, seed, val_from_train=self.val_from_train)
+
+    @cached_property
+    def _rows(self) -> tuple[list[list[int]], list[list[int]]]:
+        """Rows of each class in the training and in the validation images."""
+        train, val = (
+            rows_by_class(sample.label for sample in part)
+            for part in (self.split.train, self.split.val)
+        )
+        return train, val
 
 
 def read_split(path: str | os.PathLike[str]) -> Split:

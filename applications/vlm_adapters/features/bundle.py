@@ -19,7 +19,7 @@ from torch.nn.functional import cross_entropy, normalize
 from .._files import read_tensors, write_tensors
 from .._optional import require
 from ..backbones.base import Backbone
-from ..backbones.devise import Devise, ProjectedBackbone
+from ..backbones.devise import Devise
 from ..data.splits import SUBSETS, ImageDataset
 from ..prompts import normalized_mean, raw_mean
 from .views import Progress, extract_features
@@ -199,7 +199,7 @@ def build_bundle(
     """
     projected = None
     if coordinates is not None:  # may fail, and comes before the images, which take minutes
-        projected = ProjectedBackbone(backbone, backbone.principal_directions(coordinates))
+        projected = backbone.projected(coordinates)
     split = dataset.split
     paths = [sample.path for subset in SUBSETS for sample in split.subset(subset)]
     features = extract_features(backbone, dataset.images, paths, progress=progress)

@@ -128,32 +128,22 @@ def load_texts(file: Path) -> ClassTexts:
     metadata, tensors = read_tensors(file, again)
     try:
         templates = int(json.loads(metadata[KEY])["templates"])
+        classes, width = tensors["raw"].shape
+        shapes: dict[str, tuple[int, ...]] = dict.fromkeys(("raw", "normalized"), (classes, width))
         hidden = None
         if templates:
+            most, _, inner = tensors["hidden"].shape
+            shapes["hidden"] = max(most, templates), classes, inner
+            shapes |= {"weight": (inner, width), "bias": (width,)}
             projection = TextProjection(tensors["weight"], tensors["bias"])
             hidden = HiddenTexts(tensors["hidden"], projection, templates)
+        found = {name: (tuple(tensors[name].shape), tensors[name].dtype) for name in shapes}
         texts = ClassTexts(tensors["raw"], tensors["normalized"], hidden)
     except (KeyError, TypeError, ValueError, OverflowError, RecursionError) as error:
         raise ValueError(f"`{file}` should hold class texts. Got no {error}. {again}") from None
-    if not _fit(tensors, templates):
+    if found != {name: (shape, torch.float32) for name, shape in shapes.items()} or templates < 0:
         raise ValueError(
             f"`{file}` should hold class texts. Got shapes or dtypes that do not fit each other. "
             f"{again}"
         )
     return texts
-
-
-def _fit(tensors: Mapping[str, Tensor], templates: int) -> bool:
-    """Return whether shapes and dtypes are those of one encoder's texts."""
-    shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
-    if len(shapes["raw"]) != 2 or shapes["normalized"] != shapes["raw"]:
-        return False
-    if templates:
-        classes, width = shapes["raw"]
-        if len(shapes["hidden"]) != 3 or not 0 < templates <= shapes["hidden"][0]:
-            return False
-        _, rows, inner = shapes["hidden"]
-        found = rows, shapes["weight"], shapes["bias"]
-        if found != (classes, (inner, width), (width,)):
-            return False
-    return all(tensor.dtype == torch.float32 for tensor in tensors.values())
