@@ -22,8 +22,15 @@ from .data.splits import ImageDataset, Sample
 from .features.bundle import FeatureBundle, load_bundle
 from .features.store import SCHEMA, FeatureTable, ImageKey, Place, content_hashes
 from .features.texts import ClassTexts, encode_classes, load_texts, save_texts
-from .features.training_images import CachedViews, OnlineViews, TrainingImages
-from .features.views import Centre, Progress, View, extract_views
+from .features.views import (
+    CachedViews,
+    Centre,
+    OnlineViews,
+    Progress,
+    TrainingImages,
+    View,
+    extract_views,
+)
 from .tasks import Task
 
 if TYPE_CHECKING:

@@ -100,15 +100,14 @@ class ColourBackbone(FakeBackbone):
 class WideBackbone(ColourBackbone):
     """One that can be projected: to its first coordinates."""
 
-    @property
-    def directions(self) -> Tensor:
-        """Those that are kept."""
-        return torch.eye(3)[:, : self.dimension]
-
     def projected(self, count: int) -> WideBackbone:
         """The projection."""
         return WideBackbone(dimension=count)
 
+    def project(self, features: Tensor) -> Tensor:
+        """The coordinates that are kept."""
+        return features[:, : self.dimension]
+
     def encode_text(self, texts: list[str]) -> Tensor:
         """Counts of the letters that are kept."""
-        return super().encode_text(texts) @ self.directions
+        return self.project(super().encode_text(texts))

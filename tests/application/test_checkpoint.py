@@ -9,7 +9,7 @@ from application.helpers import constrained, method
 from safetensors import safe_open
 from safetensors.torch import save_file
 from vlm_adapters import training
-from vlm_adapters.features.training_images import CachedViews
+from vlm_adapters.features.views import CachedViews
 from vlm_adapters.sources import few_shot_task
 from vlm_adapters.training import KEY, train
 

@@ -4,8 +4,7 @@ import pytest
 import torch
 from application.fake_backbone import ColourBackbone
 from PIL import Image
-from vlm_adapters.features.training_images import CachedViews
-from vlm_adapters.features.views import extract_features
+from vlm_adapters.features.views import CachedViews, extract_features
 
 COLOURS = [(255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 0), (51, 102, 153)]
 PATHS = [f"{i}.png" for i in range(len(COLOURS))]
@@ -77,13 +76,13 @@ def test_images_that_cannot_be_read(folder):
 def test_keys_are_the_mean_of_the_views_as_they_come():
     means = [sum(views) / 3 for views in VIEWS]
     expected = torch.stack([mean / mean.norm() for mean in means])
-    torch.testing.assert_close(CachedViews(VIEWS).keys(), expected)
+    torch.testing.assert_close(CachedViews(VIEWS.clone()).keys(), expected)
     units = [sum(view / view.norm() for view in views) / 3 for views in VIEWS]
-    assert (CachedViews(VIEWS).keys() - torch.stack(units)).abs().max() > 0.01
+    assert (CachedViews(VIEWS.clone()).keys() - torch.stack(units)).abs().max() > 0.01
 
 
 def test_a_draw_is_one_view_of_each_image_of_unit_length():
-    images, seen = CachedViews(VIEWS), set()
+    images, seen = CachedViews(VIEWS.clone()), set()
     units = torch.nn.functional.normalize(VIEWS, dim=2)
     generator = torch.Generator().manual_seed(0)
     for _ in range(20):
@@ -95,12 +94,12 @@ def test_a_draw_is_one_view_of_each_image_of_unit_length():
 
 
 def test_draws_follow_the_generator_which_one_view_does_not_move():
-    images = CachedViews(VIEWS)
+    images = CachedViews(VIEWS.clone())
     draws = [images.draw(ROWS, torch.Generator().manual_seed(seed)) for seed in (1, 1, 2)]
     equal(draws[0], draws[1])
     assert not torch.equal(draws[0], draws[2])
     generator = torch.Generator().manual_seed(0)
     before = generator.get_state()
-    drawn = CachedViews(VIEWS[:, :1]).draw(ROWS, generator)
+    drawn = CachedViews(VIEWS[:, :1].clone()).draw(ROWS, generator)
     equal(generator.get_state(), before)
     torch.testing.assert_close(drawn, torch.nn.functional.normalize(VIEWS[ROWS, 0], dim=1))

@@ -12,7 +12,7 @@ from torch.nn.functional import normalize
 from vlm_adapters.adapters import LinearProbe, linear_probe
 from vlm_adapters.adapters.linear_probe import PENALTIES
 from vlm_adapters.evaluation import accuracy
-from vlm_adapters.features.training_images import CachedViews
+from vlm_adapters.features.views import CachedViews
 from vlm_adapters.options import AdapterOptions
 
 OPTIONS = AdapterOptions(kind="linear_probe")

@@ -22,8 +22,7 @@ from vlm_adapters._files import read_tensors
 from vlm_adapters.data.datasets import open_dataset
 from vlm_adapters.data.few_shot import read_index_list
 from vlm_adapters.features.texts import encode_classes, load_texts
-from vlm_adapters.features.training_images import CachedViews
-from vlm_adapters.features.views import extract_features, extract_views
+from vlm_adapters.features.views import CachedViews, extract_features, extract_views
 from vlm_adapters.sources import BundleSource
 
 
@@ -56,7 +55,7 @@ def test_a_task_is_what_one_computes_directly(root, source, shots, seed):
     drawn, split, task = data.few_shot(shots, seed), data.split, source.task(shots, seed)
     views = extract_views(FakeBackbone(), data.images, paths_of(split.train, drawn.train),
                           AUGMENTATION)  # fmt: skip
-    equal(task.train.keys(), CachedViews(views).keys())
+    equal(task.train.keys(), CachedViews(views.clone()).keys())
     equal(task.train.units, normalize(views, dim=2))
     equal(task.val_features, centre(data, split.val, drawn.val))
     equal(task.test_features, centre(data, split.test))

@@ -84,7 +84,7 @@ class Devise:
         """The ridge regression, followed by the directions that are kept."""
         if self.directions is None:
             return self._ridge
-        return TextProjection(self._kept(self._ridge.weight), self._kept(self._ridge.bias))
+        return TextProjection(self.project(self._ridge.weight), self.project(self._ridge.bias))
 
     @property
     def classifier_rows(self) -> Tensor:
@@ -112,7 +112,7 @@ class Devise:
         part.directions, part.name = self.principal_directions(count), f"{self.name}-{count}"
         return part
 
-    def _kept(self, features: Tensor) -> Tensor:
+    def project(self, features: Tensor) -> Tensor:
         """Return features of the CNN's space in the directions that are kept."""
         return features if self.directions is None else features @ self.directions
 
@@ -142,11 +142,11 @@ class Devise:
         images = images.to(self.device, memory_format=torch.channels_last)
         with torch.no_grad():
             maps: Tensor = self._cnn.extract_features(images)
-        return self._kept(maps.mean(dim=(2, 3)))
+        return self.project(maps.mean(dim=(2, 3)))
 
     def encode_text(self, texts: list[str]) -> Tensor:
         """Return features of shape (k, d) of k sentences, not normalised."""
-        return self._kept(self._ridge(self.encode_text_hidden(texts)))
+        return self.project(self._ridge(self.encode_text_hidden(texts)))
 
     def encode_text_hidden(self, texts: list[str]) -> Tensor:
         """Return centred sentence embeddings of shape (k, 384) of k sentences."""

@@ -8,7 +8,7 @@ import os
 import posixpath
 import random
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path, PurePosixPath, PureWindowsPath
@@ -17,7 +17,6 @@ from typing import Any, NamedTuple
 
 from .._files import file_sha256
 from .._optional import require
-from ..prompts import check_templates
 from .few_shot import FewShot, rows_by_class, split_rows
 
 SUBSETS = ("train", "val", "test")
@@ -91,6 +90,16 @@ class ImageDataset:
             for part in (self.split.train, self.split.val)
         )
         return train, val
+
+
+def check_templates(templates: Sequence[str]) -> None:
+    """Raise unless there are templates, each with one ``{}`` for the class name."""
+    wrong = [text for text in templates if text.count("{}") != 1]
+    if isinstance(templates, str) or not templates or wrong:
+        raise ValueError(
+            "`templates` should be a sequence of one or more strings with one `{}` each, where "
+            f"the class name goes. Got {templates!r}."
+        )
 
 
 def read_split(path: str | os.PathLike[str]) -> Split:

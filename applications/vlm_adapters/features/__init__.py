@@ -9,6 +9,6 @@ Three types hold them. Begin reading with ``store``.
 - :class:`.texts.ClassTexts`: features of the classes' prompts.
 - :class:`.bundle.FeatureBundle`: all features of a small data set in one file that can be shipped.
 
-``views`` turns an image file into views and encodes them. ``training_images`` is what a training
-step sees of the images: views from a table, or views that are encoded at every step.
+``views`` turns an image file into views and encodes them. A training step sees views from a table,
+or views that are encoded at every step.
 """

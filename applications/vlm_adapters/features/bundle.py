@@ -21,7 +21,7 @@ from .._optional import require
 from ..backbones.base import Backbone
 from ..backbones.devise import Devise
 from ..data.splits import SUBSETS, ImageDataset
-from ..prompts import normalized_mean, raw_mean
+from .texts import normalized_mean, raw_mean
 from .views import Progress, extract_features
 
 Provenance: TypeAlias = "Mapping[str, str | int | float | Provenance]"
@@ -207,7 +207,7 @@ def build_bundle(
     if projected is None:
         return bundle
     unprojected = {"zero_shot_unprojected": bundle.provenance["zero_shot"]}
-    bundle = _assemble(projected, features @ projected.directions, dataset)
+    bundle = _assemble(projected, projected.project(features), dataset)
     return replace(bundle, provenance={**bundle.provenance, **unprojected})
 
 

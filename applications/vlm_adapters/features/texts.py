@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,9 +14,10 @@ from torch.nn.functional import normalize
 
 from .._files import read_tensors, write_tensors
 from ..backbones.base import Backbone, TextProjection
-from ..prompts import normalized_mean, prompts, raw_mean
+from ..data.splits import check_templates
 
 KEY = "vlm_adapters.class_texts"
+EncodeText = Callable[[list[str]], Tensor]
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,6 +87,58 @@ class ClassTexts:
                 "backbone whose text tower ends in a linear map."
             )
         return self.hidden
+
+
+def raw_mean(
+    class_names: Sequence[str],
+    templates: Sequence[str],
+    encode_text: EncodeText,
+    *,
+    replace_underscores: bool = True,
+) -> Tensor:
+    """Return the class texts of TaskRes: the mean over templates of text features as they come.
+
+    ``encode_text`` maps k sentences to features of shape (k, d). TaskRes's own code leaves the
+    underscores of class names in.
+
+    Source:
+        Yu et al., "Task Residual for Tuning Vision-Language Models", CVPR 2023, and its code.
+
+    Example:
+        >>> import torch
+        >>> def length(texts): return torch.tensor([[float(len(text))] for text in texts])
+        >>> raw_mean(["cat", "sea_horse"], ["a {}.", "the {}."], length)
+        tensor([[ 7.],
+                [13.]])
+    """
+    lists = prompts(class_names, templates, replace_underscores)
+    return torch.stack([encode_text(sentences) for sentences in lists]).mean(dim=0)
+
+
+def normalized_mean(
+    class_names: Sequence[str],
+    templates: Sequence[str],
+    encode_text: EncodeText,
+    *,
+    replace_underscores: bool = True,
+) -> Tensor:
+    """Return the class texts of Tip-Adapter: unit mean over templates of unit text features.
+
+    Source:
+        Zhang et al., "Tip-Adapter", ECCV 2022, and its code.
+    """
+    lists = prompts(class_names, templates, replace_underscores)
+    units = [normalize(encode_text(sentences), dim=1) for sentences in lists]
+    return normalize(torch.stack(units).mean(dim=0), dim=1)
+
+
+def prompts(
+    class_names: Sequence[str], templates: Sequence[str], replace_underscores: bool
+) -> list[list[str]]:
+    """Return one list of sentences per template."""
+    check_templates(templates)
+    names = [name.replace("_", " ") if replace_underscores else name for name in class_names]
+    return [[template.replace("{}", name) for name in names] for template in templates]
 
 
 def encode_classes(
