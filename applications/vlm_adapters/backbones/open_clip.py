@@ -170,7 +170,7 @@ def find_weights(model: str, weights: str | os.PathLike[str] | None) -> Weights:
         folder = Path(model.removeprefix(FOLDER)).expanduser()
         try:
             _ = json.loads((folder / CONFIG).read_bytes())["model_cfg"]["text_cfg"]
-        except (OSError, ValueError, TypeError, KeyError):
+        except (OSError, ValueError, TypeError, KeyError, RecursionError):
             raise FileNotFoundError(
                 f"`model` should be `{FOLDER}` and a folder of weights and `{CONFIG}`, JSON with "
                 f"an object `model_cfg`. Got {str(folder)!r}. Copy both from the model's page."

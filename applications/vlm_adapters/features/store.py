@@ -230,5 +230,5 @@ def _read_index(index: Path) -> dict[str, tuple[str, list[int]]]:
     try:
         content = json.loads(index.read_text(encoding="utf-8"))
         return {path: (str(digest), list(state)) for path, (digest, state) in content.items()}
-    except (OSError, ValueError, TypeError, AttributeError):
+    except (OSError, ValueError, TypeError, AttributeError, RecursionError):
         return {}
