@@ -147,12 +147,13 @@ def weight_hashes(fingerprint: Mapping[str, Any]) -> dict[str, str]:
     }
 
 
-def check_weights(name: str, found: Mapping[str, str], expected: Mapping[str, str]) -> None:
+def check_weights(backbone: Backbone, expected: Mapping[str, str]) -> None:
     """Raise if a backbone has other hashes of weights than those an adapter was trained on."""
+    found = weight_hashes(backbone.fingerprint())
     other = next((name for name in expected if found.get(name) != expected[name]), None)
     if other is not None:
         raise ValueError(
-            f"`{name}` should have the weights that the adapter was trained on, {other} "
+            f"`{backbone.name}` should have the weights that the adapter was trained on, {other} "
             f"{expected[other][:16]}. Got {found.get(other, 'none')[:16]}. Train again, or name "
             "those weights."
         )

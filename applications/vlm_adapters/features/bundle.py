@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal
 
 import torch
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -18,14 +18,12 @@ from torch.nn.functional import cross_entropy, normalize
 
 from .._files import read_tensors, write_tensors
 from .._optional import require
-from ..backbones.base import Backbone
 from ..backbones.devise import Devise
 from ..data.splits import SUBSETS, ImageDataset
 from .texts import normalized_mean, raw_mean
 from .views import Progress, extract_features
 
-Provenance: TypeAlias = "Mapping[str, str | int | float | Provenance]"
-CALTECH101: Provenance = {
+CALTECH101 = {
     "name": "caltech101",
     "source": "Li, Andreeto, Ranzato, Perona: Caltech 101 (1.0), CaltechDATA, 2022",
     "doi": "10.22002/D1.20086",
@@ -62,7 +60,7 @@ class FeatureBundle:
     text_normalized: Tensor
     class_names: tuple[str, ...]
     logit_scale: float
-    provenance: Provenance
+    provenance: Mapping[str, Any]
 
     def __post_init__(self) -> None:
         """Check everything once, so that no later step has to."""
@@ -197,25 +195,13 @@ def build_bundle(
     Of the backbone so many principal directions, ``coordinates``, are kept; None keeps the space.
     The logit scale is fitted to the zero-shot cross-entropy of the validation images.
     """
-    projected = None
-    if coordinates is not None:  # may fail, and comes before the images, which take minutes
-        projected = backbone.projected(coordinates)
-    split = dataset.split
-    paths = [sample.path for subset in SUBSETS for sample in split.subset(subset)]
-    features = extract_features(backbone, dataset.images, paths, progress=progress)
-    bundle = _assemble(backbone, features, dataset)
-    if projected is None:
-        return bundle
-    unprojected = {"zero_shot_unprojected": bundle.provenance["zero_shot"]}
-    bundle = _assemble(projected, projected.project(features), dataset)
-    return replace(bundle, provenance={**bundle.provenance, **unprojected})
-
-
-def _assemble(backbone: Backbone, features: Tensor, dataset: ImageDataset) -> FeatureBundle:
-    """Add labels, texts, logit scale and provenance to image features."""
+    # The projection may fail: it comes before the images, which take minutes.
+    kept = backbone if coordinates is None else backbone.projected(coordinates)
     split = dataset.split
     subsets = [split.subset(name) for name in SUBSETS]
-    texts = (split.class_names, dataset.templates, backbone.encode_text)
+    paths = [sample.path for subset in subsets for sample in subset]
+    features = kept.project(extract_features(backbone, dataset.images, paths, progress=progress))
+    texts = (split.class_names, dataset.templates, kept.encode_text)
     bundle = FeatureBundle(
         # Rounded now, so that accuracies measured here are those measured on the file.
         features=features.half().float(),
@@ -224,15 +210,15 @@ def _assemble(backbone: Backbone, features: Tensor, dataset: ImageDataset) -> Fe
         text_raw=raw_mean(*texts).cpu(),
         text_normalized=normalized_mean(*texts).cpu(),
         class_names=split.class_names,
-        logit_scale=backbone.logit_scale,
+        logit_scale=kept.logit_scale,
         provenance={},
     )
     units = bundle.text_normalized
     shares = {name: zero_shot_accuracy(*bundle.subset(name), units) for name in ("val", "test")}
-    provenance: Provenance = {
+    provenance = {
         "data": {**CALTECH101, "split_sha256": split.sha256},
         "view": "one per image, centre crop, no augmentation",
-        "backbone": backbone.fingerprint(),
+        "backbone": kept.fingerprint(),
         "libraries": {library: version(library) for library in LIBRARIES},
         "logit_scale": "least zero-shot cross-entropy on the validation images",
         "zero_shot": {
