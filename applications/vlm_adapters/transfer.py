@@ -113,7 +113,7 @@ def predict(
         shares = saved.adapter(normalize(features, dim=1)).softmax(dim=1)
     values, labels = shares.topk(min(top, shares.shape[1]), dim=1)
     found: dict[Path, dict[str, Any]] = {
-        path: {"path": str(path), "classes": [], "error": errors[path]} for path in images
+        path: {"path": _printable(path), "classes": [], "error": errors[path]} for path in images
     }
     for path, *row in zip(good, labels.tolist(), values.tolist(), strict=True):
         found[path].pop("error", None)
@@ -129,5 +129,10 @@ def _error(path: Path) -> str:
     try:
         read_image(Path(), str(path))
     except (OSError, ValueError) as error:
-        return str(error)
+        return _printable(error)
     return ""
+
+
+def _printable(value: object) -> str:
+    """Return a text in which a name that is not UTF-8 has escapes."""
+    return str(value).encode(errors="backslashreplace").decode()

@@ -141,6 +141,13 @@ def test_nothing_left_for_testing(tmp_path):
         image_folder(tmp_path)
 
 
+@pytest.mark.parametrize("name", ["b\udcff", "owl/b\udcff.jpg"])
+def test_names_that_are_not_utf_8(folder, name):
+    (folder / name).touch() if name.endswith("jpg") else fill(folder, {name: 3})
+    with refused(r"`.*birds.*`: every name in it should be text in UTF-8\. Got 'b\\udcff.*Rename"):
+        image_folder(folder)
+
+
 def test_no_such_folder(tmp_path):
     with refused(r"`path` should be a folder of images\. Got '.*none', not a folder"):
         image_folder(tmp_path / "none")

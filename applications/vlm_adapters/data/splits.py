@@ -102,6 +102,14 @@ def check_templates(templates: Sequence[str]) -> None:
         )
 
 
+def check_text(where: str, text: str) -> None:
+    """Raise for text that is not UTF-8: names of files may be such, prompts and results not."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise ValueError(f"{where} should be text in UTF-8. Got {text!a}. Rename it.") from None
+
+
 def read_split(path: str | os.PathLike[str]) -> Split:
     """Read a split from a file, every entry checked.
 
@@ -223,11 +231,10 @@ def listed_split(
     split = Split(tuple(train), tuple(val), tuple(test), tuple(class_names), "")
     digest = hashlib.sha256()
     for name in split.class_names:
-        digest.update(f"class\0{name}\n".encode("utf-8", "surrogateescape"))
+        digest.update(f"class\0{name}\n".encode())
     for subset in SUBSETS:
         for path, label in split.subset(subset):
-            line = f"{subset}\0{label}\0{path}\n"
-            digest.update(line.encode("utf-8", "surrogateescape"))  # names without encoding
+            digest.update(f"{subset}\0{label}\0{path}\n".encode())
     return replace(split, sha256=digest.hexdigest())
 
 
@@ -238,6 +245,7 @@ def _sample(entry: Any, names: dict[int, str], where: str) -> Sample:
             pass
         case _:
             raise ValueError(f"{where} should be [path, label, class name]. Got {short(entry)}.")
+    check_text(where, path + name)
     for flavour in (PurePosixPath(path), PureWindowsPath(path)):
         if not flavour.parts or flavour.anchor or ".." in flavour.parts:
             raise ValueError(
