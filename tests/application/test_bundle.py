@@ -138,13 +138,6 @@ def test_logit_scale(bundle, scale):
         replace(bundle, logit_scale=scale)
 
 
-@pytest.mark.parametrize("kept", [0, 4, 100, -1])
-def test_truncated(file, kept):
-    file.write_bytes(file.read_bytes()[:kept])
-    with pytest.raises(ValueError, match=r"b\.safetensors` should be a complete .* Copy it again"):
-        load_bundle(file)
-
-
 def test_files_that_are_not_bundles(file):
     with pytest.raises(FileNotFoundError, match=r"`path` should be a feature bundle\. Got .*none"):
         load_bundle(file.with_name("none"))
@@ -171,12 +164,6 @@ def test_incomplete_metadata(file, text, message):
     rewrite(file, text=text)
     text = r"`b\.safetensors` should have complete metadata of schema version 1\. Got "
     with pytest.raises(ValueError, match=text + message):
-        load_bundle(file)
-
-
-def test_class_name_lost(file):
-    rewrite(file, text=json.dumps(document(file) | {"class_names": ["cat"]}))
-    with pytest.raises(ValueError, match=r"`text_raw` should have shape \(1, 3\)\. Got \(2, 3\)"):
         load_bundle(file)
 
 

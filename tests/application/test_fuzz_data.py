@@ -113,9 +113,27 @@ def test_damaged_images(name, data):
 
 
 NAMES = st.sampled_from(
-    ["train", "Val", "test", "valid", "crow", "owl", "emu", ".hidden", "a b", "ü", "\udcff", "x\ny",
-     "1.jpg", "2.PNG", "notes.txt", "._1.jpg", ".jpg", "a.jpg.txt"]
-)  # fmt: skip
+    [
+        "train",
+        "Val",
+        "test",
+        "valid",
+        "crow",
+        "owl",
+        "emu",
+        ".hidden",
+        "a b",
+        "ü",
+        "\udcff",
+        "x\ny",
+        "1.jpg",
+        "2.PNG",
+        "notes.txt",
+        "._1.jpg",
+        ".jpg",
+        "a.jpg.txt",
+    ]
+)
 TREES = st.recursive(
     st.sampled_from(["file", "link to nothing", "link to the folder"]),
     lambda inside: st.dictionaries(NAMES, inside, max_size=4),
@@ -217,8 +235,10 @@ ENTRIES = st.lists(st.tuples(CELLS, CELLS, st.sampled_from(SUBSETS)), min_size=1
 def test_tables_of_any_text(entries):
     with tempfile.TemporaryDirectory() as temporary:
         file = Path(temporary) / "table.csv"
-        quoted = [[f'"{cell}"' for cell in (p.replace('"', '""'), c.replace('"', '""'), s)]
-                  for p, c, s in entries]  # fmt: skip
+        quoted = [
+            [f'"{cell}"' for cell in (p.replace('"', '""'), c.replace('"', '""'), s)]
+            for p, c, s in entries
+        ]
         lines = ["path,label,subset", *(",".join(row) for row in quoted)]
         file.write_bytes("\n".join(lines).encode())
         split = told(read_split, file)
