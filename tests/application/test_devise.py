@@ -187,12 +187,11 @@ def test_by_name(devise, monkeypatch):
             load_backbone(f"devise-{count}")
 
 
-def test_fingerprint_names_packages_and_weights(devise):
+def test_fingerprint_names_the_weights(devise):
     fingerprint = devise.fingerprint()
     # The hash is part of the file's name in the package: efficientnet-lite0-57934424.pth.
     assert fingerprint["efficientnet-lite0 sha256"].startswith("57934424")
     assert len(fingerprint["all-MiniLM-L6-v2 sha256"]) == 64
-    assert fingerprint["torch"] == torch.__version__.split("+")[0]
     assert all(isinstance(value, str) for value in fingerprint.values())
 
 

@@ -69,7 +69,10 @@ class Backbone(Protocol):
         """
 
     def fingerprint(self) -> dict[str, str]:
-        """Return everything that the features depend on: packages, weights, options."""
+        """Return what the features depend on: weights, preprocessing, options.
+
+        Versions of packages are recorded apart: another version makes no other features.
+        """
 
     def preprocess(self, image: Image) -> Tensor:
         """Turn one image into a tensor of shape (3, h, w)."""

