@@ -91,6 +91,7 @@ def test_a_draw_is_one_view_of_each_image_of_unit_length():
             seen.add((row, view))
     assert seen == {(row, view) for row in (0, 1, 2) for view in range(3)}
     assert len(images) == 4
+    assert CachedViews(views := VIEWS.clone()).units.data_ptr() == views.data_ptr()  # no copy
 
 
 def test_draws_follow_the_generator_which_one_view_does_not_move():

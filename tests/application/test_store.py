@@ -228,16 +228,18 @@ DAMAGES = {
     "dtype": lambda file: rewrite(file, VALUES[3:6].double()),
     "views": lambda file: rewrite(file, VALUES[3:6, :1]),
     "nan": lambda file: rewrite(file, VALUES[3:6].log()),
+    "another tensor": lambda file: rewrite(file, more=VALUES.clone()),
 }
 
 
-def rewrite(file, features=None, **changes):
+def rewrite(file, features=None, more=None, **changes):
     """The file with other features or another description."""
     data = file.read_bytes()
     header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
     [(name, text)] = header["__metadata__"].items()
     features = load_file(file)["features"] if features is None else features.contiguous()
-    save_file({"features": features}, file, {name: json.dumps(json.loads(text) | changes)})
+    tensors = {"features": features} | ({} if more is None else {"more": more})
+    save_file(tensors, file, {name: json.dumps(json.loads(text) | changes)})
 
 
 @pytest.mark.parametrize("damage", DAMAGES)

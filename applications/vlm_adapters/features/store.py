@@ -178,6 +178,8 @@ def _open(file: Path) -> tuple[list[ImageKey], Tensor]:
     try:
         keys = [(str(path), str(content)) for path, content in json.loads(metadata[KEY])["images"]]
         features = tensors["features"]
+        if len(tensors) > 1:  # the features have to end the file
+            raise ValueError(f"the tensors {', '.join(sorted(tensors))}")
         if features.ndim != 3 or features.dtype != torch.float32 or len(features) != len(keys):
             raise ValueError(f"{tuple(features.shape)}, {features.dtype} for {len(keys)} images")
     except (KeyError, TypeError, ValueError, RecursionError) as error:
