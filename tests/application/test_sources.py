@@ -11,7 +11,6 @@ from application.fake_backbone import FakeBackbone, Unprojected
 from application.rank_work import (
     AUGMENTATION,
     DRAWS,
-    content,
     counting,
     equal,
     extraction,
@@ -169,17 +168,6 @@ def test_versions_of_libraries_are_recorded_and_make_no_other_features(root, tmp
     assert table.recipe["backbone"] == {"name": "fake"}
     [about] = read_tensors(next(table.folder.iterdir()))[0].values()
     assert json.loads(about)["libraries"] == table.libraries
-
-
-def test_an_interrupted_extraction_goes_on_to_the_same_bytes(root, tmp_path, monkeypatch):
-    monkeypatch.setattr("vlm_adapters.sources.BLOCK", 6)
-    expected = extraction(root, tmp_path / "whole").source(DRAWS)
-    with pytest.raises(RuntimeError, match="the encoder broke"):
-        extraction(root, tmp_path / "cut", backbone=counting(2)).source(DRAWS)
-    assert content(tmp_path / "cut") != content(tmp_path / "whole")
-    source = extraction(root, tmp_path / "cut").source(DRAWS)
-    assert content(tmp_path / "cut") == content(tmp_path / "whole")
-    assert source.identity(2, 1) == expected.identity(2, 1)
 
 
 @pytest.mark.parametrize("subset", ["train", "val", "test"])

@@ -151,17 +151,17 @@ def test_a_killed_process_loses_no_finished_file(table):
     equal(read(table), VALUES)
 
 
-def together(table, *encoders, keys=(KEYS, KEYS)):
+def together(table, *encoders):
     """What extractions at one time return or raise."""
 
-    def one(keys, encode):
+    def one(encode):
         try:
-            return extract(table, keys, encode)
+            return extract(table, encode=encode)
         except RuntimeError as error:
             return str(error)
 
     with ThreadPoolExecutor(len(encoders)) as pool:
-        return list(pool.map(one, keys, encoders))
+        return list(pool.map(one, encoders))
 
 
 def meeting():
@@ -175,12 +175,6 @@ def meeting():
             return super().__call__(paths, progress)
 
     return Meeting(), Meeting()
-
-
-def test_processes_that_ask_for_different_images(table):
-    found = together(table, Encoder(), Encoder(), keys=(KEYS[:5], KEYS[::-1]))
-    assert [len(places) >= 5 for places in found] == [True, True]
-    equal(read(table), VALUES)
 
 
 def test_processes_share_the_files_and_write_the_bytes_of_one(table, tmp_path):
