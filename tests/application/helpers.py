@@ -7,7 +7,7 @@ import pytest
 import torch
 from vlm_adapters.config import load_methods
 from vlm_adapters.features.texts import ClassTexts
-from vlm_adapters.features.training_images import CachedViews
+from vlm_adapters.features.views import CachedViews
 from vlm_adapters.regularizers import BatchViews
 
 

@@ -9,7 +9,7 @@ import safetensors.torch
 import torch
 from application.helpers import method
 from vlm_adapters import training
-from vlm_adapters.features.training_images import CachedViews
+from vlm_adapters.features.views import CachedViews
 from vlm_adapters.sources import few_shot_task
 from vlm_adapters.training import KEY, train
 

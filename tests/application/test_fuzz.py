@@ -17,12 +17,16 @@ import pytest
 import safetensors.torch
 import torch
 from application.helpers import method
+from application.synthetic_data import write_dataset
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
 from vlm_adapters._files import json_hash, read_tensors
 from vlm_adapters.backbones.base import TextProjection
+from vlm_adapters.backbones.open_clip import find_weights
 from vlm_adapters.config import load_methods
+from vlm_adapters.data.check import check_images
+from vlm_adapters.data.datasets import open_dataset, read_class_names
 from vlm_adapters.data.few_shot import FewShot, read_index_list, write_index_lists
 from vlm_adapters.data.splits import SUBSETS, read_split
 from vlm_adapters.experiments import plan_jobs, run_jobs
@@ -126,7 +130,7 @@ def write_split(folder):
 def use_split(file):
     split = read_split(file)
     for subset in SUBSETS:
-        assert split.subset(subset)
+        assert split.subset(subset) or file.suffix == ".csv"  # which may be cut anew
         for sample in split.subset(subset):
             assert isinstance(split.class_names[sample.label], str)
             assert ".." not in Path(sample.path).parts
@@ -303,6 +307,34 @@ def use_weight(file):
     assert (weight.dtype, weight.ndim) == (torch.float32, 2)
 
 
+ROWS = "path,label,subset\na.jpg,cat,train\nb/c.jpg,sea_dog,val\nd.jpg,cat,test\n"
+
+
+def use_names(file):
+    names = read_class_names(file)
+    assert names
+    assert all(re.fullmatch(r"n\d{8}", folder) and name for folder, name in names.items())
+
+
+def write_aircraft(folder):
+    write_dataset(folder, "fgvc_aircraft", size=4, images=3)
+
+
+def use_aircraft(file):
+    found = open_dataset("fgvc_aircraft", file.parents[1])
+    assert all(re.fullmatch(r"\d+\.jpg", path) for path in found.split.paths())
+    assert all(problem.fix for problem in check_images(found, verify=True))
+
+
+def write_config(folder):
+    config = {"model_cfg": {"embed_dim": 8, "text_cfg": {}}, "preprocess_cfg": {"mean": [0.5]}}
+    (folder / "open_clip_config.json").write_text(json.dumps(config))
+
+
+def use_config(file):
+    assert find_weights(f"local-dir:{file.parent}", None).has_config
+
+
 FILE = f"{table_in(Path()).folder}/{json_hash(IMAGES[2:4])[:32]}.safetensors"
 LOADERS = {
     "bundle": (write_bundle, "file", use_bundle),
@@ -317,6 +349,10 @@ LOADERS = {
     "run": (write_finished, f"runs/taskres/x/1shot/seed1/{RESULT}", use_run),
     "adapter": (write_finished, f"runs/taskres/x/1shot/seed1/{ADAPTER}", use_adapter),
     "checkpoint": (write_checkpoint, "file", use_checkpoint),
+    "table": (text_file(ROWS, "file.csv"), "file.csv", use_split),
+    "class names": (text_file("n01440764 tench\nn01443537 goldfish\n"), "file.toml", use_names),
+    "aircraft": (write_aircraft, "fgvc_aircraft/images_variant_val.txt", use_aircraft),
+    "config": (write_config, "open_clip_config.json", use_config),
     "weights": (write_state, "file", use_weights),
     "text weight": (write_state, "file", use_weight),
 }
@@ -448,7 +484,7 @@ def dumped(document):
     return json.dumps(document).replace('"DEEP"', "[" * 100_000)
 
 
-OF_JSON = ("split", "index list", "trials", "run")
+OF_JSON = ("split", "index list", "trials", "run", "config")
 
 
 @pytest.mark.parametrize("name", OF_JSON)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections import Counter
 from functools import partial
 from pathlib import Path
@@ -10,7 +11,6 @@ from typing import Annotated
 
 import typer
 
-from ..features import ranks
 from ..inputs import Dataset, FeatureInputs, Images, Root, SplitFile, Store
 from . import _options as opt
 from . import app, as_usage, command, errors, image_progress, numbers, writable_file
@@ -85,15 +85,14 @@ def extract(
 ) -> None:
     """Extract what the few-shot tasks of these shots and seeds need; goes on where it stopped.
 
-    Under torchrun the processes share the images.
+    Processes that extract into one store share the images, under torchrun or started by hand.
     """
     draws = [(n, seed) for n in numbers("--shots", shots) for seed in numbers("--seeds", seeds)]
-    ranks.start()
     with image_progress() as progress:
         with as_usage():
             extraction = inputs.extraction(progress)
         source = extraction.source(draws)
-    if ranks.share()[0] == 0:
+    if os.environ.get("RANK", "0") == "0":  # of torchrun
         count = 0 if inputs.online else len(source.train.images)
         typer.echo(
             f"{inputs.store} holds {count} training images in {inputs.views} views each, "

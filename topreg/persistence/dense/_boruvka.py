@@ -67,10 +67,8 @@ def _as_integers(matrices: Tensor, missing: int) -> list[Tensor]:
 
     The bits of weights, taken as integers, keep their order; those of -0.0 are negative. The edge
     (i, j), i < j, has the number i * n + j. In single precision both fit into one integer, the
-    weight above the number. The diagonal comes after all edges; it may be written to.
-
-    Args:
-        missing: the bits of missing edges, whatever they weigh.
+    weight above the number. All missing edges get the bits ``missing`` as their weight. The
+    diagonal comes after all edges; it may be written to.
 
     Shape:
         - matrices: (b, n, n). Output: (b, n, n) each.
