@@ -238,12 +238,13 @@ def test_the_verdict_is_read_from_the_interval(pages, with_term, larger, said):
 
 def test_one_seed_shows_nothing(pages):
     words = "task", "term", "baseline", "measure"
-    assert pages.verdict(pages.Comparison(*words, True, "given", [9.0], [1.0])) == pages.WORDS[0]
+    assert (
+        pages.verdict(pages.Comparison(*words, True, "validation", [9.0], [1.0])) == pages.WORDS[0]
+    )
 
 
-def test_topomortar_is_read_if_it_exists(pages, tmp_path, monkeypatch):
+def test_topomortar_is_read(pages, tmp_path, monkeypatch):
     monkeypatch.setattr(pages, "OTHERS", tmp_path)
-    assert pages.of_topomortar() == []
     runs = [
         {"run": {"case": "noisy", "loss": loss, "seed": seed}, "rows": [[0, 0, 0, wrong, 1]] * 2}
         for loss, wrong in (("pixels", 5), ("betti", 3))
@@ -294,4 +295,7 @@ def test_values_are_kept_and_not_computed_twice(load, tmp_path):
     again = load("_kept").Kept("some", folder=tmp_path)
     again.compute("a", lambda: pytest.fail("computed twice"))
     assert {name: part["value"] for name, part in again.values.items()} == {"a": 1, "b": 2, "c": 3}
-    assert load("_kept").Kept("some", restart=True, folder=tmp_path).values == {}
+    again.forget(["a", "c"])
+    assert list(load("_kept").Kept("some", folder=tmp_path).values) == ["b"]
+    again.compute("a", lambda: 4)
+    assert again.values["a"]["value"] == 4
