@@ -168,7 +168,7 @@ show(Table(head, rows, f"Chosen: {chosen}."))
 figure, axes = plt.subplots(1, 2, sharey=True)
 for ax, (name, found) in zip(axes, validated.items(), strict=True):
     by_seed(ax, found, best[name])
-    ax.set(title=name, yscale="log")
+    ax.set_title(name)
 axes[0].set_ylabel("validation KL 0.1")
 plt.show()
 
@@ -228,7 +228,7 @@ show(Table(["codes", *by_measure], rows))
 figure, axes = plt.subplots(1, 4)
 for ax, (measure, found) in zip(axes, by_measure.items(), strict=True):
     by_seed(ax, dict(enumerate(found.values())), 1)
-    ax.set_xticks(range(3), ["none", "signature", "plain"])
+    ax.set_xticks(range(3), ["none", "signature", "plain"], rotation=60)
     ax.set_xlabel("term")
     ax.axhline(pca_quality[measure], color="C4", linestyle="--", linewidth=1)
     better = "smaller" if measure in SMALLER else "larger"
