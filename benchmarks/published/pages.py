@@ -27,6 +27,11 @@ from comparisons import Comparison
 OTHERS = RESULTS.parent
 DOCS = Path(__file__).parents[2] / "docs" / "results"
 LARGER = ("continuity", "trustworthiness")  # is better
+CHOSEN = {  # how a weight was chosen, in words
+    "validation": "chosen on validation data",
+    "head by validation": "none; a head of the network is chosen on validation data",
+    "smallest; validation preferred 0": "the smallest; validation data preferred 0",
+}
 WORDS = {1: "better", -1: "worse", 0: "no difference shown"}
 
 
@@ -133,7 +138,8 @@ def sections(parts: list[Comparison]) -> str:
     for part in parts:
         mean, low, high = interval(part)
         title = part.task[0].upper() + part.task[1:]
-        common = f"### {title}\n\nSeeds: {len(part.with_term)}. Weight: {part.weight}."
+        weight = CHOSEN.get(part.weight, part.weight)
+        common = f"### {title}\n\nSeeds: {len(part.with_term)}. Weight: {weight}."
         tables[common].append(
             [
                 part.term,
@@ -203,12 +209,11 @@ whatever came out. Of {len(parts)} rows, {counts["better"]} are better with the 
   it lies on the other side, "no difference shown" if it contains 0. If no term did anything, about
   one row in twenty would still leave out 0. The page on [segmentation](segmentation.md) draws
   images as well as seeds, so its intervals differ.
-- The weight: "validation" was chosen on validation data of seeds that the comparison does not use.
-  In the gallery 0 is among the choices; where 0 won, the smallest other weight is compared. Plain
-  matching of digits chose its own weight in the same way, from the same number of trials; both
-  chose by KL at 0.1. The detector of wrong answers has no weight, and chooses a head of the network
-  instead. "The authors', by protocol" is the weight of the published recipe that Spheres repeats.
-  The authors found it in twenty trials; plain matching had four.
+- Validation data are those of seeds that the comparison does not use. In the gallery 0 is among the
+  weights that are tried; where 0 won, the smallest other weight is compared. On codes of digits,
+  plain matching chose its own weight from as many trials as the signature loss, and both chose by
+  KL at 0.1. Spheres repeats a published protocol, so the weight is that of its authors, who found it
+  in twenty trials; plain matching had four.
 - The cost is what the term adds to a training step of the same model, in per cent. The models here
   are small: a term that doubles such a step is hardly noticed in a large one. The cost of
   Caltech-101 comes from [the adapters' benchmark](adapters_cost.md); [the application's
