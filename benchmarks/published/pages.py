@@ -212,8 +212,8 @@ whatever came out. Of {len(parts)} rows, {counts["better"]} are better with the 
 - Validation data are those of seeds that the comparison does not use. In the gallery 0 is among the
   weights that are tried; where 0 won, the smallest other weight is compared. On codes of digits,
   plain matching chose its own weight from as many trials as the signature loss, and both chose by
-  KL at 0.1. Spheres repeats a published protocol, so the weight is that of its authors, who found it
-  in twenty trials; plain matching had four.
+  KL at 0.1. Spheres repeats a published protocol, so the weight is that of its authors. They found
+  it in twenty trials; plain matching had four.
 - The cost is what the term adds to a training step of the same model, in per cent. The models here
   are small: a term that doubles such a step is hardly noticed in a large one. The cost of
   Caltech-101 comes from [the adapters' benchmark](adapters_cost.md); [the application's
