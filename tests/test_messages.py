@@ -947,6 +947,12 @@ IMAGES = {
     "`include_background=False`. Got (3, 4).": (
         lambda: diagram_matching_loss(image, image, include_background=False)
     ),
+    "`source` should have shape (b, c, ...) with two channels or more under "
+    "`include_background=False`. Got (2, 1, 3, 4).": (
+        lambda: betti_matching_loss(
+            image.expand(2, 1, 3, 4), image.expand(2, 1, 3, 4), include_background=False
+        )
+    ),
     "`filtration` should have `ndim=2` for Betti matching. Got `ndim=3`. For volumes use "
     "`diagram_matching_loss` in the dimensions (0, 2).": (
         lambda: betti_matching_loss(cube, cube, filtration=CUBES, dimensions=(0,))
@@ -976,6 +982,9 @@ IMAGE_TYPES = {
     ),
     "`source` should be a torch.Tensor. Got int. Convert it with `torch.as_tensor`.": (
         lambda: betti_matching_loss([1], [image], logits=True)
+    ),
+    "`preds` should be a torch.Tensor. Got ndarray. Convert it with `torch.as_tensor`.": (
+        lambda: BettiNumbers().update(image.numpy())
     ),
 }
 CURE = (
