@@ -59,7 +59,11 @@ from topreg import (
 )
 from topreg.filtrations import SUPERLEVEL
 from topreg.image_metrics import BettiError, BettiMatchingError, BettiNumbers
-from topreg.interop import from_persistence_information, to_persistence_information
+from topreg.interop import (
+    from_persistence_information,
+    numpy_diagram,
+    to_persistence_information,
+)
 from topreg.persistence import find_pairs
 from topreg.persistence.library import _giotto
 
@@ -437,6 +441,24 @@ SHAPES = {
 }
 
 TYPES = {
+    "`parameters` should be an iterable of tensors. Got int.": (
+        lambda: balanced_backward(leaf.sum(), leaf.sum(), 1, weight=1.0)
+    ),
+    "`information` should be a PersistenceInformation. Got PersistencePairs.": (
+        lambda: from_persistence_information(pairs, 3)
+    ),
+    "`filtration` should be a filtration such as `RipsFiltration()`. Got str. "
+    "Pass other options by name.": lambda: numpy_diagram(pairs, three, "euclidean"),
+    "`sharpness` should be a number. Got None.": (
+        lambda: exponential_affinity(three, three, sharpness=None)
+    ),
+    "`low` should be a number. Got '0'.": lambda: persistence_between(three[:, :2], "0"),
+    "`birth_range` should be a number. Got None.": lambda: persistence_image(
+        three[:, :2], bandwidth=1.0, birth_range=(None, 1.0), persistence_range=(0.0, 1.0)
+    ),
+    "`scale` should be a number. Got array([1., 2.]).": (
+        lambda: connectivity_loss(three, scale=np.array([1.0, 2.0]))
+    ),
     "`points` should be float16, bfloat16, float32 or float64. Got torch.float8_e4m3fn.": (
         lambda: RIPS.pairs(three.to(torch.float8_e4m3fn))
     ),
@@ -586,6 +608,16 @@ TYPES = {
 }
 
 VALUES = {
+    "`points` should have values. Got a tensor on the meta device.": (
+        lambda: RIPS.pairs(three.to("meta"))
+    ),
+    "`labels` should be dense. Got torch.sparse_coo. Use `.to_dense()`.": (
+        lambda: deviating_perturbation(three, three, labels.to_sparse())
+    ),
+    "`edges` should be dense. Got torch.sparse_coo. Use `.to_dense()`.": (
+        lambda: edge_vectors(three, one_edge.to_sparse())
+    ),
+    "`dimension` should be below 32,768. Got 2147483648.": lambda: RIPS.pairs(three, 1 << 31),
     "`points` should be finite. Got 2 rows with NaN or infinity, first at row 4.": (
         lambda: RIPS.pairs(points_with((4, NAN), (5, INF)))
     ),
@@ -971,6 +1003,9 @@ IMAGES = {
     ),
 }
 IMAGE_TYPES = {
+    "`logits` should be True or False. Got Tensor.": (
+        lambda: betti_matching_loss(image, image, logits=image)
+    ),
     "`images` should be floating point. Got torch.uint8. Use `.float()`.": (
         lambda: CubicalFiltration().pairs(image.byte())
     ),
