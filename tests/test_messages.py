@@ -18,10 +18,13 @@ from torch.testing import assert_close
 import topreg
 from topreg import (
     RTD,
+    BettiMatchingLoss,
+    BettiPriorLoss,
     ConnectivityLoss,
     CrossBatchMemory,
     CubicalFiltration,
     DeviatingPerturbation,
+    DiagramMatchingLoss,
     FlagFiltration,
     HomologyConsistency,
     PersistenceEntropy,
@@ -441,6 +444,7 @@ SHAPES = {
 }
 
 TYPES = {
+    "`tensors` should be a dictionary. Got NoneType.": lambda: PersistencePairs.from_tensors(None),
     "`parameters` should be an iterable of tensors. Got int.": (
         lambda: balanced_backward(leaf.sum(), leaf.sum(), 1, weight=1.0)
     ),
@@ -1003,6 +1007,9 @@ IMAGES = {
     ),
 }
 IMAGE_TYPES = {
+    "`preds` should be integers. Got torch.complex64.": (
+        lambda: BettiNumbers().update(image.to(torch.complex64))
+    ),
     "`logits` should be True or False. Got Tensor.": (
         lambda: betti_matching_loss(image, image, logits=image)
     ),
@@ -1181,21 +1188,24 @@ class Duck:
         return RIPS.diagram(pairs, data)
 
 
+EVERY_MODULE = [
+    TrackCoincidence,
+    DeviatingPerturbation,
+    partial(HomologyConsistency, perturbation_weight=1.0),
+    partial(ConnectivityLoss, scale=1.0),
+    TotalPersistence,
+    PersistenceEntropy,
+    SignatureLoss,
+    RTD,
+    RTDLite,
+    BettiMatchingLoss,
+    DiagramMatchingLoss,
+    partial(BettiPriorLoss, betti_numbers=(1, 0)),
+]
+
+
 @pytest.mark.parametrize("wrong", [pairs, PersistencePairs, RipsFiltration, Duck, Duck()])
-@pytest.mark.parametrize(
-    "module",
-    [
-        TrackCoincidence,
-        DeviatingPerturbation,
-        partial(HomologyConsistency, perturbation_weight=1.0),
-        partial(ConnectivityLoss, scale=1.0),
-        TotalPersistence,
-        PersistenceEntropy,
-        SignatureLoss,
-        RTD,
-        RTDLite,
-    ],
-)
+@pytest.mark.parametrize("module", EVERY_MODULE)
 def test_what_is_not_a_filtration_is_refused(module, wrong):
     with pytest.raises(TypeError, match=r"^`filtration` should be a filtration such as "):
         module(filtration=wrong)
@@ -1252,6 +1262,12 @@ def test_every_loss_refuses_unknown_options_at_once(name, loss):
     listed, wrong = CHOICES[name]
     with refused(ValueError, f"`{name}` should be {listed}. Got {wrong!r}."):
         call_loss(loss, **{name: wrong})
+
+
+@pytest.mark.parametrize("module", EVERY_MODULE)
+def test_every_module_refuses_an_unknown_reduction_at_once(module):
+    with refused(ValueError, '`reduction` should be "mean", "sum" or "none". Got \'add\'.'):
+        module(reduction="add")
 
 
 @pytest.mark.parametrize("loss", LOSSES["reduction"])

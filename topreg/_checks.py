@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -223,6 +223,12 @@ def _integer(name: str, value: Any, least: int, what: str) -> int:
     if isinstance(value, bool) or number < least:
         raise ValueError(f"`{name}` should be {what}. Got {value!r}.")
     return number
+
+
+def is_mapping(name: str, value: object) -> None:
+    """Raise unless a value is a mapping, such as a dictionary."""
+    if not isinstance(value, Mapping):
+        raise TypeError(f"`{name}` should be a dictionary. Got {type(value).__name__}.")
 
 
 def is_progress(value: object) -> None:

@@ -347,10 +347,10 @@ def betti_numbers(mask: Tensor, eight: bool) -> list[int]:
     from topreg.persistence.images import _voxel_kernels as kernels
 
     shape = mask.shape
+    if mask.numel() == 0:
+        return [0] * len(shape)
     voxels = mask.detach().cpu().numpy().reshape(-1, *shape[-2:]).view(np.uint8)
     rows = voxels.reshape(-1, shape[-1]).astype(np.bool_)
-    if voxels.size == 0:
-        return [0] * len(shape)
     volume, cost = len(shape) == 3, 20 * voxels.size
     count = partial(kernels.count_components, rows, len(voxels))
     b0 = stoppable(partial(count, eight, True), cost)
