@@ -930,6 +930,9 @@ FEW_DIMENSIONS = (
     "loops of masks."
 )
 IMAGES = {
+    "`betti_numbers` should be a non-negative integer. Got -1.": (
+        lambda: betti_prior_loss(image, betti_numbers=(-1, 0))
+    ),
     '`construction` should be "T" or "V". Got \'cells\'.': (
         lambda: CubicalFiltration(construction="cells")
     ),
