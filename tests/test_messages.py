@@ -453,6 +453,9 @@ TYPES = {
     ),
     "`filtration` should be a filtration such as `RipsFiltration()`. Got str. "
     "Pass other options by name.": lambda: numpy_diagram(pairs, three, "euclidean"),
+    "`dtype` should be floating point. Got float.": (
+        lambda: label_indicators(labels, labels, dtype="float")
+    ),
     "`sharpness` should be a number. Got None.": (
         lambda: exponential_affinity(three, three, sharpness=None)
     ),

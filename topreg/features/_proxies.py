@@ -103,7 +103,8 @@ def label_indicators(
         _checks.is_integer(name, given)
         _checks.has_rank(name, given, letters)
     _checks.on_one_device("labels", joined, "cached_labels", cached_labels.device)
-    if dtype is not None and not getattr(dtype, "is_floating_point", False):
+    real = isinstance(dtype, torch.dtype) and dtype.is_floating_point
+    if dtype is not None and not real:
         raise TypeError(f"`dtype` should be floating point. Got {dtype}.")
     equal = joined[:, None] == cached_labels[None, :]
     return plain_tensor(equal.to(torch.get_default_dtype() if dtype is None else dtype))
