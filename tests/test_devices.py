@@ -148,6 +148,7 @@ def test_a_search_is_few_launches(monkeypatch, metric, most):
     assert len(seen.names) <= most, seen.names
 
 
+@on_fake_devices
 def test_a_small_cloud_may_go_over_the_cpu(monkeypatch):
     monkeypatch.setitem(_dispatch.OVER_THE_CPU, "cuda", 8)
     with FakeTensorMode():

@@ -470,10 +470,21 @@ def test_gradients_of_distances_by_torch_func(metric):
     assert_close(found, leaf.grad)
 
 
+def reads_bits_in_vmap():
+    """Whether ``vmap`` can view floats as integers, which the scale of directions needs."""
+    try:
+        torch.func.vmap(lambda x: x.view(torch.int32))(torch.ones(2, 2))
+    except RuntimeError:
+        return False
+    return True
+
+
 @pytest.mark.parametrize("metric", METRICS)
 @pytest.mark.parametrize("width", [3, 12])
 def test_distances_of_a_batch_by_vmap(metric, width, capfd):
     """Without torch's warning that an operator lacks a batching rule; to the bit by our loops."""
+    if metric == "cosine" and not reads_bits_in_vmap():
+        pytest.skip("this version of torch has no batching rule for views of another dtype")
     exact = {} if metric == "cosine" else {"rtol": 0, "atol": 0}  # torch normalises the rows
     batch, other = gaussian(0, 2, 5, width), gaussian(1, 4, width)
 

@@ -10,8 +10,14 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from torch.testing import assert_close
 
-import topreg
-from topreg import CrossBatchMemory, FlagFiltration, PersistencePairs, RipsFiltration
+import topreg.image_metrics
+from topreg import (
+    CrossBatchMemory,
+    CubicalFiltration,
+    FlagFiltration,
+    PersistencePairs,
+    RipsFiltration,
+)
 
 WITHOUT_GOT = ("`points` should hold clouds of one dtype on one device.",)
 FLOATS = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
@@ -375,6 +381,51 @@ def is_clean(matrix):
     return one and bool((matrix == matrix.T).all()) and bool((matrix >= 0).all())
 
 
+# Images
+
+METRICS_OF_IMAGES = (
+    topreg.image_metrics.BettiNumbers,
+    topreg.image_metrics.BettiError,
+    topreg.image_metrics.BettiMatchingError,
+)
+
+
+@given(st.data())
+def test_images_are_filtered_or_refused(data):
+    options = st.fixed_dictionaries(
+        {},
+        optional={
+            "construction": st.sampled_from(("T", "V", "t", None)),
+            "outside": st.sampled_from(("open", "foreground", "closed")),
+            "ndim": st.sampled_from((2, 3, 2.0, True, "2", torch.ones(2))),
+            "superlevel": st.booleans(),
+        },
+    )
+    filtration = answer(lambda: CubicalFiltration(**data.draw(options)))
+    if filtration is None:
+        return
+    given = data.draw(images())
+    for dimension in (0, 1, 2):
+        diagram = answer(lambda p=dimension: filtration(given, p))
+        if diagram is not None:
+            assert bool((diagram[:, 0] < diagram[:, 1]).all())
+
+
+@pytest.mark.parametrize("metric", METRICS_OF_IMAGES)
+@given(st.data())
+def test_images_are_counted_or_refused(metric, data):
+    options = {
+        "threshold": st.sampled_from((0.5, 0, math.nan, "0", None)),
+        "ndim": st.sampled_from((2, 3, 2.0)),
+    }
+    made = answer(lambda: metric(**data.draw(st.fixed_dictionaries({}, optional=options))))
+    if made is None:
+        return
+    given = data.draw(st.tuples(*[images()] * (1 + (metric is not METRICS_OF_IMAGES[0]))))
+    value = answer(lambda: made(*given))
+    assert value is None or bool((value >= 0).all()) == bool(made.count > 0)
+
+
 # Losses
 
 THREE = RipsFiltration().pairs(torch.tensor([[0.0, 0.0], [1.0, 0.0], [0.0, 3.0]]))
@@ -396,6 +447,14 @@ def diagrams():
     return st.one_of(near.map(lambda d: d.cumsum(1)), near, wild, anything())
 
 
+def images():
+    """Images of one shape, mostly."""
+    near = tensors(st.sampled_from(((2, 3), (1, 2, 3), (2, 1, 2, 3))), FLOATS[:2], TAME[2:5])
+    wild = tensors(st.just((2, 3)), DTYPES)
+    several = st.lists(tensors(st.just((2, 3)), FLOATS[:1]), max_size=2)
+    return st.one_of(near, near, wild, several, anything())
+
+
 LABELS = st.one_of(
     tensors(st.just((3,)), (torch.int64,)), tensors(st.just((3,)), (torch.int32,)), anything()
 )
@@ -408,6 +467,9 @@ CALLS = {
     "connectivity_loss": (views(),),
     "total_persistence": (views(),),
     "persistence_entropy": (views(),),
+    "betti_matching_loss": (images(), images()),
+    "betti_prior_loss": (images(),),
+    "diagram_matching_loss": (images(), images()),
     "wasserstein_distance": (diagrams(), diagrams()),
     "sliced_wasserstein_distance": (diagrams(), diagrams()),
     "persistence_tracks": (views(), FOUND),
@@ -425,6 +487,8 @@ FILTRATIONS = st.sampled_from(
         RipsFiltration(max_edge_length=1.0),
         RipsFiltration(metric="precomputed"),
         FlagFiltration(torch.tensor([[0, 1], [1, 2]]), 3),
+        CubicalFiltration(superlevel=True),
+        CubicalFiltration(ndim=3),
         RipsFiltration,
         torch.nn.Identity(),
         "euclidean",
@@ -444,6 +508,9 @@ OPTION = {
     "undefined": st.sampled_from(("skip", "zero", None)),
     "related": st.sampled_from(("endpoints", "all", 0)),
     "match_norms": st.booleans(),
+    "include_background": st.sampled_from((True, False, torch.ones(2))),
+    "logits": st.sampled_from((True, False, torch.ones(2))),
+    "order": st.sampled_from((1, 2, 2.0, 3, "1", None)),
     "normalize": st.sampled_from((None, 1.0, 0.9, 1, 0.0, 1.5, math.nan, True, False, "0.9")),
     "metric": st.sampled_from((*METRICS, None)),
     "reduction": st.sampled_from(("mean", "none", "sum", "all", None)),
@@ -451,12 +518,16 @@ OPTION = {
 }
 SEARCH = ("pairs", "filtration", "dimensions", "reduction")
 ACROSS = ("filtration", "target_filtration", "normalize", "reduction")
+PIXELS = ("logits", "filtration", "dimensions", "reduction")
 OPTIONS_OF = {
     "track_coincidence": (*SEARCH, "geometry", "orientation", "undefined", "eps"),
     "deviating_perturbation": (*SEARCH, "geometry", "related", "undefined", "match_norms", "eps"),
     "signature_loss": (*ACROSS, "pairs", "target_pairs", "dimensions"),
     "rtd": (*ACROSS, "dimensions"),
     "rtd_lite": ACROSS,
+    "betti_matching_loss": (*PIXELS, "include_background"),
+    "betti_prior_loss": (*PIXELS, "pairs"),
+    "diagram_matching_loss": (*PIXELS, "include_background", "pairs", "target_pairs", "order"),
     "connectivity_loss": ("pairs", "filtration", "reduction"),
     "total_persistence": SEARCH,
     "persistence_entropy": SEARCH,
@@ -464,7 +535,12 @@ OPTIONS_OF = {
     "farthest_point_sampling": ("metric",),
     "pairwise_distances": ("metric",),
 }
-REQUIRED = {"connectivity_loss": {"scale": st.sampled_from((1.0, 2, 0, -1.0, math.nan, None))}}
+REQUIRED = {
+    "connectivity_loss": {"scale": st.sampled_from((1.0, 2, 0, -1.0, math.nan, None))},
+    "betti_prior_loss": {
+        "betti_numbers": st.sampled_from(((1, 0), [2, 1], (1,), (-1, 0), 1, "10"))
+    },
+}
 
 
 def is_tame(arguments):

@@ -151,6 +151,29 @@ def test_diagram_matching_is_the_best_assignment(seed, order, soft):
         assert_close(own, found)
 
 
+def test_in_a_frame_of_foreground_components_match_as_in_padded_images():
+    torch.manual_seed(0)
+    image, mask = torch.rand(2, 7, 8), (torch.rand(2, 7, 8) > 0.5).float()
+    closed = CubicalFiltration(superlevel=True, outside="foreground")
+    found = betti_matching_loss(image, mask, filtration=closed, dimensions=(0,))
+    padded = (torch.nn.functional.pad(x, (1, 1, 1, 1), value=1.0) for x in (image, mask))
+    assert_close(found, betti_matching_loss(*padded, dimensions=(0,)))
+    assert found > 0
+
+
+def test_candidates_for_a_match_are_those_of_least_cost_besides_their_way_to_the_diagonal():
+    image = torch.tensor([[1.0, 0.4, 1.0, 0.2, 0.75]])  # bars [1, 0.4] and [0.75, 0.2]
+    mask = torch.tensor([[1.0, 0.0, 1.0, 1.0, 1.0]])  # [1, 0], which is matched with the second
+    expected = torch.tensor(0.25**2 + 0.2**2 + 0.6**2 / 2)
+    assert_close(diagram_matching_loss(image, mask, dimensions=(0,)), expected)
+
+
+def test_the_prior_raises_the_essential_component_of_two_equal_ones():
+    image = torch.tensor([[0.5, 0.0, 0.5]], requires_grad=True)
+    (gradient,) = torch.autograd.grad(betti_prior_loss(image, betti_numbers=(1, 0)), image)
+    assert gradient.tolist() == [[-1, -1, 1]]
+
+
 def test_the_prior_counts_the_essential_component_first():
     image = torch.tensor([[0.5, 0.0, 0.4]])
     assert_close(betti_prior_loss(image, betti_numbers=(1, 0)), torch.tensor(0.75 + 0.16))

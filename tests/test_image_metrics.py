@@ -7,6 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import ndimage
+from torch.testing import assert_close
 
 from topreg import CubicalFiltration, betti_matching_loss
 from topreg.image_metrics import BettiError, BettiMatchingError, BettiNumbers
@@ -58,6 +59,15 @@ def test_identities(seed):
     if x.any() and y.any():
         loss = betti_matching_loss(x.double(), y, filtration=CubicalFiltration(superlevel=True))
         assert float(loss) == float(matching.compute().sum())
+
+
+@pytest.mark.parametrize("shape", [(0, 4), (2, 0, 6), (0, 3, 4), (2, 0, 5, 5)])
+def test_images_without_pixels_and_batches_without_images(shape):
+    for metric in (BettiError(), BettiMatchingError()):
+        found = metric(torch.zeros(shape), torch.zeros(shape))
+        assert metric.count == np.prod(shape[:-2])
+        expected = 0.0 if metric.count else torch.nan
+        assert_close(found, torch.full((2,), expected).double(), equal_nan=True)
 
 
 def test_states_and_messages():

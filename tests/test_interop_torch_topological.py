@@ -98,6 +98,14 @@ def test_their_losses_work_on_our_pairs_and_ours_on_theirs():
     )
 
 
+def test_numpy_diagrams_have_a_filtration():
+    points = torch.tensor([[0.0, 0.0], [3.0, 4.0]])
+    pairs = RipsFiltration().pairs(points)
+    assert numpy_diagram(pairs, points).tolist() == [[0, 5], [0, np.inf]]
+    manhattan = RipsFiltration(metric="manhattan")
+    assert numpy_diagram(pairs, points, manhattan).tolist() == [[0, 7], [0, np.inf]]
+
+
 def test_numpy_diagrams_are_gudhis():
     points = gaussian(0, 15, 2)
     rips = RipsFiltration(max_edge_length=1.2)

@@ -18,10 +18,13 @@ from torch.testing import assert_close
 import topreg
 from topreg import (
     RTD,
+    BettiMatchingLoss,
+    BettiPriorLoss,
     ConnectivityLoss,
     CrossBatchMemory,
     CubicalFiltration,
     DeviatingPerturbation,
+    DiagramMatchingLoss,
     FlagFiltration,
     HomologyConsistency,
     PersistenceEntropy,
@@ -59,7 +62,11 @@ from topreg import (
 )
 from topreg.filtrations import SUPERLEVEL
 from topreg.image_metrics import BettiError, BettiMatchingError, BettiNumbers
-from topreg.interop import from_persistence_information, to_persistence_information
+from topreg.interop import (
+    from_persistence_information,
+    numpy_diagram,
+    to_persistence_information,
+)
 from topreg.persistence import find_pairs
 from topreg.persistence.library import _giotto
 
@@ -437,6 +444,28 @@ SHAPES = {
 }
 
 TYPES = {
+    "`tensors` should be a dictionary. Got NoneType.": lambda: PersistencePairs.from_tensors(None),
+    "`parameters` should be an iterable of tensors. Got int.": (
+        lambda: balanced_backward(leaf.sum(), leaf.sum(), 1, weight=1.0)
+    ),
+    "`information` should be a PersistenceInformation. Got PersistencePairs.": (
+        lambda: from_persistence_information(pairs, 3)
+    ),
+    "`filtration` should be a filtration such as `RipsFiltration()`. Got str. "
+    "Pass other options by name.": lambda: numpy_diagram(pairs, three, "euclidean"),
+    "`dtype` should be floating point. Got float.": (
+        lambda: label_indicators(labels, labels, dtype="float")
+    ),
+    "`sharpness` should be a number. Got None.": (
+        lambda: exponential_affinity(three, three, sharpness=None)
+    ),
+    "`low` should be a number. Got '0'.": lambda: persistence_between(three[:, :2], "0"),
+    "`birth_range` should be a number. Got None.": lambda: persistence_image(
+        three[:, :2], bandwidth=1.0, birth_range=(None, 1.0), persistence_range=(0.0, 1.0)
+    ),
+    "`scale` should be a number. Got array([1., 2.]).": (
+        lambda: connectivity_loss(three, scale=np.array([1.0, 2.0]))
+    ),
     "`points` should be float16, bfloat16, float32 or float64. Got torch.float8_e4m3fn.": (
         lambda: RIPS.pairs(three.to(torch.float8_e4m3fn))
     ),
@@ -586,6 +615,16 @@ TYPES = {
 }
 
 VALUES = {
+    "`points` should have values. Got a tensor on the meta device.": (
+        lambda: RIPS.pairs(three.to("meta"))
+    ),
+    "`labels` should be dense. Got torch.sparse_coo. Use `.to_dense()`.": (
+        lambda: deviating_perturbation(three, three, labels.to_sparse())
+    ),
+    "`edges` should be dense. Got torch.sparse_coo. Use `.to_dense()`.": (
+        lambda: edge_vectors(three, one_edge.to_sparse())
+    ),
+    "`dimension` should be below 32,768. Got 2147483648.": lambda: RIPS.pairs(three, 1 << 31),
     "`points` should be finite. Got 2 rows with NaN or infinity, first at row 4.": (
         lambda: RIPS.pairs(points_with((4, NAN), (5, INF)))
     ),
@@ -894,6 +933,9 @@ FEW_DIMENSIONS = (
     "loops of masks."
 )
 IMAGES = {
+    "`betti_numbers` should be a non-negative integer. Got -1.": (
+        lambda: betti_prior_loss(image, betti_numbers=(-1, 0))
+    ),
     '`construction` should be "T" or "V". Got \'cells\'.': (
         lambda: CubicalFiltration(construction="cells")
     ),
@@ -947,6 +989,12 @@ IMAGES = {
     "`include_background=False`. Got (3, 4).": (
         lambda: diagram_matching_loss(image, image, include_background=False)
     ),
+    "`source` should have shape (b, c, ...) with two channels or more under "
+    "`include_background=False`. Got (2, 1, 3, 4).": (
+        lambda: betti_matching_loss(
+            image.expand(2, 1, 3, 4), image.expand(2, 1, 3, 4), include_background=False
+        )
+    ),
     "`filtration` should have `ndim=2` for Betti matching. Got `ndim=3`. For volumes use "
     "`diagram_matching_loss` in the dimensions (0, 2).": (
         lambda: betti_matching_loss(cube, cube, filtration=CUBES, dimensions=(0,))
@@ -965,6 +1013,12 @@ IMAGES = {
     ),
 }
 IMAGE_TYPES = {
+    "`preds` should be integers. Got torch.complex64.": (
+        lambda: BettiNumbers().update(image.to(torch.complex64))
+    ),
+    "`logits` should be True or False. Got Tensor.": (
+        lambda: betti_matching_loss(image, image, logits=image)
+    ),
     "`images` should be floating point. Got torch.uint8. Use `.float()`.": (
         lambda: CubicalFiltration().pairs(image.byte())
     ),
@@ -976,6 +1030,9 @@ IMAGE_TYPES = {
     ),
     "`source` should be a torch.Tensor. Got int. Convert it with `torch.as_tensor`.": (
         lambda: betti_matching_loss([1], [image], logits=True)
+    ),
+    "`preds` should be a torch.Tensor. Got ndarray. Convert it with `torch.as_tensor`.": (
+        lambda: BettiNumbers().update(image.numpy())
     ),
 }
 CURE = (
@@ -1137,21 +1194,24 @@ class Duck:
         return RIPS.diagram(pairs, data)
 
 
+EVERY_MODULE = [
+    TrackCoincidence,
+    DeviatingPerturbation,
+    partial(HomologyConsistency, perturbation_weight=1.0),
+    partial(ConnectivityLoss, scale=1.0),
+    TotalPersistence,
+    PersistenceEntropy,
+    SignatureLoss,
+    RTD,
+    RTDLite,
+    BettiMatchingLoss,
+    DiagramMatchingLoss,
+    partial(BettiPriorLoss, betti_numbers=(1, 0)),
+]
+
+
 @pytest.mark.parametrize("wrong", [pairs, PersistencePairs, RipsFiltration, Duck, Duck()])
-@pytest.mark.parametrize(
-    "module",
-    [
-        TrackCoincidence,
-        DeviatingPerturbation,
-        partial(HomologyConsistency, perturbation_weight=1.0),
-        partial(ConnectivityLoss, scale=1.0),
-        TotalPersistence,
-        PersistenceEntropy,
-        SignatureLoss,
-        RTD,
-        RTDLite,
-    ],
-)
+@pytest.mark.parametrize("module", EVERY_MODULE)
 def test_what_is_not_a_filtration_is_refused(module, wrong):
     with pytest.raises(TypeError, match=r"^`filtration` should be a filtration such as "):
         module(filtration=wrong)
@@ -1208,6 +1268,12 @@ def test_every_loss_refuses_unknown_options_at_once(name, loss):
     listed, wrong = CHOICES[name]
     with refused(ValueError, f"`{name}` should be {listed}. Got {wrong!r}."):
         call_loss(loss, **{name: wrong})
+
+
+@pytest.mark.parametrize("module", EVERY_MODULE)
+def test_every_module_refuses_an_unknown_reduction_at_once(module):
+    with refused(ValueError, '`reduction` should be "mean", "sum" or "none". Got \'add\'.'):
+        module(reduction="add")
 
 
 @pytest.mark.parametrize("loss", LOSSES["reduction"])

@@ -252,6 +252,13 @@ def test_pairs_of_the_signature_loss():
     assert len(values) == 3
 
 
+def test_pairs_of_one_space_say_in_which_dimensions_the_other_is_searched():
+    loops = RipsFiltration().pairs(x, 1)
+    expected = topreg.signature_loss(x, y, dimensions=(1,))
+    assert_close(topreg.signature_loss(x, y, pairs=loops), expected)
+    assert_close(topreg.signature_loss(y, x, target_pairs=loops), expected)
+
+
 def test_orthogonal_edges_are_not_flipped():
     points = torch.tensor([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0]])
     images = torch.tensor([[0.0, 0.0], [1.0, 2.0], [3.0, -1.0]])

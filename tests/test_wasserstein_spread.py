@@ -159,6 +159,15 @@ def test_every_sum_in_exact_arithmetic(order, two):
     assert exact.cost(found) <= exact.least_cost() * (1 + Fraction(1, 10**12)) + lost
 
 
+def test_exact_sums_keep_the_last_bit_of_the_smallest_cost(monkeypatch):
+    first = torch.tensor([[0.0, 2.0], [8.0, 8.5], [8.01, 8.51]], dtype=torch.float64)
+    second = torch.tensor([[8.1, 8.6]], dtype=torch.float64)
+    monkeypatch.setattr(_matching, "NEGLIGIBLE", 0.0)
+    monkeypatch.setattr(_matching, "SHRUNK", 0.0)
+    # the bar of length 2 costs 1 in these units, 0.1**60 and 0.09**60 are about 2**-200
+    assert _matching.matching(first, second, 60.0, math.inf).tolist() == [1, 1, 0]
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_small_powers_count_beside_a_long_bar(dtype):
     first = torch.tensor([[3, 6], [0, 11], [0, 3]], dtype=dtype, requires_grad=True)

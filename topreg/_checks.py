@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -50,10 +50,11 @@ def is_floating(name: str, tensor: Tensor, *, of_distances: bool = False) -> Non
 
 
 def is_integer(name: str, tensor: Tensor) -> None:
-    """Raise unless a value is a tensor of integers; booleans count as integers."""
+    """Raise unless a value is a dense tensor of integers; booleans count as integers."""
     is_tensor(name, tensor)
     if tensor.is_floating_point() or tensor.is_complex():
         raise TypeError(f"`{name}` should be integers. Got {tensor.dtype}.")
+    _is_dense(name, tensor)
 
 
 def is_not_one_hot(labels: Tensor) -> None:
@@ -91,12 +92,21 @@ def is_int64(name: str, tensor: Tensor) -> None:
         )
         cure = " Use `.long()`." if exact else ""
         raise TypeError(f"`{name}` should be torch.int64. Got {tensor.dtype}.{cure}")
+    _is_dense(name, tensor)
 
 
-def is_not_vmapped(name: str, tensor: Tensor) -> None:
-    """Raise inside ``torch.func.vmap``, which hides the values that a search reads."""
+def _is_dense(name: str, tensor: Tensor) -> None:
+    """Raise if a tensor of integers is sparse."""
+    if tensor.layout != torch.strided:
+        raise ValueError(f"`{name}` should be dense. Got {tensor.layout}. Use `.to_dense()`.")
+
+
+def is_readable(name: str, tensor: Tensor) -> None:
+    """Raise if a search cannot read values: on the meta device, or in ``torch.func.vmap``."""
     if torch.compiler.is_compiling():
         return
+    if tensor.device.type == "meta":
+        raise ValueError(f"`{name}` should have values. Got a tensor on the meta device.")
     inner, functorch = tensor, torch._C._functorch
     while functorch.is_functorch_wrapped_tensor(inner):
         if functorch.is_batchedtensor(inner):
@@ -162,9 +172,16 @@ def is_option(name: str, value: object, options: Sequence[str]) -> None:
 
 
 def is_number(name: str, value: object) -> None:
-    """Raise unless a value is a number; ``True`` and ``False`` are not."""
-    if isinstance(value, bool) or not hasattr(type(value), "__float__"):
+    """Raise unless a value is one number; ``True`` and ``False`` are not."""
+    several = getattr(value, "ndim", 0) > 0  # arrays have `__float__`, too
+    if several or isinstance(value, bool) or not hasattr(type(value), "__float__"):
         raise TypeError(f"`{name}` should be a number. Got {value!r}.")
+
+
+def is_flag(name: str, value: object) -> None:
+    """Raise if a value is a tensor or an array, for example logits for the option ``logits``."""
+    if getattr(value, "ndim", 0) > 0:
+        raise TypeError(f"`{name}` should be True or False. Got {type(value).__name__}.")
 
 
 def is_at_least(name: str, value: float, bound: float) -> None:
@@ -203,6 +220,12 @@ def _integer(name: str, value: Any, least: int, what: str) -> int:
     if isinstance(value, bool) or number < least:
         raise ValueError(f"`{name}` should be {what}. Got {value!r}.")
     return number
+
+
+def is_mapping(name: str, value: object) -> None:
+    """Raise unless a value is a mapping, such as a dictionary."""
+    if not isinstance(value, Mapping):
+        raise TypeError(f"`{name}` should be a dictionary. Got {type(value).__name__}.")
 
 
 def is_progress(value: object) -> None:
@@ -315,7 +338,7 @@ def have_no_nan(name: str, matrix: Tensor) -> None:
 
 def are_finite(name: str, points: Tensor) -> None:
     """Raise if a row has NaN or infinity. Reads values: synchronises the device."""
-    is_not_vmapped(name, points)
+    is_readable(name, points)
     if bool(points.sum().isfinite()):  # one pass, no temporary; the sum of finite rows may overflow
         return
     bad = ~points.isfinite().all(dim=1)

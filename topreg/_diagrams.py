@@ -60,7 +60,9 @@ def as_batch(diagram: Tensor | Sequence[Tensor]) -> tuple[list[Tensor], bool]:
 
 def check_range(name: str, ends: tuple[float, float]) -> None:
     """Raise unless two numbers are finite and in order."""
-    pair = isinstance(ends, Sequence) and len(ends) == 2
+    pair = isinstance(ends, Sequence) and len(ends) == 2 and not isinstance(ends, str)
+    for end in ends if pair else ():
+        _checks.is_number(name, end)
     if not pair or not -math.inf < ends[0] <= ends[1] < math.inf:
         raise ValueError(
             f"`{name}` should be a tuple (low, high) with finite low <= high. Got {ends}."

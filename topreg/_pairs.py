@@ -277,6 +277,7 @@ class PersistencePairs:
             ValueError: If a field is missing, shapes do not agree, a number is negative, or an edge
                 joins two clouds.
         """
+        _checks.is_mapping("tensors", tensors)
         missing = [n for n in ("dimension", "cloud_sizes", *_EDGES) if n not in tensors]
         if missing:
             raise ValueError(
@@ -394,7 +395,7 @@ def _can_be_joined(parts: object) -> None:
 
 def _sizes_of(cloud_sizes: object) -> tuple[int, ...]:
     """Return the sizes of clouds as a tuple; raise for a bare number."""
-    if not isinstance(cloud_sizes, Iterable):
+    if not isinstance(cloud_sizes, Iterable) or isinstance(cloud_sizes, str):
         raise TypeError(
             f"`cloud_sizes` should be a sequence. Got {cloud_sizes!r}. "
             "Use `(n,)` for one cloud of n."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import ClassVar
 
@@ -26,13 +27,13 @@ class _ImageMetric(nn.Module):
         super().__init__()
         _checks.is_finite("threshold", threshold)
         _checks.is_option("construction", construction, ("T", "V"))
-        if ndim not in range(2, self.largest + 1):
+        if _checks.is_count("ndim", ndim) not in range(2, self.largest + 1):
             known = "2" if self.largest == 2 else "2 or 3"
             raise ValueError(f"`ndim` should be {known}. Got {ndim!r}.")
         self.threshold = float(threshold)
         self.construction = construction
         self.ndim = int(ndim)
-        self.register_buffer("total", torch.zeros(ndim, dtype=torch.int64), persistent=False)
+        self.register_buffer("total", torch.zeros(self.ndim, dtype=torch.int64), persistent=False)
         self.register_buffer("count", torch.zeros((), dtype=torch.int64), persistent=False)
 
     def forward(self, *images: Tensor) -> Tensor:
@@ -59,8 +60,12 @@ class _ImageMetric(nn.Module):
                 f"`{name}` should have shape ({letters}, (b, {letters} or (b, c, {letters}. "
                 f"Got {_checks.shape(images)}."
             )
+        check = _checks.is_floating if images.is_floating_point() else _checks.is_integer
+        check(name, images)
+        _checks.is_readable(name, images)
         masks = images.detach() > (self.threshold if images.is_floating_point() else 0)
-        return masks.reshape(-1, *images.shape[-self.ndim :]).cpu()
+        leading, sides = images.shape[: -self.ndim], images.shape[-self.ndim :]
+        return masks.reshape(math.prod(leading), *sides).cpu()
 
     def _pairs(self, preds: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
         """Return masks of predictions and targets of one shape."""

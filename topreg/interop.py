@@ -18,6 +18,7 @@ from topreg._clouds import Clouds
 from topreg._pairs import PersistencePairs, are_of_one_cloud
 from topreg._plain import plain_tensor
 from topreg.filtrations import RIPS, Filtration
+from topreg.losses._common import check_filtration
 
 if TYPE_CHECKING:
     import numpy as np
@@ -73,6 +74,7 @@ def to_persistence_information(
         )
     from torch_topological.nn import PersistenceInformation
 
+    check_filtration(filtration)
     filtration = RIPS if filtration is None else filtration
     births = pairs.birth_edges[:, :1] if pairs.dimension == 0 else pairs.birth_edges
     pairing = plain_tensor(torch.cat([births, pairs.death_edges], dim=1))
@@ -119,6 +121,9 @@ def from_persistence_information(information: Any, vertices: int) -> Persistence
     if not isinstance(dimension, Integral) or dimension < 0:
         cure = " Pass one of the list." if isinstance(information, list) else ""
         raise ValueError(f"`information` should have a dimension. Got {dimension!r}.{cure}")
+    if not hasattr(information, "pairing"):
+        got = type(information).__name__
+        raise TypeError(f"`information` should be a PersistenceInformation. Got {got}.")
     pairing = torch.as_tensor(information.pairing).long()
     width = 3 if dimension == 0 else 4
     if pairing.ndim != 2 or (len(pairing) and pairing.shape[1] != width):
@@ -179,6 +184,7 @@ def numpy_diagram(
                [ 0.,  2.],
                [ 0., inf]])
     """
+    check_filtration(filtration)
     filtration = RIPS if filtration is None else filtration
     with torch.no_grad():
         diagram = filtration.diagram(pairs, points).double()

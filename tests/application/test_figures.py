@@ -3,6 +3,7 @@
 import pytest
 from application.synthetic_runs import run, seeds
 from matplotlib import rcParams
+from matplotlib.figure import Figure
 from matplotlib.image import imread
 from vlm_adapters.results import distinct
 from vlm_adapters.results.figures import (
@@ -35,12 +36,26 @@ def runs():
     ]
 
 
+@pytest.fixture
+def ticks(monkeypatch):
+    """Labels of the horizontal axis of each plot, as they were when the figure was saved."""
+    found, save = [], Figure.savefig
+
+    def noted(figure, *args, **options):
+        found.extend([text.get_text() for text in a.get_xticklabels()] for a in figure.axes)
+        return save(figure, *args, **options)
+
+    monkeypatch.setattr(Figure, "savefig", noted)
+    return found
+
+
 @pytest.mark.parametrize("datasets", [("imagenet",), ("imagenet", "dtd")])
-def test_accuracy(runs, datasets, tmp_path):
+def test_accuracy(runs, datasets, tmp_path, ticks):
     several = [run("zero_shot", 50, shots=16, dataset=name) for name in datasets]
     several += [one for name in datasets for one in moved(runs, name)]
     save_accuracy_figure(tmp_path / "a.png", several, "title")
     drawn(tmp_path / "a.png")
+    assert ["1", "16"] in ticks
 
 
 def moved(runs, dataset):
@@ -69,7 +84,7 @@ def test_terms(runs, tmp_path):
     assert found["TaskRes", "both"].to_dict() == {1: [3.0, 3.0], 16: [3.0, 3.0]}
 
 
-def test_factor(tmp_path):
+def test_factor(tmp_path, ticks):
     several = [
         one
         for weight in (0.1, 0.2, 0.4)
@@ -78,6 +93,7 @@ def test_factor(tmp_path):
     ]
     save_factor_figure(tmp_path / "f.png", several, "weight", "title")
     drawn(tmp_path / "f.png")
+    assert ticks == 2 * [["0.1", "0.2", "0.4"]]
 
 
 def test_training(runs, tmp_path):

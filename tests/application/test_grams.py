@@ -173,6 +173,19 @@ def test_coincident_points_have_no_direction(options, drawn, data):
     same_terms(source, target, labels, [RIPS.pairs(source)], **options)
 
 
+@every_option
+def test_equal_the_losses_of_the_rows_where_some_vertices_are_not_ends(options):
+    source, target = gaussian(0, 2, 9, 3)
+    some = RIPS.pairs(source).select(torch.arange(8) < 3)
+    same_terms(source, target, torch.arange(9) % 2, [some], **options)
+
+
+@pytest.mark.parametrize("nearly", [0.0, 1e-6])
+def test_orthogonal_views_have_directions(nearly):
+    source, target = torch.eye(6, dtype=torch.float64).split(3)
+    same_terms(source + nearly, target, torch.zeros(3).long(), [RIPS.pairs(source)])
+
+
 def test_flips_are_decided_in_the_geometry():
     source, target, geometry = gaussian(0, 3, 8, 3)
     labels = torch.tensor([0, 0, 1, 1, 2, 2, 2, 0])

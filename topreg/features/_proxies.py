@@ -51,6 +51,7 @@ def exponential_affinity(points: Clouds, keys: Tensor, *, sharpness: float) -> T
     _checks.is_point_cloud("keys", keys)
     _checks.have_one_width("points", rows, "keys", keys)
     _checks.alike("points", rows, "keys", keys)
+    _checks.is_number("sharpness", sharpness)
     if rows.dtype != keys.dtype:
         rows, keys = at_least_single(rows), at_least_single(keys)
     return torch.exp(-sharpness * (1 - rows @ keys.T))
@@ -102,7 +103,8 @@ def label_indicators(
         _checks.is_integer(name, given)
         _checks.has_rank(name, given, letters)
     _checks.on_one_device("labels", joined, "cached_labels", cached_labels.device)
-    if dtype is not None and not dtype.is_floating_point:
+    real = isinstance(dtype, torch.dtype) and dtype.is_floating_point
+    if dtype is not None and not real:
         raise TypeError(f"`dtype` should be floating point. Got {dtype}.")
     equal = joined[:, None] == cached_labels[None, :]
     return plain_tensor(equal.to(torch.get_default_dtype() if dtype is None else dtype))

@@ -87,7 +87,7 @@ class CubicalFiltration(Filtration):
         super().__init__()
         _checks.is_option("construction", construction, CONSTRUCTIONS)
         _checks.is_option("outside", outside, OUTSIDE)
-        if ndim not in (2, 3):
+        if _checks.is_count("ndim", ndim) not in (2, 3):
             raise ValueError(f"`ndim` should be 2 or 3. Got {ndim!r}.")
         self.construction = construction
         self.superlevel = bool(superlevel)

@@ -174,7 +174,7 @@ class FlagFiltration(Filtration):
     def _find(self, data: Clouds, dimensions: list[int]) -> list[PersistencePairs]:
         """Find the pairs in some dimensions."""
         rows = self._as_rows(data)
-        _checks.is_not_vmapped("data", rows)
+        _checks.is_readable("data", rows)
         if len(rows) == 0:
             none = self.edge_index.new_empty(0, 2)
             return [PersistencePairs(p, none, none, none, ()) for p in dimensions]

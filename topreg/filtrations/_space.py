@@ -69,7 +69,7 @@ class Space:
             if found is not None:
                 return found
         if self.precomputed or callable(chosen.metric):
-            _checks.is_not_vmapped(self.name, self.values)
+            _checks.is_readable(self.name, self.values)
             return find_pairs(
                 self.entries(dimensions),
                 self.sizes,

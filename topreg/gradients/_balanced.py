@@ -88,6 +88,9 @@ def _leaves_among(parameters: Iterable[Tensor]) -> list[Tensor]:
     """Return the parameters that require a gradient; raise if one of them is not a leaf."""
     if isinstance(parameters, Tensor):
         raise TypeError("`parameters` should be an iterable of tensors. Got one. Put it in a list.")
+    if not isinstance(parameters, Iterable):
+        got = type(parameters).__name__
+        raise TypeError(f"`parameters` should be an iterable of tensors. Got {got}.")
     given = list(parameters)
     for parameter in given:
         _checks.is_tensor("parameters", parameter)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -29,8 +29,7 @@ def check_options(
     """Raise if an option that all losses have is wrong; return the dimensions as a tuple."""
     if filtration is not None:
         check_filtration(filtration)
-    if reduction not in REDUCTIONS:
-        _checks.is_option("reduction", reduction, REDUCTIONS)
+    _checks.is_option("reduction", reduction, REDUCTIONS)
     if least == 0 and type(dimensions) is tuple and dimensions == (0,):
         return (0,)
     return check_dimensions(dimensions, least)
@@ -97,9 +96,7 @@ def as_list(pairs: Pairs, name: str = "pairs") -> list[PersistencePairs]:
     """Return one object, or several of different dimensions, as a list; raise if it is empty."""
     if isinstance(pairs, PersistencePairs):
         return [pairs]
-    if isinstance(pairs, Tensor) or not isinstance(pairs, Iterable):
-        pairs = [pairs]  # the loop below names its type in the error
-    given = list(pairs)
+    given = list(pairs) if isinstance(pairs, Sequence) else [pairs]
     for part in given:
         if not isinstance(part, PersistencePairs):
             raise TypeError(f"`{name}` should hold PersistencePairs. Got {type(part).__name__}.")

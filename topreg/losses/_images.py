@@ -38,6 +38,7 @@ def cubical(filtration: Filtration | None) -> CubicalFiltration:
 
 def foreground(images: Clouds, include_background: bool, name: str) -> Clouds:
     """Return the images without their first channel, unless that is included."""
+    _checks.is_flag("include_background", include_background)
     if include_background:
         return images
     if not isinstance(images, Tensor) or images.ndim < 4 or images.shape[1] < 2:
@@ -51,6 +52,7 @@ def foreground(images: Clouds, include_background: bool, name: str) -> Clouds:
 
 def probabilities(images: Clouds, logits: bool, name: str) -> Clouds:
     """Return the images, after a sigmoid if they are logits."""
+    _checks.is_flag("logits", logits)
     if not logits:
         return images
     if isinstance(images, Tensor):

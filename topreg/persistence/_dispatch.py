@@ -57,6 +57,8 @@ def check_dimension(dimension: object, engine: str, name: str = "dimension") -> 
             f'`{name}` should be {reach} with `engine="{engine}"`. Got {dimension}. '
             'Use `engine="auto"`.'
         )
+    if 2 * dimension >= MOST_VERTICES:  # a class in dimension p needs 2p + 2 vertices
+        raise ValueError(f"`{name}` should be below {MOST_VERTICES // 2:,}. Got {dimension}.")
     if (dimension < 2 and engine != "gudhi") or available("gudhi"):
         return dimension
     if engine == "gudhi":

@@ -55,7 +55,7 @@ def minimum_spanning_tree(distances: Tensor | Sequence[Tensor]) -> Tensor | list
     """
     with torch.no_grad():
         entries, sizes = join_matrices(distances, "distances")
-        _checks.is_not_vmapped("distances", entries)
+        _checks.is_readable("distances", entries)
         weights = check_weights(entries, sizes, name="distances", check_values=True)
         (pairs,) = find_pairs(weights, sizes, math.inf, [0])
     if isinstance(distances, Tensor) and distances.ndim == 2:

@@ -129,6 +129,7 @@ class CrossBatchMemory:
                 not have one row per label, or two batches differ in names, widths, dtypes or
                 devices. Then the memory stays as it was.
         """
+        _checks.is_mapping("state_dict", state_dict)
         batches: dict[int, dict[str, Tensor]] = {}
         for key, tensor in state_dict.items():
             age, dot, name = key.partition(".")

@@ -78,13 +78,13 @@ def join_images(images: Clouds, ndim: int, name: str = "images") -> Images:
 
 
 def check_images(images: Images, check_values: bool, name: str = "images") -> Images:
-    """Return images; raise if they are too large, lie in a batch of ``vmap``, or are not finite."""
+    """Return images; raise if they cannot be read, are too large, or are not finite."""
     pixels = images.pixels
     if torch.compiler.is_compiling():
         ndim, values = len(images.shapes[0]) if images.shapes else 1, pixels.detach()
         checked = pixels_in_graph(values, images.sides, ndim, check_values, name)
         return Images(pixels + (checked - values), images.shapes)  # which keeps the gradient
-    _checks.is_not_vmapped(name, pixels)
+    _checks.is_readable(name, pixels)
     _check_pixels(pixels.detach(), images.shapes, check_values, name)
     return images
 
@@ -343,10 +343,10 @@ def betti_numbers(mask: Tensor, eight: bool) -> list[int]:
     from topreg.persistence.images import _voxel_kernels as kernels
 
     shape = mask.shape
+    if mask.numel() == 0:
+        return [0] * len(shape)
     voxels = mask.detach().cpu().numpy().reshape(-1, *shape[-2:]).view(np.uint8)
     rows = voxels.reshape(-1, shape[-1]).astype(np.bool_)
-    if voxels.size == 0:
-        return [0] * len(shape)
     volume, cost = len(shape) == 3, 20 * voxels.size
     count = partial(kernels.count_components, rows, len(voxels))
     b0 = stoppable(partial(count, eight, True), cost)

@@ -54,7 +54,8 @@ def homology_by_library(
         with room_for(3 * 8 * n * n // 2, [n]):
             edges = _edges_in_order(matrix, limit, top)
         by_gudhi = gudhi_only or len(edges) >= MOST_RANKS or not available("gph")
-        diagrams = _diagrams(edges, n, dimension, by_gudhi) if n else []
+        highest = min(dimension, n // 2)  # a class in dimension p needs 2p + 2 vertices
+        diagrams = _diagrams(edges, n, highest, by_gudhi) if n else []
         found.append([vertex + part for part in _as_edges(diagrams, edges, n, dimension)])
         entry, vertex = entry + n * n, vertex + n
     if not found:  # a batch of no cloud
@@ -137,7 +138,7 @@ def _as_edges(
 
     found: list[Any] = []
     for p in range(dimension + 1):
-        ranks = diagrams[p] if diagrams else np.empty((0, 2))
+        ranks = diagrams[p] if p < len(diagrams) else np.empty((0, 2))
         ranks = ranks[np.lexsort((ranks[:, 0], ranks[:, 1]))]
         dies = np.isfinite(ranks[:, 1])
         deaths = edges[ranks[dies, 1].astype(np.int64) - 1]
