@@ -118,7 +118,10 @@ def test_demo_end_to_end(works, bundle_file, tmp_path):
     told = works(f"{words}out {FAST}", bundle=bundle_file)
     written = {path.name for path in (tmp_path / "out").iterdir() if path.is_file()}
     figures = {"accuracy.png", "terms.png", "training.png"}
-    assert written == {"results.csv", "results.md"} | figures
+    assert written == {"results.csv", "results.json", "results.md"} | figures
+    content = json.loads((tmp_path / "out/results.json").read_text())
+    assert len(content["runs"]) == 2 * 2 * 5
+    assert set(content["environment"]) >= {"topreg", "torch", "python", "threads"}
     with (tmp_path / "out/results.csv").open() as file:
         rows = list(csv.DictReader(file))
     columns = "method preset dataset backbone data shots seed protocol oracle accuracy"

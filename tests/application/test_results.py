@@ -326,7 +326,13 @@ class TestReports:
         names = write_run_report(tmp_path, runs, transfers=moved)
         setting = "open_clip_RN50_openai-online"
         drawn = [f"{name}-{setting}.png" for name in ("accuracy", "terms", "weight", "training")]
-        assert names == ["results.csv", "results.md", *drawn, "accuracy-devise-cached.png"]
+        assert names == [
+            "results.csv",
+            "results.json",
+            "results.md",
+            *drawn,
+            "accuracy-devise-cached.png",
+        ]
         assert sorted(names) == sorted(path.name for path in tmp_path.iterdir())
         with (tmp_path / "results.csv").open() as file:
             rows = list(csv.DictReader(file))
@@ -342,7 +348,13 @@ class TestReports:
     def test_a_folder_of_one_setting_has_short_names(self, tmp_path):
         runs = seeds("taskres", (65, 66)) + seeds("taskres", (80,), dataset="dtd", epochs=2)
         names = write_run_report(tmp_path, runs, compare_paper=5)
-        assert names == ["results.csv", "results.md", "accuracy.png", "training-dtd.png"]
+        assert names == [
+            "results.csv",
+            "results.json",
+            "results.md",
+            "accuracy.png",
+            "training-dtd.png",
+        ]
         text = (tmp_path / "results.md").read_text()
         assert "### Average over 2 data sets" in text
         assert "## Beside table 5 of the paper" in text

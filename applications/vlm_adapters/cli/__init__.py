@@ -48,7 +48,7 @@ COMMANDS = {
     "predict": ("runs", "Name the classes of image files, with probabilities."),
     "report": (
         "report",
-        "Write results.csv, results.md and the figures of all runs below a folder.",
+        "Write results.csv, results.json, results.md and the figures of all runs in a folder.",
     ),
     "reproduce": ("report", "Repeat a table or figure 3 of the paper."),
     "weights": ("data", "Files of weights."),

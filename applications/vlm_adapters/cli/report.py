@@ -52,7 +52,7 @@ def report(
         typer.Option(min=1, max=5, help="Table of the paper whose values to set beside ours."),
     ] = None,
 ) -> None:
-    """Write results.csv, results.md and the figures of all runs below a folder."""
+    """Write results.csv, results.json, results.md and the figures of all runs in a folder."""
     with as_usage():
         found = read_runs(runs)
     folder = writable_folder(out or runs)

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
-from .._files import whole_file, write_text
+from .._files import whole_file, write_json, write_text
 from ..config import place_of
-from ..runs import Run
+from ..runs import SCHEMA, Run, environment
 from . import (
     FACTORS,
     accuracy_table,
@@ -56,7 +58,7 @@ def write_run_report(
     compare_paper: int | None = None,
     transfers: Sequence[Run] = (),
 ) -> list[str]:
-    """Write ``results.csv``, ``results.md`` and what figures the runs allow; return their names.
+    """Write ``results.csv``, ``.json`` and ``.md``, and what figures the runs allow; return names.
 
     Each backbone and kind of training data has tables of its own. ``transfers`` are the runs'
     accuracies on other data sets, ``compare_paper`` is the number of a table of the paper. If that
@@ -77,6 +79,7 @@ def write_run_report(
         text += _comparison([*ordered, *transfers], compare_paper)
     files = {
         "results.csv": partial(write_csv, runs=[*ordered, *transfers]),
+        "results.json": partial(write_json, content=_record([*ordered, *transfers])),
         "results.md": partial(write_text, text="\n".join(text)),
         **figures,
     }
@@ -84,6 +87,16 @@ def write_run_report(
         for name, write in files.items():
             write(stack.enter_context(whole_file(folder / name)))
     return list(files)
+
+
+def _record(runs: Sequence[Run]) -> dict[str, Any]:
+    """Return everything about the runs, and where they were put together."""
+    return {
+        "schema": SCHEMA,
+        "command": ["vlm-adapters", *sys.argv[1:]],
+        "environment": environment(),
+        "runs": [run.as_record() for run in runs],
+    }
 
 
 def _tables(runs: Sequence[Run], moved: Sequence[Run]) -> list[str]:
