@@ -240,6 +240,6 @@ plt.show()
 # -------------
 # Validation chooses a large weight for the signature loss. Even so, densities and distances are only a
 # little nearer to the data's than without a term: both intervals contain 0. Neighbourhoods are lost, as
-# trustworthiness falls by a quarter. Plain matching of distances, at the weight that validation chooses
+# trustworthiness falls from 0.89 to 0.63. Plain matching of distances, at the weight that validation chooses
 # for it, is better than the signature loss by all four measures. If a code of these digits is for
 # finding neighbours, leave the terms out. If it is for densities or distances, match all distances.
