@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,7 +13,7 @@ from topreg import _checks
 from topreg._clouds import Clouds
 from topreg._module import FunctionModule
 from topreg._pairs import PersistencePairs
-from topreg._safe import in_range, safe_cosines
+from topreg._safe import may_look, safe_cosines, widened
 from topreg._tracks import ORIENTATIONS, death_flips, oriented_tracks
 from topreg.filtrations import Filtration
 from topreg.losses import _common
@@ -112,7 +113,7 @@ def coincidence(
     eps: float,
 ) -> Tensor:
     """Return equation 5 per cloud, summed over the dimensions, for checked rows."""
-    x, y = in_range(source, target)
+    x, y = (source, target) if may_look(source) else widened(source, target)
     terms = [_of_one(x, y, part, orientation, undefined, eps) for part in pairs]
     return _common.add_dimensions(terms).to(source.dtype)
 
@@ -130,6 +131,8 @@ def _of_one(
     a = oriented_tracks(source, pairs, flips)
     b = oriented_tracks(target, pairs, flips)
     squares_a, squares_b = a.square().sum(1), b.square().sum(1)
+    if a.dtype == torch.float32 and may_look(a) and _overflow(squares_a, squares_b):
+        return _of_one(*widened(source, target), pairs, orientation, undefined, eps)
     directed = ~((squares_a <= eps * eps) | (squares_b <= eps * eps))  # NaN stays NaN
     cosines = safe_cosines((a * b).sum(1), squares_a, squares_b, directed)
     counted = directed if undefined == "skip" else None
@@ -137,6 +140,11 @@ def _of_one(
         cosines, counted, _common.cloud_numbers(pairs), len(pairs.cloud_sizes)
     )
     return torch.where(some, -mean + 1, mean)  # not `1 - mean`, which Python dispatches slowly
+
+
+def _overflow(a: Tensor, b: Tensor) -> bool:
+    """Return whether squares, or a product of two, are infinite or NaN."""
+    return not math.isfinite(float(a.detach().dot(b.detach())))
 
 
 def check_options(orientation: str, undefined: str, eps: float, **common: Any) -> tuple[int, ...]:
