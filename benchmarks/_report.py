@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable
+import statistics
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -44,6 +45,16 @@ def table(head: list[str], rows: Iterable[list[str]]) -> str:
     """A Markdown table, text in the first column."""
     lines = [head, ["---", *["---:"] * (len(head) - 1)], *rows]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def student(values: Sequence[float]) -> tuple[float, float, float]:
+    """Mean of some values and the ends of Student's interval of 95 %; one value bounds nothing."""
+    from scipy.stats import t
+
+    mean, half = statistics.mean(values), math.inf
+    if len(values) > 1:
+        half = float(t.ppf(0.975, len(values) - 1)) * statistics.stdev(values) / len(values) ** 0.5
+    return mean, mean - half, mean + half
 
 
 def times_faster(cells: dict[str, float | str]) -> str:

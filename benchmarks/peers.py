@@ -1,11 +1,11 @@
 """topreg next to the libraries of ``_libraries.py``; prints Markdown.
 
 Run ``python benchmarks/peers.py`` on a quiet machine, with the ``bench`` extra installed; what is
-missing is named in its column. All of it takes an hour, most of that in the other libraries' large
-clouds; ``--dimensions``, ``--sources`` and ``--sizes`` choose parts. Every cell is first tried in a
-child process, with a limit on time and memory; what is fast enough is then timed in one process for
-a whole row, the columns taking turns. Taking turns call by call, each call finds the caches as
-another library left them; in blocks, as it left them itself.
+missing is named in its column. All of it takes half an hour; ``--dimensions``, ``--sources`` and
+``--sizes`` choose parts. Every cell is first tried in a child process, with a limit on time and
+memory; what is fast enough is then timed in one process for a whole row, the columns taking turns.
+Taking turns call by call, each call finds the caches as another library left them; in blocks, as it
+left them itself.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from _timing import medians
 from topreg import RipsFiltration, pairwise_distances
 
 SIZES = [16, 32, 64, 128, 256, 512, 1024, 2048]
-SECONDS, GIGABYTES = 60.0, 8.0  # what a cell may take
+SECONDS, GIGABYTES = 20.0, 8.0  # what a cell may take
 SLOW = 1.0  # seconds from which caches do not matter: three calls, in both tables
 ONE_CALL = 5.0  # seconds from which the trial's single call is the figure
 BLOCK = 5

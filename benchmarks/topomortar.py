@@ -50,6 +50,7 @@ BASELINE = "CE + Dice"
 STARTS = (0.5, 0.75)  # candidates, as shares of the steps
 CHOOSING = 0  # the seed of the runs on which weights and starts are chosen
 PROBING, PROBES = 99_999, 2  # the seed and the number of the batches on which the terms are watched
+CLOSER, LEVELS = 16, (0.3, 0.5, 0.7)  # batches and probabilities of the closer count
 DICE_LOST = 0.01  # that a choice may cost on the validation images
 BATCH, SIDE, RATE = 8, 128, 2e-3
 MEASURES = ("dice", "error 0", "error 1", "unmatched 0", "unmatched 1")
@@ -259,8 +260,7 @@ def probe(net: nn.Module, part: Part) -> dict[str, float]:
     for step in range(PROBES):
         images, masks = (tensor.to(device) for tensor in batch(part, PROBING, step))
         logits = net(images.contiguous(memory_format=torch.channels_last))
-        framed = (functional.pad(x.float(), (1, 1, 1, 1), value=1.0) for x in (logits > 0, masks))
-        error.update(*framed)
+        error.update(framed(logits > 0), framed(masks))
         for name, term in TERMS.items():
             terms[name] += term(logits, masks).item() / PROBES
     net.train()
@@ -293,6 +293,28 @@ def measures(found: Tensor, mask: Tensor) -> list[float]:
     return [round(dice, 5), *counts]
 
 
+def train(
+    run: Run, part: Part, runs: Path, device: str, watch: Callable[[int, nn.Module], None]
+) -> nn.Module:
+    """Train from the start of a run, where the baseline left its state; watch before each step."""
+    torch.manual_seed(run.seed)
+    net = UNet().to(device, memory_format=torch.channels_last)
+    optimizer = torch.optim.Adam(net.parameters(), RATE)
+    if run.start:
+        state = torch.load(runs / state_of(run, run.start), device, weights_only=True)
+        net.load_state_dict(state["net"])
+        optimizer.load_state_dict(state["optimizer"])
+    marks = {} if run.start else {round(share * run.steps): share for share in STARTS}
+    for step in range(round(run.start * run.steps), run.steps):
+        if step in marks:
+            state = {"net": net.state_dict(), "optimizer": optimizer.state_dict()}
+            torch.save(state, runs / state_of(run, marks[step]))
+        watch(step, net)
+        optimise(net, optimizer, part, run, step)
+    watch(run.steps, net)
+    return net
+
+
 def execute(run: Run, root: Path, runs: Path, device: str) -> dict[str, Any]:
     """Return the record of a run, after training if there is none; ends with whole images."""
     file = runs / f"{run.file}.json"
@@ -300,26 +322,15 @@ def execute(run: Run, root: Path, runs: Path, device: str) -> dict[str, Any]:
         return json.loads(file.read_text())
     labels, splits = CASES[run.case]
     part = load(root, splits, "train", labels)
-    torch.manual_seed(run.seed)
-    net = UNet().to(device, memory_format=torch.channels_last)
-    optimizer = torch.optim.Adam(net.parameters(), RATE)
-    first = round(run.start * run.steps)
-    if first:
+    if run.start:
         execute(Run(run.steps, run.case, run.seed), root, runs, device)
-        state = torch.load(runs / state_of(run, run.start), device, weights_only=True)
-        net.load_state_dict(state["net"])
-        optimizer.load_state_dict(state["optimizer"])
-    begin = time.process_time()
-    marks = {round(share * run.steps): share for share in STARTS}
-    curve = []
-    for step in range(first, run.steps):
-        if not run.weight and step in marks:
-            state = {"net": net.state_dict(), "optimizer": optimizer.state_dict()}
-            torch.save(state, runs / state_of(run, marks[step]))
-        if step % max(run.steps // 16, 1) == 0:
+    begin, curve = time.process_time(), []
+
+    def watch(step: int, net: nn.Module) -> None:
+        if step % max(run.steps // 16, 1) == 0 or step == run.steps:
             curve.append({"step": step, **probe(net, part)})
-        optimise(net, optimizer, part, run, step)
-    curve.append({"step": run.steps, **probe(net, part)})
+
+    net = train(run, part, runs, device, watch)
     name = "val" if run.seed == CHOOSING else "test"
     seen = load(root, splits, name, labels if name == "val" else "accurate")
     rows, masks = evaluate(net, seen)
@@ -330,6 +341,32 @@ def execute(run: Run, root: Path, runs: Path, device: str) -> dict[str, Any]:
     unfinished.write_text(json.dumps(record))
     unfinished.replace(file)
     return record
+
+
+def closer(run: Run, root: Path, runs: Path, device: str) -> list[float]:
+    """Repeat a run; count wrong bars in more crops, above several probabilities."""
+    file = runs / f"{run.file}.closer"
+    if file.exists():
+        return json.loads(file.read_text())
+    labels, splits = CASES[run.case]
+    part = load(root, splits, "train", labels)
+    net = train(run, part, runs, device, lambda step, net: None).eval()
+    errors = [BettiMatchingError() for _ in LEVELS]
+    for step in range(CLOSER):
+        images, masks = (tensor.to(device) for tensor in batch(part, PROBING, step))
+        with torch.no_grad():
+            found = net(images.contiguous(memory_format=torch.channels_last)).sigmoid()
+        for level, error in zip(LEVELS, errors, strict=True):
+            error.update(framed(found > level), framed(masks))
+    counts = [error.compute().sum().item() for error in errors]
+    file.write_text(json.dumps(counts))
+    print(f"{run.file}: wrong bars in {BATCH * CLOSER} crops {counts}", flush=True)
+    return counts
+
+
+def framed(masks: Tensor) -> Tensor:
+    """Masks in a frame of foreground, which closes the loops that a crop cuts."""
+    return functional.pad(masks.float(), (1, 1, 1, 1), value=1.0)
 
 
 def state_of(run: Run, start: float) -> str:
@@ -450,6 +487,8 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=60.0, help="to measure times of steps")
     parser.add_argument("--out", type=Path, default=RESULTS)
     given = parser.parse_args()
+    from topomortar_page import not_lower
+
     given.runs = given.runs or given.root / "runs"
     given.runs.mkdir(parents=True, exist_ok=True)
 
@@ -469,9 +508,6 @@ def main() -> None:
         for case in given.cases
     ]
     phase(groups, given, "table")
-    stamps = [
-        (given.runs / f"{run.file}.json").stat().st_mtime for runs in first + groups for run in runs
-    ]
     record = {
         "steps": steps,
         "machine": f"{processor()}, {os.cpu_count()} cores",
@@ -481,7 +517,6 @@ def main() -> None:
         "probes": BATCH * PROBES,
         "images": len(read(groups[0][0])["rows"]),
         "device": given.device,
-        "minutes": (max(stamps) - min(stamps)) / 60,  # from the first finished run to the last
         "choices": [
             {**run._asdict(), **mean(read(run)), "seconds": read(run)["seconds"]}
             for runs in first
@@ -491,6 +526,15 @@ def main() -> None:
         "step times": step_times(given),
         "masks": masks_against_themselves(given.root),
     }
+    record["closer"] = {"crops": BATCH * CLOSER, "levels": LEVELS, "pairs": []}
+    for case, loss in not_lower(record):
+        (run,) = (run for run in chosen[case] if run.loss == loss)
+        both = run._replace(loss=BASELINE, weight=0.0), run
+        counts = [
+            [closer(one._replace(seed=seed), given.root, given.runs, given.device) for one in both]
+            for seed in range(1, given.seeds + 1)
+        ]
+        record["closer"]["pairs"].append({"case": case, "loss": loss, "counts": counts})
     (given.out / "topomortar.json").write_text(json.dumps(record))
 
 

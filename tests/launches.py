@@ -25,9 +25,9 @@ class Launches(TorchDispatchMode):
         is_view = any(not alias.is_write for alias in aliases)
         if function.namespace != "prim" and name not in ALLOCATIONS and not is_view:
             self.names.append(name)
-            tensors = [
-                x for x in tree_leaves((args, kwargs, result)) if isinstance(x, torch.Tensor)
-            ]
+            only_written = name == "copy_" or "out" in (kwargs or {})  # not read, as by ``add_``
+            touched = tree_leaves((args, kwargs, None if only_written else result))
+            tensors = [x for x in touched if isinstance(x, torch.Tensor)]
             self.bytes += sum(
                 min(x.numel() * x.itemsize, x.untyped_storage().nbytes()) for x in tensors
             )

@@ -34,7 +34,12 @@ SMALL = {
     },
     "shaped_cloud.py": {"SEEDS": "1", "STEPS": "3", "POINTS": "20"},
     "tree_of_an_adapter.py": {"EPOCHS": "2", "SHOTS": "2", "CLASSES": "3"},
-    "topological_autoencoder.py": {"SEEDS": "1", "EPOCHS": "1"},
+    "topological_autoencoder.py": {
+        "SEEDS": "1",
+        "CHOOSING": "1",
+        "EPOCHS": "1",
+        "WEIGHTS": "(0.0, 1.0)",
+    },
 }
 NUMBERS_ALONE = {"growing_complex.py"}  # no experiment, hence no table
 

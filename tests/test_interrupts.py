@@ -214,10 +214,10 @@ def test_distances_stop_at_once_where_nobody_wants_them():
     rows = x, squares, x, squares
     for loop in (
         lambda out: _kernels.estimate_upper(out, x, bound, bound, False, STOP),
-        lambda out: _kernels.direct_upper(out, x, False, STOP),
-        lambda out: _kernels.manhattan_upper(out, x, STOP),
-        lambda out: _kernels.direct(out, x, x, False, STOP),
-        lambda out: _kernels.manhattan(out, x, x, STOP),
+        lambda out: _kernels.measure_upper(out, x, False, False, STOP),
+        lambda out: _kernels.measure_upper(out, x, True, False, STOP),
+        lambda out: _kernels.measure_between(out, x, x, False, False, STOP),
+        lambda out: _kernels.measure_between(out, x, x, True, False, STOP),
         lambda out: _kernels.estimate_rectangle(out, *rows, bound, bound, False, STOP),
         lambda out: _kernels.round_rows(out, wide, *rows, 0.1, 0.1, False, 0, 40, STOP),
         lambda out: _kernels.round_upper(out, wide, x, squares, 0.1, 0.1, False, 0, 0, 40, STOP),

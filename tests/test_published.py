@@ -159,6 +159,33 @@ def test_training_keeps_the_best_epoch(spheres, monkeypatch):
     assert spheres.train(points, recipe, None, 0, 4)[1] == 0
 
 
+def test_a_momentum_moves_running_statistics_as_two_passes_do(spheres):
+    batch, found = torch.randn(28, 101), []
+    for momentum, passes in ((spheres.TWO_PASSES.momentum, 1), (0.1, 2)):
+        torch.manual_seed(0)
+        model = spheres.Autoencoder(momentum)
+        for _ in range(passes):
+            model.encoder(batch)
+        found.append(model.encoder.eval()(batch))
+        assert [m.momentum for m in model.decoder if isinstance(m, torch.nn.BatchNorm1d)] == [
+            0.1
+        ] * 2
+    torch.testing.assert_close(*found)
+
+
+def test_codes_are_measured_if_they_are_those_of_the_test_points(spheres, tmp_path, monkeypatch):
+    _, test, labels = spheres.data()
+    monkeypatch.setattr(spheres, "measures", lambda x, z: (x, z))
+    rows, file = np.column_stack([test[:, :2], labels]), tmp_path / "codes.csv"
+    np.savetxt(file, rows, delimiter=",", header="0,1,labels", comments="")
+    points, codes = spheres.of_codes(file)
+    np.testing.assert_array_equal(points, test)
+    np.testing.assert_allclose(codes, test[:, :2])
+    np.savetxt(file, rows[::-1], delimiter=",", header="0,1,labels", comments="")
+    with pytest.raises(SystemExit, match="should have the labels of the test points"):
+        spheres.of_codes(file)
+
+
 @pytest.fixture(scope="module")
 def pages(load, spheres):
     return load("pages")
@@ -180,10 +207,36 @@ def test_the_divergences_page_holds_the_published_values(pages):
 
 def test_topoae_repeats_the_published_row(pages):
     kept = pages.Kept("spheres")
+    runs = pages.spheres.by_seed(kept, "TopoAE")
+    assert len(runs) == 5
     for column, value in zip(pages.spheres.COLUMNS, pages.spheres.PUBLISHED["TopoAE"], strict=True):
-        found = pages.values_of(kept, "TopoAE", column)
-        assert len(found) == 5
-        assert np.mean(found) == pytest.approx(value, rel=0.03), column
+        assert pages.mean_of(runs, column) == pytest.approx(value, rel=0.03), column
+
+
+def test_distances_to_published_values_count_rounding(pages):
+    columns, value = pages.spheres.COLUMNS, pages.published_value
+    assert (value("KL 0.01"), value("RMSE")) == (0.085, 13.5)
+    share = 980 / 1000  # of the test points, in whole batches of 28
+    assert pages.authors_error({"data MSE": 2.0}, "TopoAE") == pytest.approx(2 * share)
+    shifts = {"RMSE": 0.04, "trustworthiness": 0.0025, "data MSE": -0.00805}
+    runs = [
+        {column: value(column) + shifts.get(column, 0) + spread for column in columns}
+        for spread in (-0.001, 0.001)
+    ]
+    runs = [{**run, "data MSE": run["data MSE"] / share} for run in runs]
+    deviation = 0.001 * 2**0.5
+    expected = {"trustworthiness": 0.002 / deviation, "data MSE": -0.008 / deviation}
+    assert pages.away(runs) == pytest.approx({c: expected.get(c, 0) for c in columns})
+    other = {"MRRE": value("MRRE") - deviation}
+    assert pages.away(runs, other) == pytest.approx({"MRRE": 1})
+
+
+def test_a_bullet_is_an_item_of_a_list(pages):
+    text = pages.bullet(30 * "two words\n   ")
+    assert text.startswith("- two words two")
+    assert all(re.match("  (two|words)", line) for line in text.splitlines()[1:])
+    assert max(map(len, text.splitlines())) <= 100
+    assert text.split()[1:] == 30 * ["two", "words"]
 
 
 def test_the_pictures_codes_are_those_of_the_table(load, pages):
@@ -238,12 +291,13 @@ def test_the_verdict_is_read_from_the_interval(pages, with_term, larger, said):
 
 def test_one_seed_shows_nothing(pages):
     words = "task", "term", "baseline", "measure"
-    assert pages.verdict(pages.Comparison(*words, True, "given", [9.0], [1.0])) == pages.WORDS[0]
+    assert (
+        pages.verdict(pages.Comparison(*words, True, "validation", [9.0], [1.0])) == pages.WORDS[0]
+    )
 
 
-def test_topomortar_is_read_if_it_exists(pages, tmp_path, monkeypatch):
+def test_topomortar_is_read(pages, tmp_path, monkeypatch):
     monkeypatch.setattr(pages, "OTHERS", tmp_path)
-    assert pages.of_topomortar() == []
     runs = [
         {"run": {"case": "noisy", "loss": loss, "seed": seed}, "rows": [[0, 0, 0, wrong, 1]] * 2}
         for loss, wrong in (("pixels", 5), ("betti", 3))
@@ -294,4 +348,7 @@ def test_values_are_kept_and_not_computed_twice(load, tmp_path):
     again = load("_kept").Kept("some", folder=tmp_path)
     again.compute("a", lambda: pytest.fail("computed twice"))
     assert {name: part["value"] for name, part in again.values.items()} == {"a": 1, "b": 2, "c": 3}
-    assert load("_kept").Kept("some", restart=True, folder=tmp_path).values == {}
+    again.forget(["a", "c"])
+    assert list(load("_kept").Kept("some", folder=tmp_path).values) == ["b"]
+    again.compute("a", lambda: 4)
+    assert again.values["a"]["value"] == 4

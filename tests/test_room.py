@@ -91,7 +91,7 @@ def test_edges_that_do_not_fit_are_refused_after_they_are_counted(little_room):
 def test_losses_count_their_matrices(monkeypatch, no_distances, normalize, matrices):
     monkeypatch.setattr(_room, "SMALL", 0)
     monkeypatch.setattr(_dispatch, "FEW", 0)
-    monkeypatch.setattr(_space, "pairs_of_few", lambda *_: None)
+    monkeypatch.setattr(_dispatch, "SOME_POINTS", 0)
     x = points(50)
     for loss, count in ((rtd_lite, matrices), (rtd, matrices + 4), (signature_loss, 1)):
         monkeypatch.setattr(_room, "free_memory", lambda count=count: count * 4 * 50 * 50 - 1)
@@ -108,6 +108,7 @@ def test_signature_loss_finds_large_clouds_without_matrices(monkeypatch, normali
         expected = signature_loss(x, z, **options)
         with monkeypatch.context() as patch:
             patch.setattr(_dispatch, "LARGE", 50)
+            patch.setattr(_dispatch, "SOME_POINTS", 0)
             patch.setattr(_dispatch, "estimated_weights", lambda *_: pytest.fail("measured"))
             if normalize is None:
                 patch.setattr(_space, "estimated_weights", lambda *_: pytest.fail("measured"))

@@ -3,6 +3,7 @@
 import importlib.util
 import math
 import warnings
+from unittest import mock
 
 import numpy
 import pytest
@@ -11,6 +12,7 @@ from asserts import compiles_searches, gradients_are_right, harmless, refused, r
 from hypothesis import given
 from hypothesis import strategies as st
 from oracles import kruskal, ordered_edges, reduction
+from scipy.sparse.csgraph import connected_components
 from strategies import distances_by_differences, distinct_clouds, gaussian, rotation
 from torch.testing import assert_close
 
@@ -25,6 +27,7 @@ from topreg import (
     rtd_lite,
     signature_loss,
 )
+from topreg.persistence import _dispatch
 
 RIPS = RipsFiltration()
 
@@ -118,6 +121,59 @@ def test_the_formula(function, module, slow, options, symmetric, normalize, view
     choice = {"symmetric": symmetric, "normalize": normalize, **options}
     expected = torch.tensor(slow(*views, **choice), dtype=torch.float64)
     assert_close(function(*views, **choice), expected, rtol=1e-9, atol=1e-9)
+
+
+@st.composite
+def batches_of_views(draw):
+    """Some pairs of clouds of different sizes that require gradients: generic, or tied."""
+    sizes, seed = (
+        draw(st.lists(st.integers(1, 6), min_size=1, max_size=3)),
+        draw(st.integers(0, 99)),
+    )
+    tied, widths = draw(st.booleans()), (draw(st.integers(1, 4)), 2)
+    views = [[gaussian(seed + k, n, d) for k, n in enumerate(sizes)] for d in widths]
+    if tied:  # a shift leaves no row zero
+        views = [[(2 * cloud).round() + 9 for cloud in clouds] for clouds in views]
+    return [[cloud.requires_grad_() for cloud in clouds] for clouds in views]
+
+
+def value_and_derivatives(views, points, few, options):
+    """The loss with its derivatives, if clouds of up to ``few`` points are small."""
+    with mock.patch.object(_dispatch, "SOME_POINTS", few):
+        value = signature_loss(*views, **options)
+        loss = value.square().sum()
+        first = torch.autograd.grad(loss, points, retain_graph=True)
+        again = torch.autograd.grad(loss, points, create_graph=True)
+        second = torch.autograd.grad(sum(slope.square().sum() for slope in again), points)
+    return value, first, again, second
+
+
+@choices
+@given(
+    batches_of_views(),
+    st.sampled_from([None, 1.0]),
+    st.sampled_from(["mean", "sum", "none"]),
+    st.tuples(*[st.sampled_from(["euclidean", "cosine", "manhattan"])] * 2),
+    st.sampled_from([math.inf, 1.5]),
+)
+def test_small_clouds_have_the_loss_and_derivatives_of_large_ones(
+    symmetric, views, normalize, reduction, metrics, longest
+):
+    options = {"symmetric": symmetric, "normalize": normalize, "reduction": reduction}
+    for name, metric in zip(("filtration", "target_filtration"), metrics, strict=True):
+        options[name] = RipsFiltration(metric=metric, max_edge_length=longest)
+    points = [cloud for clouds in views for cloud in clouds]
+    small, large = (value_and_derivatives(views, points, few, options) for few in (6, 0))
+    for found, expected in zip(small, large, strict=True):
+        assert_close(found, expected, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize(("few", "normalize"), [(9, None), (9, 1.0), (9, 0.9), (8, None)])
+def test_which_clouds_are_compared_in_one_call(monkeypatch, few, normalize):
+    monkeypatch.setattr(_dispatch, "SOME_POINTS", few)
+    x, z = gaussian(0, 9, 3), gaussian(1, 9, 2).requires_grad_()
+    name = signature_loss(x, z, normalize=normalize).grad_fn.name()
+    assert (name == "_KnownBackward") == (few == 9 and normalize != 0.9)
 
 
 @given(two_views(max_size=5))
@@ -774,3 +830,69 @@ def test_given_pairs_do_not_hide_what_is_wrong_with_the_weights(data):
     for views in ((data, weights), (weights, data)):
         with pytest.raises((TypeError, ValueError), match=r"`\w+` should .* Got "):
             signature_loss(*views, **given)
+
+
+# Missing edges: the scales at which components join, without those that never do
+
+
+def components(edges):
+    return connected_components(edges.numpy(), directed=False)[0]
+
+
+def joins(matrix, known=None):
+    """Sum of the scales at which components of some known edges join, by counting components."""
+    known = torch.eye(len(matrix), dtype=torch.bool) if known is None else known
+    total, count = 0.0, components(known)
+    for scale in matrix[matrix.isfinite()].unique().tolist():
+        left = components(known | (matrix <= scale))
+        total, count = total + scale * (count - left), left
+    return total
+
+
+def with_gaps(seed, n, share):
+    """A distance matrix without some of its edges."""
+    generator = torch.Generator().manual_seed(seed)
+    matrix = torch.rand(n, n, generator=generator, dtype=torch.float64).triu(1)
+    missing = torch.rand(n, n, generator=generator) < share
+    return (matrix + matrix.T).masked_fill((missing | missing.T).fill_diagonal_(False), math.inf)
+
+
+@given(st.integers(1, 8), st.integers(0, 10**6), st.sampled_from([0.2, 0.5, 0.8, 1.0]))
+def test_rtd_lite_leaves_out_components_that_never_join(n, seed, share):
+    a, b = with_gaps(seed, n, share), with_gaps(seed + 1, n, share)
+    union = torch.minimum(a, b)
+    one, other = (joins(m) - joins(union) + joins(union, m.isfinite()) for m in (a, b))
+    assert one >= -1e-12
+    for symmetric, expected in ((True, (one + other) / 2), (False, one)):
+        found = rtd_lite(a, b, filtration=MATRICES, symmetric=symmetric)
+        assert_close(found, torch.tensor(expected, dtype=torch.float64), rtol=0, atol=1e-12)
+
+
+@given(st.integers(2, 8), st.integers(0, 10**6))
+def test_rtd_lite_is_rtd_where_there_are_no_loops(n, seed):
+    tree = torch.full((n, n), math.inf, dtype=torch.float64).fill_diagonal_(0)
+    edges = [(i, seed % i) for i in range(1, n)]
+    a, b = tree.clone(), tree.clone()
+    for matrix, weights in ((a, gaussian(seed, n, 1)), (b, gaussian(seed + 1, n, 1))):
+        for (i, j), weight in zip(edges, weights.flatten().tolist(), strict=False):
+            if abs(weight) < 1:
+                matrix[i, j] = matrix[j, i] = abs(weight)
+    for symmetric in (True, False):
+        found = rtd_lite(a, b, filtration=MATRICES, symmetric=symmetric)
+        assert_close(found, rtd(a, b, filtration=MATRICES, symmetric=symmetric))
+
+
+def test_rtd_lite_of_a_batch_with_a_threshold():
+    x, y = gaussian(0, 20, 2).view(2, 10, 2), gaussian(1, 20, 2).view(2, 10, 2)
+    near = RipsFiltration(max_edge_length=1.5)
+    every = rtd_lite(x, y, filtration=near, reduction="none")
+    assert_close(
+        every, torch.stack([rtd_lite(*one, filtration=near) for one in zip(x, y, strict=True)])
+    )
+    assert (every > 0).all()
+    matrices = [torch.stack([distances_by_differences(c) for c in z]) for z in (x, y)]
+    matrices = [m.masked_fill(m > 1.5, math.inf) for m in matrices]
+    assert_close(every, rtd_lite(*matrices, filtration=MATRICES, reduction="none"))
+    assert torch.autograd.gradcheck(
+        lambda *z: rtd_lite(*z, filtration=near), [z.clone().requires_grad_() for z in (x, y)]
+    )

@@ -35,6 +35,7 @@ from topreg import (
     PersistencePairs,
     RipsFiltration,
     TrackCoincidence,
+    deviating_perturbation,
     pairwise_distances,
     track_coincidence,
 )
@@ -544,3 +545,27 @@ def test_several_dimensions_are_found_in_one_pass_where_there_is_one(dimensions,
     found = TrackCoincidence(filtration=filtration, dimensions=dimensions)(x, y)
     assert filtration.asked == asked
     assert_close(found, TrackCoincidence(dimensions=dimensions)(x, y))
+
+
+@pytest.mark.parametrize("far", [1e18, 1e19, 1e25, 1e37])
+@pytest.mark.parametrize("both", [True, False])
+def test_squares_that_overflow_change_nothing(far, both):
+    """In single precision, coordinates beyond 1e19 have infinite squares."""
+    source, target = gaussian(0, 8, 4).float(), gaussian(1, 8, 4).float()
+    labels = torch.arange(8) % 2
+    scale = torch.tensor(far)
+    moved = (source * scale).requires_grad_()
+    other = target * scale if both else target
+    for options in ({}, {"dimensions": (0, 1), "orientation": "aligned"}):
+        expected = track_coincidence(source, target, **options)
+        found = track_coincidence(moved, other, geometry=source, **options)
+        assert_close(found, expected)
+    (slope,) = torch.autograd.grad(track_coincidence(moved, other), moved)
+    leaf = source.clone().requires_grad_()
+    (expected,) = torch.autograd.grad(track_coincidence(leaf, target), leaf)
+    assert_close(slope.double() * far, expected.double(), rtol=1e-4, atol=1e-6)
+    found = deviating_perturbation(moved, other, labels, geometry=source)
+    assert_close(
+        found,
+        deviating_perturbation(moved.double(), other.double(), labels, geometry=source).float(),
+    )

@@ -9,47 +9,33 @@ import typing
 from topreg._pairs import PersistencePairs
 from topreg._tracks import edge_vectors, persistence_tracks
 from topreg.compilation import warm_up
-from topreg.features import (
-    PersistenceImage,
-    PersistenceLandscape,
-    persistence_image,
-    persistence_landscape,
-)
 from topreg.features._filters import most_persistent, persistence_between
 from topreg.features._proxies import exponential_affinity, label_indicators
+from topreg.features.persistence_image import PersistenceImage, persistence_image
+from topreg.features.persistence_landscape import PersistenceLandscape, persistence_landscape
 from topreg.filtrations import CubicalFiltration, Filtration, FlagFiltration, RipsFiltration
 from topreg.gradients._balanced import balanced_backward
-from topreg.losses import (
-    RTD,
-    BettiMatchingLoss,
-    BettiPriorLoss,
-    ConnectivityLoss,
-    DeviatingPerturbation,
-    DiagramMatchingLoss,
+from topreg.losses.betti_matching_loss import BettiMatchingLoss, betti_matching_loss
+from topreg.losses.betti_prior_loss import BettiPriorLoss, betti_prior_loss
+from topreg.losses.connectivity_loss import ConnectivityLoss, connectivity_loss
+from topreg.losses.deviating_perturbation import DeviatingPerturbation, deviating_perturbation
+from topreg.losses.diagram_matching_loss import DiagramMatchingLoss, diagram_matching_loss
+from topreg.losses.homology_consistency import (
     HomologyConsistency,
     HomologyTerms,
-    PersistenceEntropy,
-    RTDLite,
-    SignatureLoss,
-    SlicedWassersteinDistance,
-    TotalPersistence,
-    TrackCoincidence,
-    WassersteinDistance,
-    betti_matching_loss,
-    betti_prior_loss,
-    connectivity_loss,
-    deviating_perturbation,
-    diagram_matching_loss,
     homology_consistency,
-    persistence_entropy,
-    rtd,
-    rtd_lite,
-    signature_loss,
-    sliced_wasserstein_distance,
-    total_persistence,
-    track_coincidence,
-    wasserstein_distance,
 )
+from topreg.losses.persistence_entropy import PersistenceEntropy, persistence_entropy
+from topreg.losses.rtd import RTD, rtd
+from topreg.losses.rtd_lite import RTDLite, rtd_lite
+from topreg.losses.signature_loss import SignatureLoss, signature_loss
+from topreg.losses.sliced_wasserstein_distance import (
+    SlicedWassersteinDistance,
+    sliced_wasserstein_distance,
+)
+from topreg.losses.total_persistence import TotalPersistence, total_persistence
+from topreg.losses.track_coincidence import TrackCoincidence, track_coincidence
+from topreg.losses.wasserstein_distance import WassersteinDistance, wasserstein_distance
 from topreg.metrics import pairwise_distances
 from topreg.persistence import minimum_spanning_tree
 from topreg.sampling._landmarks import Landmarks, farthest_point_sampling

@@ -153,16 +153,13 @@ def is_square(name: str, matrix: Tensor) -> None:
     """Raise if a tensor is not one floating-point square matrix of distances."""
     is_tensor(name, matrix, of_distances=True)
     if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1]:
-        cure = ""
-        if (
-            matrix.ndim == 1
-            and len(matrix)
-            and math.isqrt(8 * len(matrix) + 1) ** 2 == (8 * len(matrix) + 1)
-        ):  # n (n - 1) / 2 entries
-            cure = (
-                " Turn a condensed vector into a matrix with `scipy.spatial.distance.squareform`."
-            )
-        raise ValueError(f"`{name}` should be a square matrix (n, n). Got {shape(matrix)}.{cure}")
+        square = 8 * matrix.numel() + 1  # of a whole number for n (n - 1) / 2 entries
+        condensed = matrix.ndim == 1 and square > 1 and math.isqrt(square) ** 2 == square
+        cure = " Turn a condensed vector into a matrix with `scipy.spatial.distance.squareform`."
+        raise ValueError(
+            f"`{name}` should be a square matrix (n, n). Got {shape(matrix)}."
+            + (cure if condensed else "")
+        )
     is_floating(name, matrix, of_distances=True)
 
 
@@ -247,12 +244,12 @@ def is_positive(name: str, value: float) -> None:
         raise ValueError(f"`{name}` should be positive. Got {value}.")
 
 
-def have_one_width(name: str, rows: Tensor, other_name: str, other: Tensor) -> None:
+def have_one_width(name: str, rows: Tensor, other_name: str, other: Tensor, cure: str = "") -> None:
     """Raise if two clouds differ in width."""
     if rows.shape[1] != other.shape[1]:
         raise ValueError(
             f"`{name}` and `{other_name}` should have the same number of coordinates. "
-            f"Got {rows.shape[1]} and {other.shape[1]}."
+            f"Got {rows.shape[1]} and {other.shape[1]}.{cure}"
         )
 
 
@@ -264,12 +261,8 @@ def match(source: Tensor, target: Tensor) -> None:
             f"Got {len(source)} and {len(target)} rows. "
             "To pair samples with class prototypes, pass `prototypes[labels]`."
         )
-    if source.shape[1] != target.shape[1]:
-        raise ValueError(
-            "`source` and `target` should have the same number of coordinates. "
-            f"Got {source.shape[1]} and {target.shape[1]}. Map both into a common space first, "
-            "for instance with `exponential_affinity`."
-        )
+    cure = " Map both into a common space first, for instance with `exponential_affinity`."
+    have_one_width("source", source, "target", target, cure)
     alike("source", source, "target", target)
 
 
@@ -307,15 +300,11 @@ def on_one_device(name: str, tensor: Tensor, other: str, device: torch.device) -
 
 def indexes(vertices: int, cloud_sizes: Sequence[int], name: str = "pairs") -> None:
     """Raise if pairs were found on another number of vertices."""
-    expected = sum(cloud_sizes)
-    if expected > vertices:
+    own = sum(cloud_sizes)
+    if own != vertices:
+        got = f"vertex {own - 1}" if own > vertices else f"pairs of {own} vertices"
         raise ValueError(
-            f"`{name}` should index {vertices} vertices. Got vertex {expected - 1}. "
-            "Were the pairs found on another batch?"
-        )
-    if expected < vertices:
-        raise ValueError(
-            f"`{name}` should index {vertices} vertices. Got pairs of {expected} vertices. "
+            f"`{name}` should index {vertices} vertices. Got {got}. "
             "Were the pairs found on another batch?"
         )
 

@@ -60,14 +60,13 @@ def join_matrices(distances: Clouds, name: str = "points") -> tuple[Tensor, tupl
             )
         return distances.reshape(-1), (rows,) * batch
     if isinstance(distances, Tensor):
-        matrices = [distances]
-    else:
-        matrices = _as_list(distances, name, of_distances=True)
+        _checks.is_square(name, distances)
+        return distances.reshape(-1), (distances.shape[0],)
+    matrices = _as_list(distances, name, of_distances=True)
     for matrix in matrices:
         _checks.is_square(name, matrix)
     are_alike(name, "matrices", matrices)
-    flat = [matrix.reshape(-1) for matrix in matrices]
-    return (flat[0] if len(flat) == 1 else torch.cat(flat)), tuple(len(m) for m in matrices)
+    return torch.cat([matrix.reshape(-1) for matrix in matrices]), tuple(map(len, matrices))
 
 
 def starts(sizes: Sequence[int]) -> list[int]:

@@ -69,7 +69,6 @@ def check_range(name: str, ends: tuple[float, float]) -> None:
         )
 
 
-def grid(name: str, ends: tuple[float, float], steps: int, like: Tensor) -> Tensor:
+def grid(ends: tuple[float, float], steps: int, like: Tensor) -> Tensor:
     """Return evenly spaced numbers, both ends included."""
-    check_range(name, ends)
     return torch.linspace(*ends, steps, dtype=like.dtype, device=like.device)

@@ -96,33 +96,15 @@ class PersistencePairs:
         )
 
     def to(self, device: torch.device | str) -> PersistencePairs:
-        """Return the same pairs on another device.
-
-        Args:
-            device: Device of the result.
-
-        Returns:
-            Pairs whose tensors are on ``device``.
-        """
+        """Return the same pairs on another device."""
         return replace(self, **{name: getattr(self, name).to(device) for name in _EDGES})
 
     def cloud(self) -> Tensor:
-        """Return the number of the cloud that each pair belongs to.
-
-        Returns:
-            Cloud numbers from 0.
-
-        Shape:
-            - Output: :math:`(m,)`, int64.
-        """
+        """Return the number of the cloud that each pair belongs to, from 0: (m,), int64."""
         return plain_tensor(self._cloud_of(self.death_edges))
 
     def split(self) -> list[PersistencePairs]:
-        """Return one object per cloud, its vertices numbered from 0.
-
-        Returns:
-            As many objects as there are clouds, in order.
-        """
+        """Return one object per cloud, in order, its vertices numbered from 0."""
         pair_cloud, essential_cloud = self.cloud(), self._cloud_of(self.essential_edges)
         parts = []
         for number, (first, size) in enumerate(
@@ -263,14 +245,7 @@ class PersistencePairs:
         return PersistencePairs(self.dimension, births, deaths, essential, sizes)
 
     def vertices(self) -> Tensor:
-        """Return the end points of the death edges and of the birth edges that are not (v, v).
-
-        Returns:
-            Vertex numbers, ascending, each once.
-
-        Shape:
-            - Output: :math:`(v,)`, int64.
-        """
+        """Return the ascending end points of death edges and birth edges that are not (v, v)."""
         proper = self.birth_edges[self.birth_edges[:, 0] != self.birth_edges[:, 1]]
         return plain_tensor(torch.cat([self.death_edges, proper]).unique())
 

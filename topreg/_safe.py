@@ -5,12 +5,29 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from topreg._operators import is_plain
+
+ROOM = 1e37  # a sum of four vectors with smaller squares has a square below 2^128
 SINGLE_ONLY = {"mps"}  # types of device that have no double precision
 
 
 def widest_dtype(device: torch.device) -> torch.dtype:
     """Return double precision if the device has it, else single."""
     return torch.float32 if device.type in SINGLE_ONLY else torch.float64
+
+
+def in_range(source: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+    """Return two views, in double precision if squares of offsets would overflow in single.
+
+    To find out would wait for devices other than the CPU: there they are always converted, as in
+    compiled programs.
+    """
+    if source.device.type == "cpu" and is_plain(source):
+        x, y = source.detach().flatten(), target.detach().flatten()
+        if float(x.dot(x)) < ROOM and float(y.dot(y)) < ROOM:
+            return source, target
+    dtype = widest_dtype(source.device)
+    return source.to(dtype), target.to(dtype)
 
 
 def safe_root(squares: Tensor) -> Tensor:

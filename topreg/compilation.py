@@ -11,6 +11,7 @@ import torch
 from topreg.filtrations import CubicalFiltration, FlagFiltration, RipsFiltration
 from topreg.losses.betti_matching_loss import betti_matching_loss
 from topreg.losses.rtd_lite import rtd_lite
+from topreg.losses.signature_loss import signature_loss
 from topreg.losses.wasserstein_distance import wasserstein_distance
 from topreg.metrics import pairwise_distances
 
@@ -81,6 +82,7 @@ def _distances(metric: str, dtype: torch.dtype) -> None:
         rips = RipsFiltration(metric=metric)
         rips(x.requires_grad_()).sum().backward()
         rtd_lite(x, y, filtration=rips)
+        signature_loss(x, y, filtration=rips)
 
 
 def _searches(engine: str, dtype: torch.dtype) -> None:

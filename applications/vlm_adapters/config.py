@@ -15,7 +15,6 @@ from typing import Any, TypeVar, get_type_hints
 from pydantic import TypeAdapter, ValidationError
 
 from .options import Method, one_of, suggestion
-from .preset_names import METHODS, PRESETS
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -24,8 +23,22 @@ else:
 
 T = TypeVar("T")
 Layer = dict[str, Any]
-DATASETS = "datasets.toml"
+
+
+def shipped_toml(file: str) -> Layer:
+    """Read a file of this package, whatever lies in the working folder."""
+    return tomllib.loads((resources.files(__package__) / file).read_text(encoding="utf-8"))
+
+
+METHODS = shipped_toml("presets/methods.toml")
+PRESETS = tuple(METHODS)
+BASELINES = {n: table.pop("baseline") for n, table in METHODS.items() if "baseline" in table}
 TYPES = {"string": "str", "dataclass": "table", "dict": "table"}  # other types as in Python
+
+
+def place_of(preset: str) -> tuple[int, str]:
+    """Return the sort key of a preset: the shipped ones in their order, then others by name."""
+    return (PRESETS.index(preset) if preset in PRESETS else len(PRESETS), preset)
 
 
 def load_methods(
@@ -48,7 +61,11 @@ def load_methods(
     for stem, count in Counter(Path(name).stem for name in names).items():
         if count > 1:
             raise ValueError(f"`methods` should have different names. Got {stem!r} twice.")
-    layers = [_shipped(DATASETS).get(dataset or "", {}), _tuned(tuned, dataset), {}]
+    layers = [
+        shipped_toml("presets/datasets.toml").get(dataset or "", {}),
+        _tuned(tuned, dataset),
+        {},
+    ]
     known = dict.fromkeys(Path(member).stem for name in names for member in lineage(name))
     for override in overrides:
         layer = override_tables(override)
@@ -83,12 +100,6 @@ def lineage(name: str) -> list[str]:
 
 def _preset(name: str) -> Layer:
     return read_toml(name) if name.endswith(".toml") else METHODS[name]
-
-
-def _shipped(file: str) -> Layer:
-    """Read a shipped file, whatever lies in the working folder."""
-    text = (resources.files(__package__) / "presets" / file).read_text(encoding="utf-8")
-    return tomllib.loads(text)
 
 
 def _table(name: str, layers: Sequence[Layer]) -> Layer:
@@ -139,7 +150,7 @@ def read_toml(name: str) -> Layer:
         raise ValueError(f"`{name}` should be TOML. Got: {error}.") from None
 
 
-def build(kind: type[T], table: Any, where: str) -> T:
+def build(kind: type[T], table: Any, where: str = "") -> T:
     """Validate a table of TOML or JSON, which errors call ``where``, as one of our dataclasses."""
     text = json.dumps(table, default=_plain)
     try:
@@ -157,7 +168,8 @@ def explain(error: ValidationError, kind: Any, where: str) -> str:
     unknown = "unexpected_keyword_argument"
     first = min(error.errors(include_url=False), key=lambda found: found["type"] != unknown)
     place = [part for part in first["loc"] if part not in ("int", "float")]  # members of a union
-    name, got, context = ".".join(map(str, [where, *place])), first["input"], first.get("ctx", {})
+    name = ".".join(map(str, [where, *place])).removeprefix(".")
+    got, context = first["input"], first.get("ctx", {})
     match first["type"]:
         case "value_error":
             return str(context["error"])

@@ -2,27 +2,34 @@
 
 from __future__ import annotations
 
+import functools
 import json
+import os
 import shlex
+import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeVar
+
+import torch
 
 from ._files import json_hash
+from ._optional import require
 from .adapters import adapter_class
 from .config import lineage, load_methods
-from .evaluation import adapter_under, evaluate, more_metrics
-from .inputs import FeatureInputs, OpenSource
+from .inputs import FeatureInputs
 from .options import Method, plug_hashes
-from .parallel import run_all
 from .runs import CHECKPOINT, Run, claimed, finished_run, write_run
 from .tasks import Task, TaskSource
 from .text_projection import check_checkpoints, checkpoint_sha256
-from .training import epochs_of, train
+from .training import adapter_under, epochs_of, evaluate, more_metrics, train
+
+T = TypeVar("T")
+Advance = Callable[[int], None]  # told how many more epochs are done
 
 
 class Job(NamedTuple):
@@ -37,6 +44,11 @@ class Job(NamedTuple):
     device: str = "cpu"
 
     @property
+    def draw(self) -> tuple[int, int]:
+        """Return shots and seed of its task."""
+        return self.shots, self.seed
+
+    @property
     def name(self) -> str:
         """Return what messages call it."""
         return f"{self.preset} at {self.shots} shots with seed {self.seed}"
@@ -48,22 +60,25 @@ class Job(NamedTuple):
         return 0 if frozen else epochs_of(self.method.training, self.shots)
 
     def identity(self, source: TaskSource) -> str:
-        """Hash of everything that the run depends on."""
+        """Hash everything that the run depends on."""
+        features = source.identity(self.shots, self.seed)
         return json_hash(
-            {
-                "method": asdict(self.method),
-                "features": source.identity(self.shots, self.seed),
-                "text_checkpoint": checkpoint_sha256(self.method.text, self.shots),
-                "plugs": plug_hashes(self.method),
-                "task": [self.shots, self.seed, self.every],
-                "packages": {name: version(name) for name in ("topreg", "torch")},
-            }
+            [method_identity(self.method, self.shots), features, self[2:4], self.every]
         )
+
+
+def method_identity(method: Method, shots: int) -> list[Any]:
+    """Return everything that a trained adapter depends on but its task, as JSON takes it."""
+    packages = [version(name) for name in ("topreg", "torch")]
+    return [
+        *(asdict(method), plug_hashes(method)),
+        *(checkpoint_sha256(method.text, shots), packages),
+    ]
 
 
 def plan_jobs(
     methods: Mapping[str, Method],
-    shots: Iterable[int],
+    shots: Sequence[int],
     seeds: Sequence[int],
     *,
     folder: Path | None = None,
@@ -75,18 +90,16 @@ def plan_jobs(
 
     ``folder`` is that of all runs, in which ``dataset`` names a folder; None keeps nothing.
     """
-    shots = list(shots)
     for preset, method in methods.items():
         check_checkpoints(preset, method.text, shots)
-
-    def run_folder(preset: str, count: int, seed: int) -> Path | None:
-        return folder and folder / preset / dataset / f"{count}shot" / f"seed{seed}"
-
+    jobs = [
+        Job(*m, n, k, None, every, device) for n in shots for k in seeds for m in methods.items()
+    ]
+    if folder is None:
+        return jobs
     return [
-        Job(preset, method, count, seed, run_folder(preset, count, seed), every, device)
-        for count in shots
-        for seed in seeds
-        for preset, method in methods.items()
+        job._replace(folder=folder / job.preset / dataset / f"{job.shots}shot" / f"seed{job.seed}")
+        for job in jobs
     ]
 
 
@@ -96,64 +109,68 @@ def run_jobs(
     *,
     processes: int = 1,
     threads: int = 1,
-    on_run: Callable[[Job], None] = lambda job: None,
+    on_epochs: Advance = lambda epochs: None,
 ) -> list[Run]:
     """Train and evaluate in so many processes; a job whose result is there is not run again.
 
     Returns the runs in the order of the jobs. If some fail, the others are made all the same.
+    ``on_epochs`` is told how many more epochs are done: in this process after each, in others when
+    a run has ended.
     """
-    runs: dict[int, Run] = {}
+    found: dict[int, Run | str] = {}
     for place, job in enumerate(jobs):
         done = job.folder and finished_run(job.folder, job.identity(source))
         if done:
-            runs[place] = done
-            on_run(job)
-    waiting = [place for place in range(len(jobs)) if place not in runs]
+            found[place] = done
+            on_epochs(job.epochs)
+    waiting = [place for place in range(len(jobs)) if place not in found]
     waiting.sort(key=lambda place: -jobs[place].epochs)  # the longest first
-    function = run_job if len(jobs) == 1 else _try_job
-    results = run_all(
-        function, source, [jobs[place] for place in waiting], jobs=processes, threads=threads
-    )
-    failed: dict[int, str] = {}
-    for place, run in zip(waiting, results, strict=True):
-        if isinstance(run, str):
-            failed[place] = run
-        else:
-            runs[place] = run
-        on_run(jobs[place])
+    function: Callable[..., Run | str] = run_job if len(jobs) == 1 else _try_job
+    if processes == 1:
+        function = functools.partial(function, on_epochs=on_epochs)
+    todo = [jobs[place] for place in waiting]
+    results = run_all(function, source, todo, jobs=processes, threads=threads)
+    for place, result in zip(waiting, results, strict=True):
+        found[place] = result
+        if processes > 1:
+            on_epochs(jobs[place].epochs)
+    failed = {place: text for place, text in sorted(found.items()) if isinstance(text, str)}
     if failed:
-        first = {failed[place]: jobs[place].name for place in sorted(failed, reverse=True)}
-        told = " ".join(f"{name}: {message}" for message, name in reversed(first.items()))
+        first = {text: jobs[place].name for place, text in reversed(failed.items())}
+        told = " ".join(f"{name}: {text}" for text, name in reversed(first.items()))
         raise RuntimeError(f"{len(failed)} of {len(jobs)} runs failed, the others are done. {told}")
-    return [runs[place] for place in range(len(jobs))]
+    return [run for _, run in sorted(found.items()) if isinstance(run, Run)]
 
 
-def _try_job(source: TaskSource, job: Job) -> Run | str:
+def _try_job(source: TaskSource, job: Job, on_epochs: Advance = lambda epochs: None) -> Run | str:
     """Make a run, or tell what went wrong: one that fails must not end the others."""
     try:
-        return run_job(source, job)
+        return run_job(source, job, on_epochs)
     except Exception as error:  # whatever it is, it is told at the end
         return f"{type(error).__name__}: {error}"
 
 
-def run_job(source: TaskSource, job: Job) -> Run:
+def run_job(source: TaskSource, job: Job, on_epochs: Advance = lambda epochs: None) -> Run:
     """Train one adapter, evaluate it, and write what its folder keeps."""
     with claimed(job.folder) if job.folder else nullcontext():
         done = job.folder and finished_run(job.folder, job.identity(source))
-        return done or _make(source, job)
+        return done or _make(source, job, on_epochs)
 
 
-def _make(source: TaskSource, job: Job) -> Run:
+def _make(source: TaskSource, job: Job, on_epochs: Advance) -> Run:
     """Make a run in a folder that this process has claimed."""
     start = time.perf_counter()
-    task = source.task(job.shots, job.seed).to(job.device)
-    checkpoint = job.folder and job.folder / CHECKPOINT
-    identity = job.identity(source)
+    task = source.task(*job.draw).to(job.device)
+    identity, headline = job.identity(source), job.method.protocol
     trained = train(
-        task, job.method, checkpoint=checkpoint, identity=identity, follow_test=job.every
+        task,
+        job.method,
+        checkpoint=job.folder and job.folder / CHECKPOINT,
+        identity=identity,
+        follow_test=job.every,
+        on_epochs=on_epochs,
     )
     evaluation = evaluate(trained, task, every=job.every)
-    headline = job.method.protocol
     adapter = adapter_under(trained, headline, evaluation.factors.get(headline))
     run = Run(
         method=job.method.title,
@@ -184,12 +201,8 @@ def _make(source: TaskSource, job: Job) -> Run:
 def _counts(task: Task) -> dict[str, int]:
     """Count the images that the run saw, and the fewest that a class gave to the training."""
     per_class = task.train_labels.bincount(minlength=len(task.texts.normalized))
-    return {
-        "train": len(task.train_labels),
-        "val": len(task.val_labels),
-        "test": len(task.test_labels),
-        "fewest_per_class": int(per_class.min()),
-    }
+    counts = {name: len(getattr(task, f"{name}_labels")) for name in ("train", "val", "test")}
+    return counts | {"fewest_per_class": int(per_class.min())}
 
 
 @dataclass(frozen=True)
@@ -213,16 +226,13 @@ class Sweep:
         """Return shots and seed of each task."""
         return [(shots, seed) for shots in self.shots for seed in self.seeds]
 
-    def methods(self) -> dict[str, Method]:
-        """Load the methods by preset name, with the values published for the data set."""
-        return load_methods(
+    def jobs(self) -> list[Job]:
+        """Plan one job for each run, with the values published for the data set."""
+        methods = load_methods(
             self.presets, dataset=self.inputs.published, tuned=self.tuned, overrides=self.overrides
         )
-
-    def jobs(self) -> list[Job]:
-        """Plan one job for each run."""
         return plan_jobs(
-            self.methods(),
+            methods,
             self.shots,
             self.seeds,
             folder=self.out,
@@ -234,10 +244,7 @@ class Sweep:
     def commands(self, threads: int = 1) -> list[str]:
         """Return one command for each run, ready for a cluster's job array."""
         presets = {Path(preset).stem: preset for preset in self.presets}
-        return [
-            shlex.join([*self._train(job, presets[job.preset]), f"--threads={threads}"])
-            for job in self.jobs()
-        ]
+        return [self._train(job, presets[job.preset], threads) for job in self.jobs()]
 
     def extract_command(self) -> str:
         """Return the command that extracts what all runs need, to be run before them."""
@@ -245,19 +252,80 @@ class Sweep:
         draws = [f"--shots={shots}", f"--seeds={seeds}"]
         return shlex.join(["vlm-adapters", "extract", *draws, *self.inputs.arguments()])
 
-    def _train(self, job: Job, preset: str) -> list[str]:
+    def _train(self, job: Job, preset: str, threads: int) -> str:
         family = {Path(member).stem for member in lineage(preset)}
         mine = [text for text in self.overrides if text.split(".")[0].strip() in family]
-        return [
-            *("vlm-adapters", "train", f"--method={preset}", f"--shots={job.shots}"),
-            *(f"--seed={job.seed}", f"--out={job.folder}", *self.inputs.arguments()),
-            *[f"--tuned={self.tuned}"] * bool(self.tuned),
-            *[f"--set={text}" for text in mine],
-            *["--every-protocol"] * self.every,
-        ]
+        return shlex.join(
+            [
+                *("vlm-adapters", "train", f"--method={preset}", f"--shots={job.shots}"),
+                *(f"--seed={job.seed}", f"--out={job.folder}", *self.inputs.arguments()),
+                *[f"--tuned={self.tuned}"] * bool(self.tuned),
+                *[f"--set={text}" for text in mine],
+                *["--every-protocol"] * self.every,
+                f"--threads={threads}",
+            ]
+        )
 
-    def source(self, opened: OpenSource) -> TaskSource:
-        """Open what the tasks are drawn from: extract what is missing, write the index lists."""
-        source = opened(self.draws)
-        source.write_index_lists(self.out / "few_shot", self.draws)
-        return source
+
+def available_cores() -> int:
+    """Count the cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def run_all(
+    function: Callable[[Any, Any], T],
+    shared: Any,
+    items: Iterable[Any],
+    *,
+    jobs: int = 1,
+    threads: int = 1,
+) -> Iterator[T]:
+    """Yield ``function(shared, item)`` for each item, in order; ``jobs`` does not change results.
+
+    The function is of a module's top level, and ``shared`` is small: it is sent with each call. One
+    job runs in this process; several have one process each, because the matrices are small.
+    """
+    if jobs == 1:
+        with thread_count(threads):
+            yield from (function(shared, item) for item in items)
+        return
+    joblib = require("joblib", extra="vlm")
+    pool = joblib.Parallel(n_jobs=jobs, return_as="generator", batch_size=1)
+    flush = float(torch.tensor(1e-40) * 0.5) == 0  # as this process does
+    call = functools.partial(_call, os.getpid(), threads, flush, function, shared)
+    yield from pool(joblib.delayed(call)(item) for item in items)
+
+
+@contextmanager
+def thread_count(threads: int) -> Iterator[None]:
+    """Set the threads of torch within the block."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _call(
+    parent: int, threads: int, flush: bool, function: Callable[..., T], shared: Any, item: Any
+) -> T:
+    _end_with(parent)
+    torch.set_num_threads(threads)
+    torch.set_flush_denormal(flush)
+    return function(shared, item)
+
+
+@functools.cache
+def _end_with(parent: int) -> None:
+    """End this process soon after its parent, however that was killed."""
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(0.5)
+        os._exit(1)
+
+    if os.getppid() == parent:
+        threading.Thread(target=watch, daemon=True).start()

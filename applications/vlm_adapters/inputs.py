@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -15,7 +16,6 @@ from .data.check import without_damaged
 from .data.datasets import open_dataset
 from .data.folders import DEFAULT_TEMPLATES, image_folder, split_dataset
 from .data.splits import ImageDataset
-from .features import ranks
 from .features.views import Augmentation, Progress
 from .sources import BundleSource, Extraction
 from .tasks import TaskSource
@@ -169,7 +169,7 @@ class FeatureInputs:
     ) -> Extraction:
         """Open data set and backbone."""
         dataset = self.images.open(only_test=only_test)  # before the backbone, which takes longer
-        backbone = load_backbone(self.backbone, device=ranks.device(self.device))
+        backbone = load_backbone(self.backbone, device=_own(self.device))
         return Extraction(self, dataset, backbone, progress)
 
     def opened(self, progress: Progress = lambda done, total: None) -> OpenSource:
@@ -179,3 +179,9 @@ class FeatureInputs:
         source = BundleSource(self.bundle)
         _ = source.bundle  # raises for a bad file here, not in a worker
         return lambda draws: source
+
+
+def _own(device: str) -> str:
+    """Return the device of this process: each one that ``torchrun`` started has its own."""
+    rank = os.environ.get("LOCAL_RANK")
+    return f"{device}:{rank}" if rank and device in ("cuda", "xpu") else device

@@ -9,21 +9,19 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, field, replace
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 import torch
 from pydantic.dataclasses import dataclass
 
-from ._files import file_sha256, read_json, read_tensors, write_json, write_tensors
+from ._files import file_sha256, json_hash, read_json, read_tensors, write_json, write_tensors
 from ._optional import require
 from .adapters import Adapter, adapter_class
-from .config import build
+from .config import build, place_of
 from .options import STRICT, AdapterOptions
 from .plugs import is_plug
-from .preset_names import place_of
 
-T = TypeVar("T")
-SCHEMA = 3
+SCHEMA = 4
 RESULT, ADAPTER, CHECKPOINT = "result.json", "adapter.safetensors", "checkpoint.safetensors"
 LOCK, TRANSFERS = ".lock", "transfer"
 PACKAGES = ("topreg", "torch", "numpy", "numba", "safetensors", "open_clip_torch")
@@ -69,16 +67,6 @@ class Run:
         return asdict(self)
 
 
-@dataclass(frozen=True, config=STRICT)
-class AdapterRecord:
-    """What a result tells of the adapter beside it."""
-
-    options: AdapterOptions
-    logit_scale: float
-    class_names: tuple[str, ...]
-    sha256: str = ""
-
-
 class SavedRun(NamedTuple):
     """A run read from its folder, with its adapter."""
 
@@ -91,23 +79,30 @@ def write_run(folder: Path, run: Run, adapter: Adapter, class_names: Sequence[st
     """Write the adapter, then the result, which says that the run is done; drop the checkpoint."""
     folder.mkdir(parents=True, exist_ok=True)
     write_tensors(folder / ADAPTER, adapter.state_dict())
-    record = AdapterRecord(
-        adapter.options, adapter.logit_scale, tuple(class_names), file_sha256(folder / ADAPTER)
-    )
     content = {
         "schema": SCHEMA,
         "command": ["vlm-adapters", *sys.argv[1:]],
         "run": run.as_record(),
-        "adapter": asdict(record),
+        "adapter": {
+            "options": asdict(adapter.options),
+            "logit_scale": adapter.logit_scale,
+            "class_names": list(class_names),
+            "sha256": file_sha256(folder / ADAPTER),
+        },
         "environment": environment(),
     }
-    write_json(folder / RESULT, content)
+    write_result(folder, content)
     (folder / CHECKPOINT).unlink(missing_ok=True)
+
+
+def write_result(folder: Path, content: dict[str, Any]) -> None:
+    """Write the result of a run, with a hash by which changes are noticed."""
+    write_json(folder / RESULT, content | {"sha256": json_hash(content)})
 
 
 @contextmanager
 def claimed(folder: Path) -> Iterator[None]:
-    """Claim the folder of a run for this process; a claim ends with its process."""
+    """Claim the folder of a run for this process, and tidy it; a claim ends with its process."""
     filelock = require("filelock", extra="vlm")
     folder.mkdir(parents=True, exist_ok=True)
     lock = filelock.FileLock(folder / LOCK)
@@ -118,6 +113,8 @@ def claimed(folder: Path) -> Iterator[None]:
             f"`{folder}` should be written by one process at a time. Got one that another is at "
             "work in. Wait until it has ended, or choose another folder with `--out`."
         ) from None
+    for unfinished in folder.glob(".*.*.*"):  # of a process that was killed while it wrote
+        unfinished.unlink()
     try:
         yield
         (folder / LOCK).unlink(missing_ok=True)  # while it is held: nobody waits for it
@@ -129,8 +126,8 @@ def is_done(folder: Path) -> bool:
     """Return whether a folder has every file of a finished run, the adapter undamaged."""
     if not (folder / RESULT).is_file() or not (folder / ADAPTER).is_file():
         return False
-    wanted = _part(folder, AdapterRecord, "adapter").sha256
-    return wanted in ("", file_sha256(folder / ADAPTER))
+    wanted = read_result(folder)["adapter"]["sha256"]
+    return bool(wanted == file_sha256(folder / ADAPTER))
 
 
 def finished_run(folder: Path, identity: str) -> Run | None:
@@ -143,16 +140,17 @@ def finished_run(folder: Path, identity: str) -> Run | None:
             f"`{folder}` should hold a run with these settings. Got a result of other settings, "
             "features or versions. Choose another folder with `--out`, or remove that one."
         )
+    (folder / CHECKPOINT).unlink(missing_ok=True)  # of a process that was killed at its last step
     return run
 
 
 def read_run(folder: Path) -> Run:
-    """Read the result of a folder."""
-    return _part(folder, Run, "run")
+    """Read the run of a folder."""
+    return build(Run, read_result(folder)["run"], "run")
 
 
-def _part(folder: Path, kind: type[T], name: str) -> T:
-    """Read one part of the result of a folder."""
+def read_result(folder: Path) -> dict[str, Any]:
+    """Read what the folder of a run says of it; raise if it is not as it was written."""
     file = folder / RESULT
     content = read_json(file)
     schema = content.get("schema") if isinstance(content, dict) else None
@@ -161,12 +159,13 @@ def _part(folder: Path, kind: type[T], name: str) -> T:
             f"`{file}` should be a result of schema {SCHEMA}. Got {schema!r}. "
             "Run it again with this version, into another folder."
         )
-    try:
-        return build(kind, content.get(name), name)
-    except ValueError as error:
+    if content.pop("sha256", None) != json_hash(content):
         raise ValueError(
-            f"`{file}` should hold a run. Got: {error} Remove the folder to run it again."
-        ) from None
+            f"`{file}` should be as it was written. Got another content. "
+            "Remove the folder to run it again."
+        )
+    found: dict[str, Any] = content
+    return found
 
 
 def read_runs(folder: Path) -> list[Run]:
@@ -186,34 +185,18 @@ def read_saved_run(folder: Path, adapter_spec: str | None = None) -> SavedRun:
 
     Code that a run's file names is run only if ``adapter_spec`` names it too, ``file.py:Name``.
     """
-    run, record = read_run(folder), _part(folder, AdapterRecord, "adapter")
+    record, run = read_result(folder)["adapter"], read_run(folder)
     _, tensors = read_tensors(folder / ADAPTER)
-    options, names = record.options, record.class_names
-    try:
-        if is_plug(options.kind) and options.kind != adapter_spec:
-            raise ValueError(
-                f"its adapter is code of the user; give `--adapter {options.kind}` to run that code"
-            )
-        adapter = adapter_class(options.kind)(tensors, options, record.logit_scale)
-        _check_logits(adapter, len(names))
-    except (KeyError, TypeError, ValueError, RuntimeError, IndexError, OverflowError) as error:
+    if file_sha256(folder / ADAPTER) != record["sha256"]:
+        raise ValueError(f"`{folder}` should hold its adapter. Got another one. Train it again.")
+    options, names = build(AdapterOptions, record["options"]), tuple(record["class_names"])
+    if is_plug(options.kind) and options.kind != adapter_spec:
         raise ValueError(
-            f"`{folder}` should hold a run with its adapter. Got {type(error).__name__}: {error}. "
-            "Train it again."
-        ) from None
+            f"`{folder}` should hold a run with a shipped adapter. Got code of the user. "
+            f"Give `--adapter {options.kind}` to run that code."
+        )
+    adapter = adapter_class(options.kind)(tensors, options, record["logit_scale"])
     return SavedRun(run, adapter, names)
-
-
-def _check_logits(adapter: Adapter, classes: int) -> None:
-    """Raise if the tensors of a shipped adapter do not fit each other or the classes."""
-    tensors = adapter.state_dict()
-    first = tensors.get("text", tensors.get("weight"))
-    if first is None:  # an adapter of the user
-        return
-    with torch.no_grad():
-        logits = adapter(torch.zeros(1, first.shape[-1]))
-    if logits.shape != (1, classes):
-        raise ValueError(f"logits of shape {tuple(logits.shape)} for {classes} classes")
 
 
 def transfer_file(run: Path, target: str) -> Path:

@@ -6,7 +6,6 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
@@ -15,6 +14,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from ._files import file_sha256, json_hash
+from ._optional import encoder_versions
 from .backbones import load_backbone
 from .backbones.base import Backbone, weight_hashes
 from .data.few_shot import FewShot, few_shot_split, indices_hash, write_index_lists
@@ -22,14 +22,20 @@ from .data.splits import ImageDataset, Sample
 from .features.bundle import FeatureBundle, load_bundle
 from .features.store import SCHEMA, FeatureTable, ImageKey, Place, content_hashes
 from .features.texts import ClassTexts, encode_classes, load_texts, save_texts
-from .features.training_images import CachedViews, OnlineViews, TrainingImages
-from .features.views import Centre, Progress, View, extract_views
+from .features.views import (
+    CachedViews,
+    Centre,
+    OnlineViews,
+    Progress,
+    TrainingImages,
+    View,
+    extract_views,
+)
 from .tasks import Task
 
 if TYPE_CHECKING:
     from .inputs import FeatureInputs
 
-LIBRARIES = ("pillow", "torch", "torchvision")
 BLOCK = 256  # views in a file of features: a minute of a slow machine
 SHOWN = 3
 log = logging.getLogger(__name__)
@@ -355,17 +361,15 @@ class Extraction:
         return Part(table, found)
 
     def _table(self, view: View) -> FeatureTable:
-        numbers, libraries = _split_versions(self.backbone.fingerprint())
-        libraries |= {name: version(name) for name in LIBRARIES}
-        recipe = {"view": view.describe(), "backbone": numbers}
-        return FeatureTable(self.inputs.store, self.dataset.name, recipe, libraries)
+        recipe = {"view": view.describe(), "backbone": self.backbone.fingerprint()}
+        return FeatureTable(self.inputs.store, self.dataset.name, recipe, encoder_versions())
 
     def _texts(self, *, replace_underscores: bool) -> Path:
         """Return the file of the class texts, which are encoded if it is not there."""
         dataset = self.dataset
         prompts = (dataset.split.class_names, dataset.templates, dataset.taskres_templates)
         recipe = {
-            "backbone": _split_versions(self.backbone.fingerprint())[0],
+            "backbone": self.backbone.fingerprint(),
             "prompts": prompts,
             "replace_underscores": replace_underscores,
         }
@@ -376,20 +380,6 @@ class Extraction:
             texts = encode_classes(self.backbone, *prompts, replace_underscores=replace_underscores)
             save_texts(texts, file, recipe)
         return file
-
-
-def _split_versions(fingerprint: Mapping[str, str]) -> tuple[dict[str, str], dict[str, str]]:
-    """Return what changes the features, and the installed versions of packages."""
-    versions = {name: value for name, value in fingerprint.items() if value == _version(name)}
-    return {k: value for k, value in fingerprint.items() if k not in versions}, versions
-
-
-@lru_cache
-def _version(package: str) -> str:
-    try:
-        return version(package)
-    except (PackageNotFoundError, ValueError):
-        return ""
 
 
 def _warn_of_equal_images(found: Mapping[str, Mapping[int, Image]], names: Sequence[str]) -> None:

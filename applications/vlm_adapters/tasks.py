@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from .features.texts import ClassTexts
-from .features.training_images import TrainingImages
+from .features.views import TrainingImages
 
 
 @dataclass(frozen=True, eq=False)

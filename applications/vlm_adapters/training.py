@@ -1,12 +1,13 @@
-"""One training loop for every adapter, and the file from which a killed training goes on."""
+"""One training loop for every adapter, its checkpoints, and the accuracies it reaches."""
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,11 +16,10 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 from torch.optim import Optimizer
 
-from ._files import json_hash, read_tensors, write_tensors
+from ._files import read_tensors, write_tensors
 from .adapters import Adapter, adapter_class, build_adapter
-from .evaluation import accuracy
 from .optimizers import build_optimizer
-from .options import Method, TrainingOptions, plug_hashes
+from .options import Method, TrainingOptions
 from .regularizers import BatchViews, Regularizer, build_regularizer
 from .regularizers.consistency import Consistency
 from .tasks import Task
@@ -28,13 +28,9 @@ from .text_projection import with_texts
 MANY_SHOTS = 8
 SECONDS_BETWEEN_CHECKPOINTS = 30.0
 KEY = "vlm_adapters.checkpoint"
-LOGGED = [
-    "learning_rate",
-    "cross_entropy",
-    "track_coincidence",
-    "deviating_perturbation",
-    "val_accuracy",
-]
+BESTS = {"best_val", "best_test"}
+EVALUATED = 4096  # images at a time
+ORACLE = "oracle:"  # how the names of protocols that read test labels begin
 
 
 class Diverged(ValueError):
@@ -85,22 +81,24 @@ def train(
     identity: str = "",
     follow_test: bool = False,
     seconds_between: float = SECONDS_BETWEEN_CHECKPOINTS,
+    on_epochs: Callable[[int], None] = lambda epochs: None,
 ) -> Trained:
     """Train an adapter on a few-shot task, whose seed orders the batches and draws the views.
 
     With a checkpoint, an interrupted training goes on, and gives what an uninterrupted one gives.
-    One that was made with other settings, or on features of another ``identity``, is refused.
+    ``identity`` is a hash of everything that the training depends on: a checkpoint of another one
+    is refused.
     ``follow_test`` notes the best epoch by test accuracy too, for the oracle protocols.
+    ``on_epochs`` is told how many more epochs are done.
     """
     task = with_texts(task, method.text)
     if not adapter_class(method.adapter.kind).trainable:
         return Trained(adapter=build_adapter(task, method.adapter))
     training, options = start_training(task, method), method.training
-    own = [task.hashes, task.shots, task.seed, task.logit_scale, [identity, follow_test]]
-    whole = json_hash([asdict(method), plug_hashes(method), *own])
     epochs = epochs_of(options, task.shots)
     if checkpoint is not None and checkpoint.is_file():
-        load_checkpoint(checkpoint, training, whole)
+        load_checkpoint(checkpoint, training, identity)
+    on_epochs(len(training.log))
     saved = time.monotonic()
     for epoch in range(len(training.log), epochs):
         training.constraint.start_epoch()
@@ -120,8 +118,9 @@ def train(
                 "`training.learning_rate` or `constraint.weight`."
             )
         if checkpoint is not None and time.monotonic() - saved >= seconds_between:
-            save_checkpoint(checkpoint, training, whole)
+            save_checkpoint(checkpoint, training, identity)
             saved = time.monotonic()
+        on_epochs(1)
     return training
 
 
@@ -214,19 +213,20 @@ def _batches(
 
 
 def save_checkpoint(file: Path, training: Training, identity: str) -> None:
-    """Write everything that the next epoch depends on."""
+    """Write everything that the next epoch depends on, and a hash by which damage is noticed."""
     tensors = {"generator": training.generator.get_state()}
     tensors |= {f"adapter.{name}": t for name, t in training.adapter.state_dict().items()}
     for number, state in training.optimizer.state_dict()["state"].items():
         tensors |= {f"optimizer.{number}.{name}": value for name, value in state.items()}
     content: dict[str, Any] = {"identity": identity, "log": training.log}
-    for name in ("best_val", "best_test"):
+    for name in BESTS:
         best = getattr(training, name)
         if best is not None:
             content[name] = [best.epoch, best.accuracy]
             tensors |= {f"{name}.{key}": tensor for key, tensor in best.tensors.items()}
     file.parent.mkdir(parents=True, exist_ok=True)
-    write_tensors(file, tensors, {KEY: json.dumps(content)})
+    text = json.dumps(content | {"sha256": _digest(content, tensors)})
+    write_tensors(file, tensors, {KEY: text})
 
 
 def load_checkpoint(file: Path, training: Training, identity: str) -> None:
@@ -234,68 +234,110 @@ def load_checkpoint(file: Path, training: Training, identity: str) -> None:
     metadata, tensors = read_tensors(file)
     try:
         content = json.loads(metadata[KEY])
-        same = content["identity"] == identity
-        if same:
-            _restore(training, content, tensors)
-    except (AttributeError, LookupError, TypeError, ValueError, RuntimeError) as error:
+        whole = content.pop("sha256") == _digest(content, tensors)
+    except (AttributeError, LookupError, TypeError, ValueError, RecursionError):
+        whole = False
+    if not whole:
         raise ValueError(
-            f"`{file}` should be a checkpoint of a training. Got {type(error).__name__}: {error}. "
+            f"`{file}` should be an unchanged checkpoint of a training. Got another file. "
             "Remove it to start over."
-        ) from None
-    if not same:
+        )
+    if content["identity"] != identity:
         raise ValueError(
             f"`{file}` should be of a run with these settings. Got a checkpoint of another. "
             "Remove it to start over, or choose another folder."
         )
-
-
-def _restore(training: Training, content: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
-    """Put what a file holds into a training; whatever it lacks raises."""
-    parts: dict[str, dict[str, Tensor]] = {}
+    parts: dict[str, dict[str, Tensor]] = {"optimizer": {}}
     for name, tensor in tensors.items():
         part, _, key = name.partition(".")
         parts.setdefault(part, {})[key] = tensor
+    training.log = content["log"]
     training.generator.set_state(parts["generator"][""])
     training.adapter.load_state_dict(parts["adapter"])
-    _restore_optimizer(training.optimizer, parts["optimizer"])
-    if not isinstance(content["log"], list):
-        raise TypeError("a log that is not a list")
-    for entry in content["log"]:
-        _check_numbers([entry[name] for name in {*LOGGED, *entry}])
-    training.log = content["log"]
-    own = training.adapter.state_dict()
-    for name in ("best_val", "best_test"):
-        if name in content or name == "best_val":  # which every epoch sets
-            if _kinds(parts[name]) != _kinds(own):
-                raise ValueError(f"other tensors in `{name}`")
-            epoch, reached = content[name]
-            _check_numbers([epoch, reached])
-            moved = {key: tensor.to(own[key].device) for key, tensor in parts[name].items()}
-            setattr(training, name, Best(int(epoch), reached, moved))
-
-
-def _restore_optimizer(optimizer: Optimizer, tensors: Mapping[str, Tensor]) -> None:
-    """Take the state of Adam or AdamW, if it is that of the parameters."""
     state: dict[int, dict[str, Tensor]] = {}
-    for name, tensor in tensors.items():
-        place, key = name.split(".", 1)
-        state.setdefault(int(place), {})[key] = tensor
-    parameters = [p for group in optimizer.param_groups for p in group["params"]]
-    for number, parameter in enumerate(parameters):
-        shapes = dict.fromkeys(("exp_avg", "exp_avg_sq"), parameter.shape) | {"step": ()}
-        found = {name: tensor.shape for name, tensor in state[number].items()}
-        if found != shapes or not state[number]["step"] >= 1:
-            raise ValueError("another state of the optimizer")
-    if len(state) != len(parameters):
-        raise ValueError("another number of parameters")
-    optimizer.load_state_dict(optimizer.state_dict() | {"state": state})
+    for name, tensor in parts["optimizer"].items():
+        number, _, key = name.partition(".")
+        state.setdefault(int(number), {})[key] = tensor
+    training.optimizer.load_state_dict(training.optimizer.state_dict() | {"state": state})
+    own = training.adapter.state_dict()
+    for name in BESTS & content.keys():
+        moved = {key: tensor.to(own[key].device) for key, tensor in parts[name].items()}
+        epoch, reached = content[name]
+        setattr(training, name, Best(epoch, reached, moved))
 
 
-def _kinds(tensors: Mapping[str, Tensor]) -> dict[str, Any]:
-    return {name: (tensor.shape, tensor.dtype) for name, tensor in tensors.items()}
+def _digest(content: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> str:
+    """Hash what a checkpoint holds, dtypes and shapes too."""
+    digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode())
+    for name, tensor in sorted(tensors.items()):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(
+            tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes()
+        )
+    return digest.hexdigest()
 
 
-def _check_numbers(numbers: Sequence[Any]) -> None:
-    for number in numbers:
-        if type(number) not in (int, float):
-            raise TypeError(f"{number!r} in place of a number")
+@torch.no_grad()
+def accuracy(adapter: Adapter, features: Tensor, labels: Tensor) -> float:
+    """Return the share of images (n, d) that are classified correctly, in per cent."""
+    parts = zip(features.split(EVALUATED), labels.split(EVALUATED), strict=True)
+    correct = [(adapter(x).argmax(dim=1) == y).sum() for x, y in parts]
+    return 100 * int(torch.stack(correct).sum()) / max(len(labels), 1)
+
+
+@torch.no_grad()
+def more_metrics(adapter: Adapter, features: Tensor, labels: Tensor) -> dict[str, float]:
+    """Return top-5 accuracy, and the mean of the classes' accuracies, in per cent."""
+    logits = torch.cat([adapter(part) for part in features.split(EVALUATED)])
+    five = logits.topk(min(5, logits.shape[1])).indices == labels[:, None]
+    hits = (logits.argmax(dim=1) == labels).double()
+    counts = labels.bincount()
+    right = labels.bincount(weights=hits)[counts > 0] / counts[counts > 0]
+    return {
+        "top5": 100 * float(five.any(dim=1).double().mean()),
+        "mean_per_class": 100 * float(right.mean()),
+    }
+
+
+def adapter_under(
+    trained: Trained, protocol: str, factors: tuple[float, ...] | None = None
+) -> Adapter:
+    """Return the adapter that a protocol evaluates, at the factors that a search chose."""
+    if protocol == "best_val" and trained.best_val is not None:
+        return trained.adapter.at(trained.best_val.tensors)
+    return trained.adapter if factors is None else trained.adapter.with_factors(*factors)
+
+
+class Evaluation(NamedTuple):
+    """Test accuracies in per cent, and the factors that searches chose, by protocol."""
+
+    accuracies: dict[str, float]
+    factors: dict[str, tuple[float, ...]]
+
+
+def evaluate(trained: Trained, task: Task, *, every: bool = False) -> Evaluation:
+    """Evaluate on the test images: ``last``, ``best_val``, and where there is a search, that too.
+
+    ``every`` adds the search on the whole validation split, and, their names marked, the protocols
+    that select on test images, as far as the training followed these.
+    """
+    test = task.test_features, task.test_labels
+    last = trained.adapter
+    found = Evaluation({"last": accuracy(last, *test)}, {})
+
+    def add_search(protocol: str, adapter: Adapter, *images: Tensor) -> None:
+        factors = adapter.search(*images)
+        if factors is not None:
+            found.factors[protocol] = factors
+            found.accuracies[protocol] = accuracy(adapter.with_factors(*factors), *test)
+
+    if trained.best_val is not None:
+        found.accuracies["best_val"] = accuracy(adapter_under(trained, "best_val"), *test)
+    add_search("last+val_search", last, task.val_features, task.val_labels)
+    if every and task.all_val is not None:
+        add_search("last+all_val_search", last, *task.all_val)
+    if every and trained.best_test is not None:
+        found.accuracies[f"{ORACLE}best_test"] = trained.best_test.accuracy
+        best = last.at(trained.best_test.tensors)
+        add_search(f"{ORACLE}best_test+test_search", best, *test)
+    return found

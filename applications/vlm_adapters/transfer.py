@@ -9,12 +9,12 @@ from typing import Any
 import torch
 from torch.nn.functional import normalize
 
-from .backbones.base import Backbone, check_weights, weight_hashes
+from .backbones.base import Backbone, check_weights
 from .data.folders import IMAGE_ENDINGS
-from .evaluation import accuracy
 from .features.views import extract_features, read_image
 from .runs import Run, SavedRun
 from .sources import Extraction, unit_features
+from .training import accuracy
 
 
 class Target:
@@ -36,11 +36,18 @@ def accuracy_on(saved: SavedRun, target: Target) -> dict[str, Any]:
     ImageNet-A and -R have 200 of ImageNet's classes, taken by WordNet number, because names occur
     twice. As in CLAP, a cache keeps all its keys and the columns of these classes.
     """
-    _check_weights(saved, target.backbone)
+    check_weights(target.backbone, saved.run.weights)
     dataset, run = target.dataset, saved.run
     theirs = dataset.split.class_names
     classes = dataset.classes or _by_name(saved.class_names, theirs)
-    _check_names(saved.class_names, classes, theirs)
+    # The run's labels should be those of ImageNet, of which a target has some.
+    names = [saved.class_names[k] if k < len(saved.class_names) else None for k in classes]
+    other = next((k for k, name in enumerate(names) if name != theirs[k]), None)
+    if other is not None:
+        raise ValueError(
+            f"The run's class {classes[other]} should be {theirs[other]!r}. Got {names[other]!r}. "
+            "Is the run one on ImageNet, with the same `classnames.txt`?"
+        )
     features, labels = unit_features(target.part)
     return {
         **target.key(run),
@@ -54,21 +61,6 @@ def accuracy_on(saved: SavedRun, target: Target) -> dict[str, Any]:
         "images": len(labels),
         "accuracy": accuracy(saved.adapter.restrict(torch.tensor(classes)), features, labels),
     }
-
-
-def _check_weights(saved: SavedRun, backbone: Backbone) -> None:
-    check_weights(backbone.name, weight_hashes(backbone.fingerprint()), saved.run.weights)
-
-
-def _check_names(ours: Sequence[str], classes: Sequence[int], theirs: Sequence[str]) -> None:
-    """Raise if the run's labels are not those of ImageNet, of which a target has some."""
-    names = [ours[label] if label < len(ours) else None for label in classes]
-    other = next((k for k, name in enumerate(names) if name != theirs[k]), None)
-    if other is not None:
-        raise ValueError(
-            f"The run's class {classes[other]} should be {theirs[other]!r}. Got {names[other]!r}. "
-            "Is the run one on ImageNet, with the same `classnames.txt`?"
-        )
 
 
 def _by_name(ours: tuple[str, ...], theirs: tuple[str, ...]) -> Sequence[int]:
@@ -113,25 +105,23 @@ def predict(
 
     Classes are a list by falling probability, because two classes of ImageNet may share a name.
     """
-    _check_weights(saved, backbone)
+    check_weights(backbone, saved.run.weights)
     errors = {path: _error(path) for path in images}
     good = [path for path in images if not errors[path]]
     features = extract_features(backbone, Path(), [str(path) for path in good])
     with torch.no_grad():
         shares = saved.adapter(normalize(features, dim=1)).softmax(dim=1)
     values, labels = shares.topk(min(top, shares.shape[1]), dim=1)
-    found = {
-        path: [
+    found: dict[Path, dict[str, Any]] = {
+        path: {"path": _printable(path), "classes": [], "error": errors[path]} for path in images
+    }
+    for path, *row in zip(good, labels.tolist(), values.tolist(), strict=True):
+        found[path].pop("error", None)
+        found[path]["classes"] = [
             {"class": saved.class_names[label], "probability": value}
             for label, value in zip(*row, strict=True)
         ]
-        for path, *row in zip(good, labels.tolist(), values.tolist(), strict=True)
-    }
-    return [
-        {"path": str(path), "classes": found.get(path, [])}
-        | ({"error": errors[path]} if errors[path] else {})
-        for path in images
-    ]
+    return [found[path] for path in images]
 
 
 def _error(path: Path) -> str:
@@ -139,5 +129,10 @@ def _error(path: Path) -> str:
     try:
         read_image(Path(), str(path))
     except (OSError, ValueError) as error:
-        return str(error)
+        return _printable(error)
     return ""
+
+
+def _printable(value: object) -> str:
+    """Return a text in which a name that is not UTF-8 has escapes."""
+    return str(value).encode(errors="backslashreplace").decode()

@@ -4,26 +4,24 @@ from __future__ import annotations
 
 import itertools
 import json
-import math
 import re
 import statistics
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, is_dataclass, replace
-from importlib.metadata import version
+from dataclasses import asdict, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
+from pydantic.dataclasses import dataclass
 from torch.nn.functional import cross_entropy
 
 from ._files import json_hash, read_json, write_json
 from .config import build, override_tables, read_toml
-from .evaluation import accuracy, adapter_under
-from .options import PROTOCOLS, STRICT, Method, one_of, plug_hashes
-from .parallel import run_all
+from .experiments import method_identity, run_all
+from .options import PROTOCOLS, STRICT, Method
 from .tasks import Task, TaskSource
-from .text_projection import check_checkpoints, checkpoint_sha256
-from .training import Diverged, train
+from .text_projection import check_checkpoints
+from .training import Diverged, accuracy, adapter_under, train
 
 LAST, _, SEARCHED = PROTOCOLS
 WORST = 1e30  # cross-entropy of a training that diverged: JSON has no infinity
@@ -32,7 +30,7 @@ Values = dict[str, Any]  # by `section.key` of a preset
 Axes = dict[str, list[Any]]  # the values to try
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=STRICT)
 class Plan:
     """What is searched for one baseline and its constrained form.
 
@@ -41,8 +39,6 @@ class Plan:
     size, so that neither side has more trials. A plan without a constrained form stops after
     ``shared``. The presets of ``also`` take the baseline's values too.
     """
-
-    __pydantic_config__ = STRICT
 
     baseline: str
     shared: Axes
@@ -64,29 +60,28 @@ class Plan:
                     f"A plan should name shipped presets. Got {preset!r}. Train a method of your "
                     "own with `--method`, its values overridden by `--set`."
                 )
-        for point in grid(self.shared):
-            changed(methods[self.baseline], point)
-        if not self.constrained:
-            return
-        refine, constrain = grid(self.refine), grid(self.constrain)
-        if len(refine) != len(constrain):
-            raise ValueError(
-                "`refine` and `constrain` should have as many combinations. "
-                f"Got {len(refine)} and {len(constrain)}."
-            )
-        for key in self.refine:
-            if not all(self.shared.get(key, [0])):
+        tried = {self.baseline: grid(self.shared)}
+        if self.constrained:
+            refine, constrain = grid(self.refine), grid(self.constrain)
+            if len(refine) != len(constrain):
                 raise ValueError(
-                    f"`refine` should multiply values of `shared` that are not 0. Got {key!r}."
+                    "`refine` and `constrain` should have as many combinations. "
+                    f"Got {len(refine)} and {len(constrain)}."
                 )
-            if any(type(value) is int for value in self.shared[key]):
-                raise ValueError(f"`refine` should multiply values with a point. Got {key!r}.")
-        for preset, points in ((self.baseline, refine), (self.constrained, constrain)):
+            for key in self.refine:
+                if not all(type(value) is float and value for value in self.shared.get(key, [0])):
+                    raise ValueError(
+                        "`refine` should multiply values of `shared` that are written with a "
+                        f"point and are not 0. Got {key!r}."
+                    )
+            tried[self.baseline] += refine
+            tried.setdefault(self.constrained, []).extend(constrain)
+        for preset, points in tried.items():
             for point in points:
                 changed(methods[preset], point)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=STRICT)
 class Search:
     """Several plans on the same tasks; each starts from what those before it chose.
 
@@ -95,16 +90,10 @@ class Search:
     models after the search over sharpness and weight), or after the last epoch (``"last"``).
     """
 
-    __pydantic_config__ = STRICT
-
     shots: list[int]
     seeds: list[int]
     plans: list[Plan]
-    score: str = "headline"
-
-    def __post_init__(self) -> None:
-        """Raise if the score is unknown."""
-        one_of("score", self.score, ("headline", "last"))
+    score: Literal["headline", "last"] = "headline"
 
     def presets(self) -> list[str]:
         """List all presets that the plans name, each once."""
@@ -142,21 +131,18 @@ def grid(axes: Axes) -> list[Values]:
 
 def changed(method: Method, values: Values) -> Method:
     """Return a method with some values replaced."""
+    table = asdict(method)
     for path, value in values.items():
         section, _, key = path.partition(".")
-        options = getattr(method, section, None)
-        if not key or not is_dataclass(options) or isinstance(options, type):
+        if not key or not isinstance(table.get(section), dict):
             raise ValueError(f"`{path}` should be a key of a preset. Got no such key.")
-        table = {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(options).items()}
-        table[key] = value
+        table[section][key] = value
         if path == "training.epochs":  # alone it holds for all shot counts, as in a preset
-            table["epochs_from_8_shots"] = 0
-        new: dict[str, Any] = {section: build(type(options), table, section)}
-        method = replace(method, **new)
-    return method
+            table[section]["epochs_from_8_shots"] = 0
+    return build(Method, table)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=STRICT)
 class Trial:
     """One point of a grid and its validation results, means over tasks.
 
@@ -164,21 +150,12 @@ class Trial:
     hash of everything that the results depend on.
     """
 
-    __pydantic_config__ = STRICT
-
     preset: str
     stage: str
     values: Values
     accuracy: float
     cross_entropy: float
     identity: str = ""
-
-    def __post_init__(self) -> None:
-        """Raise if a value is neither a finite number nor a word."""
-        for path, value in self.values.items():
-            number = isinstance(value, (int, float)) and abs(value) < math.inf  # NaN is not
-            if not number and not isinstance(value, str):
-                raise ValueError(f"`{path}` should be a finite number or a word. Got {value!r}.")
 
 
 def best(trials: Sequence[Trial]) -> Trial:
@@ -272,14 +249,14 @@ def tune(
         methods = {name: replace(method, protocol=LAST) for name, method in methods.items()}
     made = {trial.identity: trial for trial in known}
     shared = source, search.draws(), device
-    common = _identity_of_tasks(source, search.draws())
+    common = [source.identity(*draw) for draw in search.draws()]
     found: list[Trial] = []
     chosen: dict[str, Values] = {}
 
     def choose(preset: str, stage: str, points: list[Values], rivals: Sequence[Trial] = ()) -> None:
         """Try a preset at each point; of these and their rivals, choose the best."""
         candidates = [changed(methods[preset], point) for point in points]
-        keys = [_identity(candidate, common, search.shots) for candidate in candidates]
+        keys = [_identity(candidate, common, search) for candidate in candidates]
         waiting = [c for c, key in zip(candidates, keys, strict=True) if key not in made]
         results = run_all(_validate, shared, waiting, jobs=jobs)
         for point, key in zip(points, keys, strict=True):
@@ -303,16 +280,11 @@ def tune(
     return found
 
 
-def _identity(method: Method, common: str, shots: Sequence[int]) -> str:
+def _identity(method: Method, tasks: list[Any], search: Search) -> str:
     """Hash everything that a trial depends on, but not what it is called."""
-    texts = [checkpoint_sha256(method.text, count) for count in dict.fromkeys(shots)]
-    return json_hash([common, asdict(replace(method, title="")), texts, plug_hashes(method)])
-
-
-def _identity_of_tasks(source: TaskSource, draws: Sequence[tuple[int, int]]) -> str:
-    """Hash what all trials on some tasks depend on."""
-    versions = [version(name) for name in ("topreg", "torch")]
-    return json_hash([draws, [source.identity(*draw) for draw in draws], versions])
+    plain = replace(method, title="")
+    methods = [method_identity(plain, count) for count in search.shots]
+    return json_hash([search.draws(), tasks, methods])
 
 
 _tasks: dict[str, list[Task]] = {}
@@ -320,7 +292,7 @@ _tasks: dict[str, list[Task]] = {}
 
 def _tasks_of(source: TaskSource, draws: Sequence[tuple[int, int]], device: str) -> list[Task]:
     """The tasks without their test images, which no trial may read; made once per process."""
-    key = f"{_identity_of_tasks(source, draws)} {device}"
+    key = json_hash([draws, [source.identity(*draw) for draw in draws], device])
     if key not in _tasks:
         _tasks.clear()
         _tasks[key] = [source.task(*draw).without_test().to(device) for draw in draws]

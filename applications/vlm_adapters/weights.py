@@ -6,6 +6,7 @@ import os
 import warnings
 import zipfile
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
 import torch
@@ -61,10 +62,9 @@ def was_trained_with_quick_gelu(file: Path) -> bool:
 
 def is_torchscript(file: Path) -> bool:
     """Tell whether a file is a TorchScript archive; nothing of it is run."""
-    if not zipfile.is_zipfile(file):
-        return False
-    with zipfile.ZipFile(file) as archive:
+    with suppress(Exception), zipfile.ZipFile(file) as archive:  # what is damaged is none
         return any(name.endswith("/constants.pkl") for name in archive.namelist())
+    return False
 
 
 def _tensors(file: Path) -> dict[str, Tensor]:

@@ -6,7 +6,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,14 +18,11 @@ class Kept:
 
     Args:
         name: Of the file, without its ending.
-        restart: Whether to begin with an empty file.
         folder: Where the file is.
     """
 
-    def __init__(self, name: str, *, restart: bool = False, folder: Path = RESULTS) -> None:
+    def __init__(self, name: str, *, folder: Path = RESULTS) -> None:
         self.file = folder / f"{name}.json"
-        if restart:
-            self.file.unlink(missing_ok=True)
         self.values = self._read()
 
     def _read(self) -> dict[str, dict[str, Any]]:
@@ -43,6 +40,10 @@ class Kept:
         seconds = round(time.perf_counter() - start, 2)
         self._write({**self._read(), name: {"value": value, "seconds": seconds, **facts}})
         print(f"{name}: {seconds} s", file=sys.stderr)
+
+    def forget(self, names: Collection[str]) -> None:
+        """Drop some values, so that they are computed again."""
+        self._write({name: part for name, part in self._read().items() if name not in names})
 
     def _write(self, values: dict[str, dict[str, Any]]) -> None:
         """Replace the file in one step, one value per line."""

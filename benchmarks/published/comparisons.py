@@ -2,13 +2,14 @@
 
 Run ``python benchmarks/published/comparisons.py``. It executes each script at its full settings,
 keeps the values in ``benchmarks/results/published/gallery.json`` and takes up where it stopped;
-``--restart`` executes every script again.
+``--restart SCRIPT ...`` executes some scripts again, or all of them if none is named.
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
+import functools
 import os
 import runpy
 import statistics
@@ -47,12 +48,16 @@ def cost(without: Callable[[], object], with_term: Callable[[], object]) -> floa
     return 100 * (term / plain - 1)
 
 
+def validated(best: float) -> str:
+    """Say how a script that tries weights on validation data took one of them."""
+    return "validation" if best else "smallest; validation preferred 0"
+
+
 def chosen(names: Names, task: str, term: str, measure: str, added: float) -> Comparison:
     """Read a script that chooses a weight on validation data and compares on test data."""
-    how = "validation" if names["best"] else "smallest; validation preferred 0"
     baseline = "the same, without the term"
     values = names["term"], names["plain"]
-    return Comparison(task, term, baseline, measure, True, how, *values, added)
+    return Comparison(task, term, baseline, measure, True, validated(names["best"]), *values, added)
 
 
 def training_cost(names: Names, data: object) -> float:
@@ -90,24 +95,22 @@ def attention(names: Names) -> list[Comparison]:
 
 
 def autoencoder(names: Names) -> list[Comparison]:
-    """Read the topological autoencoder, at its smaller weight, against both baselines."""
-    weight = min(filter(None, names["WEIGHTS"]))
-    train, values = names["train"], names["by_measure"]
-    plain = {name: runs[0.0] for name, runs in values.items()}
-    matched = {name: runs[weight] for name, runs in names["by_matching"].items()}
-    found = []
-    for baseline, others, call in (
-        ("the same, without the term", plain, lambda: train(0.0, 0)),
-        ("plain matching of distances", matched, lambda: train(weight, 0, names["matching"])),
+    """Read the topological autoencoder against both baselines, all at their chosen weights."""
+    term, found = "signature loss", []
+    training = {
+        name: functools.partial(names["codes"], name, weight, 0, names["test"])
+        for name, weight in names["weights"].items()
+    }
+    for rival, baseline in (
+        ("no term", "the same, without the term"),
+        ("plain matching", "plain matching of distances"),
     ):
-        added = cost(call, lambda: train(weight, 0))
-        words = "digits: code of two numbers", "signature loss", baseline
-        found += [
-            Comparison(
-                *words, name, name != "distance RMSE", "given", runs[weight], others[name], added
-            )
-            for name, runs in values.items()
-        ]
+        added = cost(training[rival], training[term])
+        how = validated(names["best"][term])
+        for measure, values in names["by_measure"].items():
+            words = "digits: code of two numbers", term, baseline, measure
+            larger = measure not in names["SMALLER"]
+            found.append(Comparison(*words, larger, how, values[term], values[rival], added))
     return found
 
 
@@ -135,8 +138,11 @@ def known(kept: Kept) -> list[Comparison]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--restart", action="store_true", help="execute every script again")
-    kept = Kept("gallery", restart=parser.parse_args().restart)
+    words = "execute these scripts again, or all of them if none is named"
+    parser.add_argument("--restart", nargs="*", choices=READERS, metavar="SCRIPT", help=words)
+    again, kept = parser.parse_args().restart, Kept("gallery")
+    if again is not None:
+        kept.forget(again or READERS)
     sys.path.insert(0, str(GALLERY))
     os.environ["MPLBACKEND"] = "Agg"
     for script in READERS:

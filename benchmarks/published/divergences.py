@@ -143,7 +143,9 @@ def table(kept: Kept) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--restart", action="store_true", help="compute every value again")
-    kept = Kept("divergences", restart=parser.parse_args().restart)
+    kept = Kept("divergences")
+    if parser.parse_args().restart:
+        kept.forget(kept.values)
     for name, published, compute in parts():
         kept.compute(name, compute, published=published)
     print(table(kept))

@@ -98,8 +98,16 @@ class ColourBackbone(FakeBackbone):
 
 
 class WideBackbone(ColourBackbone):
-    """One that can be projected."""
+    """One that can be projected: to its first coordinates."""
 
-    def principal_directions(self, count: int) -> Tensor:
-        """The first coordinates."""
-        return torch.eye(3)[:, :count]
+    def projected(self, count: int) -> WideBackbone:
+        """The projection."""
+        return WideBackbone(dimension=count)
+
+    def project(self, features: Tensor) -> Tensor:
+        """The coordinates that are kept."""
+        return features[:, : self.dimension]
+
+    def encode_text(self, texts: list[str]) -> Tensor:
+        """Counts of the letters that are kept."""
+        return self.project(super().encode_text(texts))

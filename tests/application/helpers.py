@@ -1,12 +1,13 @@
 """Tasks and methods as several tests need them."""
 
 import dataclasses
+import json
 
 import pytest
 import torch
 from vlm_adapters.config import load_methods
 from vlm_adapters.features.texts import ClassTexts
-from vlm_adapters.features.training_images import CachedViews
+from vlm_adapters.features.views import CachedViews
 from vlm_adapters.regularizers import BatchViews
 
 
@@ -26,9 +27,12 @@ def in_double(task):
     images = all_images(task).double()
     texts = ClassTexts(task.texts.raw.double(), task.texts.normalized.double())
     return dataclasses.replace(
-        task, train=CachedViews(images[:, None]), texts=texts,
-        val_features=task.val_features.double(), test_features=task.test_features.double(),
-    )  # fmt: skip
+        task,
+        train=CachedViews(images[:, None]),
+        texts=texts,
+        val_features=task.val_features.double(),
+        test_features=task.test_features.double(),
+    )
 
 
 def method(preset, dataset=None, **training):
@@ -72,3 +76,19 @@ def aligned_coincidence(geometry, source, target, pairs, orientation="aligned"):
 def refused(message):
     """Expect an error about a value, a type or a missing file whose message matches."""
     return pytest.raises((ValueError, TypeError, FileNotFoundError), match=message)
+
+
+def kept(folder):
+    """The bytes of all files below a folder; results without what differs between processes."""
+    found = {}
+    for file in sorted(path for path in folder.rglob("*") if path.is_file()):
+        content = file.read_bytes()
+        if file.name == "result.json":
+            document = json.loads(content)
+            assert document["run"].pop("seconds") > 0
+            assert document.pop("sha256")  # which covers them
+            del document["command"]
+            content = json.dumps(document).encode()
+        if file.name[0] != ".":  # unfinished files of a killed process harm nobody
+            found[str(file.relative_to(folder))] = content
+    return found

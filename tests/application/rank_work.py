@@ -1,9 +1,8 @@
-"""What two ranks of a group do with one feature store, and the sources that tests make."""
+"""The sources that tests make."""
 
 import pathlib
 
 import torch
-import vlm_adapters.sources
 from application.fake_backbone import SPEC, FakeBackbone
 from vlm_adapters.features.views import Augmentation
 from vlm_adapters.inputs import FeatureInputs, ImageInputs
@@ -14,22 +13,18 @@ AUGMENTATION = Augmentation(views=3)
 
 
 class Counting(FakeBackbone):
-    """Counts views, and breaks off before a call of the encoder."""
+    """Counts views."""
 
-    breaks_at = -1
-    views = calls = 0
+    views = 0
 
     def encode_image(self, images):
-        if self.calls == self.breaks_at:
-            raise RuntimeError("the encoder broke")
-        type(self).calls += 1
         type(self).views += len(images)
         return super().encode_image(images)
 
 
-def counting(breaks_at=-1):
-    """A backbone with counters of its own."""
-    return type("Counting", (Counting,), {"breaks_at": breaks_at})()
+def counting():
+    """A backbone that counts for itself."""
+    return type("Counting", (Counting,), {})()
 
 
 def extraction(root, store, name="dtd", backbone=None, **options):
@@ -37,29 +32,6 @@ def extraction(root, store, name="dtd", backbone=None, **options):
     images = ImageInputs(name, pathlib.Path(root))
     inputs = FeatureInputs(images, SPEC, store=pathlib.Path(store), **{"views": 3} | options)
     return Extraction(inputs, images.open(), backbone or FakeBackbone())
-
-
-def content(store):
-    """Every file below a folder."""
-    return {
-        str(path.relative_to(store)): path.read_bytes()
-        for path in sorted(pathlib.Path(store).rglob("*"))
-        if path.is_file() and not path.name.startswith("contents-")
-    }
-
-
-def share_extraction(rank, root, store, breaking):
-    """Both ranks extract into one store; one of them may break."""
-    vlm_adapters.sources.BLOCK = 6  # so that a few images make many parts
-    backbone = counting(breaks_at=1 if rank == breaking else -1)
-    source = extraction(root, store, backbone=backbone).source(DRAWS)
-    return backbone.views, source.task(2, 1).train.keys()
-
-
-def alone(root, store):
-    """The same by one process."""
-    source = extraction(root, store).source(DRAWS)
-    return source.task(2, 1).train.keys()
 
 
 def equal(a, b):

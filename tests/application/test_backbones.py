@@ -391,7 +391,6 @@ class TestFingerprint:
         fingerprint = clip.fingerprint()
         assert fingerprint["config"] == MODEL
         assert json.loads(fingerprint["preprocessing"])["size"] == 32
-        assert {"open_clip_torch", "torch", "torchvision"} <= fingerprint.keys()
         assert all(isinstance(value, str) for value in fingerprint.values())
 
     @pytest.mark.parametrize("kind", ["file", "folder"])

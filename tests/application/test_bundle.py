@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from application.fake_backbone import ColourBackbone, WideBackbone
+from application.fake_backbone import WideBackbone
 from PIL import Image
 from safetensors.torch import load_file, save_file
 from vlm_adapters.data.datasets import open_dataset
@@ -138,13 +138,6 @@ def test_logit_scale(bundle, scale):
         replace(bundle, logit_scale=scale)
 
 
-@pytest.mark.parametrize("kept", [0, 4, 100, -1])
-def test_truncated(file, kept):
-    file.write_bytes(file.read_bytes()[:kept])
-    with pytest.raises(ValueError, match=r"b\.safetensors` should be a complete .* Copy it again"):
-        load_bundle(file)
-
-
 def test_files_that_are_not_bundles(file):
     with pytest.raises(FileNotFoundError, match=r"`path` should be a feature bundle\. Got .*none"):
         load_bundle(file.with_name("none"))
@@ -174,12 +167,6 @@ def test_incomplete_metadata(file, text, message):
         load_bundle(file)
 
 
-def test_class_name_lost(file):
-    rewrite(file, text=json.dumps(document(file) | {"class_names": ["cat"]}))
-    with pytest.raises(ValueError, match=r"`text_raw` should have shape \(1, 3\)\. Got \(2, 3\)"):
-        load_bundle(file)
-
-
 # Building
 
 
@@ -201,7 +188,7 @@ def dataset(tmp_path):
 
 
 def test_bundle_of_a_data_set(dataset, tmp_path):
-    bundle = build_bundle(ColourBackbone(), dataset, coordinates=None)
+    bundle = build_bundle(WideBackbone(), dataset, coordinates=None)
     assert bundle.class_names == ("R_R", "G", "B")
     equal(bundle.subset("train")[0], torch.eye(3))
     assert bundle.subset("test")[1].tolist() == [0, 1, 2, 1]
@@ -221,9 +208,7 @@ def test_projection_keeps_the_leading_coordinates(dataset):
     bundle = build_bundle(WideBackbone(), dataset, coordinates=2)
     equal(bundle.subset("train")[0], torch.eye(3)[:, :2])
     equal(bundle.text_raw, torch.tensor([[2.0, 0.0], [0.0, 1.0], [0.0, 0.0]]))
-    after, before = bundle.provenance["zero_shot"], bundle.provenance["zero_shot_unprojected"]
-    assert before == {"coordinates": 3, "val": 100.0, "test": 75.0}
-    assert after == {"coordinates": 2, "val": 66.67, "test": 50.0}
+    assert bundle.provenance["zero_shot"] == {"coordinates": 2, "val": 66.67, "test": 50.0}
 
 
 def test_accuracy_ignores_lengths():

@@ -6,7 +6,7 @@ import typing
 
 import pytest
 from vlm_adapters.adapters import ADAPTERS
-from vlm_adapters.config import build, lineage, load_methods, read_toml
+from vlm_adapters.config import BASELINES, PRESETS, build, lineage, load_methods, read_toml
 from vlm_adapters.data.datasets import DATASETS
 from vlm_adapters.options import (
     PROTOCOLS,
@@ -16,7 +16,6 @@ from vlm_adapters.options import (
     Method,
     TrainingOptions,
 )
-from vlm_adapters.preset_names import BASELINES, PRESETS
 from vlm_adapters.training import epochs_of
 
 METHOD = Method("t", AdapterOptions("taskres"), constraint=ConstraintOptions(dimensions=(0, 1)))
@@ -25,15 +24,10 @@ NAMES = ("zero_shot", "taskres", "hc_tr", "tip_adapter_f", "hc_taf")
 
 def test_presets_follow_the_specification():
     methods = load_methods(NAMES)
-    taskres, tip = methods["taskres"], methods["tip_adapter_f"]
-    assert (taskres.training.epochs, taskres.training.epochs_from_8_shots) == (100, 200)
-    assert taskres.training.weight_decay == 5e-4
-    assert taskres.training.drop_last
-    assert (tip.training.optimizer, tip.training.eps, tip.training.weight_decay) == (
-        "adamw",
-        1e-4,
-        0.01,
-    )
+    taskres, tip = methods["taskres"].training, methods["tip_adapter_f"].training
+    assert (taskres.epochs, taskres.epochs_from_8_shots, taskres.drop_last) == (100, 200, True)
+    assert taskres.weight_decay == 5e-4
+    assert (tip.optimizer, tip.eps, tip.weight_decay) == ("adamw", 1e-4, 0.01)
     assert methods["hc_tr"].constraint.combination == "constant"
     assert methods["hc_taf"].constraint.norm == "rowwise"
 
@@ -51,21 +45,13 @@ def test_compared_presets_differ_only_in_the_constraint(plain, constrained, data
 
 
 def test_the_official_presets_keep_their_arithmetic_whatever_was_tuned():
-    methods = load_methods(
-        ["tip_adapter_f_official", "hc_taf_released"],
-        dataset="caltech101",
-        tuned="caltech101_devise.toml",
-    )
+    names = ["tip_adapter_f_official", "hc_taf_released"]
+    methods = load_methods(names, dataset="caltech101", tuned="caltech101_devise.toml")
     for method, epochs in zip(methods.values(), (20, 30), strict=True):
-        training = method.training
-        assert (training.optimizer, training.learning_rate, training.eps) == (
-            "adamw_half",
-            1e-3,
-            1e-4,
-        )
-        assert training.epochs == epochs
-        assert (method.adapter.sharpness, method.adapter.cache_weight) == (1.0, 3.0)
-        assert method.protocol == "last"
+        training, adapter = method.training, method.adapter
+        assert (training.optimizer, training.learning_rate) == ("adamw_half", 1e-3)
+        assert (training.eps, training.epochs, method.protocol) == (1e-4, epochs, "last")
+        assert (adapter.sharpness, adapter.cache_weight) == (1.0, 3.0)
     released = methods["hc_taf_released"].constraint
     assert (released.weight, released.perturbation_weight) == (0.4, 100.0)
     assert (released.undirected, released.unrelated) == ("zero", "skip")
@@ -100,47 +86,36 @@ def test_tuned_values_lie_over_presets_and_overrides_over_both(tmp_path):
     assert methods["taskres"].training.weight_decay == 5e-4
 
 
-@pytest.mark.parametrize(
-    ("override", "text"),
-    [
-        (
-            "training.learning_rat=1",
-            "`taskres.training.learning_rat` should be a known key: optimizer, learning_rate, "
-            "weight_decay, eps, epochs, epochs_from_8_shots, batch_size, drop_last, schedule, "
-            "warmup_learning_rate. Got another. Did you mean 'learning_rate'?",
-        ),
-        ("training.epochs=many", "`taskres.training.epochs` should be of type int. Got 'many'."),
-        ("training.epochs=1.5", "`taskres.training.epochs` should be of type int. Got 1.5."),
-        ("training.drop_last=1", "`taskres.training.drop_last` should be of type bool. Got 1."),
-        ("training.epochs=true", "`taskres.training.epochs` should be of type int. Got True."),
-        ("training=1", "`taskres.training` should be of type table. Got 1."),
-        ("title=1", "`taskres.title` should be of type str. Got 1."),
-        ("training.epochs=2024-01-01", "should be of type int. Got '2024-01-01'."),
-        ("training.weight_decay=nan", "`taskres.training.weight_decay` should be finite. Got nan."),
-        ("training.weight_decay=inf", "`taskres.training.weight_decay` should be finite. Got inf."),
-        ("adapter.settings.x='a'", "`taskres.adapter.settings.x` should be of type int. Got 'a'."),
-        (
-            "adapter.kind=tip_adaptor",
-            '`adapter.kind` should be one of "zero_shot", "linear_probe", "taskres", '
-            '"tip_adapter", "tip_adapter_f", "clip_adapter". Got \'tip_adaptor\'. '
-            "Did you mean 'tip_adapter'?",
-        ),
-        (
-            "training.optimizer=adaw",
-            '`taskres.training.optimizer` should be one of "adam", "adamw", "adamw_half". '
-            "Got 'adaw'. Did you mean 'adamw'?",
-        ),
-        *(
-            (
-                f"constraint.dimensions={wrong}",
-                f"`constraint.dimensions` should begin with 0 and hold each once. Got {wrong}.",
-            )
-            for wrong in ("[1]", "[]", "[0, 0]")
-        ),
-        ("constraint.dimensions=[0.0]", "constraint.dimensions.0` should be of type int. Got 0.0."),
-        ("protocol=last+val_search", '`protocol` should be one of "last", "best_val". Got'),
-    ],
-)
+DIMENSIONS = "`constraint.dimensions` should begin with 0 and hold each once. Got "
+BAD = [
+    (
+        "training.learning_rat=1",
+        "`taskres.training.learning_rat` should be a known key: optimizer, ",
+    ),
+    ("training.learning_rat=1", ". Got another. Did you mean 'learning_rate'?"),
+    ("training.epochs=many", "`taskres.training.epochs` should be of type int. Got 'many'."),
+    ("training.epochs=1.5", "`taskres.training.epochs` should be of type int. Got 1.5."),
+    ("training.drop_last=1", "`taskres.training.drop_last` should be of type bool. Got 1."),
+    ("training.epochs=true", "`taskres.training.epochs` should be of type int. Got True."),
+    ("training=1", "`taskres.training` should be of type table. Got 1."),
+    ("title=1", "`taskres.title` should be of type str. Got 1."),
+    ("training.epochs=2024-01-01", "should be of type int. Got '2024-01-01'."),
+    ("training.weight_decay=nan", "`taskres.training.weight_decay` should be finite. Got nan."),
+    ("training.weight_decay=inf", "`taskres.training.weight_decay` should be finite. Got inf."),
+    ("adapter.settings.x='a'", "`taskres.adapter.settings.x` should be of type int. Got 'a'."),
+    ("adapter.kind=tip_adaptor", '`adapter.kind` should be one of "zero_shot", "linear_probe", '),
+    ("adapter.kind=tip_adaptor", "Got 'tip_adaptor'. Did you mean 'tip_adapter'?"),
+    ("training.optimizer=adaw", 'should be one of "adam", "adamw", "adamw_half". Got \'adaw\'.'),
+    ("constraint.dimensions=[1]", f"{DIMENSIONS}[1]."),
+    ("constraint.dimensions=[]", f"{DIMENSIONS}[]."),
+    ("constraint.dimensions=[0, 0]", f"{DIMENSIONS}[0, 0]."),
+    ("constraint.dimensions=[0.0]", "constraint.dimensions.0` should be of type int. Got 0.0."),
+    ("protocol=last+val_search", '`protocol` should be one of "last", "best_val". Got'),
+    ("training.epochs", "`--set` should be `preset.section.key=value`"),
+]
+
+
+@pytest.mark.parametrize(("override", "text"), BAD)
 def test_bad_values(override, text):
     with pytest.raises(ValueError, match=re.escape(text)):
         load_methods(["taskres"], overrides=[f"taskres.{override}"])
@@ -151,7 +126,6 @@ def test_bad_values(override, text):
     [
         ("taskrs.training.epochs=1", r"begin with a preset: taskres\..* Did you mean 'taskres'\?"),
         ("taskres=1", r"`--set` should be `preset.section.key=value`"),
-        ("taskres.training.epochs", r"`--set` should be `preset.section.key=value`"),
     ],
 )
 def test_bad_overrides(override, text):
@@ -187,25 +161,14 @@ def test_options_built_in_python_are_checked_too():
     with pytest.raises(ValueError, match="Unexpected keyword argument"):
         TrainingOptions(epoch=1)
     assert build(Method, dataclasses.asdict(METHOD), "m") == METHOD
-    assert (
-        type(build(AdapterOptions, {"kind": "a.py:B", "settings": {"k": 3}}, "m").settings["k"])
-        is int
-    )
+    built = build(AdapterOptions, {"kind": "a.py:B", "settings": {"k": 3}}, "m")
+    assert type(built.settings["k"]) is int
 
 
 def test_a_constraint_needs_a_trained_adapter():
-    text = (
-        '`constraint.weight` should be 0 with `adapter.kind = "zero_shot"`, whose features are not '
-        "trained by gradients. Got 1"
-    )
-    with pytest.raises(ValueError, match=re.escape(text)):
+    text = r"weight` should be 0 with `adapter\.kind = \"zero_shot\"`, whose features are .* Got 1"
+    with pytest.raises(ValueError, match=text):
         load_methods(["zero_shot"], overrides=["zero_shot.constraint.weight=1"])
-
-
-def test_every_preset_loads():
-    assert set(load_methods(PRESETS)) == set(PRESETS)
-    with pytest.raises(ValueError, match=r"`methods` should be one of .* Got 'coop'"):
-        load_methods(["coop"])
 
 
 @pytest.mark.parametrize("text", ["[tasres.training]\nepochs = 1\n", "taskres = 5\n"])
@@ -239,22 +202,16 @@ def test_missing_and_broken_files(tmp_path):
         read_toml(str(broken))
 
 
-@pytest.mark.parametrize(
-    ("kind", "protocols"),
-    [
-        ("zero_shot", ["last"]),
-        ("linear_probe", ["last"]),
-        ("taskres", ["last", "best_val"]),
-        ("clip_adapter", ["last", "best_val"]),
-        ("tip_adapter", ["last", "last+val_search"]),
-        ("tip_adapter_f", ["last", "best_val", "last+val_search"]),
-    ],
-)
-def test_protocols_are_those_that_the_adapter_has(kind, protocols):
-    trained = bool(ADAPTERS[kind].trainable)
-    assert (kind in TRAINED_KINDS) == trained
-    for protocol in PROTOCOLS:
-        if protocol in protocols:
+TRAINED = {"taskres", "clip_adapter", "tip_adapter_f"}
+
+
+@pytest.mark.parametrize("kind", ADAPTERS)
+def test_protocols_are_those_that_the_adapter_has(kind):
+    assert (kind in TRAINED_KINDS) == bool(ADAPTERS[kind].trainable) == (kind in TRAINED)
+    has = {"last": True, "best_val": kind in TRAINED, "last+val_search": "tip" in kind}
+    assert set(has) == set(PROTOCOLS)
+    for protocol, there in has.items():
+        if there:
             assert Method("t", AdapterOptions(kind), protocol).protocol == protocol
         else:
             with pytest.raises(ValueError, match=r"`protocol` should be one of \"last\""):
@@ -301,16 +258,8 @@ def test_a_data_sets_values_go_to_those_that_extend_a_preset():
 
 
 def test_layers_go_to_those_that_extend_a_preset_unless_they_have_their_own(tmp_path):
-    write(
-        tmp_path,
-        tuned="""
-        [taskres.training]
-        learning_rate = 0.5
-        weight_decay = 0.25
-        [hc_tr.training]
-        learning_rate = 0.7
-    """,
-    )
+    ours = "[taskres.training]\nlearning_rate = 0.5\nweight_decay = 0.25\n"
+    write(tmp_path, tuned=f"{ours}[hc_tr.training]\nlearning_rate = 0.7")
     names = ["taskres", "hc_tr", "hc_tr_paper"]
 
     def rates(*overrides):
@@ -378,29 +327,22 @@ def test_files_in_the_working_folder_do_not_replace_shipped_presets(tmp_path, mo
     assert epochs_of(own.training, 16) == 3
 
 
-@pytest.mark.parametrize(
-    ("files", "text"),
-    [
-        (
-            {"a": 'extends = "a.toml"'},
-            r"should not extend itself\. Got a circle: a.toml -> a.toml\.",
-        ),
-        (
-            {"a": 'extends = "b.toml"', "b": 'extends = "./a.toml"'},
-            r"`a.toml` should not extend itself\. Got a circle: a.toml -> b.toml -> a.toml\.",
-        ),
-        ({"a": 'extends = "coop"'}, r"`a.toml: extends` should be a shipped preset .* Got 'coop'"),
-        ({"a": "extends = 5"}, r"`a.toml: extends` should be a shipped preset .* Got 5\."),
-        ({"a": 'extends = ["taskres"]'}, r"`a.toml: extends` should be a shipped preset or a TOML"),
-        ({"a": 'extends = "b.toml"', "b": "title ="}, r"`b.toml` should be TOML\. Got: "),
-        ({"a": 'extends = "taskres"\nadapter = 5'}, r"`a.toml.adapter` should be of type table"),
-        ({"a": '[adapter]\nkind = "taskres"'}, r"`a.toml.title` should be given"),
-        (
-            {"a": 'extends = "taskres"\n[trainin]\nepochs = 5'},
-            r"`a.toml.trainin` should be a known",
-        ),
-    ],
-)
+EXTENDS = r"`a.toml: extends` should be a shipped preset or a TOML file\. Got "
+CIRCLE = r"`a.toml` should not extend itself\. Got a circle: "
+UNBUILT = [
+    ({"a": 'extends = "a.toml"'}, CIRCLE + r"a.toml -> a.toml\."),
+    ({"a": 'extends = "b.toml"', "b": 'extends = "./a.toml"'}, CIRCLE + "a.toml -> b.toml -> a"),
+    ({"a": 'extends = "coop"'}, EXTENDS + "'coop'"),
+    ({"a": "extends = 5"}, EXTENDS + "5"),
+    ({"a": 'extends = ["taskres"]'}, EXTENDS),
+    ({"a": 'extends = "b.toml"', "b": "title ="}, r"`b.toml` should be TOML\. Got: "),
+    ({"a": 'extends = "taskres"\nadapter = 5'}, r"`a.toml.adapter` should be of type table"),
+    ({"a": '[adapter]\nkind = "taskres"'}, r"`a.toml.title` should be given"),
+    ({"a": 'extends = "taskres"\n[trainin]\nepochs = 5'}, "`a.toml.trainin` should be a known"),
+]
+
+
+@pytest.mark.parametrize(("files", "text"), UNBUILT)
 def test_presets_that_cannot_be_built(tmp_path, monkeypatch, files, text):
     monkeypatch.chdir(tmp_path)
     write(tmp_path, **files)

@@ -4,6 +4,7 @@ import os
 import random
 import shutil
 from collections import Counter
+from pathlib import Path
 
 import pytest
 from application.helpers import refused
@@ -143,47 +144,61 @@ def test_what_is_not_there(tmp_path):
         open_dataset("dtd", tmp_path)
 
 
-def test_validation_images_in_no_class_folders(tmp_path):
-    val = write_dataset(tmp_path, "imagenet", size=4) / "images" / "val"
-    for number, image in enumerate(sorted(val.rglob("*.JPEG"))):
-        image.rename(val / f"{number}.JPEG")
-        if not any(image.parent.iterdir()):
-            image.parent.rmdir()
-    message = r"val` should hold .* Got 0 folders and 12 images in none, without 'n10000000'\. Sort"
+def loosen(folder):
+    """Move images out of their class folders."""
+    for number, image in enumerate(sorted(folder.rglob("*.JPEG"))):
+        image.rename(folder / f"{number}.JPEG")
+    bare(folder)
+
+
+def bare(folder):
+    """Remove the folders in a folder."""
+    for entry in list(folder.iterdir()):
+        if entry.is_dir():
+            shutil.rmtree(entry)
+
+
+def blind(folder):
+    """Give every image another ending."""
+    for image in list(folder.iterdir()):
+        image.rename(image.with_suffix(".txt"))
+
+
+SECOND, LOST = wnid(1), r"Got 2 folders and 0 images in none, without '{}'\. Move other folders"
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "place", "message"),
+    [
+        (
+            "imagenet",
+            loosen,
+            "val",
+            r"Got 0 folders and 12 images in none, without 'n10*'\. S",
+        ),
+        ("imagenet", shutil.rmtree, f"train/{SECOND}", LOST.format(SECOND)),
+        ("imagenet_sketch", shutil.rmtree, SECOND, LOST.format(SECOND)),
+        ("imagenetv2", shutil.rmtree, "1", LOST.format("1")),
+        (
+            "imagenetv2",
+            Path.mkdir,
+            "n0",
+            r"the 3 of `classnames\.txt`\. Got 4 folders .*'n0'",
+        ),
+        (
+            "imagenet_r",
+            Path.mkdir,
+            "n0",
+            r"the 3 of `classnames\.txt`\. Got 3 folders .*'n0'",
+        ),
+        ("imagenet_a", bare, "", r"imagenet-a` should hold .* Got 0 folders and 0 images"),
+        ("imagenet_a", blind, SECOND, rf"{SECOND}` should hold images .* Got 10 other files and f"),
+    ],
+)
+def test_class_folders_of_another_form(tmp_path, name, change, place, message):
+    change(write_dataset(tmp_path, name, size=4) / LAYOUTS[name][1] / place)
     with refused(message):
-        open_dataset("imagenet", tmp_path)
-
-
-@pytest.mark.parametrize("name", ["imagenet", "imagenet_sketch", "imagenetv2"])
-def test_a_class_folder_is_missing(tmp_path, name):
-    folder = write_dataset(tmp_path, name, size=4) / LAYOUTS[name][1]
-    which = folder / {"imagenet": f"train/{wnid(1)}", "imagenetv2": "1"}.get(name, wnid(1))
-    which.rename(tmp_path / "elsewhere")
-    with refused(rf"Got 2 folders and 0 images in none, without '{which.name}'\. Move other folde"):
         open_dataset(name, tmp_path)
-
-
-@pytest.mark.parametrize("name", ["imagenet_r", "imagenetv2"])
-def test_a_folder_of_no_class(tmp_path, name):
-    (write_dataset(tmp_path, name, size=4) / LAYOUTS[name][1] / "n0").mkdir()
-    with refused(r"of the 3 of `classnames\.txt`\. Got . folders and 0 images in none, with 'n0'"):
-        open_dataset(name, tmp_path)
-
-
-def test_a_target_domain_without_class_folders(tmp_path):
-    folder = write_dataset(tmp_path, "imagenet_a", size=4) / "imagenet-a"
-    for label in (1, 2):
-        shutil.rmtree(folder / wnid(label))
-    assert [entry.name for entry in folder.iterdir()] == ["README.txt"]
-    with refused(r"imagenet-a` should hold .* Got 0 folders and 0 images"):
-        open_dataset("imagenet_a", tmp_path)
-
-
-def test_an_empty_class_folder(tmp_path):
-    folder = write_dataset(tmp_path, "imagenet_a", size=4, images=1) / "imagenet-a" / wnid(1)
-    (folder / "000.JPEG").rename(folder / "000.txt")
-    with refused(rf"{wnid(1)}` should hold images \(.*\)\. Got 1 other files and folders\. Put"):
-        open_dataset("imagenet_a", tmp_path)
 
 
 @pytest.mark.parametrize(

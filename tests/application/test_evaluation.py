@@ -7,11 +7,10 @@ import pytest
 import torch
 from application.helpers import method
 from sklearn import metrics
-from vlm_adapters import evaluation, training
+from vlm_adapters import training
 from vlm_adapters.adapters import TipAdapterF, build_adapter, tip_adapter
-from vlm_adapters.evaluation import ORACLE, accuracy, evaluate, more_metrics
 from vlm_adapters.options import AdapterOptions
-from vlm_adapters.training import Trained, train
+from vlm_adapters.training import ORACLE, Trained, accuracy, evaluate, more_metrics, train
 
 OPTIONS = AdapterOptions(kind="tip_adapter_f", search_sharpness=7.0, search_cache_weight=200.0)
 
@@ -168,6 +167,6 @@ def test_oracles_only_when_asked_for(task, trained, monkeypatch):
 def test_accuracy_in_parts(task, monkeypatch):
     adapter = build_adapter(task, AdapterOptions(kind="taskres"))
     whole = accuracy(adapter, task.test_features, task.test_labels)
-    monkeypatch.setattr(evaluation, "ROWS", 8)
+    monkeypatch.setattr(training, "EVALUATED", 8)
     assert accuracy(adapter, task.test_features, task.test_labels) == whole
     assert accuracy(adapter, task.test_features[:0], task.test_labels[:0]) == 0

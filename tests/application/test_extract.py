@@ -1,12 +1,10 @@
-"""Features of synthetic image files, what a training step sees of them, and ranks."""
+"""Features of synthetic image files, and what a training step sees of them."""
 
 import pytest
 import torch
 from application.fake_backbone import ColourBackbone
 from PIL import Image
-from vlm_adapters.features import ranks
-from vlm_adapters.features.training_images import CachedViews
-from vlm_adapters.features.views import extract_features
+from vlm_adapters.features.views import CachedViews, extract_features
 
 COLOURS = [(255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 0), (51, 102, 153)]
 PATHS = [f"{i}.png" for i in range(len(COLOURS))]
@@ -78,13 +76,13 @@ def test_images_that_cannot_be_read(folder):
 def test_keys_are_the_mean_of_the_views_as_they_come():
     means = [sum(views) / 3 for views in VIEWS]
     expected = torch.stack([mean / mean.norm() for mean in means])
-    torch.testing.assert_close(CachedViews(VIEWS).keys(), expected)
+    torch.testing.assert_close(CachedViews(VIEWS.clone()).keys(), expected)
     units = [sum(view / view.norm() for view in views) / 3 for views in VIEWS]
-    assert (CachedViews(VIEWS).keys() - torch.stack(units)).abs().max() > 0.01
+    assert (CachedViews(VIEWS.clone()).keys() - torch.stack(units)).abs().max() > 0.01
 
 
 def test_a_draw_is_one_view_of_each_image_of_unit_length():
-    images, seen = CachedViews(VIEWS), set()
+    images, seen = CachedViews(VIEWS.clone()), set()
     units = torch.nn.functional.normalize(VIEWS, dim=2)
     generator = torch.Generator().manual_seed(0)
     for _ in range(20):
@@ -93,46 +91,16 @@ def test_a_draw_is_one_view_of_each_image_of_unit_length():
             seen.add((row, view))
     assert seen == {(row, view) for row in (0, 1, 2) for view in range(3)}
     assert len(images) == 4
+    assert CachedViews(views := VIEWS.clone()).units.data_ptr() == views.data_ptr()  # no copy
 
 
 def test_draws_follow_the_generator_which_one_view_does_not_move():
-    images = CachedViews(VIEWS)
+    images = CachedViews(VIEWS.clone())
     draws = [images.draw(ROWS, torch.Generator().manual_seed(seed)) for seed in (1, 1, 2)]
     equal(draws[0], draws[1])
     assert not torch.equal(draws[0], draws[2])
     generator = torch.Generator().manual_seed(0)
     before = generator.get_state()
-    drawn = CachedViews(VIEWS[:, :1]).draw(ROWS, generator)
+    drawn = CachedViews(VIEWS[:, :1].clone()).draw(ROWS, generator)
     equal(generator.get_state(), before)
     torch.testing.assert_close(drawn, torch.nn.functional.normalize(VIEWS[ROWS, 0], dim=1))
-
-
-# Processes
-
-
-@pytest.mark.parametrize(("size", "calls"), [(None, []), ("1", []), ("2", ["gloo"])])
-def test_a_group_is_joined_under_torchrun_only(monkeypatch, size, calls):
-    joined = []
-    monkeypatch.setattr(
-        torch.distributed, "init_process_group", lambda kind, timeout: joined.append(kind)
-    )
-    monkeypatch.delenv("WORLD_SIZE", raising=False)
-    if size is not None:
-        monkeypatch.setenv("WORLD_SIZE", size)
-    ranks.start()
-    assert joined == calls
-    assert ranks.share() == (0, 1)
-
-
-def test_alone_an_error_is_its_own():
-    with ranks.together():
-        pass
-    with pytest.raises(KeyError, match="mine"), ranks.together():
-        raise KeyError("mine")
-
-
-def test_each_rank_takes_an_accelerator_of_its_own(monkeypatch):
-    monkeypatch.setenv("LOCAL_RANK", "3")
-    assert ranks.device("cuda") == "cuda"  # without a group
-    monkeypatch.setattr(ranks, "share", lambda: (11, 16))
-    assert [ranks.device(name) for name in ("cuda", "cuda:1", "cpu")] == ["cuda:3", "cuda:1", "cpu"]

@@ -141,11 +141,6 @@ def test_a_list_of_other_rows_is_not_replaced_but_a_damaged_one_is(file, other):
     assert file.read_bytes() == before
 
 
-def test_missing_list(tmp_path):
-    with refused(r"none\.json"):
-        read_index_list(tmp_path / "none.json")
-
-
 @pytest.mark.parametrize(
     ("change", "got"),
     [
@@ -166,13 +161,6 @@ def test_missing_list(tmp_path):
 def test_changed_lists(file, change, got):
     file.write_text(json.dumps(json.loads(file.read_text()) | change))
     with refused(rf"`dtd-4shot-seed1\.json` should be an unchanged index list\. Got {got}.*\. Dra"):
-        read_index_list(file)
-
-
-@pytest.mark.parametrize("content", [b"[1, 2]", b'{"train": [1]}', b'{"dataset": ', b"\xff"])
-def test_foreign_and_damaged_lists(file, content):
-    file.write_bytes(content)
-    with refused(r"json` should be an unchanged index list\. Got"):
         read_index_list(file)
 
 

@@ -9,15 +9,15 @@ import pytest
 import torch
 from application.fake_backbone import SPEC, FakeBackbone
 from PIL import Image
+from vlm_adapters.cli.runs import fewer_images
 from vlm_adapters.config import load_methods
 from vlm_adapters.data.check import image_kinds, without_damaged
 from vlm_adapters.data.folders import image_folder
-from vlm_adapters.experiments import plan_jobs, run_job, run_jobs
+from vlm_adapters.experiments import plan_jobs, run_job
 from vlm_adapters.features.store import content_hashes
 from vlm_adapters.features.views import Augmentation, Centre, extract_views, read_image
 from vlm_adapters.inputs import FeatureInputs, ImageInputs
-from vlm_adapters.results import fewer_images
-from vlm_adapters.runs import ADAPTER, claimed, finished_run, is_done
+from vlm_adapters.runs import claimed
 from vlm_adapters.sources import Extraction
 from vlm_adapters.transfer import image_files
 
@@ -146,8 +146,14 @@ def test_what_is_left_out_is_told(folder, caplog):
 
 
 def test_names_of_subsets(folder):
-    fill(folder.parent / "split", {f"{subset}/{name}": 2 for subset in ("Train", "valid", "TEST")
-                                   for name in ("crow", "owl")})  # fmt: skip
+    fill(
+        folder.parent / "split",
+        {
+            f"{subset}/{name}": 2
+            for subset in ("Train", "valid", "TEST")
+            for name in ("crow", "owl")
+        },
+    )
     split = image_folder(folder.parent / "split").split
     assert (len(split.train), len(split.val), len(split.test)) == (4, 4, 4)
     assert split.test[0].path == "TEST/crow/00.bmp"
@@ -212,17 +218,6 @@ def test_two_processes_cannot_write_one_run(source, tmp_path):
         run_job(source, mine)
     assert run_job(source, mine).accuracies
     assert not list(mine.folder.glob(".*"))
-
-
-def test_a_run_without_its_adapter_is_made_again(source, tmp_path):
-    mine = job(tmp_path)
-    [run] = run_jobs(source, [mine])
-    assert is_done(mine.folder)
-    (mine.folder / ADAPTER).unlink()
-    assert finished_run(mine.folder, mine.identity(source)) is None
-    [again] = run_jobs(source, [mine])
-    assert is_done(mine.folder)
-    assert again.accuracies == run.accuracies
 
 
 def test_counts_are_in_results(source, tmp_path):

@@ -15,7 +15,7 @@ from vlm_adapters._files import (
     write_tensors,
     write_text,
 )
-from vlm_adapters.parallel import available_cores, run_all, thread_count
+from vlm_adapters.experiments import available_cores, run_all, thread_count
 
 
 def test_a_file_appears_when_it_is_whole(tmp_path):

@@ -7,7 +7,7 @@ from application.fake_backbone import SPEC
 from application.synthetic_data import write_dataset
 from vlm_adapters.data.datasets import open_dataset
 from vlm_adapters.features.views import Augmentation
-from vlm_adapters.inputs import FeatureInputs, ImageInputs
+from vlm_adapters.inputs import FeatureInputs, ImageInputs, _own
 from vlm_adapters.sources import BundleSource, StoredSource
 
 
@@ -113,3 +113,10 @@ def test_descriptions(root, bundle_file):
     assert text == f"dtd, {SPEC}, 2 views of scale 0.25 to 1"
     digest = BundleSource(bundle_file).sha256
     assert FeatureInputs(bundle=bundle_file).describe() == f"bundle sha256 {digest}"
+
+
+def test_each_process_of_torchrun_takes_an_accelerator_of_its_own(monkeypatch):
+    monkeypatch.delenv("LOCAL_RANK", raising=False)
+    assert _own("cuda") == "cuda"
+    monkeypatch.setenv("LOCAL_RANK", "3")
+    assert [_own(name) for name in ("cuda", "cuda:1", "cpu")] == ["cuda:3", "cuda:1", "cpu"]

@@ -11,9 +11,9 @@ from sklearn.linear_model import LogisticRegression
 from torch.nn.functional import normalize
 from vlm_adapters.adapters import LinearProbe, linear_probe
 from vlm_adapters.adapters.linear_probe import PENALTIES
-from vlm_adapters.evaluation import accuracy
-from vlm_adapters.features.training_images import CachedViews
+from vlm_adapters.features.views import CachedViews
 from vlm_adapters.options import AdapterOptions
+from vlm_adapters.training import accuracy
 
 OPTIONS = AdapterOptions(kind="linear_probe")
 

@@ -10,12 +10,12 @@ from accelerator import DEVICE, on_accelerator
 from application.helpers import method
 from vlm_adapters.adapters import adapter_class, build_adapter
 from vlm_adapters.config import load_methods
-from vlm_adapters.evaluation import evaluate
 from vlm_adapters.experiments import plan_jobs, run_jobs
 from vlm_adapters.options import AdapterOptions, RegularizerOptions
 from vlm_adapters.regularizers import LOSSES, BatchViews, build_regularizer
 from vlm_adapters.runs import read_saved_run
 from vlm_adapters.training import (
+    evaluate,
     load_checkpoint,
     one_step,
     save_checkpoint,
@@ -61,7 +61,7 @@ def test_an_adapter_of_the_user_is_trained_searched_saved_and_read(pages, source
     assert run.log[0]["track_coincidence"] > 0
     assert run.log[-1]["cross_entropy"] < run.log[0]["cross_entropy"]
     spec = "prototypes.py:Prototypes"
-    with pytest.raises(ValueError, match="its adapter is code of the user; give `--adapter proto"):
+    with pytest.raises(ValueError, match=r"Got code of the user\. Give `--adapter proto"):
         read_saved_run(jobs[0].folder)
     saved = read_saved_run(jobs[0].folder, spec)
     assert saved.adapter.options.settings == {"share": share}

@@ -5,7 +5,7 @@ import torch
 from application.helpers import refused
 from torch.nn.functional import normalize
 from vlm_adapters.data.datasets import DATASETS, TASKRES_IMAGENET_TEMPLATE
-from vlm_adapters.prompts import normalized_mean, raw_mean
+from vlm_adapters.features.texts import normalized_mean, raw_mean
 
 NAMES = ["cat", "sea_horse"]
 TWO = ["a {}.", "the big {}."]

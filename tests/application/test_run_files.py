@@ -7,11 +7,9 @@ import pytest
 import torch
 from application.helpers import constrained, method
 from vlm_adapters import experiments
-from vlm_adapters._files import read_json, read_tensors, write_json
+from vlm_adapters._files import read_json
 from vlm_adapters.adapters import TipAdapterF
-from vlm_adapters.evaluation import ORACLE, accuracy
 from vlm_adapters.experiments import Job, plan_jobs, run_job, run_jobs
-from vlm_adapters.options import AdapterOptions, Method
 from vlm_adapters.runs import (
     ADAPTER,
     CHECKPOINT,
@@ -21,7 +19,7 @@ from vlm_adapters.runs import (
     read_runs,
     read_saved_run,
 )
-from vlm_adapters.training import train
+from vlm_adapters.training import accuracy, train
 
 SEARCHED = {"search_sharpness": 5.0, "search_cache_weight": 100.0}
 
@@ -46,21 +44,6 @@ def without_seconds(run):
     return dataclasses.replace(run, seconds=0.0)
 
 
-def test_folders(source, tmp_path):
-    jobs = plan_jobs(
-        {"taskres": methods()["taskres"]}, [1, 2], [1, 3], folder=tmp_path, dataset="synthetic"
-    )
-    run_jobs(source, jobs)
-    folders = [
-        tmp_path / f"taskres/synthetic/{shots}shot/seed{seed}"
-        for shots in (1, 2)
-        for seed in (1, 3)
-    ]
-    assert [job.folder for job in jobs] == folders
-    for folder in folders:
-        assert sorted(path.name for path in folder.iterdir()) == [ADAPTER, RESULT]
-
-
 @pytest.mark.parametrize("preset", methods())
 def test_a_run_is_read_back_with_its_adapter(source, tmp_path, preset):
     run = run_job(source, job(tmp_path, preset))
@@ -72,9 +55,8 @@ def test_a_run_is_read_back_with_its_adapter(source, tmp_path, preset):
     task = source.task(2, 1)
     test = task.test_features, task.test_labels
     assert accuracy(saved.adapter, *test) == run.accuracies[run.headline]
-    assert type(saved.adapter).__name__.lower() == preset.replace(
-        "hc_taf", "tip_adapter_f"
-    ).replace("_", "")
+    kind = preset.replace("hc_taf", "tip_adapter_f").replace("_", "")
+    assert type(saved.adapter).__name__.lower() == kind
     trained = train(task, methods()[preset])
     adapter = trained.adapter
     if preset == "taskres":
@@ -94,10 +76,9 @@ def test_what_a_result_holds(source, tmp_path, monkeypatch):
     assert content["command"] == ["vlm-adapters", "train", "--shots=2"]
     assert {"topreg", "torch", "python", "threads"} <= content["environment"].keys()
     found = content["run"]
-    assert (found["method"], found["preset"]) == ("HC-TAF", "hc_taf")
-    place = [found[key] for key in ("dataset", "backbone", "data")]
-    assert place == ["synthetic", "unknown", "cached"]
-    assert (found["shots"], found["seed"], found["headline"]) == (2, 1, "last+val_search")
+    expected = {"method": "HC-TAF", "preset": "hc_taf", "dataset": "synthetic", "data": "cached"}
+    expected |= {"backbone": "unknown", "shots": 2, "seed": 1, "headline": "last+val_search"}
+    assert found.items() >= expected.items()
     assert found["accuracies"].keys() == {"last", "best_val", "last+val_search"}
     assert found["config"]["constraint"]["perturbation_weight"] == 100.0
     assert found["config"]["training"]["epochs"] == 2
@@ -117,23 +98,13 @@ def test_a_finished_run_is_not_run_again(source, tmp_path, monkeypatch):
     first, told = run_jobs(source, jobs[:2]), []
     made, real = [], experiments.train
     monkeypatch.setattr(experiments, "train", lambda *a, **k: made.append(1) or real(*a, **k))
-    runs = run_jobs(source, jobs, on_run=told.append)
+    runs = run_jobs(source, jobs, on_epochs=told.append)
     assert len(made) == len(jobs) - 2
-    assert sorted(map(id, told)) == sorted(map(id, jobs))
+    assert sum(told) == sum(job.epochs for job in jobs)
     assert [run.preset for run in runs] == [job.preset for job in jobs]
-    assert [without_seconds(run) for run in runs[:2]] == [without_seconds(run) for run in first]
+    assert runs[:2] == first
     assert run_jobs(source, jobs) == runs  # read or made
     assert len(made) == len(jobs) - 2
-
-
-def test_a_run_without_its_result_is_run_again(source, tmp_path):
-    """The result is written last: without it the adapter may be of an older run."""
-    run = run_job(source, job(tmp_path))
-    (tmp_path / RESULT).unlink()
-    (tmp_path / ADAPTER).write_bytes(b"half")
-    [again] = run_jobs(source, [job(tmp_path)])
-    assert without_seconds(again) == without_seconds(run)
-    read_saved_run(tmp_path)
 
 
 def other_jobs(folder):
@@ -178,14 +149,9 @@ def test_a_result_on_other_features_is_refused(source, tmp_path):
 
 def write_checkpoint(source, folder):
     """What an interrupted run leaves."""
-    task, mine = source.task(2, 1), job(folder)
-    train(
-        task,
-        mine.method,
-        checkpoint=folder / CHECKPOINT,
-        identity=mine.identity(source),
-        seconds_between=0,
-    )
+    mine = job(folder)
+    options = {"checkpoint": folder / CHECKPOINT, "identity": mine.identity(source)}
+    train(source.task(2, 1), mine.method, seconds_between=0, **options)
 
 
 def test_a_run_goes_on_from_its_checkpoint_and_removes_it(source, tmp_path, monkeypatch):
@@ -195,71 +161,39 @@ def test_a_run_goes_on_from_its_checkpoint_and_removes_it(source, tmp_path, monk
     run = run_job(source, job(tmp_path))
     assert without_seconds(run) == without_seconds(expected)
     assert not (tmp_path / CHECKPOINT).exists()
+    (tmp_path / CHECKPOINT).touch()  # of a process that was killed after it wrote the result
+    assert run_jobs(source, [job(tmp_path)]) == [run]
+    assert not (tmp_path / CHECKPOINT).exists()
 
 
-@pytest.mark.parametrize(
-    ("change", "text"),
-    [
-        ([], r"should be a result of schema 3\. Got None"),
-        ({"schema": 4}, r"should be a result of schema 3\. Got 4\. Run it again"),
-        ({"run": None}, r"should hold a run\. Got: `run` should be of type table\. Got None\."),
-        ({"run": {"method": "x"}}, r"should hold a run\. Got: `run\.preset` should be given"),
-        ({"run": 5}, r"should hold a run\. Got: `run` should be of type table\. Got 5\."),
-        ({"x": 1}, r"should hold a run\. Got: `run\.x` should be a known key: method"),
-        ({"factors": {"last": 1}}, r"Got: `run\.factors\.last` should be of type tuple\. Got 1\."),
-        ({"factors": []}, r"Got: `run\.factors` should be of type table\. Got \[\]\."),
-        ({"accuracies": {}}, r"`accuracies` should have the headline 'best_val'\. Got none"),
-        ({"accuracies": 5}, r"Got: `run\.accuracies` should be of type table\. Got 5\."),
-        ({"seconds": "1"}, r"Got: `run\.seconds` should be of type float\. Got '1'\."),
-    ],
-)
-def test_damaged_results(source, tmp_path, change, text):
+DAMAGES = {
+    "empty": (lambda text: "", r"should be JSON\. Got: .*Remove it to have"),
+    "cut": (lambda text: text[:300], r"should be JSON\. Got: .*Remove it to have"),
+    "a list": (lambda text: "[]", r"should be a result of schema 4\. Got None"),
+    "older": (lambda text: text.replace('"schema": 4', '"schema": 3'), r"Got 3\. Run it again"),
+    "without hash": (lambda text: text.replace('"sha256"', '"x"'), "as it was written"),
+    "another value": (lambda text: text.replace('"shots": 2', '"shots": 4'), "as it was written"),
+    "other names": (lambda text: text.replace('"class 1"', '"class 2"'), "as it was written"),
+}
+
+
+@pytest.mark.parametrize(("damage", "text"), DAMAGES.values(), ids=DAMAGES)
+def test_damaged_results(source, tmp_path, damage, text):
     run_job(source, job(tmp_path))
-    content = read_json(tmp_path / RESULT)
-    if change and not change.keys() & content.keys():
-        change = {"run": content["run"] | change}
-    write_json(tmp_path / RESULT, change and content | change)
+    file = tmp_path / RESULT
+    file.write_text(damage(file.read_text()))
     for read in (read_run, read_runs, read_saved_run, lambda f: run_jobs(source, [job(f)])):
         with pytest.raises(ValueError, match=rf"`.*result\.json` .*{text}"):
             read(tmp_path)
 
 
-@pytest.mark.parametrize("kept", [0, 1, 300, -3])
-def test_truncated_results(source, tmp_path, kept):
-    run_job(source, job(tmp_path))
-    file = tmp_path / RESULT
-    file.write_bytes(file.read_bytes()[:kept])
-    with pytest.raises(
-        ValueError, match=r"result\.json` should be JSON\. Got: .*Remove it to have"
-    ):
-        run_jobs(source, [job(tmp_path)])
-
-
-@pytest.mark.parametrize(
-    "change",
-    [
-        None,
-        {"options": {"kind": "coop"}},
-        {"options": {"kind": "tip_adapter"}},
-        {"class_names": 5},
-        {"class_names": ["a"]},
-        {"logit_scale": None},
-    ],
-)
-def test_damaged_adapters(source, tmp_path, change):
-    run_job(source, job(tmp_path))
-    content = read_json(tmp_path / RESULT)
-    write_json(tmp_path / RESULT, content | {"adapter": change and content["adapter"] | change})
-    text = r"should hold a run.*\. Got.*(Train it again|Remove the folder)"
-    with pytest.raises(ValueError, match=text):
-        read_saved_run(tmp_path)
-
-
 def test_a_damaged_adapter_is_not_done(source, tmp_path):
     run = run_job(source, job(tmp_path))
     whole = (tmp_path / ADAPTER).read_bytes()
-    for content in (whole[:-1], whole[:-1] + bytes([whole[-1] ^ 1]), b""):
-        (tmp_path / ADAPTER).write_bytes(content)
+    for content in (whole[:-1], whole[:-1] + bytes([whole[-1] ^ 1]), b"", None):
+        (tmp_path / ADAPTER).unlink()
+        if content is not None:
+            (tmp_path / ADAPTER).write_bytes(content)
         assert not is_done(tmp_path)
         [again] = run_jobs(source, [job(tmp_path)])
         assert without_seconds(again) == without_seconds(run)
@@ -275,8 +209,12 @@ def test_adapters_that_are_not_there(source, tmp_path):
     ):
         read_saved_run(tmp_path)
     run_job(source, job(tmp_path))
-    (tmp_path / ADAPTER).write_bytes((tmp_path / ADAPTER).read_bytes()[:-1])
+    whole = (tmp_path / ADAPTER).read_bytes()
+    (tmp_path / ADAPTER).write_bytes(whole[:-1])
     with pytest.raises(ValueError, match=r"adapter\.safetensors` should be a complete safetensors"):
+        read_saved_run(tmp_path)
+    (tmp_path / ADAPTER).write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+    with pytest.raises(ValueError, match=r"should hold its adapter\. Got another one\. Train it"):
         read_saved_run(tmp_path)
     (tmp_path / ADAPTER).unlink()
     with pytest.raises(FileNotFoundError, match=r"should be a safetensors file\. Got no file"):
@@ -290,23 +228,3 @@ def test_runs_come_in_the_order_of_the_presets(source, tmp_path):
     run_jobs(source, [mine, *jobs])
     shipped = [(preset, shots) for preset in ("zero_shot", "taskres") for shots in (1, 2)]
     assert [(run.preset, run.shots) for run in read_runs(tmp_path)] == [*shipped, ("mine", 2)]
-
-
-def test_every_protocol(source, tmp_path):
-    run = run_job(source, job(tmp_path, "hc_taf", every=True))
-    oracles = {f"{ORACLE}best_test", f"{ORACLE}best_test+test_search"}
-    honest = {"last", "best_val", "last+val_search", "last+all_val_search"}
-    assert set(run.accuracies) == honest | oracles
-    assert without_seconds(read_run(tmp_path)) == without_seconds(run)
-    tensors = read_tensors(tmp_path / ADAPTER)[1]
-    assert tensors.keys() == {"text", "keys", "cached_labels"}
-
-
-def test_a_job_knows_its_epochs():
-    adapters = {"zero_shot": 0, "linear_probe": 0, "tip_adapter": 0, "taskres": 7}
-    for kind, epochs in adapters.items():
-        plain = Method("t", AdapterOptions(kind))
-        training = dataclasses.replace(plain.training, epochs=7, epochs_from_8_shots=9)
-        one = Job(kind, dataclasses.replace(plain, training=training), 4, 1)
-        assert one.epochs == epochs
-        assert one._replace(shots=8).epochs == (9 if epochs else 0)

@@ -90,6 +90,7 @@ def test_another_document(file, document, message):
         ),
         (["a\\..\\..\\b.jpg", 1, "sea_dog"], BELOW),
         (["", 1, "sea_dog"], BELOW),
+        (["x.jpg", 2, "\ud800"], r"`val`\[1\], should be text in UTF-8\. Got 'x\.jpg\\ud800'\."),
         (["x.jpg", -1, "x"], r"use the labels 0 to 2 .*\. Got label 1 and no label 2"),
         (["x.jpg", 1, "owl"], r"should name class 1 as before, 'sea_dog'\. Got 'owl'\."),
     ],

@@ -6,6 +6,7 @@ import json
 import signal
 import subprocess
 import sys
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -150,11 +151,62 @@ def test_a_killed_process_loses_no_finished_file(table):
     equal(read(table), VALUES)
 
 
-def test_two_at_once(table):
-    """They know nothing of each other and ask for different images."""
-    with ThreadPoolExecutor(2) as pool:
-        found = list(pool.map(lambda keys: extract(table, keys), [KEYS[:5], KEYS[::-1]]))
-    assert [len(places) >= 5 for places in found] == [True, True]
+def together(table, *encoders):
+    """What extractions at one time return or raise."""
+
+    def one(encode):
+        try:
+            return extract(table, encode=encode)
+        except RuntimeError as error:
+            return str(error)
+
+    with ThreadPoolExecutor(len(encoders)) as pool:
+        return list(pool.map(one, encoders))
+
+
+def meeting():
+    """Two encoders whose first calls come at one time."""
+    barrier = threading.Barrier(2)
+
+    class Meeting(Encoder):
+        def __call__(self, paths, progress):
+            if not self.calls:
+                barrier.wait(60)
+            return super().__call__(paths, progress)
+
+    return Meeting(), Meeting()
+
+
+def test_processes_share_the_files_and_write_the_bytes_of_one(table, tmp_path):
+    whole = dataclasses.replace(table, store=tmp_path / "whole")
+    extract(whole)
+    encoders = meeting()
+    found = together(table, *encoders)
+    assert found[0] == found[1] == table.places()
+    assert sorted(encoders[0].paths + encoders[1].paths) == sorted(path for path, _ in KEYS)
+    assert all(encode.calls for encode in encoders)
+    assert content(table) == content(whole)
+
+
+def test_the_file_of_a_process_that_failed_is_taken_over(table):
+    claimed, others_done = threading.Event(), threading.Event()
+
+    def failing(paths, progress):
+        claimed.set()
+        assert others_done.wait(60)
+        raise RuntimeError("the encoder broke")
+
+    class Other(Encoder):
+        def __call__(self, paths, progress):
+            assert claimed.wait(60)
+            found = super().__call__(paths, progress)
+            if len(self.calls) == 2:  # all but the file that is claimed
+                others_done.set()
+            return found
+
+    other = Other()
+    assert together(table, failing, other) == ["the encoder broke", table.places()]
+    assert sorted(other.paths) == [path for path, _ in KEYS]
     equal(read(table), VALUES)
 
 
@@ -170,16 +222,18 @@ DAMAGES = {
     "dtype": lambda file: rewrite(file, VALUES[3:6].double()),
     "views": lambda file: rewrite(file, VALUES[3:6, :1]),
     "nan": lambda file: rewrite(file, VALUES[3:6].log()),
+    "another tensor": lambda file: rewrite(file, more=VALUES.clone()),
 }
 
 
-def rewrite(file, features=None, **changes):
+def rewrite(file, features=None, more=None, **changes):
     """The file with other features or another description."""
     data = file.read_bytes()
     header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
     [(name, text)] = header["__metadata__"].items()
     features = load_file(file)["features"] if features is None else features.contiguous()
-    save_file({"features": features}, file, {name: json.dumps(json.loads(text) | changes)})
+    tensors = {"features": features} | ({} if more is None else {"more": more})
+    save_file(tensors, file, {name: json.dumps(json.loads(text) | changes)})
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
@@ -213,7 +267,7 @@ def test_a_full_disk_leaves_no_half_written_file(table, monkeypatch):
     write = Path.write_bytes
 
     def full(path, data):
-        if len(list(path.parent.iterdir())) == 2:
+        if len(list(path.parent.glob("*.safetensors"))) == 2:
             write(path, data[: len(data) // 2])
             raise OSError(errno.ENOSPC, "No space left on device")
         return write(path, data)

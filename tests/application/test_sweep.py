@@ -7,8 +7,7 @@ import pytest
 import typer
 from vlm_adapters.cli import app, runs
 from vlm_adapters.cli._options import DEFAULTS, feature_inputs
-from vlm_adapters.data.few_shot import read_index_list
-from vlm_adapters.experiments import Sweep, run_jobs
+from vlm_adapters.experiments import Sweep
 from vlm_adapters.inputs import FeatureInputs, ImageInputs
 
 IMAGES = {
@@ -73,7 +72,7 @@ def test_commands_mean_what_the_sweep_runs(images, options, tmp_path):
             tuple(values["overrides"] or ()),
             values["every"],
         )
-        assert alone.methods() == {job.preset: job.method}
+        assert [one.method for one in alone.jobs()] == [job.method]
 
 
 def test_commands_of_a_bundle_and_of_ones_own_preset(bundle_file, tmp_path):
@@ -93,31 +92,7 @@ def test_commands_of_a_bundle_and_of_ones_own_preset(bundle_file, tmp_path):
         assert not values["every"]
 
 
-def test_a_sweep_runs_what_is_not_there(bundle_file, tmp_path):
-    overrides = ("taskres.training.epochs=2",)
-    plan = sweep(
-        FeatureInputs(bundle=bundle_file),
-        presets=("zero_shot", "taskres"),
-        shots=(1, 2),
-        out=tmp_path,
-        overrides=overrides,
-    )
-    assert plan.draws == [(1, 1), (1, 3), (2, 1), (2, 3)]
-    source = plan.source(plan.inputs.opened())
-    runs = run_jobs(source, plan.jobs())
-    assert [(run.preset, run.shots, run.seed) for run in runs] == [
-        (job.preset, job.shots, job.seed) for job in plan.jobs()
-    ]
-    assert {run.config["training"]["epochs"] for run in runs if run.preset == "taskres"} == {2}
-    for shots, seed in plan.draws:
-        file = tmp_path / "few_shot" / f"synthetic-{shots}shot-seed{seed}.json"
-        assert read_index_list(file).shots == shots
-    told = []
-    assert run_jobs(source, plan.jobs(), on_run=told.append) == runs
-    assert len(told) == 8
-
-
 def test_the_data_sets_values_are_taken():
     plan = sweep(FeatureInputs(ImageInputs("eurosat", Path("d"))))
-    assert plan.methods()["tip_adapter_f"].training.epochs == 100
+    assert plan.jobs()[2].method.training.epochs == 100
     assert plan.jobs()[0].folder == Path("runs here/taskres/eurosat/1shot/seed1")

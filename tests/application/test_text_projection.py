@@ -2,7 +2,6 @@
 
 import dataclasses
 import math
-import pickle
 import re
 from pathlib import Path
 
@@ -214,36 +213,6 @@ def test_bad_checkpoints(tmp_path, content):
     text = r"`text\.checkpoint` should be a checkpoint with a `state_dict` that holds `weight`\. G"
     with pytest.raises(ValueError, match=text):
         read_weight(Path(options.checkpoint))
-
-
-class Code:
-    """Writes a file when it is unpickled."""
-
-    def __init__(self, file):
-        self.file = str(file)
-
-    def __reduce__(self):
-        return (open, (self.file, "w"))
-
-
-def test_a_checkpoint_with_code_is_refused_and_not_run(tmp_path):
-    weight = {"weight": torch.zeros(12, HIDDEN)}
-    options = checkpoint(tmp_path, {"state_dict": weight, "code": Code(tmp_path / "written")})
-    with pytest.raises(ValueError, match=r"that holds `weight`\. Got '.*': UnpicklingError\."):
-        read_weight(Path(options.checkpoint))
-    assert not (tmp_path / "written").exists()
-
-
-def test_files_that_are_no_checkpoints(tmp_path):
-    text = r"`text\.checkpoint` should be a checkpoint"
-    whole = tmp_path / "whole"
-    torch.save({"state_dict": {"weight": torch.zeros(3, 3)}}, whole)
-    for content in (b"", b"text", whole.read_bytes()[:-200], pickle.dumps({"state_dict": {}})):
-        (tmp_path / "file").write_bytes(content)
-        with pytest.raises(ValueError, match=text):
-            read_weight(tmp_path / "file")
-    with pytest.raises(FileNotFoundError, match=r"`text\.checkpoint` should be a file\. Got '.*no"):
-        read_weight(tmp_path / "no")
 
 
 @pytest.mark.parametrize("shape", [(12, 9), (11, HIDDEN), (HIDDEN, 12), (12,)])

@@ -8,13 +8,13 @@ import torch
 from accelerator import DEVICE, dtypes, on_accelerator
 from application.helpers import all_images, in_double, method
 from vlm_adapters.adapters import TaskRes
-from vlm_adapters.evaluation import accuracy
 from vlm_adapters.features.texts import ClassTexts
-from vlm_adapters.features.training_images import CachedViews
+from vlm_adapters.features.views import CachedViews
 from vlm_adapters.optimizers import build_optimizer
 from vlm_adapters.options import AdapterOptions, TrainingOptions
 from vlm_adapters.training import (
     _batches,
+    accuracy,
     epochs_of,
     learning_rate,
     one_step,

@@ -167,9 +167,14 @@ def test_files_that_are_no_images(root, store, tmp_path):
     with pytest.raises(FileNotFoundError, match=text):
         image_files([tmp_path / "none.png"])
     (tmp_path / "text.png").write_text("text")
-    [found] = predict(saved, FakeBackbone(), image_files([tmp_path / "text.png"]), 1)
-    assert found["classes"] == []
-    assert "text.png" in found["error"]
+    (tmp_path / "b\udcff.png").write_text("text")
+    twice = image_files([tmp_path / "b\udcff.png", *[tmp_path / "text.png"] * 2])
+    odd, *both = predict(saved, FakeBackbone(), twice, 1)
+    assert odd["path"].endswith("b\\udcff.png")
+    assert both[0] == both[1]
+    assert both[0]["classes"] == []
+    assert "text.png" in both[0]["error"]
+    assert json.dumps(odd, ensure_ascii=False).encode()  # can be printed
 
 
 def test_what_an_accuracy_belongs_to(root, store, saved):

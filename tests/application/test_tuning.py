@@ -1,7 +1,7 @@
 """The search plan: budgets, order, and what wins."""
 
 import dataclasses
-import re
+from functools import partial
 
 import pytest
 import torch
@@ -39,20 +39,13 @@ def search(*plans, shots=(1,), seeds=(1,), score="last"):
 
 
 def test_grid():
-    assert grid({"a": [1, 2], "b": [3, 4]}) == [
-        {"a": 1, "b": 3},
-        {"a": 1, "b": 4},
-        {"a": 2, "b": 3},
-        {"a": 2, "b": 4},
-    ]
+    points = [(1, 3), (1, 4), (2, 3), (2, 4)]
+    assert grid({"a": [1, 2], "b": [3, 4]}) == [{"a": a, "b": b} for a, b in points]
 
 
 def test_best_breaks_ties_by_cross_entropy():
-    trials = [
-        Trial("a", "s", {"x": 1.0}, 80.0, 0.5),
-        Trial("a", "s", {"x": 2.0}, 80.0, 0.4),
-        Trial("a", "s", {"x": 3.0}, 79.0, 0.1),
-    ]
+    results = {1.0: (80.0, 0.5), 2.0: (80.0, 0.4), 3.0: (79.0, 0.1)}
+    trials = [Trial("a", "s", {"x": x}, *result) for x, result in results.items()]
     assert best(trials).values == {"x": 2.0}
 
 
@@ -60,9 +53,7 @@ def test_changed():
     method = load_methods(["hc_tr"])["hc_tr"]
     new = changed(method, {LR: 7.0, WEIGHT: 3.0})
     assert (new.training.learning_rate, new.constraint.weight) == (7.0, 3.0)
-    assert (
-        dataclasses.replace(new, training=method.training, constraint=method.constraint) == method
-    )
+    assert changed(new, {LR: method.training.learning_rate, WEIGHT: 0.15}) == method
 
 
 def test_both_sides_get_one_budget(source):
@@ -82,15 +73,12 @@ def test_both_sides_get_one_budget(source):
 
 def test_shipped_search_gives_both_sides_one_budget_and_other_seeds_than_the_demo():
     shipped = read_search("tune.toml")
-    assert [(plan.baseline, plan.constrained) for plan in shipped.plans] == [
-        ("taskres", "hc_tr"),
-        ("tip_adapter_f", "hc_taf"),
-    ]
+    compared = [(plan.baseline, plan.constrained) for plan in shipped.plans]
+    assert compared == [("taskres", "hc_tr"), ("tip_adapter_f", "hc_taf")]
     for plan in shipped.plans:
         points = [grid(axes) for axes in (plan.shared, plan.refine, plan.constrain)]
         assert [len(values) for values in points] == [24, 24, 24]
         assert plan.trials() == 72
-        assert all(value > 0 for axes in plan.shared.values() for value in axes)  # factors count
     assert not set(shipped.seeds) & {1, 2, 3}
 
 
@@ -126,41 +114,30 @@ def test_tuned_values_of_more_presets_and_of_overrides(tmp_path):
     taskres, tip, constrained = load_methods(names, tuned=str(path)).values()
     assert (taskres.title, taskres.training.batch_size, taskres.training.epochs) == ("Mine", 9, 7)
     assert taskres.training.drop_last is False
-    assert (tip.training.learning_rate, tip.training.epochs, tip.training.batch_size) == (
-        0.5,
-        7,
-        256,
-    )
+    assert (tip.training.learning_rate, tip.training.epochs) == (0.5, 7)
+    assert tip.training.batch_size == 256
     assert tip.adapter.settings == {"share": 2}
     assert constrained.constraint.norm == "rowwise"
 
 
-@pytest.mark.parametrize(
-    ("plan", "text"),
-    [
-        (
-            plan_of({LR: [1.0]}, {LR: [1.0]}, {LR: [1.0]}, constrained="hc"),
-            "A plan should name shipped presets",
-        ),
-        (
-            plan_of({LR: [1e-3]}, {LR: [1.0]}, {WEIGHT: [0.1, 1.0]}),
-            "`refine` and `constrain` should have as many combinations. Got 1 and 2",
-        ),
-        (plan_of({DECAY: [0.0]}, {DECAY: [1.0]}, {LR: [1.0]}), "are not 0. Got"),
-        (plan_of({LR: [1e-3]}, {DECAY: [1.0]}, {LR: [1.0]}), "are not 0. Got"),
-        (plan_of({"training.rate": [1.0]}, {}, {}), "`training.rate` should be"),
-        (plan_of({"rate": [1.0]}, {}, {}), "`rate` should be a key of a preset"),
-        (plan_of({DECAY: [0.1, 0.0]}, {DECAY: [1.0]}, {LR: [1.0]}), "are not 0. Got '.*decay'"),
-        (plan_of({LR: [1]}, {LR: [0.5]}, {LR: [1.0]}), "values with a point. Got '.*_rate'"),
-        (plan_of({LR: [1.0]}, {LR: [0.5]}, {"constraint.wait": [1.0]}), "`constraint.wait` should"),
-        (
-            plan_of({LR: [1.0]}, {LR: ["half"]}, {WEIGHT: [1.0]}),
-            "`training.learning_rate` should be of type float. Got",
-        ),
-        (plan_of({LR: ["fast"]}, {}, {}), "`training.learning_rate` should be of type float. Got"),
-        (plan_of({"training.epochs": [1.5]}, {}, {}), "`training.epochs` should be of type int."),
-    ],
-)
+ONE, KEY = {LR: [1.0]}, "`training.learning_rate` should be of type float. Got"
+NONSENSE = [
+    (plan_of(ONE, ONE, ONE, constrained="hc"), "A plan should name shipped presets"),
+    (plan_of(ONE, ONE, {WEIGHT: [0.1, 1.0]}), "as many combinations. Got 1 and 2"),
+    (plan_of({DECAY: [0.0]}, {DECAY: [1.0]}, ONE), "are not 0. Got"),
+    (plan_of(ONE, {DECAY: [1.0]}, ONE), "are not 0. Got"),
+    (plan_of({DECAY: [0.1, 0.0]}, {DECAY: [1.0]}, ONE), "are not 0. Got '.*decay'"),
+    (plan_of({LR: [1]}, {LR: [0.5]}, ONE), "with a point and are not 0. Got '.*_rate'"),
+    (plan_of({"training.rate": [1.0]}, {}, {}), "`training.rate` should be"),
+    (plan_of({"rate": [1.0]}, {}, {}), "`rate` should be a key of a preset"),
+    (plan_of(ONE, {LR: [0.5]}, {"constraint.wait": [1.0]}), "`constraint.wait` should"),
+    (plan_of(ONE, {LR: ["half"]}, {WEIGHT: [1.0]}), KEY),
+    (plan_of({LR: ["fast"]}, {}, {}), KEY),
+    (plan_of({"training.epochs": [1.5]}, {}, {}), "`training.epochs` should be of type int."),
+]
+
+
+@pytest.mark.parametrize(("plan", "text"), NONSENSE)
 def test_plans_that_make_no_sense(source, plan, text):
     methods = two_epochs("taskres", "hc_tr")
     trials = []
@@ -173,10 +150,8 @@ def test_a_plan_without_a_constrained_form(source):
     methods = two_epochs("taskres")
     plan = Plan("taskres", {LR: [1e-3, 1e-2]})
     trials = tune(source, methods, search(plan))
-    assert [(trial.stage, trial.values) for trial in trials] == [
-        ("shared", {LR: 1e-3}),
-        ("shared", {LR: 1e-2}),
-    ]
+    found = [(trial.stage, trial.values) for trial in trials]
+    assert found == [("shared", {LR: rate}) for rate in (1e-3, 1e-2)]
     assert plan.trials() == 2
 
 
@@ -216,6 +191,9 @@ def test_what_a_search_needs(tmp_path):
     path.write_text("seeds = [1]\n")
     with pytest.raises(ValueError, match=r"plan.toml.shots` should be given"):
         read_search(str(path))
+    path.write_text('shots = [1]\nseeds = [1]\nscore = "best"')
+    with pytest.raises(ValueError, match=r'score` should be one of "headline", "last"\. Got'):
+        read_search(str(path))
     path.write_text("shots = [1]\nseeds = [1]\n[one]\nbase = 1")
     with pytest.raises(ValueError, match=r"`one.base` should be a known key: baseline"):
         read_search(str(path))
@@ -242,10 +220,8 @@ def test_plans_start_from_what_those_before_chose(source):
     second = Plan("hc_tr", {LR: [1e-3, 1e-2]})
     trials = tune(source, methods, search(first, second))
     chosen = best(trials[:2]).values[WEIGHT]
-    assert [trial.values for trial in trials[2:]] == [
-        {WEIGHT: chosen, LR: 1e-3},
-        {WEIGHT: chosen, LR: 1e-2},
-    ]
+    found = [trial.values for trial in trials[2:]]
+    assert found == [{WEIGHT: chosen, LR: rate} for rate in (1e-3, 1e-2)]
 
 
 def test_the_papers_procedure(source, tmp_path):
@@ -275,6 +251,13 @@ def made(monkeypatch):
     return calls
 
 
+def kept_search(source, methods, search, file):
+    """A search that goes on from a file, as the command does."""
+    known = read_trials(file)
+    keep = partial(write_trials, file, known=known)
+    return tune(source, methods, search, known=known, on_trial=keep)
+
+
 def test_an_interrupted_search_goes_on(source, tmp_path, made):
     methods, file = two_epochs("taskres", "hc_tr"), tmp_path / "trials.json"
     plan = plan_of({LR: [1e-4, 0.1]}, {LR: [0.5, 2.0]}, {WEIGHT: [0.1, 1.0]})
@@ -289,14 +272,7 @@ def test_an_interrupted_search_goes_on(source, tmp_path, made):
         tune(source, methods, search(plan), on_trial=interrupt)
     assert read_trials(file) == whole[:3]
     made.clear()
-    known = read_trials(file)
-    again = tune(
-        source,
-        methods,
-        search(plan),
-        known=known,
-        on_trial=lambda found: write_trials(file, found, known),
-    )
+    again = kept_search(source, methods, search(plan), file)
     assert again == whole == read_trials(file)
     assert len(made) == 3
 
@@ -306,16 +282,9 @@ def test_known_trials_are_kept_whatever_is_searched(source, tmp_path, made):
     file = tmp_path / "trials.json"
     first = tune(source, two_epochs("taskres"), search(Plan("taskres", {LR: [1e-4, 0.1]})))
     write_trials(file, first, [])
-    known = read_trials(file)
     more = search(Plan("clip_adapter", {LR: [1e-3]}), Plan("taskres", {LR: [0.5, 0.1, 1e-4]}))
     made.clear()
-    second = tune(
-        source,
-        two_epochs("taskres", "clip_adapter"),
-        more,
-        known=known,
-        on_trial=lambda found: write_trials(file, found, known),
-    )
+    second = kept_search(source, two_epochs("taskres", "clip_adapter"), more, file)
     assert len(made) == 2
     kept = read_trials(file)
     assert {trial.identity for trial in kept} == {t.identity for t in [*first, *second]}
@@ -345,7 +314,7 @@ def test_what_a_trial_depends_on(source, tmp_path):
     hashes = []
     for content in (b"one", b"two"):
         (tmp_path / "base").write_bytes(content)
-        hashes.append(tuning._identity(with_base, "", [1]))
+        hashes.append(tuning._identity(with_base, [], search()))
     assert hashes[0] != hashes[1]
 
 
@@ -358,21 +327,15 @@ def test_damaged_trials(tmp_path, content):
     assert read_trials(tmp_path / "none.json") == []
 
 
-@pytest.mark.parametrize("value", [float("inf"), float("-inf"), float("nan"), [1.0], None])
-def test_values_of_a_trial_that_no_file_can_hold(value):
-    text = rf"`{LR}` should be a finite number or a word\. Got {re.escape(repr(value))}"
-    with pytest.raises(ValueError, match=text):
-        Trial("taskres", "shared", {LR: value}, 70.0, 1.0)
-
-
-def test_words_can_be_searched(source, tmp_path):
-    plan = Plan("taskres", {"training.optimizer": ["adam", "adamw"]})
-    found = tune(source, two_epochs("taskres"), search(plan))
+def test_words_and_lists_can_be_searched(source, tmp_path):
+    axes = {"training.optimizer": ["adam", "adamw"], "constraint.dimensions": [[0], [0, 1]]}
+    found = tune(source, two_epochs("taskres"), search(Plan("taskres", axes)))
     write_trials(tmp_path / "trials.json", found, [])
     assert read_trials(tmp_path / "trials.json") == found
     (tmp_path / "tuned.toml").write_text(tuned_values(found, "somewhere"))
     tuned = load_methods(["taskres"], tuned=str(tmp_path / "tuned.toml"))["taskres"]
     assert tuned.training.optimizer == best(found).values["training.optimizer"]
+    assert list(tuned.constraint.dimensions) == best(found).values["constraint.dimensions"]
 
 
 def test_a_trial_that_diverges_loses(source, monkeypatch):
@@ -395,8 +358,6 @@ def test_a_cache_model_is_scored_after_the_search_that_its_headline_has(source):
     [headline] = tune(source, methods, search(plan, shots=[4], score="headline"))
     assert headline.accuracy >= last.accuracy  # its factors are the best on these images
     assert headline.cross_entropy != last.cross_entropy
-    with pytest.raises(ValueError, match="`score` should be one of"):
-        search(plan, score="best")
 
 
 def test_values_of_another_data_set_are_refused(tmp_path):

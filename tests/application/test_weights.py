@@ -163,10 +163,3 @@ def test_neither(tmp_path, content, got):
     )
     with refused(message):
         convert_weights(file, tmp_path / "clip.safetensors")
-
-
-def test_damaged_archive(archive, tmp_path):
-    file = tmp_path / "RN50.pt"
-    file.write_bytes(archive.read_bytes()[:-5000])
-    with pytest.raises(ValueError, match="should be a TorchScript archive or a state dict"):
-        convert_weights(file, tmp_path / "clip.safetensors")

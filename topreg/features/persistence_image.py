@@ -6,10 +6,10 @@ import math
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from topreg import _checks, _diagrams
-from topreg._repr import constructor_call
+from topreg._module import FunctionModule
 from topreg._safe import safe_power
 
 Range = tuple[float, float]
@@ -35,10 +35,11 @@ def persistence_image(
         diagram: Births and deaths; several diagrams give a batch. Essential classes (death
             infinite) are left out.
         bandwidth: Standard deviation :math:`\sigma` of the Gaussians, in the units of the diagram.
-        birth_range: Births u of the first and the last column.
+        birth_range: :term:`Births <birth>` u of the first and the last column.
         persistence_range: Persistences v of the first and the last row.
         resolution: Numbers of columns and rows.
-        weight_power: w; 0 weights all classes equally.
+        weight_power: w, the power of its persistence by which a class is weighted; 0 weights all
+            equally.
 
     Returns:
         The image, with persistence rising from row to row, in at least single precision.
@@ -72,10 +73,10 @@ def persistence_image(
         tensor([[0.6065, 0.3679],
                 [1.0000, 0.6065]])
     """
-    check_options(bandwidth, resolution, weight_power)
+    check_options(bandwidth, birth_range, persistence_range, resolution, weight_power)
     diagrams, several = _diagrams.as_batch(diagram)
-    columns = _diagrams.grid("birth_range", birth_range, resolution[0], diagrams[0])
-    rows = _diagrams.grid("persistence_range", persistence_range, resolution[1], diagrams[0])
+    columns = _diagrams.grid(birth_range, resolution[0], diagrams[0])
+    rows = _diagrams.grid(persistence_range, resolution[1], diagrams[0])
     images = [_image(one, columns, rows, bandwidth, weight_power) for one in diagrams]
     return torch.stack(images) if several else images[0]
 
@@ -97,7 +98,13 @@ def _gaussians(gaps: Tensor, bandwidth: float) -> Tensor:
     return (-(gaps / bandwidth).square() / 2).exp() / (bandwidth * math.sqrt(2 * math.pi))
 
 
-def check_options(bandwidth: float, resolution: tuple[int, int], weight_power: float) -> None:
+def check_options(
+    bandwidth: float,
+    birth_range: Range,
+    persistence_range: Range,
+    resolution: tuple[int, int],
+    weight_power: float,
+) -> None:
     """Raise if an option is out of range."""
     _checks.is_positive("bandwidth", bandwidth)
     _checks.is_at_least("weight_power", weight_power, 0)
@@ -105,18 +112,12 @@ def check_options(bandwidth: float, resolution: tuple[int, int], weight_power: f
         raise ValueError(f"`resolution` should be (columns, rows). Got {resolution!r}.")
     for steps in resolution:
         _checks.is_count("resolution", steps)
+    _diagrams.check_range("birth_range", birth_range)
+    _diagrams.check_range("persistence_range", persistence_range)
 
 
-class PersistenceImage(nn.Module):
+class PersistenceImage(FunctionModule, function=persistence_image, check=check_options):
     """Module form of :func:`persistence_image`.
-
-    Args:
-        bandwidth: Standard deviation of the Gaussians, in the units of the diagram.
-        birth_range: :term:`Births <birth>` of the first and the last column.
-        persistence_range: :term:`Persistence` of the first and the last row.
-        resolution: Numbers of columns and rows.
-        weight_power: Each class is weighted by this power of its persistence; 0 weights all
-            classes equally.
 
     Example:
         >>> import torch
@@ -126,36 +127,12 @@ class PersistenceImage(nn.Module):
         torch.Size([2, 20, 20])
     """
 
-    def __init__(
-        self,
-        *,
-        bandwidth: float,
-        birth_range: Range,
-        persistence_range: Range,
-        resolution: tuple[int, int] = (20, 20),
-        weight_power: float = 1.0,
-    ) -> None:
-        super().__init__()
-        check_options(bandwidth, resolution, weight_power)
-        _diagrams.check_range("birth_range", birth_range)
-        _diagrams.check_range("persistence_range", persistence_range)
-        self.bandwidth = bandwidth
-        self.birth_range = birth_range
-        self.persistence_range = persistence_range
-        self.resolution = resolution
-        self.weight_power = weight_power
+    bandwidth: float
+    birth_range: Range
+    persistence_range: Range
+    resolution: tuple[int, int] = (20, 20)
+    weight_power: float = 1.0
 
     def forward(self, diagram: Tensor | Sequence[Tensor]) -> Tensor:
         """Return the image of one diagram, or a batch of images."""
-        return persistence_image(
-            diagram,
-            bandwidth=self.bandwidth,
-            birth_range=self.birth_range,
-            persistence_range=self.persistence_range,
-            resolution=self.resolution,
-            weight_power=self.weight_power,
-        )
-
-    def __repr__(self) -> str:
-        """Return the call that makes an equal module."""
-        return constructor_call(self)
+        return persistence_image(diagram, **self._options())

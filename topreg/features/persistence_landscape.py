@@ -6,10 +6,10 @@ import math
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from topreg import _checks, _diagrams
-from topreg._repr import constructor_call
+from topreg._module import FunctionModule
 
 
 def persistence_landscape(
@@ -31,7 +31,7 @@ def persistence_landscape(
     Args:
         diagram: Births and deaths; several diagrams give a batch. Essential classes (death
             infinite) are left out.
-        sample_range: First and last scale t that is sampled.
+        sample_range: First and last scale t, a :term:`filtration value`, that is sampled.
         count: Number of functions, k = 1 to ``count``; those beyond the number of classes are 0.
         resolution: Number of samples of each function.
 
@@ -64,9 +64,9 @@ def persistence_landscape(
         tensor([[0., 1., 2., 1., 0.],
                 [0., 0., 1., 0., 0.]])
     """
-    check_options(count, resolution)
+    check_options(sample_range, count, resolution)
     diagrams, several = _diagrams.as_batch(diagram)
-    scales = _diagrams.grid("sample_range", sample_range, resolution, diagrams[0])
+    scales = _diagrams.grid(sample_range, resolution, diagrams[0])
     landscapes = [_landscape(one, scales, count) for one in diagrams]
     return torch.stack(landscapes) if several else landscapes[0]
 
@@ -80,20 +80,15 @@ def _landscape(diagram: Tensor, scales: Tensor, count: int) -> Tensor:
     return math.sqrt(2) * tents.topk(count, dim=0).values
 
 
-def check_options(count: int, resolution: int) -> None:
-    """Raise if a number is not positive."""
-    count = _checks.is_count("count", count)
-    resolution = _checks.is_count("resolution", resolution)
+def check_options(sample_range: tuple[float, float], count: int, resolution: int) -> None:
+    """Raise if an option is out of range."""
+    _diagrams.check_range("sample_range", sample_range)
+    _checks.is_count("count", count)
+    _checks.is_count("resolution", resolution)
 
 
-class PersistenceLandscape(nn.Module):
+class PersistenceLandscape(FunctionModule, function=persistence_landscape, check=check_options):
     """Module form of :func:`persistence_landscape`.
-
-    Args:
-        sample_range: First and last :term:`filtration value` at which functions are sampled.
-        count: Number of functions, from the largest height down; those beyond the number of
-            classes are 0.
-        resolution: Number of samples of each function.
 
     Example:
         >>> import torch
@@ -103,22 +98,10 @@ class PersistenceLandscape(nn.Module):
         torch.Size([2, 3, 10])
     """
 
-    def __init__(
-        self, *, sample_range: tuple[float, float], count: int = 5, resolution: int = 100
-    ) -> None:
-        super().__init__()
-        check_options(count, resolution)
-        _diagrams.check_range("sample_range", sample_range)
-        self.sample_range = sample_range
-        self.count = count
-        self.resolution = resolution
+    sample_range: tuple[float, float]
+    count: int = 5
+    resolution: int = 100
 
     def forward(self, diagram: Tensor | Sequence[Tensor]) -> Tensor:
         """Return the landscape of one diagram, or a batch of landscapes."""
-        return persistence_landscape(
-            diagram, sample_range=self.sample_range, count=self.count, resolution=self.resolution
-        )
-
-    def __repr__(self) -> str:
-        """Return the call that makes an equal module."""
-        return constructor_call(self)
+        return persistence_landscape(diagram, **self._options())

@@ -9,8 +9,8 @@ from torch import Tensor
 
 from topreg import _checks
 from topreg._clouds import Clouds
+from topreg._module import constructor_call
 from topreg._pairs import PersistencePairs, check_pairs
-from topreg._repr import constructor_call
 from topreg.filtrations._filtration import Filtration
 from topreg.persistence.images._images import Images, check_images, join_images, pairs_of_images
 
@@ -49,7 +49,7 @@ class CubicalFiltration(Filtration):
         ValueError: If an option is unknown.
 
     Shape:
-        - images: :math:`(h, w)`, :math:`(b, h, w)`, :math:`(b, c, h, w)` or a sequence of
+        - data: :math:`(h, w)`, :math:`(b, h, w)`, :math:`(b, c, h, w)` or a sequence of
           :math:`(h_i, w_i)`; volumes with :math:`(d, h, w)` in place of :math:`(h, w)`.
 
     Note:
@@ -100,64 +100,13 @@ class CubicalFiltration(Filtration):
         return constructor_call(self)
 
     def pairs(self, data: Clouds, dimension: int = 0) -> PersistencePairs:
-        """Find the persistence pairs in one dimension, without gradient.
-
-        Args:
-            data: Images or volumes.
-            dimension: Homology dimension: 0 or 1 of images, 0 or 2 of volumes.
-
-        Returns:
-            The pairs; every channel of every image is a cloud.
-
-        Raises:
-            TypeError: If the images are not floating point.
-            ValueError: If the images have another shape, a pixel is NaN or infinite, or the
-                dimension is not available.
-
-        Example:
-            >>> import torch
-            >>> from topreg import CubicalFiltration
-            >>> row = torch.tensor([[1.0, 5.0, 2.0]])
-            >>> CubicalFiltration().pairs(row)
-            PersistencePairs(dimension=0, pairs=1, essential=1, cloud_sizes=(3,))
-        """
         return self._find(data, [self._check_dimension(dimension)])[0]
 
     def all_pairs(self, data: Clouds, max_dimension: int) -> tuple[PersistencePairs, ...]:
-        """Find the persistence pairs in the dimensions 0 to ``max_dimension``, in one pass.
-
-        Args:
-            data: Images or volumes.
-            max_dimension: Highest homology dimension, 0 or 1 of images, 0 of volumes.
-
-        Returns:
-            One object per dimension.
-
-        Raises:
-            TypeError: If the images are not floating point.
-            ValueError: If shapes or values of ``data`` are wrong, or a dimension is not available.
-        """
         highest = self._check_dimension(max_dimension, "max_dimension", every=True)
         return tuple(self._find(data, list(range(highest + 1))))
 
     def diagram(self, pairs: PersistencePairs, data: Clouds) -> Tensor:
-        """Return births and deaths, the values of pixels, with gradient.
-
-        Args:
-            pairs: Persistence pairs of these images.
-            data: Images or volumes.
-
-        Returns:
-            Birth in column 0, death in column 1, in at least single precision; negated if
-            ``superlevel``.
-
-        Raises:
-            TypeError: If the images are not floating point.
-            ValueError: If the pairs belong to images of other sizes.
-
-        Shape:
-            - Output: :math:`(m, 2)`.
-        """
         images = join_images(data, self.ndim)
         check_pairs(pairs, images.pixels, images.sizes, "images")
         pixels = torch.stack([pairs.birth_edges[:, 0], pairs.death_edges[:, 0]], dim=1)

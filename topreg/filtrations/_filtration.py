@@ -36,7 +36,20 @@ class Filtration(nn.Module, ABC):
 
     @abstractmethod
     def pairs(self, data: Clouds, dimension: int = 0) -> PersistencePairs:
-        """Find the persistence pairs in one dimension, without gradient."""
+        """Find the persistence pairs in one dimension, without gradient.
+
+        Args:
+            data: Data of the filtration, whose shapes its class lists.
+            dimension: Homology dimension.
+
+        Returns:
+            The pairs. Each point cloud, graph, or channel of an image is a cloud.
+
+        Raises:
+            TypeError: If ``data`` are not floating point.
+            ValueError: If shapes or values of ``data`` are wrong, or the dimension is unavailable.
+            MemoryError: If distances take more memory than is free, or an allocation fails.
+        """
 
     def all_pairs(self, data: Clouds, max_dimension: int) -> tuple[PersistencePairs, ...]:
         """Find the persistence pairs in the dimensions 0 to ``max_dimension``.
@@ -47,12 +60,33 @@ class Filtration(nn.Module, ABC):
 
         Returns:
             One object per dimension.
+
+        Raises:
+            TypeError: As in :meth:`pairs`.
+            ValueError: As in :meth:`pairs`.
+            MemoryError: As in :meth:`pairs`.
         """
         return tuple(self.pairs(data, dimension) for dimension in range(max_dimension + 1))
 
     @abstractmethod
     def diagram(self, pairs: PersistencePairs, data: Clouds) -> Tensor:
-        """Return births and deaths (m, 2) in the filtration's own values, with gradient."""
+        """Return births and deaths in the filtration's values, differentiable in the data.
+
+        Args:
+            pairs: Persistence pairs of clouds of the same sizes, which may have been found in other
+                data.
+            data: Data of the filtration.
+
+        Returns:
+            Birth in column 0, death in column 1, in at least single precision.
+
+        Raises:
+            TypeError: If ``data`` are not floating point.
+            ValueError: If the pairs belong to clouds of other sizes, or to another graph.
+
+        Shape:
+            - Output: :math:`(m, 2)`.
+        """
 
     def forward(self, data: Clouds, dimension: int = 0) -> Tensor:
         """Return the diagram of the pairs found in the data.

@@ -52,10 +52,13 @@ class FlagFiltration(Filtration):
     Shape:
         - edge_index: :math:`(2, e)`, int64, as in PyTorch Geometric.
         - vertex_births: :math:`(n,)`.
+        - data: :math:`(e,)` or :math:`(b, e)`, a weight for each column of ``edge_index``. Infinity
+          means that the edge does not exist. Rows are the weights of several graphs.
 
     Note:
-        To search graphs with different edges in one call, join them to one graph: number their
-        vertices graph after graph. At a merge the component dies whose oldest vertex comes later in
+        Diagrams are differentiable in the weights and in ``vertex_births``. To search graphs with
+        different edges in one call, join them to one graph: number their vertices graph after
+        graph. At a merge the component dies whose oldest vertex comes later in
         the order (birth, number). Once the edges are sorted, dimension 0 takes linear time.
         Dimension 1 takes memory for the edges, and at most :math:`c^2 / 2` bytes for the :math:`c`
         loops that live at once and lie in some triangle. For edges of another graph
@@ -150,78 +153,13 @@ class FlagFiltration(Filtration):
         )
 
     def pairs(self, data: Clouds, dimension: int = 0) -> PersistencePairs:
-        """Find the persistence pairs in one dimension, without gradient.
-
-        Args:
-            data: Weight of each column of ``edge_index``; infinity means that the edge does not
-                exist. Several rows are the weights of several graphs on the same edges.
-            dimension: Homology dimension, 0 or 1.
-
-        Returns:
-            The pairs; each graph is a cloud.
-
-        Raises:
-            TypeError: If the weights are not a floating-point tensor.
-            ValueError: If there is not one weight for each column of ``edge_index``, a weight is
-                NaN or lies below the birth of one of the edge's vertices, or the dimension is not 0
-                or 1.
-
-        Shape:
-            - data: :math:`(e,)` or :math:`(b, e)`.
-
-        Example:
-            >>> import torch
-            >>> from topreg import FlagFiltration
-            >>> path = FlagFiltration(torch.tensor([[0, 1], [1, 2]]), 3)
-            >>> path.pairs(torch.tensor([2.0, 1.0])).death_edges
-            tensor([[1, 2],
-                    [0, 1]])
-        """
         return self._find(data, [self._check_dimension(dimension)])[0]
 
     def all_pairs(self, data: Clouds, max_dimension: int) -> tuple[PersistencePairs, ...]:
-        """Find the persistence pairs in the dimensions 0 to ``max_dimension``, in one pass.
-
-        Args:
-            data: Weight of each column of ``edge_index``, for one graph or several.
-            max_dimension: Highest homology dimension, 0 or 1.
-
-        Returns:
-            One object per dimension.
-
-        Raises:
-            TypeError: If the weights are not a floating-point tensor.
-            ValueError: If shapes or values of ``data`` are wrong, or a dimension is not available.
-        """
         highest = self._check_dimension(max_dimension, "max_dimension")
         return tuple(self._find(data, list(range(highest + 1))))
 
     def diagram(self, pairs: PersistencePairs, data: Clouds) -> Tensor:
-        """Return births and deaths in the weights, differentiable in them and in the births.
-
-        Args:
-            pairs: Persistence pairs of this graph.
-            data: Weight of each column of ``edge_index``, for one graph or several.
-
-        Returns:
-            Birth in column 0, death in column 1, in at least single precision.
-
-        Raises:
-            TypeError: If the weights are not a floating-point tensor.
-            ValueError: If there is not one weight for each column of ``edge_index``, or the pairs
-                have an edge that the graph does not have.
-
-        Shape:
-            - Output: :math:`(m, 2)`.
-
-        Example:
-            >>> import torch
-            >>> from topreg import FlagFiltration
-            >>> births = torch.tensor([0.0, 0.5])
-            >>> path = FlagFiltration(torch.tensor([[0], [1]]), 2, vertex_births=births)
-            >>> path(torch.tensor([2.0]))
-            tensor([[0.5000, 2.0000]])
-        """
         rows = self._as_rows(data)
         check_pairs(pairs, rows, (self.num_vertices,) * len(rows), "data")
         if len(rows) == 0:

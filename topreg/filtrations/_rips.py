@@ -10,8 +10,8 @@ from torch import Tensor
 
 from topreg import _checks
 from topreg._clouds import Clouds
+from topreg._module import constructor_call
 from topreg._pairs import PersistencePairs
-from topreg._repr import constructor_call
 from topreg.filtrations._filtration import Filtration
 from topreg.filtrations._space import Space
 from topreg.metrics import METRICS, Metric
@@ -32,7 +32,8 @@ class RipsFiltration(Filtration):
     Args:
         metric: ``"euclidean"``, ``"cosine"``, ``"manhattan"``, a callable
             ``f(x, y) -> (len(x), len(y))`` whose entries depend only on their two rows, or
-            ``"precomputed"``: then the data are distance matrices, in which ``inf`` means no edge.
+            ``"precomputed"``: then the data are distance matrices, in which ``inf`` means no edge,
+            and whose gradients are symmetric.
         max_edge_length: Longer edges do not exist. In the units of the metric; compared in the
             dtype in which edges are selected.
         engine: ``"auto"`` chooses, see the note. ``"prim"``: dimension 0. ``"boruvka"``: dimension
@@ -53,6 +54,10 @@ class RipsFiltration(Filtration):
             not a positive integer, or ``"tiled"`` is given with a callable or precomputed metric.
         TypeError: If ``progress`` is neither a function nor ``True``, ``False`` or ``None``.
 
+    Shape:
+        - data: :math:`(n, d)` is one cloud, :math:`(b, n, d)` are b clouds, a sequence of
+          :math:`(n_i, d)` are clouds of different sizes; matrices likewise with d = n.
+
     Note:
         Pairs are constant for autograd: if the points change little enough, the same edges are
         selected, unless distances coincide. Differentiate :meth:`diagram`, the tracks and the
@@ -62,12 +67,11 @@ class RipsFiltration(Filtration):
         structureless points of high dimension; memory is :math:`O(n^2)` plus the annotations of
         living classes. Dimensions 2 and higher go through giotto-ph or GUDHI and grow much faster.
 
-        ``"auto"`` finds dimension 0 on the device of the points (of up to 1,024 points in single
-        precision in one launch where Triton compiles, otherwise by ``"boruvka"``; memory
-        :math:`O(n^2)` there; with ``check_values=False``, a named metric and no
-        ``max_edge_length`` without waiting for the device), on the CPU by ``"prim"``, and of more
-        than 16,384 points of a named metric by ``"tiled"``: exact, with memory :math:`O(n)` in
-        addition to the points and the tiles. Dimension 1 always passes through the CPU.
+        ``"auto"`` finds dimension 0 on the device of the points, on the CPU by ``"prim"``, and of
+        more than 16,384 points of a named metric by ``"tiled"``: exact, with memory :math:`O(n)` in
+        addition to the points and the tiles (:doc:`/guides/scaling`). With ``check_values=False``,
+        a named metric and no ``max_edge_length`` it does not wait for the device
+        (:doc:`/guides/bring_a_model`). Dimension 1 always passes through the CPU.
 
         By a named metric the weight of an edge is the distance between its points, measured in
         double precision and rounded once; :meth:`diagram` reports the same number. So, in the
@@ -76,13 +80,12 @@ class RipsFiltration(Filtration):
         cloud has the same pairs alone, in a batch, and from the matrix of
         :func:`~topreg.pairwise_distances`; in double precision the last holds unless
         ``max_edge_length`` is within 1e-12 of a distance. On devices other than the CPU, edges are
-        selected by distances in the precision of the points, then ordered by what :meth:`diagram`
-        reports. There, in single precision, distances below 1e-19 times the largest coordinate of
-        the cloud count as 0.
+        selected by distances in the precision of the points, of which those below 1e-19 times the
+        largest coordinate count as 0 in single precision.
 
         A callable metric runs without autocast, and its matrix products run in full precision
-        whatever ``torch.set_float32_matmul_precision`` says, so that neither changes the pairs or
-        the diagram. The setting does affect its backward pass and programs of ``torch.compile``.
+        whatever ``torch.set_float32_matmul_precision`` says, except in its backward pass and in
+        programs of ``torch.compile``.
 
         A metric that is an ``nn.Module`` is part of the filtration: it moves and trains with it. If
         it is also part of your model, it appears in the parameters of both; give it to the
@@ -141,78 +144,12 @@ class RipsFiltration(Filtration):
         return constructor_call(self)
 
     def pairs(self, data: Clouds, dimension: int = 0) -> PersistencePairs:
-        """Find the persistence pairs in one dimension, without gradient.
-
-        Args:
-            data: Point clouds, or distance matrices if ``metric="precomputed"``.
-            dimension: Homology dimension.
-
-        Returns:
-            The pairs. In dimension 0 there are n - 1 per cloud unless edges are missing.
-
-        Raises:
-            TypeError: If ``data`` are not floating point.
-            ValueError: If shapes do not fit, values are not finite, a matrix does not hold
-                distances, the dimension is not available, or a cloud has 65,536 points or more in
-                dimension 1 and above.
-            MemoryError: If distances take more memory than is free, or an allocation fails.
-
-        Shape:
-            - data: :math:`(n, d)` is one cloud, :math:`(b, n, d)` are b clouds, a sequence of
-              :math:`(n_i, d)` are clouds of different sizes; matrices likewise with d = n.
-
-        Example:
-            >>> import torch
-            >>> from topreg import RipsFiltration
-            >>> batch = torch.tensor([[[0.0], [1.0]], [[0.0], [2.0]]])
-            >>> RipsFiltration().pairs(batch)
-            PersistencePairs(dimension=0, pairs=2, essential=2, cloud_sizes=(2, 2))
-        """
         dimension = check_dimension(dimension, self.engine)
         return Space(self, data).pairs([dimension])[0]
 
     def all_pairs(self, data: Clouds, max_dimension: int) -> tuple[PersistencePairs, ...]:
-        """Find the persistence pairs in the dimensions 0 to ``max_dimension``, in one pass.
-
-        Args:
-            data: Point clouds, or distance matrices if ``metric="precomputed"``.
-            max_dimension: Highest homology dimension.
-
-        Returns:
-            One object per dimension.
-
-        Raises:
-            TypeError: If ``data`` are not floating point.
-            ValueError: If shapes or values of ``data`` are wrong, or a dimension is not available.
-            MemoryError: If distances take more memory than is free, or an allocation fails.
-        """
         highest = check_dimension(max_dimension, self.engine, "max_dimension")
         return tuple(Space(self, data).pairs(range(highest + 1)))
 
     def diagram(self, pairs: PersistencePairs, data: Clouds) -> Tensor:
-        """Return births and deaths in this filtration's metric, differentiable in the data.
-
-        Args:
-            pairs: Persistence pairs on the vertices of ``data``; they may have been found in other
-                data.
-            data: Point clouds, or distance matrices if ``metric="precomputed"``.
-
-        Returns:
-            Birth in column 0, death in column 1, in at least single precision. The gradient of a
-            distance matrix is symmetric.
-
-        Raises:
-            ValueError: If the pairs belong to clouds of other sizes.
-
-        Shape:
-            - Output: :math:`(m, 2)`.
-
-        Example:
-            >>> import torch
-            >>> from topreg import RipsFiltration
-            >>> filtration = RipsFiltration(metric="precomputed")
-            >>> distances = torch.tensor([[0.0, 2.0], [2.0, 0.0]])
-            >>> filtration.diagram(filtration.pairs(distances), distances)
-            tensor([[0., 2.]])
-        """
         return Space(self, data).diagram(pairs)

@@ -20,7 +20,11 @@ UNDEFINED = ("skip", "zero")
 
 
 def check_options(
-    filtration: Filtration | None, reduction: str, dimensions: object = (0,), least: int = 0
+    filtration: Filtration | None,
+    reduction: str,
+    dimensions: object = (0,),
+    least: int = 0,
+    **_: object,
 ) -> tuple[int, ...]:
     """Raise if an option that all losses have is wrong; return the dimensions as a tuple."""
     if filtration is not None:

@@ -18,9 +18,9 @@ from topreg.persistence.images._images import Images
 
 
 def check_options(
-    filtration: Filtration | None, reduction: str, dimensions: object
+    filtration: Filtration | None, reduction: str, dimensions: object, **_: object
 ) -> tuple[int, ...]:
-    """Raise if an option is unknown; return the dimensions."""
+    """Raise if an option of all losses on images is unknown; return the dimensions."""
     dimensions = _common.check_options(filtration, reduction, dimensions)
     if filtration is not None and not isinstance(filtration, CubicalFiltration):
         raise TypeError(

@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-from topreg._safe import safe_cosines, safe_norm, widest_dtype
+from topreg._safe import safe_cosines, safe_norm
 
 # measured: one coordinate of a listed pair takes as long as LISTED_COST multiplications in a matrix
 # product; the other work per entry of the product takes as long as NARROW multiplications
@@ -21,7 +21,7 @@ def sums_of_cosines(source: Tensor, target: Tensor, related: Tensor, *, eps: flo
 
     If there are few relatives, their pairs are listed; otherwise matrix products are cheaper.
     Counting relatives, or finding lost digits, would wait for a device other than the CPU. Such a
-    device, and a compiled program, always multiply, in double precision.
+    device, and a compiled program, always multiply; their rows are in double precision.
     """
     width = source.shape[1]
     may_look = source.device.type == "cpu" and not torch.compiler.is_compiling()
@@ -31,10 +31,9 @@ def sums_of_cosines(source: Tensor, target: Tensor, related: Tensor, *, eps: flo
         cosines = _listed_cosines(source, target, i, k, eps)
         return cosines.new_zeros(len(source)).index_add(0, i, cosines)
     if not may_look:
-        precise = widest_dtype(source.device)
-        digits = ROUNDING * torch.finfo(precise).eps
-        cosines, _ = _dense_cosines(source.to(precise), target.to(precise), related, eps, digits)
-        return torch.where(related, cosines, 0.0).sum(1).to(source.dtype)
+        digits = ROUNDING * torch.finfo(source.dtype).eps
+        cosines, _ = _dense_cosines(source, target, related, eps, digits)
+        return torch.where(related, cosines, 0.0).sum(1)
     digits = LOST * math.sqrt(torch.finfo(source.dtype).eps)
     cosines, lost = _dense_cosines(source, target, related, eps, digits)
     if bool(lost.any()):

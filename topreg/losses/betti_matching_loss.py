@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from topreg._clouds import Clouds
+from topreg._module import FunctionModule
 from topreg.filtrations import Filtration
 from topreg.losses import _common, _images
-from topreg.losses._loss import Loss
 from topreg.persistence.images._images import Images, compare_pixels
 
 
@@ -80,7 +81,7 @@ def betti_matching_loss(
         >>> betti_matching_loss(prediction, mask)
         tensor(0.5625)
     """
-    dimensions = check_options(logits, include_background, filtration, dimensions, reduction)
+    dimensions = check_options(filtration, dimensions=dimensions, reduction=reduction)
     x, y = _images.both(source, target, logits, include_background, filtration)
     chosen = _images.cubical(filtration)
     found = compare_pixels(
@@ -122,33 +123,18 @@ def _values(images: Images, places: Tensor) -> Tensor:
     return images.pixels.index_select(0, places.flatten().clamp(min=0)).view(places.shape)
 
 
-def check_options(
-    logits: bool,
-    include_background: bool,
-    filtration: Filtration | None,
-    dimensions: Sequence[int],
-    reduction: str,
-) -> tuple[int, ...]:
+def check_options(filtration: Filtration | None, **others: Any) -> tuple[int, ...]:
     """Raise if an option is unknown; return the dimensions."""
     if _images.cubical(filtration).ndim != 2:
         raise ValueError(
             "`filtration` should have `ndim=2` for Betti matching. Got `ndim=3`. "
             "For volumes use `diagram_matching_loss` in the dimensions (0, 2)."
         )
-    return _images.check_options(filtration, reduction, dimensions)
+    return _images.check_options(filtration, **others)
 
 
-class BettiMatchingLoss(Loss):
+class BettiMatchingLoss(FunctionModule, function=betti_matching_loss, check=check_options):
     """Module form of :func:`betti_matching_loss`.
-
-    Args:
-        logits: Whether ``source`` holds logits; the loss then takes their sigmoid.
-        include_background: Whether the first channel counts.
-        filtration: A :class:`~topreg.CubicalFiltration` with ``ndim=2``; superlevel sets in the
-            T-construction if left out.
-        dimensions: :term:`Homology dimensions <homology dimension>` whose sums are added.
-        reduction: ``"none"`` gives one value per channel of each image, ``"mean"`` and ``"sum"``
-            reduce them.
 
     Example:
         >>> import torch
@@ -158,24 +144,11 @@ class BettiMatchingLoss(Loss):
         tensor(0.5625)
     """
 
-    _check = staticmethod(check_options)
-
-    def __init__(
-        self,
-        *,
-        logits: bool = False,
-        include_background: bool = True,
-        filtration: Filtration | None = None,
-        dimensions: Sequence[int] = (0, 1),
-        reduction: str = "mean",
-    ) -> None:
-        super().__init__(
-            logits=logits,
-            include_background=include_background,
-            filtration=filtration,
-            dimensions=dimensions,
-            reduction=reduction,
-        )
+    logits: bool = False
+    include_background: bool = True
+    filtration: Filtration | None = None
+    dimensions: Sequence[int] = (0, 1)
+    reduction: str = "mean"
 
     def forward(self, source: Clouds, target: Clouds) -> Tensor:
         """Return the loss; :func:`betti_matching_loss` describes the arguments."""

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from topreg import _checks
 from topreg._clouds import Clouds
+from topreg._module import FunctionModule
 from topreg.filtrations import Filtration
 from topreg.losses import _common, _images
 from topreg.losses._common import Pairs
-from topreg.losses._loss import Loss
 
 
 def betti_prior_loss(
@@ -43,7 +44,7 @@ def betti_prior_loss(
             dimension; in the order of ``dimensions``.
         filtration: A :class:`~topreg.CubicalFiltration`; superlevel sets in the T-construction if
             left out.
-        dimensions: Homology dimensions whose sums are added.
+        dimensions: :term:`Homology dimensions <homology dimension>` whose sums are added.
         reduction: ``"none"`` gives one value per channel of each image, ``"mean"`` and ``"sum"``
             reduce them.
 
@@ -77,7 +78,9 @@ def betti_prior_loss(
         >>> betti_prior_loss(image, betti_numbers=(1, 0))
         tensor(0.2500)
     """
-    dimensions = check_options(betti_numbers, logits, filtration, dimensions, reduction)
+    dimensions = check_options(
+        betti_numbers, filtration=filtration, dimensions=dimensions, reduction=reduction
+    )
     chosen = _images.cubical(filtration)
     images = chosen._join(_images.probabilities(data, logits, "data"), "data")
     found = _images.find(images, pairs, filtration, dimensions, "data", "pairs")
@@ -102,15 +105,9 @@ def betti_prior_loss(
     return _common.reduce_values(_common.add_dimensions(terms), reduction)
 
 
-def check_options(
-    betti_numbers: Sequence[int],
-    logits: bool,
-    filtration: Filtration | None,
-    dimensions: Sequence[int],
-    reduction: str,
-) -> tuple[int, ...]:
+def check_options(betti_numbers: Sequence[int], **common: Any) -> tuple[int, ...]:
     """Raise if an option is unknown or does not fit; return the dimensions."""
-    dimensions = _images.check_options(filtration, reduction, dimensions)
+    dimensions = _images.check_options(**common)
     fits = isinstance(betti_numbers, Sequence) and len(betti_numbers) == len(dimensions)
     if not fits:
         raise ValueError(
@@ -122,17 +119,8 @@ def check_options(
     return dimensions
 
 
-class BettiPriorLoss(Loss):
+class BettiPriorLoss(FunctionModule, function=betti_prior_loss, check=check_options):
     """Module form of :func:`betti_prior_loss`.
-
-    Args:
-        betti_numbers: The wanted number of classes of each of the ``dimensions``.
-        logits: Whether ``data`` holds logits; the loss then takes their sigmoid.
-        filtration: A :class:`~topreg.CubicalFiltration`; superlevel sets in the T-construction if
-            left out.
-        dimensions: :term:`Homology dimensions <homology dimension>` whose sums are added.
-        reduction: ``"none"`` gives one value per channel of each image, ``"mean"`` and ``"sum"``
-            reduce them.
 
     Example:
         >>> import torch
@@ -141,24 +129,11 @@ class BettiPriorLoss(Loss):
         tensor(0.2500)
     """
 
-    _check = staticmethod(check_options)
-
-    def __init__(
-        self,
-        *,
-        betti_numbers: Sequence[int],
-        logits: bool = False,
-        filtration: Filtration | None = None,
-        dimensions: Sequence[int] = (0, 1),
-        reduction: str = "mean",
-    ) -> None:
-        super().__init__(
-            betti_numbers=betti_numbers,
-            logits=logits,
-            filtration=filtration,
-            dimensions=dimensions,
-            reduction=reduction,
-        )
+    betti_numbers: Sequence[int]
+    logits: bool = False
+    filtration: Filtration | None = None
+    dimensions: Sequence[int] = (0, 1)
+    reduction: str = "mean"
 
     def forward(self, data: Clouds, *, pairs: Pairs | None = None) -> Tensor:
         """Return the loss; :func:`betti_prior_loss` describes the arguments."""

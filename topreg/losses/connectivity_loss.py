@@ -6,11 +6,11 @@ from torch import Tensor
 
 from topreg import _checks
 from topreg._clouds import Clouds
+from topreg._module import FunctionModule
 from topreg._pairs import are_of_dimension_0
 from topreg.filtrations import Filtration
 from topreg.losses import _common
 from topreg.losses._common import Pairs
-from topreg.losses._loss import Loss
 
 
 def connectivity_loss(
@@ -36,7 +36,7 @@ def connectivity_loss(
         pairs: :term:`Persistence pairs <persistence pair>` in dimension 0, found before.
         filtration: Finds the pairs and measures deaths; :class:`~topreg.RipsFiltration` if left
             out.
-        scale: The wanted scale :math:`\eta`, in the units of the filtration.
+        scale: The wanted :term:`filtration value` :math:`\eta`, in the units of the filtration.
         reduction: ``"none"`` gives one value per cloud, ``"mean"`` and ``"sum"`` reduce them.
 
     Returns:
@@ -83,14 +83,8 @@ def check_options(filtration: Filtration | None, scale: float, reduction: str) -
     _common.check_options(filtration, reduction)
 
 
-class ConnectivityLoss(Loss):
+class ConnectivityLoss(FunctionModule, function=connectivity_loss, check=check_options):
     """Module form of :func:`connectivity_loss`.
-
-    Args:
-        filtration: Finds the pairs and measures deaths; :class:`~topreg.RipsFiltration` if left
-            out.
-        scale: The :term:`filtration value` at which components should merge.
-        reduction: ``"none"`` gives one value per cloud, ``"mean"`` and ``"sum"`` reduce them.
 
     Example:
         >>> import torch
@@ -99,12 +93,9 @@ class ConnectivityLoss(Loss):
         tensor(0.5000)
     """
 
-    _check = staticmethod(check_options)
-
-    def __init__(
-        self, *, filtration: Filtration | None = None, scale: float, reduction: str = "mean"
-    ) -> None:
-        super().__init__(filtration=filtration, scale=scale, reduction=reduction)
+    filtration: Filtration | None = None
+    scale: float
+    reduction: str = "mean"
 
     def forward(self, points: Clouds, *, pairs: Pairs | None = None) -> Tensor:
         """Return the loss; :func:`connectivity_loss` describes the arguments."""

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from topreg import _checks
 from topreg._clouds import Clouds, cloud_of, join_labels
+from topreg._module import FunctionModule
 from topreg._pairs import PersistencePairs
+from topreg._safe import in_range
 from topreg.filtrations import Filtration
 from topreg.losses import _common
 from topreg.losses._common import Pairs
-from topreg.losses._loss import Loss
 from topreg.losses._offsets import sums_of_cosines, with_norms_of
 
 RELATED = ("endpoints", "all")
@@ -54,7 +56,8 @@ def deviating_perturbation(
             one per dimension. If left out they are found in ``geometry``.
         geometry: Data in which pairs are found; ``source`` if left out.
         filtration: Finds the pairs; :class:`~topreg.RipsFiltration` if left out.
-        dimensions: Homology dimensions in which pairs are found; the paper has (0,).
+        dimensions: :term:`Homology dimensions <homology dimension>` in which pairs are found; the
+            paper has (0,).
         related: ``"endpoints"`` seeks relatives among the end points of the pairs, ``"all"`` among
             all samples of the cloud.
         match_norms: Rescale each source row to the length of its target row first. A source row no
@@ -99,7 +102,7 @@ def deviating_perturbation(
         tensor(1.)
     """
     dimensions = check_options(
-        filtration, dimensions, related, match_norms, undefined, eps, reduction
+        related, undefined, eps, filtration=filtration, dimensions=dimensions, reduction=reduction
     )
     x, y, sizes = _common.views(source, target)
     joined = check_labels(labels, x, sizes)
@@ -131,10 +134,11 @@ def perturbation(
     eps: float,
 ) -> Tensor:
     """Return equation 6 per cloud, summed over the dimensions, for checked rows."""
+    x, y = in_range(source, target)
     if match_norms:
-        source = with_norms_of(source, target, eps)
-    terms = [_of_one(source, target, labels, p, related, undefined, eps) for p in pairs]
-    return _common.add_dimensions(terms)
+        x = with_norms_of(x, y, eps)
+    terms = [_of_one(x, y, labels, part, related, undefined, eps) for part in pairs]
+    return _common.add_dimensions(terms).to(source.dtype)
 
 
 def _of_one(
@@ -180,36 +184,16 @@ def _summands(cloud: tuple[Tensor, ...], undefined: str, eps: float) -> tuple[Te
     return torch.where(has, 1 - means, 0.0), endpoints & has if undefined == "skip" else endpoints
 
 
-def check_options(
-    filtration: Filtration | None,
-    dimensions: Sequence[int],
-    related: str,
-    match_norms: bool,
-    undefined: str,
-    eps: float,
-    reduction: str,
-) -> tuple[int, ...]:
+def check_options(related: str, undefined: str, eps: float, **common: Any) -> tuple[int, ...]:
     """Raise if an option is unknown or out of range; return the dimensions."""
     _checks.is_option("related", related, RELATED)
     _checks.is_option("undefined", undefined, _common.UNDEFINED)
     _checks.is_at_least("eps", eps, 0)
-    return _common.check_options(filtration, reduction, dimensions)
+    return _common.check_options(**common)
 
 
-class DeviatingPerturbation(Loss):
+class DeviatingPerturbation(FunctionModule, function=deviating_perturbation, check=check_options):
     """Module form of :func:`deviating_perturbation`.
-
-    Args:
-        filtration: Finds the pairs; :class:`~topreg.RipsFiltration` if left out.
-        dimensions: :term:`Homology dimensions <homology dimension>` in which pairs are found; the
-            paper has (0,).
-        related: ``"endpoints"`` seeks relatives among the end points of the pairs, ``"all"`` among
-            all samples of the cloud.
-        match_norms: Rescale each source row to the length of its target row first.
-        undefined: ``"skip"`` leaves an end point without a relative out of the mean, ``"zero"``
-            counts it with 0.
-        eps: An offset no longer than this has no direction; its cosines count as 0.
-        reduction: ``"none"`` gives one value per cloud, ``"mean"`` and ``"sum"`` reduce them.
 
     Example:
         >>> import torch
@@ -219,28 +203,13 @@ class DeviatingPerturbation(Loss):
         tensor(1.)
     """
 
-    _check = staticmethod(check_options)
-
-    def __init__(
-        self,
-        *,
-        filtration: Filtration | None = None,
-        dimensions: Sequence[int] = (0,),
-        related: str = "endpoints",
-        match_norms: bool = False,
-        undefined: str = "skip",
-        eps: float = 1e-8,
-        reduction: str = "mean",
-    ) -> None:
-        super().__init__(
-            filtration=filtration,
-            dimensions=dimensions,
-            related=related,
-            match_norms=match_norms,
-            undefined=undefined,
-            eps=eps,
-            reduction=reduction,
-        )
+    filtration: Filtration | None = None
+    dimensions: Sequence[int] = (0,)
+    related: str = "endpoints"
+    match_norms: bool = False
+    undefined: str = "skip"
+    eps: float = 1e-8
+    reduction: str = "mean"
 
     def forward(
         self,

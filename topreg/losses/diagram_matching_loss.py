@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from topreg._clouds import Clouds
+from topreg._module import FunctionModule
 from topreg._operators import operator
 from topreg._pairs import PersistencePairs
 from topreg.filtrations import Filtration
 from topreg.losses import _common, _images
 from topreg.losses._common import Pairs
-from topreg.losses._loss import Loss
 from topreg.losses._matching import matching
 from topreg.persistence.images._images import Images
 
@@ -53,7 +54,7 @@ def diagram_matching_loss(
         target_pairs: Persistence pairs of ``target``.
         filtration: A :class:`~topreg.CubicalFiltration`; superlevel sets in the T-construction if
             left out.
-        dimensions: Homology dimensions whose costs are added.
+        dimensions: :term:`Homology dimensions <homology dimension>` whose costs are added.
         order: q, 1 or 2.
         reduction: ``"none"`` gives one value per channel of each image, ``"mean"`` and ``"sum"``
             reduce them.
@@ -91,7 +92,9 @@ def diagram_matching_loss(
         >>> diagram_matching_loss(torch.tensor([[1.0, 0.0, 0.5]]), mask)  # (1 - 1/2)^2
         tensor(0.2500)
     """
-    dimensions = check_options(logits, include_background, filtration, dimensions, order, reduction)
+    dimensions = check_options(
+        order, filtration=filtration, dimensions=dimensions, reduction=reduction
+    )
     x, y = _images.both(source, target, logits, include_background, filtration)
     given, name = (target_pairs, "target_pairs") if pairs is None else (pairs, "pairs")
     if given is not None:
@@ -200,32 +203,15 @@ def _candidates(x: Tensor, y: Tensor, order: int) -> Tensor:
     return torch.cat(best).unique()  # type: ignore[no-any-return]
 
 
-def check_options(
-    logits: bool,
-    include_background: bool,
-    filtration: Filtration | None,
-    dimensions: Sequence[int],
-    order: int,
-    reduction: str,
-) -> tuple[int, ...]:
+def check_options(order: int, **common: Any) -> tuple[int, ...]:
     """Raise if an option is unknown; return the dimensions."""
     if order not in ORDERS:
         raise ValueError(f"`order` should be 1 or 2. Got {order!r}.")
-    return _images.check_options(filtration, reduction, dimensions)
+    return _images.check_options(**common)
 
 
-class DiagramMatchingLoss(Loss):
+class DiagramMatchingLoss(FunctionModule, function=diagram_matching_loss, check=check_options):
     """Module form of :func:`diagram_matching_loss`.
-
-    Args:
-        logits: Whether ``source`` holds logits; the loss then takes their sigmoid.
-        include_background: Whether the first channel counts.
-        filtration: A :class:`~topreg.CubicalFiltration`; superlevel sets in the T-construction if
-            left out.
-        dimensions: :term:`Homology dimensions <homology dimension>` whose costs are added.
-        order: Power to which differences are raised before they are added, 1 or 2.
-        reduction: ``"none"`` gives one value per channel of each image, ``"mean"`` and ``"sum"``
-            reduce them.
 
     Example:
         >>> import torch
@@ -235,26 +221,12 @@ class DiagramMatchingLoss(Loss):
         tensor(0.2500)
     """
 
-    _check = staticmethod(check_options)
-
-    def __init__(
-        self,
-        *,
-        logits: bool = False,
-        include_background: bool = True,
-        filtration: Filtration | None = None,
-        dimensions: Sequence[int] = (0, 1),
-        order: int = 2,
-        reduction: str = "mean",
-    ) -> None:
-        super().__init__(
-            logits=logits,
-            include_background=include_background,
-            filtration=filtration,
-            dimensions=dimensions,
-            order=order,
-            reduction=reduction,
-        )
+    logits: bool = False
+    include_background: bool = True
+    filtration: Filtration | None = None
+    dimensions: Sequence[int] = (0, 1)
+    order: int = 2
+    reduction: str = "mean"
 
     def forward(
         self,

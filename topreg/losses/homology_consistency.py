@@ -9,10 +9,10 @@ from torch import Tensor
 
 from topreg import _checks
 from topreg._clouds import Clouds
+from topreg._module import FunctionModule
 from topreg.filtrations import Filtration
 from topreg.losses import _common
 from topreg.losses._common import Pairs
-from topreg.losses._loss import Loss
 from topreg.losses.deviating_perturbation import check_labels, perturbation
 from topreg.losses.deviating_perturbation import check_options as check_perturbation
 from topreg.losses.track_coincidence import check_options as check_coincidence
@@ -76,7 +76,8 @@ def homology_consistency(
             one per dimension, dimension 0 among them. If left out they are found in ``geometry``.
         geometry: Data in which pairs are found; ``source`` if left out.
         filtration: Finds the pairs; :class:`~topreg.RipsFiltration` if left out.
-        dimensions: Homology dimensions in which pairs are found, 0 among them.
+        dimensions: :term:`Homology dimensions <homology dimension>` in which pairs are found, 0
+            among them.
         perturbation_weight: :term:`Perturbation weight` :math:`\lambda`, dimensionless.
         orientation: ``"index"`` orients edges from the smaller vertex to the larger; ``"aligned"``
             flips death edge vectors that oppose their birth edge vectors in ``source``.
@@ -166,44 +167,19 @@ def _terms(
 
 
 def check_options(
-    *,
-    dimensions: Sequence[int],
-    perturbation_weight: float,
-    orientation: str,
-    related: str,
-    match_norms: bool,
-    **shared: Any,
+    *, perturbation_weight: float, orientation: str, related: str, **shared: Any
 ) -> tuple[int, ...]:
     """Raise if an option is unknown or out of range; return the dimensions."""
-    check_perturbation(dimensions=dimensions, related=related, match_norms=match_norms, **shared)
-    checked = check_coincidence(dimensions=dimensions, orientation=orientation, **shared)
+    check_perturbation(related, **shared)
+    checked = check_coincidence(orientation, **shared)
     if 0 not in checked:
-        raise ValueError(f"`dimensions` should contain 0. Got {dimensions!r}.")
+        raise ValueError(f"`dimensions` should contain 0. Got {shared['dimensions']!r}.")
     _checks.is_finite("perturbation_weight", perturbation_weight)
     return checked
 
 
-class HomologyConsistency(Loss):
+class HomologyConsistency(FunctionModule, function=homology_consistency, check=check_options):
     """Module form of :func:`homology_consistency`.
-
-    Args:
-        filtration: Finds the pairs; :class:`~topreg.RipsFiltration` if left out.
-        dimensions: Homology dimensions of the :term:`track coincidence`, 0 among them.
-        perturbation_weight: Weight of the deviating perturbation, dimensionless.
-        orientation: ``"index"`` orients edges from the smaller vertex to the larger; ``"aligned"``
-            flips death edge vectors that oppose their birth edge vectors in ``source``.
-        related: ``"endpoints"`` seeks relatives among the end points of the pairs, ``"all"`` among
-            all samples of the cloud.
-        match_norms: Rescale each source row to the length of its target row before offsets are
-            compared.
-        undefined: ``"skip"`` leaves undefined terms out of the mean, ``"zero"`` counts them with a
-            cosine or a term of 0.
-        eps: Tracks and offsets no longer than this have no direction.
-        reduction: ``"none"`` gives one value per cloud, ``"mean"`` and ``"sum"`` reduce them.
-
-    Raises:
-        ValueError: If an option is unknown, the weight is not finite, or 0 is missing among the
-            dimensions.
 
     Example:
         >>> from topreg import HomologyConsistency
@@ -211,32 +187,15 @@ class HomologyConsistency(Loss):
         HomologyConsistency(perturbation_weight=2.5)
     """
 
-    _check = staticmethod(check_options)
-
-    def __init__(
-        self,
-        *,
-        filtration: Filtration | None = None,
-        dimensions: Sequence[int] = (0,),
-        perturbation_weight: float,
-        orientation: str = "index",
-        related: str = "endpoints",
-        match_norms: bool = False,
-        undefined: str = "skip",
-        eps: float = 1e-8,
-        reduction: str = "mean",
-    ) -> None:
-        super().__init__(
-            filtration=filtration,
-            dimensions=dimensions,
-            perturbation_weight=perturbation_weight,
-            orientation=orientation,
-            related=related,
-            match_norms=match_norms,
-            undefined=undefined,
-            eps=eps,
-            reduction=reduction,
-        )
+    filtration: Filtration | None = None
+    dimensions: Sequence[int] = (0,)
+    perturbation_weight: float
+    orientation: str = "index"
+    related: str = "endpoints"
+    match_norms: bool = False
+    undefined: str = "skip"
+    eps: float = 1e-8
+    reduction: str = "mean"
 
     def terms(
         self,

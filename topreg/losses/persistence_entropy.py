@@ -8,11 +8,11 @@ import torch
 from torch import Tensor
 
 from topreg._clouds import Clouds
+from topreg._module import FunctionModule
 from topreg._pairs import PersistencePairs
 from topreg.filtrations import Filtration
 from topreg.losses import _common
 from topreg.losses._common import Pairs
-from topreg.losses._loss import Loss
 
 
 def persistence_entropy(
@@ -36,7 +36,8 @@ def persistence_entropy(
             dimension.
         filtration: Finds the pairs and measures births and deaths;
             :class:`~topreg.RipsFiltration` if left out.
-        dimensions: Homology dimensions in which pairs are found; their entropies are added.
+        dimensions: :term:`Homology dimensions <homology dimension>` in which pairs are found; their
+            entropies are added.
         reduction: ``"none"`` gives one value per cloud, ``"mean"`` and ``"sum"`` reduce them.
 
     Returns:
@@ -66,7 +67,7 @@ def persistence_entropy(
         >>> persistence_entropy(torch.tensor([[0.0], [1.0], [2.0]]))  # log 2
         tensor(0.6931)
     """
-    dimensions = check_options(filtration, dimensions, reduction)
+    dimensions = _common.check_options(filtration, reduction, dimensions)
     terms = [
         _entropy(part, (diagram[:, 1] - diagram[:, 0]).abs())
         for part, diagram in _common.diagrams_of(points, pairs, filtration, dimensions)
@@ -82,21 +83,8 @@ def _entropy(pairs: PersistencePairs, lengths: Tensor) -> Tensor:
     return _common.sums(-shares * shares.log(), pairs)
 
 
-def check_options(
-    filtration: Filtration | None, dimensions: Sequence[int], reduction: str
-) -> tuple[int, ...]:
-    """Raise if an option is unknown or out of range; return the dimensions."""
-    return _common.check_options(filtration, reduction, dimensions)
-
-
-class PersistenceEntropy(Loss):
+class PersistenceEntropy(FunctionModule, function=persistence_entropy, check=_common.check_options):
     """Module form of :func:`persistence_entropy`.
-
-    Args:
-        filtration: Finds the pairs and measures births and deaths;
-            :class:`~topreg.RipsFiltration` if left out.
-        dimensions: :term:`Homology dimensions <homology dimension>` whose entropies are added.
-        reduction: ``"none"`` gives one value per cloud, ``"mean"`` and ``"sum"`` reduce them.
 
     Example:
         >>> import torch
@@ -105,16 +93,9 @@ class PersistenceEntropy(Loss):
         tensor(0.6931)
     """
 
-    _check = staticmethod(check_options)
-
-    def __init__(
-        self,
-        *,
-        filtration: Filtration | None = None,
-        dimensions: Sequence[int] = (0,),
-        reduction: str = "mean",
-    ) -> None:
-        super().__init__(filtration=filtration, dimensions=dimensions, reduction=reduction)
+    filtration: Filtration | None = None
+    dimensions: Sequence[int] = (0,)
+    reduction: str = "mean"
 
     def forward(self, points: Clouds, *, pairs: Pairs | None = None) -> Tensor:
         """Return the loss; :func:`persistence_entropy` describes the arguments."""

@@ -10,11 +10,11 @@ from torch import Tensor
 
 from topreg import _checks
 from topreg._clouds import Clouds, cloud_of, numbers, starts
+from topreg._module import FunctionModule
 from topreg._safe import safe_power
 from topreg.filtrations import RipsFiltration
 from topreg.losses import _across, _common
 from topreg.losses._across import Scaled
-from topreg.losses._loss import Loss
 from topreg.persistence import MOST_VERTICES, find_pairs
 
 
@@ -50,15 +50,15 @@ def rtd(
         filtration: The :class:`~topreg.RipsFiltration` that measures A; the default one if left
             out.
         target_filtration: Measures B; ``filtration`` if left out.
-        dimensions: Homology dimensions of the doubled complex, 1 or higher, whose sums are added.
-            Dimension 1 compares components, and loops of the union that A does not have. In
-            higher dimensions M follows the authors' code. It is not a mapping cone there, and may
-            miss classes.
-        symmetric: Whether to return the mean of both directions as above, or only R(A, B).
+        dimensions: :term:`Homology dimensions <homology dimension>` of the doubled complex, 1 or
+            higher, whose sums are added. Dimension 1 compares components, and loops of the union
+            that A does not have. In higher dimensions M follows the authors' code. It is not a
+            mapping cone there, and may miss classes.
+        symmetric: Whether to return the mean of both directions, or only R(A, B).
         normalize: Divide the distances of each space by this quantile of all distances of their
             cloud. 1.0 is the largest distance, 0.9 the published protocol. The gradient includes
             the quantile. A cloud of coincident points is divided by 1.
-        power: q, positive.
+        power: q, the exponent of the persistence, positive.
         reduction: ``"none"`` gives one value per cloud, ``"mean"`` and ``"sum"`` reduce them.
 
     Returns:
@@ -190,20 +190,8 @@ def check_options(
     return _common.check_options(None, reduction, dimensions, least=1)
 
 
-class RTD(Loss):
+class RTD(FunctionModule, function=rtd, check=check_options):
     """Module form of :func:`rtd`.
-
-    Args:
-        filtration: The :class:`~topreg.RipsFiltration` that measures ``source``; the default one if
-            left out.
-        target_filtration: Measures ``target``; ``filtration`` if left out.
-        dimensions: :term:`Homology dimensions <homology dimension>` of the doubled complex, 1 or
-            higher.
-        symmetric: Whether to return the mean of both directions, or only R(A, B).
-        normalize: Divide the distances of each space by this quantile of all distances of their
-            cloud: 1.0 is the largest, 0.9 the published protocol.
-        power: Exponent of the persistence, positive.
-        reduction: ``"none"`` gives one value per cloud, ``"mean"`` and ``"sum"`` reduce them.
 
     Example:
         >>> import torch
@@ -212,28 +200,13 @@ class RTD(Loss):
         tensor(1.)
     """
 
-    _check = staticmethod(check_options)
-
-    def __init__(
-        self,
-        *,
-        filtration: RipsFiltration | None = None,
-        target_filtration: RipsFiltration | None = None,
-        dimensions: Sequence[int] = (1,),
-        symmetric: bool = True,
-        normalize: float | None = None,
-        power: float = 1.0,
-        reduction: str = "mean",
-    ) -> None:
-        super().__init__(
-            filtration=filtration,
-            target_filtration=target_filtration,
-            dimensions=dimensions,
-            symmetric=symmetric,
-            normalize=normalize,
-            power=power,
-            reduction=reduction,
-        )
+    filtration: RipsFiltration | None = None
+    target_filtration: RipsFiltration | None = None
+    dimensions: Sequence[int] = (1,)
+    symmetric: bool = True
+    normalize: float | None = None
+    power: float = 1.0
+    reduction: str = "mean"
 
     def forward(self, source: Clouds, target: Clouds) -> Tensor:
         """Return the divergence of two clouds, or batches of clouds, on the same vertices."""

@@ -8,11 +8,11 @@ import torch
 from torch import Tensor
 
 from topreg._clouds import Clouds
+from topreg._module import FunctionModule
 from topreg._pairs import PersistencePairs
 from topreg.filtrations import RipsFiltration
 from topreg.losses import _across, _common
 from topreg.losses._across import Scaled
-from topreg.losses._loss import Loss
 from topreg.persistence import find_pairs
 
 
@@ -37,17 +37,20 @@ def rtd_lite(
     have the same components at every scale. Row i of ``source`` and row i of ``target`` are the
     same vertex. Their widths may differ. If their scales differ, pass ``normalize``.
 
+    If A lacks edges, it may never join some components. Then their edges in the third tree have no
+    counterpart, and are not subtracted from w(A); likewise for B.
+
     Args:
         source: Point cloud, or distance matrix, with the distances A.
         target: Point cloud, or distance matrix, with the distances B.
         filtration: The :class:`~topreg.RipsFiltration` that measures A; the default one if left
             out.
         target_filtration: Measures B; ``filtration`` if left out.
-        symmetric: Whether to return the mean of both directions as above, or only
+        symmetric: Whether to return the mean of both directions, or only
             :math:`w(A) - w(\min(A, B))`.
         normalize: Divide the distances of each space by this quantile of all distances of their
-            cloud. 1.0 is the largest distance, 0.9 the published protocol. The gradient includes
-            the quantile. A cloud of coincident points is divided by 1.
+            :term:`point cloud`. 1.0 is the largest distance, 0.9 the published protocol. The
+            gradient includes the quantile. A cloud of coincident points is divided by 1.
         reduction: ``"none"`` gives one value per cloud, ``"mean"`` and ``"sum"`` reduce them.
 
     Returns:
@@ -88,23 +91,36 @@ def rtd_lite(
     x.check_room(3 if normalize is None else 5)  # A and B, divided too, and the smaller of both
     a, b = Scaled(x, normalize), Scaled(y, normalize)
     one, other = a.entries(), b.entries()
-    total = _length(a, _tree(one, x.sizes))
+    union = torch.minimum(one, other)
+    total = _merged(a, one, union, b)
     if symmetric:
-        total = (total + _length(b, _tree(other, x.sizes))) / 2
-    tree = _tree(torch.minimum(one, other), x.sizes)
+        total = (total + _merged(b, other, union, a)) / 2
+    tree = _tree(union, x.sizes)
     shorter = torch.minimum(a.lengths(tree.death_edges), b.lengths(tree.death_edges))
     return _common.reduce_values(total - _common.sums(shorter, tree), reduction)
+
+
+def _merged(own: Scaled, entries: Tensor, union: Tensor, other: Scaled) -> Tensor:
+    """Return the length of a space's forest and of the union's edges that join its trees, (b,)."""
+    sizes = own.space.sizes
+    forest = _tree(entries, sizes)
+    total = _common.sums(own.lengths(forest.death_edges), forest)
+    if torch.compiler.is_compiling():  # where numbers of edges are not known yet
+        whole = not own.space.precomputed and own.space.filtration.max_edge_length == math.inf
+    else:
+        whole = len(forest.essential_edges) <= sum(map(bool, sizes))
+    if whole:
+        return total
+    joined = _tree(torch.where(entries.isfinite(), 0.0, union), sizes)
+    lengths = other.lengths(joined.death_edges)
+    apart = own.lengths(joined.death_edges).isinf()
+    return total + _common.sums(torch.where(apart, lengths, 0.0), joined)
 
 
 def _tree(entries: Tensor, sizes: tuple[int, ...]) -> PersistencePairs:
     """Find the pairs of dimension 0; their death edges are the spanning forest."""
     with torch.no_grad():
         return find_pairs(entries, sizes, math.inf, [0])[0]
-
-
-def _length(space: Scaled, tree: PersistencePairs) -> Tensor:
-    """Return the length of the spanning forest of each cloud, (b,)."""
-    return _common.sums(space.lengths(tree.death_edges), tree)
 
 
 def check_options(
@@ -120,17 +136,8 @@ def check_options(
     _common.check_options(None, reduction)
 
 
-class RTDLite(Loss):
+class RTDLite(FunctionModule, function=rtd_lite, check=check_options):
     """Module form of :func:`rtd_lite`.
-
-    Args:
-        filtration: The :class:`~topreg.RipsFiltration` that measures ``source``; the default one if
-            left out.
-        target_filtration: Measures ``target``; ``filtration`` if left out.
-        symmetric: Whether to return the mean of both directions, or only that from ``source``.
-        normalize: Divide the distances of each space by this quantile of all distances of their
-            :term:`point cloud`: 1.0 is the largest, 0.9 the published protocol.
-        reduction: ``"none"`` gives one value per cloud, ``"mean"`` and ``"sum"`` reduce them.
 
     Example:
         >>> import torch
@@ -139,24 +146,11 @@ class RTDLite(Loss):
         tensor(1.)
     """
 
-    _check = staticmethod(check_options)
-
-    def __init__(
-        self,
-        *,
-        filtration: RipsFiltration | None = None,
-        target_filtration: RipsFiltration | None = None,
-        symmetric: bool = True,
-        normalize: float | None = None,
-        reduction: str = "mean",
-    ) -> None:
-        super().__init__(
-            filtration=filtration,
-            target_filtration=target_filtration,
-            symmetric=symmetric,
-            normalize=normalize,
-            reduction=reduction,
-        )
+    filtration: RipsFiltration | None = None
+    target_filtration: RipsFiltration | None = None
+    symmetric: bool = True
+    normalize: float | None = None
+    reduction: str = "mean"
 
     def forward(self, source: Clouds, target: Clouds) -> Tensor:
         """Return the loss of two clouds, or batches of clouds, on the same vertices."""

@@ -9,13 +9,14 @@ from torch import Tensor
 
 from topreg import _checks
 from topreg._clouds import Clouds
+from topreg._module import FunctionModule
 from topreg._pairs import PersistencePairs
 from topreg.filtrations import RIPS, Filtration, RipsFiltration
 from topreg.filtrations._space import Space
 from topreg.losses import _across, _common
 from topreg.losses._across import Scaled
 from topreg.losses._common import Pairs
-from topreg.losses._loss import Loss
+from topreg.losses._signature import signature_of_few
 
 
 def signature_loss(
@@ -52,7 +53,8 @@ def signature_loss(
         filtration: Finds the pairs of ``source`` and measures births and deaths in it;
             :class:`~topreg.RipsFiltration` if left out.
         target_filtration: Does this for ``target``; ``filtration`` if left out.
-        dimensions: Homology dimensions in which pairs are found; their losses are added.
+        dimensions: :term:`Homology dimensions <homology dimension>` in which pairs are found; their
+            losses are added.
         symmetric: Whether to add the second term. Without it ``target`` is not searched.
         normalize: Divide the values of each space by this quantile of all distances of their cloud.
             1.0 is the largest distance. The gradient includes the quantile. Both filtrations must
@@ -101,7 +103,13 @@ def signature_loss(
     other = None if target_pairs is None else _common.as_list(target_pairs, "target_pairs")
     if own or other:  # the other space is searched in the dimensions of what is given
         dimensions = tuple(part.dimension for part in own or other or ())
-    x, z = _spaces(source, target, filtration, target_filtration, normalize)
+    x, z = _spaces(source, target, filtration, target_filtration)
+    if not (own or other) and dimensions == (0,) and isinstance(x, Space) and isinstance(z, Space):
+        values = signature_of_few((x, z), symmetric, normalize, reduction != "none")
+        if values is not None:
+            return _common.reduce_values(values, reduction) if values.ndim else values
+    if normalize is not None:
+        x, z = (Scaled(space, normalize) for space in (x, z) if isinstance(space, Space))
     if own or other:
         _on_their_devices("source", source, "pairs", own)
         _on_their_devices("target", target, "target_pairs", other)
@@ -135,14 +143,12 @@ def _spaces(
     target: Clouds,
     filtration: Filtration | None,
     target_filtration: Filtration | None,
-    normalize: float | None,
-) -> Sequence[Space | Scaled | _Other]:
+) -> tuple[Space | Scaled | _Other, Space | Scaled | _Other]:
     """Return both spaces. Points are checked here, other data by their filtrations."""
     first = RIPS if filtration is None else filtration
     second = first if target_filtration is None else target_filtration
     if isinstance(first, RipsFiltration) and isinstance(second, RipsFiltration):
-        spaces = _across.two_spaces(source, target, first, second)
-        return spaces if normalize is None else [Scaled(space, normalize) for space in spaces]
+        return _across.two_spaces(source, target, first, second)
     return _Other(first, source), _Other(second, target)
 
 
@@ -203,18 +209,8 @@ def check_options(
     return _common.check_options(filtration, reduction, dimensions)
 
 
-class SignatureLoss(Loss):
+class SignatureLoss(FunctionModule, function=signature_loss, check=check_options):
     """Module form of :func:`signature_loss`.
-
-    Args:
-        filtration: Finds the pairs of ``source`` and measures births and deaths in it;
-            :class:`~topreg.RipsFiltration` if left out.
-        target_filtration: Does this for ``target``; ``filtration`` if left out.
-        dimensions: :term:`Homology dimensions <homology dimension>` whose losses are added.
-        symmetric: Whether to compare the pairs of ``target`` too.
-        normalize: Divide the values of each space by this quantile of all distances of their cloud;
-            1.0 is the largest.
-        reduction: ``"none"`` gives one value per cloud, ``"mean"`` and ``"sum"`` reduce them.
 
     Example:
         >>> import torch
@@ -224,26 +220,12 @@ class SignatureLoss(Loss):
         tensor(0.)
     """
 
-    _check = staticmethod(check_options)
-
-    def __init__(
-        self,
-        *,
-        filtration: Filtration | None = None,
-        target_filtration: Filtration | None = None,
-        dimensions: Sequence[int] = (0,),
-        symmetric: bool = True,
-        normalize: float | None = None,
-        reduction: str = "mean",
-    ) -> None:
-        super().__init__(
-            filtration=filtration,
-            target_filtration=target_filtration,
-            dimensions=dimensions,
-            symmetric=symmetric,
-            normalize=normalize,
-            reduction=reduction,
-        )
+    filtration: Filtration | None = None
+    target_filtration: Filtration | None = None
+    dimensions: Sequence[int] = (0,)
+    symmetric: bool = True
+    normalize: float | None = None
+    reduction: str = "mean"
 
     def forward(
         self,

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from topreg import _checks, _diagrams
-from topreg.losses._loss import Loss
+from topreg._module import FunctionModule
 
 
 def sliced_wasserstein_distance(first: Tensor, second: Tensor, *, directions: int = 50) -> Tensor:
@@ -26,7 +26,7 @@ def sliced_wasserstein_distance(first: Tensor, second: Tensor, *, directions: in
     Args:
         first: :term:`Persistence diagram` D, births and deaths.
         second: Births and deaths D'.
-        directions: M.
+        directions: M, the number of lines onto which each :term:`persistence diagram` is projected.
 
     Returns:
         The distance, in the units of the diagrams, in at least single precision.
@@ -79,11 +79,10 @@ def check_options(directions: int) -> int:
     return _checks.is_count("directions", directions)
 
 
-class SlicedWassersteinDistance(Loss):
+class SlicedWassersteinDistance(
+    FunctionModule, function=sliced_wasserstein_distance, check=check_options
+):
     """Module form of :func:`sliced_wasserstein_distance`.
-
-    Args:
-        directions: Number of lines onto which each :term:`persistence diagram` is projected.
 
     Example:
         >>> import torch
@@ -93,10 +92,7 @@ class SlicedWassersteinDistance(Loss):
         tensor(1.)
     """
 
-    _check = staticmethod(check_options)
-
-    def __init__(self, *, directions: int = 50) -> None:
-        super().__init__(directions=directions)
+    directions: int = 50
 
     def forward(self, first: Tensor, second: Tensor) -> Tensor:
         """Return the distance between two diagrams, (m, 2) and (k, 2)."""

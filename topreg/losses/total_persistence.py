@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from torch import Tensor
 
 from topreg import _checks
 from topreg._clouds import Clouds
+from topreg._module import FunctionModule
 from topreg._safe import safe_power
 from topreg.filtrations import Filtration
 from topreg.losses import _common
 from topreg.losses._common import Pairs
-from topreg.losses._loss import Loss
 
 
 def total_persistence(
@@ -41,9 +42,10 @@ def total_persistence(
             dimension.
         filtration: Finds the pairs and measures births and deaths;
             :class:`~topreg.RipsFiltration` if left out.
-        dimensions: Homology dimensions in which pairs are found; their sums are added.
-        power: :math:`p`, positive.
-        midpoint_power: :math:`q`, not negative.
+        dimensions: :term:`Homology dimensions <homology dimension>` in which pairs are found; their
+            sums are added.
+        power: :math:`p`, the exponent of the persistence, positive.
+        midpoint_power: :math:`q`, the exponent of the midpoint, not negative.
         reduction: ``"none"`` gives one value per cloud, ``"mean"`` and ``"sum"`` reduce them.
 
     Returns:
@@ -73,7 +75,9 @@ def total_persistence(
         >>> total_persistence(torch.tensor([[0.0], [1.0], [3.0]]))
         tensor(3.)
     """
-    dimensions = check_options(filtration, dimensions, power, midpoint_power, reduction)
+    dimensions = check_options(
+        power, midpoint_power, filtration=filtration, dimensions=dimensions, reduction=reduction
+    )
     terms = []
     for part, diagram in _common.diagrams_of(points, pairs, filtration, dimensions):
         birth, death = diagram.unbind(1)
@@ -84,29 +88,15 @@ def total_persistence(
     return _common.reduce_values(_common.add_dimensions(terms), reduction)
 
 
-def check_options(
-    filtration: Filtration | None,
-    dimensions: Sequence[int],
-    power: float,
-    midpoint_power: float,
-    reduction: str,
-) -> tuple[int, ...]:
+def check_options(power: float, midpoint_power: float, **common: Any) -> tuple[int, ...]:
     """Raise if an option is unknown or out of range; return the dimensions."""
     _checks.is_positive("power", power)
     _checks.is_at_least("midpoint_power", midpoint_power, 0)
-    return _common.check_options(filtration, reduction, dimensions)
+    return _common.check_options(**common)
 
 
-class TotalPersistence(Loss):
+class TotalPersistence(FunctionModule, function=total_persistence, check=check_options):
     """Module form of :func:`total_persistence`.
-
-    Args:
-        filtration: Finds the pairs and measures births and deaths;
-            :class:`~topreg.RipsFiltration` if left out.
-        dimensions: :term:`Homology dimensions <homology dimension>` whose sums are added.
-        power: Exponent of the persistence, positive.
-        midpoint_power: Exponent of the mean of birth and death, not negative.
-        reduction: ``"none"`` gives one value per cloud, ``"mean"`` and ``"sum"`` reduce them.
 
     Example:
         >>> import torch
@@ -115,24 +105,11 @@ class TotalPersistence(Loss):
         tensor(5.)
     """
 
-    _check = staticmethod(check_options)
-
-    def __init__(
-        self,
-        *,
-        filtration: Filtration | None = None,
-        dimensions: Sequence[int] = (0,),
-        power: float = 1.0,
-        midpoint_power: float = 0.0,
-        reduction: str = "mean",
-    ) -> None:
-        super().__init__(
-            filtration=filtration,
-            dimensions=dimensions,
-            power=power,
-            midpoint_power=midpoint_power,
-            reduction=reduction,
-        )
+    filtration: Filtration | None = None
+    dimensions: Sequence[int] = (0,)
+    power: float = 1.0
+    midpoint_power: float = 0.0
+    reduction: str = "mean"
 
     def forward(self, points: Clouds, *, pairs: Pairs | None = None) -> Tensor:
         """Return the loss; :func:`total_persistence` describes the arguments."""

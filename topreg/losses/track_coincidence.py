@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from topreg import _checks
 from topreg._clouds import Clouds
+from topreg._module import FunctionModule
 from topreg._pairs import PersistencePairs
-from topreg._safe import safe_cosines
+from topreg._safe import in_range, safe_cosines
 from topreg._tracks import ORIENTATIONS, death_flips, oriented_tracks
 from topreg.filtrations import Filtration
 from topreg.losses import _common
 from topreg.losses._common import Pairs
-from topreg.losses._loss import Loss
 
 
 def track_coincidence(
@@ -48,7 +49,7 @@ def track_coincidence(
             one per dimension. If left out they are found in ``geometry``.
         geometry: Data in which pairs are found; ``source`` if left out.
         filtration: Finds the pairs; :class:`~topreg.RipsFiltration` if left out.
-        dimensions: Homology dimensions in which pairs are found.
+        dimensions: :term:`Homology dimensions <homology dimension>` in which pairs are found.
         orientation: ``"index"`` orients edges from the smaller vertex to the larger; ``"aligned"``
             flips death edge vectors that oppose their birth edge vectors in ``source``, in both
             spaces.
@@ -87,7 +88,14 @@ def track_coincidence(
         >>> track_coincidence(images, -images)
         tensor(2.)
     """
-    dimensions = check_options(filtration, dimensions, orientation, undefined, eps, reduction)
+    dimensions = check_options(
+        orientation,
+        undefined,
+        eps,
+        filtration=filtration,
+        dimensions=dimensions,
+        reduction=reduction,
+    )
     x, y, sizes = _common.views(source, target)
     found = _common.find(pairs, filtration, dimensions, source if geometry is None else geometry)
     _common.check_all(found, x, sizes)
@@ -104,9 +112,9 @@ def coincidence(
     eps: float,
 ) -> Tensor:
     """Return equation 5 per cloud, summed over the dimensions, for checked rows."""
-    return _common.add_dimensions(
-        [_of_one(source, target, p, orientation, undefined, eps) for p in pairs]
-    )
+    x, y = in_range(source, target)
+    terms = [_of_one(x, y, part, orientation, undefined, eps) for part in pairs]
+    return _common.add_dimensions(terms).to(source.dtype)
 
 
 def _of_one(
@@ -131,34 +139,16 @@ def _of_one(
     return torch.where(some, -mean + 1, mean)  # not `1 - mean`, which Python dispatches slowly
 
 
-def check_options(
-    filtration: Filtration | None,
-    dimensions: Sequence[int],
-    orientation: str,
-    undefined: str,
-    eps: float,
-    reduction: str,
-) -> tuple[int, ...]:
+def check_options(orientation: str, undefined: str, eps: float, **common: Any) -> tuple[int, ...]:
     """Raise if an option is unknown or out of range; return the dimensions."""
     _checks.is_option("orientation", orientation, ORIENTATIONS)
     _checks.is_option("undefined", undefined, _common.UNDEFINED)
     _checks.is_at_least("eps", eps, 0)
-    return _common.check_options(filtration, reduction, dimensions)
+    return _common.check_options(**common)
 
 
-class TrackCoincidence(Loss):
+class TrackCoincidence(FunctionModule, function=track_coincidence, check=check_options):
     """Module form of :func:`track_coincidence`.
-
-    Args:
-        filtration: Finds the pairs; :class:`~topreg.RipsFiltration` if left out.
-        dimensions: :term:`Homology dimensions <homology dimension>` whose losses are added.
-        orientation: ``"index"`` orients edges from the smaller vertex to the larger; ``"aligned"``
-            flips death edge vectors that oppose their birth edge vectors in ``source``, in both
-            spaces.
-        undefined: ``"skip"`` leaves a class whose track is no longer than ``eps`` out of the mean,
-            ``"zero"`` counts its cosine as 0.
-        eps: Tracks no longer than this, in the units of their space, have no direction.
-        reduction: ``"none"`` gives one value per cloud, ``"mean"`` and ``"sum"`` reduce them.
 
     Example:
         >>> import torch
@@ -168,26 +158,12 @@ class TrackCoincidence(Loss):
         tensor(0.)
     """
 
-    _check = staticmethod(check_options)
-
-    def __init__(
-        self,
-        *,
-        filtration: Filtration | None = None,
-        dimensions: Sequence[int] = (0,),
-        orientation: str = "index",
-        undefined: str = "skip",
-        eps: float = 1e-8,
-        reduction: str = "mean",
-    ) -> None:
-        super().__init__(
-            filtration=filtration,
-            dimensions=dimensions,
-            orientation=orientation,
-            undefined=undefined,
-            eps=eps,
-            reduction=reduction,
-        )
+    filtration: Filtration | None = None
+    dimensions: Sequence[int] = (0,)
+    orientation: str = "index"
+    undefined: str = "skip"
+    eps: float = 1e-8
+    reduction: str = "mean"
 
     def forward(
         self,

@@ -9,8 +9,8 @@ from torch import Tensor
 
 from topreg import _checks
 from topreg._diagrams import check_two, finite_part
+from topreg._module import FunctionModule
 from topreg._safe import safe_norm, safe_power
-from topreg.losses._loss import Loss
 from topreg.losses._matching import matching
 
 GROUND = (1.0, 2.0, math.inf)
@@ -34,9 +34,10 @@ def wasserstein_distance(
     Args:
         first: :term:`Persistence diagram` D, births and deaths.
         second: Births and deaths D'.
-        order: q, at least 1 and finite. For :math:`q = \infty`, the bottleneck distance, use
-            ``gudhi.bottleneck_distance`` or ``persim.bottleneck``.
-        ground: p, the norm in the plane: 1, 2 or infinity.
+        order: q, the power to which lengths are raised, at least 1 and finite. For :math:`q =
+            \infty`, the bottleneck distance, use ``gudhi.bottleneck_distance`` or
+            ``persim.bottleneck``.
+        ground: p, the norm in the plane of a :term:`persistence diagram`: 1, 2 or infinity.
 
     Returns:
         The distance, in the units of the diagrams, in at least single precision.
@@ -144,12 +145,8 @@ def check_options(order: float, ground: float) -> None:
         raise ValueError(f"`ground` should be 1, 2 or math.inf. Got {ground!r}.")
 
 
-class WassersteinDistance(Loss):
+class WassersteinDistance(FunctionModule, function=wasserstein_distance, check=check_options):
     """Module form of :func:`wasserstein_distance`.
-
-    Args:
-        order: Power to which lengths are raised before they are added, at least 1 and finite.
-        ground: Norm in the plane of a :term:`persistence diagram`: 1, 2 or infinity.
 
     Example:
         >>> import torch
@@ -158,10 +155,8 @@ class WassersteinDistance(Loss):
         tensor(1.)
     """
 
-    _check = staticmethod(check_options)
-
-    def __init__(self, *, order: float = 1.0, ground: float = math.inf) -> None:
-        super().__init__(order=order, ground=ground)
+    order: float = 1.0
+    ground: float = math.inf
 
     def forward(self, first: Tensor, second: Tensor) -> Tensor:
         """Return the distance between two diagrams, (m, 2) and (k, 2)."""

@@ -13,7 +13,7 @@ from torch.autograd.function import FunctionCtx
 from topreg._clouds import cloud_of, numbers, starts
 from topreg._operators import is_plain, operator, row_by_row
 from topreg._safe import safe_root, widest_dtype
-from topreg.metrics._metric import Metric, at_least_single, by_callable, unit_rows
+from topreg.metrics._metric import Metric, at_least_single, by_callable, rows_of
 
 BLOCK = 32  # edges per call of a callable metric, which computes BLOCK^2 entries for them
 
@@ -38,15 +38,14 @@ def edge_diagram(points: Tensor, births: Tensor | None, deaths: Tensor, metric: 
     Shape:
         - births, deaths: (m, 2). Output: (m, 2).
     """
-    points = at_least_single(points)
-    if not callable(metric):
-        if metric == "cosine":
-            points = unit_rows(points)
-        if is_plain(points.detach()) and points.device.type == "cpu" and not _forward_mode():
-            if points.requires_grad:
-                return cast(Tensor, _Diagram.apply(points, births, deaths, metric))
-            return _measure(points, births, deaths, metric)
-    return _by_operations(points, births, deaths, metric)
+    if callable(metric):
+        return _by_operations(at_least_single(points), births, deaths, metric)
+    points = rows_of(points, metric)
+    if not is_plain(points.detach()) or points.device.type != "cpu" or forward_mode():
+        return _by_operations(points, births, deaths, metric)
+    if points.requires_grad:
+        return cast(Tensor, _Diagram.apply(points, births, deaths, metric))
+    return _measure(points, births, deaths, metric)
 
 
 def entries_diagram(
@@ -54,7 +53,7 @@ def entries_diagram(
 ) -> Tensor:
     """Return what :func:`edge_diagram` returns, for given distances (sum of n_i^2,)."""
     entries = at_least_single(entries)
-    if is_plain(entries.detach()) and entries.device.type == "cpu" and not _forward_mode():
+    if is_plain(entries.detach()) and entries.device.type == "cpu" and not forward_mode():
         return cast(Tensor, _Given.apply(entries, sizes, births, deaths))
     return _given_by_operations(entries, sizes, births, deaths)
 
@@ -83,7 +82,7 @@ def entries_at(entries: Tensor, sizes: Sequence[int], edges: Tensor) -> Tensor:
     return torch.where(zero, 0.0, lengths)
 
 
-def _forward_mode() -> bool:
+def forward_mode() -> bool:
     """Return whether derivatives are computed in forward mode, which needs torch operations."""
     return torch.autograd.forward_ad._current_level >= 0
 
@@ -112,7 +111,7 @@ class _Diagram(torch.autograd.Function):
             return slopes, None, None, None
         slopes = torch.zeros_like(points, memory_format=torch.contiguous_format)
         values = slopes.numpy(), grads[0].contiguous().numpy(), lengths.numpy()
-        pull_edges(*values, *_arrays(points, births, deaths), *_flags(metric))
+        pull_edges(*values, *_arrays(points, births, deaths), *flags_of(metric))
         return slopes, None, None, None
 
 
@@ -161,7 +160,7 @@ def _measure(points: Tensor, births: Tensor | None, deaths: Tensor, metric: str)
 
     lengths = torch.empty(deaths.shape, dtype=points.dtype)
     arrays = _arrays(points, births, deaths)
-    if not measure_edges(lengths.numpy(), *arrays, *_flags(metric)):
+    if not measure_edges(lengths.numpy(), *arrays, *flags_of(metric)):
         for edges in (deaths, deaths if births is None else births):
             points.index_select(0, edges.flatten())  # raises for a vertex that does not exist
     return lengths
@@ -174,19 +173,21 @@ def _arrays(points: Tensor, births: Tensor | None, deaths: Tensor) -> tuple[Any,
     return points.detach().contiguous().numpy(), starts, ends
 
 
-def _flags(metric: str) -> tuple[bool, bool]:
+def flags_of(metric: str) -> tuple[bool, bool]:
     """Return the metric as compiled loops take it: whether Manhattan, whether cosine."""
     return metric == "manhattan", metric == "cosine"
 
 
 def _by_operations(points: Tensor, births: Tensor | None, deaths: Tensor, metric: Metric) -> Tensor:
     """Compute lengths by torch operations, for compilers and derivatives of any order."""
-    lengths = _lengths(points, deaths, metric)
-    born = torch.zeros_like(lengths) if births is None else _lengths(points, births, metric)
+    lengths = lengths_by_operations(points, deaths, metric)
+    born = torch.zeros_like(lengths)
+    if births is not None:
+        born = lengths_by_operations(points, births, metric)
     return torch.stack([born, lengths], dim=1)
 
 
-def _lengths(points: Tensor, edges: Tensor, metric: Metric) -> Tensor:
+def lengths_by_operations(points: Tensor, edges: Tensor, metric: Metric) -> Tensor:
     """Return lengths of edges; a formula gives the gradient, a correction the exact value."""
     first, second = points.index_select(0, edges[:, 0]), points.index_select(0, edges[:, 1])
     if callable(metric):

@@ -141,24 +141,29 @@ def measure_edges(out, points, births, deaths, manhattan, cosine):
 
 
 @compiled
+def pull_edge(out, points, i, j, slope, length, manhattan, cosine):
+    """Add to ``out`` the gradient in two points, given the gradient in their distance."""
+    if i == j or length == 0:
+        return
+    if not (manhattan or cosine):
+        slope /= length
+    x, y, kind = points[i], points[j], points.dtype.type
+    for k in range(points.shape[1]):
+        gap = np.float64(y[k]) - np.float64(x[k])
+        pull = kind(slope * (np.sign(gap) if manhattan else gap))
+        out[i, k] -= pull
+        out[j, k] += pull
+
+
+@compiled
 def pull_edges(out, slopes, lengths, points, births, deaths, manhattan, cosine):
     """Add to ``out`` the gradient in the points, given the gradient in the lengths."""
-    kind = points.dtype.type
     for column in range(2):
         edges = deaths if column else births
         for edge in range(len(edges)):
             i, j = edges[edge]
             length, slope = np.float64(lengths[edge, column]), np.float64(slopes[edge, column])
-            if i == j or length == 0:
-                continue
-            if not (manhattan or cosine):
-                slope /= length
-            x, y = points[i], points[j]
-            for k in range(points.shape[1]):
-                gap = np.float64(y[k]) - np.float64(x[k])
-                pull = kind(slope * (np.sign(gap) if manhattan else gap))
-                out[i, k] -= pull
-                out[j, k] += pull
+            pull_edge(out, points, i, j, slope, length, manhattan, cosine)
 
 
 @compiled
@@ -478,28 +483,6 @@ def _direct_row(row, x, columns, first, sums, cosine):
 
 
 @compiled
-def direct(out, x, y, cosine, halt):
-    """Write distances measured by differences, for few coordinates."""
-    columns, sums = coordinates(y), np.empty((4, RUN))
-    for i in range(len(x)):
-        if halted(halt):
-            break
-        _direct_row(out[i], x[i], columns, 0, sums, cosine)
-
-
-@compiled
-def direct_upper(out, points, cosine, halt):
-    """Write distances within one cloud: measure above the diagonal, copy below."""
-    columns, sums = coordinates(points), np.empty((4, RUN))
-    for i in range(len(points)):
-        if halted(halt):
-            break
-        out[i, i] = 0
-        _direct_row(out[i], points[i], columns, i + 1, sums, cosine)
-    mirror(out, halt)
-
-
-@compiled
 def _manhattan_row(row, x, columns, first, sums):
     """Write Manhattan distances from ``x`` to point ``first`` and all after it, many at a time.
 
@@ -520,20 +503,23 @@ def _manhattan_row(row, x, columns, first, sums):
 
 
 @compiled
-def manhattan_rows(out, x, columns, halt):
-    """Write Manhattan distances to points that are given transposed."""
-    sums = np.empty((1, RUN))
+def measure_rows(out, x, columns, manhattan, cosine, halt):
+    """Write distances to points that are given transposed."""
+    sums = np.empty((4, RUN))
     for i in range(len(x)):
         if halted(halt):
             break
-        _manhattan_row(out[i], x[i], columns, 0, sums)
+        if manhattan:
+            _manhattan_row(out[i], x[i], columns, 0, sums)
+        else:
+            _direct_row(out[i], x[i], columns, 0, sums, cosine)
 
 
 @compiled
-def manhattan(out, x, y, halt):
-    """Write Manhattan distances."""
-    if len(x) >= FEW_ROWS:
-        manhattan_rows(out, x, coordinates(y), halt)
+def measure_between(out, x, y, manhattan, cosine, halt):
+    """Write distances measured by differences, for few coordinates or the Manhattan metric."""
+    if len(x) >= FEW_ROWS or not manhattan:
+        measure_rows(out, x, coordinates(y), manhattan, cosine, halt)
         return
     for i in range(len(x)):
         for j in range(len(y)):
@@ -541,12 +527,15 @@ def manhattan(out, x, y, halt):
 
 
 @compiled
-def manhattan_upper(out, points, halt):
-    """Write Manhattan distances within one cloud: measure above the diagonal, copy below."""
-    columns, sums = coordinates(points), np.empty((1, RUN))
+def measure_upper(out, points, manhattan, cosine, halt):
+    """Write distances within one cloud: measure above the diagonal, copy below."""
+    columns, sums = coordinates(points), np.empty((4, RUN))
     for i in range(len(points)):
         if halted(halt):
             break
         out[i, i] = 0
-        _manhattan_row(out[i], points[i], columns, i + 1, sums)
+        if manhattan:
+            _manhattan_row(out[i], points[i], columns, i + 1, sums)
+        else:
+            _direct_row(out[i], points[i], columns, i + 1, sums, cosine)
     mirror(out, halt)

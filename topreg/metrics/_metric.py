@@ -42,6 +42,12 @@ def unit_rows(x: Tensor) -> Tensor:
     return rows if x.device.type != "cpu" else rows + (unit_vectors(x.detach()) - rows.detach())
 
 
+def rows_of(points: Tensor, metric: str) -> Tensor:
+    """Return the rows between which a named metric measures: normalised for the cosine."""
+    points = at_least_single(points)
+    return unit_rows(points) if metric == "cosine" else points
+
+
 @operator(torch.empty_like, row_by_row)
 def unit_vectors(x: Tensor) -> Tensor:
     """Return the values of :func:`unit_rows`, which depend only on their row, to the last bit."""

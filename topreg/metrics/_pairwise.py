@@ -15,7 +15,7 @@ from topreg.metrics._metric import (
     check_metric,
     unit_rows,
 )
-from topreg.metrics._selection import cross_weights, selection_weights
+from topreg.metrics._selection import cross_distances, selection_weights
 
 
 def pairwise_distances(
@@ -126,7 +126,7 @@ def _measure(x: Tensor, y: Tensor | None, metric: str) -> Tensor:
     """Return distances without gradient."""
     if y is None:
         return selection_weights(x.detach(), [len(x)], metric).view(len(x), len(x))
-    return cross_weights(x.detach(), y.detach(), metric)
+    return cross_distances(x.detach(), y.detach(), metric)
 
 
 class _Distances(torch.autograd.Function):

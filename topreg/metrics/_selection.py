@@ -18,7 +18,7 @@ from torch import Tensor
 from topreg._clouds import starts
 from topreg._operators import operator, with_batch
 from topreg._room import bytes_of_matrices, room_for
-from topreg.metrics._metric import at_least_single, unit_rows
+from topreg.metrics._metric import rows_of
 from topreg.metrics._on_device import direct_distances, distances_within
 from topreg.metrics._products import (
     block_of,
@@ -35,9 +35,8 @@ FEW_COORDINATES = 8  # with at most so many, differences are as fast as the Gram
 
 
 def prepare(points: Tensor, metric: str) -> Tensor:
-    """Return the rows between which loops measure: detached, and normalised for the cosine."""
-    points = at_least_single(points.detach())
-    return unit_rows(points) if metric == "cosine" else points
+    """Return the rows between which a named metric measures, without gradient."""
+    return rows_of(points.detach(), metric)
 
 
 def selection_weights(
@@ -200,12 +199,10 @@ def _measure_directly(
     matrix: Tensor, points: Tensor, metric: str, longest: float, halt: Halt
 ) -> None:
     """Measure the weights of one cloud by differences."""
-    from topreg.metrics._kernels import direct_upper, manhattan_upper
+    from topreg.metrics._kernels import measure_upper
 
-    if metric == "manhattan":
-        manhattan_upper(matrix.numpy(), points.numpy(), halt)
-    else:
-        direct_upper(matrix.numpy(), points.numpy(), metric == "cosine", halt)
+    arrays = matrix.numpy(), points.numpy()
+    measure_upper(*arrays, metric == "manhattan", metric == "cosine", halt)
 
 
 def _measure_products(
@@ -250,15 +247,9 @@ def _measure_near(matrix: Tensor, points: Tensor, metric: str, longest: float, h
         _kernels.mirror(out, halt)
 
 
-def cross_weights(x: Tensor, y: Tensor, metric: str) -> Tensor:
-    """Return the distances between two prepared clouds, (n, d) and (m, d) -> (n, m)."""
-    weights: Tensor = cross_distances(x, y, metric)
-    return weights
-
-
 @operator(lambda x, y, metric: x.new_empty(len(x), len(y)), _cloud_by_cloud)
 def cross_distances(x: Tensor, y: Tensor, metric: str) -> Tensor:
-    """Compute the distances between two clouds by a named metric."""
+    """Return the distances between two prepared clouds, (n, d) and (m, d) -> (n, m)."""
     if x.device.type != "cpu":
         return direct_distances(x, y, metric)
     from topreg._compiled import stoppable
@@ -267,15 +258,8 @@ def cross_distances(x: Tensor, y: Tensor, metric: str) -> Tensor:
     a, b, cosine = x.contiguous(), y.contiguous(), metric == "cosine"
     out = a.new_empty(len(a), len(b))
     if _by_differences(x, metric):
-        operations = out.numel() * x.shape[1]
-        if metric == "manhattan":
-            arrays = out.numpy(), a.numpy(), b.numpy()
-            stoppable(lambda halt: _kernels.manhattan(*arrays, halt), operations)
-        else:
-            stoppable(
-                lambda halt: _kernels.direct(out.numpy(), a.numpy(), b.numpy(), cosine, halt),
-                operations,
-            )
+        task = out.numpy(), a.numpy(), b.numpy(), metric == "manhattan", cosine
+        stoppable(partial(_kernels.measure_between, *task), out.numel() * x.shape[1])
         return out
     shifted, squares = _shift_rows(torch.cat([a, b]))
     squares_a, squares_b = squares[: len(a)].numpy(), squares[len(a) :].numpy()

@@ -47,12 +47,15 @@ class Tiles:
         if self.manhattan:
             a, b, tile = x.numpy(), y.numpy(), out.numpy()
             if len(x) < _kernels.FEW_ROWS:
-                _kernels.manhattan(tile, a, b, NEVER)
+                _kernels.measure_between(tile, a, b, True, False, NEVER)
                 return out
             # as large as the two blocks of shifted points
             across = b.T.astype("float64", order="C")
             over_rows(
-                len(x), lambda i, j, halt: _kernels.manhattan_rows(tile[i:j], a[i:j], across, halt)
+                len(x),
+                lambda i, j, halt: _kernels.measure_rows(
+                    tile[i:j], a[i:j], across, True, False, halt
+                ),
             )
             return out
         return self._by_kernels(x, y, out)

@@ -2,6 +2,7 @@
 
 from topreg.persistence._dispatch import (
     ENGINES,
+    are_few,
     check_dimension,
     check_sizes,
     find_pairs,
@@ -15,6 +16,7 @@ from topreg.persistence._progress import Progress
 from topreg.persistence._spanning_tree import minimum_spanning_tree
 from topreg.persistence._weights import check_rows, check_weights
 from topreg.persistence.annotations._annotations import MOST_VERTICES
+from topreg.persistence.dense._prim import limits_of
 from topreg.persistence.large._tiled import MEMORY
 
 __all__ = [
@@ -22,11 +24,13 @@ __all__ = [
     "MEMORY",
     "MOST_VERTICES",
     "Progress",
+    "are_few",
     "check_dimension",
     "check_rows",
     "check_sizes",
     "check_weights",
     "find_pairs",
+    "limits_of",
     "minimum_spanning_tree",
     "pairs_of_clean",
     "pairs_of_edges",

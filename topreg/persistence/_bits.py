@@ -32,7 +32,7 @@ def kinds_of(dtype: torch.dtype) -> tuple[type[np.floating[Any]], type[np.signed
 
 def as_integers(weights: Tensor) -> tuple[NDArray[Any], np.integer[Any]]:
     """Return the bits of the weights on the CPU, and all bits but the sign."""
-    array = weights.detach().cpu().contiguous().numpy()
+    array = weights.contiguous().numpy(force=True)
     return array.view(KINDS[weights.dtype][1]), TOP[weights.dtype]
 
 

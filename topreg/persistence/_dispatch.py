@@ -14,7 +14,14 @@ from topreg._clouds import have_one_size
 from topreg._operators import is_plain
 from topreg._pairs import PersistencePairs, found_pairs
 from topreg._room import bytes_of_matrices, check_room
-from topreg.metrics import estimated_weights, prepare, selection_weights, weights_on_device
+from topreg.metrics import (
+    METRICS,
+    Metric,
+    estimated_weights,
+    prepare,
+    selection_weights,
+    weights_on_device,
+)
 from topreg.persistence._progress import Progress, report_to
 from topreg.persistence.annotations._annotations import (
     MOST_VERTICES,
@@ -102,15 +109,24 @@ def pairs_of_clean(
     Return None if a matrix is not clean, or another engine is needed.
     """
     if max(dimensions) == 0 and engine in ("auto", "prim"):
-        forests = prim_of_clean(weights.detach(), sizes, longest)
+        forests = prim_of_clean(weights, sizes, longest)
         return None if forests is None else [_pairs(0, forests, sizes)]
     if max(dimensions) > 1 or engine not in ("auto", "annotations"):
         return None
-    found = annotate_clean(weights.detach(), sizes, longest)
+    found = annotate_clean(weights, sizes, longest)
     if found is None:
         return None
     pairs = _both(found, sizes, dimensions)
     return [pairs[p] for p in dimensions]
+
+
+def are_few(points: Tensor, sizes: Sequence[int], metric: Metric, engine: str) -> bool:
+    """Return whether dimension 0 is found by measuring differences, with the search in one call."""
+    if metric not in METRICS or engine not in ("auto", "prim"):
+        return False
+    n, d, points = max(sizes, default=0), points.shape[1], points.detach()
+    few = n * d <= SOME_COORDINATES or n * n * d <= SOME_DIFFERENCES or d <= FEW_COORDINATES
+    return n <= SOME_POINTS and few and is_plain(points) and points.device.type == "cpu"
 
 
 def pairs_of_few(
@@ -126,11 +142,7 @@ def pairs_of_few(
 
     Return None if a point is not finite, or another engine is needed.
     """
-    if max(dimensions) > 0 or engine not in ("auto", "prim"):
-        return None
-    n, d, points = max(sizes, default=0), points.shape[1], points.detach()
-    few = n * d <= SOME_COORDINATES or n * n * d <= SOME_DIFFERENCES or d <= FEW_COORDINATES
-    if n > SOME_POINTS or not few or not is_plain(points) or points.device.type != "cpu":
+    if max(dimensions) > 0 or not are_few(points, sizes, metric, engine):
         return None
     found = prim_of_rows(prepare(points, metric), sizes, metric, longest, check)
     return None if found is None else [_pairs(0, found, sizes)]
@@ -144,15 +156,9 @@ def check_sizes(
     matrices: int,
     name: str = "points",
 ) -> None:
-    """Raise if a search cannot work, before its distances are computed.
+    """Raise if a search cannot work, before its distances, of the kind of ``like``, are computed.
 
-    Args:
-        sizes: Vertices of each cloud.
-        dimensions: Homology dimensions.
-        engine: The engine.
-        like: A tensor of the dtype and on the device of the distances.
-        matrices: Number of distance matrices that are yet to be allocated per cloud.
-        name: Name of the data in messages.
+    ``matrices`` distance matrices per cloud are yet to be allocated.
     """
     if sum(sizes) < FEW:
         return

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from topreg import _checks
+from topreg._module import constructor_call
 from topreg._plain import plain_tensor
-from topreg._repr import constructor_call
 
 CLASSES = ("current", "all")
 

@@ -1,7 +1,7 @@
 """Frozen encoders of images and texts; begin reading at ``base``."""
 
 from .base import Backbone, Pixels, TextProjection, load_backbone
-from .devise import Devise, ProjectedBackbone
+from .devise import Devise
 from .open_clip import OpenClip
 
 __all__ = [
@@ -9,7 +9,6 @@ __all__ = [
     "Devise",
     "OpenClip",
     "Pixels",
-    "ProjectedBackbone",
     "TextProjection",
     "load_backbone",
 ]

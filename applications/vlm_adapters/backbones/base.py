@@ -69,7 +69,10 @@ class Backbone(Protocol):
         """
 
     def fingerprint(self) -> dict[str, str]:
-        """Return everything that the features depend on: packages, weights, options."""
+        """Return what the features depend on: weights, preprocessing, options.
+
+        Versions of packages are recorded apart: another version makes no other features.
+        """
 
     def preprocess(self, image: Image) -> Tensor:
         """Turn one image into a tensor of shape (3, h, w)."""
@@ -97,9 +100,7 @@ def load_backbone(spec: str, *, device: torch.device | str = "cpu") -> Backbone:
 
     if directions := re.fullmatch(r"devise(?:-(\d+))?", spec):
         whole = devise.Devise(device=device)
-        if directions[1] is None:
-            return whole
-        return devise.ProjectedBackbone(whole, whole.principal_directions(int(directions[1])))
+        return whole.projected(int(directions[1])) if directions[1] else whole
     if match := re.fullmatch(r"open_clip/(.+?)(?:\?quick_gelu=(.*))?", spec):
         if match[2] not in (None, "true", "false"):
             raise ValueError(f"`?quick_gelu=` should be followed by true or false. Got {spec!r}.")
@@ -149,12 +150,13 @@ def weight_hashes(fingerprint: Mapping[str, Any]) -> dict[str, str]:
     }
 
 
-def check_weights(name: str, found: Mapping[str, str], expected: Mapping[str, str]) -> None:
+def check_weights(backbone: Backbone, expected: Mapping[str, str]) -> None:
     """Raise if a backbone has other hashes of weights than those an adapter was trained on."""
+    found = weight_hashes(backbone.fingerprint())
     other = next((name for name in expected if found.get(name) != expected[name]), None)
     if other is not None:
         raise ValueError(
-            f"`{name}` should have the weights that the adapter was trained on, {other} "
+            f"`{backbone.name}` should have the weights that the adapter was trained on, {other} "
             f"{expected[other][:16]}. Got {found.get(other, 'none')[:16]}. Train again, or name "
             "those weights."
         )

@@ -8,7 +8,6 @@ import os
 import pickle
 import warnings
 from difflib import get_close_matches
-from importlib.metadata import version
 from pathlib import Path
 from textwrap import shorten
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -27,7 +26,6 @@ if TYPE_CHECKING:
 FOLDER, HUB = "local-dir:", "hf-hub:"
 CONFIG = "open_clip_config.json"
 TWIN = "-quickgelu"
-PACKAGES = ("open_clip_torch", "torch", "torchvision")
 TEXTS_AT_ONCE = 256
 
 
@@ -92,7 +90,7 @@ class OpenClip:
         return self._projection
 
     def fingerprint(self) -> dict[str, str]:
-        """Return everything that the features depend on: packages, weights, options."""
+        """Return what the features depend on: weights, preprocessing, options."""
         return dict(self._fingerprint)
 
     def preprocess(self, image: Image) -> Tensor:
@@ -137,7 +135,6 @@ class OpenClip:
             **about,
             "quick_gelu": str(gelu),
             "preprocessing": json.dumps(self._preprocessing, sort_keys=True),
-            **{package: version(package) for package in PACKAGES},
         }
 
 
@@ -170,7 +167,7 @@ def find_weights(model: str, weights: str | os.PathLike[str] | None) -> Weights:
         folder = Path(model.removeprefix(FOLDER)).expanduser()
         try:
             _ = json.loads((folder / CONFIG).read_bytes())["model_cfg"]["text_cfg"]
-        except (OSError, ValueError, TypeError, KeyError):
+        except (OSError, ValueError, TypeError, KeyError, RecursionError):
             raise FileNotFoundError(
                 f"`model` should be `{FOLDER}` and a folder of weights and `{CONFIG}`, JSON with "
                 f"an object `model_cfg`. Got {str(folder)!r}. Copy both from the model's page."

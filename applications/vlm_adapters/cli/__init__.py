@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import importlib
 import logging
+import math
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
@@ -18,7 +19,7 @@ from typer.core import TyperCommand, TyperGroup
 
 if TYPE_CHECKING:
     from pandas import DataFrame
-    from rich.progress import Progress, TaskID
+    from rich.progress import Progress
 
 COMMANDS = {
     "demo": (
@@ -27,11 +28,11 @@ COMMANDS = {
     ),
     "data": ("data", "Data sets on disk."),
     "extract": (
-        "features",
+        "data",
         "Extract what the few-shot tasks of these shots and seeds need; goes on where it stopped.",
     ),
     "bundle": (
-        "features",
+        "data",
         "Build the feature bundle of Caltech-101 from its images, with the DeViSE backbone.",
     ),
     "train": ("runs", "Train one adapter; goes on where it stopped."),
@@ -41,16 +42,16 @@ COMMANDS = {
         "Choose learning rates and weights on validation images; goes on where it stopped.",
     ),
     "evaluate": (
-        "use",
+        "runs",
         "Accuracy of a trained adapter on the test images of another data set with its classes.",
     ),
-    "predict": ("use", "Name the classes of image files, with probabilities."),
+    "predict": ("runs", "Name the classes of image files, with probabilities."),
     "report": (
         "report",
         "Write results.csv, results.md and the figures of all runs below a folder.",
     ),
     "reproduce": ("report", "Repeat a table or figure 3 of the paper."),
-    "weights": ("weights", "Files of weights."),
+    "weights": ("data", "Files of weights."),
 }
 """Module and help of each command, in the order of the help."""
 
@@ -228,53 +229,39 @@ def writable_file(path: Path, option: str = "--out") -> Path:
 
 
 def print_table(table: DataFrame) -> None:
-    """Print a table, turned so that its methods fit side by side on 80 columns."""
-    from rich.box import SIMPLE_HEAD
-    from rich.table import Table
-
-    shown = Table("", *table.index, box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
-    for column in shown.columns[1:]:
-        column.justify, column.no_wrap = "right", True
-    for name, cells in table.items():
-        shown.add_row(str(name), *cells)
-    console = Console()
-    console.print(str(table.index.name), soft_wrap=True, highlight=False)
-    widths = [max(len(name), *map(len, cells)) for name, *cells in table.itertuples()]
-    width = sum(widths) + 3 * len(widths) + max(map(len, table.columns)) + 3
-    Console(width=max(console.width, width)).print(shown)  # wider than the terminal: not cut
+    """Print a table of texts, turned so that its methods stand side by side."""
+    turned = table.T.rename_axis(index=None, columns=None)
+    typer.echo(f"{table.index.name}\n{turned.to_string()}\n")
 
 
 def _bars() -> Progress:
+    """Return progress bars on standard error, if somebody looks at it."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeElapsedColumn
 
     columns = ("{task.description}", BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    return Progress(*columns, console=Console(stderr=True), disable=notes.quiet)
+    console = Console(stderr=True)
+    return Progress(*columns, console=console, disable=notes.quiet or not console.is_terminal)
 
 
 @contextmanager
-def progress_bar(what: str, total: int | None) -> Iterator[Callable[..., None]]:
-    """Show a progress bar on standard error; it is called with how many steps are done."""
+def progress_bar(what: str, total: int) -> Iterator[Callable[..., None]]:
+    """Show a progress bar, which is called with how many more steps are done, 1 if left out."""
     with _bars() as bar:
         task = bar.add_task(what, total=total)
-
-        def advance(steps: int = 1, total: int | None = None) -> None:
-            bar.update(task, advance=steps, total=total)
-
-        yield advance
+        yield lambda steps=1: bar.advance(task, steps)
 
 
 @contextmanager
 def image_progress() -> Iterator[Callable[[int, int], None]]:
     """Show a progress bar for each entry of features; it is called with images done and in all."""
     with _bars() as bar:
-        tasks: list[TaskID] = []
-        before = 0
+        before = math.inf
 
         def show(done: int, total: int) -> None:
             nonlocal before
-            if not tasks or done == 0 or done < before:  # an entry begins
-                tasks.append(bar.add_task(f"images {len(tasks) + 1}", total=total))
+            if done == 0 or done < before:  # an entry begins
+                bar.add_task(f"images {len(bar.tasks) + 1}", total=total)
             before = done
-            bar.update(tasks[-1], completed=done)
+            bar.update(bar.task_ids[-1], completed=done)
 
         yield show

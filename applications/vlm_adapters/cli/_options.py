@@ -11,11 +11,11 @@ from typing import Annotated, Any, get_type_hints
 
 import typer
 
+from ..config import PRESETS
 from ..data.folders import DEFAULT_TEMPLATES
+from ..experiments import Sweep, available_cores
 from ..inputs import FeatureInputs, ImageInputs
-from ..parallel import available_cores
-from ..preset_names import PRESETS
-from . import UsageError, as_usage
+from . import UsageError, as_usage, numbers
 
 SHIPPED = Path(__file__).parent.parent / "assets" / "caltech101_devise.safetensors"
 CORES = min(available_cores(), 8)  # a process takes some 0.8 GB, and its task
@@ -23,10 +23,6 @@ CORES = min(available_cores(), 8)  # a process takes some 0.8 GB, and its task
 BundleOption = Annotated[
     Path,
     typer.Option("--bundle", help="Feature bundle.", show_default="shipped Caltech-101 features"),
-]
-OtherBundleOption = Annotated[
-    Path | None,
-    typer.Option("--bundle", help="Feature bundle in place of images, or `demo`."),
 ]
 JobsOption = Annotated[int, typer.Option(min=1, help="Processes, each at one run or trial.")]
 DryRunOption = Annotated[
@@ -141,3 +137,19 @@ def with_features(
     wrapped.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     wrapped.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
     return wrapped
+
+
+def plan(
+    inputs: FeatureInputs,
+    methods: str,
+    shots: str,
+    seeds: str,
+    out: Path,
+    tuned: str | None = None,
+    overrides: Sequence[str] | None = None,
+    every: bool = False,
+) -> Sweep:
+    """Join the options of a sweep; methods, shots and seeds are comma lists."""
+    draws = tuple(numbers("--shots", shots)), tuple(numbers("--seeds", seeds))
+    presets = tuple(methods.split(","))
+    return Sweep(inputs, presets, *draws, out, tuned, tuple(overrides or ()), every)

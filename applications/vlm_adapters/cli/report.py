@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import itertools
 import shlex
-import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import field, replace
-from importlib import resources
 from pathlib import Path
 from typing import Annotated
 
@@ -16,21 +14,14 @@ import typer
 from pydantic.dataclasses import dataclass
 
 from .._files import read_json, write_json
-from ..config import build, lineage
+from ..config import build, lineage, shipped_toml
 from ..experiments import Sweep
 from ..inputs import FeatureInputs, ImageInputs
-from ..options import STRICT, suggestion
+from ..options import STRICT, one_of, suggestion
 from ..results import FACTORS
 from ..results.figures import save_accuracy_figure
 from ..results.report import write_run_report
-from ..runs import (
-    RESULT,
-    read_run,
-    read_runs,
-    read_saved_run,
-    read_transfers,
-    transfer_file,
-)
+from ..runs import RESULT, read_run, read_runs, read_saved_run, read_transfers, transfer_file
 from ..transfer import Target, accuracy_on
 from . import (
     UsageError,
@@ -39,18 +30,13 @@ from . import (
     command,
     errors,
     image_progress,
-    numbers,
     writable_file,
     writable_folder,
 )
 from . import _options as opt
 from .runs import make_runs, print_plan, print_results
 
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
-
+VARIED = [f"constraint.{factor}" for factor in FACTORS[:2]]  # by table 4
 group = typer.Typer(help="Repeat a table or figure 3 of the paper.", no_args_is_help=True)
 app.add_typer(group, name="reproduce")
 
@@ -61,28 +47,17 @@ def report(
     out: Annotated[
         Path | None, typer.Option(help="Folder for the report; that of the runs if left out.")
     ] = None,
-    compare: Annotated[
-        str | None, typer.Option(help="`paper` sets the paper's values beside ours.")
-    ] = None,
-    table: Annotated[
+    compare_paper: Annotated[
         int | None,
-        typer.Option(min=1, max=5, help="Table of the paper to compare with.", show_default="5"),
+        typer.Option(min=1, max=5, help="Table of the paper whose values to set beside ours."),
     ] = None,
 ) -> None:
     """Write results.csv, results.md and the figures of all runs below a folder."""
-    if compare not in (None, "paper"):
-        raise UsageError(f"`--compare` should be `paper`. Got {compare!r}.")
-    if table is not None and compare is None:
-        raise UsageError("`--table` should come with `--compare paper`. Got it alone.")
     with as_usage():
         found = read_runs(runs)
     folder = writable_folder(out or runs)
-    written = write_run_report(
-        folder,
-        found,
-        compare_paper=(table or 5) if compare else None,
-        transfers=read_transfers(runs),
-    )
+    transfers = read_transfers(runs)
+    written = write_run_report(folder, found, compare_paper=compare_paper, transfers=transfers)
     print_results(found)
     typer.echo(f"Wrote {', '.join(written)} into {folder}.")
 
@@ -100,14 +75,10 @@ class Plan:
     factors: dict[str, tuple[tuple[float, float], ...]] = field(default_factory=dict)
 
 
-def read_plans() -> dict[int, Plan]:
-    """Read what each table of the paper runs."""
-    file = resources.files("vlm_adapters") / "reproduce" / "tables.toml"
-    tables = tomllib.loads(file.read_text(encoding="utf-8"))
-    return {int(number): build(Plan, table, f"table {number}") for number, table in tables.items()}
-
-
-PLANS = read_plans()
+PLANS = {
+    int(number): build(Plan, table, f"table {number}")
+    for number, table in shipped_toml("reproduce/tables.toml").items()
+}
 
 
 def sweeps(plan: Plan, base: Sweep) -> list[Sweep]:
@@ -127,48 +98,47 @@ def sweeps(plan: Plan, base: Sweep) -> list[Sweep]:
             )
     family = {name: lineage(name) for name in (*plan.methods, *plan.factors)}
     known = dict.fromkeys(itertools.chain(*family.values()))
-    varied = [f"{preset}.constraint.{key}" for preset in plan.factors for key in FACTORS[:2]]
     for text in base.overrides:
-        preset = _preset(text)
+        preset, _, key = (part.strip() for part in text.partition("=")[0].partition("."))
         if preset not in known:
             raise UsageError(
                 f"`--set` should begin with a preset: {', '.join(known)}. Got {text!r}."
                 f"{suggestion(preset, known)}"
             )
-        if text.split("=")[0].strip() in varied:
+        if preset in plan.factors and key in VARIED:
             raise UsageError(f"`--set` should leave alone what the table varies. Got {text!r}.")
-    found = []
-    for model, dataset in itertools.product(plan.models, plan.datasets):
-        inputs = replace(
-            base.inputs,
-            images=replace(base.inputs.images, dataset=dataset),
-            backbone=base.inputs.backbone.replace("{model}", model),
+    parts = [("{model}" if len(plan.models) > 1 else ".", plan.methods, list[str]())]
+    for preset, points in plan.factors.items():
+        for point in points:
+            values = zip(VARIED, point, strict=True)
+            changes = [f"{preset}.{key}={value}" for key, value in values]
+            parts.append(("{}-{:g}-{:g}".format(preset, *point), (preset,), changes))
+    return [
+        replace(
+            base,
+            inputs=replace(
+                base.inputs,
+                images=replace(base.inputs.images, dataset=dataset),
+                backbone=base.inputs.backbone.replace("{model}", model),
+            ),
+            presets=presets,
+            shots=plan.shots,
+            out=base.out / folder.replace("{model}", model),
+            tuned=base.tuned and base.tuned.replace("{dataset}", dataset),
+            overrides=(
+                *changes,
+                *(
+                    text.replace("{dataset}", dataset)
+                    for text in base.overrides
+                    if any(text.split(".")[0].strip() in family[preset] for preset in presets)
+                ),
+            ),
         )
-        parts = [(model if len(plan.models) > 1 else ".", plan.methods, list[str]())]
-        for preset, points in plan.factors.items():
-            for point in points:
-                values = zip(FACTORS, point, strict=False)
-                changes = [f"{preset}.constraint.{key}={value}" for key, value in values]
-                parts.append(("{}-{:g}-{:g}".format(preset, *point), (preset,), changes))
-        for folder, presets, changes in parts:
-            read = {name for preset in presets for name in family[preset]}
-            mine = [text for text in base.overrides if _preset(text) in read]
-            found.append(
-                replace(
-                    base,
-                    inputs=inputs,
-                    presets=presets,
-                    shots=plan.shots,
-                    out=base.out / folder,
-                    tuned=base.tuned and base.tuned.replace("{dataset}", dataset),
-                    overrides=(*changes, *(text.replace("{dataset}", dataset) for text in mine)),
-                )
-            )
-    return [sweep for sweep in found if sweep.presets]
-
-
-def _preset(override: str) -> str:
-    return override.split(".")[0].strip()
+        for model, dataset, (folder, presets, changes) in itertools.product(
+            plan.models, plan.datasets, parts
+        )
+        if presets
+    ]
 
 
 def _add_table(number: int, plan: Plan) -> None:
@@ -202,17 +172,13 @@ def _add_table(number: int, plan: Plan) -> None:
         threads: opt.ThreadsOption = 1,
         dry_run: opt.DryRunOption = False,
     ) -> None:
-        names, known = tuple(datasets.split(",")), PLANS[5].datasets
-        for name in names:
-            if name not in known:
-                raise UsageError(
-                    f"`--datasets` should be of {', '.join(known)}. Got {name!r}."
-                    f"{suggestion(name, known)}"
-                )
-        chosen = replace(plan, datasets=names, shots=tuple(numbers("--shots", shots)))
-        draws = chosen.shots, tuple(numbers("--seeds", seeds))
+        names = tuple(datasets.split(","))
+        with as_usage():
+            for name in names:
+                one_of("--datasets", name, PLANS[5].datasets)
         inputs = replace(inputs, backbone=backbone)
-        base = Sweep(inputs, (), *draws, out, tuned, tuple(overrides or ()), every)
+        base = opt.plan(inputs, "", shots, seeds, out, tuned, overrides, every)
+        chosen = replace(plan, datasets=names, shots=base.shots)
         if not dry_run:
             run_plan(number, chosen, base, jobs, threads)
             return

@@ -1,11 +1,11 @@
-"""``demo``, ``train``, ``sweep`` and ``tune``: runs over methods, shots and seeds."""
+"""``demo``, ``train``, ``sweep``, ``tune``, ``evaluate`` and ``predict``: runs and their use."""
 
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -14,19 +14,16 @@ import typer
 from .._files import write_json, write_text
 from .._optional import require
 from ..config import load_methods
-from ..experiments import Sweep, plan_jobs, run_jobs
+from ..experiments import Sweep, run_jobs
 from ..inputs import Device, FeatureInputs
-from ..results import accuracy_table, by_setting, difference_table, fewer_images
-from ..results.report import write_run_report
-from ..runs import SCHEMA, Run, environment, is_done
-from ..sources import BundleSource
-from ..tuning import Trial, read_search, read_trials, tune, tuned_values, write_trials
+from ..runs import Run, is_done, read_saved_run, transfer_file
+from ..tasks import TaskSource
 from . import _options as opt
 from . import (
     as_usage,
     command,
+    errors,
     image_progress,
-    numbers,
     print_table,
     progress_bar,
     writable_file,
@@ -36,15 +33,17 @@ from . import (
 METHODS = "zero_shot,taskres,hc_tr,tip_adapter_f,hc_taf"
 DEMO_VALUES = "caltech101_devise.toml"
 OF_IMAGES, OF_BUNDLES = "tune_paper.toml", "tune.toml"
+OF_TRAINING = ("templates", "backbone", "views", "scale", "online", "bundle")
 JsonOption = Annotated[bool, typer.Option("--json", help="Results as JSON on standard output.")]
+RunArgument = Annotated[Path, typer.Argument(help="Folder of a run.")]
 
 
-@command("demo")
+@command("demo", resumes=True)
 def demo(
-    out: Annotated[Path, typer.Option(help="Folder for results.")] = Path("demo"),
+    out: Annotated[Path, typer.Option(help="Folder for runs and report.")] = Path("demo"),
     shots: opt.ShotsOption = "1,2,4,8,16",
     seeds: opt.SeedsOption = "1,2,3",
-    presets: opt.MethodsOption = METHODS,
+    methods: opt.MethodsOption = METHODS,
     jobs: opt.JobsOption = opt.CORES,
     bundle: opt.BundleOption = opt.SHIPPED,
     tuned: Annotated[str, typer.Option(help="Tuned values: shipped name or path.")] = DEMO_VALUES,
@@ -52,40 +51,19 @@ def demo(
     device: Device = "cpu",
 ) -> None:
     """Train five methods on cached Caltech-101 features: no network, no image, minutes."""
-    draws = numbers("--shots", shots), numbers("--seeds", seeds)
-    with as_usage():
-        methods = load_methods(presets.split(","), tuned=tuned, overrides=overrides or ())
-    require("matplotlib", extra="vlm")  # before the training, not after it
-    source = BundleSource(bundle)
-    with as_usage():
-        features = source.bundle
-    folder = writable_folder(out)
-    planned = plan_jobs(methods, *draws, device=device)
-    with progress_bar("epochs", sum(job.epochs for job in planned)) as advance:
-        runs = run_jobs(source, planned, processes=jobs, on_run=lambda job: advance(job.epochs))
+    from ..results.report import write_run_report  # before the training, not after it
+
+    require("matplotlib", extra="vlm")
+    inputs = FeatureInputs(bundle=bundle, device=device)
+    runs = make_runs(opt.plan(inputs, methods, shots, seeds, out, tuned, overrides), jobs)
+    written = write_run_report(out, runs)
     print_results(runs)
-    batches = max(method.constraint.memory_batches for method in methods.values())
-    memory = f"memory of {batches} batches" if batches else "no memory across batches"
-    provenance = {
-        "view": f"one centre-cropped view, cached; {memory}",
-        "sha256": source.sha256,
-        "logit_scale": features.logit_scale,
-        "provenance": features.provenance,
-    }
-    content = {
-        "schema": SCHEMA,
-        "command": ["vlm-adapters", *sys.argv[1:]],
-        "methods": {name: asdict(method) for name, method in methods.items()},
-        "features": provenance,
-        "environment": environment(),
-        "runs": [run.as_record() for run in runs],
-    }
-    write_json(folder / "results.json", content)
-    written = write_run_report(folder, runs)
+    batches = max(run.config["constraint"]["memory_batches"] for run in runs)
     typer.echo(
-        f"Features: one centre-cropped view an image, cached; {memory}. Backbone: "
-        f"{source.backbone}, not the paper's CLIP: these numbers do not compare with its.\n"
-        f"Wrote results.json, {', '.join(written)} into {folder}."
+        "Features: one centre-cropped view an image, cached; "
+        f"{f'memory of {batches} batches' if batches else 'no memory across batches'}. Backbone: "
+        f"{runs[0].backbone}, not the paper's CLIP: these numbers do not compare with its.\n"
+        f"Wrote the runs, {', '.join(written)} into {out}."
     )
 
 
@@ -109,22 +87,25 @@ def train(
     if adapter is not None:
         changed.append(f"{Path(method).stem}.adapter.kind={adapter}")
     plan = Sweep(inputs, (method,), (shots,), (seed,), out, tuned, tuple(changed), every)
-    with as_usage():
-        plan.methods()
-    writable_folder(out)
-    with image_progress() as progress:
-        with as_usage():
-            opened = inputs.opened(progress)
-        source = opened(plan.draws)
-    source.write_index_lists(out, plan.draws)
-    _show(run_jobs(source, [plan.jobs()[0]._replace(folder=out)], threads=threads), as_json)
+    [run] = make_runs(plan, threads=threads, folder=out)
+    if as_json:
+        typer.echo(json.dumps([run.as_record()], indent=1))
+        return
+    others = {name: value for name, value in run.accuracies.items() if name != run.headline}
+    told = "".join(f"; {name}: {value:.2f} %" for name, value in others.items())
+    typer.echo(
+        f"{run.method} on {run.dataset}, {run.shots}-shot, seed {run.seed}: "
+        f"{run.accuracy:.2f} % of {run.images['test']} test images ({run.headline}{told})."
+    )
+    for line in fewer_images([run]):
+        typer.echo(line)
 
 
 @command("sweep", resumes=True)
 @opt.with_features
 def sweep(
     inputs: FeatureInputs,
-    methods: opt.MethodsOption = "zero_shot,taskres,hc_tr,tip_adapter_f,hc_taf,hc_taf_off",
+    methods: opt.MethodsOption = f"{METHODS},hc_taf_off",
     shots: opt.ShotsOption = "1,2,4,8,16",
     seeds: opt.SeedsOption = "1,2,3",
     out: Annotated[Path, typer.Option(help="Folder of all runs.")] = Path("runs"),
@@ -137,32 +118,41 @@ def sweep(
     as_json: JsonOption = False,
 ) -> None:
     """Make many runs; those that are done are not made again."""
-    draws = tuple(numbers("--shots", shots)), tuple(numbers("--seeds", seeds))
-    presets, changed = tuple(methods.split(",")), tuple(overrides or ())
-    plan = Sweep(inputs, presets, *draws, out, tuned, changed, every)
+    plan = opt.plan(inputs, methods, shots, seeds, out, tuned, overrides, every)
     if dry_run:
         print_plan(plan, threads)
-    else:
-        _show(make_runs(plan, jobs, threads), as_json)
+        return
+    require("pandas", extra="vlm")  # before the training, not after it
+    runs = make_runs(plan, jobs, threads)
+    if as_json:
+        typer.echo(json.dumps([run.as_record() for run in runs], indent=1))
+        return
+    print_results(runs)
+    for line in fewer_images(runs):
+        typer.echo(line)
 
 
-def make_runs(plan: Sweep, jobs: int, threads: int = 1) -> list[Run]:
-    """Extract, train and evaluate in ``jobs`` processes, with progress bars."""
-    with as_usage():
-        planned = plan.jobs()
-    writable_folder(plan.out)
+def open_source(inputs: FeatureInputs, draws: Sequence[tuple[int, int]]) -> TaskSource:
+    """Open what tasks are drawn from; extract what is missing, with progress bars."""
     with image_progress() as progress:
         with as_usage():
-            opened = plan.inputs.opened(progress)
-        source = plan.source(opened)
-    with progress_bar("epochs", sum(job.epochs for job in planned)) as advance:
-        return run_jobs(
-            source,
-            planned,
-            processes=jobs,
-            threads=threads,
-            on_run=lambda job: advance(job.epochs),
-        )
+            opened = inputs.opened(progress)
+        return opened(draws)
+
+
+def make_runs(
+    plan: Sweep, processes: int = 1, threads: int = 1, folder: Path | None = None
+) -> list[Run]:
+    """Extract, train and evaluate with progress bars; a single run is written into ``folder``."""
+    with as_usage():
+        jobs = plan.jobs()
+    if folder is not None:
+        jobs = [job._replace(folder=folder) for job in jobs]
+    writable_folder(plan.out)
+    source = open_source(plan.inputs, plan.draws)
+    source.write_index_lists(folder or plan.out / "few_shot", plan.draws)
+    with progress_bar("epochs", sum(job.epochs for job in jobs)) as advance:
+        return run_jobs(source, jobs, processes=processes, threads=threads, on_epochs=advance)
 
 
 def print_plan(plan: Sweep, threads: int = 1) -> None:
@@ -177,22 +167,27 @@ def print_plan(plan: Sweep, threads: int = 1) -> None:
     typer.echo(f"# {len(jobs)} runs, {done} of them done.", err=True)
 
 
-def _show(runs: Sequence[Run], as_json: bool) -> None:
-    if as_json:
-        typer.echo(json.dumps([run.as_record() for run in runs], indent=1))
-        return
-    print_results(runs)
-    for line in fewer_images(runs):
-        typer.echo(line)
+def fewer_images(runs: Sequence[Run]) -> list[str]:
+    """Say where a class gave fewer training images than the shots that a table is headed by."""
+    given: dict[tuple[str, int], int] = {}
+    for run in runs:
+        place, count = (run.dataset, run.shots), run.images.get("fewest_per_class", run.shots)
+        given[place] = min(given.get(place, count), count)
+    return [
+        f"{dataset} at {shots} shots: a class has no more than {count} training images."
+        for (dataset, shots), count in sorted(given.items())
+        if count < shots
+    ]
 
 
 def print_results(runs: Sequence[Run]) -> None:
     """Print accuracies and differences for each backbone and kind of data."""
+    from ..results import accuracy_table, by_setting, difference_table
+
     for mine in by_setting(runs).values():
-        print_table(accuracy_table(mine))
-        differences = difference_table(mine)
-        if len(differences):
-            print_table(differences)
+        for table in (accuracy_table(mine), difference_table(mine)):
+            if len(table):
+                print_table(table)
 
 
 @command("tune", resumes=True)
@@ -211,16 +206,14 @@ def tune_command(
     overrides: opt.SetOption = None,
 ) -> None:
     """Choose learning rates and weights on validation images; goes on where it stopped."""
+    from ..tuning import Trial, read_search, read_trials, tune, tuned_values, write_trials
+
+    changed = overrides or ()
     with as_usage():
         search = read_search(plan or (OF_IMAGES if inputs.bundle is None else OF_BUNDLES))
-        methods = load_methods(
-            search.presets(), dataset=inputs.published, overrides=overrides or ()
-        )
+        methods = load_methods(search.presets(), dataset=inputs.published, overrides=changed)
     writable_file(out)
-    with image_progress() as progress:
-        with as_usage():
-            opened = inputs.opened(progress)
-        source = opened(search.draws())
+    source = open_source(inputs, search.draws())
     file = out.with_suffix(".trials.json")
     with as_usage():
         known = read_trials(file)
@@ -234,8 +227,68 @@ def tune_command(
             source, methods, search, jobs=jobs, device=inputs.device, known=known, on_trial=keep
         )
     origin = f"{search.shots} shots, seeds {search.seeds}; {inputs.describe()}"
-    text = tuned_values(
-        found, origin, dataset=inputs.name, also=search.also(), overrides=overrides or ()
-    )
+    text = tuned_values(found, origin, dataset=inputs.name, also=search.also(), overrides=changed)
     write_text(out, text)
     typer.echo(f"Wrote {out}.")
+
+
+@command("evaluate", resumes=True)
+@partial(opt.with_features, left_out=OF_TRAINING)
+def evaluate(inputs: FeatureInputs, run: RunArgument, adapter: opt.AdapterOption = None) -> None:
+    """Accuracy of a trained adapter on the test images of another data set with its classes.
+
+    For ImageNet-A and -R the adapter is restricted to their classes, by WordNet number.
+    """
+    from ..transfer import Target, accuracy_on
+
+    with as_usage():
+        saved = read_saved_run(run, adapter)
+        if inputs.name == saved.run.dataset:
+            raise ValueError(
+                f"`--dataset` should name other images than those of the run, {inputs.name}. "
+                "Its test accuracy is in its result. Give images of your own another name."
+            )
+    inputs = replace(inputs, backbone=saved.run.backbone)
+    with image_progress() as progress:
+        with as_usage():
+            extraction = inputs.extraction(progress, only_test=True)
+        found = accuracy_on(saved, Target(extraction))
+    file = transfer_file(run, inputs.name)
+    file.parent.mkdir(exist_ok=True)
+    write_json(file, found)
+    typer.echo(
+        f"{found['method']} from {found['source']} on {found['target']}: "
+        f"{found['accuracy']:.2f} % of {found['images']} images."
+    )
+
+
+@command("predict")
+def predict_command(
+    run: RunArgument,
+    images: Annotated[list[Path], typer.Argument(help="Image files, or folders of them.")],
+    device: Device = "cpu",
+    adapter: opt.AdapterOption = None,
+    top: Annotated[int, typer.Option(min=1, help="Classes to show for each image.")] = 3,
+    as_json: Annotated[bool, typer.Option("--json", help="Probabilities as JSON.")] = False,
+) -> None:
+    """Name the classes of image files, with probabilities.
+
+    Exit code 1 if a file is not a readable image; the others are classified all the same.
+    """
+    from ..backbones import load_backbone
+    from ..transfer import image_files, predict
+
+    with as_usage():
+        saved = read_saved_run(run, adapter)
+        files = image_files(images)  # before the backbone, which takes longer
+        backbone = load_backbone(saved.run.backbone, device=device)
+    found = predict(saved, backbone, files, top)
+    if as_json:
+        typer.echo(json.dumps(found, indent=1))
+    for image in found:
+        if "error" in image:
+            errors.print(f"Error: {image['error']}")
+        elif not as_json:
+            shares = [f"{c['class']} {100 * c['probability']:.1f} %" for c in image["classes"]]
+            typer.echo(f"{image['path']}: {', '.join(shares)}")
+    raise typer.Exit(1 if any("error" in image for image in found) else 0)

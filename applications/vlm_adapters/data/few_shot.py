@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import random
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,16 +37,22 @@ def few_shot_indices(labels: Iterable[int], shots: int, generator: random.Random
     >>> few_shot_indices([1, 1, 1, 0, 0], 1, random.Random(1))
     [0, 3]
     """
+    return _draw(rows_by_class(labels), shots, generator)
+
+
+def rows_by_class(labels: Iterable[int]) -> list[list[int]]:
+    """Return the rows of each class, in order of first appearance."""
+    found: defaultdict[int, list[int]] = defaultdict(list)
+    for row, label in enumerate(labels):
+        found[int(label)].append(row)  # int(): each element of a tensor would be another key
+    return list(found.values())
+
+
+def _draw(classes: Iterable[list[int]], shots: int, generator: random.Random) -> list[int]:
     if shots < 1:
         raise ValueError(f"`shots` should be 1 or more. Got {shots}.")
-    rows_by_label: dict[int, list[int]] = {}
-    for row, label in enumerate(labels):
-        # int(): each element of a tensor would be another key.
-        rows_by_label.setdefault(int(label), []).append(row)
-    chosen: list[int] = []
-    for rows in rows_by_label.values():
-        chosen += generator.sample(rows, shots) if len(rows) >= shots else rows
-    return chosen
+    drawn = (generator.sample(rows, shots) if len(rows) >= shots else rows for rows in classes)
+    return [row for rows in drawn for row in rows]
 
 
 def few_shot_split(
@@ -66,20 +73,33 @@ def few_shot_split(
     >>> few_shot_split([0, 0, 1, 1], [0, 1, 1], shots=1, seed=1)
     FewShot(train=[0, 2], val=[0, 1], val_from_train=False)
     """
+    rows = rows_by_class(train_labels), rows_by_class(val_labels)
+    return split_rows(*rows, shots, seed, val_from_train=val_from_train)
+
+
+def split_rows(
+    train_rows: Sequence[list[int]],
+    val_rows: Sequence[list[int]],
+    shots: int,
+    seed: int,
+    *,
+    val_from_train: bool = False,
+) -> FewShot:
+    """Draw as :func:`few_shot_split` does from the rows of each class, grouped once."""
     generator = random.Random(seed)
     val_shots = min(shots, MAX_VALIDATION_SHOTS)
-    train_labels = list(train_labels)
-    train = few_shot_indices(train_labels, shots, generator)
+    train = _draw(train_rows, shots, generator)
     if not val_from_train:
-        return FewShot(train, few_shot_indices(val_labels, val_shots, generator))
-    left = sorted(set(range(len(train_labels))) - set(train))
+        return FewShot(train, _draw(val_rows, val_shots, generator))
+    drawn = set(train)
+    left = [[row for row in rows if row not in drawn] for rows in train_rows]
+    left = sorted(filter(None, left))  # by first appearance among the rows that are left
     if not left:
         raise ValueError(
             "`train_labels` should leave rows for validation. Got no class with more than "
             f"{shots} rows. Take fewer shots, or give the data set a validation split."
         )
-    drawn = few_shot_indices([train_labels[row] for row in left], val_shots, generator)
-    return FewShot(train, [left[row] for row in drawn], val_from_train=True)
+    return FewShot(train, _draw(left, val_shots, generator), val_from_train=True)
 
 
 def indices_hash(indices: Sequence[int]) -> str:

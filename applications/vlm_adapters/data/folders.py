@@ -7,7 +7,16 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
-from .splits import SUBSETS, ImageDataset, Sample, cut_class, listed_split, read_split, subset_name
+from .splits import (
+    SUBSETS,
+    ImageDataset,
+    Sample,
+    check_text,
+    cut_class,
+    listed_split,
+    read_split,
+    subset_name,
+)
 
 IMAGE_ENDINGS = (
     *(".bmp", ".gif", ".jfif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"),
@@ -21,19 +30,27 @@ log = logging.getLogger(__name__)
 def class_folders(folder: str | os.PathLike[str]) -> list[str]:
     """Return the sorted names of the folders in a folder, hidden ones left out."""
     with os.scandir(folder) as entries:
-        return sorted(entry.name for entry in entries if entry.name[0] != "." and entry.is_dir())
+        names = [entry.name for entry in entries if entry.name[0] != "." and entry.is_dir()]
+    return _sorted(folder, names)
 
 
 def image_names(folder: str | os.PathLike[str]) -> list[str]:
     """Return the sorted names of the images in a folder, by their endings; not hidden files."""
     with os.scandir(folder) as entries:
-        return sorted(
+        names = [
             entry.name
             for entry in entries
             if entry.name.lower().endswith(IMAGE_ENDINGS)
             and entry.name[0] != "."
             and not entry.is_dir()  # not is_file(): a broken link is an image that is missing
-        )
+        ]
+    return _sorted(folder, names)
+
+
+def _sorted(folder: str | os.PathLike[str], names: list[str]) -> list[str]:
+    for name in names:
+        check_text(f"`{os.fspath(folder)}`: every name in it", name)
+    return sorted(names)
 
 
 def class_samples(

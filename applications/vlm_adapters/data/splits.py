@@ -8,16 +8,16 @@ import os
 import posixpath
 import random
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from reprlib import repr as short
 from typing import Any, NamedTuple
 
 from .._files import file_sha256
 from .._optional import require
-from ..prompts import check_templates
-from .few_shot import FewShot, few_shot_split
+from .few_shot import FewShot, rows_by_class, split_rows
 
 SUBSETS = ("train", "val", "test")
 TABLES = {".csv": ",", ".tsv": "\t"}
@@ -80,8 +80,34 @@ class ImageDataset:
                 f"`{self.name}` should have training images. Got a data set that is only a test "
                 "set. Train on another, such as imagenet, and evaluate on this one."
             )
-        train, val = ([s.label for s in part] for part in (self.split.train, self.split.val))
-        return few_shot_split(train, val, shots, seed, val_from_train=self.val_from_train)
+        return split_rows(*self._rows, shots, seed, val_from_train=self.val_from_train)
+
+    @cached_property
+    def _rows(self) -> tuple[list[list[int]], list[list[int]]]:
+        """Rows of each class in the training and in the validation images."""
+        train, val = (
+            rows_by_class(sample.label for sample in part)
+            for part in (self.split.train, self.split.val)
+        )
+        return train, val
+
+
+def check_templates(templates: Sequence[str]) -> None:
+    """Raise unless there are templates, each with one ``{}`` for the class name."""
+    wrong = [text for text in templates if text.count("{}") != 1]
+    if isinstance(templates, str) or not templates or wrong:
+        raise ValueError(
+            "`templates` should be a sequence of one or more strings with one `{}` each, where "
+            f"the class name goes. Got {templates!r}."
+        )
+
+
+def check_text(where: str, text: str) -> None:
+    """Raise for text that is not UTF-8: names of files may be such, prompts and results not."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise ValueError(f"{where} should be text in UTF-8. Got {text!a}. Rename it.") from None
 
 
 def read_split(path: str | os.PathLike[str]) -> Split:
@@ -205,11 +231,10 @@ def listed_split(
     split = Split(tuple(train), tuple(val), tuple(test), tuple(class_names), "")
     digest = hashlib.sha256()
     for name in split.class_names:
-        digest.update(f"class\0{name}\n".encode("utf-8", "surrogateescape"))
+        digest.update(f"class\0{name}\n".encode())
     for subset in SUBSETS:
         for path, label in split.subset(subset):
-            line = f"{subset}\0{label}\0{path}\n"
-            digest.update(line.encode("utf-8", "surrogateescape"))  # names without encoding
+            digest.update(f"{subset}\0{label}\0{path}\n".encode())
     return replace(split, sha256=digest.hexdigest())
 
 
@@ -220,6 +245,7 @@ def _sample(entry: Any, names: dict[int, str], where: str) -> Sample:
             pass
         case _:
             raise ValueError(f"{where} should be [path, label, class name]. Got {short(entry)}.")
+    check_text(where, path + name)
     for flavour in (PurePosixPath(path), PureWindowsPath(path)):
         if not flavour.parts or flavour.anchor or ".." in flavour.parts:
             raise ValueError(

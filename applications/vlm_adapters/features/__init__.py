@@ -4,13 +4,11 @@ Three types hold them. Begin reading with ``store``.
 
 - :class:`.store.FeatureTable`: features on disk. A table belongs to one data set, one encoder and
   one kind of view. Its rows are addressed by the path and the content of their image, so that only
-  images without a row are ever encoded. Rows lie in files that are written once and memory-mapped
-  afterwards: killed commands lose no finished file, processes and ranks can write side by side,
-  and a run reads its own rows only.
+  images without a row are ever encoded. Rows lie in files that are written once: killed commands
+  lose no finished file, processes share an extraction, and a run reads its own rows only.
 - :class:`.texts.ClassTexts`: features of the classes' prompts.
 - :class:`.bundle.FeatureBundle`: all features of a small data set in one file that can be shipped.
 
-``views`` turns an image file into views and encodes them. ``training_images`` is what a training
-step sees of the images: views from a table, or views that are encoded at every step. ``ranks``
-shares an extraction over the processes of ``torchrun``.
+``views`` turns an image file into views and encodes them. A training step sees views from a table,
+or views that are encoded at every step.
 """

@@ -7,9 +7,8 @@ import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal
 
 import torch
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -17,15 +16,13 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy, normalize
 
 from .._files import read_tensors, write_tensors
-from .._optional import require
-from ..backbones.base import Backbone
-from ..backbones.devise import Devise, ProjectedBackbone
+from .._optional import encoder_versions, require
+from ..backbones.devise import Devise
 from ..data.splits import SUBSETS, ImageDataset
-from ..prompts import normalized_mean, raw_mean
+from .texts import normalized_mean, raw_mean
 from .views import Progress, extract_features
 
-Provenance: TypeAlias = "Mapping[str, str | int | float | Provenance]"
-CALTECH101: Provenance = {
+CALTECH101 = {
     "name": "caltech101",
     "source": "Li, Andreeto, Ranzato, Perona: Caltech 101 (1.0), CaltechDATA, 2022",
     "doi": "10.22002/D1.20086",
@@ -33,7 +30,6 @@ CALTECH101: Provenance = {
     "changes": "holds features computed from the images, and no image",
     "split": "split_zhou_Caltech101.json of CoOp (Zhou et al., 2022), MIT licence",
 }
-LIBRARIES = ("pillow", "safetensors", "torch")
 SCALE_RANGE = (1.0, 1000.0)
 KEY, VERSION = "vlm_adapters.feature_bundle", "schema_version"
 TENSORS = ("features", "labels", "subsets", "text_raw", "text_normalized")
@@ -62,7 +58,7 @@ class FeatureBundle:
     text_normalized: Tensor
     class_names: tuple[str, ...]
     logit_scale: float
-    provenance: Provenance
+    provenance: Mapping[str, Any]
 
     def __post_init__(self) -> None:
         """Check everything once, so that no later step has to."""
@@ -197,25 +193,13 @@ def build_bundle(
     Of the backbone so many principal directions, ``coordinates``, are kept; None keeps the space.
     The logit scale is fitted to the zero-shot cross-entropy of the validation images.
     """
-    projected = None
-    if coordinates is not None:  # may fail, and comes before the images, which take minutes
-        projected = ProjectedBackbone(backbone, backbone.principal_directions(coordinates))
-    split = dataset.split
-    paths = [sample.path for subset in SUBSETS for sample in split.subset(subset)]
-    features = extract_features(backbone, dataset.images, paths, progress=progress)
-    bundle = _assemble(backbone, features, dataset)
-    if projected is None:
-        return bundle
-    unprojected = {"zero_shot_unprojected": bundle.provenance["zero_shot"]}
-    bundle = _assemble(projected, features @ projected.directions, dataset)
-    return replace(bundle, provenance={**bundle.provenance, **unprojected})
-
-
-def _assemble(backbone: Backbone, features: Tensor, dataset: ImageDataset) -> FeatureBundle:
-    """Add labels, texts, logit scale and provenance to image features."""
+    # The projection may fail: it comes before the images, which take minutes.
+    kept = backbone if coordinates is None else backbone.projected(coordinates)
     split = dataset.split
     subsets = [split.subset(name) for name in SUBSETS]
-    texts = (split.class_names, dataset.templates, backbone.encode_text)
+    paths = [sample.path for subset in subsets for sample in subset]
+    features = kept.project(extract_features(backbone, dataset.images, paths, progress=progress))
+    texts = (split.class_names, dataset.templates, kept.encode_text)
     bundle = FeatureBundle(
         # Rounded now, so that accuracies measured here are those measured on the file.
         features=features.half().float(),
@@ -224,16 +208,16 @@ def _assemble(backbone: Backbone, features: Tensor, dataset: ImageDataset) -> Fe
         text_raw=raw_mean(*texts).cpu(),
         text_normalized=normalized_mean(*texts).cpu(),
         class_names=split.class_names,
-        logit_scale=backbone.logit_scale,
+        logit_scale=kept.logit_scale,
         provenance={},
     )
     units = bundle.text_normalized
     shares = {name: zero_shot_accuracy(*bundle.subset(name), units) for name in ("val", "test")}
-    provenance: Provenance = {
+    provenance = {
         "data": {**CALTECH101, "split_sha256": split.sha256},
         "view": "one per image, centre crop, no augmentation",
-        "backbone": backbone.fingerprint(),
-        "libraries": {library: version(library) for library in LIBRARIES},
+        "backbone": kept.fingerprint(),
+        "libraries": encoder_versions(),
         "logit_scale": "least zero-shot cross-entropy on the validation images",
         "zero_shot": {
             "coordinates": units.shape[1],

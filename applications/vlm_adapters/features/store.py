@@ -13,11 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from .._files import json_hash, read_tensors, write_tensors, write_text
-from . import ranks
+from .._optional import require
 from .views import Progress
 
 SCHEMA = 3
@@ -79,17 +80,15 @@ class FeatureTable:
     ) -> dict[ImageKey, Place]:
         """Encode the images that have no row yet, in files of ``block`` images.
 
-        The ranks of a group share them. Returns where each row lies.
+        Processes that extract into one store share the files: each writes those that no other has
+        claimed, and takes over those of a process that failed. Returns where each row lies.
         """
         keys = list(dict.fromkeys(keys))
-        with ranks.together():  # all look before one writes
-            places = self.places()
-        missing = ranks.of_first([key for key in keys if key not in places])
+        places = self.places()
+        missing = [key for key in keys if key not in places]
         if missing:
-            rank, number = ranks.share()
             blocks = [missing[start : start + block] for start in range(0, len(missing), block)]
-            with ranks.together():
-                self._write(blocks[rank::number], encode, progress)
+            self._write(blocks, encode, progress)
             places = self.places()
         lost = [path for path, content in keys if (path, content) not in places]
         if lost:
@@ -100,7 +99,8 @@ class FeatureTable:
         return places
 
     def _write(self, blocks: Sequence[list[ImageKey]], encode: Encode, progress: Progress) -> None:
-        """Write a file for each block."""
+        """Write a file for each block; blocks that other processes have claimed come last."""
+        filelock = require("filelock", extra="vlm")
         self.folder.mkdir(parents=True, exist_ok=True)
         about = {"recipe": self.recipe, "libraries": self.libraries}
         done, total = 0, sum(map(len, blocks))
@@ -108,7 +108,7 @@ class FeatureTable:
         def tell(more: int, _: int) -> None:
             progress(done + more, total)
 
-        for block in blocks:
+        def write(file: Path, block: list[ImageKey]) -> None:
             tell(0, 0)
             features = encode([path for path, _ in block], tell)
             if bad := _not_finite(features):
@@ -117,9 +117,19 @@ class FeatureTable:
                     "Look at the image and at the precision of the encoder."
                 )
             text = json.dumps({"images": block, **about}, sort_keys=True)
-            file = self.folder / f"{json_hash(block)[:32]}.safetensors"
             write_tensors(file, {"features": features}, {KEY: text})
-            done += len(block)
+
+        waiting = {self.folder / f"{json_hash(block)[:32]}.safetensors": block for block in blocks}
+        for patience in (0, -1):  # at first without waiting for others
+            for file, block in list(waiting.items()):
+                lock = filelock.FileLock(file.with_suffix(".lock"))
+                with suppress(filelock.Timeout), lock.acquire(timeout=patience):
+                    try:
+                        if not (file.is_file() and _open(file)[0] == block):
+                            write(file, block)
+                        done += len(waiting.pop(file))
+                    finally:
+                        Path(lock.lock_file).unlink(missing_ok=True)
 
     def read(self, places: Sequence[Place]) -> Tensor:
         """Read features (n, v, d), not normalised, of rows; no others are loaded."""
@@ -128,20 +138,27 @@ class FeatureTable:
             by_file.setdefault(name, []).append(position)
         found = torch.empty(0)
         for name, positions in by_file.items():
-            features = _open(self.folder / name)[1]
+            file, last = self.folder / name, max(places[position][1] for position in positions)
+            features = _open(file)[1]
             if len(found) == 0:
                 found = torch.empty(len(places), *features.shape[1:])
-            rows = [places[position][1] for position in positions]
-            if features.shape[1:] != found.shape[1:] or max(rows) >= len(features):
+            if features.shape[1:] != found.shape[1:] or last >= len(features):
                 raise ValueError(
-                    f"`{self.folder / name}` should hold {max(rows) + 1} or more rows of shape "
+                    f"`{file}` should hold {last + 1} or more rows of shape "
                     f"{tuple(found.shape[1:])}. Got {tuple(features.shape)}. {AGAIN}"
                 )
-            found[positions] = chosen = features[rows]
-            if bad := _not_finite(chosen):
+            bad, rows = 0, found.numpy()
+            with file.open("rb", buffering=0) as stream:
+                # The features end the file. Through the memory map, each 4 kB cost a page fault;
+                # with torch's operators, each file cost the start of its threads.
+                start = os.fstat(stream.fileno()).st_size - features.nbytes
+                for position in positions:
+                    stream.seek(start + rows[0].nbytes * places[position][1])
+                    whole = stream.readinto(rows[position]) == rows[position].nbytes
+                    bad += not (whole and np.isfinite(rows[position]).all())
+            if bad:
                 raise ValueError(
-                    f"`{self.folder / name}` should be finite. Got {len(bad)} images with NaN or "
-                    f"infinity. {AGAIN}"
+                    f"`{file}` should be finite. Got {bad} images with NaN or infinity. {AGAIN}"
                 )
         return found
 
@@ -161,6 +178,8 @@ def _open(file: Path) -> tuple[list[ImageKey], Tensor]:
     try:
         keys = [(str(path), str(content)) for path, content in json.loads(metadata[KEY])["images"]]
         features = tensors["features"]
+        if len(tensors) > 1:  # the features have to end the file
+            raise ValueError(f"the tensors {', '.join(sorted(tensors))}")
         if features.ndim != 3 or features.dtype != torch.float32 or len(features) != len(keys):
             raise ValueError(f"{tuple(features.shape)}, {features.dtype} for {len(keys)} images")
     except (KeyError, TypeError, ValueError, RecursionError) as error:
@@ -213,5 +232,5 @@ def _read_index(index: Path) -> dict[str, tuple[str, list[int]]]:
     try:
         content = json.loads(index.read_text(encoding="utf-8"))
         return {path: (str(digest), list(state)) for path, (digest, state) in content.items()}
-    except (OSError, ValueError, TypeError, AttributeError):
+    except (OSError, ValueError, TypeError, AttributeError, RecursionError):
         return {}

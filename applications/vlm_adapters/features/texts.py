@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,9 +14,10 @@ from torch.nn.functional import normalize
 
 from .._files import read_tensors, write_tensors
 from ..backbones.base import Backbone, TextProjection
-from ..prompts import normalized_mean, prompts, raw_mean
+from ..data.splits import check_templates
 
 KEY = "vlm_adapters.class_texts"
+EncodeText = Callable[[list[str]], Tensor]
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,6 +89,58 @@ class ClassTexts:
         return self.hidden
 
 
+def raw_mean(
+    class_names: Sequence[str],
+    templates: Sequence[str],
+    encode_text: EncodeText,
+    *,
+    replace_underscores: bool = True,
+) -> Tensor:
+    """Return the class texts of TaskRes: the mean over templates of text features as they come.
+
+    ``encode_text`` maps k sentences to features of shape (k, d). TaskRes's own code leaves the
+    underscores of class names in.
+
+    Source:
+        Yu et al., "Task Residual for Tuning Vision-Language Models", CVPR 2023, and its code.
+
+    Example:
+        >>> import torch
+        >>> def length(texts): return torch.tensor([[float(len(text))] for text in texts])
+        >>> raw_mean(["cat", "sea_horse"], ["a {}.", "the {}."], length)
+        tensor([[ 7.],
+                [13.]])
+    """
+    lists = prompts(class_names, templates, replace_underscores)
+    return torch.stack([encode_text(sentences) for sentences in lists]).mean(dim=0)
+
+
+def normalized_mean(
+    class_names: Sequence[str],
+    templates: Sequence[str],
+    encode_text: EncodeText,
+    *,
+    replace_underscores: bool = True,
+) -> Tensor:
+    """Return the class texts of Tip-Adapter: unit mean over templates of unit text features.
+
+    Source:
+        Zhang et al., "Tip-Adapter", ECCV 2022, and its code.
+    """
+    lists = prompts(class_names, templates, replace_underscores)
+    units = [normalize(encode_text(sentences), dim=1) for sentences in lists]
+    return normalize(torch.stack(units).mean(dim=0), dim=1)
+
+
+def prompts(
+    class_names: Sequence[str], templates: Sequence[str], replace_underscores: bool
+) -> list[list[str]]:
+    """Return one list of sentences per template."""
+    check_templates(templates)
+    names = [name.replace("_", " ") if replace_underscores else name for name in class_names]
+    return [[template.replace("{}", name) for name in names] for template in templates]
+
+
 def encode_classes(
     backbone: Backbone,
     class_names: Sequence[str],
@@ -128,32 +181,22 @@ def load_texts(file: Path) -> ClassTexts:
     metadata, tensors = read_tensors(file, again)
     try:
         templates = int(json.loads(metadata[KEY])["templates"])
+        classes, width = tensors["raw"].shape
+        shapes: dict[str, tuple[int, ...]] = dict.fromkeys(("raw", "normalized"), (classes, width))
         hidden = None
         if templates:
+            most, _, inner = tensors["hidden"].shape
+            shapes["hidden"] = max(most, templates), classes, inner
+            shapes |= {"weight": (inner, width), "bias": (width,)}
             projection = TextProjection(tensors["weight"], tensors["bias"])
             hidden = HiddenTexts(tensors["hidden"], projection, templates)
+        found = {name: (tuple(tensors[name].shape), tensors[name].dtype) for name in shapes}
         texts = ClassTexts(tensors["raw"], tensors["normalized"], hidden)
     except (KeyError, TypeError, ValueError, OverflowError, RecursionError) as error:
         raise ValueError(f"`{file}` should hold class texts. Got no {error}. {again}") from None
-    if not _fit(tensors, templates):
+    if found != {name: (shape, torch.float32) for name, shape in shapes.items()} or templates < 0:
         raise ValueError(
             f"`{file}` should hold class texts. Got shapes or dtypes that do not fit each other. "
             f"{again}"
         )
     return texts
-
-
-def _fit(tensors: Mapping[str, Tensor], templates: int) -> bool:
-    """Return whether shapes and dtypes are those of one encoder's texts."""
-    shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
-    if len(shapes["raw"]) != 2 or shapes["normalized"] != shapes["raw"]:
-        return False
-    if templates:
-        classes, width = shapes["raw"]
-        if len(shapes["hidden"]) != 3 or not 0 < templates <= shapes["hidden"][0]:
-            return False
-        _, rows, inner = shapes["hidden"]
-        found = rows, shapes["weight"], shapes["bias"]
-        if found != (classes, (inner, width), (width,)):
-            return False
-    return all(tensor.dtype == torch.float32 for tensor in tensors.values())

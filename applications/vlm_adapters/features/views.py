@@ -1,7 +1,8 @@
-"""From an image file to the features of its views."""
+"""From an image file to the features of its views, and what a training step sees of them."""
 
 from __future__ import annotations
 
+import copy
 import ctypes
 import functools
 import math
@@ -10,12 +11,13 @@ import random
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import torch
 from torch import Tensor
+from torch.nn.functional import normalize
 
 from .._optional import require
 from ..backbones.base import Backbone, Pixels
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
 
 RATIO = (3 / 4, 4 / 3)
 ATTEMPTS = 10
+LARGEST_DRAW = 2**62
 MALLOC_OPTIONS = ((-4, 0), (-1, 2**31 - 1), (-2, 2**26))
 """M_MMAP_MAX, M_TRIM_THRESHOLD and M_TOP_PAD of glibc: no mapping per tensor, no trimming."""
 
@@ -32,12 +35,13 @@ Progress: TypeAlias = Callable[[int, int], None]
 """Called with the number of images done and the number of all images."""
 
 
-def read_image(root: Path, path: str, *, published: bool = False) -> Image:
+def read_image(root: Path, path: str, *, published: bool = False, small: bool = False) -> Image:
     """Read one image in RGB as a viewer would show it.
 
     The orientation in its EXIF data is applied, transparent pixels are white, and 16-bit grey
     values are scaled to 8 bits. With ``published`` it is read as the published codes do: they
-    ignore orientation and transparency, and 16-bit values from 256 on become white.
+    ignore orientation and transparency, and 16-bit values from 256 on become white. ``small``
+    decodes a JPEG at an eighth of its size, which is enough to learn whether it can be read.
     """
     import PIL.Image
 
@@ -49,8 +53,10 @@ def read_image(root: Path, path: str, *, published: bool = False) -> Image:
         )
     try:
         with PIL.Image.open(file) as image:
+            if small:
+                image.draft("RGB", (1, 1))
             return image.convert("RGB") if published else _as_shown(image)
-    except (OSError, SyntaxError, PIL.Image.DecompressionBombError) as error:
+    except Exception as error:  # decoders raise what they like
         raise ValueError(
             f"`{path}` should be a readable image. Got: {error}. Copy the file again. "
             "Commands that extract features leave it out with `--skip-damaged`."
@@ -239,3 +245,81 @@ def keep_freed_memory() -> None:
     if mallopt is not None:
         for option, value in MALLOC_OPTIONS:
             mallopt(option, value)
+
+
+# What a training step sees of the images
+
+
+class CachedViews:
+    """Views (n, v, d), encoded once; a step draws one of each image.
+
+    The given features are normalised in place: those of ImageNet at 16 shots take 655 MB.
+    """
+
+    def __init__(self, features: Tensor) -> None:
+        self._keys = normalize(features.mean(1), dim=1)
+        self.units = normalize(features, dim=2, out=features)
+
+    def __len__(self) -> int:
+        return len(self.units)
+
+    def to(self, device: torch.device | str) -> CachedViews:
+        """Return the views on a device."""
+        moved = copy.copy(self)
+        moved.units, moved._keys = self.units.to(device), self._keys.to(device)
+        return moved
+
+    def draw(self, rows: Tensor, generator: torch.Generator) -> Tensor:
+        """Return features (m, d) of unit length of one view of each of m images."""
+        if self.units.shape[1] == 1:
+            return self.units[rows, 0]
+        return self.units[rows, torch.randint(self.units.shape[1], rows.shape, generator=generator)]
+
+    def keys(self) -> Tensor:
+        """Return Tip-Adapter's cache keys (n, d): means of the raw views, then unit length."""
+        return self._keys
+
+
+class OnlineViews:
+    """Images read, augmented and encoded at every step; methods as in :class:`CachedViews`."""
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        root: Path,
+        paths: Sequence[str],
+        augmentation: Augmentation,
+        **options: Any,
+    ) -> None:
+        self.backbone, self.root, self.paths = backbone, root, list(paths)
+        self.augmentation, self.options = augmentation, options
+        self.device = torch.device("cpu")
+        self._keys: Tensor | None = None
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def to(self, device: torch.device | str) -> OnlineViews:
+        """Return images whose features are moved to a device."""
+        moved = copy.copy(self)
+        moved.device = torch.device(device)
+        return moved
+
+    def draw(self, rows: Tensor, generator: torch.Generator) -> Tensor:
+        """Return features (m, d) of unit length of a new view of each of m images."""
+        first = int(torch.randint(LARGEST_DRAW, (), generator=generator))
+        fresh = replace(self.augmentation, views=1, first=self.augmentation.views + first)
+        return normalize(self._encode([self.paths[row] for row in rows.tolist()], fresh)[:, 0])
+
+    def keys(self) -> Tensor:
+        """Return Tip-Adapter's cache keys (n, d), computed once."""
+        if self._keys is None:
+            self._keys = normalize(self._encode(self.paths, self.augmentation).mean(1), dim=1)
+        return self._keys
+
+    def _encode(self, paths: Sequence[str], augmentation: Augmentation) -> Tensor:
+        views = extract_views(self.backbone, self.root, paths, augmentation, **self.options)
+        return views.to(self.device)
+
+
+TrainingImages: TypeAlias = CachedViews | OnlineViews

@@ -6,44 +6,31 @@ Figures, the paper's tables and the report are the other modules.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 from scipy import stats
 
 from .._files import write_text
-from ..evaluation import ORACLE
-from ..options import one_of
-from ..preset_names import BASELINES
+from ..config import BASELINES
 from ..runs import Run
+from ..training import ORACLE
 
 RUN = ["method", "preset", "dataset", "backbone", "data", "shots", "seed"]
 FACTORS = ("weight", "perturbation_weight", "coincidence_weight")
 TERMS = ["track_coincidence", "deviating_perturbation"]
 ESCAPES = str.maketrans({"*": r"\*", "|": r"\|"})  # names such as HC*-TR are not emphasis
 NOTHING = "-"
+METRICS = {"top5": "top-5", "mean_per_class": "mean of classes"}
 EQUAL = 1e-9  # points; accuracies are quotients of small whole numbers
-OPTIONS: dict[str, Any] = {
-    "adapter.kind": "",
-    "text.projection": "frozen",
-    "constraint.weight": 0.0,
-    "constraint.coincidence_weight": 1.0,
-    "constraint.perturbation_weight": 0.0,
-    "constraint.combination": "",
-    "constraint.unit": "",
-}
-"""What tables ask of a run's options, with the values of a run that does not tell."""
 
 
 def frame(runs: Sequence[Run]) -> pd.DataFrame:
     """Return one row for each run: its headline accuracy, and its options under dotted names."""
     columns = [*RUN, "headline", "accuracy"]
     table = pd.DataFrame({name: [getattr(run, name) for run in runs] for name in columns})
-    options = pd.json_normalize([run.config for run in runs]).drop(columns="title", errors="ignore")
-    options = options.reindex(columns=options.columns.union(OPTIONS, sort=False))
-    table = table.join(options.fillna(OPTIONS))
+    table = table.join(pd.json_normalize([run.config for run in runs]).drop(columns="title"))
     active = table["constraint.weight"] > 0
     for term, weight in zip(TERMS, ("coincidence_weight", "perturbation_weight"), strict=True):
         table[term] = active & (table[f"constraint.{weight}"] > 0)
@@ -167,54 +154,27 @@ def shot_title(count: int) -> str:
     return f"{count}-shot"
 
 
-def fewer_images(runs: Sequence[Run]) -> list[str]:
-    """Say where a class gave fewer training images than the shots that a table is headed by."""
-    table = frame(runs)
-    table["given"] = [run.images.get("fewest_per_class", run.shots) for run in runs]
-    return [
-        f"{dataset} at {shots} shots: a class has no more than {given} training images."
-        for (dataset, shots), given in table.groupby(["dataset", "shots"])["given"].min().items()
-        if given < shots
-    ]
-
-
 def protocol_table(runs: Sequence[Run], *, oracles: bool = False) -> pd.DataFrame:
-    """Tabulate accuracy by protocol beside the headline's, for each method and shot count.
+    """Tabulate accuracy by protocol and more of the headline's, for each method and shot count.
 
     ``oracles`` are protocols that read test labels, in place of those that a user can follow.
     """
     table = distinct(runs)
-    found = [{"headline": run.accuracy} | run.accuracies for run in runs]
-    every = dict.fromkeys(name for run in runs for name in run.accuracies)
-    names = [name for name in every if name.startswith(ORACLE) == oracles]
-    cells, most = _beside(table, found, ["headline", *names])
+    found = [{"headline": run.accuracy} | run.accuracies | run.metrics for run in runs]
+    known = dict.fromkeys(name for numbers in found for name in numbers)
+    names = [name for name in known if name.startswith(ORACLE) == oracles]
+    names.sort(key=lambda name: name in METRICS)
+    columns = list(dict.fromkeys(["headline", *names]))
+    long = table.assign(named=[list(numbers.items()) for numbers in found]).explode("named")
+    long["which"], long["accuracy"] = zip(*long["named"], strict=True)
+    means = seed_means(long[long["which"].isin(columns)], ["method", "shots", "which"])
+    cells, most = spread(means, "which")
+    cells = cells.reindex(table["method"].unique(), level="method")[columns]
     headlines = table.groupby(["method", "shots"])["headline"].agg(lambda p: ", ".join(p.unique()))
     cells.insert(0, "headline protocol", headlines)
+    cells = cells[(cells[names] != NOTHING).any(axis=1)].rename(columns=METRICS)
     title = "NOT RESULTS: selected on test labels; " if oracles else ""
-    cells = cells[(cells[names] != NOTHING).any(axis=1)]
     return _with_shots(cells).rename_axis(title + heading(table, most), axis=0)
-
-
-def metric_table(runs: Sequence[Run]) -> pd.DataFrame:
-    """Tabulate top-5 accuracy and the mean of the classes' accuracies, beside the accuracy."""
-    table = distinct(runs)
-    names = {"accuracy": "accuracy", "top5": "top-5", "mean_per_class": "mean of classes"}
-    found = [{"accuracy": run.accuracy} | run.metrics for run in runs]
-    cells, most = _beside(table, found, list(names))
-    cells = cells[(cells[["top5", "mean_per_class"]] != NOTHING).any(axis=1)].rename(columns=names)
-    return _with_shots(cells).rename_axis(heading(table, most), axis=0)
-
-
-def _beside(
-    table: pd.DataFrame, numbers: Sequence[Mapping[str, float]], columns: Sequence[str]
-) -> tuple[pd.DataFrame, int]:
-    """Lay numbers of each run side by side, for each method and shot count."""
-    long = table.assign(named=[list(each.items()) for each in numbers]).explode("named")
-    long["which"], long["accuracy"] = zip(*long["named"], strict=True)
-    long = long[long["which"].isin(columns)]
-    cells, most = spread(seed_means(long, ["method", "shots", "which"]), "which")
-    cells = cells.reindex(columns=columns, fill_value=NOTHING)
-    return cells.reindex(table["method"].unique(), level="method"), most
 
 
 def _with_shots(cells: pd.DataFrame) -> pd.DataFrame:
@@ -280,13 +240,8 @@ def terms_table(runs: Sequence[Run]) -> pd.DataFrame:
 
 def factor_series(runs: Sequence[Run], factor: str) -> pd.DataFrame:
     """Return runs on one data set that differ in one factor and in no other option, labelled."""
-    one_of("factor", factor, FACTORS)
-    datasets = distinct(runs)["dataset"].unique()
-    if len(datasets) > 1:
-        raise ValueError(f"`runs` should be of one data set. Got {', '.join(datasets)}.")
-    name, fixed = f"constraint.{factor}", "weight"
-    if factor == "weight":
-        fixed = "perturbation_weight"
+    name = f"constraint.{factor}"
+    fixed = "perturbation_weight" if factor == "weight" else "weight"
     table = frame(runs)
     table = table[table["constraint.weight"] > 0]
     table = table.assign(method=titles(table, without=name), value=table[name])
@@ -333,8 +288,7 @@ def markdown(table: pd.DataFrame) -> str:
 
 def lines(table: pd.DataFrame) -> list[list[str]]:
     """Return the header and the rows of a table as texts."""
-    rows = zip(table.index, table.to_numpy().tolist(), strict=True)
-    return [[str(table.index.name), *table.columns], *([name, *cells] for name, cells in rows)]
+    return [[str(table.index.name), *table.columns], *table.reset_index().to_numpy().tolist()]
 
 
 def write_csv(path: Path, runs: Sequence[Run]) -> None:

@@ -24,7 +24,7 @@ WIDTH = 8 / 2.54  # inches: one column of a page
 CHARACTERS = 46  # of a heading on one line
 STYLE = Path(__file__).with_name("figures.mplstyle")
 ERRORS: dict[str, Any] = {"capsize": 1.5, "elinewidth": 0.7, "capthick": 0.7}
-# Okabe and Ito's palette; forms of one adapter share a colour, then lighter and darker ones.
+# Okabe and Ito's palette; forms of one adapter share a colour.
 COLOURS = {
     "zero_shot": "#7f7f7f",
     "linear_probe": "#000000",
@@ -35,12 +35,13 @@ COLOURS = {
 }
 OTHER = "#56b4e9"
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
-SHADES = (0.0, 0.55, -0.5, 0.3, -0.25)  # towards white, or towards black
+LINES = {"zero_shot": ":"}
 BARS = {
-    (True, False): ("track coincidence alone", "#56b4e9", ""),
-    (False, True): ("perturbation alone", "#e69f00", "////"),
-    (True, True): ("both", "#0072b2", "...."),
+    "track coincidence alone": ("#56b4e9", ""),
+    "perturbation alone": ("#e69f00", "////"),
+    "both": ("#0072b2", "...."),
 }
+WORDS = dict(zip(((True, False), (False, True), (True, True)), BARS, strict=True))  # of two terms
 PANELS = {
     "cross_entropy": "cross-entropy",
     "val_accuracy": "validation accuracy, %",
@@ -56,9 +57,8 @@ def save_accuracy_figure(path: Path, runs: Sequence[Run], title: str) -> None:
     Each of several data sets has a panel, and a last one shows their average.
     """
     table = distinct(runs)
-    names = list(table["dataset"].unique())
-    panels = {name: table[table["dataset"] == name] for name in names} if len(names) > 1 else {}
-    panels[f"average of {len(names)}" if len(names) > 1 else ""] = table
+    panels = dict(iter(table.groupby("dataset", sort=False)))
+    panels = {**panels, f"average of {len(panels)}": table} if len(panels) > 1 else {"": table}
     columns = min(len(panels), 2)
     rows = math.ceil(len(panels) / columns)
     look = styles(table)
@@ -68,45 +68,41 @@ def save_accuracy_figure(path: Path, runs: Sequence[Run], title: str) -> None:
         for axes in list(grid.flat)[len(panels) :]:
             axes.set_axis_off()
         for (name, shown), axes in zip(panels.items(), grid.flat, strict=False):
-            _draw_accuracies(axes, shown, look)
+            means = seed_means(shown, ["method", "shots"]).dropna()
+            methods, shots = shown["method"].unique(), sorted(shown["shots"].unique())
+            step = min(0.04, 0.3 / len(methods))
+            for place, method in enumerate(methods):
+                line = means[means.index.get_level_values("method") == method]
+                shift = 2 ** (step * (place - (len(methods) - 1) / 2))  # keeps error bars apart
+                _draw_means(axes, line, "shots", look[method], shift, label=method)
+            axes.set_xscale("log", base=2)
+            axes.set_xticks(shots, [str(count) for count in shots])
+            axes.minorticks_off()
             axes.set_title(name)
         finish(figure, grid, title, "images a class (shots)", "test accuracy, %")
 
 
-def _draw_accuracies(axes: Axes, table: pd.DataFrame, look: dict[str, Style]) -> None:
-    """Draw one panel: a line for each method."""
-    shots = sorted(table["shots"].unique())
-    means = seed_means(table, ["method", "shots"]).dropna()
-    cells = means.groupby(level=["method", "shots"]).agg(["mean", "std"]).fillna(0.0)
-    methods = table["method"].unique()
-    step = min(0.04, 0.3 / len(methods))
-    for place, method in enumerate(methods):
-        line = cells[cells.index.get_level_values("method") == method].droplevel("method")
-        shift = 2 ** (step * (place - (len(methods) - 1) / 2))  # keeps error bars apart
-        x = line.index.to_numpy() * shift
-        axes.errorbar(x, line["mean"], yerr=line["std"], label=method, **ERRORS, **look[method])
-    axes.set_xscale("log", base=2)
-    axes.set_xticks(shots, [str(count) for count in shots])
-    axes.minorticks_off()
+def _draw_means(
+    axes: Axes, values: pd.Series, by: str, look: Style, shift: float = 0.0, label: str = ""
+) -> None:
+    """Draw a line of means with one standard deviation, side by side or at shifted values."""
+    cells = values.groupby(level=by).agg(["mean", "std"]).fillna(0.0)
+    x = cells.index.to_numpy() * shift if shift else range(len(cells))
+    axes.errorbar(x, cells["mean"], yerr=cells["std"], label=label, **ERRORS, **look)
 
 
 def save_factor_figure(path: Path, runs: Sequence[Run], factor: str, title: str) -> None:
     """Draw accuracy over the values of one factor, mean with one standard deviation over seeds."""
-    series = factor_series(runs, factor)
-    if series.empty:
-        raise ValueError(
-            f"`runs` should hold a method with several values of {factor} and all other options "
-            "equal. Got none."
-        )
-    groups = series.groupby("label", sort=False)
+    groups = factor_series(runs, factor).groupby("label", sort=False)
     colours = list(COLOURS.values())[::-1]
     with figure_file(path, 1.5 * len(groups) + 0.5) as figure:
         grid = figure.subplots(len(groups), 1, squeeze=False)
         for place, ((label, one), axes) in enumerate(zip(groups, grid[:, 0], strict=True)):
-            cells = one.groupby("value")["accuracy"].agg(["mean", "std"]).fillna(0.0)
+            values = one.set_index("value")["accuracy"]
             look = {"color": colours[place % 6], "marker": MARKERS[place % 6]}
-            axes.errorbar(range(len(cells)), cells["mean"], yerr=cells["std"], **ERRORS, **look)
-            axes.set_xticks(range(len(cells)), [f"{value:g}" for value in cells.index])
+            _draw_means(axes, values, "value", look)
+            names = sorted(values.index.unique())
+            axes.set_xticks(range(len(names)), [f"{value:g}" for value in names])
             axes.set_title(label)
         finish(figure, grid, title, f"constraint.{factor}", "test accuracy, %")
 
@@ -124,7 +120,7 @@ def term_gains(table: pd.DataFrame) -> pd.DataFrame:
         points = gains(table, pair["method"], pair["method_baseline"])
         if len(points):
             means = seed_means(points, ["shots"]).dropna().rename("accuracy").reset_index()
-            terms = [tuple(pair[term] for term in TERMS)] * len(means)
+            terms = WORDS[pair[TERMS[0]], pair[TERMS[1]]]
             found.append(means.assign(baseline=pair["method_baseline"], terms=terms))
     return pd.concat(found[1:] or found, ignore_index=True)
 
@@ -136,32 +132,21 @@ def save_terms_figure(path: Path, runs: Sequence[Run], title: str) -> None:
     """
     table = distinct(runs)
     found = term_gains(table)
-    if found.empty:
-        raise ValueError(
-            "`runs` should hold an adapter trained with and without the constraint. Got none."
-        )
     shots = sorted(table["shots"].unique())
     groups = found.groupby("baseline", sort=False)
     with figure_file(path, 1.3 * len(groups) + 0.8) as figure:
         grid = figure.subplots(len(groups), 1, squeeze=False, sharex=True)
         for (baseline, mine), axes in zip(groups, grid[:, 0], strict=True):
-            shown = [terms for terms in BARS if terms in set(mine["terms"])]
+            cells = mine.groupby(["terms", "shots"])["accuracy"].agg(["mean", half_interval])
+            shown = [terms for terms in BARS if terms in cells.index.unique("terms")]
             width = 0.8 / len(shown)
             for place, terms in enumerate(shown):
-                cells = mine[mine["terms"] == terms].groupby("shots")["accuracy"]
-                cells = cells.agg(["mean", half_interval]).fillna(0.0)
-                label, colour, hatch = BARS[terms]
+                bars, (colour, hatch) = cells.loc[terms], BARS[terms]
+                x = [shots.index(s) + (place - (len(shown) - 1) / 2) * width for s in bars.index]
+                error = bars["half_interval"].fillna(0.0)
+                look = {"color": colour, "hatch": hatch, "edgecolor": "white", "linewidth": 0.3}
                 axes.bar(
-                    [shots.index(s) + (place - (len(shown) - 1) / 2) * width for s in cells.index],
-                    cells["mean"],
-                    0.9 * width,
-                    yerr=cells["half_interval"],
-                    color=colour,
-                    hatch=hatch,
-                    edgecolor="white",
-                    linewidth=0.3,
-                    label=label,
-                    error_kw=ERRORS,
+                    x, bars["mean"], 0.9 * width, yerr=error, label=terms, error_kw=ERRORS, **look
                 )
             axes.axhline(0, color="black", linewidth=0.6)
             axes.set_xticks(range(len(shots)), [str(count) for count in shots])
@@ -177,12 +162,6 @@ def save_training_figure(path: Path, runs: Sequence[Run], title: str) -> None:
     those that were trained, without their weights: a method without the constraint has none.
     """
     trained = distinct(runs)[[bool(run.log) for run in runs]]
-    tasks = (trained["dataset"] + " at " + trained["shots"].astype(str) + " shots").unique()
-    if len(tasks) != 1:
-        raise ValueError(
-            "`runs` should be trainings on one data set at one shot count. "
-            f"Got {', '.join(tasks) or 'no training'}."
-        )
     curves = training_curves(trained["method"], runs)
     look = styles(trained)
     others = [name for name in curves if name not in (*PANELS, "learning_rate")]
@@ -221,29 +200,20 @@ def training_curves(methods: pd.Series, runs: Sequence[Run]) -> pd.DataFrame:
 
 
 def styles(table: pd.DataFrame) -> dict[str, Style]:
-    """Choose colours by adapter, lines by constraint, markers and shades otherwise.
+    """Choose colours by adapter, lines by constraint, and other markers for each further method.
 
     Lines are solid with the constraint, dashed without, and dotted if nothing is trained.
     """
-    found: dict[str, Style] = {}
-    forms: list[tuple[str, str]] = []
-    for run in table.drop_duplicates("method").to_dict("records"):
-        kind = run["adapter.kind"] or run["preset"]
-        line = "-" if any(run[term] for term in TERMS) else ":" if kind == "zero_shot" else "--"
-        shade = SHADES[forms.count((kind, line)) % len(SHADES)]
-        used = sum(form[0] == kind for form in forms)
-        colour = _shaded(COLOURS.get(kind, OTHER), shade)
-        marker = MARKERS[used % len(MARKERS)]
-        found[run["method"]] = {"color": colour, "linestyle": line, "marker": marker}
-        forms.append((kind, line))
-    return found
-
-
-def _shaded(colour: str, shade: float) -> tuple[float, ...]:
-    """Mix a colour with white, or with black."""
-    parts = [int(colour[place : place + 2], 16) / 255 for place in (1, 3, 5)]
-    end = 1.0 if shade > 0 else 0.0
-    return tuple(part + abs(shade) * (end - part) for part in parts)
+    methods = table.drop_duplicates("method")
+    places = methods.groupby("adapter.kind").cumcount()
+    return {
+        run["method"]: {
+            "color": COLOURS.get(run["adapter.kind"], OTHER),
+            "linestyle": "-" if any(run[TERMS]) else LINES.get(run["adapter.kind"], "--"),
+            "marker": MARKERS[place % len(MARKERS)],
+        }
+        for (_, run), place in zip(methods.iterrows(), places, strict=True)
+    }
 
 
 @contextmanager

@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 import re
-import sys
 from collections.abc import Sequence
 from importlib import resources
 from typing import Any
 
 import pandas as pd
 
+from ..config import shipped_toml
 from ..runs import Run
 from . import NOTHING, TERMS, counted, deviation, distinct, shot_title, signed
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
 
 FILES = {
     1: "table1_imagenet_sota.csv",
@@ -26,7 +21,7 @@ FILES = {
     5: "table5_fewshot.csv",
 }
 PAPER = resources.files(__package__) / "paper"
-WORDS = tomllib.loads((PAPER / "names.toml").read_text(encoding="utf-8"))
+WORDS = shipped_toml("results/paper/names.toml")
 NOTES = {
     int(table): " ".join(WORDS["notes"][name] for name in names)
     for table, names in WORDS["tables"].items()
@@ -51,8 +46,6 @@ def paper_values(table: int) -> pd.DataFrame:
     backbone, and the label of its ``row`` and ``column``; ``scope`` is what rows must share with
     one of ours to be shown.
     """
-    if table not in FILES:
-        raise ValueError(f"`table` should be one of the paper's, 1 to 5. Got {table!r}.")
     values = paper_rows(FILES[table]).rename(columns={"baseline": "method"})
     if "backbone" not in values:
         values["backbone"] = RESNET_50

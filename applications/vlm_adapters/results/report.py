@@ -11,7 +11,7 @@ from pathlib import Path
 import pandas as pd
 
 from .._files import whole_file, write_text
-from ..preset_names import place_of
+from ..config import place_of
 from ..runs import Run
 from . import (
     FACTORS,
@@ -22,7 +22,6 @@ from . import (
     factor_series,
     factor_table,
     markdown,
-    metric_table,
     protocol_table,
     terms_table,
     transfer_table,
@@ -95,9 +94,7 @@ def _tables(runs: Sequence[Run], moved: Sequence[Run]) -> list[str]:
         groups[f"Average over {len(datasets)} data sets"] = list(runs)
     text, oracles = list[str](), list[str]()
     for name, mine in groups.items():
-        tables = [
-            make(mine) for make in (difference_table, protocol_table, metric_table, terms_table)
-        ]
+        tables = [make(mine) for make in (difference_table, protocol_table, terms_table)]
         if name in datasets:
             tables += [factor_table(mine, factor) for factor in FACTORS]
         text += [f"### {name}\n", markdown(accuracy_table(mine)), *_filled(tables)]

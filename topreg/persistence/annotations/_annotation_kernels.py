@@ -2,8 +2,8 @@
 
 An annotation is the vector over Z/2 of the values that the living cocycles take on an edge. Edges
 whose annotations are known to be equal share a *row*; row 0 is zero. A class has a *slot*, one bit
-of every row. Rows are stored word by word, ``words[q, row]``, so that the rows that carry a class
-are found in one pass over consecutive memory. Rows and slots are reused.
+of every row. The table holds the matrix of bits, row by row, and its transpose, which tells which
+rows carry a class. Rows and slots are reused.
 
 The state is passed as plain arrays: tuples of them cost a hundred times as much.
 """
@@ -19,9 +19,9 @@ from topreg._compiled import compiled
 
 ONE = np.uint64(1)
 ZERO = np.uint64(0)
-ROWS, SPARE_ROWS, SLOTS, SPARE_SLOTS, DIED = range(5)  # of counts
-HEAD, FILLED, FREE, CARRIERS = range(4)  # of of_rows: first edge, non-zero words; two lists of rows
-BORN, FREE_SLOT = range(2)  # of of_slots: birth edge, or -1; a list of slots
+ROWS, SPARE_ROWS, SLOTS, SPARE_SLOTS, DIED, WIDTH = range(6)  # of counts; words per row
+HEAD, FILLED, FREE, CHANGED = range(4)  # of of_rows: first edge, non-zero words; two lists of rows
+BORN, FREE_SLOT, USED = range(3)  # of of_slots: birth edge, or -1; a list of slots, and of words
 
 
 @intrinsic
@@ -42,24 +42,43 @@ def bit_at(position):
 
 @compiled
 def empty_table(edges):
-    """Allocate counts, state of rows and of slots, words, a vector of words, pairs (birth, death).
+    """Allocate counts, state of rows and of slots, the table, a vector, pairs (birth, death).
 
-    All but the words have room for the worst case: memory that nothing touches costs nothing.
+    All but the table have room for the worst case: memory that nothing touches costs nothing.
     """
-    counts = np.zeros(5, np.int64)
-    counts[ROWS] = 1
-    of_rows, of_slots = np.empty((4, edges + 1), np.int32), np.empty((2, edges), np.int64)
-    words, boundary = np.zeros((1, 64), np.uint64), np.empty(edges // 64 + 1, np.uint64)
-    return counts, of_rows, of_slots, words, boundary, np.empty((2, edges), np.int64)
+    counts = np.zeros(6, np.int64)
+    counts[ROWS] = counts[WIDTH] = 1
+    of_rows, of_slots = np.empty((4, edges + 1), np.int32), np.empty((3, edges), np.int64)
+    table, boundary = np.zeros((2, 64), np.uint64), np.empty(edges // 64 + 1, np.uint64)
+    return counts, of_rows, of_slots, table, boundary, np.empty((2, edges), np.int64)
 
 
 @compiled
-def _enlarge(words, height, width):
-    """Return a copy with more words and rows; the new ones are zero."""
-    grown = np.zeros((height, width), np.uint64)
-    for q in range(words.shape[0]):  # by loops: assigning to a slice takes long to compile
-        for row in range(words.shape[1]):
-            grown[q, row] = words[q, row]
+def _lines(table, counts):
+    """Return how many words a row of the transpose has."""
+    return table.shape[1] // counts[WIDTH] >> 6
+
+
+@compiled
+def _matrices(table, counts):
+    """Return the matrix of words, row by row, and its transpose."""
+    width = counts[WIDTH]
+    height = table.shape[1] // width
+    return table[0].reshape(height, width), table[1].reshape(64 * width, height >> 6)
+
+
+@compiled
+def _enlarge(table, counts, height, width):
+    """Return a copy with more rows and words; the new ones are zero."""
+    old, old_carriers = _matrices(table, counts)
+    grown, counts[WIDTH] = np.zeros((2, height * width), np.uint64), width
+    new, new_carriers = _matrices(grown, counts)
+    for row in range(old.shape[0]):  # by loops: assigning to a slice takes long to compile
+        for q in range(old.shape[1]):
+            new[row, q] = old[row, q]
+    for slot in range(old_carriers.shape[0]):
+        for line in range(old_carriers.shape[1]):
+            new_carriers[slot, line] = old_carriers[slot, line]
     return grown
 
 
@@ -77,10 +96,10 @@ def give_birth(edge, counts, of_slots):
 
 
 @compiled
-def add_row(first, second, slot, counts, of_rows, words):
+def add_row(first, second, slot, counts, of_rows, table):
     """Return a row for the sum of two rows and, unless it is -1, of the class of ``slot``.
 
-    Return row 0 if the sum is zero. Return the words, too, since they may have been enlarged.
+    Return row 0 if the sum is zero. Return the table, too, since it may have been enlarged.
     """
     if counts[SPARE_ROWS]:
         counts[SPARE_ROWS] -= 1
@@ -88,22 +107,27 @@ def add_row(first, second, slot, counts, of_rows, words):
     else:
         row = counts[ROWS]
         counts[ROWS] += 1
-    height, filled = (counts[SLOTS] + 63) >> 6, 0
-    if height > words.shape[0] or row >= words.shape[1]:
-        higher = words.shape[0] if height <= words.shape[0] else 2 * words.shape[0]
-        wider = words.shape[1] if row < words.shape[1] else 2 * words.shape[1]
-        words = _enlarge(words, higher, wider)
-    for q in range(height):
-        word = words[q, first] ^ words[q, second]
+    width, filled = (counts[SLOTS] + 63) >> 6, 0
+    height = table.shape[1] // counts[WIDTH]
+    if row >= height or width > counts[WIDTH]:
+        higher = height if row < height else 2 * height
+        wider = counts[WIDTH] if width <= counts[WIDTH] else 2 * counts[WIDTH]
+        table = _enlarge(table, counts, higher, wider)
+    words, carriers, wide, lines = table[0], table[1], counts[WIDTH], _lines(table, counts)
+    for q in range(width):
+        word = words[first * wide + q] ^ words[second * wide + q]
         if slot >> 6 == q:
             word ^= bit_at(slot)
-        words[q, row] = word
+        words[row * wide + q] = word
         filled += word != ZERO
+        while word != ZERO:
+            carriers[(64 * q + lowest_bit(word)) * lines + (row >> 6)] |= bit_at(row)
+            word &= word - ONE
     of_rows[HEAD, row], of_rows[FILLED, row] = -1, filled
     if filled == 0:
         drop_row(row, counts, of_rows)
         row = 0
-    return row, words
+    return row, table
 
 
 @compiled
@@ -122,11 +146,11 @@ def cancel(base, left, right):
 
 
 @compiled
-def bounds(base, left, right, counts, words, boundary):
+def bounds(base, left, right, counts, table, boundary):
     """Write the annotation of a triangle's boundary; return whether it is not zero."""
-    found = ZERO
+    words, found, width = table[0], ZERO, counts[WIDTH]
     for q in range((counts[SLOTS] + 63) >> 6):
-        boundary[q] = words[q, base] ^ words[q, left] ^ words[q, right]
+        boundary[q] = words[base * width + q] ^ words[left * width + q] ^ words[right * width + q]
         found |= boundary[q]
     return found != ZERO
 
@@ -146,35 +170,48 @@ def _youngest(boundary, height, born):
 
 
 @compiled
-def _add(slot, boundary, height, words, rows, filled, carriers):
-    """Add ``boundary`` to the rows that carry the class of ``slot``; list and count them.
-
-    ``filled`` counts the non-zero words of each row.
-    """
-    column, shift, count = words[slot >> 6], np.uint64(slot & 63), 0
-    for row in range(1, rows):
-        carriers[count] = row
-        count += np.int64((column[row] >> shift) & ONE)
-    for q in range(height):
-        added = boundary[q]
-        if added == ZERO:
-            continue
-        column = words[q]
-        for place in range(count):
-            row = carriers[place]
-            old = column[row]
-            new = old ^ added
-            column[row] = new
-            filled[row] += np.int32(new != ZERO) - np.int32(old != ZERO)
+def _transpose(own, boundary, width, carriers, tall, used):
+    """Add ``boundary`` to the rows of ``own``, in the transpose; list the words of it."""
+    count = 0
+    for q in range(width):
+        rest = boundary[q]
+        used[count] = q
+        count += rest != ZERO
+        while rest != ZERO:
+            start = (64 * q + lowest_bit(rest)) * tall
+            rest &= rest - ONE
+            others = carriers[start : start + own.size]
+            for line in range(own.size):
+                others[line] ^= own[line]
     return count
 
 
 @compiled
-def kill(edge, counts, of_rows, of_slots, words, boundary, pairs):
-    """Let the youngest class of a boundary die at an edge; return how many rows change."""
-    height = (counts[SLOTS] + 63) >> 6
-    slot = _youngest(boundary, height, of_slots[BORN])
-    changed = _add(slot, boundary, height, words, counts[ROWS], of_rows[FILLED], of_rows[CARRIERS])
+def kill(edge, counts, of_rows, of_slots, table, boundary, pairs):
+    """Let the youngest class of a boundary die at an edge; list the rows that change, count them.
+
+    The boundary is added to every row that carries the class.
+    """
+    words, wide, tall, used = table[0], counts[WIDTH], _lines(table, counts), of_slots[USED]
+    width, changed = (counts[SLOTS] + 63) >> 6, 0
+    slot = _youngest(boundary, width, of_slots[BORN])
+    own = table[1, slot * tall : slot * tall + ((counts[ROWS] + 63) >> 6)].copy()
+    count = _transpose(own, boundary, width, table[1], tall, used)
+    for line in range(own.size):
+        rest = own[line]
+        while rest != ZERO:
+            row = 64 * line + lowest_bit(rest)
+            rest &= rest - ONE
+            of_rows[CHANGED, changed] = row
+            changed += 1
+            filled = of_rows[FILLED, row]
+            for place in range(count):
+                q = used[place]
+                old = words[row * wide + q]
+                new = old ^ boundary[q]
+                words[row * wide + q] = new
+                filled += np.int32(new != ZERO) - np.int32(old != ZERO)
+            of_rows[FILLED, row] = filled
     pairs[0, counts[DIED]], pairs[1, counts[DIED]] = of_slots[BORN, slot], edge
     counts[DIED] += 1
     of_slots[BORN, slot] = -1

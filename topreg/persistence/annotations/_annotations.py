@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 MOST_VERTICES = 1 << 16  # a cloud must have fewer: two vertices must fit into half a record
 OPERATIONS = 30  # per entry of a matrix
 FILLED = 20  # bytes per record: its copy, the ends of its edge and the next one of its row
-ALLOCATED = 42  # bytes per entry of a matrix; most of them are never touched
+ALLOCATED = 46  # bytes per entry of a matrix; most of them are never touched
 SMALL = 1 << 10  # a matrix of at most so many vertices needs no check of memory
 SPARSE = 128  # lists of neighbours are faster from so many entries of the matrix per edge
 
@@ -29,20 +29,9 @@ SPARSE = 128  # lists of neighbours are faster from so many entries of the matri
 def annotate(weights: Tensor, sizes: list[int], longest: float, connected: bool) -> list[Tensor]:
     """Find the pairs in dimensions 0 and 1 of complete weighted graphs, in one pass.
 
-    Args:
-        weights: Entries of the symmetric matrices, one matrix after the other.
-        sizes: Vertices of each matrix.
-        longest: Heavier edges do not exist.
-        connected: Promise that no edge is missing.
-
-    Returns:
-        Birth, death and essential edges of dimension 0, then of dimension 1. Pairs are in the
-        order (cloud, weight, i, j) of their deaths, essential edges in their own.
-
-    Shape:
-        - weights: (sum of n_i^2,), float32 or float64.
-        - Output: (m, 2), (m, 2), (e, 2), (m1, 2), (m1, 2) and (e1, 2), int64, on the device of
-          the weights.
+    Arguments are those of ``find_pairs``. Return birth, death and essential edges (m, 2) of
+    dimension 0, then of dimension 1, on the device of the weights. Pairs are in the order (cloud,
+    weight, i, j) of their deaths, essential edges in their own.
     """
     import numpy as np
 

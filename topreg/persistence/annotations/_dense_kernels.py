@@ -15,7 +15,7 @@ from topreg.persistence._check_kernels import is_clean
 from topreg.persistence._component_kernels import join
 from topreg.persistence.annotations._annotation_kernels import (
     BORN,
-    CARRIERS,
+    CHANGED,
     DIED,
     FILLED,
     HEAD,
@@ -91,6 +91,20 @@ def _to_check(shared, one, other, labelled, single):
 
 
 @compiled
+def _not_cancelled(left, right, base):
+    """Return, as bits, which of 64 apexes have sides that do not cancel the row of the edge.
+
+    A row cancels an equal one. All 64 take as long as some five that are looked at one by one.
+    """
+    bits = ZERO
+    for place in range(64):
+        one, other = left[place], right[place]
+        even = ((one ^ other) == base) & ((one == 0) | (other == 0) | (base == 0))
+        bits |= np.uint64(not even) << np.uint64(place)
+    return bits
+
+
+@compiled
 def _no_birth_ahead(present, records, left, halt):
     """Return whether the ends of every remaining edge already have a common neighbour."""
     for place in range(left):
@@ -162,10 +176,10 @@ def reduce_records(records, n, halt):
     low, high = np.empty(records.size, np.int32), np.empty(records.size, np.int32)
     width = (n + 63) >> 6
     present, active = np.zeros((n, width), np.uint64), np.zeros((n, width), np.uint64)
-    label, degree = np.zeros((n, n), np.int32), np.zeros(n, np.int32)
+    label, degree = np.zeros((n, 64 * width), np.int32), np.zeros(n, np.int32)
     common, parent = np.empty(width, np.uint64), np.arange(n)
     following = np.empty(records.size, np.int32)  # the next edge of the same row
-    counts, of_rows, of_slots, words, boundary, pairs = empty_table(records.size)
+    counts, of_rows, of_slots, table, boundary, pairs = empty_table(records.size)
     merges, merged = np.empty((2, n), np.int64), 0
     taken, remaining, stop = np.empty(records.size, np.uint64), records.size, 0
 
@@ -189,14 +203,14 @@ def reduce_records(records, n, halt):
                     merged += 1
                 else:
                     slot = give_birth(edge, counts, of_slots)
-                    row, words = add_row(0, 0, slot, counts, of_rows, words)
+                    row, table = add_row(0, 0, slot, counts, of_rows, table)
                     _mark(edge, u, v, row, active, degree, label, of_rows, following)
                 continue
             if not clean and label[u, apex] != label[v, apex]:
                 first, second = np.int64(label[u, apex]), np.int64(label[v, apex])
                 row = first | second  # one of them if the other is zero
                 if first and second:
-                    row, words = add_row(first, second, -1, counts, of_rows, words)
+                    row, table = add_row(first, second, -1, counts, of_rows, table)
                 if row:
                     _mark(edge, u, v, row, active, degree, label, of_rows, following)
 
@@ -204,6 +218,11 @@ def reduce_records(records, n, halt):
                 if halted(halt):
                     break
                 rest = common[q]
+                single = counts[ROWS] - counts[SPARE_ROWS] == 2
+                rest = _to_check(rest, active[u, q], active[v, q], label[u, v] != 0, single)
+                if rest & (rest - ONE) != ZERO:
+                    block = slice(64 * q, 64 * q + 64)
+                    rest &= _not_cancelled(label[u, block], label[v, block], label[u, v])
                 while rest != ZERO:
                     single = counts[ROWS] - counts[SPARE_ROWS] == 2
                     rest = _to_check(rest, active[u, q], active[v, q], label[u, v] != 0, single)
@@ -214,10 +233,10 @@ def reduce_records(records, n, halt):
                     base, left, right = label[u, v], label[u, apex], label[v, apex]
                     if cancel(base, left, right):
                         continue
-                    if not bounds(base, left, right, counts, words, boundary):
+                    if not bounds(base, left, right, counts, table, boundary):
                         continue
-                    changed = kill(edge, counts, of_rows, of_slots, words, boundary, pairs)
-                    for row in of_rows[CARRIERS, :changed]:
+                    changed = kill(edge, counts, of_rows, of_slots, table, boundary, pairs)
+                    for row in of_rows[CHANGED, :changed]:
                         if of_rows[FILLED, row] == 0:
                             head = of_rows[HEAD, row]
                             _release(head, low, high, active, degree, label, following)

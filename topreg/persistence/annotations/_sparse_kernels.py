@@ -13,7 +13,7 @@ from topreg._compiled import compiled, halted
 from topreg.persistence._component_kernels import join
 from topreg.persistence.annotations._annotation_kernels import (
     BORN,
-    CARRIERS,
+    CHANGED,
     DIED,
     FILLED,
     HEAD,
@@ -135,7 +135,7 @@ def reduce_edges(low, high, n, halt):
         longest = max(longest, begins[vertex + 1] - begins[vertex])
     sides, parent = np.empty((2, longest), np.int64), np.arange(n)
     label, following = np.zeros(low.size, np.int32), np.empty(low.size, np.int32)
-    counts, of_rows, of_slots, words, boundary, pairs = empty_table(low.size)
+    counts, of_rows, of_slots, table, boundary, pairs = empty_table(low.size)
     merges, merged = np.empty((2, n), np.int64), 0
     unfilled, never = np.empty(low.size, np.int64), 0
 
@@ -154,7 +154,7 @@ def reduce_edges(low, high, n, halt):
                 never += 1
             else:
                 slot = give_birth(edge, counts, of_slots)
-                row, words = add_row(0, 0, slot, counts, of_rows, words)
+                row, table = add_row(0, 0, slot, counts, of_rows, table)
                 _mark(edge, row, label, of_rows, following)
             continue
         best = _best(sides, count, label)
@@ -162,7 +162,7 @@ def reduce_edges(low, high, n, halt):
         if first != second:
             row = first | second  # one of them if the other is zero
             if first and second:
-                row, words = add_row(first, second, -1, counts, of_rows, words)
+                row, table = add_row(first, second, -1, counts, of_rows, table)
             if row:
                 _mark(edge, row, label, of_rows, following)
         for triangle in range(count):
@@ -170,10 +170,10 @@ def reduce_edges(low, high, n, halt):
             left, right = label[sides[0, triangle]], label[sides[1, triangle]]
             if cancel(base, left, right):
                 continue
-            if not bounds(base, left, right, counts, words, boundary):
+            if not bounds(base, left, right, counts, table, boundary):
                 continue
-            changed = kill(edge, counts, of_rows, of_slots, words, boundary, pairs)
-            for row in of_rows[CARRIERS, :changed]:
+            changed = kill(edge, counts, of_rows, of_slots, table, boundary, pairs)
+            for row in of_rows[CHANGED, :changed]:
                 if of_rows[FILLED, row] == 0:
                     _release(of_rows[HEAD, row], label, following)
                     drop_row(row, counts, of_rows)

@@ -1,12 +1,13 @@
 """Dimension 0 on any torch device: Boruvka's algorithm on batches of dense matrices.
 
 All steps are torch operations of known shapes in a fixed number of rounds, so that nothing is read
-back from the device unless edges may be missing. A missing edge weighs NaN, which is more than
-infinity, and is treated like all others: the graph has one tree, whose missing edges come last.
+back from the device unless edges may be missing. A missing edge weighs more than all edges, and is
+treated like them: the graph has one tree, whose missing edges come last.
 """
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -16,10 +17,10 @@ from torch import Tensor
 from topreg._clouds import have_one_size, numbers, starts
 from topreg._operators import operator
 from topreg._room import bytes_of_matrices, room_for
+from topreg.persistence._bits import INFINITY, limit_in_bits
 from topreg.persistence._fake import fake_forests
 
-NEVER = torch.iinfo(torch.int64).max  # comes after all edges
-PACKED = (1 << 32) - 1  # the bits of an integer that hold the number of an edge, under its weight
+LOW, HIGH = (0, 1) if sys.byteorder == "little" else (1, 0)  # the halves of an integer in memory
 
 
 @operator(fake_forests)
@@ -35,20 +36,22 @@ def forests(
     weights: Tensor, sizes: Sequence[int], longest: float, connected: bool
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Do the operator's work in operations that can be traced."""
-    weights = weights.abs()  # -0.0 is 0.0
-    if not connected:  # else a distance that overflowed is an edge too
-        longest = min(longest, torch.finfo(weights.dtype).max)
-        weights.masked_fill_(weights > longest, torch.nan)
+    limit = limit_in_bits(longest, weights.dtype, connected)
+    missing = int(min(limit, INFINITY[weights.dtype])) + 1
     none = torch.empty(0, dtype=torch.int64, device=weights.device)
     parts = [(none.view(0, 2), none, none)] * (len(sizes) + 1)  # one more: there may be no cloud
     first = starts(sizes)
     for clouds in _alike(sizes):
         matrices = _stacked(weights, sizes, clouds)
-        grown = _grow(_as_integers(matrices))
-        edge = grown.tree & PACKED if _is_packed(matrices) else grown.tree
-        weight = matrices.flatten(1).gather(1, edge)
+        *bits, edges = _as_integers(matrices, missing)
+        grown = _grow([*bits, edges])
+        if bits:
+            edge = grown.tree.long()
+            weight = bits[0].flatten(1).gather(1, edge)
+        else:
+            edge, weight = grown.tree & 0xFFFFFFFF, grown.tree >> 32
         order = weight.argsort(dim=1, stable=True)
-        edge, count = edge.gather(1, order), (~weight.isnan()).sum(1, keepdim=True)
+        edge, count = edge.gather(1, order), (weight < missing).sum(1, keepdim=True)
         n, shift = matrices.shape[1], numbers([first[c] for c in clouds], weights)[:, None]
         edges = torch.stack([edge // n, edge % n], dim=2) + shift[:, None]
         vertices = _by_death(grown, order.argsort(dim=1), count) + shift
@@ -59,36 +62,42 @@ def forests(
     return torch.stack([births, births], dim=1), deaths, torch.stack([elders, elders], dim=1)
 
 
-def _as_integers(matrices: Tensor) -> list[Tensor]:
+def _as_integers(matrices: Tensor, missing: int) -> list[Tensor]:
     """Return the edges as integers in the total order: one each, or the weight and the rest apart.
 
-    The bits of weights, taken as integers, keep their order. The edge (i, j), i < j, has the number
-    i * n + j. In single precision both fit into one integer. The diagonal comes after all edges; it
-    may be written to.
+    The bits of weights, taken as integers, keep their order; those of -0.0 are negative. The edge
+    (i, j), i < j, has the number i * n + j. In single precision both fit into one integer, the
+    weight above the number. All missing edges get the bits ``missing`` as their weight. The
+    diagonal comes after all edges; it may be written to.
 
     Shape:
         - matrices: (b, n, n). Output: (b, n, n) each.
     """
     n = matrices.shape[1]
-    number = torch.arange(n * n, device=matrices.device).view(n, n)
+    short, long = torch.int32, torch.int64
+    fits = n * n <= torch.iinfo(short).max
+    number = torch.arange(n * n, device=matrices.device, dtype=short if fits else long).view(n, n)
     number = torch.minimum(number, number.T)
-    bits = matrices.view(torch.int32 if matrices.dtype == torch.float32 else torch.int64)
-    if _is_packed(matrices):
-        return _without_diagonal([torch.add(number, bits, alpha=PACKED + 1)])
+    if fits and matrices.dtype == torch.float32:
+        halves = torch.empty((*matrices.shape, 2), dtype=short, device=matrices.device)
+        torch.clamp(matrices.view(short), 0, missing, out=halves[..., HIGH])
+        halves[..., LOW] = number
+        return _without_diagonal([halves.view(long)[..., 0]])
+    bits = matrices.view(short if matrices.dtype == torch.float32 else long).clamp(0, missing)
     bits, number = _without_diagonal([bits, number[None]])
     return [bits, number.expand_as(bits)]
-
-
-def _is_packed(matrices: Tensor) -> bool:
-    """Return whether the weight and the number of an edge share an integer."""
-    return matrices.dtype == torch.float32 and matrices.shape[1] ** 2 <= PACKED
 
 
 def _without_diagonal(parts: list[Tensor]) -> list[Tensor]:
     """Return the tensors, with the edges from vertices to themselves moved to the end."""
     for part in parts:
-        part.diagonal(dim1=1, dim2=2).fill_(torch.iinfo(part.dtype).max)
+        part.diagonal(dim1=1, dim2=2).fill_(_never(part))
     return parts
+
+
+def _never(part: Tensor) -> int:
+    """Return the integer that comes after all edges."""
+    return torch.iinfo(part.dtype).max
 
 
 class _Grown(NamedTuple):
@@ -115,7 +124,7 @@ def _grow(parts: list[Tensor]) -> _Grown:
         edge, partner = _first_edges(parts)
         own = torch.arange(k, device=edge.device)
         stays = (partner.gather(1, partner) == own) & (own < partner)  # both chose the same edge
-        ended.append(edge.masked_fill(stays, NEVER))
+        ended.append(edge.masked_fill(stays, _never(edge)))
         grown.chosen.append(edge.gather(1, label))
         parent = torch.where(stays, own, partner)
         for _ in range((k - 1).bit_length()):
@@ -134,7 +143,7 @@ def _first_edges(parts: list[Tensor]) -> tuple[Tensor, Tensor]:
     """Return the first edge of each row, and where it leads; a weight that is apart is left out."""
     *weights, edges = parts
     for weight in weights:
-        edges = torch.where(weight == weight.amin(2, keepdim=True), edges, NEVER)
+        edges = torch.where(weight == weight.amin(2, keepdim=True), edges, _never(edges))
     partner = edges.argmin(2)  # not ``min``, which wakes all threads of a CPU for any size
     return edges.gather(2, partner[:, :, None]).squeeze(2), partner
 
@@ -146,9 +155,8 @@ def _least(parts: list[Tensor], joined: Tensor, dim: int, k: int) -> list[Tensor
     found: list[Tensor] = []
     for part in parts:
         if found:  # of the edges that weigh least
-            part = torch.where(parts[0] == found[0].gather(dim, joined), part, NEVER)
-        top = torch.iinfo(part.dtype).max
-        least = torch.full(shape, top, dtype=part.dtype, device=part.device)
+            part = torch.where(parts[0] == found[0].gather(dim, joined), part, _never(part))
+        least = torch.full(shape, _never(part), dtype=part.dtype, device=part.device)
         found.append(least.scatter_reduce_(dim, joined, part, "amin"))
     return found
 

@@ -36,22 +36,13 @@ def prim(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Find minimum spanning forests of complete weighted graphs, with the elder rule.
 
-    Args:
-        weights: Entries of the symmetric matrices, one matrix after the other.
-        sizes: Vertices of each matrix.
-        longest: Heavier edges do not exist.
-        connected: Promise that no edge is missing; then the number of pairs is known beforehand.
-        points: Rows whose distances the weights estimate; edges that the estimates do not order
-            are measured. Without them the weights are exact.
-        cosine: Whether the distance is that of the cosine between unit vectors, or Euclidean.
-
-    Returns:
-        Birth edges (v, v), death edges, both in the order (cloud, weight, i, j), and (v, v) for the
-        smallest vertex v of each component.
+    Arguments are those of ``find_pairs``. If there are ``points``, the weights only estimate their
+    distances (of the cosine between unit vectors, or Euclidean); edges that the estimates do not
+    order are measured. Return birth edges (v, v) and death edges, both in the order (cloud, weight,
+    i, j), and (v, v) for the smallest vertex v of each component, on the device of the weights.
 
     Shape:
-        - weights: (sum of n_i^2,), float32 or float64. points: (N, d), on the CPU.
-        - Output: (m, 2), (m, 2) and (e, 2), int64, on the device of the weights.
+        - points: (N, d), on the CPU. Output: (m, 2), (m, 2) and (e, 2), int64.
     """
     bits, top = as_integers(weights)
     rows, window = NO_ROWS[weights.dtype], 0
@@ -70,25 +61,32 @@ def prim(
 
 def prim_of_clean(weights: Tensor, sizes: Sequence[int], longest: float) -> Forests | None:
     """Check matrices and find their forests in one call; None if one is not clean."""
-    if not is_plain(weights) or weights.device.type != "cpu" or weights.dtype not in WINDOW:
+    dtype, kernels = weights.dtype, _kernels()
+    if dtype not in WINDOW or not is_plain(weights) or weights.device.type != "cpu":
         return None
-    bits, top = as_integers(weights)
-    data = bits, INFINITY[weights.dtype], NO_ROWS[weights.dtype], False, type(top)(0)
-    limits = limit_in_bits(longest, weights.dtype, False), top
-    return _run(_kernels().forests, data, sizes, limits, 1)
+    bits, infinity, top = as_integers(weights)[0], INFINITY[dtype], TOP[dtype]
+    limit = limit_in_bits(longest, dtype, False)
+    if len(sizes) > 1 or not sizes:
+        data = bits, infinity, NO_ROWS[dtype], False, type(top)(0)
+        return _run(kernels.forests, data, sizes, (limit, top), 1)
+    n = sizes[0]
+    found = np.empty((3, n, 2), np.int64)
+    task = bits, infinity, limit, top, found
+    pairs = kernels.stoppable(lambda halt: kernels.forest_of_clean(*task, halt), n * n)
+    return None if pairs < 0 else _forests(found[0], found[1], found[2], pairs)
 
 
 def prim_of_rows(
     points: Tensor, sizes: Sequence[int], metric: str, longest: float, check: bool
 ) -> Forests | None:
     """Measure points and find their forests in one call; None if one fails the check."""
-    limits = _limits(longest, points.dtype)
+    limits = limits_of(longest, points.dtype)
     data = points.contiguous().numpy(), check, metric == "manhattan", metric == "cosine"
     return _run(_kernels().forests_of_rows, data, sizes, (limits,), points.shape[1])
 
 
 @functools.lru_cache(maxsize=64)
-def _limits(longest: float, dtype: torch.dtype) -> NDArray[Any]:
+def limits_of(longest: float, dtype: torch.dtype) -> NDArray[Any]:
     """Return the bits of the largest weight of an edge between points, and the largest integer."""
     return np.array([limit_in_bits(longest, dtype, longest == math.inf), TOP[dtype]])
 
@@ -118,21 +116,30 @@ def _run(
         pairs = kernels.compact(deaths, births, elders, clouds, counts)
     if pairs < 0:
         return None
-    return (
-        torch.from_numpy(births[:pairs]),
-        torch.from_numpy(deaths[:pairs]),
-        torch.from_numpy(elders[: n - pairs]),
-    )
+    return _forests(births, deaths, elders, pairs)
+
+
+def _forests(births: NDArray[Any], deaths: NDArray[Any], elders: NDArray[Any], m: int) -> Forests:
+    """Return the rows that m pairs use: their births and deaths, and the elders of all trees."""
+    numbers = torch.from_numpy
+    return numbers(births[:m]), numbers(deaths[:m]), numbers(elders[: len(elders) - m])
 
 
 @functools.cache
 def _kernels() -> Any:
     """Import the compiled functions on first use, since numba is heavy."""
-    from topreg._compiled import over_clouds
+    from topreg._compiled import over_clouds, stoppable
     from topreg.metrics._kernels import has_exact_squares
-    from topreg.persistence.dense._prim_kernels import compact, forests, forests_of_rows
+    from topreg.persistence.dense._prim_kernels import (
+        compact,
+        forest_of_clean,
+        forests,
+        forests_of_rows,
+    )
 
     return SimpleNamespace(
+        stoppable=stoppable,
+        forest_of_clean=forest_of_clean,
         over_clouds=over_clouds,
         has_exact_squares=has_exact_squares,
         compact=compact,

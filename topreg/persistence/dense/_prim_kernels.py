@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from topreg._compiled import compiled, halted
-from topreg.metrics._kernels import direct_upper, edge_weight, manhattan_upper
+from topreg.metrics._kernels import edge_weight, measure_upper
 from topreg.persistence._check_kernels import is_clean
 from topreg.persistence._component_kernels import join
 
@@ -49,7 +49,7 @@ def _find(best, weight):
 
 
 @compiled
-def _tree(bits, limit, top, low_ends, high_ends, weights, halt):
+def tree(bits, limit, top, low_ends, high_ends, weights, halt):
     """Write the minimum spanning forest of one cloud in Prim's order; return how many edges."""
     n = bits.shape[0]
     best = np.full(n, top, bits.dtype)
@@ -122,7 +122,7 @@ def _measure(points, cosine, i, j, top, scratch, scratch_bits):
 
 @compiled
 def _tree_of_points(bits, points, cosine, window, limit, top, low_ends, high_ends, weights, halt):
-    """Write the forest that :func:`_tree` would, given estimates within ``window / 2`` of weights.
+    """Write the forest that :func:`tree` would, given estimates within ``window / 2`` of weights.
 
     It is exact: if two estimates are too close to decide, both edges are measured. ``measured[j]``
     is the vertex of the tree from which ``best[j]`` was measured.
@@ -333,7 +333,7 @@ def forests(
         if window:
             m = _tree_of_points(matrix, rows, cosine, window, limit, top, *ends, halt)
         else:
-            m = _tree(matrix, limit, top, *ends, halt)
+            m = tree(matrix, limit, top, *ends, halt)
         low_ends, high_ends, weights = low_ends[:m], high_ends[:m], weights[:m]
         _sort(low_ends, high_ends, weights, n)
         if window:
@@ -344,7 +344,23 @@ def forests(
 
 
 @compiled
-def _measurable(points, cosine):
+def forest_of_clean(bits, infinity, limit, top, found, halt):
+    """Check one matrix and write its pairs: births, deaths and elders. Return how many, or -1."""
+    n = found.shape[1]
+    matrix = bits.reshape(n, n)
+    if not is_clean(matrix, infinity, halt):
+        return -1
+    low_ends, high_ends = np.empty(n, np.int64), np.empty(n, np.int64)
+    weights, count = np.empty(n, bits.dtype), np.empty(1, np.int64)
+    m = tree(matrix, limit, top, low_ends, high_ends, weights, halt)
+    low_ends, high_ends, weights = low_ends[:m], high_ends[:m], weights[:m]
+    _sort(low_ends, high_ends, weights, n)
+    _write(0, 0, n, m, low_ends, high_ends, found[1], found[0], found[2], count)
+    return m
+
+
+@compiled
+def is_measurable(points, cosine):
     """Return whether all coordinates are finite and, for the cosine, no row is zero."""
     bad = 0
     for i in range(len(points)):
@@ -354,6 +370,15 @@ def _measurable(points, cosine):
             largest = max(largest, abs(row[k]))
         bad += 1 if cosine and largest == 0 else 0
     return bad == 0
+
+
+@compiled
+def distances_of_rows(points, manhattan, cosine, limits, halt):
+    """Return the distances within one cloud, measured by differences: as bits, and as numbers."""
+    bits = np.empty((len(points), len(points)), limits.dtype)
+    matrix = bits.view(points.dtype)
+    measure_upper(matrix, points, manhattan, cosine, halt)
+    return bits, matrix
 
 
 @compiled
@@ -383,18 +408,13 @@ def forests_of_rows(
     for cloud in range(first, last):
         n = sizes[cloud]
         rows = points[vertex : vertex + n]
-        if check and not _measurable(rows, cosine):
+        if check and not is_measurable(rows, cosine):
             counts[cloud] = -1
             break
-        bits = np.empty((n, n), limits.dtype)
-        matrix = bits.view(points.dtype)
-        if manhattan:
-            manhattan_upper(matrix, rows, halt)
-        else:
-            direct_upper(matrix, rows, cosine, halt)
+        bits, _ = distances_of_rows(rows, manhattan, cosine, limits, halt)
         low_ends, high_ends = np.empty(n, np.int64), np.empty(n, np.int64)
         weights = np.empty(n, bits.dtype)
-        m = _tree(bits, limits[0], limits[1], low_ends, high_ends, weights, halt)
+        m = tree(bits, limits[0], limits[1], low_ends, high_ends, weights, halt)
         low_ends, high_ends, weights = low_ends[:m], high_ends[:m], weights[:m]
         _sort(low_ends, high_ends, weights, n)
         _write(cloud, vertex, n, m, low_ends, high_ends, deaths, births, elders, counts)

@@ -27,20 +27,7 @@ from __future__ import annotations
 import numpy as np
 
 from topreg._compiled import compiled, halted
-from topreg.persistence.images._pixel_kernels import (
-    TABLES,
-    append_pixels,
-    clear_frame,
-    clear_links,
-    compare_neighbours,
-    first_pixel,
-    frame_image,
-    is_later,
-    root_of,
-    saddles_of,
-    steps_of,
-    walk,
-)
+from topreg.persistence.images import _pixel_kernels as search
 
 
 @compiled
@@ -49,15 +36,15 @@ def _firsts(values, earlier, other, other_earlier, parent, table, up, width):
 
     It is -1 if there is none. The frame belongs to both images.
     """
-    flip, steps = np.uint8(0 if up else 255), steps_of(table, width)
+    flip, steps = np.uint8(0 if up else 255), search.steps_of(table, width)
     firsts = np.full(values.size, -1, np.int32)
     firsts[0] = 0
     height = values.size // width
     for y in range(1, height - 1):
         for pixel in range(y * width + 1, (y + 1) * width - 1):
             if steps[other_earlier[pixel] ^ flip] == 0:
-                root = root_of(parent, earlier, flip, steps, pixel)
-                if firsts[root] < 0 or is_later(other, up, firsts[root], pixel):
+                root = search.root_of(parent, earlier, flip, steps, pixel)
+                if firsts[root] < 0 or search.is_later(other, up, firsts[root], pixel):
                     firsts[root] = pixel
     return firsts
 
@@ -69,7 +56,7 @@ def _dying(values, firsts, up, younger, elder):
     if a < 0 or b < 0:
         firsts[elder] = max(a, b)
         return np.int32(-1)
-    if is_later(values, up, a, b):
+    if search.is_later(values, up, a, b):
         return a
     firsts[elder] = a
     return b
@@ -80,7 +67,7 @@ def _match_components(f, g, c, bytes_f, bytes_g, bytes_c, parent, saddles, table
     """Return for each minimum of f the minimum of g whose bar matches, -1 if none does."""
     first_f = _firsts(c, bytes_c, f, bytes_f, parent, table, True, width)
     first_g = _firsts(c, bytes_c, g, bytes_g, parent, table, True, width)
-    mergers = walk(c, bytes_c, parent, saddles, table, True, width, True, halt)
+    mergers = search.walk(c, bytes_c, parent, saddles, table, True, width, True, halt)
     partner = np.full(c.size, -1, np.int32)
     for k in range(mergers.shape[1]):
         saddle, younger, elder = mergers[0, k], mergers[1, k], mergers[2, k]
@@ -95,7 +82,7 @@ def _match_components(f, g, c, bytes_f, bytes_g, bytes_c, parent, saddles, table
 def _name_holes(f, c, bytes_f, bytes_c, parent, saddles, table, width, halt):
     """Return the mergers of the holes of f, and for each the hole of c that dies, -1 for none."""
     firsts = _firsts(f, bytes_f, c, bytes_c, parent, table, False, width)
-    mergers = walk(f, bytes_f, parent, saddles, table, False, width, True, halt)
+    mergers = search.walk(f, bytes_f, parent, saddles, table, False, width, True, halt)
     holes = np.full(mergers.shape[1], -1, np.int32)
     for k in range(holes.size):
         hole = _dying(c, firsts, False, mergers[1, k], mergers[2, k])
@@ -111,11 +98,11 @@ def _compare_components(f, g, c, width, height, bytes_f, bytes_g, saddles, table
     ``c`` holds the pixelwise minimum, its bytes and its saddles; ``saddles`` those of f and of g.
     """
     parent = np.empty(f.size, np.int32)
-    clear_links(parent, height, width - 2)
-    in_f = walk(f, bytes_f, parent, saddles[0], table, True, width, False, halt)
-    clear_links(parent, height, width - 2)
-    in_g = walk(g, bytes_g, parent, saddles[1], table, True, width, False, halt)
-    clear_links(parent, height, width - 2)
+    search.clear_links(parent, height, width - 2)
+    in_f = search.walk(f, bytes_f, parent, saddles[0], table, True, width, False, halt)
+    search.clear_links(parent, height, width - 2)
+    in_g = search.walk(g, bytes_g, parent, saddles[1], table, True, width, False, halt)
+    search.clear_links(parent, height, width - 2)
     partner = _match_components(
         f, g, c[0], bytes_f, bytes_g, c[1], parent, c[2], table, width, halt
     )
@@ -139,9 +126,9 @@ def _compare_components(f, g, c, width, height, bytes_f, bytes_g, saddles, table
 def _compare_holes(f, g, c, width, height, bytes_f, bytes_g, bytes_c, saddles, table, halt):
     """Return bars of dimension 1 as :func:`_compare_components` returns those of dimension 0."""
     parent = np.empty(f.size, np.int32)
-    clear_links(parent, height, width - 2)
+    search.clear_links(parent, height, width - 2)
     in_f, holes_f = _name_holes(f, c, bytes_f, bytes_c, parent, saddles[0], table, width, halt)
-    clear_links(parent, height, width - 2)
+    search.clear_links(parent, height, width - 2)
     in_g, holes_g = _name_holes(g, c, bytes_g, bytes_c, parent, saddles[1], table, width, halt)
     place, taken = np.full(f.size, -1, np.int32), np.zeros(holes_g.size, np.bool_)
     for k in range(holes_g.size):
@@ -167,9 +154,9 @@ def _compare_holes(f, g, c, width, height, bytes_f, bytes_g, bytes_c, saddles, t
 @compiled
 def _frame(values, image, negate, outside, earlier):
     """Frame an image and compare its neighbours."""
-    frame_image(values, image, negate, outside)
-    clear_frame(earlier)
-    compare_neighbours(values, earlier)
+    search.frame_image(values, image, negate, outside)
+    search.clear_frame(earlier)
+    search.compare_neighbours(values, earlier)
 
 
 @compiled
@@ -189,7 +176,7 @@ def compare_images(
     buffer_0, buffer_1 = np.empty((4, 1 << 8), np.int64), np.empty((4, 1 << 8), np.int64)
     counts, total = np.zeros((2, last - first), np.int64), np.zeros(2, np.int64)
     least = np.full((last - first, 2), -1, np.int64)
-    table, dual = TABLES[int(eight)], TABLES[1 - int(eight)]
+    table, dual = search.TABLES[int(eight)], search.TABLES[1 - int(eight)]
     for image in range(first, last):
         h, w = heights[image], widths[image]
         width, size, end = w + 2, (h + 2) * (w + 2), offset + h * w
@@ -203,24 +190,24 @@ def compare_images(
         _frame(framed[2], both, False, outside, bytes_[2])
         kinds = table[:, 0]
         saddles = (
-            saddles_of(values[0].view(bits.dtype), earlier[0], kinds, halt),
-            saddles_of(values[1].view(bits.dtype), earlier[1], kinds, halt),
+            search.saddles_of(values[0].view(bits.dtype), earlier[0], kinds, halt),
+            search.saddles_of(values[1].view(bits.dtype), earlier[1], kinds, halt),
         )
         f, g, c = values[0], values[1], values[2]
-        least[image - first, 0] = offset + first_pixel(framed[0])
-        least[image - first, 1] = offset + first_pixel(framed[1])
+        least[image - first, 0] = offset + search.first_pixel(framed[0])
+        least[image - first, 1] = offset + search.first_pixel(framed[1])
         if dims[0]:
-            minimum = c, earlier[2], saddles_of(c.view(bits.dtype), earlier[2], kinds, halt)
+            minimum = c, earlier[2], search.saddles_of(c.view(bits.dtype), earlier[2], kinds, halt)
             bars = _compare_components(
                 f, g, minimum, width, h, earlier[0], earlier[1], saddles, table, halt
             )
-            buffer_0 = append_pixels(buffer_0, total[0], bars, offset, width)
+            buffer_0 = search.append_pixels(buffer_0, total[0], bars, offset, width)
             counts[0, image - first] = bars.shape[1]
         if dims[1]:
             bars = _compare_holes(
                 f, g, c, width, h, earlier[0], earlier[1], earlier[2], saddles, dual, halt
             )
-            buffer_1 = append_pixels(buffer_1, total[1], bars, offset, width)
+            buffer_1 = search.append_pixels(buffer_1, total[1], bars, offset, width)
             counts[1, image - first] = bars.shape[1]
         total += counts[:, image - first]
         offset = end

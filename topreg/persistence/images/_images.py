@@ -166,13 +166,9 @@ def _search_pixels(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     """Return births, deaths and essential pixels of dimension 0, births and deaths of dimension 1.
 
-    Args:
-        pixels: Values of all images, one image after the other.
-        sides: Height and width of each image, in one list.
-        wanted: Which dimensions to search.
-        eight: Whether components have 8 neighbours, and holes 4.
-        negate: Whether to search the negated images.
-        closed: Whether the frame is foreground, so that it closes loops.
+    ``sides`` lists height and width of each image, ``wanted`` tells which dimensions to search.
+    With ``eight`` components have 8 neighbours and holes 4. ``closed`` means that the frame is
+    foreground, so that it closes loops.
     """
     from topreg.persistence.images._pixel_kernels import search_images
 

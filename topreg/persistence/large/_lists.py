@@ -5,7 +5,7 @@ Imported on first use, since numba is heavy.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -22,24 +22,6 @@ class Raw(NamedTuple):
 
     keys: NDArray[Any]
     near: NDArray[Any]
-
-
-class Keeper(Protocol):
-    """Lists to which rows and columns of tiles are offered."""
-
-    def offer_rows(
-        self, tile: Tensor, rows: Tensor, places: Tensor, columns: slice, label: Tensor
-    ) -> None:
-        """Offer the distances from each vertex of ``rows`` to the list at its place.
-
-        Vertices with the same label as the row are left out.
-        """
-
-    def offer_columns(self, tile: Tensor, rows: slice, columns: slice) -> None:
-        """Offer the distances from each vertex of ``columns`` to the list of that vertex."""
-
-    def raw(self) -> Raw:
-        """Return the lists."""
 
 
 def no_lists(rows: int, width: int, dtype: torch.dtype) -> Raw:
@@ -59,7 +41,10 @@ class CompiledLists:
     def offer_rows(
         self, tile: Tensor, rows: Tensor, places: Tensor, columns: slice, label: Tensor
     ) -> None:
-        """Offer the distances from each vertex of ``rows`` to the list at its place."""
+        """Offer the distances from each vertex of ``rows`` to the list at its place.
+
+        Vertices with the same label as the row are left out.
+        """
         bits, labels = self._bits(tile), label.numpy()
         vertices, lists = rows.numpy(), places.numpy()
         over_rows(

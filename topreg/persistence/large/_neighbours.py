@@ -17,7 +17,7 @@ from topreg.metrics._tiles import Tiles
 from topreg.persistence._progress import Progress
 from topreg.persistence.large import _neighbour_kernels as kernels
 from topreg.persistence.large._certificate_kernels import count_certain
-from topreg.persistence.large._lists import CompiledLists, Keeper, Raw, TorchLists, no_lists
+from topreg.persistence.large._lists import CompiledLists, Raw, TorchLists, no_lists
 from topreg.persistence.large._ranks import Ranks, share
 
 WIDTH = 32  # neighbours listed per vertex
@@ -140,7 +140,7 @@ class Neighbours:
             np.where(certain < self._width, weights.dtype.type(np.inf), weights[:, -1]),
         )
 
-    def _keeper(self, rows: int) -> Keeper:
+    def _keeper(self, rows: int) -> CompiledLists | TorchLists:
         """Return empty lists on the device of the tiles."""
         points = self._tiles.points
         if self._tiles.on_cpu:

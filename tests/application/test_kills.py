@@ -1,0 +1,111 @@
+"""Commands that are killed at any moment, and run again, leave the bytes of undisturbed ones.
+
+In this folder's parent, ``python -m application.test_kills 20 tune`` kills it at 20 moments.
+"""
+
+import multiprocessing
+import os
+import signal
+import sys
+import tempfile
+from pathlib import Path
+
+import pytest
+from application.helpers import kept
+
+TOUCHES = {"open", "os.mkdir", "os.rename", "os.remove", "os.listdir", "os.scandir"}
+FAST = [f"--set={name}.training.epochs=3" for name in ("taskres", "hc_tr")]
+PLAN = """shots = [1]
+seeds = [5]
+[one]
+baseline = "taskres"
+constrained = "hc_tr"
+[one.shared]
+"training.learning_rate" = [0.001, 0.01]
+[one.refine]
+"training.learning_rate" = [0.5, 2.0]
+[one.constrain]
+"constraint.weight" = [0.1, 0.2]
+"""
+COMMANDS = {
+    "train": ["--method=hc_tr", "--shots=2", "--threads=1", *FAST],
+    "sweep": ["--methods=zero_shot,taskres,hc_tr", "--shots=1", "--seeds=1,2", "--jobs=1", *FAST],
+    "tune": ["--plan=plan.toml", "--jobs=1", FAST[0]],
+}
+
+
+def work(words, folder, moment, touched):
+    """Run a command in a folder; die just before one of the times that it touches a file."""
+    os.chdir(folder)
+    sys.argv = ["vlm-adapters", *words]
+    from vlm_adapters.cli import run
+    from vlm_adapters.training import train
+
+    train.__kwdefaults__["seconds_between"] = 0.0  # a checkpoint after each epoch
+
+    def count(event, arguments):
+        if event not in TOUCHES or not str(arguments[0]).startswith((str(folder), ".", *OUTPUTS)):
+            return
+        touched.value += 1
+        if touched.value == moment:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    sys.addaudithook(count)
+    run()
+
+
+OUTPUTS = ("run", "runs", "tuned")
+
+
+def run_once(words, folder, moment=0):
+    """Return the exit code of a process, and how often it touched a file."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["vlm_adapters.cli.report", "vlm_adapters.tuning", "numba"])
+    touched = context.Value("i", 0)
+    process = context.Process(target=work, args=(words, folder, moment, touched))
+    process.start()
+    process.join(300)
+    return process.exitcode, touched.value
+
+
+def killed(name, bundle_file, folder, times):
+    """Kill a command at some moments, run it again, compare; return the numbers of the moments."""
+    words = [name, f"--bundle={bundle_file}", *COMMANDS[name]]
+
+    def new(part):
+        (folder / part).mkdir(parents=True)
+        (folder / part / "plan.toml").write_text(PLAN)
+        return folder / part
+
+    code, touches = run_once(words, new("undisturbed"))
+    assert code == 0
+    expected = kept(folder / "undisturbed")
+    moments = sorted({1 + (touches - 1) * k // max(times - 1, 1) for k in range(times)})
+    for moment in moments:
+        mine = new(str(moment))
+        assert run_once(words, mine, moment) == (-signal.SIGKILL, moment)
+        code, _ = run_once(words, mine)
+        assert code == 0
+        assert kept(mine) == expected, moment
+        of_runs = [*mine.glob("run/.*"), *mine.glob("runs/**/seed*/.*")]
+        assert {file.name for file in of_runs} <= {".lock"}  # no unfinished file
+    return moments
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="POSIX signals")
+@pytest.mark.parametrize("name", COMMANDS)
+def test_a_killed_command_goes_on_to_the_same_bytes(name, bundle_file, tmp_path):
+    assert len(killed(name, bundle_file, tmp_path, 3)) == 3
+
+
+if __name__ == "__main__":
+    from application import conftest
+    from vlm_adapters.features.bundle import save_bundle
+
+    with tempfile.TemporaryDirectory() as place:
+        save_bundle(conftest.bundle.__wrapped__(), Path(place) / "bundle.safetensors")
+        for name in sys.argv[2:]:
+            told = killed(
+                name, Path(place) / "bundle.safetensors", Path(place) / name, int(sys.argv[1])
+            )
+            print(name, told)
