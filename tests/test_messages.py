@@ -394,12 +394,10 @@ SHAPES = {
     "`points` should hold clouds with the same number of coordinates. Got 2, 3.": (
         lambda: RIPS.pairs([three, three[:, :2]])
     ),
-    "`points` should hold clouds of one dtype on one device.": lambda: RIPS.pairs(
-        [three, three.double()]
-    ),
-    "`points` should hold matrices of one dtype on one device.": lambda: PRECOMPUTED.pairs(
-        [matrix_with(), matrix_with().double()]
-    ),
+    "`points` should hold clouds of one dtype on one device. Got torch.float32 on cpu and "
+    "torch.float64 on cpu.": lambda: RIPS.pairs([three, three.double()]),
+    "`points` should hold matrices of one dtype on one device. Got torch.float32 on cpu and "
+    "torch.float64 on cpu.": lambda: PRECOMPUTED.pairs([matrix_with(), matrix_with().double()]),
     "`source` and `target` should be clouds of the same sizes, rows in the same order. "
     "Got (1, 2) and (2, 1).": (
         lambda: TrackCoincidence()([three[:1], three[1:]], [three[:2], three[2:]])

@@ -29,7 +29,7 @@ def join(points: Clouds, name: str = "points") -> tuple[Tensor, tuple[int, ...]]
     for cloud in clouds:
         _checks.is_point_cloud(name, cloud)
     _have_one_width(name, clouds)
-    _are_alike(name, "clouds", clouds)
+    are_alike(name, "clouds", clouds)
     return torch.cat(clouds), tuple(len(cloud) for cloud in clouds)
 
 
@@ -65,7 +65,7 @@ def join_matrices(distances: Clouds, name: str = "points") -> tuple[Tensor, tupl
     matrices = _as_list(distances, name, of_distances=True)
     for matrix in matrices:
         _checks.is_square(name, matrix)
-    _are_alike(name, "matrices", matrices)
+    are_alike(name, "matrices", matrices)
     return torch.cat([matrix.reshape(-1) for matrix in matrices]), tuple(map(len, matrices))
 
 
@@ -123,7 +123,10 @@ def _have_one_width(name: str, clouds: Sequence[Tensor]) -> None:
         )
 
 
-def _are_alike(name: str, what: str, parts: Sequence[Tensor]) -> None:
+def are_alike(name: str, what: str, parts: Sequence[Tensor]) -> None:
     """Raise if parts differ in dtype or device."""
     if len({(part.dtype, part.device) for part in parts}) > 1:
-        raise ValueError(f"`{name}` should hold {what} of one dtype on one device.")
+        kinds = dict.fromkeys(f"{part.dtype} on {part.device}" for part in parts)
+        raise ValueError(
+            f"`{name}` should hold {what} of one dtype on one device. Got {' and '.join(kinds)}."
+        )

@@ -142,6 +142,15 @@ def test_tiny_regularizers_are_scaled_up(norm, tiny):
     assert_close(actual, expected, rtol=1e-5, atol=0)
 
 
+@pytest.mark.parametrize("norm", NORMS)
+def test_squares_of_gradients_do_not_overflow(norm):
+    w = torch.ones(3, 3, requires_grad=True)
+    outputs = torch.eye(3) @ w.T
+    losses = 1e25 * outputs.sum(), 1e24 * outputs.sum()
+    add_balanced_gradient(*losses, LinearMap(torch.eye(3), w, outputs), weight=0.5, norm=norm)
+    assert_close(w.grad, torch.full((3, 3), 1.5e25))
+
+
 def test_one_large_product():
     inputs, w = gaussian(0, 8, 64).float(), gaussian(1, 100, 64).float().requires_grad_()
     outputs = inputs @ w.T

@@ -365,6 +365,13 @@ class TestReports:
             write_run_report(tmp_path, [run("taskres", 1, backbone="devise")], compare_paper=1)
         assert list(tmp_path.iterdir()) == []
 
+    def test_table_2_of_the_paper_has_all_backbones(self, tmp_path):
+        backbones = ("open_clip/RN50/openai", "open_clip/ViT-B-16/openai")
+        runs = [run("taskres", 60, backbone=name) for name in backbones]
+        write_run_report(tmp_path, runs, compare_paper=2)
+        compared = (tmp_path / "results.md").read_text().split("## Beside table 2")[1]
+        assert compared.count("| --- |") == 1
+
     def test_every_preset_can_stand_in_one_report(self, tmp_path):
         runs = [run(preset, 50 + place) for place, preset in enumerate(PRESETS)]
         assert "results.md" in write_run_report(tmp_path, runs, compare_paper=1)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from topreg import _checks
-from topreg._clouds import Clouds
+from topreg._clouds import Clouds, are_alike
 from topreg._operators import is_plain, operator
 from topreg._pairs import PersistencePairs, found_pairs
 from topreg._room import check_room
@@ -68,11 +68,7 @@ def join_images(images: Clouds, ndim: int, name: str = "images") -> Images:
         _checks.is_tensor(name, image)
         _checks.has_rank(name, image, SHAPES[ndim])
         _checks.is_floating(name, image)
-    kinds = dict.fromkeys(f"{image.dtype} on {image.device}" for image in images)
-    if len(kinds) > 1:
-        raise ValueError(
-            f"`{name}` should hold images of one dtype on one device. Got {' and '.join(kinds)}."
-        )
+    are_alike(name, "images", images)
     pixels = at_least_single(torch.cat([image.reshape(-1) for image in images]))
     return Images(pixels, tuple(tuple(image.shape) for image in images))
 
