@@ -7,6 +7,7 @@ import operator
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -173,15 +174,19 @@ def is_option(name: str, value: object, options: Sequence[str]) -> None:
 
 def is_number(name: str, value: object) -> None:
     """Raise unless a value is one number; ``True`` and ``False`` are not."""
-    several = getattr(value, "ndim", 0) > 0  # arrays have `__float__`, too
-    if several or isinstance(value, bool) or not hasattr(type(value), "__float__"):
+    if _is_array(value) or isinstance(value, bool) or not hasattr(type(value), "__float__"):
         raise TypeError(f"`{name}` should be a number. Got {value!r}.")
 
 
 def is_flag(name: str, value: object) -> None:
     """Raise if a value is a tensor or an array, for example logits for the option ``logits``."""
-    if getattr(value, "ndim", 0) > 0:
+    if _is_array(value):
         raise TypeError(f"`{name}` should be True or False. Got {type(value).__name__}.")
+
+
+def _is_array(value: object) -> bool:
+    """Return whether a value is a tensor or an array with axes; a number of NumPy is not."""
+    return isinstance(value, (Tensor, np.ndarray)) and value.ndim > 0
 
 
 def is_at_least(name: str, value: float, bound: float) -> None:
