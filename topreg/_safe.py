@@ -16,11 +16,6 @@ def widest_dtype(device: torch.device) -> torch.dtype:
     return torch.float32 if device.type in SINGLE_ONLY else torch.float64
 
 
-def may_look(tensor: Tensor) -> bool:
-    """Return whether values may be read: a compiled program cannot, another device would wait."""
-    return tensor.device.type == "cpu" and is_plain(tensor)
-
-
 def widened(source: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
     """Return two views in the widest precision, in which squares do not overflow."""
     dtype = widest_dtype(source.device)
@@ -28,8 +23,12 @@ def widened(source: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def in_range(source: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-    """Return two views, widened if squares of offsets may overflow, or nobody may look."""
-    if may_look(source):
+    """Return two views, widened if squares of offsets may overflow.
+
+    To look would wait for devices other than the CPU: there they are always widened, as in compiled
+    programs.
+    """
+    if source.device.type == "cpu" and is_plain(source):
         x, y = source.detach().flatten(), target.detach().flatten()
         if float(x.dot(x)) < ROOM and float(y.dot(y)) < ROOM:
             return source, target

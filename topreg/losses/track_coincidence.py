@@ -12,8 +12,9 @@ from torch import Tensor
 from topreg import _checks
 from topreg._clouds import Clouds
 from topreg._module import FunctionModule
+from topreg._operators import is_plain
 from topreg._pairs import PersistencePairs
-from topreg._safe import may_look, safe_cosines, widened
+from topreg._safe import safe_cosines, widened
 from topreg._tracks import ORIENTATIONS, death_flips, oriented_tracks
 from topreg.filtrations import Filtration
 from topreg.losses import _common
@@ -113,8 +114,11 @@ def coincidence(
     eps: float,
 ) -> Tensor:
     """Return equation 5 per cloud, summed over the dimensions, for checked rows."""
-    x, y = (source, target) if may_look(source) else widened(source, target)
-    terms = [_of_one(x, y, part, orientation, undefined, eps) for part in pairs]
+    if look := source.device.type == "cpu" and is_plain(source):
+        x, y = source, target
+    else:
+        x, y = widened(source, target)
+    terms = [_of_one(x, y, part, orientation, undefined, eps, look) for part in pairs]
     return _common.add_dimensions(terms).to(source.dtype)
 
 
@@ -125,14 +129,15 @@ def _of_one(
     orientation: str,
     undefined: str,
     eps: float,
+    look: bool,
 ) -> Tensor:
-    """Return equation 5 per cloud for one dimension."""
+    """Return equation 5 per cloud for one dimension; ``look`` whether squares overflow."""
     flips = death_flips(source, pairs) if orientation == "aligned" else None
     a = oriented_tracks(source, pairs, flips)
     b = oriented_tracks(target, pairs, flips)
     squares_a, squares_b = a.square().sum(1), b.square().sum(1)
-    if a.dtype == torch.float32 and may_look(a) and _overflow(squares_a, squares_b):
-        return _of_one(*widened(source, target), pairs, orientation, undefined, eps)
+    if look and not math.isfinite(float(squares_a.detach().dot(squares_b.detach()))):
+        return _of_one(*widened(source, target), pairs, orientation, undefined, eps, False)
     directed = ~((squares_a <= eps * eps) | (squares_b <= eps * eps))  # NaN stays NaN
     cosines = safe_cosines((a * b).sum(1), squares_a, squares_b, directed)
     counted = directed if undefined == "skip" else None
@@ -140,11 +145,6 @@ def _of_one(
         cosines, counted, _common.cloud_numbers(pairs), len(pairs.cloud_sizes)
     )
     return torch.where(some, -mean + 1, mean)  # not `1 - mean`, which Python dispatches slowly
-
-
-def _overflow(a: Tensor, b: Tensor) -> bool:
-    """Return whether squares, or a product of two, are infinite or NaN."""
-    return not math.isfinite(float(a.detach().dot(b.detach())))
 
 
 def check_options(orientation: str, undefined: str, eps: float, **common: Any) -> tuple[int, ...]:

@@ -32,7 +32,8 @@ def kinds_of(dtype: torch.dtype) -> tuple[type[np.floating[Any]], type[np.signed
 
 def as_integers(weights: Tensor) -> tuple[NDArray[Any], np.integer[Any]]:
     """Return the bits of the weights on the CPU, and all bits but the sign."""
-    array = weights.contiguous().numpy(force=True)
+    on_cpu = weights if weights.device.type == "cpu" else weights.cpu()
+    array = on_cpu.contiguous().numpy(force=True)
     return array.view(KINDS[weights.dtype][1]), TOP[weights.dtype]
 
 
