@@ -14,22 +14,19 @@ from topreg import RipsFiltration, TrackCoincidence
 from topreg.distributed import all_gather, minimum_spanning_tree
 from topreg.metrics import _tiles
 
-PATIENCE = 60  # seconds after which silence is a hang
+PATIENCE = 120  # seconds after which silence is a hang
 
 
 class Ranks:
     """Processes that run one function each time, with their rank as its first argument."""
 
-    def __init__(self, size=2, patience=PATIENCE):
-        self.patience = patience
+    def __init__(self, size=2):
         context = multiprocessing.get_context("spawn")
         self.store = pathlib.Path(tempfile.mkdtemp()) / "store"
         ends = [context.Pipe() for _ in range(size)]
         self.pipes = [own for own, _ in ends]
         self.processes = [
-            context.Process(
-                target=_serve, args=(rank, size, str(self.store), end, patience), daemon=True
-            )
+            context.Process(target=_serve, args=(rank, size, str(self.store), end), daemon=True)
             for rank, (_, end) in enumerate(ends)
         ]
         for process, (_, end) in zip(self.processes, ends, strict=True):
@@ -42,7 +39,7 @@ class Ranks:
             pipe.send((function, arguments))
         answers = []
         for rank, pipe in enumerate(self.pipes):
-            assert pipe.poll(self.patience), f"rank {rank} hangs"
+            assert pipe.poll(PATIENCE), f"rank {rank} hangs"
             try:
                 answers.append(pipe.recv())
             except EOFError:
@@ -56,7 +53,7 @@ class Ranks:
             process.join()
 
 
-def _serve(rank, size, store, pipe, patience):
+def _serve(rank, size, store, pipe):
     torch.set_num_threads(1)
     _tiles.LEAST = 1  # so that a few points fill many tiles
     dist.init_process_group(
@@ -64,7 +61,7 @@ def _serve(rank, size, store, pipe, patience):
         init_method=f"file://{store}",
         rank=rank,
         world_size=size,
-        timeout=datetime.timedelta(seconds=patience / 2),
+        timeout=datetime.timedelta(seconds=PATIENCE / 2),
     )
     while True:
         function, arguments = pipe.recv()

@@ -9,7 +9,7 @@ import time
 
 import pytest
 import torch
-from application.rank_work import shrink
+from application.source_helpers import shrink
 from vlm_adapters import experiments
 from vlm_adapters.config import load_methods
 from vlm_adapters.experiments import plan_jobs, run_all, run_jobs

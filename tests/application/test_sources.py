@@ -8,7 +8,7 @@ from importlib.metadata import version
 import pytest
 import torch
 from application.fake_backbone import FakeBackbone, Unprojected
-from application.rank_work import (
+from application.source_helpers import (
     AUGMENTATION,
     DRAWS,
     counting,

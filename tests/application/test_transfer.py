@@ -7,7 +7,7 @@ import pytest
 import torch
 from application.fake_backbone import FakeBackbone
 from application.helpers import method
-from application.rank_work import equal, extraction
+from application.source_helpers import equal, extraction
 from application.synthetic_data import write_dataset
 from PIL import Image
 from torch.nn.functional import normalize
