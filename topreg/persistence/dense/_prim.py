@@ -61,9 +61,10 @@ def prim(
 
 def prim_of_clean(weights: Tensor, sizes: Sequence[int], longest: float) -> Forests | None:
     """Check matrices and find their forests in one call; None if one is not clean."""
-    dtype, kernels = weights.dtype, _kernels()
+    dtype = weights.dtype
     if dtype not in WINDOW or not is_plain(weights) or weights.device.type != "cpu":
         return None
+    kernels = _kernels()
     bits, infinity, top = as_integers(weights)[0], INFINITY[dtype], TOP[dtype]
     limit = limit_in_bits(longest, dtype, False)
     if len(sizes) > 1 or not sizes:
