@@ -1,0 +1,62 @@
+"""Working memory that compiled loops use again.
+
+Freed memory returns to the system when other code frees much at once. Each page of it must then be
+fetched anew, which takes longer than a small search. Blocks of working memory are therefore kept.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from topreg._compiled import compiled
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+Result = TypeVar("Result")
+Block = NDArray[np.uint8]  # the first 8 bytes count the bytes asked for, these 8 included
+
+LINE = 64  # bytes: arrays begin at multiples of it
+SMALLEST, LARGEST = 1 << 16, 1 << 24  # bytes of a block that is kept
+
+_spare: list[Block] = []
+
+
+def with_scratch(work: Callable[[Block], Result]) -> Result:
+    """Return ``work(block)``; no array in the result may lie in the block.
+
+    The block is not used again after an exception, since a loop may still write to it.
+    """
+    try:
+        block = _spare.pop()
+    except IndexError:
+        block = np.empty(SMALLEST, np.uint8)
+    asked = block[:8].view(np.int64)
+    asked[0] = LINE
+    result = work(block)
+    if block.size < asked[0]:
+        size = 1 << (int(asked[0]) - 1).bit_length()
+        block = np.empty(min(size, LARGEST), np.uint8)
+    _spare.append(block)
+    return result
+
+
+@compiled
+def reserve(block, count, kind):
+    """Return an array of ``count`` entries with any values, in the block if it has room."""
+    asked, size = block[:8].view(np.int64), block[:0].view(kind).itemsize * count
+    start, asked[0] = asked[0], asked[0] + (size + LINE - 1) // LINE * LINE
+    if start + size > block.size:
+        return np.empty(count, kind)
+    return block[start : start + size].view(kind)
+
+
+@compiled
+def reserve_zeros(block, count, kind):
+    """Return an array of ``count`` zeros, in the block if it has room."""
+    zeros = reserve(block, count, kind)
+    zeros[:] = 0
+    return zeros
