@@ -17,6 +17,7 @@ from torch.testing import assert_close
 
 from topreg import _compiled
 from topreg._compiled import LONG, NEVER, halted, stoppable
+from topreg._scratch_kernels import LINE
 from topreg.metrics import _kernels
 from topreg.persistence import _check_kernels
 from topreg.persistence.annotations import _dense_kernels, _edge_kernels, _sparse_kernels
@@ -252,19 +253,25 @@ def test_searches_stop_at_once_where_nobody_wants_them():
     assert _check_kernels.are_clean(bits.ravel(), sizes, top, STOP)  # nothing was looked at
     assert not _check_kernels.are_clean(bits.ravel(), sizes, top, NEVER)
     bits[0, 0] = 0
-    assert len(_edge_kernels.records_of_matrix(bits, top - 1, top, STOP)) == 0
-    records = _edge_kernels.records_of_matrix(bits, top - 1, top, NEVER)
-    assert len(records) > n
-    np.testing.assert_array_equal(_edge_kernels.sorted_records(records.copy(), STOP), records)
-    for search, arguments in (
-        (_dense_kernels.reduce_records, (records, n)),
-        (_sparse_kernels.reduce_edges, (*np.triu_indices(n, 1), n)),
-        (_sparse_kernels.join_edges, (*np.triu_indices(n, 1), n)),
+    block = np.empty(1 << 20, np.uint8)
+    block[:8].view(np.int64)[0] = LINE
+    assert len(_edge_kernels.edges_in_order(bits, top - 1, top, block, STOP)) == 0
+    edges = _edge_kernels.edges_in_order(bits, top - 1, top, block, NEVER).astype(np.uint64)
+    assert len(edges) > n
+    records, room = edges[::-1, 0] << np.uint64(32) | edges[::-1, 1], np.empty(6144, np.int32)
+    unsorted = records.copy()
+    _edge_kernels.sort_records(records, np.empty_like(records), room, STOP)
+    np.testing.assert_array_equal(records, unsorted)
+    for search, bits_of_end in (
+        (_dense_kernels.reduce_edges_by_bits, np.uint64(16)),
+        (_sparse_kernels.reduce_edges, np.uint64(32)),
+        (_sparse_kernels.join_edges, np.uint64(32)),
     ):
-        _, _, merges, pairs, born, parent = search(*arguments, STOP)
+        packed = edges[:, 0] << bits_of_end | edges[:, 1]
+        _, merges, pairs, born, parent = search(packed, n, block, STOP)
         assert (merges.shape[1], pairs.shape[1], len(born)) == (0, 0, 0)
         assert parent.tolist() == list(range(n))
-    with_stop = (bits.ravel(), sizes, 0, 1, top - 1, top, STOP)
+    with_stop = (bits.ravel(), sizes, 0, 1, top - 1, top, block, STOP)
     assert len(_dense_kernels.reduce_clouds(*with_stop)) == 0
 
 

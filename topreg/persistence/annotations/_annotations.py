@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -16,10 +17,11 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from topreg._compiled import Halt
+    from topreg._scratch_kernels import Block
 
 MOST_VERTICES = 1 << 16  # a cloud must have fewer: two vertices must fit into half a record
 OPERATIONS = 30  # per entry of a matrix
-FILLED = 20  # bytes per record: its copy, the ends of its edge and the next one of its row
+FILLED = 20  # bytes per edge: its record and a copy of it, and the next edge of its row
 ALLOCATED = 46  # bytes per entry of a matrix; most of them are never touched
 SMALL = 1 << 10  # a matrix of at most so many vertices needs no check of memory
 SPARSE = 128  # lists of neighbours are faster from so many entries of the matrix per edge
@@ -36,35 +38,26 @@ def annotate(weights: Tensor, sizes: list[int], longest: float, connected: bool)
     import numpy as np
 
     from topreg._compiled import in_runs, stoppable
-    from topreg.persistence.annotations import _dense_kernels as kernels
-    from topreg.persistence.annotations._annotation_kernels import by_ends
-    from topreg.persistence.annotations._edge_kernels import records_of_matrix
+    from topreg._scratch_kernels import with_scratch
+    from topreg.persistence.annotations._dense_kernels import reduce_clouds
+    from topreg.persistence.annotations._edge_kernels import count_edges
 
-    if len(sizes) == 1 and sizes[0] <= SMALL:
-        _, arrays = _of_one(weights, sizes[0], longest, connected, check=False)
-        return _concatenate([arrays], weights.device)
     bits, top = as_integers(weights)
-    limit = limit_in_bits(longest, weights.dtype, connected)
-    if len(sizes) == 1:  # without the loop over clouds, which takes seconds to compile
-        matrix = bits.reshape(sizes[0], sizes[0])
+    limit, most = limit_in_bits(longest, weights.dtype, connected), max(sizes, default=0)
+    with room_for(ALLOCATED * most**2, sizes):
+        if len(sizes) == 1:  # without the loop over clouds, which takes seconds to compile
+            if most > SMALL:
+                count = partial(count_edges, bits.reshape(most, most), limit, top)
+                check_room(FILLED * stoppable(count, most**2), sizes)
+            _, arrays = _of_one(weights, most, longest, connected, check=False)
+            return _concatenate([arrays], weights.device)
+        clouds = np.asarray(sizes, dtype=np.int64)
 
-        def search(halt: Halt) -> Sequence[Any]:
-            records = records_of_matrix(matrix, limit, top, halt)
-            check_room(FILLED * len(records), sizes)
-            arrays: Sequence[Any] = by_ends(0, *kernels.reduce_records(records, sizes[0], halt))
-            return arrays
+        def work(first: int, last: int, halt: Halt) -> list[Any]:
+            task = bits, clouds, first, last, limit, top
+            return with_scratch(lambda block: reduce_clouds(*task, block, halt))
 
-        with room_for(ALLOCATED * sizes[0] ** 2, sizes):
-            return _concatenate([stoppable(search, OPERATIONS * sizes[0] ** 2)], weights.device)
-    clouds = np.asarray(sizes, dtype=np.int64)
-    with room_for(ALLOCATED * max(sizes, default=0) ** 2, sizes):
-        found = in_runs(
-            lambda first, last, halt: kernels.reduce_clouds(
-                bits, clouds, first, last, limit, top, halt
-            ),
-            sizes,
-        )
-    return _concatenate(found, weights.device)
+        return _concatenate(in_runs(work, sizes), weights.device)
 
 
 def annotate_clean(weights: Tensor, sizes: Sequence[int], longest: float) -> list[Tensor] | None:
@@ -81,16 +74,18 @@ def _of_one(
 ) -> tuple[bool, Sequence[Any]]:
     """Return whether one small matrix is clean, and its pairs as arrays."""
     from topreg._compiled import stoppable
-    from topreg.persistence.annotations._dense_kernels import reduce_matrix
+    from topreg._scratch_kernels import with_scratch
+    from topreg.persistence.annotations._dense_kernels import check_and_reduce
 
     bits, top = as_integers(weights)
     infinity = INFINITY[weights.dtype] if check else type(top)(0)
     limit = limit_in_bits(longest, weights.dtype, connected)
-    matrix = bits.reshape(n, n)
-    found: tuple[bool, Sequence[Any]] = stoppable(
-        lambda halt: reduce_matrix(matrix, infinity, limit, top, halt), OPERATIONS * n * n
-    )
-    return found
+    task = bits.reshape(n, n), infinity, limit, top
+
+    def search(block: Block) -> tuple[bool, Sequence[Any]]:
+        return stoppable(lambda halt: check_and_reduce(*task, block, halt), OPERATIONS * n * n)
+
+    return with_scratch(search)
 
 
 @operator(fake_annotations)
@@ -105,27 +100,26 @@ def annotate_edges(edges: Tensor, num_vertices: int, loops: bool) -> list[Tensor
     import numpy as np
 
     from topreg._compiled import stoppable
+    from topreg._scratch_kernels import with_scratch
     from topreg.persistence.annotations._annotation_kernels import by_ends
 
     ends = edges.detach().cpu().numpy().astype(np.uint64)
-    rows = np.ascontiguousarray(ends.T.astype(np.int32))
+    sparse = num_vertices >= MOST_VERTICES or num_vertices**2 >= SPARSE * max(len(ends), 1 << 12)
+    bits = np.uint64(32 if sparse or not loops else 16)
+    packed = ends[:, 0] << bits | ends[:, 1]
     if not loops:
-        from topreg.persistence.annotations._sparse_kernels import join_edges
-
-        reduce, arguments = join_edges, (*rows, num_vertices)
-    elif num_vertices < MOST_VERTICES and num_vertices**2 < SPARSE * max(len(ends), 1 << 12):
-        from topreg.persistence.annotations._dense_kernels import reduce_records
-
-        place = np.arange(len(ends), dtype=np.uint64)
-        records = place << np.uint64(32) | ends[:, 0] << np.uint64(16) | ends[:, 1]
-        reduce, arguments = reduce_records, (records, num_vertices)
+        from topreg.persistence.annotations._sparse_kernels import join_edges as reduce
+    elif sparse:
+        from topreg.persistence.annotations._sparse_kernels import reduce_edges as reduce
     else:
-        from topreg.persistence.annotations._sparse_kernels import reduce_edges
-
-        reduce, arguments = reduce_edges, (*rows, num_vertices)
+        from topreg.persistence.annotations._dense_kernels import reduce_edges_by_bits as reduce
     operations = len(ends) ** 2 // 64 if loops else 10 * len(ends)  # all edges may carry all loops
-    search = stoppable(lambda halt: by_ends(0, *reduce(*arguments, halt)), operations)
-    return _concatenate([search], edges.device)
+
+    def search(block: Block) -> Sequence[Any]:
+        task = packed, num_vertices, block
+        return stoppable(lambda halt: by_ends(0, bits, *reduce(*task, halt)), operations)
+
+    return _concatenate([with_scratch(search)], edges.device)
 
 
 def _concatenate(found: Sequence[Sequence[Any]], device: torch.device) -> list[Tensor]:

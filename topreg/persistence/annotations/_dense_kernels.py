@@ -11,14 +11,17 @@ from __future__ import annotations
 import numpy as np
 
 from topreg._compiled import compiled, halted
+from topreg._scratch_kernels import LINE, reserve, reserve_zeros
 from topreg.persistence._check_kernels import is_clean
 from topreg.persistence._component_kernels import join
 from topreg.persistence.annotations._annotation_kernels import (
     BORN,
     CHANGED,
     DIED,
+    FEW,
     FILLED,
     HEAD,
+    MERGED,
     ONE,
     ROWS,
     SLOTS,
@@ -30,22 +33,24 @@ from topreg.persistence.annotations._annotation_kernels import (
     bounds,
     by_ends,
     cancel,
+    clear_row,
     drop_row,
     empty_table,
     give_birth,
     kill,
     lowest_bit,
+    not_cancelled,
     sort_births,
+    twin_of,
 )
 from topreg.persistence.annotations._edge_kernels import (
-    ENDS,
-    LAST,
     PACE,
-    bounds_of_shares,
-    records_of_matrix,
-    sorted_records,
-    take,
-    unpack,
+    SHORT,
+    distribute,
+    ends_of,
+    reach,
+    room_to_sort,
+    sort_buckets,
 )
 
 
@@ -60,21 +65,16 @@ def _share_a_neighbour(present, u, v):
 
 @compiled
 def _common_neighbours(present, active, u, v, common):
-    """Fill ``common`` with the bits of the apexes of the new triangles; return one apex, or -1.
+    """Fill ``common`` with the bits of the apexes of the new triangles.
 
-    Prefer an apex over which neither side has an annotation; return also whether it is one.
+    Return whether there are any, and whether a side of one of these triangles has an annotation.
     """
-    apex, clean = -1, False
+    found, labelled = ZERO, ZERO
     for q in range(common.size):
-        shared = present[u, q] & present[v, q]
-        common[q] = shared
-        if shared != ZERO and not clean:
-            free = shared & ~(active[u, q] | active[v, q])
-            if free != ZERO:
-                apex, clean = 64 * q + lowest_bit(free), True
-            elif apex < 0:
-                apex = 64 * q + lowest_bit(shared)
-    return apex, clean
+        common[q] = present[u, q] & present[v, q]
+        found |= common[q]
+        labelled |= common[q] & (active[u, q] | active[v, q])
+    return found != ZERO, labelled != ZERO
 
 
 @compiled
@@ -91,27 +91,35 @@ def _to_check(shared, one, other, labelled, single):
 
 
 @compiled
-def _not_cancelled(left, right, base):
-    """Return, as bits, which of 64 apexes have sides that do not cancel the row of the edge.
+def _first_apex(u, v, active, common):
+    """Return a common neighbour, and whether neither side over it has an annotation.
 
-    A row cancels an equal one. All 64 take as long as some five that are looked at one by one.
+    Such a neighbour is preferred.
     """
-    bits = ZERO
-    for place in range(64):
-        one, other = left[place], right[place]
-        even = ((one ^ other) == base) & ((one == 0) | (other == 0) | (base == 0))
-        bits |= np.uint64(not even) << np.uint64(place)
-    return bits
+    apex = -1
+    for q in range(common.size):
+        free = common[q] & ~(active[u, q] | active[v, q])
+        if free != ZERO:
+            return 64 * q + lowest_bit(free), True
+        if apex < 0 and common[q] != ZERO:
+            apex = 64 * q + lowest_bit(common[q])
+    return apex, False
 
 
 @compiled
-def _no_birth_ahead(present, records, left, halt):
-    """Return whether the ends of every remaining edge already have a common neighbour."""
-    for place in range(left):
-        if place & PACE == 0 and halted(halt):
+def _is_over(ends, first, state, halt):
+    """Return whether no class is alive, and none can be born by the edges from ``first``.
+
+    Then the ends of each of these edges already have a common neighbour.
+    """
+    present, counts = state[0], state[8]
+    if counts[SLOTS] != counts[SPARE_SLOTS]:
+        return False
+    for edge in range(first, ends.size):
+        if edge & PACE == 0 and halted(halt):
             break
-        ends = records[place] & ENDS
-        if not _share_a_neighbour(present, ends >> np.uint64(16), ends & LAST):
+        u, v = ends_of(ends[edge], SHORT)
+        if not _share_a_neighbour(present, u, v):
             return False
     return True
 
@@ -136,16 +144,53 @@ def _mark(edge, u, v, row, active, degree, label, of_rows, following):
 
 
 @compiled
-def _release(edge, low, high, active, degree, label, following):
+def _release(edge, ends, active, degree, label, following):
     """Remove the annotation of this edge and of those that follow it in its row."""
     while edge >= 0:
-        u, v = low[edge], high[edge]
+        u, v = ends_of(ends[edge], SHORT)
         label[u, v] = label[v, u] = 0
         active[u, v >> 6] &= ~bit_at(v)
         active[v, u >> 6] &= ~bit_at(u)
         degree[u] -= 1
         degree[v] -= 1
         edge = following[edge]
+
+
+@compiled
+def _join_twins(changed, ends, label, following, counts, of_rows, table):
+    """Let the edges of each changed row that equals another row share that one.
+
+    A single row needs no comparisons. Therefore this is worth it if few rows are left.
+    """
+    for place in range(changed):
+        row = of_rows[CHANGED, place]
+        twin = twin_of(row, counts, of_rows, table) if of_rows[FILLED, row] else 0
+        if twin:
+            edge = last = of_rows[HEAD, row]
+            while edge >= 0:
+                u, v = ends_of(ends[edge], SHORT)
+                label[u, v] = label[v, u] = twin
+                last, edge = edge, following[edge]
+            following[last] = of_rows[HEAD, twin]
+            of_rows[HEAD, twin] = of_rows[HEAD, row]
+            clear_row(row, counts, of_rows, table)
+            drop_row(row, counts, of_rows)
+
+
+@compiled
+def _start(edges, n, block):
+    """Allocate the state of a reduction."""
+    width = (n + 63) >> 6
+    bits = reserve_zeros(block, 2 * n * width, np.uint64).reshape(2, n, width)
+    label = reserve_zeros(block, n * 64 * width, np.int32).reshape(n, 64 * width)
+    degree, common = reserve_zeros(block, n, np.int32), reserve(block, width, np.uint64)
+    parent, merges = reserve(block, n, np.int64), reserve(block, 2 * n, np.int64).reshape(2, n)
+    for vertex in range(n):
+        parent[vertex] = vertex
+    counts, of_rows, of_slots, table, vectors, pairs = empty_table(edges, block)
+    following = reserve(block, edges, np.int32)  # the next edge of the same row
+    of_graph = bits[0], bits[1], label, degree, common, following, parent, merges
+    return (*of_graph, counts, of_rows, of_slots, vectors, pairs), table
 
 
 # Worked example: the unit square, with vertices 0 to 3 in the order of its corners.
@@ -162,111 +207,144 @@ def _release(edge, low, high, active, degree, label, following):
 #   bit. The triangle fills the hole, so the hole dies: the pair is (birth 3, death 4).
 # - 13: the common neighbours are 0 and 2, and no edge has an annotation left. Nothing changes.
 @compiled
-def reduce_records(records, n, halt):
-    """Find pairs in dimensions 0 and 1 of the edges given by records; the records are overwritten.
+def _enter_edges(ends, start, stop, state, table, block, halt):
+    """Let some edges enter in their order; return the table."""
+    present, active, label, degree, common, following, parent, merges = state[:8]
+    counts, of_rows, of_slots, vectors, pairs = state[8:]
+    for edge in range(start, stop):
+        if halted(halt):
+            break
+        u, v = ends_of(ends[edge], SHORT)
+        if degree[u] == 0 and degree[v] == 0 and _share_a_neighbour(present, u, v):
+            _enter(u, v, present)
+            continue
+        found, labelled = _common_neighbours(present, active, u, v, common)
+        _enter(u, v, present)
+        if not found:
+            younger = join(parent, u, v)
+            if younger >= 0:
+                merges[0, counts[MERGED]], merges[1, counts[MERGED]] = edge, younger
+                counts[MERGED] += 1
+            else:
+                slot = give_birth(edge, counts, of_slots)
+                row, table = add_row(0, 0, slot, counts, of_rows, table, block)
+                _mark(edge, u, v, row, active, degree, label, of_rows, following)
+            continue
+        if not labelled:
+            continue
+        apex, clean = _first_apex(u, v, active, common)
+        if not clean and label[u, apex] != label[v, apex]:
+            first, second = np.int64(label[u, apex]), np.int64(label[v, apex])
+            row = first | second  # one of them if the other is zero
+            if first and second:
+                row, table = add_row(first, second, -1, counts, of_rows, table, block)
+            if row:
+                _mark(edge, u, v, row, active, degree, label, of_rows, following)
 
-    Edges are numbered by their places in the order. Return
+        for q in range(common.size):
+            if halted(halt):
+                break
+            rest = common[q]
+            single = counts[ROWS] - counts[SPARE_ROWS] == 2
+            rest = _to_check(rest, active[u, q], active[v, q], label[u, v] != 0, single)
+            if rest & (rest - ONE) != ZERO:
+                word = slice(64 * q, 64 * q + 64)
+                rest &= not_cancelled(label[u, word], label[v, word], label[u, v])
+            while rest != ZERO:
+                single = counts[ROWS] - counts[SPARE_ROWS] == 2
+                rest = _to_check(rest, active[u, q], active[v, q], label[u, v] != 0, single)
+                if rest == ZERO:
+                    break
+                apex = 64 * q + lowest_bit(rest)
+                rest &= rest - ONE
+                base, left, right = label[u, v], label[u, apex], label[v, apex]
+                if cancel(base, left, right):
+                    continue
+                if not bounds(base, left, right, counts, table, vectors):
+                    continue
+                changed = kill(edge, counts, of_rows, of_slots, table, vectors, pairs)
+                for place in range(changed):
+                    row = of_rows[CHANGED, place]
+                    if of_rows[FILLED, row] == 0:
+                        head = of_rows[HEAD, row]
+                        _release(head, ends, active, degree, label, following)
+                        drop_row(row, counts, of_rows)
+                if counts[ROWS] - counts[SPARE_ROWS] <= FEW:
+                    _join_twins(changed, ends, label, following, counts, of_rows, table)
+    return table
 
-    - the low and the high ends of the edges in that order, as many as were needed,
+
+@compiled
+def _result(ends, state):
+    """Return what a reduction finds.
+
+    Edges are numbered by their places in the order. The result is
+
+    - the ends of the edges in that order, as many as were needed,
     - for dimension 0 two rows: death edges, and the vertices that die there,
     - for dimension 1 two rows, births and deaths, in the order (death, birth),
     - for each slot the birth edge of the essential class in it, or -1,
     - for each vertex its parent; the smallest vertex of a component is its own parent.
     """
-    low, high = np.empty(records.size, np.int32), np.empty(records.size, np.int32)
-    width = (n + 63) >> 6
-    present, active = np.zeros((n, width), np.uint64), np.zeros((n, width), np.uint64)
-    label, degree = np.zeros((n, 64 * width), np.int32), np.zeros(n, np.int32)
-    common, parent = np.empty(width, np.uint64), np.arange(n)
-    following = np.empty(records.size, np.int32)  # the next edge of the same row
-    counts, of_rows, of_slots, table, boundary, pairs = empty_table(records.size)
-    merges, merged = np.empty((2, n), np.int64), 0
-    taken, remaining, stop = np.empty(records.size, np.uint64), records.size, 0
-
-    for bound in bounds_of_shares(records, halt):
-        start, remaining = stop, take(records, remaining, bound, taken, halt)
-        stop = records.size - remaining
-        unpack(sorted_records(taken[: stop - start], halt), low, high, start)
-        for edge in range(start, stop):
-            if halted(halt):
-                break
-            u, v = low[edge], high[edge]
-            if degree[u] == 0 and degree[v] == 0 and _share_a_neighbour(present, u, v):
-                _enter(u, v, present)
-                continue
-            apex, clean = _common_neighbours(present, active, u, v, common)
-            _enter(u, v, present)
-            if apex < 0:
-                younger = join(parent, u, v)
-                if younger >= 0:
-                    merges[0, merged], merges[1, merged] = edge, younger
-                    merged += 1
-                else:
-                    slot = give_birth(edge, counts, of_slots)
-                    row, table = add_row(0, 0, slot, counts, of_rows, table)
-                    _mark(edge, u, v, row, active, degree, label, of_rows, following)
-                continue
-            if not clean and label[u, apex] != label[v, apex]:
-                first, second = np.int64(label[u, apex]), np.int64(label[v, apex])
-                row = first | second  # one of them if the other is zero
-                if first and second:
-                    row, table = add_row(first, second, -1, counts, of_rows, table)
-                if row:
-                    _mark(edge, u, v, row, active, degree, label, of_rows, following)
-
-            for q in range(width):
-                if halted(halt):
-                    break
-                rest = common[q]
-                single = counts[ROWS] - counts[SPARE_ROWS] == 2
-                rest = _to_check(rest, active[u, q], active[v, q], label[u, v] != 0, single)
-                if rest & (rest - ONE) != ZERO:
-                    block = slice(64 * q, 64 * q + 64)
-                    rest &= _not_cancelled(label[u, block], label[v, block], label[u, v])
-                while rest != ZERO:
-                    single = counts[ROWS] - counts[SPARE_ROWS] == 2
-                    rest = _to_check(rest, active[u, q], active[v, q], label[u, v] != 0, single)
-                    if rest == ZERO:
-                        break
-                    apex = 64 * q + lowest_bit(rest)
-                    rest &= rest - ONE
-                    base, left, right = label[u, v], label[u, apex], label[v, apex]
-                    if cancel(base, left, right):
-                        continue
-                    if not bounds(base, left, right, counts, table, boundary):
-                        continue
-                    changed = kill(edge, counts, of_rows, of_slots, table, boundary, pairs)
-                    for row in of_rows[CHANGED, :changed]:
-                        if of_rows[FILLED, row] == 0:
-                            head = of_rows[HEAD, row]
-                            _release(head, low, high, active, degree, label, following)
-                            drop_row(row, counts, of_rows)
-        if halted(halt):
-            break
-        none_alive = counts[SLOTS] == counts[SPARE_SLOTS]
-        if none_alive and _no_birth_ahead(present, records, remaining, halt):
-            break
-
+    parent, merges, counts, _of_rows, of_slots, _vectors, pairs = state[6:]
     sort_births(pairs[0], pairs[1], counts[DIED])
     pairs, born = pairs[:, : counts[DIED]], of_slots[BORN, : counts[SLOTS]]
-    return low, high, merges[:, :merged], pairs, born, parent
+    return ends, merges[:, : counts[MERGED]], pairs, born, parent
 
 
 @compiled
-def reduce_matrix(matrix, infinity, limit, top, halt):
+def reduce_edges_by_bits(ends, n, block, halt):
+    """Find pairs in dimensions 0 and 1 of edges in their order, 16 bits for each end."""
+    state, table = _start(ends.size, n, block)
+    pace = _pace(ends.size)
+    for first in range(0, ends.size, pace):
+        table = _enter_edges(ends, first, min(first + pace, ends.size), state, table, block, halt)
+        if halted(halt) or _is_over(ends, first + pace, state, halt):
+            break
+    return _result(ends, state)
+
+
+@compiled
+def _pace(edges):
+    """Return after how many edges it is worth to look whether all is over."""
+    return max(512, edges >> 3)
+
+
+@compiled
+def reduce_matrix(matrix, limit, top, block, halt):
+    """Find pairs in dimensions 0 and 1 of the edges of a matrix up to a limit.
+
+    Edges are sorted bucket by bucket, because the last are rarely needed.
+    """
+    records, others, digits = room_to_sort(matrix.shape[0], block)
+    begins = distribute(matrix, reach(matrix, limit, top), top, records, block, halt)
+    ends, bucket = records[: begins[-1]], 0
+    state, table = _start(ends.size, matrix.shape[0], block)
+    pace = _pace(ends.size)
+    while bucket < begins.size - 1:
+        first = begins[bucket]
+        bucket = sort_buckets(matrix, top, ends, begins, bucket, pace, others, digits, halt)
+        table = _enter_edges(ends, first, begins[bucket], state, table, block, halt)
+        if halted(halt) or _is_over(ends, begins[bucket], state, halt):
+            break
+    return _result(ends, state)
+
+
+@compiled
+def check_and_reduce(matrix, infinity, limit, top, block, halt):
     """Return whether one matrix is clean, and its pairs by end points, which are valid only then.
 
     The matrix is not checked if ``infinity`` is 0.
     """
     clean = infinity == 0 or is_clean(matrix, infinity, halt)
-    records = records_of_matrix(matrix, limit if clean else -1, top, halt)
-    return clean, by_ends(0, *reduce_records(records, matrix.shape[0], halt))
+    found = reduce_matrix(matrix, limit if clean else -1, top, block, halt)
+    return clean, by_ends(0, SHORT, *found)
 
 
 @compiled
-def reduce_clouds(bits, sizes, first, last, limit, top, halt):
-    """Return pairs of the clouds ``first`` to ``last - 1`` by end points, a tuple per cloud."""
-    entry, vertex = 0, 0
+def reduce_clouds(bits, sizes, first, last, limit, top, block, halt):
+    """Return pairs of the clouds ``first`` to ``last - 1`` by end points, one tuple per cloud."""
+    entry, vertex, asked, most = 0, 0, block[:8].view(np.int64), LINE
     for cloud in range(first):
         entry += sizes[cloud] * sizes[cloud]
         vertex += sizes[cloud]
@@ -275,8 +353,10 @@ def reduce_clouds(bits, sizes, first, last, limit, top, halt):
         if halted(halt):
             break
         n = sizes[cloud]
-        records = records_of_matrix(bits[entry : entry + n * n].reshape(n, n), limit, top, halt)
-        found.append(by_ends(vertex, *reduce_records(records, n, halt)))
+        matrix = bits[entry : entry + n * n].reshape(n, n)
+        found.append(by_ends(vertex, SHORT, *reduce_matrix(matrix, limit, top, block, halt)))
         entry += n * n
         vertex += n
+        most, asked[0] = max(most, asked[0]), LINE  # the next cloud uses the same memory
+    asked[0] = most
     return found

@@ -10,14 +10,21 @@ from __future__ import annotations
 import numpy as np
 
 from topreg._compiled import compiled, halted
+from topreg._scratch_kernels import reserve, reserve_zeros
 
-HALF = np.uint64(32)
-LAST = np.uint64(0xFFFF)
-WIDEST = 11  # bits of a digit: more than 2,048 counters do not stay in the cache
-MANY = 1 << 12  # so many edges or more are sorted in shares
-SHARES, SAMPLE = 4, 1 << 9
+SHORT, HALF = np.uint64(16), np.uint64(32)  # bits of an end in a record, and of both
+NARROWEST, WIDEST = 7, 11  # bits of a digit: more than 2,048 counters do not stay in the cache
+DIGITS = 3 << WIDEST  # counters of a sort; more digits than three are narrower
+SAMPLE, BUCKETS = 1 << 6, 1 << 8
 PACE = (1 << 16) - 1  # records between two checks of the halt flag
-ENDS, HIGHEST = np.uint64(0xFFFFFFFF), np.uint64(0xFFFFFFFFFFFFFFFF)
+ONE, ENDS = np.uint64(1), np.uint64(0xFFFFFFFF)
+
+
+@compiled
+def ends_of(edge, bits):
+    """Return the ends of an edge, smaller first, from a word that holds so many bits of each."""
+    last = (ONE << bits) - ONE
+    return np.int64((edge >> bits) & last), np.int64(edge & last)
 
 
 @compiled
@@ -36,43 +43,81 @@ def enclosing_radius(matrix, top):
 
 
 @compiled
-def _half(weight, high):
-    """Return the high or the low 32 bits of a weight; a weight of 32 bits counts as low."""
-    word = np.uint64(weight)
-    return word >> HALF if high else word & ENDS
+def _scale(matrix, limit, top):
+    """Return the first weight of the buckets, and how far bits are shifted to number them.
+
+    Buckets are of equal width. They begin with the least weight of a sample, or with a sixteenth of
+    the limit if that is more.
+    """
+    n, step, shift = matrix.shape[0], (matrix.size // SAMPLE) | 1, 0
+    octaves = 1 << (54 if matrix.itemsize == 8 else 25)  # what four more in the exponent adds
+    first = limit
+    for place in range(SAMPLE):
+        i, j = divmod(place * step % matrix.size, n)
+        if i != j:
+            first = min(first, matrix[i, j] & top)
+    first = max(first, limit - octaves)
+    while limit - first >> shift >= BUCKETS:
+        shift += 1
+    return first, shift
 
 
 @compiled
-def _records(matrix, limit, top, halt):
-    """Return records (low half of the weight, i, j) of edges up to ``limit``, sorted by (i, j)."""
-    n, count = matrix.shape[0], 0
-    records = np.empty(n * (n - 1) // 2 + 1, np.uint64)  # one more: a last write may not count
-    for i in range(n):
+def _number(row, limit, top, first, shift, numbers):
+    """Write for each weight of a row the number of its bucket, or ``BUCKETS`` over the limit."""
+    for j in range(row.size):
+        weight = row[j] & top
+        numbers[j] = (max(weight, first) - first) >> shift if weight <= limit else BUCKETS
+
+
+@compiled
+def distribute(matrix, limit, top, records, block, halt):
+    """Write records of the edges up to a weight, bucket by bucket; return where buckets begin.
+
+    Within a bucket, edges are sorted by (i, j).
+    """
+    n, begins = matrix.shape[0], reserve_zeros(block, BUCKETS + 3, np.int32)
+    if n < 2 or limit < 0:
+        return begins[:1]
+    numbers, to_key = reserve(block, n, np.int32), 32 if matrix.itemsize == 8 else 0
+    first, shift = _scale(matrix, limit, top)
+    for i in range(n - 1):
         if halted(halt):
-            break
-        for j in range(i + 1, n):
-            weight = matrix[i, j] & top
-            records[count] = (_half(weight, False) << HALF) | np.uint64((i << 16) | j)
-            count += weight <= limit
-    return records[:count]
+            return begins[:1]
+        _number(matrix[i, i + 1 :], limit, top, first, shift, numbers)
+        for j in range(n - 1 - i):
+            begins[numbers[j] + 2] += 1
+    for bucket in range(BUCKETS + 1):
+        begins[bucket + 2] += begins[bucket + 1]
+    for i in range(n - 1):
+        if halted(halt):
+            return begins[:1]
+        row = matrix[i, i + 1 :]
+        _number(row, limit, top, first, shift, numbers)
+        ends = (i << 16) + i + 1
+        for j in range(n - 1 - i):
+            place = begins[numbers[j] + 1]
+            begins[numbers[j] + 1] = place + 1
+            key = np.uint64((row[j] & top) >> to_key)
+            records[place] = (key << HALF) | np.uint64(ends + j)
+    return begins[: BUCKETS + 1]
 
 
 @compiled
-def _digits(records, lowest, width, passes, halt):
-    """Return for each digit of the upper half, and each value of it, where its records begin."""
-    counts, mask = np.zeros((passes, 1 << width), np.int64), np.uint64((1 << width) - 1)
+def _count_digits(records, lowest, width, begins, halt):
+    """Write for each digit of the upper half, and each value of it, where its records begin."""
+    begins[:], mask = 0, np.uint64((1 << width) - 1)
     for place in range(records.size):
         if place & PACE == 0 and halted(halt):
             break
         rest = (records[place] - lowest) >> HALF
-        for digit in range(passes):
-            counts[digit, rest & mask] += 1
+        for digit in range(begins.shape[0]):
+            begins[digit, rest & mask] += 1
             rest >>= np.uint64(width)
-    for digit in range(passes):
+    for digit in range(begins.shape[0]):
         begin = 0
         for value in range(1 << width):
-            begin, counts[digit, value] = begin + counts[digit, value], begin
-    return counts
+            begin, begins[digit, value] = begin + begins[digit, value], begin
 
 
 # Worked example: records with the keys 70, 4165, 66 and 71.
@@ -90,94 +135,94 @@ def _digits(records, lowest, width, passes, halt):
 #
 # The keys are 66, 70, 71, 4165. Records of one key keep the order in which they came.
 @compiled
-def sorted_records(records, halt):
-    """Sort records by their keys: a stable radix sort over the bits that the keys span."""
-    if records.size == 0:
-        return records
+def sort_records(records, others, digits, halt):
+    """Sort records by their keys: a stable radix sort over the bits that the keys span.
+
+    ``others`` has room for as many records, ``digits`` for the counts of all digits.
+    """
+    if records.size < 2:
+        return
     lowest, highest = records[0], records[0]
     for record in records:
         lowest, highest = min(lowest, record), max(highest, record)
     lowest, bits = (lowest >> HALF) << HALF, 0
     span = (highest - lowest) >> HALF
     while span != 0:
-        span >>= np.uint64(1)
+        span >>= ONE
         bits += 1
-    passes = max(1, (bits + WIDEST - 1) // WIDEST)
+    widest = WIDEST
+    while widest > NARROWEST and 1 << widest > records.size:  # clearing counters takes time, too
+        widest -= 1
+    passes = max(1, (bits + widest - 1) // widest)
     width = (bits + passes - 1) // passes
-    begins, mask = _digits(records, lowest, width, passes, halt), np.uint64((1 << width) - 1)
-    others = np.empty_like(records)
+    begins, mask = digits[: passes << width].reshape(passes, -1), np.uint64((1 << width) - 1)
+    _count_digits(records, lowest, width, begins, halt)
+    source, target = records, others
     for digit in range(passes):
         begin, shift = begins[digit], HALF + np.uint64(digit * width)
         for place in range(records.size):
             if place & PACE == 0 and halted(halt):
-                return records
-            record = records[place]
+                return
+            record = source[place]
             value = ((record - lowest) >> shift) & mask
-            others[begin[value]] = record
+            target[begin[value]] = record
             begin[value] += 1
-        records, others = others, records
-    return records
+        source, target = target, source
+    if passes & 1:
+        records[:] = others[: records.size]
 
 
 @compiled
-def records_of_matrix(matrix, limit, top, halt):
-    """Return records of the edges that homology depends on, not sorted.
+def sort_buckets(matrix, top, records, begins, first, pace, others, digits, halt):
+    """Sort ``pace`` records or more, beginning with a bucket; return the next bucket.
 
-    Weights of 64 bits do not fit into a record; there the key is the place in the order.
+    Weights of 64 bits are sorted by the low half, then stably by the high one.
     """
-    limit = min(limit, enclosing_radius(matrix, top)) if matrix.shape[0] else limit
-    records = _records(matrix, limit, top, halt)
-    if matrix.itemsize == 4:
-        return records
-    # by the low half of the weight, then stably by the high one
-    records = sorted_records(records, halt)
-    for edge in range(0 if halted(halt) else records.size):
-        ends = records[edge] & ENDS
-        weight = matrix[ends >> np.uint64(16), ends & LAST] & top
-        records[edge] = (_half(weight, True) << HALF) | ends
-    records = sorted_records(records, halt)
-    for edge in range(records.size):
-        records[edge] = (np.uint64(edge) << HALF) | (records[edge] & ENDS)
-    return records
+    bucket = first
+    while bucket < begins.size - 1 and begins[bucket] - begins[first] < pace:
+        bucket += 1
+    records = records[begins[first] : begins[bucket]]
+    for half in range(0 if matrix.itemsize == 8 else 1, 2):
+        for place in range(0 if halted(halt) or matrix.itemsize == 4 else records.size):
+            weight = np.uint64(matrix[ends_of(records[place], SHORT)] & top)
+            records[place] = ((weight >> np.uint64(32 * half)) << HALF) | (records[place] & ENDS)
+        sort_records(records, others, digits, halt)
+    return bucket
 
 
 @compiled
-def unpack(records, low, high, start):
-    """Write the ends of the edges, beginning at place ``start``."""
-    for edge in range(records.size):
-        low[start + edge] = (records[edge] >> np.uint64(16)) & LAST
-        high[start + edge] = records[edge] & LAST
+def reach(matrix, limit, top):
+    """Return the weight of the last edge on which homology may depend."""
+    return min(limit, enclosing_radius(matrix, top)) if matrix.shape[0] else limit
 
 
 @compiled
-def bounds_of_shares(records, halt):
-    """Return the largest record of each share of the edges, estimated from a sample.
-
-    Shares are sorted one by one, because the last are rarely needed: no class is alive or can be
-    born. Few edges are one share.
-    """
-    bounds = np.full(SHARES if records.size >= MANY else 1, HIGHEST)
-    if bounds.size > 1:
-        step = records.size // SAMPLE
-        sample = np.empty(SAMPLE, np.uint64)
-        for place in range(SAMPLE):
-            sample[place] = records[place * step]
-        sample = sorted_records(sample, halt)
-        for share in range(SHARES - 1):
-            bounds[share] = sample[(share + 1) * SAMPLE // SHARES] | ENDS
-    return bounds
+def edges_in_order(matrix, limit, top, block, halt):
+    """Return the edges (m, 2) on which homology may depend, in their order."""
+    records, others, digits = room_to_sort(matrix.shape[0], block)
+    begins = distribute(matrix, reach(matrix, limit, top), top, records, block, halt)
+    edges = np.empty((begins[-1], 2), np.int64)
+    sort_buckets(matrix, top, records, begins, 0, len(edges), others, digits, halt)
+    for edge in range(len(edges)):
+        edges[edge, 0], edges[edge, 1] = ends_of(records[edge], SHORT)
+    return edges
 
 
 @compiled
-def take(records, left, bound, taken, halt):
-    """Move the records up to ``bound`` to ``taken`` and close the gaps; count those left."""
-    count, kept = 0, 0
-    for place in range(left):
-        if place & PACE == 0 and halted(halt):
-            return left
-        record = records[place]
-        taken[count] = record
-        records[kept] = record
-        count += record <= bound
-        kept += record > bound
-    return kept
+def room_to_sort(n, block):
+    """Return room for the records of all edges, for as many again, and for counts of digits."""
+    edges = n * (n - 1) // 2
+    records = reserve(block, edges + 1, np.uint64)  # one more: a last write may not count
+    return records, reserve(block, edges, np.uint64), reserve(block, DIGITS, np.int32)
+
+
+@compiled
+def count_edges(matrix, limit, top, halt):
+    """Count the edges on which homology may depend."""
+    count, limit = 0, reach(matrix, limit, top)
+    for i in range(matrix.shape[0]):
+        if halted(halt):
+            break
+        for j in range(i + 1, matrix.shape[0]):
+            count += matrix[i, j] & top <= limit
+    return count

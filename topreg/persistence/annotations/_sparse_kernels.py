@@ -10,6 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from topreg._compiled import compiled, halted
+from topreg._scratch_kernels import reserve
 from topreg.persistence._component_kernels import join
 from topreg.persistence.annotations._annotation_kernels import (
     BORN,
@@ -27,6 +28,16 @@ from topreg.persistence.annotations._annotation_kernels import (
     kill,
     sort_births,
 )
+from topreg.persistence.annotations._edge_kernels import HALF, ends_of
+
+
+@compiled
+def _unpack(ends):
+    """Return the smaller and the larger ends of edges."""
+    low, high = np.empty(ends.size, np.int32), np.empty(ends.size, np.int32)
+    for edge in range(ends.size):
+        low[edge], high[edge] = ends_of(ends[edge], HALF)
+    return low, high
 
 
 @compiled
@@ -127,15 +138,19 @@ def _release(edge, label, following):
 
 
 @compiled
-def reduce_edges(low, high, n, halt):
-    """Find pairs in dimensions 0 and 1 of sorted edges; return what ``reduce_records`` returns."""
+def reduce_edges(ends, n, block, halt):
+    """Find pairs in dimensions 0 and 1 of edges in their order; return what :func:`result` does.
+
+    Ends have 32 bits each.
+    """
+    low, high = _unpack(ends)
     begins, entries = _adjacency(low, high, n)
     longest = 0
     for vertex in range(n):
         longest = max(longest, begins[vertex + 1] - begins[vertex])
     sides, parent = np.empty((2, longest), np.int64), np.arange(n)
     label, following = np.zeros(low.size, np.int32), np.empty(low.size, np.int32)
-    counts, of_rows, of_slots, table, boundary, pairs = empty_table(low.size)
+    counts, of_rows, of_slots, table, vectors, pairs = empty_table(low.size, block)
     merges, merged = np.empty((2, n), np.int64), 0
     unfilled, never = np.empty(low.size, np.int64), 0
 
@@ -154,7 +169,7 @@ def reduce_edges(low, high, n, halt):
                 never += 1
             else:
                 slot = give_birth(edge, counts, of_slots)
-                row, table = add_row(0, 0, slot, counts, of_rows, table)
+                row, table = add_row(0, 0, slot, counts, of_rows, table, block)
                 _mark(edge, row, label, of_rows, following)
             continue
         best = _best(sides, count, label)
@@ -162,7 +177,7 @@ def reduce_edges(low, high, n, halt):
         if first != second:
             row = first | second  # one of them if the other is zero
             if first and second:
-                row, table = add_row(first, second, -1, counts, of_rows, table)
+                row, table = add_row(first, second, -1, counts, of_rows, table, block)
             if row:
                 _mark(edge, row, label, of_rows, following)
         for triangle in range(count):
@@ -170,9 +185,9 @@ def reduce_edges(low, high, n, halt):
             left, right = label[sides[0, triangle]], label[sides[1, triangle]]
             if cancel(base, left, right):
                 continue
-            if not bounds(base, left, right, counts, table, boundary):
+            if not bounds(base, left, right, counts, table, vectors):
                 continue
-            changed = kill(edge, counts, of_rows, of_slots, table, boundary, pairs)
+            changed = kill(edge, counts, of_rows, of_slots, table, vectors, pairs)
             for row in of_rows[CHANGED, :changed]:
                 if of_rows[FILLED, row] == 0:
                     _release(of_rows[HEAD, row], label, following)
@@ -183,19 +198,19 @@ def reduce_edges(low, high, n, halt):
         if of_slots[BORN, slot] >= 0:
             unfilled[never] = of_slots[BORN, slot]
             never += 1
-    return low, high, merges[:, :merged], pairs[:, : counts[DIED]], unfilled[:never], parent
+    return ends, merges[:, :merged], pairs[:, : counts[DIED]], unfilled[:never], parent
 
 
 @compiled
-def join_edges(low, high, n, halt):
-    """Find pairs in dimension 0; return what ``reduce_records`` returns, empty in dimension 1."""
-    parent, merges, merged = np.arange(n), np.empty((2, n), np.int64), 0
-    for edge in range(low.size):
+def join_edges(ends, n, block, halt):
+    """Find pairs in dimension 0; return what ``reduce_edges`` returns, empty in dimension 1."""
+    parent, merges, merged = np.arange(n), reserve(block, 2 * n, np.int64).reshape(2, n), 0
+    for edge in range(ends.size):
         if halted(halt):
             break
-        younger = join(parent, low[edge], high[edge])
+        younger = join(parent, *ends_of(ends[edge], HALF))
         if younger >= 0:
             merges[0, merged], merges[1, merged] = edge, younger
             merged += 1
     nothing = np.empty((2, 0), np.int64)
-    return low, high, merges[:, :merged], nothing, nothing[0], parent
+    return ends, merges[:, :merged], nothing, nothing[0], parent

@@ -68,16 +68,14 @@ def homology_by_library(
 
 def _edges_in_order(matrix: NDArray[Any], limit: Any, top: Any) -> NDArray[np.int64]:
     """Return the edges (m, 2) that homology depends on, in the total order."""
-    import numpy as np
-
     from topreg._compiled import stoppable
-    from topreg.persistence.annotations._edge_kernels import records_of_matrix, sorted_records
+    from topreg._scratch_kernels import with_scratch
+    from topreg.persistence.annotations._edge_kernels import edges_in_order
 
-    records = stoppable(
-        lambda halt: sorted_records(records_of_matrix(matrix, limit, top, halt), halt),
-        10 * matrix.size,
-    ).astype(np.int64)
-    return np.stack([records >> 16 & 0xFFFF, records & 0xFFFF], axis=1)
+    task, operations = (matrix, limit, top), 10 * matrix.size
+    return with_scratch(
+        lambda block: stoppable(lambda halt: edges_in_order(*task, block, halt), operations)
+    )
 
 
 def _diagrams(
