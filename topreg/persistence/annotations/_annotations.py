@@ -83,7 +83,10 @@ def _of_one(
     task = bits.reshape(n, n), infinity, limit, top
 
     def search(block: Block) -> tuple[bool, Sequence[Any]]:
-        return stoppable(lambda halt: check_and_reduce(*task, block, halt), OPERATIONS * n * n)
+        found: tuple[bool, Sequence[Any]] = stoppable(
+            lambda halt: check_and_reduce(*task, block, halt), OPERATIONS * n * n
+        )
+        return found
 
     return with_scratch(search)
 

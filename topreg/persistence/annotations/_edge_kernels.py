@@ -15,6 +15,7 @@ from topreg._scratch_kernels import reserve, reserve_zeros
 SHORT, HALF = np.uint64(16), np.uint64(32)  # bits of an end in a record, and of both
 NARROWEST, WIDEST = 7, 11  # bits of a digit: more than 2,048 counters do not stay in the cache
 DIGITS = 3 << WIDEST  # counters of a sort; more digits than three are narrower
+MANY = 96  # edges of fewer vertices are one bucket
 SAMPLE, BUCKETS = 1 << 6, 1 << 8
 PACE = (1 << 16) - 1  # records between two checks of the halt flag
 ONE, ENDS = np.uint64(1), np.uint64(0xFFFFFFFF)
@@ -71,15 +72,31 @@ def _number(row, limit, top, first, shift, numbers):
 
 
 @compiled
+def _collect(matrix, limit, top, to_key, records):
+    """Write records of the edges up to a weight, sorted by (i, j); count them."""
+    count = 0
+    for i in range(matrix.shape[0]):
+        for j in range(i + 1, matrix.shape[0]):
+            weight = matrix[i, j] & top
+            records[count] = (np.uint64(weight >> to_key) << HALF) | np.uint64((i << 16) | j)
+            count += weight <= limit
+    return count
+
+
+@compiled
 def distribute(matrix, limit, top, records, block, halt):
     """Write records of the edges up to a weight, bucket by bucket; return where buckets begin.
 
-    Within a bucket, edges are sorted by (i, j).
+    Within a bucket, edges are sorted by (i, j). Few edges are one bucket.
     """
     n, begins = matrix.shape[0], reserve_zeros(block, BUCKETS + 3, np.int32)
     if n < 2 or limit < 0:
         return begins[:1]
-    numbers, to_key = reserve(block, n, np.int32), 32 if matrix.itemsize == 8 else 0
+    to_key = 32 if matrix.itemsize == 8 else 0
+    if n < MANY:
+        begins[1] = _collect(matrix, limit, top, to_key, records)
+        return begins[:2]
+    numbers = reserve(block, n, np.int32)
     first, shift = _scale(matrix, limit, top)
     for i in range(n - 1):
         if halted(halt):
