@@ -37,8 +37,9 @@ from topreg import (
     pairwise_distances,
     persistence_tracks,
 )
-from topreg._compiled import NEVER
+from topreg._compiled import NEVER, compiled
 from topreg.persistence import _dispatch
+from topreg.persistence.annotations._annotation_kernels import cancel, not_cancelled
 from topreg.persistence.annotations._edge_kernels import DIGITS, sort_records
 from topreg.persistence.library import _higher
 
@@ -293,6 +294,20 @@ def test_records_are_sorted_stably(bits, count):
     expected = records[np.argsort(keys, kind="stable")]
     sort_records(records, np.empty_like(records), np.empty(DIGITS, np.int32), NEVER)
     np.testing.assert_array_equal(records, expected)
+
+
+def test_64_apexes_are_compared_at_once_as_one_by_one():
+    rng = np.random.default_rng(0)
+    for base in (0, 1, 2):
+        left, right = rng.integers(0, 4, (2, 64), dtype=np.int32)
+        bits = int(_sixty_four(left, right, np.int32(base)))
+        expected = [not cancel.py_func(base, *sides) for sides in zip(left, right, strict=True)]
+        assert [bool(bits >> place & 1) for place in range(64)] == expected
+
+
+@compiled
+def _sixty_four(left, right, base):
+    return not_cancelled(left, right, base)
 
 
 # Engines

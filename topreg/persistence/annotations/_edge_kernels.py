@@ -90,7 +90,7 @@ def distribute(matrix, limit, top, records, block, halt):
     Within a bucket, edges are sorted by (i, j). Few edges are one bucket.
     """
     n, begins = matrix.shape[0], reserve_zeros(block, BUCKETS + 3, np.int32)
-    if n < 2 or limit < 0:
+    if n < 2 or limit < 0 or halted(halt):
         return begins[:1]
     to_key = 32 if matrix.itemsize == 8 else 0
     if n < MANY:
