@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 import torch
 from application.fake_backbone import WideBackbone
+from application.helpers import equal
 from PIL import Image
 from safetensors.torch import load_file, save_file
 from vlm_adapters.data.datasets import open_dataset
@@ -41,10 +42,6 @@ def bundle():
 def file(bundle, tmp_path):
     save_bundle(bundle, tmp_path / "new" / "b.safetensors")
     return tmp_path / "new" / "b.safetensors"
-
-
-def equal(a, b):
-    torch.testing.assert_close(a, b, rtol=0, atol=0)
 
 
 def rewrite(file, *, drop="", text=None, **new):

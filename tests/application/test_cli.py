@@ -23,14 +23,13 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from vlm_adapters import cli
 from vlm_adapters.cli import UsageError, report, run
-from vlm_adapters.cli._options import SHIPPED
+from vlm_adapters.cli.inputs import SHIPPED, FeatureInputs, ImageInputs
 from vlm_adapters.cli.report import Plan, run_plan
 from vlm_adapters.cli.runs import DEMO_VALUES, METHODS
 from vlm_adapters.config import load_methods, read_toml
 from vlm_adapters.experiments import Sweep
 from vlm_adapters.features import store as store_module
 from vlm_adapters.features.bundle import load_bundle
-from vlm_adapters.inputs import FeatureInputs, ImageInputs
 from vlm_adapters.training import Diverged
 
 FAST = " ".join(
@@ -544,7 +543,7 @@ def test_training_imports_few_modules(root, tmp_path):
     assert result.returncode == 0, result.stderr
     modules, libraries = (line.split() for line in result.stdout.splitlines()[-2:])
     assert libraries == []
-    assert len(modules) <= 45, modules
+    assert len(modules) <= 25, modules
     assert not {"vlm_adapters.results", "vlm_adapters.tuning", "vlm_adapters.transfer"} & {*modules}
 
 

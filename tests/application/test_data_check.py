@@ -48,7 +48,7 @@ def test_split_of_another_data_set(dtd):
     entries = {
         subset: [[f"{subset}{row}.jpg", row % 37, f"pet {row % 37}"] for row in range(count)]
         for subset, count in zip(("train", "val", "test"), sizes[1:], strict=True)
-    }  # fmt: skip
+    }
     (dtd / SPLIT).write_text(json.dumps(entries))
     numbers, missing = check_dataset("dtd", dtd.parent)
     assert "3669 test images, the numbers of oxford_pets, not 47 classes" in numbers.what

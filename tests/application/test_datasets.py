@@ -170,27 +170,12 @@ SECOND, LOST = wnid(1), r"Got 2 folders and 0 images in none, without '{}'\. Mov
 @pytest.mark.parametrize(
     ("name", "change", "place", "message"),
     [
-        (
-            "imagenet",
-            loosen,
-            "val",
-            r"Got 0 folders and 12 images in none, without 'n10*'\. S",
-        ),
+        ("imagenet", loosen, "val", r"Got 0 folders and 12 images in none, without 'n10*'\. S"),
         ("imagenet", shutil.rmtree, f"train/{SECOND}", LOST.format(SECOND)),
         ("imagenet_sketch", shutil.rmtree, SECOND, LOST.format(SECOND)),
         ("imagenetv2", shutil.rmtree, "1", LOST.format("1")),
-        (
-            "imagenetv2",
-            Path.mkdir,
-            "n0",
-            r"the 3 of `classnames\.txt`\. Got 4 folders .*'n0'",
-        ),
-        (
-            "imagenet_r",
-            Path.mkdir,
-            "n0",
-            r"the 3 of `classnames\.txt`\. Got 3 folders .*'n0'",
-        ),
+        ("imagenetv2", Path.mkdir, "n0", r"the 3 of `classnames\.txt`\. Got 4 folders .*'n0'"),
+        ("imagenet_r", Path.mkdir, "n0", r"the 3 of `classnames\.txt`\. Got 3 folders .*'n0'"),
         ("imagenet_a", bare, "", r"imagenet-a` should hold .* Got 0 folders and 0 images"),
         ("imagenet_a", blind, SECOND, rf"{SECOND}` should hold images .* Got 10 other files and f"),
     ],

@@ -3,6 +3,7 @@
 import pytest
 import torch
 from application.fake_backbone import ColourBackbone
+from application.helpers import equal
 from PIL import Image
 from vlm_adapters.features.views import CachedViews, extract_features
 
@@ -21,10 +22,6 @@ def folder(tmp_path):
 
 def extract(folder, paths=PATHS, **options):
     return extract_features(ColourBackbone(), folder, paths, **options)
-
-
-def equal(a, b):
-    torch.testing.assert_close(a, b, rtol=0, atol=0)
 
 
 @pytest.mark.parametrize(("batch_size", "num_workers"), [(1, 3), (2, 1), (5, 3), (64, 1)])

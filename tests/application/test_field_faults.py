@@ -9,6 +9,8 @@ import pytest
 import torch
 from application.fake_backbone import SPEC, FakeBackbone
 from PIL import Image
+from vlm_adapters._files import claimed
+from vlm_adapters.cli.inputs import FeatureInputs, ImageInputs
 from vlm_adapters.cli.runs import fewer_images
 from vlm_adapters.config import load_methods
 from vlm_adapters.data.check import image_kinds, without_damaged
@@ -16,8 +18,6 @@ from vlm_adapters.data.folders import image_folder
 from vlm_adapters.experiments import plan_jobs, run_job
 from vlm_adapters.features.store import content_hashes
 from vlm_adapters.features.views import Augmentation, Centre, extract_views, read_image
-from vlm_adapters.inputs import FeatureInputs, ImageInputs
-from vlm_adapters.runs import claimed
 from vlm_adapters.sources import Extraction
 from vlm_adapters.transfer import image_files
 

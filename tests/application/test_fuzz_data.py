@@ -20,13 +20,13 @@ from hypothesis import strategies as st
 from PIL import Image
 from vlm_adapters._files import json_hash
 from vlm_adapters.backbones.open_clip import find_weights
+from vlm_adapters.cli.inputs import FeatureInputs, ImageInputs
 from vlm_adapters.data.check import check_dataset, check_images, image_kinds, without_damaged
 from vlm_adapters.data.datasets import open_dataset
 from vlm_adapters.data.folders import image_folder
 from vlm_adapters.data.splits import SUBSETS, ImageDataset, Sample, listed_split, read_split
 from vlm_adapters.features.store import content_hashes
 from vlm_adapters.features.views import Augmentation, crop_box, extract_features, read_image
-from vlm_adapters.inputs import FeatureInputs, ImageInputs
 from vlm_adapters.transfer import image_files
 from vlm_adapters.weights import is_torchscript, was_trained_with_quick_gelu
 

@@ -5,10 +5,11 @@ from pathlib import Path
 import pytest
 from application.fake_backbone import SPEC
 from application.synthetic_data import write_dataset
+from vlm_adapters.cli.inputs import FeatureInputs, ImageInputs, _own
 from vlm_adapters.data.datasets import open_dataset
+from vlm_adapters.features.bundle import BundleSource
 from vlm_adapters.features.views import Augmentation
-from vlm_adapters.inputs import FeatureInputs, ImageInputs, _own
-from vlm_adapters.sources import BundleSource, StoredSource
+from vlm_adapters.sources import StoredSource
 
 
 @pytest.fixture(scope="module")
@@ -69,9 +70,8 @@ def test_inputs_that_name_nothing(inputs, text):
 
 
 def inputs(root, store, **options):
-    return FeatureInputs(
-        ImageInputs("dtd", root), SPEC, store=store, views=2, workers=1, **options
-    )  # fmt: skip
+    images = ImageInputs("dtd", root)
+    return FeatureInputs(images, SPEC, store=store, views=2, workers=1, **options)
 
 
 def test_sources(root, tmp_path, bundle_file):

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 from vlm_adapters.cli import UsageError
+from vlm_adapters.cli.inputs import FeatureInputs, ImageInputs
 from vlm_adapters.cli.report import PLANS, print_transfers, sweeps
 from vlm_adapters.experiments import Sweep
-from vlm_adapters.inputs import FeatureInputs, ImageInputs
 from vlm_adapters.results.report import write_run_report
 from vlm_adapters.runs import Run
 

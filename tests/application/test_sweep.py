@@ -6,9 +6,8 @@ from pathlib import Path
 import pytest
 import typer
 from vlm_adapters.cli import app, runs
-from vlm_adapters.cli._options import DEFAULTS, feature_inputs
+from vlm_adapters.cli.inputs import DEFAULTS, FeatureInputs, ImageInputs, feature_inputs
 from vlm_adapters.experiments import Sweep
-from vlm_adapters.inputs import FeatureInputs, ImageInputs
 
 IMAGES = {
     "published": ImageInputs("dtd", Path("/data with space")),

@@ -6,8 +6,8 @@ import json
 import pytest
 import torch
 from application.fake_backbone import FakeBackbone
-from application.helpers import method
-from application.source_helpers import equal, extraction
+from application.helpers import equal, method
+from application.source_helpers import extraction
 from application.synthetic_data import write_dataset
 from PIL import Image
 from torch.nn.functional import normalize
@@ -193,8 +193,9 @@ class Weighed(FakeBackbone):
 
 def test_other_weights_are_refused(root, tmp_path):
     made = extraction(root, tmp_path / "store", "dtd", backbone=Weighed())
-    run_job(made.source([(2, 1)]),
-            Job("taskres", method("taskres", epochs=1), 2, 1, tmp_path / "run"))  # fmt: skip
+    run_job(
+        made.source([(2, 1)]), Job("taskres", method("taskres", epochs=1), 2, 1, tmp_path / "run")
+    )
     saved = read_saved_run(tmp_path / "run")
     assert saved.run.weights == {"file sha256": "12" * 32}
     assert accuracy_on(saved, Target(made))["images"] > 0

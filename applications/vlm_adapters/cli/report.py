@@ -14,13 +14,9 @@ import typer
 from pydantic.dataclasses import dataclass
 
 from .._files import read_json, write_json
-from ..config import build, lineage, shipped_toml
+from ..config import STRICT, build, lineage, one_of, shipped_toml, suggestion
 from ..experiments import Sweep
-from ..inputs import FeatureInputs, ImageInputs
-from ..options import STRICT, one_of, suggestion
 from ..results import FACTORS
-from ..results.figures import save_accuracy_figure
-from ..results.report import write_run_report
 from ..runs import RESULT, read_run, read_runs, read_saved_run, read_transfers, transfer_file
 from ..transfer import Target, accuracy_on
 from . import (
@@ -33,7 +29,8 @@ from . import (
     writable_file,
     writable_folder,
 )
-from . import _options as opt
+from . import inputs as opt
+from .inputs import FeatureInputs, ImageInputs
 from .runs import make_runs, print_plan, print_results
 
 VARIED = [f"constraint.{factor}" for factor in FACTORS[:2]]  # by table 4
@@ -53,6 +50,8 @@ def report(
     ] = None,
 ) -> None:
     """Write results.csv, results.json, results.md and the figures of all runs in a folder."""
+    from ..results.report import write_run_report
+
     with as_usage():
         found = read_runs(runs)
     folder = writable_folder(out or runs)
@@ -203,6 +202,8 @@ def figure3(
     out: Annotated[Path, typer.Option(help="PNG file.")] = Path("figure3.png"),
 ) -> None:
     """Draw accuracy over shots, mean and deviation over seeds, and the average over data sets."""
+    from ..results.figures import save_accuracy_figure
+
     with as_usage():
         found = read_runs(runs)
     save_accuracy_figure(writable_file(out), found, "Accuracy over shots")
@@ -211,6 +212,8 @@ def figure3(
 
 def run_plan(number: int, plan: Plan, base: Sweep, jobs: int, threads: int) -> None:
     """Make the runs of a table, evaluate them on the targets, and report."""
+    from ..results.report import write_run_report  # before the training, not after it
+
     planned = sweeps(plan, base)
     with as_usage():
         for sweep in planned:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -11,14 +12,11 @@ from typing import Annotated
 
 import typer
 
-from .._files import write_json, write_text
-from .._optional import require
+from .._files import claimed, write_json, write_text
 from ..config import load_methods
 from ..experiments import Sweep, run_jobs
-from ..inputs import Device, FeatureInputs
 from ..runs import Run, is_done, read_saved_run, transfer_file
-from ..tasks import TaskSource
-from . import _options as opt
+from ..sources import Source
 from . import (
     as_usage,
     command,
@@ -29,6 +27,8 @@ from . import (
     writable_file,
     writable_folder,
 )
+from . import inputs as opt
+from .inputs import Device, FeatureInputs
 
 METHODS = "zero_shot,taskres,hc_tr,tip_adapter_f,hc_taf"
 DEMO_VALUES = "caltech101_devise.toml"
@@ -53,7 +53,6 @@ def demo(
     """Train five methods on cached Caltech-101 features: no network, no image, minutes."""
     from ..results.report import write_run_report  # before the training, not after it
 
-    require("matplotlib", extra="vlm")
     inputs = FeatureInputs(bundle=bundle, device=device)
     runs = make_runs(opt.plan(inputs, methods, shots, seeds, out, tuned, overrides), jobs)
     written = write_run_report(out, runs)
@@ -122,7 +121,8 @@ def sweep(
     if dry_run:
         print_plan(plan, threads)
         return
-    require("pandas", extra="vlm")  # before the training, not after it
+    from .. import results  # noqa: F401 - before the training, not after it
+
     runs = make_runs(plan, jobs, threads)
     if as_json:
         typer.echo(json.dumps([run.as_record() for run in runs], indent=1))
@@ -132,7 +132,7 @@ def sweep(
         typer.echo(line)
 
 
-def open_source(inputs: FeatureInputs, draws: Sequence[tuple[int, int]]) -> TaskSource:
+def open_source(inputs: FeatureInputs, draws: Sequence[tuple[int, int]]) -> Source:
     """Open what tasks are drawn from; extract what is missing, with progress bars."""
     with image_progress() as progress:
         with as_usage():
@@ -215,9 +215,10 @@ def tune_command(
     writable_file(out)
     source = open_source(inputs, search.draws())
     file = out.with_suffix(".trials.json")
-    with as_usage():
-        known = read_trials(file)
-    with progress_bar("trials", search.trials()) as advance:
+    with claimed(out.parent, out.name, file.name), ExitStack() as shown:
+        with as_usage():
+            known = read_trials(file)
+        advance = shown.enter_context(progress_bar("trials", search.trials()))
 
         def keep(trials: Sequence[Trial]) -> None:
             write_trials(file, trials, known)
@@ -226,9 +227,10 @@ def tune_command(
         found = tune(
             source, methods, search, jobs=jobs, device=inputs.device, known=known, on_trial=keep
         )
-    origin = f"{search.shots} shots, seeds {search.seeds}; {inputs.describe()}"
-    text = tuned_values(found, origin, dataset=inputs.name, also=search.also(), overrides=changed)
-    write_text(out, text)
+        origin = f"{search.shots} shots, seeds {search.seeds}; {inputs.describe()}"
+        also = search.also()
+        text = tuned_values(found, origin, dataset=inputs.name, also=also, overrides=changed)
+        write_text(out, text)
     typer.echo(f"Wrote {out}.")
 
 

@@ -1,0 +1,320 @@
+"""The options that commands share, each declared once, and what they mean."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import os
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
+
+from typer import Option
+
+from ..backbones import load_backbone
+from ..config import PRESETS
+from ..data.datasets import open_dataset
+from ..data.splits import DEFAULT_TEMPLATES, ImageDataset
+from ..experiments import Sweep, available_cores
+from ..features.views import Augmentation, Progress
+from ..sources import Extraction, Source
+from . import UsageError, as_usage, numbers
+
+if TYPE_CHECKING:
+    from ..features.bundle import BundleSource
+
+NAME = re.compile(r"[^\W_][\w .+-]*")
+
+Dataset = Annotated[
+    str | None, Option(help="CoOp's name of a published data set; for --images its name in tables.")
+]
+Root = Annotated[Path | None, Option(help="Folder that holds the data sets.", envvar="VLM_DATA")]
+Images = Annotated[
+    Path | None, Option(help="Your own images: one folder a class, or those of --split.")
+]
+SplitFile = Annotated[Path | None, Option(help="Split of --images in CoOp's JSON format.")]
+Device = Annotated[str, Option(help="Where the backbone and the training run.")]
+Store = Annotated[Path, Option(help="Folder of extracted features.")]
+BACKBONES = "open_clip/MODEL/TAG_OR_FILE, open_clip/local-dir:PATH, devise, devise-512"
+PIXELS = "Ignore orientation and transparency and cut off 16-bit values, as published codes."
+
+
+@dataclass(frozen=True)
+class ImageInputs:
+    """Which images: a published data set below ``root``, or a folder of the user's images."""
+
+    dataset: Dataset = None
+    root: Root = None
+    images: Images = None
+    split: SplitFile = None
+    templates: tuple[str, ...] = ()  # of the user's images; a default one without any
+    skip_damaged: Annotated[
+        bool, Option("--skip-damaged", help="Decode all images first; leave out damaged ones.")
+    ] = False
+
+    def __post_init__(self) -> None:
+        """Raise for options that do not go together, and a name that cannot be part of a path."""
+        name = self.dataset
+        if self.split is not None and self.images is None:
+            raise ValueError("`--split` should come with `--images`. Got no folder of images.")
+        if self.templates and name is not None and self.images is None:
+            raise ValueError(
+                f"`--template` should come with `--images`. Got it for {name}, which has its own."
+            )
+        if self.images is not None and name is not None and not NAME.fullmatch(name):
+            raise ValueError(
+                "`--dataset` should name your images with letters, digits, spaces and . _ + -, "
+                f"beginning with a letter or digit. Got {name!r}."
+            )
+
+    @property
+    def published(self) -> str | None:
+        """Name of the published data set whose settings hold; none for the user's images."""
+        return self.dataset if self.images is None else None
+
+    @property
+    def name(self) -> str:
+        """Name of the data set in tables and files."""
+        if self.dataset is not None or self.images is None:
+            return self.dataset or ""
+        return self.split.stem if self.split is not None else self.images.resolve().name
+
+    def open(self, *, only_test: bool = False) -> ImageDataset:
+        """Open the data set; with ``only_test`` a folder that is not split has test images only."""
+        dataset = self._open(only_test)
+        if self.skip_damaged:
+            from ..data.check import without_damaged
+
+            dataset = without_damaged(dataset)
+        return dataset
+
+    def _open(self, only_test: bool) -> ImageDataset:
+        if self.images is not None:
+            from ..data.folders import image_folder, split_dataset
+
+            name, templates = self.dataset, self.templates or DEFAULT_TEMPLATES
+            if self.split is not None:
+                return split_dataset(self.split, self.images, name=name, templates=templates)
+            return image_folder(self.images, only_test=only_test, name=name, templates=templates)
+        if self.dataset is None:
+            raise ValueError(
+                "`--dataset` should name a published data set, or `--images` a folder of your own. "
+                "Got neither."
+            )
+        if self.root is None:
+            raise ValueError(
+                f"`--root` should name the folder that holds the data sets, to find "
+                f"{self.dataset}. Got none. Give `--root` or set VLM_DATA."
+            )
+        return open_dataset(self.dataset, self.root)
+
+
+@dataclass(frozen=True)
+class FeatureInputs:
+    """Which features of which images, or of a bundle."""
+
+    images: ImageInputs = ImageInputs()
+    backbone: Annotated[str, Option(help=f"{BACKBONES}, or module:factory.")] = (
+        "open_clip/RN50/openai"
+    )
+    device: Device = "cpu"
+    store: Store = Path("features")
+    views: Annotated[int, Option(min=1, help="Augmented views of a training image.")] = 10
+    scale: tuple[float, float] = (0.5, 1.0)  # least and greatest share of the area of a view
+    online: Annotated[
+        bool, Option("--online", help="Augment and encode training images at every step.")
+    ] = False
+    batch_size: Annotated[int, Option(min=1, help="Views per call of the encoder.")] = 64
+    workers: Annotated[int, Option(min=1, help="Threads that read images.")] = 2
+    bundle: Path | None = None  # in place of all that
+    published_pixels: Annotated[bool, Option("--published-pixels", help=PIXELS)] = False
+
+    @property
+    def augmentation(self) -> Augmentation:
+        """Views of the training images."""
+        return Augmentation(self.views, self.scale, published=self.published_pixels)
+
+    @property
+    def extract_options(self) -> dict[str, int]:
+        """Options of :func:`.features.views.extract_views`."""
+        return {"batch_size": self.batch_size, "num_workers": self.workers}
+
+    @property
+    def published(self) -> str | None:
+        """Name of the published data set whose settings hold; none for the user's images."""
+        return self.images.published if self.bundle is None else self.name
+
+    @property
+    def name(self) -> str:
+        """Name of the data set in tables and files."""
+        return self.images.name if self.bundle is None else self.bundled.dataset
+
+    @property
+    def bundled(self) -> BundleSource:
+        """The source of tasks in the bundle."""
+        from ..features.bundle import BundleSource
+
+        assert self.bundle is not None
+        return BundleSource(self.bundle)
+
+    def describe(self) -> str:
+        """Return the features in words."""
+        if self.bundle is not None:
+            return f"bundle sha256 {self.bundled.sha256}"
+        low, high = self.scale
+        return f"{self.name}, {self.backbone}, {self.views} views of scale {low:g} to {high:g}"
+
+    def arguments(self) -> list[str]:
+        """Return the options of the command line that say the same."""
+        if self.bundle is not None:
+            return [f"--bundle={self.bundle}"]
+        values = vars(self) | vars(self.images) | {"scale": "{},{}".format(*self.scale)}
+        words = [f"--template={template}" for template in values.pop("templates")]
+        for name, value in values.items():
+            option = "--" + name.replace("_", "-")
+            if value is True:
+                words.append(option)
+            elif value is not None and value is not False:
+                words.append(f"{option}={value}")
+        return words
+
+    def extraction(
+        self, progress: Progress = lambda done, total: None, *, only_test: bool = False
+    ) -> Extraction:
+        """Open data set and backbone."""
+        dataset = self.images.open(only_test=only_test)  # before the backbone, which takes longer
+        backbone = load_backbone(self.backbone, device=_own(self.device))
+        return Extraction(self, dataset, backbone, progress)
+
+    def opened(
+        self, progress: Progress = lambda done, total: None
+    ) -> Callable[[Sequence[tuple[int, int]]], Source]:
+        """Open data set and backbone, or a bundle; the result extracts what some tasks need."""
+        if self.bundle is None:
+            return self.extraction(progress).source
+        source = self.bundled
+        return lambda draws: source
+
+
+def _own(device: str) -> str:
+    """Return the device of this process: each one that ``torchrun`` started has its own."""
+    rank = os.environ.get("LOCAL_RANK")
+    return f"{device}:{rank}" if rank and device in ("cuda", "xpu") else device
+
+
+SHIPPED = Path(__file__).parent.parent / "assets" / "caltech101_devise.safetensors"
+CORES = min(available_cores(), 8)  # a process takes some 0.8 GB, and its task
+
+BundleOption = Annotated[
+    Path, Option("--bundle", help="Feature bundle.", show_default="shipped Caltech-101 features")
+]
+JobsOption = Annotated[int, Option(min=1, help="Processes, each at one run or trial.")]
+DryRunOption = Annotated[
+    bool, Option("--dry-run", help="Print one command per run, and run nothing.")
+]
+ThreadsOption = Annotated[int, Option(min=1, help="Threads of a run.")]
+SetOption = Annotated[
+    list[str] | None,
+    Option("--set", help="Override of a preset: preset.section.key=value. Repeatable."),
+]
+AdapterOption = Annotated[
+    str | None, Option("--adapter", help="Adapter of your own, whose code runs: file.py:Class.")
+]
+MethodsOption = Annotated[str, Option("--methods", help=f"Comma list of: {', '.join(PRESETS)}.")]
+ShotsOption = Annotated[str, Option(help="Comma list of shot counts.")]
+SeedsOption = Annotated[str, Option(help="Comma list of seeds.")]
+TunedOption = Annotated[
+    str | None, Option(help="Tuned values over the published ones: shipped name or path.")
+]
+EveryOption = Annotated[
+    bool,
+    Option(
+        "--every-protocol",
+        help="Also search on the whole validation split and, marked as oracles, on test images.",
+    ),
+]
+
+
+# Options of the inputs that the command line writes in another form.
+PARSED = {
+    "templates": Annotated[
+        list[str] | None,
+        Option("--template", help="Prompt for --images, with {} for the class. Repeatable."),
+    ],
+    "scale": Annotated[str, Option(help="Least and greatest share of the area of a view.")],
+    "bundle": Annotated[
+        Path | None, Option("--bundle", help="Feature bundle in place of images, or `demo`.")
+    ],
+}
+DEFAULTS: dict[str, Any] = {
+    field.name: field.default for field in (*fields(FeatureInputs), *fields(ImageInputs))
+} | {"templates": None, "scale": "0.5,1"}
+NOT_OF_IMAGES = ("root", "device", "store", "batch_size", "workers", "bundle")
+
+
+def feature_inputs(**given: Any) -> FeatureInputs:
+    """Check and join the options that name features; those that are left out have their default."""
+    given = DEFAULTS | given
+    if given["bundle"] is not None:
+        for name, default in DEFAULTS.items():
+            if given[name] and given[name] != default and name not in NOT_OF_IMAGES:
+                option = name.replace("templates", "template").replace("_", "-")
+                raise UsageError(
+                    f"`--{option}` should not come with `--bundle`, which holds the features of "
+                    "its own images."
+                )
+        if given["bundle"] == Path("demo"):
+            given["bundle"] = SHIPPED
+    try:
+        low, high = (float(part) for part in given["scale"].split(","))
+    except ValueError:
+        raise UsageError(
+            f"`--scale` should be two numbers, as in 0.5,1. Got {given['scale']!r}."
+        ) from None
+    images = {field.name: given.pop(field.name) for field in fields(ImageInputs)}
+    images["templates"] = tuple(images["templates"] or ())
+    with as_usage():
+        return FeatureInputs(**given | {"images": ImageInputs(**images), "scale": (low, high)})
+
+
+def with_features(
+    function: Callable[..., None], *, left_out: Sequence[str] = ()
+) -> Callable[..., None]:
+    """Give a command the options of :func:`feature_inputs` in place of its ``inputs``."""
+    kinds = (get_type_hints(kind, include_extras=True) for kind in (FeatureInputs, ImageInputs))
+    hints = {name: hint for kind in kinds for name, hint in kind.items()} | PARSED
+    shared = [name for name in DEFAULTS if name not in left_out]
+    own = dict(inspect.signature(function, eval_str=True).parameters)
+    del own["inputs"]
+
+    @functools.wraps(function)
+    def wrapped(**values: Any) -> None:
+        function(inputs=feature_inputs(**{name: values.pop(name) for name in shared}), **values)
+
+    kind = inspect.Parameter.KEYWORD_ONLY
+    parameters = [
+        *(inspect.Parameter(n, kind, default=DEFAULTS[n], annotation=hints[n]) for n in shared),
+        *(parameter.replace(kind=kind) for parameter in own.values()),
+    ]
+    del wrapped.__wrapped__
+    wrapped.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    wrapped.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    return wrapped
+
+
+def plan(
+    inputs: FeatureInputs,
+    methods: str,
+    shots: str,
+    seeds: str,
+    out: Path,
+    tuned: str | None = None,
+    overrides: Sequence[str] | None = None,
+    every: bool = False,
+) -> Sweep:
+    """Join the options of a sweep; methods, shots and seeds are comma lists."""
+    draws = tuple(numbers("--shots", shots)), tuple(numbers("--seeds", seeds))
+    presets = tuple(methods.split(","))
+    return Sweep(inputs, presets, *draws, out, tuned, tuple(overrides or ()), every)
