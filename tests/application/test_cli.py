@@ -113,8 +113,8 @@ def test_demo_end_to_end(works, bundle_file, tmp_path):
     (tmp_path / "t.toml").write_text(
         "[hc_tr.constraint]\nmemory_batches = 0\n[hc_taf.constraint]\nmemory_batches = 0\n"
     )
-    words = "demo --jobs=1 --bundle={bundle} --tuned=t.toml --shots=1,4 --seeds=1,2 --out="
-    told = works(f"{words}out {FAST}", bundle=bundle_file)
+    words = "demo --jobs=1 --bundle={bundle} --tuned=t.toml --shots=1,4 --seeds=1,2 --out=out "
+    told = works(words + FAST, bundle=bundle_file)
     written = {path.name for path in (tmp_path / "out").iterdir() if path.is_file()}
     figures = {"accuracy.png", "terms.png", "training.png"}
     assert written == {"results.csv", "results.json", "results.md"} | figures
@@ -131,9 +131,6 @@ def test_demo_end_to_end(works, bundle_file, tmp_path):
     assert all(0 <= float(row["accuracy"]) <= 100 for row in rows)
     for text in ("one centre-cropped view", "no memory across batches", "HC-TR - TaskRes"):
         assert text in told
-    works(f"{words}again {FAST}", bundle=bundle_file)
-    first, second = ((tmp_path / name / "results.csv").read_bytes() for name in ("out", "again"))
-    assert first == second
 
 
 def test_quiet_is_quiet(call, bundle_file):

@@ -38,13 +38,6 @@ def test_result_can_be_trained_on(folder):
     torch.testing.assert_close(weight.grad, features.sum(dim=0))
 
 
-def test_grey_and_transparent_images_become_rgb(tmp_path):
-    Image.new("L", (3, 3), 51).save(tmp_path / "grey.png")
-    Image.new("RGBA", (3, 3), (51, 0, 255, 0)).save(tmp_path / "clear.png")
-    expected = torch.tensor([[0.2, 0.2, 0.2], [1.0, 1.0, 1.0]])
-    torch.testing.assert_close(extract(tmp_path, ["grey.png", "clear.png"]), expected)
-
-
 def test_progress_counts_images(folder):
     calls = []
     extract(folder, batch_size=2, progress=lambda *call: calls.append(call))

@@ -11,14 +11,14 @@ from application.helpers import refused
 from vlm_adapters.data.few_shot import (
     FewShot,
     draw_rows,
-    few_shot_split,
+    draw_task,
     indices_hash,
     rows_by_class,
     write_index_list,
 )
 
 GOLDEN = Path(__file__).with_name("golden_fewshot.csv")
-TASK = few_shot_split([0] * 9 + [1] * 9, [0] * 5 + [1] * 5, shots=4, seed=1)
+TASK = draw_task([range(9), range(9, 18)], [range(5), range(5, 10)], shots=4, seed=1)
 FIELDS = {"drawn": TASK, "dataset": "dtd", "shots": 4, "seed": 1, "split_sha256": "ab" * 32}
 
 
@@ -26,6 +26,10 @@ def write(folder, **fields):
     """Write one list, and return its file."""
     write_index_list(folder, **fields)
     return folder / "dtd-4shot-seed1.json"
+
+
+def few_shot_split(train, val, shots, seed, **options):
+    return draw_task(rows_by_class(train), rows_by_class(val), shots, seed, **options)
 
 
 def indices(labels, shots, seed):

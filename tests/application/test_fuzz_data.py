@@ -114,24 +114,8 @@ def test_damaged_images(name, data):
 
 NAMES = st.sampled_from(
     [
-        "train",
-        "Val",
-        "test",
-        "valid",
-        "crow",
-        "owl",
-        "emu",
-        ".hidden",
-        "a b",
-        "ü",
-        "\udcff",
-        "x\ny",
-        "1.jpg",
-        "2.PNG",
-        "notes.txt",
-        "._1.jpg",
-        ".jpg",
-        "a.jpg.txt",
+        *("train", "Val", "test", "valid", "crow", "owl", "emu", ".hidden", "a b", "ü", "\udcff"),
+        *("x\ny", "1.jpg", "2.PNG", "notes.txt", "._1.jpg", ".jpg", "a.jpg.txt"),
     ]
 )
 TREES = st.recursive(

@@ -79,7 +79,7 @@ def test_sources(root, tmp_path, bundle_file):
     assert isinstance(stored, StoredSource)
     assert stored.backbone == SPEC
     assert stored.task(1, 1).train.units.shape == (3, 2, 6)
-    online = inputs(root, tmp_path, online=True, scale=(0.1, 1.0)).opened()([(1, 1)])
+    online = inputs(root, tmp_path, online=True, scale="0.1,1").opened()([(1, 1)])
     assert (stored.data, online.data) == ("cached", "online")
     assert online.task(1, 1).train.augmentation == Augmentation(2, (0.1, 1.0), 1)
     assert len(online.task(1, 1).train) == 3
@@ -105,12 +105,12 @@ def test_missing_things_are_told_when_the_inputs_are_opened(root, tmp_path):
 
 def test_views_that_make_no_sense():
     with pytest.raises(ValueError, match=r"`scale` should be two shares"):
-        _ = FeatureInputs(scale=(0.9, 0.1)).augmentation
+        _ = FeatureInputs(scale="0.9,0.1").augmentation
 
 
 def test_descriptions(root, bundle_file):
-    text = inputs(root, Path("s"), scale=(0.25, 1.0)).describe()
-    assert text == f"dtd, {SPEC}, 2 views of scale 0.25 to 1"
+    text = inputs(root, Path("s"), scale="0.25,1").describe()
+    assert text == f"dtd, {SPEC}, 2 views of scale 0.25,1"
     digest = BundleSource(bundle_file).sha256
     assert FeatureInputs(bundle=bundle_file).describe() == f"bundle sha256 {digest}"
 

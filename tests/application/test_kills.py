@@ -65,7 +65,7 @@ def killed(name, bundle_file, folder, times):
         assert code == 0
         assert kept(mine) == expected, moment
         hidden = [*mine.glob(".*"), *mine.glob("run/.*"), *mine.glob("runs/**/seed*/.*")]
-        assert {file.suffix for file in hidden} <= {".lock"}  # no unfinished file
+        assert all(file.name.endswith("lock") for file in hidden), hidden  # no unfinished file
     return moments
 
 

@@ -9,7 +9,7 @@ import torch
 from accelerator import DEVICE, on_accelerator
 from application.helpers import method
 from vlm_adapters.adapters import adapter_class, build_adapter
-from vlm_adapters.config import AdapterOptions, RegularizerOptions, load_methods
+from vlm_adapters.config import RegularizerOptions, load_methods
 from vlm_adapters.experiments import plan_jobs, run_jobs
 from vlm_adapters.regularizers import LOSSES, BatchViews, build_regularizer
 from vlm_adapters.runs import read_saved_run
@@ -192,7 +192,3 @@ def test_training_search_and_evaluation_stay_on_an_accelerator(task, preset):
     found, expected = evaluate(trained, there), evaluate(train(task, chosen), task)
     assert found.accuracies.keys() == expected.accuracies.keys()
     assert found.accuracies["last"] == pytest.approx(expected.accuracies["last"], abs=5.0)
-
-
-def test_settings_are_part_of_an_adapters_options():
-    assert AdapterOptions("a.py:B", settings={"share": 2}).settings == {"share": 2}

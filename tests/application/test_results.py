@@ -59,13 +59,6 @@ def test_long_table(tmp_path):
     ]
 
 
-@pytest.mark.parametrize(("seeds", "quantile"), [(2, 12.706), (3, 4.303), (5, 2.776)])
-def test_interval_has_the_quantile_of_printed_tables(seeds, quantile):
-    error = (2 / (seeds - 1)) ** 0.5 / seeds**0.5
-    half = half_interval(pd.Series([1.0, -1.0, *[0.0] * (seeds - 2)]))
-    assert half / error == pytest.approx(quantile, abs=1e-3)
-
-
 def test_interval_is_scipys():
     values = [0.3, -0.1, 0.9, 0.4]
     found = stats.ttest_1samp(values, 0).confidence_interval(0.95)

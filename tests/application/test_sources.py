@@ -213,7 +213,7 @@ def test_identity_names_what_the_features_depend_on(root, tmp_path, source):
 
     assert identity() == source.identity(*DRAWS[0])  # not where they lie
     others = [
-        identity(scale=(0.4, 1.0)),
+        identity(scale="0.4,1"),
         identity(views=2),
         identity(published_pixels=True),
         identity(online=True),

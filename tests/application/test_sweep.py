@@ -15,7 +15,7 @@ IMAGES = {
     "split": ImageInputs("named", images=Path("i"), split=Path("s.json"), templates=("the {}",)),
 }
 INPUTS = {
-    "cached": {"backbone": "open_clip/RN50/openai", "views": 7, "scale": (1 / 3, 0.9)},
+    "cached": {"backbone": "open_clip/RN50/openai", "views": 7, "scale": "0.333,0.9"},
     "online": {"backbone": "m:f", "device": "cuda", "store": Path("a b"), "online": True},
 }
 

@@ -15,7 +15,6 @@ from vlm_adapters.training import (
     _batches,
     accuracy,
     build_optimizer,
-    epochs_of,
     learning_rate,
     one_step,
     start_training,
@@ -43,11 +42,6 @@ def test_tip_adapter_schedule_is_torchs_cosine_by_steps():
             assert ours == pytest.approx(scheduler.get_last_lr()[0], rel=1e-9, abs=1e-15)
             optimizer.step()
             scheduler.step()
-
-
-def test_epochs_by_shots():
-    options = TrainingOptions(epochs=100, epochs_from_8_shots=200)
-    assert [epochs_of(options, shots) for shots in (1, 2, 4, 8, 16)] == [100, 100, 100, 200, 200]
 
 
 @pytest.mark.parametrize(

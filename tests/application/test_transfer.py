@@ -148,17 +148,6 @@ def test_no_more_classes_than_there_are_and_those_of_one_name_apart(root, saved)
     assert sum(each["probability"] for each in item["classes"]) == pytest.approx(1)
 
 
-def test_relative_paths(root, store, tmp_path, monkeypatch):
-    saved = saved_run(root, store, tmp_path / "run")
-    Image.new("RGB", (9, 9), (200, 10, 10)).save(tmp_path / "new.png")
-    monkeypatch.chdir(tmp_path)
-    relative, absolute = (
-        predict(saved, FakeBackbone(), [path], 2)[0]["classes"]
-        for path in (type(root)("new.png"), tmp_path / "new.png")
-    )
-    assert relative == absolute
-
-
 def test_files_that_are_no_images(root, store, tmp_path):
     saved = saved_run(root, store, tmp_path / "run")
     text = (

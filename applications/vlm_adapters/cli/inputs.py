@@ -34,6 +34,10 @@ Root = Annotated[Path | None, Option(help="Folder that holds the data sets.", en
 Images = Annotated[
     Path | None, Option(help="Your own images: one folder a class, or those of --split.")
 ]
+Templates = Annotated[
+    list[str] | None,
+    Option("--template", help="Prompt for --images, with {} for the class. Repeatable."),
+]
 SplitFile = Annotated[Path | None, Option(help="Split of --images in CoOp's JSON format.")]
 Device = Annotated[str, Option(help="Where the backbone and the training run.")]
 Store = Annotated[Path, Option(help="Folder of extracted features.")]
@@ -122,19 +126,27 @@ class FeatureInputs:
     device: Device = "cpu"
     store: Store = Path("features")
     views: Annotated[int, Option(min=1, help="Augmented views of a training image.")] = 10
-    scale: tuple[float, float] = (0.5, 1.0)  # least and greatest share of the area of a view
+    scale: Annotated[str, Option(help="Least and greatest share of the area of a view.")] = "0.5,1"
     online: Annotated[
         bool, Option("--online", help="Augment and encode training images at every step.")
     ] = False
     batch_size: Annotated[int, Option(min=1, help="Views per call of the encoder.")] = 64
     workers: Annotated[int, Option(min=1, help="Threads that read images.")] = 2
-    bundle: Path | None = None  # in place of all that
+    bundle: Annotated[
+        Path | None, Option("--bundle", help="Feature bundle in place of images, or `demo`.")
+    ] = None
     published_pixels: Annotated[bool, Option("--published-pixels", help=PIXELS)] = False
 
     @property
     def augmentation(self) -> Augmentation:
         """Views of the training images."""
-        return Augmentation(self.views, self.scale, published=self.published_pixels)
+        try:
+            low, high = (float(part) for part in self.scale.split(","))
+        except ValueError:
+            raise ValueError(
+                f"`--scale` should be two numbers, as in 0.5,1. Got {self.scale!r}."
+            ) from None
+        return Augmentation(self.views, (low, high), published=self.published_pixels)
 
     @property
     def extract_options(self) -> dict[str, int]:
@@ -163,14 +175,13 @@ class FeatureInputs:
         """Return the features in words."""
         if self.bundle is not None:
             return f"bundle sha256 {self.bundled.sha256}"
-        low, high = self.scale
-        return f"{self.name}, {self.backbone}, {self.views} views of scale {low:g} to {high:g}"
+        return f"{self.name}, {self.backbone}, {self.views} views of scale {self.scale}"
 
     def arguments(self) -> list[str]:
         """Return the options of the command line that say the same."""
         if self.bundle is not None:
             return [f"--bundle={self.bundle}"]
-        values = vars(self) | vars(self.images) | {"scale": "{},{}".format(*self.scale)}
+        values = vars(self) | vars(self.images)
         words = [f"--template={template}" for template in values.pop("templates")]
         for name, value in values.items():
             option = "--" + name.replace("_", "-")
@@ -237,20 +248,12 @@ EveryOption = Annotated[
 ]
 
 
-# Options of the inputs that the command line writes in another form.
-PARSED = {
-    "templates": Annotated[
-        list[str] | None,
-        Option("--template", help="Prompt for --images, with {} for the class. Repeatable."),
-    ],
-    "scale": Annotated[str, Option(help="Least and greatest share of the area of a view.")],
-    "bundle": Annotated[
-        Path | None, Option("--bundle", help="Feature bundle in place of images, or `demo`.")
-    ],
-}
 DEFAULTS: dict[str, Any] = {
-    field.name: field.default for field in (*fields(FeatureInputs), *fields(ImageInputs))
-} | {"templates": None, "scale": "0.5,1"}
+    field.name: field.default
+    for kind in (FeatureInputs, ImageInputs)
+    for field in fields(kind)
+    if not (kind is FeatureInputs and field.name == "images")
+}
 NOT_OF_IMAGES = ("root", "device", "store", "batch_size", "workers", "bundle")
 
 
@@ -267,16 +270,12 @@ def feature_inputs(**given: Any) -> FeatureInputs:
                 )
         if given["bundle"] == Path("demo"):
             given["bundle"] = SHIPPED
-    try:
-        low, high = (float(part) for part in given["scale"].split(","))
-    except ValueError:
-        raise UsageError(
-            f"`--scale` should be two numbers, as in 0.5,1. Got {given['scale']!r}."
-        ) from None
     images = {field.name: given.pop(field.name) for field in fields(ImageInputs)}
     images["templates"] = tuple(images["templates"] or ())
     with as_usage():
-        return FeatureInputs(**given | {"images": ImageInputs(**images), "scale": (low, high)})
+        inputs = FeatureInputs(**given | {"images": ImageInputs(**images)})
+        _ = inputs.augmentation  # raises for a scale that is none
+        return inputs
 
 
 def with_features(
@@ -284,7 +283,7 @@ def with_features(
 ) -> Callable[..., None]:
     """Give a command the options of :func:`feature_inputs` in place of its ``inputs``."""
     kinds = (get_type_hints(kind, include_extras=True) for kind in (FeatureInputs, ImageInputs))
-    hints = {name: hint for kind in kinds for name, hint in kind.items()} | PARSED
+    hints = {name: hint for kind in kinds for name, hint in kind.items()} | {"templates": Templates}
     shared = [name for name in DEFAULTS if name not in left_out]
     own = dict(inspect.signature(function, eval_str=True).parameters)
     del own["inputs"]

@@ -48,9 +48,9 @@ def draw_rows(classes: Iterable[list[int]], shots: int, generator: random.Random
     return [row for rows in drawn for row in rows]
 
 
-def few_shot_split(
-    train_labels: Iterable[int],
-    val_labels: Iterable[int],
+def draw_task(
+    train_rows: Sequence[list[int]],
+    val_rows: Sequence[list[int]],
     shots: int,
     seed: int,
     *,
@@ -59,26 +59,13 @@ def few_shot_split(
     """Draw the few-shot training set and its validation set, at most 4 rows per class.
 
     Both come from one stream, training first, as in CoOp after ``random.seed(seed)``; the global
-    generator is left alone. ``val_from_train`` draws validation rows from the training rows that
-    are left, for data sets without a validation split such as ImageNet: this is ours, CoOp
-    validates ImageNet on its test images.
+    generator is left alone. The rows are those of each class. ``val_from_train`` draws validation
+    rows from the training rows that are left, for data sets without a validation split such as
+    ImageNet: this is ours, CoOp validates ImageNet on its test images.
 
-    >>> few_shot_split([0, 0, 1, 1], [0, 1, 1], shots=1, seed=1)
+    >>> draw_task([[0, 1], [2, 3]], [[0], [1, 2]], shots=1, seed=1)
     FewShot(train=[0, 2], val=[0, 1], val_from_train=False)
     """
-    rows = rows_by_class(train_labels), rows_by_class(val_labels)
-    return split_rows(*rows, shots, seed, val_from_train=val_from_train)
-
-
-def split_rows(
-    train_rows: Sequence[list[int]],
-    val_rows: Sequence[list[int]],
-    shots: int,
-    seed: int,
-    *,
-    val_from_train: bool = False,
-) -> FewShot:
-    """Draw as :func:`few_shot_split` does from the rows of each class, grouped once."""
     generator = random.Random(seed)
     val_shots = min(shots, MAX_VALIDATION_SHOTS)
     train = draw_rows(train_rows, shots, generator)

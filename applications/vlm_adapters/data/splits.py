@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 from .._files import file_sha256
 from ..config import suggestion
-from .few_shot import FewShot, rows_by_class, split_rows
+from .few_shot import FewShot, draw_task, rows_by_class
 
 SUBSETS = ("train", "val", "test")
 COLUMNS = ("path", "label", "subset")  # of tables
@@ -88,7 +88,7 @@ class ImageDataset:
                 f"`{self.name}` should have training images. Got a data set that is only a test "
                 "set. Train on another, such as imagenet, and evaluate on this one."
             )
-        return split_rows(*self._rows, shots, seed, val_from_train=self.val_from_train)
+        return draw_task(*self._rows, shots, seed, val_from_train=self.val_from_train)
 
     @cached_property
     def _rows(self) -> tuple[list[list[int]], list[list[int]]]:

@@ -19,7 +19,7 @@ from torch.nn.functional import cross_entropy, normalize
 
 from .._files import file_sha256, read_tensors, write_tensors
 from ..backbones import weight_hashes
-from ..data.few_shot import FewShot, few_shot_split
+from ..data.few_shot import FewShot, draw_task, rows_by_class
 from ..data.splits import SUBSETS, ImageDataset
 from ..sources import Source
 from .store import encoder_versions
@@ -217,8 +217,9 @@ class BundleSource(Source):
     def draw(self, shots: int, seed: int) -> FewShot:
         """Draw CoOp's few-shot sample."""
         bundle = _bundle(self.path)
-        train, val = (bundle.subset(name)[1].tolist() for name in ("train", "val"))
-        return few_shot_split(train, val, shots, seed)
+        labels = (bundle.subset(name)[1].tolist() for name in ("train", "val"))
+        train, val = map(rows_by_class, labels)
+        return draw_task(train, val, shots, seed)
 
     def identity(self, shots: int, seed: int) -> dict[str, Any]:
         """Return everything that the features of a task depend on."""
