@@ -25,7 +25,7 @@ from .sources import Source, Task
 from .training import adapter_under, epochs_of, evaluate, more_metrics, train
 
 if TYPE_CHECKING:
-    from .cli.inputs import FeatureInputs
+    from .cli.inputs import Inputs
 
 T = TypeVar("T")
 Advance = Callable[[int], None]  # told how many more epochs are done
@@ -211,7 +211,7 @@ class Sweep:
     ``presets``, ``tuned`` and ``overrides`` are those of :func:`vlm_adapters.config.load_methods`.
     """
 
-    inputs: FeatureInputs
+    inputs: Inputs
     presets: tuple[str, ...]
     shots: tuple[int, ...]
     seeds: tuple[int, ...]

@@ -31,7 +31,7 @@ from .features.views import (
 )
 
 if TYPE_CHECKING:
-    from .cli.inputs import FeatureInputs
+    from .cli.inputs import Inputs
 
 BLOCK = 256  # views in a file of features: a minute of a slow machine
 SHOWN = 3
@@ -178,7 +178,7 @@ class Part:
 class StoredSource(Source):
     """Tasks drawn from a feature store, or from images that are encoded at every step."""
 
-    inputs: FeatureInputs
+    inputs: Inputs
     root: Path  # image folder
     logit_scale: float
     draws: Mapping[tuple[int, int], FewShot]  # rows of the split, by shots and seed
@@ -252,7 +252,7 @@ def _backbone(spec: str, device: str) -> Backbone:
 class Extraction:
     """Features of an open data set by a backbone, as some inputs say; progress is told by table."""
 
-    inputs: FeatureInputs
+    inputs: Inputs
     dataset: ImageDataset
     backbone: Backbone
     progress: Progress = lambda done, total: None

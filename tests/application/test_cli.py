@@ -23,7 +23,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from vlm_adapters import cli
 from vlm_adapters.cli import UsageError, report, run
-from vlm_adapters.cli.inputs import SHIPPED, FeatureInputs, ImageInputs
+from vlm_adapters.cli.inputs import SHIPPED, Inputs
 from vlm_adapters.cli.report import Plan, run_plan
 from vlm_adapters.cli.runs import DEMO_VALUES, METHODS
 from vlm_adapters.config import load_methods, read_toml
@@ -440,8 +440,8 @@ def script(root, backbone, tmp_path, monkeypatch):
     """Run a plan of zero-shot classification on two data sets and a target."""
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     plan = Plan(("zero_shot",), datasets=("caltech101", "imagenet"), shots=(1,))
-    images = ImageInputs(None, root)
-    inputs = FeatureInputs(images, backbone, store=tmp_path / "features", views=2, batch_size=8)
+    options = {"store": tmp_path / "features", "views": 2, "batch_size": 8}
+    inputs = Inputs(root=root, backbone=backbone, **options)
     base = Sweep(inputs, (), (), (1,), tmp_path / "out")
     return lambda **changes: run_plan(5, dataclasses.replace(plan, **changes), base, 1, 1)
 

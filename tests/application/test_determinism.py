@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 from application.helpers import kept
-from vlm_adapters.cli.inputs import FeatureInputs
+from vlm_adapters.cli.inputs import Inputs
 from vlm_adapters.cli.runs import make_runs
 from vlm_adapters.config import lineage, load_methods
 from vlm_adapters.experiments import Sweep, plan_jobs, run_jobs
@@ -67,7 +67,7 @@ def test_two_threads_give_the_accuracies_of_one(source):
 
 def swept(bundle_file, out):
     """The files of a tiny sweep and of its report."""
-    presets, inputs = ("zero_shot", "taskres", "hc_tr", "hc_taf"), FeatureInputs(bundle=bundle_file)
+    presets, inputs = ("zero_shot", "taskres", "hc_tr", "hc_taf"), Inputs(bundle=bundle_file)
     plan = Sweep(inputs, presets, (1, 2), (1, 2), out, overrides=fast(presets))
     write_run_report(out, make_runs(plan))
     return kept(out)

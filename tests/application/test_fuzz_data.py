@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from vlm_adapters._files import json_hash
 from vlm_adapters.backbones.open_clip import find_weights
-from vlm_adapters.cli.inputs import FeatureInputs, ImageInputs
+from vlm_adapters.cli.inputs import Inputs
 from vlm_adapters.data.check import check_dataset, check_images, image_kinds, without_damaged
 from vlm_adapters.data.datasets import open_dataset
 from vlm_adapters.data.folders import image_folder
@@ -285,9 +285,9 @@ def test_augmentations(views, scale, data):
 
 @given(st.text(max_size=6))
 def test_names_of_the_users_images(name):
-    inputs = told(ImageInputs, name, images=Path("photos"))
+    inputs = told(Inputs, name, images=Path("photos"))
     if inputs is not None:
         parts = Path(inputs.name).parts
         assert len(parts) == 1
         assert not set(inputs.name) & set('/\\:*?"<>|\0\n')
-        assert FeatureInputs(inputs).name == name
+        assert inputs.name == name

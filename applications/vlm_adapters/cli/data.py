@@ -13,7 +13,7 @@ import typer
 
 from . import app, as_usage, command, errors, image_progress, numbers, writable_file
 from . import inputs as opt
-from .inputs import Dataset, FeatureInputs, ImageInputs, Images, Root, SplitFile, Store
+from .inputs import Dataset, Images, Inputs, Root, SplitFile, Store
 
 data = typer.Typer(help="Data sets on disk.", no_args_is_help=True)
 app.add_typer(data, name="data")
@@ -41,7 +41,7 @@ def check(
 
     kinds: Counter[str] = Counter()
     with as_usage(), image_progress() as progress:
-        inputs = ImageInputs(dataset, root, images, split)
+        inputs = Inputs(dataset, root, images, split)
         if dataset is not None and images is None and root is not None:
             problems = check_dataset(
                 dataset, root, verify=verify, sizes=not partial, progress=progress
@@ -79,7 +79,7 @@ def list_store(store: Store = Path("features")) -> None:
 @command("extract", resumes=True)
 @partial(opt.with_features, left_out=["bundle"])  # it holds features already
 def extract(
-    inputs: FeatureInputs, shots: opt.ShotsOption = "1,2,4,8,16", seeds: opt.SeedsOption = "1,2,3"
+    inputs: Inputs, shots: opt.ShotsOption = "1,2,4,8,16", seeds: opt.SeedsOption = "1,2,3"
 ) -> None:
     """Extract what the few-shot tasks of these shots and seeds need; goes on where it stopped.
 

@@ -20,7 +20,7 @@ from ..data.splits import DEFAULT_TEMPLATES, ImageDataset
 from ..experiments import Sweep, available_cores
 from ..features.views import Augmentation, Progress
 from ..sources import Extraction, Source
-from . import UsageError, as_usage, numbers
+from . import as_usage, numbers
 
 if TYPE_CHECKING:
     from ..features.bundle import BundleSource
@@ -38,7 +38,9 @@ Templates = Annotated[
     list[str] | None,
     Option("--template", help="Prompt for --images, with {} for the class. Repeatable."),
 ]
-SplitFile = Annotated[Path | None, Option(help="Split of --images in CoOp's JSON format.")]
+SplitFile = Annotated[
+    Path | None, Option(help="Split of --images: CoOp's JSON, or a table of paths and labels.")
+]
 Device = Annotated[str, Option(help="Where the backbone and the training run.")]
 Store = Annotated[Path, Option(help="Folder of extracted features.")]
 BACKBONES = "open_clip/MODEL/TAG_OR_FILE, open_clip/local-dir:PATH, devise, devise-512"
@@ -46,8 +48,11 @@ PIXELS = "Ignore orientation and transparency and cut off 16-bit values, as publ
 
 
 @dataclass(frozen=True)
-class ImageInputs:
-    """Which images: a published data set below ``root``, or a folder of the user's images."""
+class Inputs:
+    """Which features of which images, or of a bundle; the fields are options of commands.
+
+    The images are a published data set below ``root``, or a folder of the user's images.
+    """
 
     dataset: Dataset = None
     root: Root = None
@@ -57,10 +62,32 @@ class ImageInputs:
     skip_damaged: Annotated[
         bool, Option("--skip-damaged", help="Decode all images first; leave out damaged ones.")
     ] = False
+    backbone: Annotated[str, Option(help=f"{BACKBONES}, or module:factory.")] = (
+        "open_clip/RN50/openai"
+    )
+    device: Device = "cpu"
+    store: Store = Path("features")
+    views: Annotated[int, Option(min=1, help="Augmented views of a training image.")] = 10
+    scale: Annotated[str, Option(help="Least and greatest share of the area of a view.")] = "0.5,1"
+    online: Annotated[
+        bool, Option("--online", help="Augment and encode training images at every step.")
+    ] = False
+    batch_size: Annotated[int, Option(min=1, help="Views per call of the encoder.")] = 64
+    workers: Annotated[int, Option(min=1, help="Threads that read images.")] = 2
+    bundle: Annotated[
+        Path | None, Option("--bundle", help="Feature bundle in place of images, or `demo`.")
+    ] = None
+    published_pixels: Annotated[bool, Option("--published-pixels", help=PIXELS)] = False
 
     def __post_init__(self) -> None:
         """Raise for options that do not go together, and a name that cannot be part of a path."""
         name = self.dataset
+        for option, default in DEFAULTS.items() if self.bundle is not None else ():
+            if option not in NOT_OF_IMAGES and getattr(self, option) != default:
+                raise ValueError(
+                    f"`{_flag(option)}` should not come with `--bundle`, which holds the features "
+                    "of its own images."
+                )
         if self.split is not None and self.images is None:
             raise ValueError("`--split` should come with `--images`. Got no folder of images.")
         if self.templates and name is not None and self.images is None:
@@ -72,15 +99,18 @@ class ImageInputs:
                 "`--dataset` should name your images with letters, digits, spaces and . _ + -, "
                 f"beginning with a letter or digit. Got {name!r}."
             )
+        _ = self.augmentation  # raises for a scale that is none
 
     @property
     def published(self) -> str | None:
         """Name of the published data set whose settings hold; none for the user's images."""
-        return self.dataset if self.images is None else None
+        return self.name if self.images is None else None
 
     @property
     def name(self) -> str:
         """Name of the data set in tables and files."""
+        if self.bundle is not None:
+            return self.bundled.dataset
         if self.dataset is not None or self.images is None:
             return self.dataset or ""
         return self.split.stem if self.split is not None else self.images.resolve().name
@@ -114,29 +144,6 @@ class ImageInputs:
             )
         return open_dataset(self.dataset, self.root)
 
-
-@dataclass(frozen=True)
-class FeatureInputs:
-    """Which features of which images, or of a bundle."""
-
-    images: ImageInputs = ImageInputs()
-    backbone: Annotated[str, Option(help=f"{BACKBONES}, or module:factory.")] = (
-        "open_clip/RN50/openai"
-    )
-    device: Device = "cpu"
-    store: Store = Path("features")
-    views: Annotated[int, Option(min=1, help="Augmented views of a training image.")] = 10
-    scale: Annotated[str, Option(help="Least and greatest share of the area of a view.")] = "0.5,1"
-    online: Annotated[
-        bool, Option("--online", help="Augment and encode training images at every step.")
-    ] = False
-    batch_size: Annotated[int, Option(min=1, help="Views per call of the encoder.")] = 64
-    workers: Annotated[int, Option(min=1, help="Threads that read images.")] = 2
-    bundle: Annotated[
-        Path | None, Option("--bundle", help="Feature bundle in place of images, or `demo`.")
-    ] = None
-    published_pixels: Annotated[bool, Option("--published-pixels", help=PIXELS)] = False
-
     @property
     def augmentation(self) -> Augmentation:
         """Views of the training images."""
@@ -152,16 +159,6 @@ class FeatureInputs:
     def extract_options(self) -> dict[str, int]:
         """Options of :func:`.features.views.extract_views`."""
         return {"batch_size": self.batch_size, "num_workers": self.workers}
-
-    @property
-    def published(self) -> str | None:
-        """Name of the published data set whose settings hold; none for the user's images."""
-        return self.images.published if self.bundle is None else self.name
-
-    @property
-    def name(self) -> str:
-        """Name of the data set in tables and files."""
-        return self.images.name if self.bundle is None else self.bundled.dataset
 
     @property
     def bundled(self) -> BundleSource:
@@ -181,21 +178,19 @@ class FeatureInputs:
         """Return the options of the command line that say the same."""
         if self.bundle is not None:
             return [f"--bundle={self.bundle}"]
-        values = vars(self) | vars(self.images)
-        words = [f"--template={template}" for template in values.pop("templates")]
-        for name, value in values.items():
-            option = "--" + name.replace("_", "-")
+        words = [f"--template={template}" for template in self.templates]
+        for name, value in vars(self).items():
             if value is True:
-                words.append(option)
-            elif value is not None and value is not False:
-                words.append(f"{option}={value}")
+                words.append(_flag(name))
+            elif value not in (None, False) and name != "templates":
+                words.append(f"{_flag(name)}={value}")
         return words
 
     def extraction(
         self, progress: Progress = lambda done, total: None, *, only_test: bool = False
     ) -> Extraction:
         """Open data set and backbone."""
-        dataset = self.images.open(only_test=only_test)  # before the backbone, which takes longer
+        dataset = self.open(only_test=only_test)  # before the backbone, which takes longer
         backbone = load_backbone(self.backbone, device=_own(self.device))
         return Extraction(self, dataset, backbone, progress)
 
@@ -248,49 +243,36 @@ EveryOption = Annotated[
 ]
 
 
-DEFAULTS: dict[str, Any] = {
-    field.name: field.default
-    for kind in (FeatureInputs, ImageInputs)
-    for field in fields(kind)
-    if not (kind is FeatureInputs and field.name == "images")
-}
+DEFAULTS: dict[str, Any] = {field.name: field.default for field in fields(Inputs)}
 NOT_OF_IMAGES = ("root", "device", "store", "batch_size", "workers", "bundle")
 
 
-def feature_inputs(**given: Any) -> FeatureInputs:
+def _flag(name: str) -> str:
+    """Return how the command line writes a field."""
+    return "--" + name.removesuffix("s" * (name == "templates")).replace("_", "-")
+
+
+def read_inputs(**given: Any) -> Inputs:
     """Check and join the options that name features; those that are left out have their default."""
-    given = DEFAULTS | given
-    if given["bundle"] is not None:
-        for name, default in DEFAULTS.items():
-            if given[name] and given[name] != default and name not in NOT_OF_IMAGES:
-                option = name.replace("templates", "template").replace("_", "-")
-                raise UsageError(
-                    f"`--{option}` should not come with `--bundle`, which holds the features of "
-                    "its own images."
-                )
-        if given["bundle"] == Path("demo"):
-            given["bundle"] = SHIPPED
-    images = {field.name: given.pop(field.name) for field in fields(ImageInputs)}
-    images["templates"] = tuple(images["templates"] or ())
+    given["templates"] = tuple(given.get("templates") or ())
+    if given.get("bundle") == Path("demo"):
+        given["bundle"] = SHIPPED
     with as_usage():
-        inputs = FeatureInputs(**given | {"images": ImageInputs(**images)})
-        _ = inputs.augmentation  # raises for a scale that is none
-        return inputs
+        return Inputs(**given)
 
 
 def with_features(
     function: Callable[..., None], *, left_out: Sequence[str] = ()
 ) -> Callable[..., None]:
-    """Give a command the options of :func:`feature_inputs` in place of its ``inputs``."""
-    kinds = (get_type_hints(kind, include_extras=True) for kind in (FeatureInputs, ImageInputs))
-    hints = {name: hint for kind in kinds for name, hint in kind.items()} | {"templates": Templates}
+    """Give a command the options of :class:`Inputs` in place of its ``inputs``."""
+    hints = get_type_hints(Inputs, include_extras=True) | {"templates": Templates}
     shared = [name for name in DEFAULTS if name not in left_out]
     own = dict(inspect.signature(function, eval_str=True).parameters)
     del own["inputs"]
 
     @functools.wraps(function)
     def wrapped(**values: Any) -> None:
-        function(inputs=feature_inputs(**{name: values.pop(name) for name in shared}), **values)
+        function(inputs=read_inputs(**{name: values.pop(name) for name in shared}), **values)
 
     kind = inspect.Parameter.KEYWORD_ONLY
     parameters = [
@@ -304,7 +286,7 @@ def with_features(
 
 
 def plan(
-    inputs: FeatureInputs,
+    inputs: Inputs,
     methods: str,
     shots: str,
     seeds: str,

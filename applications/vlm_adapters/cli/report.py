@@ -30,7 +30,7 @@ from . import (
     writable_folder,
 )
 from . import inputs as opt
-from .inputs import FeatureInputs, ImageInputs
+from .inputs import Inputs
 from .runs import make_runs, print_plan, print_results
 
 VARIED = [f"constraint.{factor}" for factor in FACTORS[:2]]  # by table 4
@@ -117,7 +117,7 @@ def sweeps(plan: Plan, base: Sweep) -> list[Sweep]:
             base,
             inputs=replace(
                 base.inputs,
-                images=replace(base.inputs.images, dataset=dataset),
+                dataset=dataset,
                 backbone=base.inputs.backbone.replace("{model}", model),
             ),
             presets=presets,
@@ -145,7 +145,7 @@ def _add_table(number: int, plan: Plan) -> None:
     all_datasets, all_shots = ",".join(plan.datasets), ",".join(map(str, plan.shots))
 
     def table(
-        inputs: FeatureInputs,
+        inputs: Inputs,
         backbone: Annotated[
             str, typer.Option(help="As for `train`; {model} stands for RN50 and so on.")
         ] = "open_clip/{model}/openai",
@@ -219,7 +219,7 @@ def run_plan(number: int, plan: Plan, base: Sweep, jobs: int, threads: int) -> N
         for sweep in planned:
             sweep.jobs()  # reads presets and tuned values
         for name in dict.fromkeys([*plan.datasets, *plan.targets]):
-            ImageInputs(name, base.inputs.images.root).open()  # before hours of training
+            Inputs(name, base.inputs.root).open()  # before hours of training
     writable_folder(base.out)
     failures: list[str] = []
     for sweep in planned:
@@ -256,7 +256,7 @@ def _collect(name: str, failures: list[str]) -> Iterator[None]:
 def print_transfers(sweep: Sweep, targets: Iterable[str]) -> None:
     """Print one ``vlm-adapters evaluate`` for each run and target."""
     inputs = sweep.inputs
-    root = [f"--root={inputs.images.root}"] if inputs.images.root else []
+    root = [f"--root={inputs.root}"] if inputs.root else []
     for job, target in itertools.product(sweep.jobs(), targets):
         words = ["vlm-adapters", "evaluate", str(job.folder), f"--dataset={target}", *root]
         typer.echo(shlex.join([*words, f"--store={inputs.store}", f"--device={inputs.device}"]))
@@ -268,7 +268,7 @@ def evaluate_on(sweep: Sweep, name: str) -> None:
     folders = [folder for folder in folders if (folder / RESULT).is_file()]
     if not folders:
         return  # the target's images would be extracted for nothing
-    inputs = replace(sweep.inputs, images=replace(sweep.inputs.images, dataset=name))
+    inputs = replace(sweep.inputs, dataset=name)
     with image_progress() as progress:
         target = Target(inputs.extraction(progress))
         for folder in folders:

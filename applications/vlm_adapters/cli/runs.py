@@ -28,7 +28,7 @@ from . import (
     writable_folder,
 )
 from . import inputs as opt
-from .inputs import Device, FeatureInputs
+from .inputs import Device, Inputs
 
 METHODS = "zero_shot,taskres,hc_tr,tip_adapter_f,hc_taf"
 DEMO_VALUES = "caltech101_devise.toml"
@@ -53,7 +53,7 @@ def demo(
     """Train five methods on cached Caltech-101 features: no network, no image, minutes."""
     from ..results.report import write_run_report  # before the training, not after it
 
-    inputs = FeatureInputs(bundle=bundle, device=device)
+    inputs = Inputs(bundle=bundle, device=device)
     runs = make_runs(opt.plan(inputs, methods, shots, seeds, out, tuned, overrides), jobs)
     written = write_run_report(out, runs)
     print_results(runs)
@@ -69,7 +69,7 @@ def demo(
 @command("train", resumes=True)
 @opt.with_features
 def train(
-    inputs: FeatureInputs,
+    inputs: Inputs,
     method: Annotated[str, typer.Option(help="Shipped preset or path of a TOML file.")] = "hc_tr",
     shots: Annotated[int, typer.Option(min=1, help="Training images a class.")] = 16,
     seed: Annotated[int, typer.Option(min=1, help="Seed of sample, batches and views.")] = 1,
@@ -103,7 +103,7 @@ def train(
 @command("sweep", resumes=True)
 @opt.with_features
 def sweep(
-    inputs: FeatureInputs,
+    inputs: Inputs,
     methods: opt.MethodsOption = f"{METHODS},hc_taf_off",
     shots: opt.ShotsOption = "1,2,4,8,16",
     seeds: opt.SeedsOption = "1,2,3",
@@ -132,7 +132,7 @@ def sweep(
         typer.echo(line)
 
 
-def open_source(inputs: FeatureInputs, draws: Sequence[tuple[int, int]]) -> Source:
+def open_source(inputs: Inputs, draws: Sequence[tuple[int, int]]) -> Source:
     """Open what tasks are drawn from; extract what is missing, with progress bars."""
     with image_progress() as progress:
         with as_usage():
@@ -193,7 +193,7 @@ def print_results(runs: Sequence[Run]) -> None:
 @command("tune", resumes=True)
 @opt.with_features
 def tune_command(
-    inputs: FeatureInputs,
+    inputs: Inputs,
     out: Annotated[Path, typer.Option(help="File for the tuned values.")] = Path("tuned.toml"),
     plan: Annotated[
         str | None,
@@ -236,7 +236,7 @@ def tune_command(
 
 @command("evaluate", resumes=True)
 @partial(opt.with_features, left_out=OF_TRAINING)
-def evaluate(inputs: FeatureInputs, run: RunArgument, adapter: opt.AdapterOption = None) -> None:
+def evaluate(inputs: Inputs, run: RunArgument, adapter: opt.AdapterOption = None) -> None:
     """Accuracy of a trained adapter on the test images of another data set with its classes.
 
     For ImageNet-A and -R the adapter is restricted to their classes, by WordNet number.
