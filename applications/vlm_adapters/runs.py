@@ -59,10 +59,6 @@ class Run:
         """Return the test accuracy in per cent under the headline protocol."""
         return self.accuracies[self.headline]
 
-    def as_record(self) -> dict[str, Any]:
-        """Return everything as JSON takes it."""
-        return asdict(self)
-
 
 class SavedRun(NamedTuple):
     """A run read from its folder, with its adapter."""
@@ -79,7 +75,7 @@ def write_run(folder: Path, run: Run, adapter: Adapter, class_names: Sequence[st
     content = {
         "schema": SCHEMA,
         "command": ["vlm-adapters", *sys.argv[1:]],
-        "run": run.as_record(),
+        "run": asdict(run),
         "adapter": {
             "options": asdict(adapter.options),
             "logit_scale": adapter.logit_scale,

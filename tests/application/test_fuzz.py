@@ -233,7 +233,7 @@ def write_finished(folder):
 def use_run(file):
     folder = file.parent
     run = read_run(folder)
-    json.dumps(run.as_record() | {"config": {}}, allow_nan=False)
+    json.dumps(dataclasses.asdict(run) | {"config": {}}, allow_nan=False)
     assert isinstance(run.accuracy, (int, float))
     texts = (run.method, run.preset, run.dataset, run.backbone, run.data, run.identity)
     assert all(isinstance(text, str) for text in texts)

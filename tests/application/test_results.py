@@ -3,7 +3,7 @@
 import csv
 import json
 import textwrap
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import pandas as pd
 import pytest
@@ -268,7 +268,7 @@ class TestTransfers:
         for one in seeds("taskres", (60, 62)):
             folder = tmp_path / f"seed{one.seed}"
             (folder / "transfer").mkdir(parents=True)
-            write_result(folder, {"schema": SCHEMA, "run": one.as_record()})
+            write_result(folder, {"schema": SCHEMA, "run": asdict(one)})
             for target, value in (("imagenet_a", 20), ("imagenet_r", 50)):
                 self.transfer(folder, one, target, value + one.seed)
         return tmp_path

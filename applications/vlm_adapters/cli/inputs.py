@@ -262,11 +262,12 @@ def read_inputs(**given: Any) -> Inputs:
 
 
 def with_features(
-    function: Callable[..., None], *, left_out: Sequence[str] = ()
+    function: Callable[..., None], *, left_out: Sequence[str] = (), **defaults: Any
 ) -> Callable[..., None]:
-    """Give a command the options of :class:`Inputs` in place of its ``inputs``."""
+    """Give a command the options of :class:`Inputs`, with other defaults, for its ``inputs``."""
     hints = get_type_hints(Inputs, include_extras=True) | {"templates": Templates}
-    shared = [name for name in DEFAULTS if name not in left_out]
+    defaults = DEFAULTS | defaults
+    shared = [name for name in defaults if name not in left_out]
     own = dict(inspect.signature(function, eval_str=True).parameters)
     del own["inputs"]
 
@@ -276,7 +277,7 @@ def with_features(
 
     kind = inspect.Parameter.KEYWORD_ONLY
     parameters = [
-        *(inspect.Parameter(n, kind, default=DEFAULTS[n], annotation=hints[n]) for n in shared),
+        *(inspect.Parameter(n, kind, default=defaults[n], annotation=hints[n]) for n in shared),
         *(parameter.replace(kind=kind) for parameter in own.values()),
     ]
     del wrapped.__wrapped__

@@ -146,26 +146,14 @@ def _add_table(number: int, plan: Plan) -> None:
 
     def table(
         inputs: Inputs,
-        backbone: Annotated[
-            str, typer.Option(help="As for `train`; {model} stands for RN50 and so on.")
-        ] = "open_clip/{model}/openai",
         out: Annotated[Path, typer.Option(help="Folder of runs and report.")] = (
             Path("runs") / f"table{number}"
         ),
         seeds: opt.SeedsOption = "1,2,3",
         datasets: Annotated[str, typer.Option(help="Comma list of data sets.")] = all_datasets,
         shots: opt.ShotsOption = all_shots,
-        tuned: Annotated[
-            str | None, typer.Option(help="Tuned values; {dataset} stands for each name.")
-        ] = None,
-        overrides: Annotated[
-            list[str] | None,
-            typer.Option(
-                "--set",
-                help="Override of a preset: preset.section.key=value; {dataset} stands for each "
-                "name. Repeatable.",
-            ),
-        ] = None,
+        tuned: opt.TunedOption = None,
+        overrides: opt.SetOption = None,
         every: opt.EveryOption = False,
         jobs: opt.JobsOption = opt.CORES,
         threads: opt.ThreadsOption = 1,
@@ -175,7 +163,6 @@ def _add_table(number: int, plan: Plan) -> None:
         with as_usage():
             for name in names:
                 one_of("--datasets", name, PLANS[5].datasets)
-        inputs = replace(inputs, backbone=backbone)
         base = opt.plan(inputs, "", shots, seeds, out, tuned, overrides, every)
         chosen = replace(plan, datasets=names, shots=base.shots)
         if not dry_run:
@@ -185,9 +172,14 @@ def _add_table(number: int, plan: Plan) -> None:
             print_plan(sweep, threads)
             print_transfers(sweep, chosen.targets)
 
-    table.__doc__ = f"Repeat table {number} of the paper, and set its values beside ours."
-    left_out = ("dataset", "images", "split", "templates", "bundle", "backbone")
-    command(str(number), group, resumes=True)(opt.with_features(table, left_out=left_out))
+    table.__doc__ = f"""Repeat table {number} of the paper, and set its values beside ours.
+
+    In --backbone {{model}} stands for RN50 and so on; in --tuned and --set {{dataset}} stands for
+    the name of each data set.
+    """
+    left_out = ("dataset", "images", "split", "templates", "bundle")
+    options = opt.with_features(table, left_out=left_out, backbone="open_clip/{model}/openai")
+    command(str(number), group, resumes=True)(options)
 
 
 for _number, _plan in PLANS.items():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import Annotated
@@ -88,7 +88,7 @@ def train(
     plan = Sweep(inputs, (method,), (shots,), (seed,), out, tuned, tuple(changed), every)
     [run] = make_runs(plan, threads=threads, folder=out)
     if as_json:
-        typer.echo(json.dumps([run.as_record()], indent=1))
+        typer.echo(json.dumps([asdict(run)], indent=1))
         return
     others = {name: value for name, value in run.accuracies.items() if name != run.headline}
     told = "".join(f"; {name}: {value:.2f} %" for name, value in others.items())
@@ -125,7 +125,7 @@ def sweep(
 
     runs = make_runs(plan, jobs, threads)
     if as_json:
-        typer.echo(json.dumps([run.as_record() for run in runs], indent=1))
+        typer.echo(json.dumps([asdict(run) for run in runs], indent=1))
         return
     print_results(runs)
     for line in fewer_images(runs):
