@@ -52,8 +52,8 @@ def claimed(folder: Path, *files: str) -> Iterator[None]:
             for unfinished in folder.glob(f".{name}.*.*"):
                 unfinished.unlink()
         yield
-        Path(lock.lock_file).unlink(missing_ok=True)  # while it is held: nobody waits for it
     finally:
+        Path(lock.lock_file).unlink(missing_ok=True)  # while it is held: nobody waits for it
         lock.release()
 
 

@@ -99,7 +99,7 @@ class Inputs:
                 "`--dataset` should name your images with letters, digits, spaces and . _ + -, "
                 f"beginning with a letter or digit. Got {name!r}."
             )
-        _ = self.augmentation  # raises for a scale that is none
+        _ = self.augmentation  # raises for a bad scale
 
     @property
     def published(self) -> str | None:

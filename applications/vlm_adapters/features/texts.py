@@ -95,7 +95,7 @@ def class_means(
     """Average text features (k, d) over the templates as TaskRes and as Tip-Adapter do.
 
     TaskRes takes the mean of the features as they come. Tip-Adapter takes the mean of unit
-    features, of unit length again, over its templates only: the first so many.
+    features, of unit length again, over its own templates: the first ``templates`` ones.
 
     Source:
         Yu et al., "Task Residual for Tuning Vision-Language Models", CVPR 2023, and Zhang et al.,
