@@ -29,7 +29,8 @@ def convert_weights(source: str | os.PathLike[str], target: str | os.PathLike[st
 
     Floating-point tensors become float32. Numbers that describe OpenAI's models are left out;
     where they were there, the file remembers that its weights were trained with QuickGELU, and
-    :class:`~vlm_adapters.backbones.OpenClip` uses it. ``target`` appears only once it is complete.
+    :class:`~vlm_adapters.backbones.open_clip.OpenClip` uses it. ``target`` appears only once it is
+    complete.
     """
     origin, file = Path(source), Path(target)
     if not origin.is_file():

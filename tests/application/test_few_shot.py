@@ -1,6 +1,7 @@
 """The few-shot sampler against CoOp's published index lists, and index lists as files."""
 
 import csv
+import doctest
 import json
 import random
 from pathlib import Path
@@ -8,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 from application.helpers import refused
+from vlm_adapters.data import few_shot
 from vlm_adapters.data.few_shot import (
     FewShot,
     draw_rows,
@@ -16,6 +18,7 @@ from vlm_adapters.data.few_shot import (
     rows_by_class,
     write_index_list,
 )
+from vlm_adapters.features import texts
 
 GOLDEN = Path(__file__).with_name("golden_fewshot.csv")
 TASK = draw_task([range(9), range(9, 18)], [range(5), range(5, 10)], shots=4, seed=1)
@@ -170,3 +173,9 @@ def test_a_damaged_list_is_replaced(file, damage):
     file.write_bytes(damage(before))
     write(file.parent, **FIELDS)
     assert file.read_bytes() == before
+
+
+@pytest.mark.parametrize("module", [few_shot, texts])
+def test_examples_print_what_they_say(module):
+    found = doctest.testmod(module)
+    assert (found.failed, found.attempted > 0) == (0, True)
