@@ -182,6 +182,10 @@ def test_damaged_images_can_be_left_out(folder, caplog):
     assert "1 of 12 images (crow/03.bmp) left out" in caplog.text
     whole = image_folder(fill(folder.parent / "whole", {"crow": 3, "owl": 3}))
     assert without_damaged(whole) is whole
+    for file in whole.images.rglob("*.bmp"):
+        file.write_bytes(b"")
+    with pytest.raises(ValueError, match=r"should hold readable test images\. Got none\. Copy"):
+        without_damaged(whole)
 
 
 @pytest.mark.parametrize("name", ["../x", "a/b", ".x", "", "x\\y"])

@@ -252,6 +252,12 @@ def test_a_row_that_a_shorter_file_does_not_have(table):
         table.read([(name, 9)])
 
 
+def test_rows_that_vanish(table, monkeypatch):
+    monkeypatch.setattr(FeatureTable, "places", lambda self: {})
+    with pytest.raises(FileNotFoundError, match=r"every row .* Got none of 0\.jpg\. Were files re"):
+        extract(table)
+
+
 def test_features_that_are_not_finite_are_not_kept(table):
     bad = VALUES.clone()
     bad[4, 1, 0] = torch.inf

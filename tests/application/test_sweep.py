@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import typer
 from vlm_adapters.cli import app, runs
-from vlm_adapters.cli.inputs import DEFAULTS, Inputs, read_inputs
+from vlm_adapters.cli.inputs import DEFAULTS, SHIPPED, Inputs, read_inputs
 from vlm_adapters.experiments import Sweep
 
 IMAGES = {
@@ -90,6 +90,10 @@ def test_commands_of_a_bundle_and_of_ones_own_preset(bundle_file, tmp_path):
         mine_only = ["mine.training.epochs=2"] if job.preset == "mine" else []
         assert list(values["overrides"] or ()) == mine_only
         assert not values["every"]
+
+
+def test_the_shipped_bundle_has_a_name():
+    assert read_inputs(bundle=Path("demo")) == Inputs(bundle=SHIPPED)
 
 
 def test_the_data_sets_values_are_taken():
