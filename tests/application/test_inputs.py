@@ -47,11 +47,11 @@ def test_a_folder_is_named_after_itself_wherever_one_stands(root, monkeypatch):
 def test_what_is_opened(root):
     images, split = images_of(root)
     published = Inputs("dtd", root).open()
-    own = Inputs(images=images, split=split, templates=("the {}.",)).open()
+    own = Inputs(images=images, split=split, template=("the {}.",)).open()
     assert own.split == published.split
     assert own.templates == own.taskres_templates == ("the {}.",)
     assert published.templates == ("{} texture.",)
-    folders = Inputs(images=images, templates=("one {}.",)).open()
+    folders = Inputs(images=images, template=("one {}.",)).open()
     assert folders.split.class_names == ("class_0", "class_1", "class_2")
 
 

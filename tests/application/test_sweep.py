@@ -11,9 +11,9 @@ from vlm_adapters.experiments import Sweep
 
 IMAGES = {
     "published": {"dataset": "dtd", "root": Path("/data with space")},
-    "folder": {"images": Path("my photos"), "templates": ("a {}.", 'it\'s a {}, "b"')},
+    "folder": {"images": Path("my photos"), "template": ("a {}.", 'it\'s a {}, "b"')},
     "split": {"dataset": "named", "images": Path("i"), "split": Path("s.json")},
-    "template": {"images": Path("i"), "split": Path("s.csv"), "templates": ("the {}",)},
+    "template": {"images": Path("i"), "split": Path("s.csv"), "template": ("the {}",)},
 }
 INPUTS = {
     "cached": {"backbone": "open_clip/RN50/openai", "views": 7, "scale": "0.333,0.9"},

@@ -34,9 +34,8 @@ Root = Annotated[Path | None, Option(help="Folder that holds the data sets.", en
 Images = Annotated[
     Path | None, Option(help="Your own images: one folder a class, or those of --split.")
 ]
-Templates = Annotated[
-    list[str] | None,
-    Option("--template", help="Prompt for --images, with {} for the class. Repeatable."),
+Template = Annotated[
+    list[str] | None, Option(help="Prompt for --images, with {} for the class. Repeatable.")
 ]
 SplitFile = Annotated[
     Path | None, Option(help="Split of --images: CoOp's JSON, or a table of paths and labels.")
@@ -58,7 +57,7 @@ class Inputs:
     root: Root = None
     images: Images = None
     split: SplitFile = None
-    templates: tuple[str, ...] = ()  # of the user's images; a default one without any
+    template: tuple[str, ...] = ()  # of the user's images; a default one without any
     skip_damaged: Annotated[
         bool, Option("--skip-damaged", help="Decode all images first; leave out damaged ones.")
     ] = False
@@ -85,12 +84,12 @@ class Inputs:
         for option, default in DEFAULTS.items() if self.bundle is not None else ():
             if option not in NOT_OF_IMAGES and getattr(self, option) != default:
                 raise ValueError(
-                    f"`{_flag(option)}` should not come with `--bundle`, which holds the features "
-                    "of its own images."
+                    f"`--{option.replace('_', '-')}` should not come with `--bundle`, which holds "
+                    "the features of its own images."
                 )
         if self.split is not None and self.images is None:
             raise ValueError("`--split` should come with `--images`. Got no folder of images.")
-        if self.templates and name is not None and self.images is None:
+        if self.template and name is not None and self.images is None:
             raise ValueError(
                 f"`--template` should come with `--images`. Got it for {name}, which has its own."
             )
@@ -128,7 +127,7 @@ class Inputs:
         if self.images is not None:
             from ..data.folders import image_folder, split_dataset
 
-            name, templates = self.dataset, self.templates or DEFAULT_TEMPLATES
+            name, templates = self.dataset, self.template or DEFAULT_TEMPLATES
             if self.split is not None:
                 return split_dataset(self.split, self.images, name=name, templates=templates)
             return image_folder(self.images, only_test=only_test, name=name, templates=templates)
@@ -178,12 +177,13 @@ class Inputs:
         """Return the options of the command line that say the same."""
         if self.bundle is not None:
             return [f"--bundle={self.bundle}"]
-        words = [f"--template={template}" for template in self.templates]
+        words = [f"--template={template}" for template in self.template]
         for name, value in vars(self).items():
+            option = "--" + name.replace("_", "-")
             if value is True:
-                words.append(_flag(name))
-            elif value not in (None, False) and name != "templates":
-                words.append(f"{_flag(name)}={value}")
+                words.append(option)
+            elif value not in (None, False) and name != "template":
+                words.append(f"{option}={value}")
         return words
 
     def extraction(
@@ -247,14 +247,9 @@ DEFAULTS: dict[str, Any] = {field.name: field.default for field in fields(Inputs
 NOT_OF_IMAGES = ("root", "device", "store", "batch_size", "workers", "bundle")
 
 
-def _flag(name: str) -> str:
-    """Return how the command line writes a field."""
-    return "--" + name.removesuffix("s" * (name == "templates")).replace("_", "-")
-
-
 def read_inputs(**given: Any) -> Inputs:
     """Check and join the options that name features; those that are left out have their default."""
-    given["templates"] = tuple(given.get("templates") or ())
+    given["template"] = tuple(given.get("template") or ())
     if given.get("bundle") == Path("demo"):
         given["bundle"] = SHIPPED
     with as_usage():
@@ -265,7 +260,7 @@ def with_features(
     function: Callable[..., None], *, left_out: Sequence[str] = (), **defaults: Any
 ) -> Callable[..., None]:
     """Give a command the options of :class:`Inputs`, with other defaults, for its ``inputs``."""
-    hints = get_type_hints(Inputs, include_extras=True) | {"templates": Templates}
+    hints = get_type_hints(Inputs, include_extras=True) | {"template": Template}
     defaults = DEFAULTS | defaults
     shared = [name for name in defaults if name not in left_out]
     own = dict(inspect.signature(function, eval_str=True).parameters)

@@ -177,7 +177,7 @@ def _add_table(number: int, plan: Plan) -> None:
     In --backbone {{model}} stands for RN50 and so on; in --tuned and --set {{dataset}} stands for
     the name of each data set.
     """
-    left_out = ("dataset", "images", "split", "templates", "bundle")
+    left_out = ("dataset", "images", "split", "template", "bundle")
     options = opt.with_features(table, left_out=left_out, backbone="open_clip/{model}/openai")
     command(str(number), group, resumes=True)(options)
 

@@ -33,7 +33,7 @@ from .inputs import Device, Inputs
 METHODS = "zero_shot,taskres,hc_tr,tip_adapter_f,hc_taf"
 DEMO_VALUES = "caltech101_devise.toml"
 OF_IMAGES, OF_BUNDLES = "tune_paper.toml", "tune.toml"
-OF_TRAINING = ("templates", "backbone", "views", "scale", "online", "bundle")
+OF_TRAINING = ("template", "backbone", "views", "scale", "online", "bundle")
 JsonOption = Annotated[bool, typer.Option("--json", help="Results as JSON on standard output.")]
 RunArgument = Annotated[Path, typer.Argument(help="Folder of a run.")]
 
