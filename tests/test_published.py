@@ -80,7 +80,7 @@ def spheres(load):
 
 def test_pca_of_spheres_has_the_published_measures_to_each_digit(spheres):
     """So the seeds, the data, the split and the measures are those of the authors."""
-    runs = [spheres.of_pca(spheres.drawn(seed)) for seed in spheres.SEEDS]
+    runs = [spheres.of_pca(spheres.framework_seed(seed)) for seed in spheres.SEEDS]
     published = zip(
         spheres.COLUMNS, spheres.PUBLISHED["PCA"], spheres.PUBLISHED_DIGITS, strict=True
     )

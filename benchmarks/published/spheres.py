@@ -43,11 +43,12 @@ TUNING_SEED = 0
 FACTORS = (0.3, 1.0, 3.0, 10.0, 30.0)  # of TopoAE's weight, tried for plain matching
 
 
-def drawn(seed: int) -> int:
+def framework_seed(seed: int) -> int:
     """Return the seed that the authors' framework, sacred 0.7.4, draws from a configuration's.
 
-    With it their code drew the initial parameters and the validation points. The codes of PCA in
-    their repository confirm it: they are those of the points that the first seed leaves over.
+    Their code draws initial parameters and validation points with it. Two facts confirm it: PCA of
+    the other training points has the published measures, and with the first seed it gives the codes
+    that their repository keeps.
     """
     outer = np.random.RandomState(seed)
     fourth = [outer.randint(1, 10**9) for _ in range(4)][-1]
@@ -68,7 +69,7 @@ BY_AUTHORS = " by the authors' code"  # after the name of a method
 METHODS = ("AE", "TopoAE", "plain matching", "other seeds")
 RECIPES = {"AE": Recipe(84, 0.000640628075404713), "TopoAE": TOPOLOGICAL}
 # KL and MRRE: smaller is better; continuity and trustworthiness: larger is better
-AS_PUBLISHED = "data MSE as published"  # of the last epoch, over whole batches; see ``mse``
+AS_PUBLISHED = "data MSE as published"  # last epoch, whole batches only; see ``mse``
 COLUMNS = (*SCALES, "MRRE", "continuity", "trustworthiness", "RMSE", AS_PUBLISHED)
 PUBLISHED = {
     "PCA": (0.332, 0.651, 0.01530, 0.294, 0.747, 0.626, 11.8, 0.9610),
@@ -166,7 +167,7 @@ def whole_batches(points: Tensor, size: int) -> Tensor:
 
 
 def split(points: Tensor, seed: int) -> tuple[Tensor, Tensor]:
-    """Return training points without the validation points, and these."""
+    """Return the points without those for validation, and the points for validation."""
     order = np.random.RandomState(seed).permutation(len(points))
     return points[order].tensor_split([int((1 - VALIDATION) * len(points))])
 
@@ -174,7 +175,7 @@ def split(points: Tensor, seed: int) -> tuple[Tensor, Tensor]:
 def train(
     points: Tensor, recipe: Recipe, term: Term | None, seed: int, epochs: int
 ) -> tuple[Autoencoder, Autoencoder, int, Tensor]:
-    """Train; return the models of the best and the last epoch, their count and validation points.
+    """Train; return the best epoch's model, the last one's, the epochs and the validation points.
 
     As in the authors' code, the validation points, whose loss ends training, are also trained on.
     """
@@ -207,14 +208,14 @@ def train(
 def mse(model: Autoencoder, points: Tensor, batch: int = 1) -> float:
     """Return the mean square error of reconstruction; rows beyond whole batches count as 0.
 
-    The published values leave these rows out, but divide by the number of all rows.
+    The authors' code leaves these rows out, but divides by the number of all rows.
     """
     rows = points[: len(points) // batch * batch]
     return float((model.decoder(model.encoder(rows)) - rows).square().sum() / points.numel())
 
 
 def of_pca(seed: int) -> dict[str, float]:
-    """Return the measures of two principal components of training points without validation."""
+    """Return the measures of two principal components, fitted without the validation points."""
     training, test, _ = data()
     pca = PCA(2).fit(split(torch.from_numpy(training), seed)[0].numpy())
     codes = pca.transform(test)
@@ -268,12 +269,12 @@ def run(epochs: int, methods: Sequence[str]) -> Kept:
     kept = Kept("spheres")
     kept.compute("milliseconds per step", step_costs)
     for seed in SEEDS:
-        kept.compute(f"PCA {seed}", lambda s=seed: of_pca(drawn(s)))
+        kept.compute(f"PCA {seed}", lambda s=seed: of_pca(framework_seed(s)))
         for name in [name for name in RECIPES if name in methods]:
             recipe, term = RECIPES[name], TERMS.get(name)
             kept.compute(
                 f"{name} {seed}",
-                lambda r=recipe, t=term, s=seed: of_training(r, t, drawn(s), epochs),
+                lambda r=recipe, t=term, s=seed: of_training(r, t, framework_seed(s), epochs),
             )
     for seed in OTHER_SEEDS if "other seeds" in methods else ():
         kept.compute(
@@ -292,7 +293,8 @@ def run(epochs: int, methods: Sequence[str]) -> Kept:
     recipe = TOPOLOGICAL._replace(weight=best * TOPOLOGICAL.weight)
     for seed in SEEDS:
         kept.compute(
-            f"plain matching {seed}", lambda s=seed: of_training(recipe, plain, drawn(s), epochs)
+            f"plain matching {seed}",
+            lambda s=seed: of_training(recipe, plain, framework_seed(s), epochs),
         )
     return kept
 

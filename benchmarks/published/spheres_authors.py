@@ -1,11 +1,11 @@
 """Spheres with the code of Moor et al., ICML 2020: their training, and its steps next to ours.
 
-Call it through ``python benchmarks/published/spheres.py --authors FOLDER``. FOLDER is a checkout of
+Run ``python benchmarks/published/spheres.py --authors FOLDER``. FOLDER is a checkout of
 github.com/BorgwardtLab/topological-autoencoders; commit 203e94a was used. Data, split, model, loss,
-training loop, choice of the best epoch, measures and configurations are theirs. Only the command
-line ``exp/train_model.py`` is replaced, since its framework for experiments need not be installed.
-Their code imports torchvision, tqdm and matplotlib. Four other modules that it imports are never
-called, so that stand-ins suffice.
+training loop, choice of the best epoch and configurations are theirs. Only ``exp/train_model.py``
+is replaced, so that its framework for experiments need not be installed; the seed that it would
+draw comes from ``spheres.framework_seed``. Their code imports torchvision, tqdm and matplotlib. It
+also imports modules that these runs never call; stand-ins take their place.
 """
 
 from __future__ import annotations
@@ -55,8 +55,8 @@ def configurations(folder: Path, method: str) -> dict[int, dict[str, Any]]:
     return {given["seed"]: given for given in read}
 
 
-def built(given: dict[str, Any]) -> nn.Module:
-    """Build the model of a configuration; afterwards all modules of the authors import."""
+def build_model(given: dict[str, Any]) -> nn.Module:
+    """Build the model of a configuration; then the authors' other modules can be imported, too."""
     for name in NEVER_CALLED:
         sys.modules.setdefault(name, MagicMock())
     torch._utils._accumulate = itertools.accumulate  # imported, never called; torch dropped it
@@ -68,9 +68,9 @@ def built(given: dict[str, Any]) -> nn.Module:
 
 def of_authors(given: dict[str, Any], epochs: int) -> dict[str, float]:
     """Train as a configuration says, at most so many epochs; measure on the test points."""
-    seed = spheres.drawn(given["seed"])
+    seed = spheres.framework_seed(given["seed"])
     torch.manual_seed(seed)
-    model = built(given)
+    model = build_model(given)
     from exp.callbacks import LogDatasetLoss
     from src.datasets import Spheres
     from src.datasets.splitting import split_validation
@@ -115,7 +115,7 @@ def of_authors(given: dict[str, Any], epochs: int) -> dict[str, float]:
 def difference_of_steps(given: dict[str, Any]) -> dict[str, float]:
     """Largest relative difference of the losses when both codes take the same steps in doubles."""
     torch.manual_seed(spheres.SEEDS[0])
-    theirs = built(given).double().train()
+    theirs = build_model(given).double().train()
     torch.manual_seed(spheres.SEEDS[0])  # both draw the same initial parameters
     ours = spheres.Autoencoder().double().train()
     points = torch.from_numpy(spheres.data()[0]).double()

@@ -15,7 +15,7 @@ from _kept import Kept
 from matplotlib.figure import Figure
 
 PICTURE = Path(__file__).parents[2] / "docs" / "results" / "spheres.png"
-SEED = spheres.drawn(spheres.SEEDS[0])
+SEED = spheres.framework_seed(spheres.SEEDS[0])
 SURROUNDING = 10  # the label of the large sphere
 
 
