@@ -86,10 +86,12 @@ class _Rounds:
     def join(self, edge: Tensor, partner: Tensor) -> Tensor:
         """Join each of k components to its partner; return the new number of each component.
 
-        At most half of the numbers remain in use. A number without component has the partner 0.
+        At most half of the numbers remain in use. A number without component has the partner 0. So
+        has component 0 if it is the only one.
         """
         own, n = self.vertex[: edge.shape[1]], len(self.vertex)
-        stays = (partner.gather(1, partner) == own) & (own <= partner)  # both chose the same edge
+        mutual = partner.gather(1, partner) == own  # both chose the same edge
+        stays = mutual & (own <= partner)
         self.ended.append(edge.masked_fill(stays, n * n))
         self.chosen.append(edge.gather(1, self.label))
         parent = torch.where(stays, own, partner)
@@ -116,19 +118,19 @@ def _grow(bits: Tensor) -> _Rounds:
         - bits: (b, n, n).
     """
     b, n, _ = bits.shape
-    radix = n * n + 1
-    rounds = _Rounds(b, n, bits.device)
+    rounds, radix = _Rounds(b, n, bits.device), n * n + 1
+    never = torch.iinfo(bits.dtype).max  # comes after all weights
     if n > 1:
-        bits.diagonal(dim1=1, dim2=2).fill_(_never(bits))
+        bits.diagonal(dim1=1, dim2=2).fill_(never)
         near = bits.argmin(2)
         rounds.join(_number(rounds.vertex, near), near)
     k = n // 2
     if k > 1:
-        rounds.join(*_first_edges(bits, rounds, k))
+        rounds.join(*_first_edges(bits, rounds, k, never))
     k = n // 4
-    last = k * k * radix + n * n
+    last = k * k * radix + n * n  # comes after all edges
     if k > 1:
-        edges = _smaller_graph(bits, rounds.label, k)
+        edges = _smaller_graph(bits, rounds.label, k, never)
     while k > 1:
         edges.diagonal(dim1=1, dim2=2).fill_(last)
         partner = edges.argmin(2)  # not ``min``, which wakes all threads of a CPU for any size
@@ -146,16 +148,16 @@ def _number(vertex: Tensor, near: Tensor) -> Tensor:
     return torch.add(high, low, alpha=len(vertex))
 
 
-def _first_edges(bits: Tensor, rounds: _Rounds, k: int) -> tuple[Tensor, Tensor]:
+def _first_edges(bits: Tensor, rounds: _Rounds, k: int, never: int) -> tuple[Tensor, Tensor]:
     """Return the first edges that leave k components, and the components to which they lead.
 
     Of a vertex's edges of equal weight the first, which ``min`` finds, has the smallest number.
     """
     label = rounds.label
     b, n = label.shape
-    bits.masked_fill_(label[:, :, None] == label[:, None, :], _never(bits))
+    bits.masked_fill_(label[:, :, None] == label[:, None, :], never)
     weight, near = bits.min(2)
-    least = torch.full((b, k), _never(bits), dtype=bits.dtype, device=bits.device)
+    least = torch.full((b, k), never, dtype=bits.dtype, device=bits.device)
     least.scatter_reduce_(1, label, weight, "amin")
     edge = torch.add(label.gather(1, near), _number(rounds.vertex, near), alpha=n)
     edge = torch.where(weight == least.gather(1, label), edge, n**3)
@@ -163,7 +165,7 @@ def _first_edges(bits: Tensor, rounds: _Rounds, k: int) -> tuple[Tensor, Tensor]
     return first // n, first % n
 
 
-def _smaller_graph(bits: Tensor, label: Tensor, k: int) -> Tensor:
+def _smaller_graph(bits: Tensor, label: Tensor, k: int, never: int) -> Tensor:
     """Return the first edge between each two of k components, as one integer.
 
     It is the edge's number plus n^2 + 1 times the rank of its weight among those of all edges.
@@ -174,7 +176,7 @@ def _smaller_graph(bits: Tensor, label: Tensor, k: int) -> Tensor:
     n = bits.shape[1]
     kind = torch.int32 if n * n <= torch.iinfo(torch.int32).max else torch.int64
     number = torch.arange(n * n, device=bits.device, dtype=kind).view(1, n, n)
-    weight, number = _least([bits, number], [_never(bits), n * n], label, k)
+    weight, number = _least([bits, number], [never, n * n], label, k)
     weight, number = weight.flatten(1), torch.minimum(number, number.mT).flatten(1)
     rank = torch.searchsorted(weight.sort(dim=1).values, weight)
     return torch.add(number, rank, alpha=n * n + 1).view(-1, k, k)
@@ -199,11 +201,6 @@ def _least(
             found.append(least.scatter_reduce_(dim, index, part, "amin"))
         parts = found
     return parts
-
-
-def _never(bits: Tensor) -> int:
-    """Return the integer that comes after all weights."""
-    return torch.iinfo(bits.dtype).max
 
 
 # Worked example: vertices 0 to 3 on a line, at 0, 5, 1 and 7.
