@@ -22,7 +22,7 @@ from torch._subclasses import FakeTensorMode
 
 from topreg import PersistencePairs, RipsFiltration
 from topreg.persistence.dense import _boruvka
-from topreg.persistence.dense._boruvka import boruvka, forests
+from topreg.persistence.dense._boruvka import forests
 
 BORUVKA = RipsFiltration(engine="boruvka")
 PRIM = RipsFiltration(engine="prim")
@@ -140,14 +140,12 @@ def test_numbers_of_edges_fit_into_integers(n):
     assert last <= torch.iinfo(torch.int64).max
 
 
-def test_too_many_vertices(monkeypatch):
-    text = r"`points` should have at most 110,000 vertices per cloud .* Got 110,001\. Use `engine="
-    with pytest.raises(ValueError, match=text):
-        boruvka(torch.empty(0), [3, 110_001], math.inf, True)
+def test_too_many_vertices_are_left_to_prim(monkeypatch):
     monkeypatch.setattr(_boruvka, "MOST_VERTICES", 4)
     assert len(BORUVKA.pairs(gaussian(0, 4, 2))) == 3
     with pytest.raises(ValueError, match=r'Got 5\. Use `engine="prim"`\.'):
         BORUVKA.pairs(gaussian(0, 5, 2))
+    assert len(PRIM.pairs(gaussian(0, 5, 2))) == 4
 
 
 def test_negative_zero_is_zero():
