@@ -21,7 +21,6 @@ from strategies import (
 from torch._subclasses import FakeTensorMode
 
 from topreg import PersistencePairs, RipsFiltration
-from topreg.persistence.dense import _boruvka
 from topreg.persistence.dense._boruvka import forests
 
 BORUVKA = RipsFiltration(engine="boruvka")
@@ -138,14 +137,6 @@ def test_numbers_of_edges_fit_into_integers(n):
     assert deaths.shape == (n - 1, 2)
     last = (n // 4) ** 2 * (n * n + 1) + n * n  # the largest integer in the search
     assert last <= torch.iinfo(torch.int64).max
-
-
-def test_too_many_vertices_are_left_to_prim(monkeypatch):
-    monkeypatch.setattr(_boruvka, "MOST_VERTICES", 4)
-    assert len(BORUVKA.pairs(gaussian(0, 4, 2))) == 3
-    with pytest.raises(ValueError, match=r'Got 5\. Use `engine="prim"`\.'):
-        BORUVKA.pairs(gaussian(0, 5, 2))
-    assert len(PRIM.pairs(gaussian(0, 5, 2))) == 4
 
 
 def test_negative_zero_is_zero():
