@@ -271,16 +271,17 @@ def test_searches_stop_at_once_where_nobody_wants_them():
 def test_searches_in_images_stop_at_once_where_nobody_wants_them():
     values = gaussian(0, 50, 40, dtype=torch.float32).numpy()
     bits, pixels = values.ravel().view(np.uint32), np.arange(values.size, dtype=np.int32)
-    assert_close(_pixel_kernels.in_order(bits, pixels.copy(), STOP), pixels)
+    block = np.zeros(1 << 16, np.uint8)
+    assert_close(_pixel_kernels.in_order(block, bits, pixels.copy(), STOP), pixels)
     np.testing.assert_array_equal(
-        _pixel_kernels.in_order(bits, pixels.copy(), NEVER), values.ravel().argsort(kind="stable")
+        _pixel_kernels.in_order(block, bits, pixels.copy(), NEVER),
+        values.ravel().argsort(kind="stable"),
     )
     parent, ways = np.full(values.size, -1), np.array([1, -1])
     found = _voxel_kernels.unite_voxels(values.ravel(), pixels, parent, ways, True, STOP)
     assert found.shape == (2, 0)
-    sizes, kind = np.array([[50], [40]]), np.float32(np.inf)
-    one = np.empty(0, np.uint32), *sizes, 0, 1, True, False, kind, np.array([True, True]), STOP
-    first, second, *_ = _pixel_kernels.search_images(values.ravel(), *one)
+    task = bits, np.array([[50, 40]]), 0, 1, True, False, np.float32(np.inf), np.array([True] * 2)
+    first, _, second = _pixel_kernels.search_images(block, values.ravel(), *task, STOP)
     assert (first.shape[1], second.shape[1]) == (0, 0)
 
 

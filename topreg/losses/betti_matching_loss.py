@@ -112,8 +112,8 @@ def _of_bars(x: Images, y: Images, bars: Tensor, numbers: Tensor) -> Tensor:
 
 def _of_essential(x: Images, y: Images, first: Tensor) -> Tensor:
     """Return twice the squared distance of the births of the essential components, (b,)."""
-    gaps = _values(x, first[:, 0]) - _values(y, first[:, 1])
-    return torch.where(first[:, 0] >= 0, 2 * gaps.square(), 0.0)
+    gaps = _values(x, first[0]) - _values(y, first[1])
+    return torch.where(first[0] >= 0, 2 * gaps.square(), 0.0)
 
 
 def _values(images: Images, places: Tensor) -> Tensor:

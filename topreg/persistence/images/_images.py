@@ -133,26 +133,25 @@ def pairs_of_images(
     search = _unite_voxels if volumes else _search_pixels
     wanted = [0 in dimensions, max(dimensions) > 0]
     found = search(images.pixels.detach(), images.sides, wanted, eight, negate, closed)
-    births, deaths, essential, births_1, deaths_1 = (_degenerate(row) for row in found)
-    none = essential[:0]
+    first, essential, second = (_degenerate(pixels) for pixels in found)
     return [
-        found_pairs(p, births_1, deaths_1, none, images.sizes)
+        found_pairs(p, *second.unbind(), essential[:0], images.sizes)
         if p
-        else found_pairs(p, births, deaths, essential, images.sizes)
+        else found_pairs(p, *first.unbind(), essential, images.sizes)
         for p in dimensions
     ]
 
 
 def _degenerate(pixels: Tensor) -> Tensor:
     """Return the edge (v, v) of each pixel."""
-    return pixels[:, None].expand(-1, 2)
+    return pixels.unsqueeze(-1).expand(*pixels.shape, 2)
 
 
-def _fake_search(pixels: Tensor, *_: object) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+def _fake_search(pixels: Tensor, *_: object) -> tuple[Tensor, Tensor, Tensor]:
     """Return empty numbers of pixels; their sizes depend on values."""
     m, e, m_1 = (torch.library.get_ctx().new_dynamic_size() for _ in range(3))
-    a, b, c, d, f = (pixels.new_empty(n, dtype=torch.int64) for n in (m, m, e, m_1, m_1))
-    return a, b, c, d, f
+    a, b, c = (pixels.new_empty(s, dtype=torch.int64) for s in ((2, m), (e,), (2, m_1)))
+    return a, b, c
 
 
 @operator(_fake_search)
@@ -163,8 +162,8 @@ def _search_pixels(
     eight: bool,
     negate: bool,
     closed: bool,
-) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """Return births, deaths and essential pixels of dimension 0, births and deaths of dimension 1.
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return births and deaths (2, m) of dimension 0, its essential pixels, and those of dimension 1.
 
     ``sides`` lists height and width of each image, ``wanted`` tells which dimensions to search.
     With ``eight`` components have 8 neighbours and holes 4. ``closed`` means that the frame is
@@ -172,26 +171,16 @@ def _search_pixels(
     """
     from topreg.persistence.images._pixel_kernels import search_images
 
-    found, _numbers, least = _in_images(
-        search_images, [pixels], sides, wanted, eight, negate, closed
-    )
-    essential = least[(least >= 0) & (not closed)]
-    rows = (*found[0], essential, *found[1])
-    a, b, c, d, e = (torch.from_numpy(row.copy()).to(pixels.device) for row in rows)
-    return a, b, c, d, e
+    a, b, c = _in_images(search_images, [pixels], sides, wanted, eight, negate, closed)
+    return a, b, c
 
 
 def _fake_comparison(one: Tensor, *_: object) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Return empty bars, numbers and pixels; their sizes depend on values."""
-    m, m_1 = (torch.library.get_ctx().new_dynamic_size() for _ in range(2))
-    new = one.new_empty
-    images = torch.library.get_ctx().new_dynamic_size()
-    return (
-        new((4, m), dtype=torch.int64),
-        new((4, m_1), dtype=torch.int64),
-        new((2, images), dtype=torch.int64),
-        new((images, 2), dtype=torch.int64),
-    )
+    m, m_1, images = (torch.library.get_ctx().new_dynamic_size() for _ in range(3))
+    shapes = (4, m), (4, m_1), (2, images), (2, images)
+    a, b, c, d = (one.new_empty(shape, dtype=torch.int64) for shape in shapes)
+    return a, b, c, d
 
 
 @operator(_fake_comparison)
@@ -204,20 +193,10 @@ def compare_pixels(
     negate: bool,
     closed: bool,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Return bars with their partners in dimension 0 and 1, their numbers, the first pixels.
-
-    See ``compare_images``; the first pixels are -1 if the frame is ``closed``.
-    """
+    """Return what ``compare_images`` does for two batches of images."""
     from topreg.persistence.images._comparison_kernels import compare_images
 
-    found, numbers, least = _in_images(
-        compare_images, [one, other], sides, wanted, eight, negate, closed
-    )
-    if closed:
-        least[:] = -1
-    a, b, c, d = (
-        torch.from_numpy(array.copy()).to(one.device) for array in (*found, numbers, least)
-    )
+    a, b, c, d = _in_images(compare_images, [one, other], sides, wanted, eight, negate, closed)
     return a, b, c, d
 
 
@@ -229,33 +208,28 @@ def _in_images(
     eight: bool,
     negate: bool,
     closed: bool,
-) -> tuple[list[Any], Any, Any]:
+) -> list[Tensor]:
     """Call a kernel on runs of images, spread over threads; join what it returns."""
     import numpy as np
 
-    from topreg._compiled import NEVER, in_runs
+    from topreg._compiled import in_runs
+    from topreg._scratch_kernels import with_scratch
 
     pixels = [batch.detach().cpu().contiguous().numpy() for batch in batches]
     kind = pixels[0].dtype
     bits = np.empty(0, np.uint32 if kind.itemsize == 4 else np.uint64)
-    heights, widths = np.array(sides, np.int64).reshape(-1, 2).T.copy()
     frame, dims = kind.type(-math.inf if closed else math.inf), np.array(wanted)
+    shapes = np.array(sides, np.int64).reshape(-1, 2)
 
     def work(first: int, last: int, halt: Halt) -> list[Any]:
-        return [
-            kernel(*pixels, bits, heights, widths, first, last, eight, negate, frame, dims, halt)
-        ]
+        task = *pixels, bits, shapes, first, last, eight, negate, frame, dims, halt
+        return [with_scratch(lambda block: kernel(block, *task))]
 
-    if len(heights) == 0:
-        parts = work(0, 0, NEVER)
-    else:
-        parts = in_runs(work, [math.isqrt(h * w) for h, w in zip(heights, widths, strict=True)])
-    if len(parts) == 1:
-        first, second, numbers, least = parts[0]
-        return [first, second], numbers, least
-    firsts, seconds, numbers, least = zip(*parts, strict=True)
-    joined = [np.concatenate(part, axis=1) for part in (firsts, seconds, numbers)]
-    return joined[:2], joined[2], np.concatenate(least)
+    parts = in_runs(work, [math.isqrt(h * w) for h, w in shapes.tolist()])
+    found = parts[0]
+    if len(parts) > 1:
+        found = [np.concatenate(part, axis=-1) for part in zip(*parts, strict=True)]
+    return [torch.from_numpy(array).to(batches[0].device) for array in found]
 
 
 @operator(_fake_search)
@@ -266,7 +240,7 @@ def _unite_voxels(
     eight: bool,
     negate: bool,
     closed: bool,
-) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+) -> tuple[Tensor, Tensor, Tensor]:
     """Return what ``_search_pixels`` does, for volumes, in dimensions 0 and 2."""
     import numpy as np
 
@@ -286,10 +260,9 @@ def _unite_voxels(
         if size and not closed:
             essential.append(np.array([first + np.argmin(volume)]))
         first += size
-    (births, deaths), (births_2, deaths_2) = (np.concatenate(part, axis=1) for part in bars)
-    rows = (births, deaths, np.concatenate(essential), births_2, deaths_2)
-    a, b, c, e, f = (torch.from_numpy(row.copy()).to(pixels.device) for row in rows)
-    return a, b, c, e, f
+    rows = np.concatenate(bars[0], 1), np.concatenate(essential), np.concatenate(bars[1], 1)
+    a, b, c = (torch.from_numpy(row).to(pixels.device) for row in rows)
+    return a, b, c
 
 
 def _search_volume(
@@ -298,6 +271,7 @@ def _search_volume(
     """Return births and deaths (2, m) of one volume in dimensions 0 and 2, if they are wanted."""
     import numpy as np
 
+    from topreg._scratch_kernels import with_scratch
     from topreg.persistence.images._pixel_kernels import in_order
     from topreg.persistence.images._voxel_kernels import unite_voxels
 
@@ -305,7 +279,8 @@ def _search_volume(
     inside = np.pad(np.ones(volume.shape, bool), 1).ravel()
     numbers = np.cumsum(inside) - 1  # of voxels without the frame
     bits = framed.ravel().view(np.uint32 if framed.itemsize == 4 else np.uint64)
-    order = in_order(bits, np.flatnonzero(inside).astype(np.int32), halt)
+    voxels = np.flatnonzero(inside).astype(np.int32)
+    order = with_scratch(lambda block: in_order(block, bits, voxels, halt).copy())
     found = [np.empty((2, 0), np.int64)] * 2
     for dimension in (0, 1):
         if wanted[dimension]:
