@@ -38,15 +38,15 @@ def _firsts(block, links, image, eight, up):
 
     The frame belongs to all images.
     """
-    framed, earlier = image[:2]
-    values, bytes_, flip = framed.ravel(), earlier.ravel(), np.uint8(0 if up else 255)
+    framed, values, earlier = image[:3]
+    flip = np.uint8(0 if up else 255)
     firsts, pieces = reserve(block, values.size, np.int32), search.STEPS[int(eight), 1, :, 0]
     firsts[:] = -1
     firsts[0] = 0
     height, width = framed.shape
     for y in range(1, height - 1):
         for pixel in range(y * width + 1, (y + 1) * width - 1):
-            if pieces[bytes_[pixel] ^ flip] == 0:
+            if pieces[earlier[pixel] ^ flip] == 0:
                 elder = root(links, pixel)
                 if firsts[elder] < 0 or search.is_later(values, up, firsts[elder], pixel):
                     firsts[elder] = pixel
@@ -54,13 +54,13 @@ def _firsts(block, links, image, eight, up):
 
 
 @compiled
-def _dying(image, firsts, up, younger, elder):
+def _dying(values, firsts, up, younger, elder):
     """Return the minimum that dies when two roots merge, -1 if one has no minimum."""
     a, b = firsts[younger], firsts[elder]
     if a < 0 or b < 0:
         firsts[elder] = max(a, b)
         return np.int32(-1)
-    if search.is_later(image[0].ravel(), up, a, b):
+    if search.is_later(values, up, a, b):
         return a
     firsts[elder] = a
     return b
@@ -73,20 +73,19 @@ def _bars(block, f, g, in_f, in_g, partner):
     ``in_f`` and ``in_g`` are births above deaths, ``partner`` is the number in g of each bar of f's
     partner, or -1. The rows are those of :func:`compare_images`, as framed pixels.
     """
-    values_f, values_g, count = f[0].ravel(), g[0].ravel(), 0
-    most = in_f.shape[1] + in_g.shape[1]
+    most, count = in_f.shape[1] + in_g.shape[1], 0
     bars = reserve(block, 4 * most, np.int32).reshape(4, most)
     bars[:] = -1
     taken = reserve_zeros(block, in_g.shape[1], np.uint8)
     for k in range(in_f.shape[1]):
-        if values_f[in_f[0, k]] != values_f[in_f[1, k]]:
+        if f[1][in_f[0, k]] != f[1][in_f[1, k]]:
             bars[0, count], bars[1, count] = in_f[0, k], in_f[1, k]
             if partner[k] >= 0:
                 bars[2, count], bars[3, count] = in_g[0, partner[k]], in_g[1, partner[k]]
                 taken[partner[k]] = 1
             count += 1
     for k in range(in_g.shape[1]):
-        if not taken[k] and values_g[in_g[0, k]] != values_g[in_g[1, k]]:
+        if not taken[k] and g[1][in_g[0, k]] != g[1][in_g[1, k]]:
             bars[2, count], bars[3, count] = in_g[0, k], in_g[1, k]
             count += 1
     return bars[:, :count]
@@ -114,10 +113,9 @@ def _compare_components(block, f, g, c, links, eight, halt):
     firsts_g = _firsts(block, links, g, eight, True)
     merged = search.walk(block, c, links, eight, True, True, halt)
     for k in range(merged.shape[1]):
-        value = c[0].ravel()[merged[0, k]]
-        a = _dying(f, firsts_f, True, merged[1, k], merged[2, k])
-        b = _dying(g, firsts_g, True, merged[1, k], merged[2, k])
-        if a >= 0 and b >= 0 and f[0].ravel()[a] < value and g[0].ravel()[b] < value:
+        a = _dying(f[1], firsts_f, True, merged[1, k], merged[2, k])
+        b = _dying(g[1], firsts_g, True, merged[1, k], merged[2, k])
+        if a >= 0 and b >= 0 and max(f[1][a], g[1][b]) < c[1][merged[0, k]]:
             partner[a] = place[b]
     bars = _bars(block, f, g, in_f[1::-1], in_g[1::-1], partner[in_f[1]])
     return bars, (first_f, first_g)
@@ -131,8 +129,8 @@ def _name_holes(block, f, c, links, eight, halt):
     merged = search.walk(block, f, links, eight, False, True, halt)
     holes = reserve(block, merged.shape[1], np.int32)
     for k in range(holes.size):
-        hole = _dying(c, firsts, False, merged[1, k], merged[2, k])
-        named = hole > 0 and f[0].ravel()[merged[0, k]] < c[0].ravel()[hole]
+        hole = _dying(c[1], firsts, False, merged[1, k], merged[2, k])
+        named = hole > 0 and f[1][merged[0, k]] < c[1][hole]
         holes[k] = hole if named else -1
     return merged[:2], holes
 

@@ -123,30 +123,37 @@ def link_pixels(framed, links, eight, up):
     The order descends unless ``up``: then the image is read backwards, with the sign reversed. The
     frame is linked to the root 0.
     """
-    height, width = framed.shape
-    links = links.reshape(height, width)
-    links[0], links[height - 1] = 0, 0
-    step = np.int32(1 if up else -1)
-    sign, stride = framed.dtype.type(step), step * np.int32(width)
-    for y in range(1, height - 1):
-        before, row, after, out = framed[y - step], framed[y], framed[y + step], links[y]
-        out[0], out[width - 1] = 0, 0
-        begin = np.int32(y * width)
-        for x in range(1, width - 1):
-            least, way = sign * row[x], np.int32(0)
-            if eight:
-                least, way = _lesser(least, way, sign * after[x + step], stride + step, False)
-            least, way = _lesser(least, way, sign * after[x], stride, False)
-            if eight:
-                least, way = _lesser(least, way, sign * after[x - step], stride - step, False)
-            least, way = _lesser(least, way, sign * row[x + step], step, False)
-            least, way = _lesser(least, way, sign * row[x - step], -step, True)
-            if eight:
-                least, way = _lesser(least, way, sign * before[x + step], step - stride, True)
-            least, way = _lesser(least, way, sign * before[x], -stride, True)
-            if eight:
-                least, way = _lesser(least, way, sign * before[x - step], -stride - step, True)
-            out[x] = begin + np.int32(x) + way
+    width, values, box = np.int32(framed.shape[1]), framed.ravel(), links.reshape(framed.shape)
+    right = np.int32(1 if up else -1)
+    below, begin, sign = right * width, width + 1, values.dtype.type(right)
+    a, b, c = (
+        values[begin - below - right :],
+        values[begin - below :],
+        values[begin - below + right :],
+    )
+    d, v, e = values[begin - right :], values[begin:], values[begin + right :]
+    f, g, h = (
+        values[begin + below - right :],
+        values[begin + below :],
+        values[begin + below + right :],
+    )
+    out = links[begin:]
+    for k in range(values.size - 2 * begin):  # of the last ones of equal value the first wins
+        least, way = sign * v[k], np.int32(0)
+        if eight:
+            least, way = _lesser(least, way, sign * h[k], below + right, False)
+        least, way = _lesser(least, way, sign * g[k], below, False)
+        if eight:
+            least, way = _lesser(least, way, sign * f[k], below - right, False)
+        least, way = _lesser(least, way, sign * e[k], right, False)
+        least, way = _lesser(least, way, sign * d[k], -right, True)
+        if eight:
+            least, way = _lesser(least, way, sign * c[k], right - below, True)
+        least, way = _lesser(least, way, sign * b[k], -below, True)
+        if eight:
+            least, way = _lesser(least, way, sign * a[k], -below - right, True)
+        out[k] = np.int32(begin + k) + way
+    box[0], box[-1], box[:, 0], box[:, -1] = 0, 0, 0, 0
 
 
 @compiled
@@ -165,22 +172,22 @@ def is_later(values, up, a, b):
 
 @compiled
 def describe(block, framed, bits, eight, halt):
-    """Return a framed image, its bytes, its saddles in the order (value, index), and their mergers.
+    """Return a framed image, its pixels, their bytes, the saddles in order, and their mergers.
 
     A saddle of k pieces merges k - 1 times, in one of the dimensions each time. ``bits`` is an
     empty array of unsigned integers as wide as the pixels.
     """
-    earlier = compare_neighbours(block, framed)
-    bytes_, pieces = earlier.ravel(), STEPS[int(eight), 1, :, 0]
+    values, earlier = framed.ravel(), compare_neighbours(block, framed).ravel()
+    pieces = STEPS[int(eight), 1, :, 0]
     saddles, count = reserve(block, earlier.size, np.int32), 0
     for pixel in range(earlier.size):
         saddles[count] = pixel
-        count += pieces[bytes_[pixel]] > 1
-    saddles = in_order(block, framed.ravel().view(bits.dtype), saddles[:count], halt)
+        count += pieces[earlier[pixel]] > 1
+    saddles = in_order(block, values.view(bits.dtype), saddles[:count], halt)
     left = reserve(block, count, np.int8)
     for k in range(count):
-        left[k] = pieces[bytes_[saddles[k]]] - 1
-    return framed, earlier, saddles, left
+        left[k] = pieces[earlier[saddles[k]]] - 1
+    return framed, values, earlier, saddles, left
 
 
 @compiled
@@ -224,8 +231,7 @@ def walk(block, image, links, eight, up, every, halt):
     have taken some. Return three rows: the saddle of each merger, the root that dies and the root
     that stays. Unless ``every``, leave out mergers whose dying root has the value of the saddle.
     """
-    framed, earlier, saddles, left = image
-    values, bytes_, flip = framed.ravel(), earlier.ravel(), np.uint8(0 if up else 255)
+    (framed, values, earlier, saddles, left), flip = image, np.uint8(0 if up else 255)
     rows, columns = STEPS[int(eight)]
     steps, most, count = rows * np.int32(framed.shape[1]) + columns, 0, 0
     for k in range(left.size):
@@ -238,7 +244,7 @@ def walk(block, image, links, eight, up, every, halt):
         if left[k] == 0:
             continue
         saddle = saddles[k]
-        ways = steps[bytes_[saddle] ^ flip]
+        ways = steps[earlier[saddle] ^ flip]
         elder = root(links, saddle + ways[1])
         for piece in range(2, ways[0] + 1):
             younger = root(links, saddle + ways[piece])
