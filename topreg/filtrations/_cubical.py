@@ -12,7 +12,13 @@ from topreg._clouds import Clouds
 from topreg._module import constructor_call
 from topreg._pairs import PersistencePairs, check_pairs
 from topreg.filtrations._filtration import Filtration
-from topreg.persistence.images._images import Images, check_images, join_images, pairs_of_images
+from topreg.persistence.images._images import (
+    Images,
+    check_images,
+    checks_values,
+    join_images,
+    pairs_of_images,
+)
 
 CONSTRUCTIONS = ("T", "V")
 OUTSIDE = ("open", "foreground")
@@ -113,21 +119,24 @@ class CubicalFiltration(Filtration):
         values = images.pixels.index_select(0, pixels.flatten()).view(-1, 2)
         return -values if self.superlevel else values
 
-    @torch.no_grad()
     def _find(self, data: Clouds, dimensions: list[int]) -> list[PersistencePairs]:
         """Find pairs in some dimensions."""
-        return self._search(self._join(data), dimensions)
+        images = join_images(data, self.ndim)
+        later = checks_values(images)
+        check_images(images, self.check_values and not later)
+        return self._search(images, dimensions, self.check_values and later)
 
-    def _join(self, data: Clouds, name: str = "images") -> Images:
+    def _join(self, data: Clouds, name: str) -> Images:
         """Return the pixels of images after checking them."""
         return check_images(join_images(data, self.ndim, name), self.check_values, name)
 
-    def _search(self, images: Images, dimensions: list[int]) -> list[PersistencePairs]:
-        """Find pairs in images that have been checked."""
+    def _search(
+        self, images: Images, dimensions: list[int], check_values: bool = False
+    ) -> list[PersistencePairs]:
+        """Find pairs in images that have been checked, except perhaps their values."""
         closed = self.outside == "foreground"
-        return pairs_of_images(
-            images, dimensions, self.construction == "T", self.superlevel, closed
-        )
+        eight = self.construction == "T"
+        return pairs_of_images(images, dimensions, eight, self.superlevel, closed, check_values)
 
     def _check_dimension(
         self, dimension: object, name: str = "dimension", every: bool = False

@@ -154,7 +154,19 @@ def _compare_holes(block, f, g, c, links, eight, halt):
 
 @compiled
 def compare_images(
-    block, pixels, others, bits, sides, first, last, eight, negate, outside, dims, halt
+    block,
+    pixels,
+    others,
+    bits,
+    sides,
+    first,
+    last,
+    eight,
+    negate,
+    outside,
+    components,
+    holes,
+    halt,
 ):
     """Return bars with their partners in dimensions 0 and 1, numbers per image, and first pixels.
 
@@ -173,20 +185,20 @@ def compare_images(
         if h * w == 0 or halted(halt):
             continue
         most, asked[0] = max(most, asked[0]), LINE  # the block is free again
-        one = search.frame_image(block, pixels[begin:offset].reshape(h, w), negate, outside)
-        other = search.frame_image(block, others[begin:offset].reshape(h, w), negate, outside)
+        one, _ = search.frame_image(block, pixels[begin:offset].reshape(h, w), negate, outside)
+        other, _ = search.frame_image(block, others[begin:offset].reshape(h, w), negate, outside)
         f = search.describe(block, one, bits, eight, halt)
         g = search.describe(block, other, bits, eight, halt)
         c = search.describe(block, np.minimum(one, other), bits, eight, halt)
         links = reserve(block, one.size, np.int32)
-        if dims[0]:
+        if components:
             bars, firsts = _compare_components(block, f, g, c, links, eight, halt)
             found_0 = search.append_pixels(found_0, total[0], bars, begin, w)
             counts[0, image] = bars.shape[1]
             if outside > 0:
                 for k in range(2):
                     least[k, image] = begin + search.unframed(firsts[k], w)
-        if dims[1]:
+        if holes:
             bars = _compare_holes(block, f, g, c, links, not eight, halt)
             found_1 = search.append_pixels(found_1, total[1], bars, begin, w)
             counts[1, image] = bars.shape[1]

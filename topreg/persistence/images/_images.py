@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 BYTES = 64  # per pixel of an image that is searched, results included
 MOST_PIXELS = 1 << 31
+BITS = {torch.float32: np.empty(0, np.uint32), torch.float64: np.empty(0, np.uint64)}
 SHAPES = {2: "(h, w)", 3: "(d, h, w)"}
 LEADING = {0: "", 1: "b, ", 2: "b, c, "}
 
@@ -126,32 +128,49 @@ def _are_finite(pixels: Tensor) -> bool:
 
 
 def pairs_of_images(
-    images: Images, dimensions: Sequence[int], eight: bool, negate: bool, closed: bool
+    images: Images,
+    dimensions: Sequence[int],
+    eight: bool,
+    negate: bool,
+    closed: bool,
+    check_values: bool = False,
 ) -> list[PersistencePairs]:
-    """Return the pairs of each dimension, found in one pass."""
-    volumes = len(images.shapes) > 0 and len(images.shapes[0]) == 3
-    search = _unite_voxels if volumes else _search_pixels
+    """Return the pairs of each dimension, found in one pass that can check the values, too."""
     wanted = [0 in dimensions, max(dimensions) > 0]
-    found = search(images.pixels.detach(), images.sides, wanted, eight, negate, closed)
-    first, essential, second = (_degenerate(pixels) for pixels in found)
+    task = images.pixels.detach(), images.sides, wanted, eight, negate, closed
+    if checks_values(images):
+        *found, bad = map(torch.from_numpy, _search_arrays(*task))
+        if check_values and len(bad):
+            check_images(images, check_values)
+    else:
+        volumes = len(images.shapes) > 0 and len(images.shapes[0]) == 3
+        found = (_unite_voxels if volumes else _search_pixels)(*task)
+    births, deaths, essential, births_1, deaths_1 = (_degenerate(pixels) for pixels in found)
+    sizes = images.sizes
     return [
-        found_pairs(p, *second.unbind(), essential[:0], images.sizes)
+        found_pairs(p, births_1, deaths_1, essential[:0], sizes)
         if p
-        else found_pairs(p, *first.unbind(), essential, images.sizes)
+        else found_pairs(p, births, deaths, essential, sizes)
         for p in dimensions
     ]
 
 
+def checks_values(images: Images) -> bool:
+    """Return whether the search can check the values: in images whose memory it reads."""
+    shapes, pixels = images.shapes, images.pixels
+    return len(shapes) > 0 and len(shapes[0]) == 2 and is_plain(pixels) and pixels.is_cpu
+
+
 def _degenerate(pixels: Tensor) -> Tensor:
     """Return the edge (v, v) of each pixel."""
-    return pixels.unsqueeze(-1).expand(*pixels.shape, 2)
+    return pixels.unsqueeze(1).expand(-1, 2)
 
 
-def _fake_search(pixels: Tensor, *_: object) -> tuple[Tensor, Tensor, Tensor]:
+def _fake_search(pixels: Tensor, *_: object) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     """Return empty numbers of pixels; their sizes depend on values."""
     m, e, m_1 = (torch.library.get_ctx().new_dynamic_size() for _ in range(3))
-    a, b, c = (pixels.new_empty(s, dtype=torch.int64) for s in ((2, m), (e,), (2, m_1)))
-    return a, b, c
+    a, b, c, d, f = (pixels.new_empty(n, dtype=torch.int64) for n in (m, m, e, m_1, m_1))
+    return a, b, c, d, f
 
 
 @operator(_fake_search)
@@ -162,17 +181,23 @@ def _search_pixels(
     eight: bool,
     negate: bool,
     closed: bool,
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Return births and deaths (2, m) of dimension 0, its essential pixels, and those of dimension 1.
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """Return births, deaths and essential pixels of dimension 0, births and deaths of dimension 1.
 
     ``sides`` lists height and width of each image, ``wanted`` tells which dimensions to search.
     With ``eight`` components have 8 neighbours and holes 4. ``closed`` means that the frame is
     foreground, so that it closes loops.
     """
+    found = _search_arrays(pixels, sides, wanted, eight, negate, closed)
+    a, b, c, d, e = (torch.from_numpy(row).to(pixels.device) for row in found[:5])
+    return a, b, c, d, e
+
+
+def _search_arrays(pixels: Tensor, *options: Any) -> list[Any]:
+    """Return the arrays of ``search_images``; arguments are those of ``_search_pixels``."""
     from topreg.persistence.images._pixel_kernels import search_images
 
-    a, b, c = _in_images(search_images, [pixels], sides, wanted, eight, negate, closed)
-    return a, b, c
+    return _in_images(search_images, [pixels], *options)
 
 
 def _fake_comparison(one: Tensor, *_: object) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -196,7 +221,8 @@ def compare_pixels(
     """Return what ``compare_images`` does for two batches of images."""
     from topreg.persistence.images._comparison_kernels import compare_images
 
-    a, b, c, d = _in_images(compare_images, [one, other], sides, wanted, eight, negate, closed)
+    found = _in_images(compare_images, [one, other], sides, wanted, eight, negate, closed)
+    a, b, c, d = (torch.from_numpy(array).to(one.device) for array in found)
     return a, b, c, d
 
 
@@ -208,28 +234,24 @@ def _in_images(
     eight: bool,
     negate: bool,
     closed: bool,
-) -> list[Tensor]:
-    """Call a kernel on runs of images, spread over threads; join what it returns."""
-    import numpy as np
-
+) -> list[Any]:
+    """Call a kernel on runs of images, spread over threads; join the arrays that it returns."""
     from topreg._compiled import in_runs
     from topreg._scratch_kernels import with_scratch
 
-    pixels = [batch.detach().cpu().contiguous().numpy() for batch in batches]
-    kind = pixels[0].dtype
-    bits = np.empty(0, np.uint32 if kind.itemsize == 4 else np.uint64)
-    frame, dims = kind.type(-math.inf if closed else math.inf), np.array(wanted)
+    pixels = [batch.cpu().contiguous().numpy() for batch in batches]
+    kind, bits = pixels[0].dtype.type, BITS[batches[0].dtype]
     shapes = np.array(sides, np.int64).reshape(-1, 2)
+    options = eight, negate, kind(-math.inf if closed else math.inf), *wanted
 
     def work(first: int, last: int, halt: Halt) -> list[Any]:
-        task = *pixels, bits, shapes, first, last, eight, negate, frame, dims, halt
-        return [with_scratch(lambda block: kernel(block, *task))]
+        task = bits, shapes, first, last, *options, halt
+        return [with_scratch(lambda block: kernel(block, *pixels, *task))]
 
-    parts = in_runs(work, [math.isqrt(h * w) for h, w in shapes.tolist()])
-    found = parts[0]
-    if len(parts) > 1:
-        found = [np.concatenate(part, axis=-1) for part in zip(*parts, strict=True)]
-    return [torch.from_numpy(array).to(batches[0].device) for array in found]
+    parts = in_runs(work, [math.isqrt(h * w) for h, w in zip(sides[::2], sides[1::2], strict=True)])
+    if len(parts) == 1:
+        return parts[0]
+    return [np.concatenate(part, axis=-1) for part in zip(*parts, strict=True)]
 
 
 @operator(_fake_search)
@@ -240,13 +262,11 @@ def _unite_voxels(
     eight: bool,
     negate: bool,
     closed: bool,
-) -> tuple[Tensor, Tensor, Tensor]:
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     """Return what ``_search_pixels`` does, for volumes, in dimensions 0 and 2."""
-    import numpy as np
-
     from topreg._compiled import stoppable
 
-    values = pixels.detach().cpu().contiguous().numpy()
+    values = pixels.cpu().contiguous().numpy()
     values = (-values if negate else values) + values.dtype.type(0)  # no -0.0
     none = np.empty((2, 0), np.int64)
     bars, essential, first = [[none], [none]], [none[0]], 0
@@ -260,17 +280,16 @@ def _unite_voxels(
         if size and not closed:
             essential.append(np.array([first + np.argmin(volume)]))
         first += size
-    rows = np.concatenate(bars[0], 1), np.concatenate(essential), np.concatenate(bars[1], 1)
-    a, b, c = (torch.from_numpy(row).to(pixels.device) for row in rows)
-    return a, b, c
+    (births, deaths), (births_2, deaths_2) = (np.concatenate(part, axis=1) for part in bars)
+    rows = (births, deaths, np.concatenate(essential), births_2, deaths_2)
+    a, b, c, d, e = (torch.from_numpy(row.copy()).to(pixels.device) for row in rows)
+    return a, b, c, d, e
 
 
 def _search_volume(
     volume: Any, wanted: Sequence[bool], eight: bool, closed: bool, halt: Halt
 ) -> list[Any]:
     """Return births and deaths (2, m) of one volume in dimensions 0 and 2, if they are wanted."""
-    import numpy as np
-
     from topreg._scratch_kernels import with_scratch
     from topreg.persistence.images._pixel_kernels import in_order
     from topreg.persistence.images._voxel_kernels import unite_voxels
@@ -278,7 +297,7 @@ def _search_volume(
     framed = np.pad(volume, 1, constant_values=-np.inf if closed else np.inf)
     inside = np.pad(np.ones(volume.shape, bool), 1).ravel()
     numbers = np.cumsum(inside) - 1  # of voxels without the frame
-    bits = framed.ravel().view(np.uint32 if framed.itemsize == 4 else np.uint64)
+    bits = framed.ravel().view(f"u{framed.itemsize}")
     voxels = np.flatnonzero(inside).astype(np.int32)
     order = with_scratch(lambda block: in_order(block, bits, voxels, halt).copy())
     found = [np.empty((2, 0), np.int64)] * 2
@@ -295,8 +314,6 @@ def _search_volume(
 
 def _ways(shape: tuple[int, ...], corners: bool) -> Any:
     """Return the offset of each neighbour of a voxel in a flat array: 26 with corners, else 6."""
-    import numpy as np
-
     steps = np.stack(np.meshgrid(*[[-1, 0, 1]] * 3, indexing="ij"), axis=-1).reshape(-1, 3)
     reach = np.abs(steps).sum(1)
     steps = steps[reach > 0] if corners else steps[reach == 1]
@@ -308,8 +325,6 @@ def betti_numbers(mask: Tensor, eight: bool) -> list[int]:
 
     ``eight`` lets components touch at corners. A hole does not touch the border.
     """
-    import numpy as np
-
     from topreg._compiled import stoppable
     from topreg.persistence.images import _voxel_kernels as kernels
 

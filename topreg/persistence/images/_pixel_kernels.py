@@ -58,7 +58,7 @@ def _pieces(byte: int, eight: bool) -> list[int]:
 
 
 def _steps(eight: bool) -> np.ndarray:
-    """Return rows and columns from a pixel to one pixel per piece, for each byte (2, 256, 1 + MOST).
+    """Return rows and columns to one pixel per piece, for each byte: (2, 256, 1 + MOST).
 
     The first entry of the columns is the number of pieces.
     """
@@ -76,9 +76,12 @@ STEPS = np.stack([_steps(False), _steps(True)])
 
 @compiled
 def frame_image(block, image, negate, outside):
-    """Copy an image (h, w) into a frame; NaN and infinity become the largest finite value."""
+    """Copy an image (h, w) into a frame; NaN and infinity become the largest finite value.
+
+    Return it, and the number of pixels that are not finite.
+    """
     h, w = image.shape
-    framed = reserve(block, (h + 2) * (w + 2), image.dtype).reshape(h + 2, w + 2)
+    framed, bad = reserve(block, (h + 2) * (w + 2), image.dtype).reshape(h + 2, w + 2), 0
     framed[0], framed[h + 1] = outside, outside
     most = np.finfo(framed.dtype).max
     for y in range(h):
@@ -86,9 +89,10 @@ def frame_image(block, image, negate, outside):
         row[0], row[w + 1] = outside, outside
         for x in range(w):
             value = -image[y, x] if negate else image[y, x]
+            bad += not (-most <= value <= most)
             value = value if value <= most else most
             row[x + 1] = (value if value >= -most else -most) + framed.dtype.type(0)  # no -0.0
-    return framed
+    return framed, bad
 
 
 @compiled
@@ -125,33 +129,26 @@ def link_pixels(framed, links, eight, up):
     """
     width, values, box = np.int32(framed.shape[1]), framed.ravel(), links.reshape(framed.shape)
     right = np.int32(1 if up else -1)
-    below, begin, sign = right * width, width + 1, values.dtype.type(right)
-    a, b, c = (
-        values[begin - below - right :],
-        values[begin - below :],
-        values[begin - below + right :],
-    )
+    stride, begin, sign = right * width, width + 1, values.dtype.type(right)
+    above, below = begin - stride, begin + stride
+    a, b, c = values[above - right :], values[above:], values[above + right :]
     d, v, e = values[begin - right :], values[begin:], values[begin + right :]
-    f, g, h = (
-        values[begin + below - right :],
-        values[begin + below :],
-        values[begin + below + right :],
-    )
+    f, g, h = values[below - right :], values[below:], values[below + right :]
     out = links[begin:]
     for k in range(values.size - 2 * begin):  # of the last ones of equal value the first wins
         least, way = sign * v[k], np.int32(0)
         if eight:
-            least, way = _lesser(least, way, sign * h[k], below + right, False)
-        least, way = _lesser(least, way, sign * g[k], below, False)
+            least, way = _lesser(least, way, sign * h[k], stride + right, False)
+        least, way = _lesser(least, way, sign * g[k], stride, False)
         if eight:
-            least, way = _lesser(least, way, sign * f[k], below - right, False)
+            least, way = _lesser(least, way, sign * f[k], stride - right, False)
         least, way = _lesser(least, way, sign * e[k], right, False)
         least, way = _lesser(least, way, sign * d[k], -right, True)
         if eight:
-            least, way = _lesser(least, way, sign * c[k], right - below, True)
-        least, way = _lesser(least, way, sign * b[k], -below, True)
+            least, way = _lesser(least, way, sign * c[k], right - stride, True)
+        least, way = _lesser(least, way, sign * b[k], -stride, True)
         if eight:
-            least, way = _lesser(least, way, sign * a[k], -below - right, True)
+            least, way = _lesser(least, way, sign * a[k], -stride - right, True)
         out[k] = np.int32(begin + k) + way
     box[0], box[-1], box[:, 0], box[:, -1] = 0, 0, 0, 0
 
@@ -260,16 +257,19 @@ def walk(block, image, links, eight, up, every, halt):
 
 
 @compiled
-def search_images(block, pixels, bits, sides, first, last, eight, negate, outside, dims, halt):
-    """Return births and deaths (2, m) of dimension 0, its essential pixels, those of dimension 1.
+def search_images(
+    block, pixels, bits, sides, first, last, eight, negate, outside, components, holes, halt
+):
+    """Return births, deaths and essential pixels of dimension 0, births and deaths of dimension 1.
 
-    ``pixels`` holds the images one after the other, of which ``first`` to ``last - 1`` are
-    searched; ``sides`` are their heights and widths. Pixels are numbered through all images.
-    ``dims`` are flags of the wanted dimensions. Dimension 0 is in the order of deaths, dimension 1
-    in that of births.
+    The numbers of images that have NaN or infinity follow. ``pixels`` holds the images one
+    after the other, of which ``first`` to ``last - 1`` are searched; ``sides`` are their heights
+    and widths. Pixels are numbered through all images. ``components`` and ``holes`` tell which
+    dimensions are wanted. Dimension 0 is in the order of deaths, dimension 1 in that of births.
     """
     found_0, found_1 = np.empty((2, 0), np.int64), np.empty((2, 0), np.int64)
-    essential, alive, counts = np.empty(last - first, np.int64), 0, np.zeros(2, np.int64)
+    essential, m, m_1, e = np.empty(last - first, np.int64), 0, 0, 0
+    bad, bads = np.empty(last - first, np.int64), 0
     offset, asked, most = pixels_before(sides, first), block[:8].view(np.int64), 0
     for number in range(first, last):
         h, w = sides[number, 0], sides[number, 1]
@@ -277,25 +277,28 @@ def search_images(block, pixels, bits, sides, first, last, eight, negate, outsid
         if h * w == 0 or halted(halt):
             continue
         most, asked[0] = max(most, asked[0]), LINE  # the block is free again
-        framed = frame_image(block, pixels[begin:offset].reshape(h, w), negate, outside)
-        image = describe(block, framed, bits, eight, halt)
+        image = pixels[begin:offset].reshape(h, w)
+        framed, infinite = frame_image(block, image, negate, outside)
+        bad[bads] = number
+        bads += infinite > 0
+        described = describe(block, framed, bits, eight, halt)
         links = reserve(block, framed.size, np.int32)
         for up in (not eight, eight):  # first the dimension of 4 neighbours: it has more mergers
-            if not dims[0 if up else 1]:
+            if not (components if up else holes):
                 continue
             link_pixels(framed, links, eight == up, up)
-            mergers = walk(block, image, links, eight == up, up, False, halt)
+            mergers = walk(block, described, links, eight == up, up, False, halt)
             if up:
-                found_0 = append_pixels(found_0, counts[0], mergers[1::-1], begin, w)
-                counts[0] += mergers.shape[1]
-                if outside > 0:
-                    essential[alive] = begin + unframed(root(links, w + 3), w)
-                    alive += 1
+                found_0 = append_pixels(found_0, m, mergers[1::-1], begin, w)
+                m += mergers.shape[1]
+                essential[e] = begin + unframed(root(links, w + 3), w)
+                e += outside > 0
             else:
-                found_1 = append_pixels(found_1, counts[1], mergers[:2, ::-1], begin, w)
-                counts[1] += mergers.shape[1]
+                found_1 = append_pixels(found_1, m_1, mergers[:2, ::-1], begin, w)
+                m_1 += mergers.shape[1]
     asked[0] = max(most, asked[0])
-    return found_0[:, : counts[0]], essential[:alive], found_1[:, : counts[1]]
+    found_0, found_1 = found_0[:, :m], found_1[:, :m_1]
+    return found_0[0], found_0[1], essential[:e], found_1[0], found_1[1], bad[:bads]
 
 
 @compiled
