@@ -15,9 +15,9 @@ from topreg.filtrations._filtration import Filtration
 from topreg.persistence.images._images import (
     Images,
     check_images,
-    checks_values,
     join_images,
     pairs_of_images,
+    pairs_of_plain,
 )
 
 CONSTRUCTIONS = ("T", "V")
@@ -121,22 +121,22 @@ class CubicalFiltration(Filtration):
 
     def _find(self, data: Clouds, dimensions: list[int]) -> list[PersistencePairs]:
         """Find pairs in some dimensions."""
-        images = join_images(data, self.ndim)
-        later = checks_values(images)
-        check_images(images, self.check_values and not later)
-        return self._search(images, dimensions, self.check_values and later)
+        found = None
+        if self.ndim == 2:
+            found = pairs_of_plain(data, dimensions, *self._options(), self.check_values)
+        return found or self._search(self._join(data, "images"), dimensions)
 
     def _join(self, data: Clouds, name: str) -> Images:
         """Return the pixels of images after checking them."""
         return check_images(join_images(data, self.ndim, name), self.check_values, name)
 
-    def _search(
-        self, images: Images, dimensions: list[int], check_values: bool = False
-    ) -> list[PersistencePairs]:
-        """Find pairs in images that have been checked, except perhaps their values."""
-        closed = self.outside == "foreground"
-        eight = self.construction == "T"
-        return pairs_of_images(images, dimensions, eight, self.superlevel, closed, check_values)
+    def _search(self, images: Images, dimensions: list[int]) -> list[PersistencePairs]:
+        """Find pairs in images that have been checked."""
+        return pairs_of_images(images, dimensions, *self._options())
+
+    def _options(self) -> tuple[bool, bool, bool]:
+        """Return whether 8 neighbours join components, values are negated, the frame is closed."""
+        return self.construction == "T", self.superlevel, self.outside == "foreground"
 
     def _check_dimension(
         self, dimension: object, name: str = "dimension", every: bool = False

@@ -16,7 +16,7 @@ from topreg import _checks
 from topreg._clouds import Clouds, are_alike
 from topreg._operators import is_plain, operator
 from topreg._pairs import PersistencePairs, found_pairs
-from topreg._room import check_room
+from topreg._room import SMALL, check_room
 from topreg.metrics import at_least_single
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 BYTES = 64  # per pixel of an image that is searched, results included
 MOST_PIXELS = 1 << 31
-BITS = {torch.float32: np.empty(0, np.uint32), torch.float64: np.empty(0, np.uint64)}
+KINDS = (torch.float32, torch.float64)
 SHAPES = {2: "(h, w)", 3: "(d, h, w)"}
 LEADING = {0: "", 1: "b, ", 2: "b, c, "}
 
@@ -127,43 +127,56 @@ def _are_finite(pixels: Tensor) -> bool:
     return bool(pixels.isfinite().all())
 
 
-def pairs_of_images(
-    images: Images,
-    dimensions: Sequence[int],
-    eight: bool,
-    negate: bool,
-    closed: bool,
-    check_values: bool = False,
-) -> list[PersistencePairs]:
-    """Return the pairs of each dimension, found in one pass that can check the values, too."""
+def pairs_of_plain(
+    images: Clouds, dimensions: Sequence[int], eight: bool, negate: bool, closed: bool, check: bool
+) -> list[PersistencePairs] | None:
+    """Check images and find their pairs in one call; None if a pixel fails the check.
+
+    None also where more is to be done than to read the memory of a tensor: each operation of torch
+    takes as long as the search of a small image.
+    """
+    if not isinstance(images, Tensor) or not 2 <= images.ndim <= 4 or not is_plain(images):
+        return None
+    if images.dtype not in KINDS or not images.is_cpu or images.layout != torch.strided:
+        return None
+    shape = images.shape
+    if 2 * BYTES * math.prod([n + 2 for n in shape]) >= SMALL:
+        return None
     wanted = [0 in dimensions, max(dimensions) > 0]
-    task = images.pixels.detach(), images.sides, wanted, eight, negate, closed
-    if checks_values(images):
-        *found, bad = map(torch.from_numpy, _search_arrays(*task))
-        if check_values and len(bad):
-            check_images(images, check_values)
-    else:
-        volumes = len(images.shapes) > 0 and len(images.shapes[0]) == 3
-        found = (_unite_voxels if volumes else _search_pixels)(*task)
-    births, deaths, essential, births_1, deaths_1 = (_degenerate(pixels) for pixels in found)
-    sizes = images.sizes
+    sizes, sides = (shape[-2] * shape[-1],) * math.prod(shape[:-2]), [*shape[-2:]]
+    values = (images.detach() if images.requires_grad else images).numpy().reshape(-1)
+    *rows, bad = _search([values], sides * len(sizes), wanted, eight, negate, closed)
+    if check and len(bad):
+        return None
+    births, deaths, essential, births_1, deaths_1, none = (
+        torch.from_numpy(np.ndarray((len(row), 2), row.dtype, row, 0, (row.itemsize, 0)))
+        for row in (*rows, bad[:0])
+    )
     return [
-        found_pairs(p, births_1, deaths_1, essential[:0], sizes)
+        found_pairs(p, births_1, deaths_1, none, sizes)
         if p
         else found_pairs(p, births, deaths, essential, sizes)
         for p in dimensions
     ]
 
 
-def checks_values(images: Images) -> bool:
-    """Return whether the search can check the values: in images whose memory it reads."""
-    shapes, pixels = images.shapes, images.pixels
-    return len(shapes) > 0 and len(shapes[0]) == 2 and is_plain(pixels) and pixels.is_cpu
-
-
-def _degenerate(pixels: Tensor) -> Tensor:
-    """Return the edge (v, v) of each pixel."""
-    return pixels.unsqueeze(1).expand(-1, 2)
+def pairs_of_images(
+    images: Images, dimensions: Sequence[int], eight: bool, negate: bool, closed: bool
+) -> list[PersistencePairs]:
+    """Return the pairs of each dimension, found in one pass."""
+    volumes = len(images.shapes) > 0 and len(images.shapes[0]) == 3
+    search = _unite_voxels if volumes else _search_pixels
+    wanted = [0 in dimensions, max(dimensions) > 0]
+    found = search(images.pixels.detach(), images.sides, wanted, eight, negate, closed)
+    births, deaths, essential, births_1, deaths_1 = (
+        pixels.unsqueeze(1).expand(-1, 2) for pixels in found
+    )
+    return [
+        found_pairs(p, births_1, deaths_1, essential[:0], images.sizes)
+        if p
+        else found_pairs(p, births, deaths, essential, images.sizes)
+        for p in dimensions
+    ]
 
 
 def _fake_search(pixels: Tensor, *_: object) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
@@ -188,16 +201,16 @@ def _search_pixels(
     With ``eight`` components have 8 neighbours and holes 4. ``closed`` means that the frame is
     foreground, so that it closes loops.
     """
-    found = _search_arrays(pixels, sides, wanted, eight, negate, closed)
+    found = _search([pixels.cpu().numpy()], sides, wanted, eight, negate, closed)
     a, b, c, d, e = (torch.from_numpy(row).to(pixels.device) for row in found[:5])
     return a, b, c, d, e
 
 
-def _search_arrays(pixels: Tensor, *options: Any) -> list[Any]:
-    """Return the arrays of ``search_images``; arguments are those of ``_search_pixels``."""
+def _search(*task: Any) -> list[Any]:
+    """Return the arrays of ``search_images``; arguments are those of :func:`_in_images`."""
     from topreg.persistence.images._pixel_kernels import search_images
 
-    return _in_images(search_images, [pixels], *options)
+    return _in_images(search_images, *task)
 
 
 def _fake_comparison(one: Tensor, *_: object) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -221,14 +234,15 @@ def compare_pixels(
     """Return what ``compare_images`` does for two batches of images."""
     from topreg.persistence.images._comparison_kernels import compare_images
 
-    found = _in_images(compare_images, [one, other], sides, wanted, eight, negate, closed)
+    pixels = [one.cpu().numpy(), other.cpu().numpy()]
+    found = _in_images(compare_images, pixels, sides, wanted, eight, negate, closed)
     a, b, c, d = (torch.from_numpy(array).to(one.device) for array in found)
     return a, b, c, d
 
 
 def _in_images(
     kernel: Any,
-    batches: list[Tensor],
+    batches: list[Any],
     sides: list[int],
     wanted: list[bool],
     eight: bool,
@@ -239,8 +253,8 @@ def _in_images(
     from topreg._compiled import in_runs
     from topreg._scratch_kernels import with_scratch
 
-    pixels = [batch.cpu().contiguous().numpy() for batch in batches]
-    kind, bits = pixels[0].dtype.type, BITS[batches[0].dtype]
+    pixels = [np.ascontiguousarray(batch) for batch in batches]
+    kind, bits = pixels[0].dtype.type, np.empty(0, f"u{pixels[0].itemsize}")
     shapes = np.array(sides, np.int64).reshape(-1, 2)
     options = eight, negate, kind(-math.inf if closed else math.inf), *wanted
 
