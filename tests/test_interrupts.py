@@ -280,7 +280,7 @@ def test_searches_in_images_stop_at_once_where_nobody_wants_them():
     parent, ways = np.full(values.size, -1), np.array([1, -1])
     found = _voxel_kernels.unite_voxels(values.ravel(), pixels, parent, ways, True, STOP)
     assert found.shape == (2, 0)
-    task = bits, np.array([[50, 40]]), 0, 1, True, False, np.float32(np.inf), True, True
+    task = bits, np.array([[50, 40]]), 0, 1, (True, True, True, False, False)
     found = _pixel_kernels.search_images(block, values.ravel(), *task, STOP)
     assert [len(part) for part in found] == [0] * 6
 

@@ -166,10 +166,7 @@ class BettiMatchingError(_ImageMetric):
             x.float().reshape(-1),
             y.float().reshape(-1),
             sides,
-            [True, True],
-            self.construction == "T",
-            True,
-            False,
+            [True, True, self.construction == "T", True, False],
         )
         errors = []
         for bars, count in zip((bars_0, bars_1), numbers, strict=True):

@@ -14,6 +14,7 @@ from topreg._pairs import PersistencePairs, check_pairs
 from topreg.filtrations._filtration import Filtration
 from topreg.persistence.images._images import (
     Images,
+    Rules,
     check_images,
     join_images,
     pairs_of_images,
@@ -123,7 +124,7 @@ class CubicalFiltration(Filtration):
         """Find pairs in some dimensions."""
         found = None
         if self.ndim == 2:
-            found = pairs_of_plain(data, dimensions, *self._options(), self.check_values)
+            found = pairs_of_plain(data, dimensions, self._rules(), self.check_values)
         return found or self._search(self._join(data, "images"), dimensions)
 
     def _join(self, data: Clouds, name: str) -> Images:
@@ -132,10 +133,10 @@ class CubicalFiltration(Filtration):
 
     def _search(self, images: Images, dimensions: list[int]) -> list[PersistencePairs]:
         """Find pairs in images that have been checked."""
-        return pairs_of_images(images, dimensions, *self._options())
+        return pairs_of_images(images, dimensions, self._rules())
 
-    def _options(self) -> tuple[bool, bool, bool]:
-        """Return whether 8 neighbours join components, values are negated, the frame is closed."""
+    def _rules(self) -> Rules:
+        """Return how pixels are ordered and joined."""
         return self.construction == "T", self.superlevel, self.outside == "foreground"
 
     def _check_dimension(

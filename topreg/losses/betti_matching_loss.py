@@ -83,16 +83,8 @@ def betti_matching_loss(
     """
     dimensions = check_options(filtration, dimensions=dimensions, reduction=reduction)
     x, y = _images.both(source, target, logits, include_background, filtration)
-    chosen = _images.cubical(filtration)
-    found = compare_pixels(
-        x.pixels.detach(),
-        y.pixels.detach(),
-        x.sides,
-        [0 in dimensions, 1 in dimensions],
-        chosen.construction == "T",
-        chosen.superlevel,
-        chosen.outside == "foreground",
-    )
+    options = [0 in dimensions, 1 in dimensions, *_images.cubical(filtration)._rules()]
+    found = compare_pixels(x.pixels.detach(), y.pixels.detach(), x.sides, options)
     *bars, numbers, first = found
     terms = [_of_bars(x, y, bars[p], numbers[p]) for p in dimensions]
     if 0 in dimensions:

@@ -153,21 +153,7 @@ def _compare_holes(block, f, g, c, links, eight, halt):
 
 
 @compiled
-def compare_images(
-    block,
-    pixels,
-    others,
-    bits,
-    sides,
-    first,
-    last,
-    eight,
-    negate,
-    outside,
-    components,
-    holes,
-    halt,
-):
+def compare_images(block, pixels, others, bits, sides, first, last, options, halt):
     """Return bars with their partners in dimensions 0 and 1, numbers per image, and first pixels.
 
     The rows of bars are birth and death in ``pixels``, and birth and death of the partner in
@@ -175,6 +161,7 @@ def compare_images(
     are (one or other, image), -1 if the frame comes first or there are no pixels. Arguments are
     those of ``search_images``, for two batches of images of the same sizes.
     """
+    components, holes, eight, negate, closed = options
     found_0, found_1 = np.empty((4, 0), np.int64), np.empty((4, 0), np.int64)
     counts, total = np.zeros((2, last - first), np.int64), np.zeros(2, np.int64)
     least = np.full((2, last - first), -1, np.int64)
@@ -185,8 +172,8 @@ def compare_images(
         if h * w == 0 or halted(halt):
             continue
         most, asked[0] = max(most, asked[0]), LINE  # the block is free again
-        one, _ = search.frame_image(block, pixels[begin:offset].reshape(h, w), negate, outside)
-        other, _ = search.frame_image(block, others[begin:offset].reshape(h, w), negate, outside)
+        one, _ = search.frame_image(block, pixels[begin:offset].reshape(h, w), negate, closed)
+        other, _ = search.frame_image(block, others[begin:offset].reshape(h, w), negate, closed)
         f = search.describe(block, one, bits, eight, halt)
         g = search.describe(block, other, bits, eight, halt)
         c = search.describe(block, np.minimum(one, other), bits, eight, halt)
@@ -195,7 +182,7 @@ def compare_images(
             bars, firsts = _compare_components(block, f, g, c, links, eight, halt)
             found_0 = search.append_pixels(found_0, total[0], bars, begin, w)
             counts[0, image] = bars.shape[1]
-            if outside > 0:
+            if not closed:
                 for k in range(2):
                     least[k, image] = begin + search.unframed(firsts[k], w)
         if holes:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 BYTES = 64  # per pixel of an image that is searched, results included
 MOST_PIXELS = 1 << 31
 KINDS = (torch.float32, torch.float64)
+Rules = tuple[bool, bool, bool]  # components have 8 or 26 neighbours; negate; frame is foreground
 SHAPES = {2: "(h, w)", 3: "(d, h, w)"}
 LEADING = {0: "", 1: "b, ", 2: "b, c, "}
 
@@ -128,7 +129,7 @@ def _are_finite(pixels: Tensor) -> bool:
 
 
 def pairs_of_plain(
-    images: Clouds, dimensions: Sequence[int], eight: bool, negate: bool, closed: bool, check: bool
+    images: Clouds, dimensions: Sequence[int], rules: Rules, check: bool
 ) -> list[PersistencePairs] | None:
     """Check images and find their pairs in one call; None if a pixel fails the check.
 
@@ -142,41 +143,41 @@ def pairs_of_plain(
     shape = images.shape
     if 2 * BYTES * math.prod([n + 2 for n in shape]) >= SMALL:
         return None
-    wanted = [0 in dimensions, max(dimensions) > 0]
     sizes, sides = (shape[-2] * shape[-1],) * math.prod(shape[:-2]), [*shape[-2:]]
     values = (images.detach() if images.requires_grad else images).numpy().reshape(-1)
-    *rows, bad = _search([values], sides * len(sizes), wanted, eight, negate, closed)
+    *rows, bad = _search([values], sides * len(sizes), _options(dimensions, rules))
     if check and len(bad):
         return None
-    births, deaths, essential, births_1, deaths_1, none = (
+    edges = [
         torch.from_numpy(np.ndarray((len(row), 2), row.dtype, row, 0, (row.itemsize, 0)))
         for row in (*rows, bad[:0])
-    )
-    return [
-        found_pairs(p, births_1, deaths_1, none, sizes)
-        if p
-        else found_pairs(p, births, deaths, essential, sizes)
-        for p in dimensions
     ]
+    return _by_dimension(edges, dimensions, sizes)
 
 
 def pairs_of_images(
-    images: Images, dimensions: Sequence[int], eight: bool, negate: bool, closed: bool
+    images: Images, dimensions: Sequence[int], rules: Rules
 ) -> list[PersistencePairs]:
     """Return the pairs of each dimension, found in one pass."""
     volumes = len(images.shapes) > 0 and len(images.shapes[0]) == 3
     search = _unite_voxels if volumes else _search_pixels
-    wanted = [0 in dimensions, max(dimensions) > 0]
-    found = search(images.pixels.detach(), images.sides, wanted, eight, negate, closed)
-    births, deaths, essential, births_1, deaths_1 = (
-        pixels.unsqueeze(1).expand(-1, 2) for pixels in found
-    )
-    return [
-        found_pairs(p, births_1, deaths_1, essential[:0], images.sizes)
-        if p
-        else found_pairs(p, births, deaths, essential, images.sizes)
-        for p in dimensions
-    ]
+    found = search(images.pixels.detach(), images.sides, _options(dimensions, rules))
+    edges = [pixels.unsqueeze(1).expand(-1, 2) for pixels in (*found, found[2][:0])]
+    return _by_dimension(edges, dimensions, images.sizes)
+
+
+def _options(dimensions: Sequence[int], rules: Rules) -> list[bool]:
+    """Return whether dimension 0 and a higher one are wanted, and the rules."""
+    return [0 in dimensions, max(dimensions) > 0, *rules]
+
+
+def _by_dimension(
+    edges: Sequence[Tensor], dimensions: Sequence[int], sizes: tuple[int, ...]
+) -> list[PersistencePairs]:
+    """Return pairs; ``edges`` are (v, v) for the results of ``_search_pixels``, then none."""
+    births, deaths, essential, births_1, deaths_1, none = edges
+    low, high = (births, deaths, essential), (births_1, deaths_1, none)
+    return [found_pairs(p, *(high if p else low), sizes) for p in dimensions]
 
 
 def _fake_search(pixels: Tensor, *_: object) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
@@ -188,25 +189,19 @@ def _fake_search(pixels: Tensor, *_: object) -> tuple[Tensor, Tensor, Tensor, Te
 
 @operator(_fake_search)
 def _search_pixels(
-    pixels: Tensor,
-    sides: list[int],
-    wanted: list[bool],
-    eight: bool,
-    negate: bool,
-    closed: bool,
+    pixels: Tensor, sides: list[int], options: list[bool]
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     """Return births, deaths and essential pixels of dimension 0, births and deaths of dimension 1.
 
-    ``sides`` lists height and width of each image, ``wanted`` tells which dimensions to search.
-    With ``eight`` components have 8 neighbours and holes 4. ``closed`` means that the frame is
-    foreground, so that it closes loops.
+    ``sides`` lists height and width of each image. ``options`` tell which dimensions to search, and
+    the :data:`Rules`.
     """
-    found = _search([pixels.cpu().numpy()], sides, wanted, eight, negate, closed)
+    found = _search([pixels.cpu().numpy()], sides, options)
     a, b, c, d, e = (torch.from_numpy(row).to(pixels.device) for row in found[:5])
     return a, b, c, d, e
 
 
-def _search(*task: Any) -> list[Any]:
+def _search(*task: Any) -> Sequence[Any]:
     """Return the arrays of ``search_images``; arguments are those of :func:`_in_images`."""
     from topreg.persistence.images._pixel_kernels import search_images
 
@@ -223,63 +218,47 @@ def _fake_comparison(one: Tensor, *_: object) -> tuple[Tensor, Tensor, Tensor, T
 
 @operator(_fake_comparison)
 def compare_pixels(
-    one: Tensor,
-    other: Tensor,
-    sides: list[int],
-    wanted: list[bool],
-    eight: bool,
-    negate: bool,
-    closed: bool,
+    one: Tensor, other: Tensor, sides: list[int], options: list[bool]
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Return what ``compare_images`` does for two batches of images."""
     from topreg.persistence.images._comparison_kernels import compare_images
 
-    pixels = [one.cpu().numpy(), other.cpu().numpy()]
-    found = _in_images(compare_images, pixels, sides, wanted, eight, negate, closed)
-    a, b, c, d = (torch.from_numpy(array).to(one.device) for array in found)
+    found = _in_images(compare_images, [one.cpu().numpy(), other.cpu().numpy()], sides, options)
+    arrays = [torch.from_numpy(np.ascontiguousarray(array)) for array in found]
+    a, b, c, d = (array.to(one.device) for array in arrays)
     return a, b, c, d
 
 
 def _in_images(
-    kernel: Any,
-    batches: list[Any],
-    sides: list[int],
-    wanted: list[bool],
-    eight: bool,
-    negate: bool,
-    closed: bool,
-) -> list[Any]:
+    kernel: Any, batches: list[Any], sides: list[int], options: list[bool]
+) -> Sequence[Any]:
     """Call a kernel on runs of images, spread over threads; join the arrays that it returns."""
     from topreg._compiled import in_runs
     from topreg._scratch_kernels import with_scratch
 
     pixels = [np.ascontiguousarray(batch) for batch in batches]
-    kind, bits = pixels[0].dtype.type, np.empty(0, f"u{pixels[0].itemsize}")
+    bits, flags = np.empty(0, f"u{pixels[0].itemsize}"), tuple(options)
     shapes = np.array(sides, np.int64).reshape(-1, 2)
-    options = eight, negate, kind(-math.inf if closed else math.inf), *wanted
 
     def work(first: int, last: int, halt: Halt) -> list[Any]:
-        task = bits, shapes, first, last, *options, halt
-        return [with_scratch(lambda block: kernel(block, *pixels, *task))]
+        task = *pixels, bits, shapes, first, last, flags, halt
+        return [with_scratch(lambda block: kernel(block, *task))]
 
     parts = in_runs(work, [math.isqrt(h * w) for h, w in zip(sides[::2], sides[1::2], strict=True)])
-    if len(parts) == 1:
-        return parts[0]
-    return [np.concatenate(part, axis=-1) for part in zip(*parts, strict=True)]
+    joined: Sequence[Any] = parts[0]
+    if len(parts) > 1:
+        joined = [np.concatenate(part, axis=-1) for part in zip(*parts, strict=True)]
+    return joined
 
 
 @operator(_fake_search)
 def _unite_voxels(
-    pixels: Tensor,
-    sides: list[int],
-    wanted: list[bool],
-    eight: bool,
-    negate: bool,
-    closed: bool,
+    pixels: Tensor, sides: list[int], options: list[bool]
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     """Return what ``_search_pixels`` does, for volumes, in dimensions 0 and 2."""
     from topreg._compiled import stoppable
 
+    *_, negate, closed = options
     values = pixels.cpu().contiguous().numpy()
     values = (-values if negate else values) + values.dtype.type(0)  # no -0.0
     none = np.empty((2, 0), np.int64)
@@ -288,7 +267,7 @@ def _unite_voxels(
         size = math.prod(shape)
         volume = values[first : first + size].reshape(shape)
         if size:
-            search = partial(_search_volume, volume, wanted, eight, closed)
+            search = partial(_search_volume, volume, options)
             for kept, found in zip(bars, stoppable(search, 200 * size), strict=True):
                 kept.append(found + first)
         if size and not closed:
@@ -300,14 +279,13 @@ def _unite_voxels(
     return a, b, c, d, e
 
 
-def _search_volume(
-    volume: Any, wanted: Sequence[bool], eight: bool, closed: bool, halt: Halt
-) -> list[Any]:
+def _search_volume(volume: Any, options: Sequence[bool], halt: Halt) -> list[Any]:
     """Return births and deaths (2, m) of one volume in dimensions 0 and 2, if they are wanted."""
     from topreg._scratch_kernels import with_scratch
     from topreg.persistence.images._pixel_kernels import in_order
     from topreg.persistence.images._voxel_kernels import unite_voxels
 
+    *wanted, eight, _, closed = options
     framed = np.pad(volume, 1, constant_values=-np.inf if closed else np.inf)
     inside = np.pad(np.ones(volume.shape, bool), 1).ravel()
     numbers = np.cumsum(inside) - 1  # of voxels without the frame

@@ -4,7 +4,7 @@ Pixels appear in the order (value, index). One byte per pixel tells which of its
 come earlier. Around the pixel these form pieces. A table lists the pieces of each byte:
 
 - no piece: a component is born at this pixel, a minimum;
-- one piece: the pixel joins it, and a step to any neighbour in it leads down to its minimum;
+- one piece: the pixel joins it, and links to its first neighbour lead down to its minimum;
 - several pieces: a saddle, where components merge or loops close.
 
 Only saddles are sorted. In ascending order they give dimension 0: the pieces of a saddle are
@@ -12,6 +12,10 @@ followed down to their minima and united; of two components the one with the lat
 With inverted bytes and in descending order they give dimension 1. Then holes of the complement
 merge in the same way, with 4 neighbours in place of 8 and 8 in place of 4. The outside is the first
 hole.
+
+A saddle of k pieces merges k - 1 times in all: a piece that it joins to a component closes a loop
+unless it merges two components, and a loop that closes separates two holes. So what one dimension
+has found is not sought in the other.
 
 For example, with 4 neighbours::
 
@@ -75,12 +79,12 @@ STEPS = np.stack([_steps(False), _steps(True)])
 
 
 @compiled
-def frame_image(block, image, negate, outside):
+def frame_image(block, image, negate, closed):
     """Copy an image (h, w) into a frame; NaN and infinity become the largest finite value.
 
     Return it, and the number of pixels that are not finite.
     """
-    h, w = image.shape
+    (h, w), outside = image.shape, -np.inf if closed else np.inf
     framed, bad = reserve(block, (h + 2) * (w + 2), image.dtype).reshape(h + 2, w + 2), 0
     framed[0], framed[h + 1] = outside, outside
     most = np.finfo(framed.dtype).max
@@ -277,16 +281,16 @@ def walk(block, image, links, eight, up, every, halt):
 
 
 @compiled
-def search_images(
-    block, pixels, bits, sides, first, last, eight, negate, outside, components, holes, halt
-):
+def search_images(block, pixels, bits, sides, first, last, options, halt):
     """Return births, deaths and essential pixels of dimension 0, births and deaths of dimension 1.
 
     The numbers of images that have NaN or infinity follow. ``pixels`` holds the images one
     after the other, of which ``first`` to ``last - 1`` are searched; ``sides`` are their heights
-    and widths. Pixels are numbered through all images. ``components`` and ``holes`` tell which
-    dimensions are wanted. Dimension 0 is in the order of deaths, dimension 1 in that of births.
+    and widths. Pixels are numbered through all images. ``options`` tell whether components and
+    holes are wanted, components have 8 neighbours, values are negated, and the frame comes first.
+    Dimension 0 is in the order of deaths, dimension 1 in that of births.
     """
+    components, holes, eight, negate, closed = options
     found_0, found_1 = np.empty((2, 0), np.int64), np.empty((2, 0), np.int64)
     essential, m, m_1, e = np.empty(last - first, np.int64), 0, 0, 0
     bad, bads = np.empty(last - first, np.int64), 0
@@ -298,7 +302,7 @@ def search_images(
             continue
         most, asked[0] = max(most, asked[0]), LINE  # the block is free again
         image = pixels[begin:offset].reshape(h, w)
-        framed, infinite = frame_image(block, image, negate, outside)
+        framed, infinite = frame_image(block, image, negate, closed)
         bad[bads] = number
         bads += infinite > 0
         described = describe(block, framed, bits, eight, halt)
@@ -312,7 +316,7 @@ def search_images(
                 found_0 = append_pixels(found_0, m, mergers[1::-1], begin, w)
                 m += mergers.shape[1]
                 essential[e] = begin + unframed(root(links, w + 3), w)
-                e += outside > 0
+                e += not closed
             else:
                 found_1 = append_pixels(found_1, m_1, mergers[:2, ::-1], begin, w)
                 m_1 += mergers.shape[1]
