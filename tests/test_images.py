@@ -234,6 +234,13 @@ def test_a_later_search_does_not_change_earlier_pairs():
                 assert torch.equal(getattr(one, name), getattr(other, name))
 
 
+@pytest.mark.parametrize("eight", [False, True])
+def test_saddles_are_the_bytes_with_several_pieces(eight):
+    flags = np.zeros(256, np.uint8)
+    kernels._flag_saddles(np.arange(256, dtype=np.uint8), flags, eight)
+    np.testing.assert_array_equal(flags != 0, kernels.STEPS[int(eight), 1, :, 0] > 1)
+
+
 @constructions
 @pytest.mark.parametrize("closed", [False, True])
 @given(image=images(most=20))

@@ -139,7 +139,7 @@ def link_pixels(framed, links, eight, up):
     d, v, e = values[begin - right :], values[begin:], values[begin + right :]
     f, g, h = values[below - right :], values[below:], values[below + right :]
     out = links[begin:]
-    for k in range(values.size - 2 * begin):  # of the last ones of equal value the first wins
+    for k in range(values.size - 2 * begin):  # neighbours before the pixel win ties
         least, way = sign * v[k], np.int32(0)
         if eight:
             least, way = _lesser(least, way, sign * h[k], stride + right, False)
@@ -159,7 +159,7 @@ def link_pixels(framed, links, eight, up):
 
 @compiled
 def _lesser(least, way, value, there, ties):
-    """Return the lesser value with the way to it; ``ties`` says whether the second wins them."""
+    """Return the lesser value with the way to it; ``ties`` tells whether ``value`` wins ties."""
     wins = value <= least if ties else value < least
     return (value if wins else least), (np.int32(there) if wins else way)
 
@@ -173,6 +173,24 @@ def is_later(values, up, a, b):
 
 
 @compiled
+def _flag_saddles(earlier, flags, eight):
+    """Write a number for each byte that is not 0 if there are several pieces.
+
+    Rotated by one place, the bits of straight neighbours are those of the corners next to them. A
+    corner between two joins them if ``eight``; otherwise a corner without one does not count. A
+    piece begins at each place of the ring whose predecessor does not come earlier.
+    """
+    for k in range(earlier.size):
+        near = earlier[k]
+        straight = near & 0xAA
+        one, other = straight << 1 | straight >> 7, straight >> 1 | straight << 7
+        near = near | (one & other) if eight else straight | (near & (one | other))
+        near &= 0xFF
+        begins = near & ~(near << 1 | near >> 7)
+        flags[k] = begins & (begins - 1)
+
+
+@compiled
 def describe(block, framed, bits, eight, halt):
     """Return a framed image, its pixels, their bytes, the saddles in order, and their mergers.
 
@@ -182,9 +200,15 @@ def describe(block, framed, bits, eight, halt):
     values, earlier = framed.ravel(), compare_neighbours(block, framed).ravel()
     pieces = STEPS[int(eight), 1, :, 0]
     saddles, count = reserve(block, earlier.size, np.int32), 0
-    for pixel in range(earlier.size):
-        saddles[count] = pixel
-        count += pieces[earlier[pixel]] > 1
+    flags = reserve(block, (earlier.size + 7) // 8 * 8, np.uint8)
+    flags[earlier.size :] = 0
+    _flag_saddles(earlier, flags, eight)
+    words = flags.view(np.uint64)
+    for word in range(words.size):  # 8 pixels, often without a saddle
+        if words[word] != 0:
+            for pixel in range(8 * word, min(8 * word + 8, earlier.size)):
+                saddles[np.uint32(count)] = pixel
+                count += flags[pixel] != 0
     saddles = in_order(block, values.view(bits.dtype), saddles[:count], halt)
     left = reserve(block, count, np.int8)
     for k in range(count):
