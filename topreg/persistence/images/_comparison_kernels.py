@@ -123,7 +123,7 @@ def _compare_components(block, f, g, c, links, eight, halt):
 
 @compiled
 def _name_holes(block, f, c, links, eight, halt):
-    """Return the holes of f, births above deaths, and for each the hole of c that dies, or -1."""
+    """Return the holes of f, births above deaths, and for each the hole of c that dies, or 0."""
     search.link_pixels(f[0], links, eight, False)
     firsts = _firsts(block, links, c, eight, False)
     merged = search.walk(block, f, links, eight, False, True, halt)
@@ -131,7 +131,7 @@ def _name_holes(block, f, c, links, eight, halt):
     for k in range(holes.size):
         hole = _dying(c[1], firsts, False, merged[1, k], merged[2, k])
         named = hole > 0 and f[1][merged[0, k]] < c[1][hole]
-        holes[k] = hole if named else -1
+        holes[k] = hole if named else 0
     return merged[:2], holes
 
 
@@ -142,14 +142,11 @@ def _compare_holes(block, f, g, c, links, eight, halt):
     in_g, holes_g = _name_holes(block, g, c, links, eight, halt)
     place = reserve(block, links.size, np.int32)
     for hole in holes_f:
-        place[max(hole, 0)] = -1
+        place[hole] = -1
     for k in range(holes_g.size):
-        if holes_g[k] >= 0:
-            place[holes_g[k]] = k
-    partner = reserve(block, holes_f.size, np.int32)
-    for k in range(holes_f.size):
-        partner[k] = place[holes_f[k]] if holes_f[k] >= 0 else -1
-    return _bars(block, f, g, in_f, in_g, partner)
+        place[holes_g[k]] = k
+    place[0] = -1
+    return _bars(block, f, g, in_f, in_g, place[holes_f])
 
 
 @compiled
@@ -165,7 +162,8 @@ def compare_images(block, pixels, others, bits, sides, first, last, options, hal
     found_0, found_1 = np.empty((4, 0), np.int64), np.empty((4, 0), np.int64)
     counts, total = np.zeros((2, last - first), np.int64), np.zeros(2, np.int64)
     least = np.full((2, last - first), -1, np.int64)
-    offset, asked, most = search.pixels_before(sides, first), block[:8].view(np.int64), 0
+    offset, most = (sides[:first, 0] * sides[:first, 1]).sum(), 0
+    asked = block[:8].view(np.int64)
     for number in range(first, last):
         h, w = sides[number, 0], sides[number, 1]
         begin, offset, image = offset, offset + h * w, number - first

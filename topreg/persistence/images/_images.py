@@ -201,7 +201,7 @@ def _search_pixels(
     return a, b, c, d, e
 
 
-def _search(*task: Any) -> Sequence[Any]:
+def _search(*task: Any) -> Any:
     """Return the arrays of ``search_images``; arguments are those of :func:`_in_images`."""
     from topreg.persistence.images._pixel_kernels import search_images
 
@@ -229,9 +229,7 @@ def compare_pixels(
     return a, b, c, d
 
 
-def _in_images(
-    kernel: Any, batches: list[Any], sides: list[int], options: list[bool]
-) -> Sequence[Any]:
+def _in_images(kernel: Any, batches: list[Any], sides: list[int], options: list[bool]) -> Any:
     """Call a kernel on runs of images, spread over threads; join the arrays that it returns."""
     from topreg._compiled import in_runs
     from topreg._scratch_kernels import with_scratch
@@ -245,10 +243,9 @@ def _in_images(
         return [with_scratch(lambda block: kernel(block, *task))]
 
     parts = in_runs(work, [math.isqrt(h * w) for h, w in zip(sides[::2], sides[1::2], strict=True)])
-    joined: Sequence[Any] = parts[0]
-    if len(parts) > 1:
-        joined = [np.concatenate(part, axis=-1) for part in zip(*parts, strict=True)]
-    return joined
+    if len(parts) == 1:
+        return parts[0]
+    return [np.concatenate(part, axis=-1) for part in zip(*parts, strict=True)]
 
 
 @operator(_fake_search)

@@ -270,9 +270,7 @@ def walk(block, image, links, eight, up, every, halt):
     """
     (framed, values, earlier, saddles, left), flip = image, np.uint8(0 if up else 255)
     rows, columns = STEPS[int(eight)]
-    steps, most, count = rows * np.int32(framed.shape[1]) + columns, 0, 0
-    for k in range(left.size):
-        most += left[k]
+    steps, most, count = rows * np.int32(framed.shape[1]) + columns, left.sum(), 0
     mergers = reserve(block, 3 * (most + 1), np.int32).reshape(3, most + 1)
     places, ends = np.empty(AHEAD, np.int32), np.empty((AHEAD, 1 + MOST), np.int32)
     for first in range(0, saddles.size, AHEAD):
@@ -318,7 +316,8 @@ def search_images(block, pixels, bits, sides, first, last, options, halt):
     found_0, found_1 = np.empty((2, 0), np.int64), np.empty((2, 0), np.int64)
     essential, m, m_1, e = np.empty(last - first, np.int64), 0, 0, 0
     bad, bads = np.empty(last - first, np.int64), 0
-    offset, asked, most = pixels_before(sides, first), block[:8].view(np.int64), 0
+    offset, most = (sides[:first, 0] * sides[:first, 1]).sum(), 0
+    asked = block[:8].view(np.int64)
     for number in range(first, last):
         h, w = sides[number, 0], sides[number, 1]
         begin, offset = offset, offset + h * w
@@ -347,12 +346,6 @@ def search_images(block, pixels, bits, sides, first, last, options, halt):
     asked[0] = max(most, asked[0])
     found_0, found_1 = found_0[:, :m], found_1[:, :m_1]
     return found_0[0], found_0[1], essential[:e], found_1[0], found_1[1], bad[:bads]
-
-
-@compiled
-def pixels_before(sides, image):
-    """Return the number of pixels of all images before one."""
-    return (sides[:image, 0] * sides[:image, 1]).sum()
 
 
 @compiled
