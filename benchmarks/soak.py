@@ -18,9 +18,9 @@ from pathlib import Path
 
 import torch
 from _report import table
-from vlm_adapters.cli._options import SHIPPED
+from vlm_adapters.cli.inputs import SHIPPED
 from vlm_adapters.config import load_methods
-from vlm_adapters.sources import BundleSource
+from vlm_adapters.features.bundle import BundleSource
 from vlm_adapters.training import one_step, start_training
 
 from topreg import SignatureLoss

@@ -219,6 +219,23 @@ OUT_OF_RANGE = [
     (farthest_point_sampling, "count", 0),
     (farthest_point_sampling, "start", 3),
     (homology_consistency, "perturbation_weight", float("inf")),
+    *(
+        (call, name, value)
+        for call, name in [
+            (connectivity_loss, "scale"),
+            (deviating_perturbation, "eps"),
+            (exponential_affinity, "sharpness"),
+            (homology_consistency, "perturbation_weight"),
+            (persistence_between, "high"),
+            (persistence_image, "bandwidth"),
+            (rtd, "power"),
+            (signature_loss, "normalize"),
+            (total_persistence, "power"),
+            (track_coincidence, "eps"),
+            (wasserstein_distance, "order"),
+        ]
+        for value in (10**16, 10**400)  # torch cannot compare with either
+    ),
     (RIPS.pairs, "dimension", -1),
     (RIPS.all_pairs, "max_dimension", -1),
 ]

@@ -18,6 +18,7 @@ from strategies import (
     repeated_clouds,
     tied_matrices,
 )
+from torch._subclasses import FakeTensorMode
 
 from topreg import PersistencePairs, RipsFiltration
 from topreg.persistence.dense._boruvka import forests
@@ -94,18 +95,48 @@ def test_a_path_whose_weights_fall_needs_the_pointers_to_be_followed_far():
     equal_kruskal(OF_MATRICES.pairs(matrix), kruskal(matrix))
 
 
+@given(st.data(), any_dtype, st.integers(8, 24), st.sampled_from([1, 1 << 32, 1 << 33]))
+def test_weights_that_differ_in_few_bits_equal_kruskal(data, dtype, n, step):
+    integer = torch.int32 if dtype == torch.float32 else torch.int64
+    one = torch.ones((), dtype=dtype).view(integer)
+    bits = one + torch.tensor([0, 1, 2, 3]) * (step if dtype == torch.float64 else 1)
+    values = [-0.0, 0.0, *bits.to(integer).view(dtype).tolist(), math.inf]
+    size = n * (n - 1) // 2
+    entries = data.draw(st.lists(st.sampled_from(values), min_size=size, max_size=size))
+    matrix = torch.zeros(n, n, dtype=dtype)
+    i, j = torch.triu_indices(n, n, 1)
+    matrix[i, j] = matrix[j, i] = torch.tensor(entries, dtype=dtype)
+    longest = data.draw(st.sampled_from(values))
+    _, deaths, elders = forests(matrix.flatten(), [n], longest, False)
+    expected = kruskal(matrix, longest)
+    assert deaths.tolist() == [list(edge) for edge in expected[0]]
+    assert elders.tolist() == [[vertex] * 2 for vertex in expected[2]]
+
+
+# If all rounds read the whole matrix there are 547, 697 and 775 launches. They touch 48.0, 50.9 and
+# 54.2 times the bytes of the weights in single precision, 41.7, 47.0 and 50.6 times in double.
 @pytest.mark.parametrize(
-    ("n", "clouds", "launches", "bytes_per_byte"),
-    [(256, 64, 241, 23), (1024, 8, 300, 21), (2048, 1, 330, 25)],
+    ("n", "clouds", "launches", "single", "double"),
+    [(256, 64, 252, 24, 18.8), (1024, 8, 309, 21.5, 17.5), (2048, 1, 338, 22.7, 18.1)],
 )
 @pytest.mark.parametrize("connected", [True, False])
-def test_how_much_a_device_is_asked_to_do(n, clouds, launches, bytes_per_byte, connected):
-    weights = torch.rand(clouds, n, n)
-    weights = (weights + weights.mT).flatten()
-    with Launches() as seen:
-        forests(weights, [n] * clouds, math.inf, connected)
-    assert len(seen.names) <= launches
-    assert seen.bytes <= bytes_per_byte * weights.nbytes
+def test_how_much_a_device_is_asked_to_do(n, clouds, launches, single, double, connected):
+    for dtype, bytes_per_byte in ((torch.float32, single), (torch.float64, double)):
+        weights = torch.rand(clouds, n, n, dtype=dtype)
+        weights = (weights + weights.mT).flatten()
+        with Launches() as seen:
+            forests(weights, [n] * clouds, math.inf, connected)
+        assert len(seen.names) <= launches
+        assert seen.bytes <= bytes_per_byte * weights.nbytes
+
+
+@pytest.mark.parametrize("n", [46_341, 110_000])
+def test_numbers_of_edges_fit_into_integers(n):
+    with FakeTensorMode():
+        deaths = forests(torch.empty(n * n), [n], math.inf, True)[1]
+    assert deaths.shape == (n - 1, 2)
+    last = (n // 4) ** 2 * (n * n + 1) + n * n  # the largest integer in the search
+    assert last <= torch.iinfo(torch.int64).max
 
 
 def test_negative_zero_is_zero():

@@ -164,6 +164,12 @@ def few_vertices(call):
         return call()
 
 
+def few_vertices_for_boruvka():
+    """A call where clouds of four points are too large for Boruvka's algorithm."""
+    with mock.patch("topreg.persistence.dense._boruvka.MOST_VERTICES", 1):
+        RipsFiltration(engine="boruvka").pairs(points)
+
+
 def all_neighbours():
     edges, weights = neighbour_graph(square, 3)
     return FlagFiltration(edges, 4, duplicate_edges="min").pairs(weights, 1)
@@ -417,6 +423,12 @@ CASES = {
         "Pass a smaller `normalize`.",
         lambda: rtd_lite(broken, whole, filtration=PRECOMPUTED, normalize=0.5),
         torch.tensor(0.0, dtype=torch.float64),  # both trees have the edges (0, 1), (1, 2)
+    ),
+    "many vertices for Boruvka": Case(
+        few_vertices_for_boruvka,
+        'Use `engine="prim"`.',
+        lambda: deaths(RipsFiltration(engine="prim").pairs(points), points),
+        GAPS,
     ),
     "another engine": Case(
         lambda: RipsFiltration(engine="prim").pairs(square, 1),

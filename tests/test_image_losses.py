@@ -15,12 +15,8 @@ from topreg import (
     betti_prior_loss,
     diagram_matching_loss,
 )
-from topreg.persistence.images._pixel_kernels import (
-    TABLES,
-    clear_frame,
-    compare_neighbours,
-    frame_image,
-)
+from topreg._scratch_kernels import with_scratch
+from topreg.persistence.images._pixel_kernels import STEPS, compare_neighbours
 
 LOSSES = {
     "betti matching": lambda x, y, **o: betti_matching_loss(x, y, **o),
@@ -32,12 +28,9 @@ every_loss = pytest.mark.parametrize("loss", LOSSES.values(), ids=LOSSES)
 
 def joins_two(image, construction):
     """Whether no pixel joins three pieces, whose order is a tie."""
-    framed = np.full(np.add(image.shape, 2), np.inf)
-    frame_image(framed, image, False, np.inf)
-    earlier = np.zeros(framed.shape, np.uint8)
-    compare_neighbours(framed, earlier)
-    clear_frame(earlier)
-    return TABLES[int(construction == "T")][earlier, 0].max() <= 2
+    framed = np.pad(image, 1, constant_values=np.inf)
+    earlier = with_scratch(lambda block: compare_neighbours(block, framed).copy())
+    return STEPS[int(construction == "T"), 1, earlier, 0].max() <= 2
 
 
 @pytest.mark.parametrize("construction", ["T", "V"])

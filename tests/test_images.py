@@ -12,6 +12,9 @@ from torch.testing import assert_close
 
 import topreg
 from topreg import CubicalFiltration
+from topreg._compiled import NEVER
+from topreg._scratch_kernels import with_scratch
+from topreg.persistence.images import _pixel_kernels as kernels
 
 constructions = pytest.mark.parametrize("construction", ["T", "V"])
 
@@ -201,6 +204,63 @@ def test_every_channel_of_every_image_is_a_cloud(ndim):
         assert pairs.cloud_sizes == (batch[0, 0].numel(),) * 6
         expected = [filtration(image) for image in batch.flatten(0, 1)]
         assert_close(filtration.diagram(pairs, data), torch.cat(expected), rtol=0, atol=0)
+
+
+@given(data=st.data())
+def test_a_tensor_is_searched_like_the_list_of_its_images(data):
+    """A tensor on the CPU is read where it lies, a list is joined first."""
+    rows = [data.draw(images(most=9, dtypes=(torch.float32,))) for _ in range(2)]
+    stacked = torch.stack([image[:1, :1].expand(4, 5) + k for k, image in enumerate(rows)])
+    stacked = stacked + torch.randint(0, 3, (2, 4, 5))
+    outside = data.draw(st.sampled_from(["open", "foreground"]))
+    filtration = CubicalFiltration(superlevel=data.draw(st.booleans()), outside=outside)
+    for batch in (stacked, stacked.transpose(1, 2), stacked.double().requires_grad_()):
+        for one, other in zip(
+            filtration.all_pairs(batch, 1), filtration.all_pairs(list(batch), 1), strict=True
+        ):
+            for name in ("birth_edges", "death_edges", "essential_edges"):
+                assert torch.equal(getattr(one, name), getattr(other, name))
+            assert one.cloud_sizes == other.cloud_sizes == (20, 20)
+
+
+def test_a_later_search_does_not_change_earlier_pairs():
+    """Working memory is used again; results do not lie in it."""
+    torch.manual_seed(0)
+    filtration, batches = CubicalFiltration(), torch.rand(4, 3, 40, 30)
+    kept = [filtration.all_pairs(batch, 1) for batch in batches]
+    for batch, pairs in zip(batches, kept, strict=True):
+        for one, other in zip(pairs, filtration.all_pairs(batch.clone(), 1), strict=True):
+            for name in ("birth_edges", "death_edges", "essential_edges"):
+                assert torch.equal(getattr(one, name), getattr(other, name))
+
+
+@pytest.mark.parametrize("eight", [False, True])
+def test_saddles_are_the_bytes_with_several_pieces(eight):
+    flags = np.zeros(256, np.uint8)
+    kernels._flag_saddles(np.arange(256, dtype=np.uint8), flags, eight)
+    np.testing.assert_array_equal(flags != 0, kernels.STEPS[int(eight), 1, :, 0] > 1)
+
+
+@constructions
+@pytest.mark.parametrize("closed", [False, True])
+@given(image=images(most=20))
+def test_every_merger_of_a_saddle_belongs_to_one_dimension(construction, closed, image):
+    eight = construction == "T"
+
+    def search(block):
+        framed, _ = kernels.frame_image(block, image.numpy(), False, closed)
+        bits = np.empty(0, f"u{framed.itemsize}")
+        described = kernels.describe(block, framed, bits, eight, NEVER)
+        left, links, found = described[-1], np.empty(framed.size, np.int32), 0
+        expected = int(left.sum())
+        for up in (True, False):
+            kernels.link_pixels(framed, links, eight == up, up)
+            mergers = kernels.walk(block, described, links, eight == up, up, True, NEVER)
+            found += mergers.shape[1]
+        return expected, found, int(left.sum())
+
+    expected, found, left = with_scratch(search)
+    assert (found, left) == (expected, 0)
 
 
 @pytest.mark.parametrize("shape", [(0, 4, 4), (2, 0, 4), (2, 4, 0), (0, 0), (3, 0, 5, 5)])

@@ -17,7 +17,7 @@ from torch.testing import assert_close
 
 from topreg import _compiled
 from topreg._compiled import LONG, NEVER, halted, stoppable
-from topreg._scratch_kernels import LINE
+from topreg._scratch_kernels import LINE, with_scratch
 from topreg.metrics import _kernels
 from topreg.persistence import _check_kernels
 from topreg.persistence.annotations import _dense_kernels, _edge_kernels, _sparse_kernels
@@ -278,17 +278,19 @@ def test_searches_stop_at_once_where_nobody_wants_them():
 def test_searches_in_images_stop_at_once_where_nobody_wants_them():
     values = gaussian(0, 50, 40, dtype=torch.float32).numpy()
     bits, pixels = values.ravel().view(np.uint32), np.arange(values.size, dtype=np.int32)
-    assert_close(_pixel_kernels.in_order(bits, pixels.copy(), STOP), pixels)
-    np.testing.assert_array_equal(
-        _pixel_kernels.in_order(bits, pixels.copy(), NEVER), values.ravel().argsort(kind="stable")
-    )
+
+    def ordered(halt):
+        task = bits, pixels.copy(), halt
+        return with_scratch(lambda block: _pixel_kernels.in_order(block, *task).copy())
+
+    np.testing.assert_array_equal(ordered(STOP), pixels)
+    np.testing.assert_array_equal(ordered(NEVER), values.ravel().argsort(kind="stable"))
     parent, ways = np.full(values.size, -1), np.array([1, -1])
     found = _voxel_kernels.unite_voxels(values.ravel(), pixels, parent, ways, True, STOP)
     assert found.shape == (2, 0)
-    sizes, kind = np.array([[50], [40]]), np.float32(np.inf)
-    one = np.empty(0, np.uint32), *sizes, 0, 1, True, False, kind, np.array([True, True]), STOP
-    first, second, *_ = _pixel_kernels.search_images(values.ravel(), *one)
-    assert (first.shape[1], second.shape[1]) == (0, 0)
+    task = values.ravel(), bits, np.array([[50, 40]]), 0, 1, (True, True, True, False, False), STOP
+    found = with_scratch(lambda block: _pixel_kernels.search_images(block, *task))
+    assert [len(part) for part in found] == [0] * 6
 
 
 def test_lists_stop_at_once_where_nobody_wants_them():

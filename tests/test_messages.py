@@ -842,6 +842,10 @@ OPTIONS = {
     "`points` should have fewer than 65,536 vertices in dimension 1 and above. Got 65,536. "
     "Choose landmarks with `farthest_point_sampling`, or filter a graph of nearest neighbours with "
     "`FlagFiltration`.": (lambda: find_pairs(torch.empty(0), [3, 1 << 16], INF, [1])),
+    "`points` should have at most 110,000 vertices per cloud for Boruvka's algorithm on matrices. "
+    'Got 110,001. Use `engine="prim"`.': (
+        lambda: find_pairs(torch.empty(0), [3, 110_001], INF, [0], engine="boruvka")
+    ),
     "`source` should have fewer than 32,768 points. Got 32,768. Choose landmarks with "
     "`farthest_point_sampling`, or use `rtd_lite`.": (lambda: rtd(many, many)),
     "`dimension` should be 0 or 1 for a FlagFiltration. Got 2.": (

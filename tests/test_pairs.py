@@ -4,6 +4,7 @@ import copy
 import dataclasses
 import pickle
 
+import numpy as np
 import pytest
 import torch
 from asserts import compiles_searches, refused, same_pairs
@@ -48,6 +49,36 @@ def test_length_and_repr():
     assert len(pairs) == 2
     expected = "PersistencePairs(dimension=1, pairs=2, essential=1, cloud_sizes=(4, 4))"
     assert repr(pairs) == expected
+
+
+NO_EDGES = torch.empty(0, 2, dtype=torch.int64)
+
+
+@pytest.mark.parametrize(
+    "sizes", [[2, 3], np.array([2, 3]), torch.tensor([2, 3]), (2, np.int32(3))]
+)
+def test_numbers_of_other_integer_types_become_integers(sizes):
+    pairs = PersistencePairs(np.int64(1), NO_EDGES, NO_EDGES, NO_EDGES, sizes)
+    assert pairs.dimension == 1
+    assert pairs.cloud_sizes == (2, 3)
+    assert {type(pairs.dimension), *map(type, pairs.cloud_sizes)} == {int}
+
+
+@pytest.mark.parametrize(
+    ("dimension", "sizes", "error", "name"),
+    [
+        (-1, (3,), ValueError, "dimension"),
+        (1.0, (3,), ValueError, "dimension"),
+        (True, (3,), ValueError, "dimension"),
+        (0, 3, TypeError, "cloud_sizes"),
+        (0, "35", TypeError, "cloud_sizes"),
+        (0, (3, -2), ValueError, r"cloud_sizes\[1\]"),
+        (0, (2.5,), ValueError, r"cloud_sizes\[0\]"),
+    ],
+)
+def test_wrong_dimensions_and_cloud_sizes_are_refused(dimension, sizes, error, name):
+    with pytest.raises(error, match=rf"`{name}` should be .* Got "):
+        PersistencePairs(dimension, NO_EDGES, NO_EDGES, NO_EDGES, sizes)
 
 
 def test_pairs_are_frozen_and_compare_by_identity():

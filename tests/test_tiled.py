@@ -27,13 +27,13 @@ from torch.testing import assert_close
 from topreg import RipsFiltration, pairwise_distances
 from topreg.metrics import _tiles, prepare
 from topreg.metrics._on_device import direct_distances
-from topreg.persistence._progress import report_to
-from topreg.persistence.large import _neighbours
+from topreg.persistence.large import _certificate_kernels, _neighbours
+from topreg.persistence.large._certificate_kernels import first_copies
 from topreg.persistence.large._certificates import forest_of_cloud, spanning_forest
-from topreg.persistence.large._duplicate_kernels import first_copies
 from topreg.persistence.large._lists import TorchLists
 from topreg.persistence.large._neighbours import Neighbours
-from topreg.persistence.large._ranks import Alone
+from topreg.persistence.large._ranks import Ranks
+from topreg.persistence.large._tiled import report_to
 
 METRICS = ("euclidean", "cosine", "manhattan")
 small_memory = st.integers(1, 3000)
@@ -269,7 +269,7 @@ def test_progress_never_falls_and_ends_at_the_total():
 
 @pytest.mark.parametrize(("patience", "shown"), [(0, True), (1e9, False)])
 def test_a_bar_on_standard_error_unless_the_search_is_short(monkeypatch, capsys, patience, shown):
-    monkeypatch.setattr("topreg.persistence._progress.PATIENCE", patience)
+    monkeypatch.setattr("topreg.persistence.large._tiled.PATIENCE", patience)
     points = gaussian(0, 60, 12)
     filtration = RipsFiltration(engine="tiled", memory_budget=5000, progress=True)
     same_pairs(filtration.pairs(points), RipsFiltration().pairs(points))
@@ -287,7 +287,7 @@ def test_a_bar_on_standard_error_unless_the_search_is_short(monkeypatch, capsys,
 
 
 def test_a_bar_ends_its_line_when_the_search_fails(monkeypatch, capsys):
-    monkeypatch.setattr("topreg.persistence._progress.PATIENCE", 0)
+    monkeypatch.setattr("topreg.persistence.large._tiled.PATIENCE", 0)
     filtration = RipsFiltration(engine="tiled", progress=True, memory_budget=5000)
     monkeypatch.setattr(_neighbours.Neighbours, "outside", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError, match="division by zero"):
@@ -341,10 +341,8 @@ def test_first_copies(points, negative):
 
 
 def test_rows_of_one_hash_are_told_apart(monkeypatch):
-    from topreg.persistence.large import _duplicate_kernels
-
     monkeypatch.setattr(
-        _duplicate_kernels, "_hash_rows", lambda bits, hashes, i, j: hashes[i:j].fill(7)
+        _certificate_kernels, "_hash_rows", lambda bits, hashes, i, j: hashes[i:j].fill(7)
     )
     points = np.array([[1.0], [2.0], [1.0], [2.0], [1.0]])
     assert first_copies(points).tolist() == [0, 1, 0, 3, 0]
@@ -370,7 +368,7 @@ def test_bounds_hold(seed, width, memory):
     """Every neighbour that is not certain weighs at least the bound."""
     points = torch.randint(0, 4, (14, 2), generator=torch.Generator().manual_seed(seed)).float()
     points[7:] += gaussian(seed, 7, 2, dtype=torch.float32)
-    lists = Neighbours(points, "euclidean", memory=memory * 40, ranks=Alone(), width=width).of_all(
+    lists = Neighbours(points, "euclidean", memory=memory * 40, ranks=Ranks(), width=width).of_all(
         lambda *_: None
     )
     weights = distances_by_differences(points).float()
@@ -408,7 +406,7 @@ def test_used_up_lists_are_searched_again(monkeypatch):
         lambda self, rows, label: calls.append(rows) or outside(self, rows, label),
     )
     points = blobs(0, 6, 20)
-    search = Neighbours(points, "euclidean", memory=10**5, ranks=Alone(), width=4)
+    search = Neighbours(points, "euclidean", memory=10**5, ranks=Ranks(), width=4)
     edges, _ = spanning_forest(search, np.float64(math.inf), lambda *_: None)
     assert len(edges) == 119
     assert 0 < len(calls) <= 4  # half of the components each time
@@ -417,7 +415,7 @@ def test_used_up_lists_are_searched_again(monkeypatch):
 
 def test_the_lists_of_other_devices_hold_the_same(monkeypatch):
     points = gaussian(0, 50, 5, dtype=torch.float32)
-    search = Neighbours(points, "euclidean", memory=2000, ranks=Alone(), width=4)
+    search = Neighbours(points, "euclidean", memory=2000, ranks=Ranks(), width=4)
     own = search.of_all(lambda *_: None)
     monkeypatch.setattr(search._tiles, "on_cpu", False)
     assert isinstance(search._keeper(3), TorchLists)
@@ -431,7 +429,7 @@ def test_the_lists_of_other_devices_hold_the_same(monkeypatch):
 @pytest.mark.parametrize("n", [1, 2, 4, 5])
 def test_lists_of_other_devices_that_are_longer_than_the_cloud(monkeypatch, n):
     points = gaussian(n, n, 3, dtype=torch.float32)
-    search = Neighbours(points, "euclidean", memory=2000, ranks=Alone(), width=4)
+    search = Neighbours(points, "euclidean", memory=2000, ranks=Ranks(), width=4)
     own = search.of_all(lambda *_: None)
     monkeypatch.setattr(search._tiles, "on_cpu", False)
     other = search.of_all(lambda *_: None)

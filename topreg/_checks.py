@@ -13,6 +13,7 @@ from torch import Tensor
 
 from topreg._conversions import conversion, densification
 
+LARGEST_INTEGER = 1 << 53  # beyond it not every integer is a float
 USUAL = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
 
 
@@ -176,6 +177,10 @@ def is_number(name: str, value: object) -> None:
     """Raise unless a value is one number; ``True`` and ``False`` are not."""
     if _is_array(value) or isinstance(value, bool) or not hasattr(type(value), "__float__"):
         raise TypeError(f"`{name}` should be a number. Got {value!r}.")
+    if isinstance(value, int) and abs(value) > LARGEST_INTEGER:  # torch could not compare with it
+        raise ValueError(
+            f"`{name}` should be a float if it is that large. Got {value!r}. Use `float({name})`."
+        )
 
 
 def is_flag(name: str, value: object) -> None:

@@ -33,8 +33,8 @@ class PersistencePairs:
         cloud_sizes: Number of vertices of each cloud; they are numbered cloud after cloud.
 
     Raises:
-        TypeError: If the edges are not int64 tensors.
-        ValueError: If shapes or devices do not agree.
+        TypeError: If the edges are not int64 tensors, or ``cloud_sizes`` is one number.
+        ValueError: If shapes or devices do not agree, or a number is negative or not an integer.
 
     Shape:
         - birth_edges, death_edges: :math:`(m, 2)`; essential_edges: :math:`(e, 2)`; int64.
@@ -80,9 +80,29 @@ class PersistencePairs:
             )
         if torch.compiler.is_compiling():
             return
+        sizes, plain = self.cloud_sizes, type(self.dimension) is int and self.dimension >= 0
+        if (
+            not plain
+            or type(sizes) is not tuple
+            or set(map(type, sizes)) - {int}
+            or min(sizes, default=0) < 0
+        ):
+            self._check_numbers()
         if births.is_inference() or deaths.is_inference() or essential.is_inference():
             for name, edges in zip(_EDGES, (births, deaths, essential), strict=True):
                 object.__setattr__(self, name, plain_tensor(edges))
+
+    def _check_numbers(self) -> None:
+        """Convert the dimension and the cloud sizes to integers; raise if they are others."""
+        object.__setattr__(self, "dimension", _checks.is_natural("dimension", self.dimension))
+        if not isinstance(self.cloud_sizes, Iterable) or isinstance(self.cloud_sizes, str):
+            raise TypeError(
+                "`cloud_sizes` should be a sequence of integers, such as (5,). "
+                f"Got {self.cloud_sizes!r}."
+            )
+        sizes = enumerate(self.cloud_sizes)
+        checked = tuple(_checks.is_natural(f"cloud_sizes[{k}]", size) for k, size in sizes)
+        object.__setattr__(self, "cloud_sizes", checked)
 
     def __len__(self) -> int:
         """Return the number of pairs, without the essential classes."""

@@ -58,5 +58,6 @@ def reserve(block, count, kind):
 def reserve_zeros(block, count, kind):
     """Return an array of ``count`` zeros, in the block if it has room."""
     zeros = reserve(block, count, kind)
-    zeros[:] = 0
+    for place in range(count):  # assigning to a slice takes long to compile
+        zeros[place] = 0
     return zeros

@@ -135,10 +135,9 @@ def minimum_spanning_tree(
         tensor([[0, 2],
                 [1, 2]])
     """
-    from topreg.persistence._progress import report_to
     from topreg.persistence.large._certificates import forest_of_cloud  # these load numba
-    from topreg.persistence.large._group import GroupRanks
-    from topreg.persistence.large._ranks import Alone, Ranks
+    from topreg.persistence.large._ranks import GroupRanks, Ranks
+    from topreg.persistence.large._tiled import report_to
 
     problem = first_error(
         lambda: _checks.is_option("metric", metric, METRICS),
@@ -153,7 +152,7 @@ def minimum_spanning_tree(
             "points", points, group, problem, metric, max_edge_length, memory_budget
         )
         rows = at_least_single(points.detach())
-        ranks: Ranks = Alone()
+        ranks = Ranks()
         if is_grouped():
             rows = every_row(rows, sizes, group)
             ranks = GroupRanks(group, talking_device(group))

@@ -162,15 +162,9 @@ class BettiMatchingError(_ImageMetric):
         """Count the images of a batch, (h, w), (b, h, w) or (b, c, h, w)."""
         x, y = self._pairs(preds, target)
         sides = list(x.shape[1:]) * len(x)
-        bars_0, bars_1, numbers, _ = compare_pixels(
-            x.float().reshape(-1),
-            y.float().reshape(-1),
-            sides,
-            [True, True],
-            self.construction == "T",
-            True,
-            False,
-        )
+        options = [True, True, self.construction == "T", True, False]
+        first, second = x.float().reshape(-1), y.float().reshape(-1)
+        bars_0, bars_1, numbers, _ = compare_pixels(first, second, sides, options)
         errors = []
         for bars, count in zip((bars_0, bars_1), numbers, strict=True):
             alone = ((bars[0] < 0) | (bars[2] < 0)).long()

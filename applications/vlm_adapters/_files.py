@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import json
 import os
@@ -11,9 +12,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import filelock
+import safetensors
+import safetensors.torch
 from torch import Tensor
-
-from ._optional import require
 
 
 @contextmanager
@@ -31,6 +33,30 @@ def whole_file(path: Path) -> Iterator[Path]:
         unfinished.unlink(missing_ok=True)
 
 
+@contextmanager
+def claimed(folder: Path, *files: str) -> Iterator[None]:
+    """Claim a folder, or some files in it, for this process; a claim ends with its process.
+
+    Unfinished files that a killed process left there are removed.
+    """
+    lock = filelock.FileLock(folder / f".{files[0]}.lock" if files else folder / ".lock")
+    try:
+        lock.acquire(timeout=0)
+    except filelock.Timeout:
+        raise RuntimeError(
+            f"`{folder.joinpath(*files[:1])}` should be written by one process at a time. Got one "
+            "that another is at work on. Wait until it has ended, or choose another with `--out`."
+        ) from None
+    try:
+        for name in [glob.escape(file) for file in files] or ["*"]:
+            for unfinished in folder.glob(f".{name}.*.*"):
+                unfinished.unlink()
+        yield
+    finally:
+        Path(lock.lock_file).unlink(missing_ok=True)  # while it is held: nobody waits for it
+        lock.release()
+
+
 def write_text(path: Path, text: str) -> None:
     """Write a text file in UTF-8."""
     with whole_file(path) as unfinished:
@@ -46,10 +72,9 @@ def write_tensors(
     path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None
 ) -> None:
     """Write a safetensors file; equal tensors give equal bytes if there is at most one text."""
-    save = require("safetensors.torch", extra="vlm").save
     whole = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     # Not `save_file`, which makes files that only their owner can read.
-    content = save(whole, dict(metadata) if metadata else None)
+    content = safetensors.torch.save(whole, dict(metadata) if metadata else None)
     with whole_file(path) as unfinished:
         unfinished.write_bytes(content)
 
@@ -58,7 +83,6 @@ def read_tensors(
     path: Path, advice: str = "Copy it again, or remove it to have it made anew."
 ) -> tuple[dict[str, str], dict[str, Tensor]]:
     """Open a safetensors file: texts and memory-mapped tensors by name."""
-    safetensors = require("safetensors", extra="vlm")
     if not path.is_file():
         raise FileNotFoundError(f"`{path}` should be a safetensors file. Got no file.")
     try:

@@ -9,24 +9,23 @@ import shlex
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import torch
 
-from ._files import json_hash
-from ._optional import require
+from ._files import claimed, file_sha256, json_hash
 from .adapters import adapter_class
-from .config import lineage, load_methods
-from .inputs import FeatureInputs
-from .options import Method, plug_hashes
-from .runs import CHECKPOINT, Run, claimed, finished_run, write_run
-from .tasks import Task, TaskSource
-from .text_projection import check_checkpoints, checkpoint_sha256
+from .config import Method, lineage, load_methods, plug_hashes
+from .runs import CHECKPOINT, Run, finished_run, write_run
+from .sources import Source, Task
 from .training import adapter_under, epochs_of, evaluate, more_metrics, train
+
+if TYPE_CHECKING:
+    from .cli.inputs import Inputs
 
 T = TypeVar("T")
 Advance = Callable[[int], None]  # told how many more epochs are done
@@ -59,7 +58,7 @@ class Job(NamedTuple):
         frozen = not adapter_class(self.method.adapter.kind).trainable
         return 0 if frozen else epochs_of(self.method.training, self.shots)
 
-    def identity(self, source: TaskSource) -> str:
+    def identity(self, source: Source) -> str:
         """Hash everything that the run depends on."""
         features = source.identity(self.shots, self.seed)
         return json_hash(
@@ -70,10 +69,8 @@ class Job(NamedTuple):
 def method_identity(method: Method, shots: int) -> list[Any]:
     """Return everything that a trained adapter depends on but its task, as JSON takes it."""
     packages = [version(name) for name in ("topreg", "torch")]
-    return [
-        *(asdict(method), plug_hashes(method)),
-        *(checkpoint_sha256(method.text, shots), packages),
-    ]
+    file = method.text.file(shots)
+    return [asdict(method), plug_hashes(method), file_sha256(file) if file else "", packages]
 
 
 def plan_jobs(
@@ -91,7 +88,7 @@ def plan_jobs(
     ``folder`` is that of all runs, in which ``dataset`` names a folder; None keeps nothing.
     """
     for preset, method in methods.items():
-        check_checkpoints(preset, method.text, shots)
+        method.text.check(preset, shots)
     jobs = [
         Job(*m, n, k, None, every, device) for n in shots for k in seeds for m in methods.items()
     ]
@@ -104,7 +101,7 @@ def plan_jobs(
 
 
 def run_jobs(
-    source: TaskSource,
+    source: Source,
     jobs: Sequence[Job],
     *,
     processes: int = 1,
@@ -142,7 +139,7 @@ def run_jobs(
     return [run for _, run in sorted(found.items()) if isinstance(run, Run)]
 
 
-def _try_job(source: TaskSource, job: Job, on_epochs: Advance = lambda epochs: None) -> Run | str:
+def _try_job(source: Source, job: Job, on_epochs: Advance = lambda epochs: None) -> Run | str:
     """Make a run, or tell what went wrong: one that fails must not end the others."""
     try:
         return run_job(source, job, on_epochs)
@@ -150,14 +147,16 @@ def _try_job(source: TaskSource, job: Job, on_epochs: Advance = lambda epochs: N
         return f"{type(error).__name__}: {error}"
 
 
-def run_job(source: TaskSource, job: Job, on_epochs: Advance = lambda epochs: None) -> Run:
+def run_job(source: Source, job: Job, on_epochs: Advance = lambda epochs: None) -> Run:
     """Train one adapter, evaluate it, and write what its folder keeps."""
-    with claimed(job.folder) if job.folder else nullcontext():
-        done = job.folder and finished_run(job.folder, job.identity(source))
-        return done or _make(source, job, on_epochs)
+    if job.folder is None:
+        return _make(source, job, on_epochs)
+    job.folder.mkdir(parents=True, exist_ok=True)
+    with claimed(job.folder):
+        return finished_run(job.folder, job.identity(source)) or _make(source, job, on_epochs)
 
 
-def _make(source: TaskSource, job: Job, on_epochs: Advance) -> Run:
+def _make(source: Source, job: Job, on_epochs: Advance) -> Run:
     """Make a run in a folder that this process has claimed."""
     start = time.perf_counter()
     task = source.task(*job.draw).to(job.device)
@@ -212,7 +211,7 @@ class Sweep:
     ``presets``, ``tuned`` and ``overrides`` are those of :func:`vlm_adapters.config.load_methods`.
     """
 
-    inputs: FeatureInputs
+    inputs: Inputs
     presets: tuple[str, ...]
     shots: tuple[int, ...]
     seeds: tuple[int, ...]
@@ -291,7 +290,8 @@ def run_all(
         with thread_count(threads):
             yield from (function(shared, item) for item in items)
         return
-    joblib = require("joblib", extra="vlm")
+    import joblib
+
     pool = joblib.Parallel(n_jobs=jobs, return_as="generator", batch_size=1)
     flush = float(torch.tensor(1e-40) * 0.5) == 0  # as this process does
     call = functools.partial(_call, os.getpid(), threads, flush, function, shared)

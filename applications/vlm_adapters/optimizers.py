@@ -1,4 +1,4 @@
-"""The optimisers, among them the AdamW that half precision amounts to."""
+"""The AdamW that half precision amounts to."""
 
 from __future__ import annotations
 
@@ -7,8 +7,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-
-from .options import TrainingOptions
 
 PIECE = 1 << 16  # elements updated at a time on a CPU, so that they stay in its cache
 NO_DECAY = 2.0**-13  # a value of float16 less this share of it rounds to itself
@@ -100,17 +98,3 @@ def _update_piece(piece: Sequence[Tensor], step: int, group: dict[str, Any]) -> 
     round_(denominator.add_(group["eps"]))
     # 0 / 0 is NaN, as in float16, where `eps` rounds to 0.
     round_(values.addcdiv_(momentum, denominator, value=-lr / (1 - first**step)))
-
-
-def build_optimizer(
-    parameters: Iterable[nn.Parameter], options: TrainingOptions
-) -> torch.optim.Optimizer:
-    """Build the optimiser that the options name."""
-    kinds: dict[str, Callable[..., torch.optim.Optimizer]] = {
-        "adam": torch.optim.Adam,
-        "adamw": torch.optim.AdamW,
-        "adamw_half": HalfAdamW,
-    }
-    return kinds[options.optimizer](
-        parameters, lr=options.learning_rate, weight_decay=options.weight_decay, eps=options.eps
-    )

@@ -5,8 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import platform
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import asdict, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,15 +14,13 @@ import torch
 from pydantic.dataclasses import dataclass
 
 from ._files import file_sha256, json_hash, read_json, read_tensors, write_json, write_tensors
-from ._optional import require
 from .adapters import Adapter, adapter_class
-from .config import build, place_of
-from .options import STRICT, AdapterOptions
+from .config import STRICT, AdapterOptions, build, place_of
 from .plugs import is_plug
 
 SCHEMA = 4
 RESULT, ADAPTER, CHECKPOINT = "result.json", "adapter.safetensors", "checkpoint.safetensors"
-LOCK, TRANSFERS = ".lock", "transfer"
+TRANSFERS = "transfer"
 PACKAGES = ("topreg", "torch", "numpy", "numba", "safetensors", "open_clip_torch")
 
 
@@ -62,10 +59,6 @@ class Run:
         """Return the test accuracy in per cent under the headline protocol."""
         return self.accuracies[self.headline]
 
-    def as_record(self) -> dict[str, Any]:
-        """Return everything as JSON takes it."""
-        return asdict(self)
-
 
 class SavedRun(NamedTuple):
     """A run read from its folder, with its adapter."""
@@ -82,7 +75,7 @@ def write_run(folder: Path, run: Run, adapter: Adapter, class_names: Sequence[st
     content = {
         "schema": SCHEMA,
         "command": ["vlm-adapters", *sys.argv[1:]],
-        "run": run.as_record(),
+        "run": asdict(run),
         "adapter": {
             "options": asdict(adapter.options),
             "logit_scale": adapter.logit_scale,
@@ -98,28 +91,6 @@ def write_run(folder: Path, run: Run, adapter: Adapter, class_names: Sequence[st
 def write_result(folder: Path, content: dict[str, Any]) -> None:
     """Write the result of a run, with a hash by which changes are noticed."""
     write_json(folder / RESULT, content | {"sha256": json_hash(content)})
-
-
-@contextmanager
-def claimed(folder: Path) -> Iterator[None]:
-    """Claim the folder of a run for this process, and tidy it; a claim ends with its process."""
-    filelock = require("filelock", extra="vlm")
-    folder.mkdir(parents=True, exist_ok=True)
-    lock = filelock.FileLock(folder / LOCK)
-    try:
-        lock.acquire(timeout=0)
-    except filelock.Timeout:
-        raise RuntimeError(
-            f"`{folder}` should be written by one process at a time. Got one that another is at "
-            "work in. Wait until it has ended, or choose another folder with `--out`."
-        ) from None
-    for unfinished in folder.glob(".*.*.*"):  # of a process that was killed while it wrote
-        unfinished.unlink()
-    try:
-        yield
-        (folder / LOCK).unlink(missing_ok=True)  # while it is held: nobody waits for it
-    finally:
-        lock.release()
 
 
 def is_done(folder: Path) -> bool:

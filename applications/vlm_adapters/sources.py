@@ -1,26 +1,24 @@
-"""Where few-shot tasks come from: a feature store, images at every step, or a feature bundle."""
+"""Few-shot tasks: the features that an adapter may see, and where they come from."""
 
 from __future__ import annotations
 
 import logging
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from ._files import file_sha256, json_hash
-from ._optional import encoder_versions
-from .backbones import load_backbone
-from .backbones.base import Backbone, weight_hashes
-from .data.few_shot import FewShot, few_shot_split, indices_hash, write_index_lists
+from ._files import json_hash
+from .backbones import Backbone, load_backbone, weight_hashes
+from .data.few_shot import FewShot, indices_hash, write_index_list
 from .data.splits import ImageDataset, Sample
-from .features.bundle import FeatureBundle, load_bundle
-from .features.store import SCHEMA, FeatureTable, ImageKey, Place, content_hashes
+from .features.store import SCHEMA, FeatureTable, ImageKey, Place, content_hashes, encoder_versions
 from .features.texts import ClassTexts, encode_classes, load_texts, save_texts
 from .features.views import (
     CachedViews,
@@ -31,14 +29,110 @@ from .features.views import (
     View,
     extract_views,
 )
-from .tasks import Task
 
 if TYPE_CHECKING:
-    from .inputs import FeatureInputs
+    from .cli.inputs import Inputs
 
 BLOCK = 256  # views in a file of features: a minute of a slow machine
 SHOWN = 3
 log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, eq=False)
+class Task:
+    """Features of one few-shot task; image features have unit length.
+
+    Attributes:
+        shots: Training images per class.
+        seed: Seed of the draw, and of what training draws.
+        train: Training images.
+        train_labels: Their classes.
+        val_features: The few-shot validation images, min(shots, 4) per class.
+        val_labels: Their classes.
+        test_features: Test images.
+        test_labels: Their classes.
+        texts: Class texts, underscores replaced by spaces.
+        logit_scale: Factor that turns cosines into logits.
+        hashes: Of the split and of both index lists.
+        texts_kept: Class texts with underscores, as TaskRes's code has them.
+        all_val: Features and labels of the whole validation split, for the protocol that searches
+            on it; None where there is none apart from the training images.
+
+    Shape:
+        - val_features: (v, d), test_features: (t, d); labels int64.
+    """
+
+    shots: int
+    seed: int
+    train: TrainingImages
+    train_labels: Tensor
+    val_features: Tensor
+    val_labels: Tensor
+    test_features: Tensor
+    test_labels: Tensor
+    texts: ClassTexts
+    logit_scale: float
+    hashes: dict[str, str]
+    texts_kept: ClassTexts | None = None
+    all_val: tuple[Tensor, Tensor] | None = None
+
+    def to(self, device: torch.device | str) -> Task:
+        """Return the task with its tensors on a device, moved once."""
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        moved: dict[str, Any] = {n: v.to(device) for n, v in values.items() if hasattr(v, "to")}
+        if self.all_val is not None:
+            moved["all_val"] = tuple(part.to(device) for part in self.all_val)
+        return replace(self, **moved)
+
+    def without_test(self) -> Task:
+        """Return the task without its test images, so that no trial can read them."""
+        none = self.test_features.new_empty(0, self.test_features.shape[1])  # a slice keeps all
+        return replace(self, test_features=none, test_labels=self.test_labels.new_empty(0))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source(ABC):
+    """What few-shot tasks of one data set are drawn from; it can be sent to other processes.
+
+    Attributes:
+        dataset: Name of the data set.
+        backbone: Specification of the backbone.
+        weights: Hashes of its weights, as far as they are known.
+        class_names: Name of each class, by label.
+        split: Hash of the split.
+        data: What a step sees of the training images: ``"cached"`` or ``"online"`` views.
+    """
+
+    dataset: str
+    backbone: str
+    weights: dict[str, str]
+    class_names: tuple[str, ...]
+    split: str
+    data: str = "cached"
+
+    @abstractmethod
+    def draw(self, shots: int, seed: int) -> FewShot:
+        """Return the rows of a task."""
+
+    @abstractmethod
+    def identity(self, shots: int, seed: int) -> dict[str, Any]:
+        """Return everything that the features of a task depend on, as JSON takes it."""
+
+    @abstractmethod
+    def images(self, drawn: FewShot) -> dict[str, Any]:
+        """Return the fields of a task that hold features and labels."""
+
+    def task(self, shots: int, seed: int) -> Task:
+        """Return a few-shot task, with the hashes of its index lists."""
+        drawn = self.draw(shots, seed)
+        lists = {"train": indices_hash(drawn.train), "val": indices_hash(drawn.val)}
+        hashes = {"split": self.split, **lists}
+        return Task(shots=shots, seed=seed, hashes=hashes, **self.images(drawn))
+
+    def write_index_lists(self, folder: Path, draws: Sequence[tuple[int, int]]) -> None:
+        """Write the rows that some tasks draw, with their hashes."""
+        for draw in draws:
+            write_index_list(folder, self.draw(*draw), *draw, self.dataset, self.split)
 
 
 class Image(NamedTuple):
@@ -80,16 +174,13 @@ class Part:
         return json_hash([self.table.recipe, [image[:2] for image in self.images.values()]])
 
 
-@dataclass(frozen=True)
-class StoredSource:
-    """What few-shot tasks of one data set are drawn from; it can be sent to other processes."""
+@dataclass(frozen=True, kw_only=True)
+class StoredSource(Source):
+    """Tasks drawn from a feature store, or from images that are encoded at every step."""
 
-    inputs: FeatureInputs
-    dataset: str
+    inputs: Inputs
     root: Path  # image folder
     logit_scale: float
-    class_names: tuple[str, ...]
-    split: str  # its hash
     draws: Mapping[tuple[int, int], FewShot]  # rows of the split, by shots and seed
     val_from_train: bool
     train: Part  # what the tasks draw
@@ -98,30 +189,9 @@ class StoredSource:
     texts: Path
     texts_kept: Path  # with underscores
 
-    @property
-    def data(self) -> str:
-        """What a step sees of the training images: ``"cached"`` or ``"online"`` views."""
-        return "online" if self.inputs.online else "cached"
-
-    @property
-    def backbone(self) -> str:
-        """Specification of the backbone."""
-        return self.inputs.backbone
-
-    def write_index_lists(self, folder: Path, draws: Sequence[tuple[int, int]]) -> None:
-        """Write the rows that some tasks draw, with their hashes."""
-        write_index_lists(
-            folder,
-            draws,
-            lambda *draw: self.draws[draw],
-            dataset=self.dataset,
-            split_sha256=self.split,
-        )
-
-    @property
-    def weights(self) -> dict[str, str]:
-        """Hashes of the backbone's weights."""
-        return weight_hashes(self.test.table.recipe["backbone"])
+    def draw(self, shots: int, seed: int) -> FewShot:
+        """Return the rows of a task."""
+        return self.draws[shots, seed]
 
     def identity(self, shots: int, seed: int) -> dict[str, Any]:
         """Return everything that the features of a task depend on, other draws not among it."""
@@ -136,26 +206,22 @@ class StoredSource:
             "logit_scale": self.logit_scale,
         }
 
-    def task(self, shots: int, seed: int) -> Task:
-        """Return a few-shot task, with the hashes of its index lists."""
-        drawn = self.draws[shots, seed]
+    def images(self, drawn: FewShot) -> dict[str, Any]:
+        """Return the fields of a task that hold features and labels."""
         train, val = self.train.select(drawn.train), self.val.select(drawn.val)
         test_features, test_labels = unit_features(self.test)
-        return Task(
-            shots=shots,
-            seed=seed,
-            train=self.training_images(train),
-            train_labels=train.labels,
-            val_features=normalize(val.features()[:, 0], dim=1),
-            val_labels=val.labels,
-            test_features=test_features,
-            test_labels=test_labels,
-            texts=_texts(self.texts),
-            texts_kept=_texts(self.texts_kept),
-            logit_scale=self.logit_scale,
-            hashes=_hashes(self.split, drawn),
-            all_val=None if self.val_from_train else unit_features(self.val),
-        )
+        return {
+            "train": self.training_images(train),
+            "train_labels": train.labels,
+            "val_features": normalize(val.features()[:, 0], dim=1),
+            "val_labels": val.labels,
+            "test_features": test_features,
+            "test_labels": test_labels,
+            "texts": _texts(self.texts),
+            "texts_kept": _texts(self.texts_kept),
+            "logit_scale": self.logit_scale,
+            "all_val": None if self.val_from_train else unit_features(self.val),
+        }
 
     def training_images(self, train: Part) -> TrainingImages:
         """Return what a step sees of the training images."""
@@ -168,100 +234,6 @@ class StoredSource:
         return OnlineViews(backbone, self.root, paths, inputs.augmentation, **options)
 
 
-@dataclass(frozen=True)
-class BundleSource:
-    """Tasks drawn from the file of a feature bundle: one centre view of each image."""
-
-    path: Path
-    data: ClassVar[str] = "cached"
-
-    @property
-    def bundle(self) -> FeatureBundle:
-        """The bundle, read once in a process."""
-        return _bundle(self.path)
-
-    @property
-    def sha256(self) -> str:
-        """Hash of the file."""
-        return _sha256(self.path)
-
-    @property
-    def dataset(self) -> str:
-        """Name of the data set."""
-        return str(self.bundle.about("data").get("name", "unknown"))
-
-    @property
-    def backbone(self) -> str:
-        """Specification of the backbone."""
-        backbone = self.bundle.about("backbone")
-        name, kept = str(backbone.get("name", "unknown")), backbone.get("coordinates")
-        return name if kept is None else f"{name}-{kept}"
-
-    @property
-    def class_names(self) -> tuple[str, ...]:
-        """Name of each class, by label."""
-        return self.bundle.class_names
-
-    @property
-    def weights(self) -> dict[str, str]:
-        """Hashes of the backbone's weights."""
-        return weight_hashes(self.bundle.about("backbone"))
-
-    def write_index_lists(self, folder: Path, draws: Sequence[tuple[int, int]]) -> None:
-        """Write the rows that some tasks draw, with their hashes."""
-        write_index_lists(
-            folder,
-            draws,
-            lambda *draw: _draw(self.bundle, *draw),
-            dataset=self.dataset,
-            split_sha256=_split(self.bundle),
-        )
-
-    def identity(self, shots: int, seed: int) -> dict[str, Any]:
-        """Return everything that the features of a task depend on."""
-        return {"bundle": self.sha256}
-
-    def task(self, shots: int, seed: int) -> Task:
-        """Return a few-shot task, with the hashes of its index lists."""
-        return few_shot_task(self.bundle, shots, seed)
-
-
-def few_shot_task(bundle: FeatureBundle, shots: int, seed: int) -> Task:
-    """Draw CoOp's few-shot sample from a bundle."""
-    train, train_labels = bundle.subset("train")
-    val, val_labels = bundle.subset("val")
-    test, test_labels = bundle.subset("test")
-    drawn = _draw(bundle, shots, seed)
-    val = normalize(val, dim=1)
-    return Task(
-        shots=shots,
-        seed=seed,
-        train=CachedViews(train[drawn.train][:, None]),
-        train_labels=train_labels[drawn.train],
-        val_features=val[drawn.val],
-        val_labels=val_labels[drawn.val],
-        test_features=normalize(test, dim=1),
-        test_labels=test_labels,
-        texts=ClassTexts(bundle.text_raw, bundle.text_normalized),
-        logit_scale=bundle.logit_scale,
-        hashes=_hashes(_split(bundle), drawn),
-        all_val=(val, val_labels),
-    )
-
-
-def _draw(bundle: FeatureBundle, shots: int, seed: int) -> FewShot:
-    train, val = (bundle.subset(name)[1].tolist() for name in ("train", "val"))
-    return few_shot_split(train, val, shots, seed)
-
-
-def _split(bundle: FeatureBundle) -> str:
-    return str(bundle.about("data").get("split_sha256", "unknown"))
-
-
-def _hashes(split: str, drawn: FewShot) -> dict[str, str]:
-    return {"split": split, "train": indices_hash(drawn.train), "val": indices_hash(drawn.val)}
-
-
 @lru_cache(maxsize=2)  # one validation and one test split: ImageNet's take 200 MB
 def unit_features(part: Part) -> tuple[Tensor, Tensor]:
     """Return unit features (n, d) and labels, read once for all tasks of a process."""
@@ -269,8 +241,6 @@ def unit_features(part: Part) -> tuple[Tensor, Tensor]:
 
 
 _texts = lru_cache(maxsize=8)(load_texts)
-_bundle = lru_cache(maxsize=4)(load_bundle)
-_sha256 = lru_cache(maxsize=4)(file_sha256)
 
 
 @lru_cache(maxsize=1)
@@ -282,7 +252,7 @@ def _backbone(spec: str, device: str) -> Backbone:
 class Extraction:
     """Features of an open data set by a backbone, as some inputs say; progress is told by table."""
 
-    inputs: FeatureInputs
+    inputs: Inputs
     dataset: ImageDataset
     backbone: Backbone
     progress: Progress = lambda done, total: None
@@ -306,6 +276,9 @@ class Extraction:
         return StoredSource(
             inputs=inputs,
             dataset=dataset.name,
+            backbone=inputs.backbone,
+            weights=weight_hashes(self.backbone.fingerprint()),
+            data="online" if inputs.online else "cached",
             root=dataset.images,
             logit_scale=self.backbone.logit_scale,
             class_names=split.class_names,
@@ -377,7 +350,7 @@ class Extraction:
         file = self.inputs.store / name
         if not file.is_file():
             file.parent.mkdir(parents=True, exist_ok=True)
-            texts = encode_classes(self.backbone, *prompts, replace_underscores=replace_underscores)
+            texts = encode_classes(self.backbone, dataset, replace_underscores=replace_underscores)
             save_texts(texts, file, recipe)
         return file
 

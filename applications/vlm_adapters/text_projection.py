@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,11 +10,9 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy, normalize
 
-from ._files import file_sha256
-from .options import TextOptions
-from .tasks import Task
+from .config import TextOptions
+from .sources import Task
 
-SHOTS = "{shots}"
 STREAM = 1_000_003  # keeps this stage's draws apart from those of the adapter's training
 
 
@@ -30,7 +27,7 @@ def with_texts(task: Task, options: TextOptions) -> Task:
         task = replace(task, texts=task.texts_kept)
     if options.projection == "frozen":
         return task
-    file = _checkpoint_of(options, task.shots)
+    file = options.file(task.shots)
     weight = tune_projection(task, options) if file is None else read_weight(file)
     return replace(task, texts=task.texts.projected(weight))
 
@@ -60,27 +57,8 @@ def tune_projection(task: Task, options: TextOptions) -> Tensor:
     return weight.detach()
 
 
-def checkpoint_sha256(options: TextOptions, shots: int) -> str:
-    """Hash the content of the checkpoint for some shots; "" where the options name none."""
-    file = _checkpoint_of(options, shots)
-    return "" if file is None else file_sha256(_checked(file))
-
-
-def check_checkpoints(preset: str, options: TextOptions, shots: Sequence[int]) -> None:
-    """Raise, before anything is extracted, if a checkpoint is missing or serves several shots."""
-    files = [_checkpoint_of(options, count) for count in shots]
-    if len(files) > 1 and files[0] is not None and SHOTS not in options.checkpoint:
-        raise ValueError(
-            f"`{preset}.text.checkpoint` should hold {SHOTS}, which stands for each of "
-            f"{len(files)} shot counts. Got {options.checkpoint!r}."
-        )
-    for file in filter(None, files):
-        _checked(file)
-
-
 def read_weight(file: Path) -> Tensor:
     """Read the weight (w, d) of one of TaskRes's enhanced bases, ``model.pth.tar``."""
-    _checked(file)
     try:
         content = torch.load(file, map_location="cpu", weights_only=True)
         weight: Tensor = content["state_dict"]["weight"].float().t().contiguous()
@@ -90,15 +68,3 @@ def read_weight(file: Path) -> Tensor:
             "`text.checkpoint` should be a checkpoint with a `state_dict` that holds `weight`. "
             f"Got '{file}': {type(error).__name__}."
         ) from None
-
-
-def _checkpoint_of(options: TextOptions, shots: int) -> Path | None:
-    """The checkpoint for some shots, if the options name any."""
-    named = options.projection == "tuned" and options.checkpoint
-    return Path(options.checkpoint.replace(SHOTS, str(shots))) if named else None
-
-
-def _checked(file: Path) -> Path:
-    if not file.is_file():
-        raise FileNotFoundError(f"`text.checkpoint` should be a file. Got '{file}'.")
-    return file

@@ -18,12 +18,10 @@ from torch.optim import Optimizer
 
 from ._files import read_tensors, write_tensors
 from .adapters import Adapter, adapter_class, build_adapter
-from .optimizers import build_optimizer
-from .options import Method, TrainingOptions
+from .config import Method, TextOptions, TrainingOptions
 from .regularizers import BatchViews, Regularizer, build_regularizer
 from .regularizers.consistency import Consistency
-from .tasks import Task
-from .text_projection import with_texts
+from .sources import Task
 
 MANY_SHOTS = 8
 SECONDS_BETWEEN_CHECKPOINTS = 30.0
@@ -91,7 +89,10 @@ def train(
     ``follow_test`` notes the best epoch by test accuracy too, for the oracle protocols.
     ``on_epochs`` is told how many more epochs are done.
     """
-    task = with_texts(task, method.text)
+    if method.text != TextOptions():
+        from .text_projection import with_texts
+
+        task = with_texts(task, method.text)
     if not adapter_class(method.adapter.kind).trainable:
         return Trained(adapter=build_adapter(task, method.adapter))
     training, options = start_training(task, method), method.training
@@ -129,12 +130,23 @@ def start_training(task: Task, method: Method) -> Training:
     adapter = build_adapter(task, method.adapter)
     return Training(
         adapter=adapter,
-        optimizer=build_optimizer(adapter.parameters(), method.training),
+        optimizer=build_optimizer(adapter, method.training),
         constraint=Consistency(method.constraint, task.logit_scale),
         generator=torch.Generator().manual_seed(task.seed),
         regularizer=build_regularizer(method.regularizer),
         regularizer_weight=method.regularizer.weight,
     )
+
+
+def build_optimizer(adapter: Adapter, options: TrainingOptions) -> Optimizer:
+    """Build the optimiser that the options name, for an adapter's parameters."""
+    kind: Callable[..., Optimizer]
+    if options.optimizer == "adamw_half":
+        from .optimizers import HalfAdamW as kind
+    else:
+        kind = torch.optim.Adam if options.optimizer == "adam" else torch.optim.AdamW
+    rates = {"lr": options.learning_rate, "weight_decay": options.weight_decay}
+    return kind(adapter.parameters(), **rates, eps=options.eps)
 
 
 def one_step(

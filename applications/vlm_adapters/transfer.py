@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch.nn.functional import normalize
 
-from .backbones.base import Backbone, check_weights
+from .backbones import Backbone, check_weights
 from .data.folders import IMAGE_ENDINGS
 from .features.views import extract_features, read_image
 from .runs import Run, SavedRun

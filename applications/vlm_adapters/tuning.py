@@ -16,11 +16,9 @@ from pydantic.dataclasses import dataclass
 from torch.nn.functional import cross_entropy
 
 from ._files import json_hash, read_json, write_json
-from .config import build, override_tables, read_toml
+from .config import PROTOCOLS, STRICT, Method, build, override_tables, read_toml
 from .experiments import method_identity, run_all
-from .options import PROTOCOLS, STRICT, Method
-from .tasks import Task, TaskSource
-from .text_projection import check_checkpoints
+from .sources import Source, Task
 from .training import Diverged, accuracy, adapter_under, train
 
 LAST, _, SEARCHED = PROTOCOLS
@@ -227,7 +225,7 @@ def _dotted(table: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, A
 
 
 def tune(
-    source: TaskSource,
+    source: Source,
     methods: Mapping[str, Method],
     search: Search,
     *,
@@ -244,7 +242,7 @@ def tune(
     for plan in search.plans:
         plan.check(methods)
     for preset, method in methods.items():
-        check_checkpoints(preset, method.text, search.shots)
+        method.text.check(preset, search.shots)
     if search.score == "last":
         methods = {name: replace(method, protocol=LAST) for name, method in methods.items()}
     made = {trial.identity: trial for trial in known}
@@ -290,7 +288,7 @@ def _identity(method: Method, tasks: list[Any], search: Search) -> str:
 _tasks: dict[str, list[Task]] = {}
 
 
-def _tasks_of(source: TaskSource, draws: Sequence[tuple[int, int]], device: str) -> list[Task]:
+def _tasks_of(source: Source, draws: Sequence[tuple[int, int]], device: str) -> list[Task]:
     """The tasks without their test images, which no trial may read; made once per process."""
     key = json_hash([draws, [source.identity(*draw) for draw in draws], device])
     if key not in _tasks:
@@ -300,7 +298,7 @@ def _tasks_of(source: TaskSource, draws: Sequence[tuple[int, int]], device: str)
 
 
 def _validate(
-    shared: tuple[TaskSource, Sequence[tuple[int, int]], str], method: Method
+    shared: tuple[Source, Sequence[tuple[int, int]], str], method: Method
 ) -> tuple[float, float]:
     """Validation accuracy and cross-entropy of one method, means over tasks."""
     accuracies, losses = [], []

@@ -9,11 +9,11 @@ from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
+import safetensors
 import torch
 from torch import Tensor
 
 from ._files import write_tensors
-from ._optional import require
 
 ENTRIES = ("input_resolution", "context_length", "vocab_size")
 """Numbers that OpenAI's archives hold among the tensors."""
@@ -29,7 +29,8 @@ def convert_weights(source: str | os.PathLike[str], target: str | os.PathLike[st
 
     Floating-point tensors become float32. Numbers that describe OpenAI's models are left out;
     where they were there, the file remembers that its weights were trained with QuickGELU, and
-    :class:`~vlm_adapters.backbones.OpenClip` uses it. ``target`` appears only once it is complete.
+    :class:`~vlm_adapters.backbones.open_clip.OpenClip` uses it. ``target`` appears only once it is
+    complete.
     """
     origin, file = Path(source), Path(target)
     if not origin.is_file():
@@ -52,7 +53,6 @@ def convert_weights(source: str | os.PathLike[str], target: str | os.PathLike[st
 
 def was_trained_with_quick_gelu(file: Path) -> bool:
     """Tell whether a file of :func:`convert_weights` says that its weights are OpenAI's."""
-    safetensors = require("safetensors", extra="vlm")
     try:
         with safetensors.safe_open(file, framework="pt") as archive:
             return MARK.items() <= (archive.metadata() or {}).items()

@@ -15,6 +15,7 @@ from _kept import Kept
 from matplotlib.figure import Figure
 
 PICTURE = Path(__file__).parents[2] / "docs" / "results" / "spheres.png"
+SEED = spheres.framework_seed(spheres.SEEDS[0])
 SURROUNDING = 10  # the label of the large sphere
 
 
@@ -22,7 +23,7 @@ def codes(recipe: spheres.Recipe, term: spheres.Term | None) -> list[list[float]
     """Train on the first seed; return the codes of the test points."""
     training, test, _ = spheres.data()
     points = torch.from_numpy(training)
-    model, _, _ = spheres.train(points, recipe, term, spheres.SEEDS[0], spheres.EPOCHS)
+    model, *_ = spheres.train(points, recipe, term, SEED, spheres.EPOCHS)
     with torch.no_grad():
         found = model.encoder(torch.from_numpy(test)).double()
     return [[round(value, 3) for value in row] for row in found.tolist()]

@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.nn.functional import cosine_similarity
 from vlm_adapters.adapters import Adapter, build_adapter
 from vlm_adapters.config import load_methods
-from vlm_adapters.sources import BundleSource
+from vlm_adapters.features.bundle import BundleSource
 from vlm_adapters.training import train
 
 from _data import Table, show

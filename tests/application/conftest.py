@@ -3,8 +3,7 @@
 import pytest
 import torch
 from vlm_adapters.adapters import linear_probe
-from vlm_adapters.features.bundle import FeatureBundle, save_bundle
-from vlm_adapters.sources import BundleSource, few_shot_task
+from vlm_adapters.features.bundle import BundleSource, FeatureBundle, save_bundle
 
 CLASSES, IMAGES, WIDTH = 5, 24, 12
 
@@ -46,8 +45,8 @@ def source(bundle_file):
 
 
 @pytest.fixture
-def task(bundle):
-    return few_shot_task(bundle, shots=4, seed=1)
+def task(source):
+    return source.task(4, 1)
 
 
 @pytest.fixture(scope="session", autouse=True)

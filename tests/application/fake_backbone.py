@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 from torchvision.transforms import functional
-from vlm_adapters.backbones.base import Pixels, TextProjection
+from vlm_adapters.backbones import Pixels, TextProjection
 
 SPEC = "application.fake_backbone:make"
 LETTERS = "abcdefghijklmnopqrstuvwxyz_"

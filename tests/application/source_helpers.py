@@ -4,8 +4,8 @@ import pathlib
 
 import torch
 from application.fake_backbone import SPEC, FakeBackbone
+from vlm_adapters.cli.inputs import Inputs
 from vlm_adapters.features.views import Augmentation
-from vlm_adapters.inputs import FeatureInputs, ImageInputs
 from vlm_adapters.sources import Extraction
 
 DRAWS = [(1, 1), (2, 1)]
@@ -29,14 +29,9 @@ def counting():
 
 def extraction(root, store, name="dtd", backbone=None, **options):
     """A synthetic data set and a small backbone, ready to extract."""
-    images = ImageInputs(name, pathlib.Path(root))
-    inputs = FeatureInputs(images, SPEC, store=pathlib.Path(store), **{"views": 3} | options)
-    return Extraction(inputs, images.open(), backbone or FakeBackbone())
-
-
-def equal(a, b):
-    """Every bit."""
-    torch.testing.assert_close(a, b, rtol=0, atol=0)
+    options = {"views": 3, "backbone": SPEC, "store": pathlib.Path(store)} | options
+    inputs = Inputs(name, pathlib.Path(root), **options)
+    return Extraction(inputs, inputs.open(), backbone or FakeBackbone())
 
 
 def shrink(shared, item):

@@ -5,19 +5,13 @@ import math
 
 import pytest
 import torch
-from application.helpers import all_images, in_double, method, randomised, views_of
+from application.helpers import all_images, equal, in_double, method, randomised, views_of
 from torch.testing import assert_close
 from vlm_adapters._files import read_tensors, write_tensors
-from vlm_adapters.adapters import (
-    ADAPTERS,
-    CLIPAdapter,
-    TaskRes,
-    TipAdapter,
-    TipAdapterF,
-    build_adapter,
-)
-from vlm_adapters.adapters.tip_adapter import ClassSums
-from vlm_adapters.options import AdapterOptions
+from vlm_adapters.adapters import build_adapter
+from vlm_adapters.adapters.residual import CLIPAdapter, TaskRes
+from vlm_adapters.adapters.tip_adapter import ClassSums, TipAdapter, TipAdapterF
+from vlm_adapters.config import ADAPTERS, AdapterOptions
 from vlm_adapters.regularizers.grams import Grams
 from vlm_adapters.training import accuracy, train
 
@@ -26,10 +20,6 @@ from topreg import label_indicators
 TIP = AdapterOptions(kind="tip_adapter_f", cache_weight=3.0, sharpness=1.5)
 TASKRES = AdapterOptions(kind="taskres", residual_scale=0.5)
 CLIP = AdapterOptions(kind="clip_adapter", residual_scale=0.2)
-
-
-def equal(a, b):
-    assert_close(a, b, rtol=0, atol=0)
 
 
 # Every kind

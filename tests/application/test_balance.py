@@ -9,7 +9,7 @@ from test_gradients import NORMS, by_hand
 from torch.testing import assert_close
 from torch.utils._python_dispatch import TorchDispatchMode
 from vlm_adapters.adapters import LinearMap
-from vlm_adapters.regularizers.consistency import add_balanced_gradient
+from vlm_adapters.regularizers.grams import add_balanced_gradient
 
 from topreg import TrackCoincidence, balanced_backward
 

@@ -10,7 +10,6 @@ import torch
 from application.helpers import method
 from vlm_adapters import training
 from vlm_adapters.features.views import CachedViews
-from vlm_adapters.sources import few_shot_task
 from vlm_adapters.training import KEY, train
 
 EPOCHS = 3
@@ -26,9 +25,9 @@ def chosen(preset):
 
 
 @pytest.fixture(scope="module")
-def task(bundle):
+def task(source):
     """A task with two views an image, so that the draws of views count too."""
-    task = few_shot_task(bundle, shots=4, seed=1)
+    task = source.task(4, 1)
     views = torch.randn(20, 2, 12, generator=torch.Generator().manual_seed(0))
     images = task.train.units + 0.3 * views
     return dataclasses.replace(task, train=CachedViews(images))

@@ -5,17 +5,23 @@ import re
 import typing
 
 import pytest
-from vlm_adapters.adapters import ADAPTERS
-from vlm_adapters.config import BASELINES, PRESETS, build, lineage, load_methods, read_toml
-from vlm_adapters.data.datasets import DATASETS
-from vlm_adapters.options import (
+from vlm_adapters.adapters import adapter_class
+from vlm_adapters.config import (
+    ADAPTERS,
+    BASELINES,
+    PRESETS,
     PROTOCOLS,
     TRAINED_KINDS,
     AdapterOptions,
     ConstraintOptions,
     Method,
     TrainingOptions,
+    build,
+    lineage,
+    load_methods,
+    read_toml,
 )
+from vlm_adapters.data.datasets import DATASETS
 from vlm_adapters.training import epochs_of
 
 METHOD = Method("t", AdapterOptions("taskres"), constraint=ConstraintOptions(dimensions=(0, 1)))
@@ -207,7 +213,7 @@ TRAINED = {"taskres", "clip_adapter", "tip_adapter_f"}
 
 @pytest.mark.parametrize("kind", ADAPTERS)
 def test_protocols_are_those_that_the_adapter_has(kind):
-    assert (kind in TRAINED_KINDS) == bool(ADAPTERS[kind].trainable) == (kind in TRAINED)
+    assert (kind in TRAINED_KINDS) == bool(adapter_class(kind).trainable) == (kind in TRAINED)
     has = {"last": True, "best_val": kind in TRAINED, "last+val_search": "tip" in kind}
     assert set(has) == set(PROTOCOLS)
     for protocol, there in has.items():

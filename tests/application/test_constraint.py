@@ -8,6 +8,7 @@ import torch
 from application.helpers import (
     aligned_coincidence,
     all_images,
+    equal,
     in_double,
     method,
     randomised,
@@ -16,9 +17,8 @@ from application.helpers import (
 from torch.nn.functional import cross_entropy, normalize
 from vlm_adapters import training
 from vlm_adapters.adapters import build_adapter
-from vlm_adapters.options import AdapterOptions, ConstraintOptions
+from vlm_adapters.config import AdapterOptions, ConstraintOptions
 from vlm_adapters.regularizers.consistency import Consistency
-from vlm_adapters.sources import few_shot_task
 from vlm_adapters.training import train
 
 from topreg import HomologyConsistency, RipsFiltration, balanced_backward
@@ -31,10 +31,6 @@ THIRD = torch.tensor([9, 11, 15, 17])
 @pytest.fixture
 def task(task):
     return in_double(task)
-
-
-def equal(a, b):
-    torch.testing.assert_close(a, b, rtol=0, atol=0)
 
 
 def adapter_of(task, preset, size=0.05):
@@ -382,8 +378,8 @@ def test_weights_of_the_terms(task, coincidence, perturbation):
 
 
 @pytest.mark.parametrize("preset", ["hc_tr", "hc_taf"])
-def test_one_shot_gives_coincidence_only(bundle, preset):
-    task = few_shot_task(bundle, shots=1, seed=2)
+def test_one_shot_gives_coincidence_only(source, preset):
+    task = source.task(1, 2)
     adapter = build_adapter(task, method(preset).adapter)
     constraint = Consistency(ConstraintOptions(weight=1, perturbation_weight=100), 20.0)
     coincidence, perturbation = terms(constraint, adapter, *batch(task, slice(None)))

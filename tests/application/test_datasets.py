@@ -10,7 +10,7 @@ import pytest
 from application.helpers import refused
 from application.synthetic_data import LAYOUTS, class_name, wnid, write_dataset
 from vlm_adapters.data.datasets import DATASETS, open_dataset, read_class_names
-from vlm_adapters.data.few_shot import FewShot, few_shot_split
+from vlm_adapters.data.few_shot import FewShot, draw_task
 from vlm_adapters.data.splits import Sample
 
 TARGETS = ("imagenetv2", "imagenet_sketch", "imagenet_a", "imagenet_r")
@@ -170,27 +170,12 @@ SECOND, LOST = wnid(1), r"Got 2 folders and 0 images in none, without '{}'\. Mov
 @pytest.mark.parametrize(
     ("name", "change", "place", "message"),
     [
-        (
-            "imagenet",
-            loosen,
-            "val",
-            r"Got 0 folders and 12 images in none, without 'n10*'\. S",
-        ),
+        ("imagenet", loosen, "val", r"Got 0 folders and 12 images in none, without 'n10*'\. S"),
         ("imagenet", shutil.rmtree, f"train/{SECOND}", LOST.format(SECOND)),
         ("imagenet_sketch", shutil.rmtree, SECOND, LOST.format(SECOND)),
         ("imagenetv2", shutil.rmtree, "1", LOST.format("1")),
-        (
-            "imagenetv2",
-            Path.mkdir,
-            "n0",
-            r"the 3 of `classnames\.txt`\. Got 4 folders .*'n0'",
-        ),
-        (
-            "imagenet_r",
-            Path.mkdir,
-            "n0",
-            r"the 3 of `classnames\.txt`\. Got 3 folders .*'n0'",
-        ),
+        ("imagenetv2", Path.mkdir, "n0", r"the 3 of `classnames\.txt`\. Got 4 folders .*'n0'"),
+        ("imagenet_r", Path.mkdir, "n0", r"the 3 of `classnames\.txt`\. Got 3 folders .*'n0'"),
         ("imagenet_a", bare, "", r"imagenet-a` should hold .* Got 0 folders and 0 images"),
         ("imagenet_a", blind, SECOND, rf"{SECOND}` should hold images .* Got 10 other files and f"),
     ],
@@ -243,10 +228,14 @@ def test_lists_of_aircraft_of_another_form(tmp_path, file, text, message):
 def test_a_data_set_draws_its_own_tasks(tmp_path):
     write_dataset(tmp_path, "imagenet", size=4)
     task = open_dataset("imagenet", tmp_path).few_shot(4, seed=1)
-    assert task == few_shot_split([0] * 10 + [1] * 10 + [2] * 10, [], 4, 1, val_from_train=True)
+    assert task == draw_task(
+        [[*range(k, k + 10)] for k in (0, 10, 20)], [], 4, 1, val_from_train=True
+    )
     write_dataset(tmp_path, "dtd", size=4)
     task = open_dataset("dtd", tmp_path).few_shot(2, seed=1)
-    assert task == few_shot_split([0] * 5 + [1] * 5 + [2] * 5, [0, 0, 1, 1, 2, 2], 2, 1)
+    assert task == draw_task(
+        [range(5), range(5, 10), range(10, 15)], [[0, 1], [2, 3], [4, 5]], 2, 1
+    )
     assert isinstance(task, FewShot)
 
 

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import torch
 from application.helpers import kept
+from vlm_adapters.cli.inputs import Inputs
 from vlm_adapters.cli.runs import make_runs
 from vlm_adapters.config import lineage, load_methods
 from vlm_adapters.experiments import Sweep, plan_jobs, run_jobs
-from vlm_adapters.inputs import FeatureInputs
 from vlm_adapters.results.report import write_run_report
 from vlm_adapters.runs import ADAPTER, RESULT
 from vlm_adapters.tuning import Plan, Search, tune, write_trials
@@ -67,7 +67,7 @@ def test_two_threads_give_the_accuracies_of_one(source):
 
 def swept(bundle_file, out):
     """The files of a tiny sweep and of its report."""
-    presets, inputs = ("zero_shot", "taskres", "hc_tr", "hc_taf"), FeatureInputs(bundle=bundle_file)
+    presets, inputs = ("zero_shot", "taskres", "hc_tr", "hc_taf"), Inputs(bundle=bundle_file)
     plan = Sweep(inputs, presets, (1, 2), (1, 2), out, overrides=fast(presets))
     write_run_report(out, make_runs(plan))
     return kept(out)
@@ -99,7 +99,7 @@ from pathlib import Path
 import torch
 torch.set_num_threads(1)
 from application.test_determinism import make
-from vlm_adapters.sources import BundleSource
+from vlm_adapters.features.bundle import BundleSource
 make(BundleSource(Path(sys.argv[1])), Path(sys.argv[2]))
 """
 

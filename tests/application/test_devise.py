@@ -8,8 +8,8 @@ from application.helpers import refused
 from PIL import Image
 from torch.nn.functional import normalize
 from torch.testing import assert_close
-from vlm_adapters.backbones import Devise, load_backbone
-from vlm_adapters.backbones.devise import RIDGE_STRENGTH, fit_ridge
+from vlm_adapters.backbones import load_backbone
+from vlm_adapters.backbones.devise import RIDGE_STRENGTH, Devise, fit_ridge
 
 
 def regression_data(dtype=torch.float64):

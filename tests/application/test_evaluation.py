@@ -8,8 +8,9 @@ import torch
 from application.helpers import method
 from sklearn import metrics
 from vlm_adapters import training
-from vlm_adapters.adapters import TipAdapterF, build_adapter, tip_adapter
-from vlm_adapters.options import AdapterOptions
+from vlm_adapters.adapters import build_adapter, tip_adapter
+from vlm_adapters.adapters.tip_adapter import TipAdapterF
+from vlm_adapters.config import AdapterOptions
 from vlm_adapters.training import ORACLE, Trained, accuracy, evaluate, more_metrics, train
 
 OPTIONS = AdapterOptions(kind="tip_adapter_f", search_sharpness=7.0, search_cache_weight=200.0)

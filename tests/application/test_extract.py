@@ -3,6 +3,7 @@
 import pytest
 import torch
 from application.fake_backbone import ColourBackbone
+from application.helpers import equal
 from PIL import Image
 from vlm_adapters.features.views import CachedViews, extract_features
 
@@ -23,10 +24,6 @@ def extract(folder, paths=PATHS, **options):
     return extract_features(ColourBackbone(), folder, paths, **options)
 
 
-def equal(a, b):
-    torch.testing.assert_close(a, b, rtol=0, atol=0)
-
-
 @pytest.mark.parametrize(("batch_size", "num_workers"), [(1, 3), (2, 1), (5, 3), (64, 1)])
 def test_one_row_per_path_in_order(folder, batch_size, num_workers):
     features = extract(folder, PATHS[::-1], batch_size=batch_size, num_workers=num_workers)
@@ -39,13 +36,6 @@ def test_result_can_be_trained_on(folder):
     weight = torch.ones(3, requires_grad=True)
     (features @ weight).sum().backward()
     torch.testing.assert_close(weight.grad, features.sum(dim=0))
-
-
-def test_grey_and_transparent_images_become_rgb(tmp_path):
-    Image.new("L", (3, 3), 51).save(tmp_path / "grey.png")
-    Image.new("RGBA", (3, 3), (51, 0, 255, 0)).save(tmp_path / "clear.png")
-    expected = torch.tensor([[0.2, 0.2, 0.2], [1.0, 1.0, 1.0]])
-    torch.testing.assert_close(extract(tmp_path, ["grey.png", "clear.png"]), expected)
 
 
 def test_progress_counts_images(folder):

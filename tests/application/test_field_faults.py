@@ -9,6 +9,8 @@ import pytest
 import torch
 from application.fake_backbone import SPEC, FakeBackbone
 from PIL import Image
+from vlm_adapters._files import claimed
+from vlm_adapters.cli.inputs import Inputs
 from vlm_adapters.cli.runs import fewer_images
 from vlm_adapters.config import load_methods
 from vlm_adapters.data.check import image_kinds, without_damaged
@@ -16,8 +18,6 @@ from vlm_adapters.data.folders import image_folder
 from vlm_adapters.experiments import plan_jobs, run_job
 from vlm_adapters.features.store import content_hashes
 from vlm_adapters.features.views import Augmentation, Centre, extract_views, read_image
-from vlm_adapters.inputs import FeatureInputs, ImageInputs
-from vlm_adapters.runs import claimed
 from vlm_adapters.sources import Extraction
 from vlm_adapters.transfer import image_files
 
@@ -39,8 +39,8 @@ def folder(tmp_path):
 
 
 def extraction(folder, store):
-    inputs = FeatureInputs(ImageInputs(images=folder), SPEC, store=store, views=1)
-    return Extraction(inputs, inputs.images.open(), FakeBackbone())
+    inputs = Inputs(images=folder, backbone=SPEC, store=store, views=1)
+    return Extraction(inputs, inputs.open(), FakeBackbone())
 
 
 def test_exchanged_files_of_equal_size_are_encoded_again(folder, tmp_path):
@@ -177,26 +177,30 @@ def test_equal_images_in_two_classes_or_subsets_are_told(tmp_path, caplog):
 def test_damaged_images_can_be_left_out(folder, caplog):
     file = folder / "crow/03.bmp"
     file.write_bytes(file.read_bytes()[:100])
-    split = ImageInputs(images=folder, skip_damaged=True).open().split
+    split = Inputs(images=folder, skip_damaged=True).open().split
     assert sum(len(split.subset(name)) for name in ("train", "val", "test")) == 11
     assert "1 of 12 images (crow/03.bmp) left out" in caplog.text
     whole = image_folder(fill(folder.parent / "whole", {"crow": 3, "owl": 3}))
     assert without_damaged(whole) is whole
+    for file in whole.images.rglob("*.bmp"):
+        file.write_bytes(b"")
+    with pytest.raises(ValueError, match=r"should hold readable test images\. Got none\. Copy"):
+        without_damaged(whole)
 
 
 @pytest.mark.parametrize("name", ["../x", "a/b", ".x", "", "x\\y"])
 def test_a_label_is_not_a_path(folder, name):
     with pytest.raises(ValueError, match="`--dataset` should name your images with letters"):
-        ImageInputs(dataset=name, images=folder)
+        Inputs(dataset=name, images=folder)
 
 
 def test_a_label_is_not_a_key(folder):
-    assert FeatureInputs(ImageInputs(dataset="dtd", images=folder)).published is None
-    assert FeatureInputs(ImageInputs(dataset="dtd")).published == "dtd"
+    assert Inputs(dataset="dtd", images=folder).published is None
+    assert Inputs(dataset="dtd").published == "dtd"
 
 
 def test_all_images_of_a_folder_are_evaluated(folder):
-    assert len(ImageInputs(images=folder).open(only_test=True).split.test) == 12
+    assert len(Inputs(images=folder).open(only_test=True).split.test) == 12
 
 
 def test_folders_of_images_are_classified(folder):

@@ -1,5 +1,7 @@
 """Figures are whole PNG files of the right size, and draw what the runs say."""
 
+from dataclasses import replace
+
 import pytest
 from application.synthetic_runs import run, seeds
 from matplotlib import rcParams
@@ -59,7 +61,7 @@ def test_accuracy(runs, datasets, tmp_path, ticks):
 
 
 def moved(runs, dataset):
-    return [type(one)(**{**one.as_record(), "dataset": dataset}) for one in runs]
+    return [replace(one, dataset=dataset) for one in runs]
 
 
 def test_styles_differ_and_families_share_a_hue(runs):

@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import torch
 from vlm_adapters._files import (
+    claimed,
     json_hash,
     read_json,
     read_tensors,
@@ -37,6 +38,17 @@ def test_an_error_leaves_the_old_file_alone(tmp_path):
         break_off()
     assert (tmp_path / "a").read_text() == "old"
     assert os.listdir(tmp_path) == ["a"]
+
+
+def test_a_claim_of_files_removes_what_a_killed_process_left(tmp_path):
+    for name in (".a.json.1.2", ".b.json.1.2", ".a.json"):
+        (tmp_path / name).touch()
+    text = r"a\.json` should be written by one process at a time\. Got one that .*Wait until it"
+    with claimed(tmp_path, "a.json", "c.json"):
+        with pytest.raises(RuntimeError, match=text), claimed(tmp_path, "a.json"):
+            pass
+        assert {*os.listdir(tmp_path)} == {".a.json", ".b.json.1.2", ".a.json.lock"}
+    assert {*os.listdir(tmp_path)} == {".a.json", ".b.json.1.2"}
 
 
 def test_threads_that_write_one_file(tmp_path):

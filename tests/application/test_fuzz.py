@@ -16,35 +16,29 @@ from pathlib import Path
 import pytest
 import safetensors.torch
 import torch
-from application.helpers import method
+from application.helpers import equal, method
 from application.synthetic_data import write_dataset
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
 from vlm_adapters._files import json_hash, read_tensors
-from vlm_adapters.backbones.base import TextProjection
+from vlm_adapters.backbones import TextProjection
 from vlm_adapters.backbones.open_clip import find_weights
 from vlm_adapters.config import load_methods
 from vlm_adapters.data.check import check_images
 from vlm_adapters.data.datasets import open_dataset, read_class_names
-from vlm_adapters.data.few_shot import FewShot, read_index_list, write_index_lists
 from vlm_adapters.data.splits import SUBSETS, read_split
 from vlm_adapters.experiments import plan_jobs, run_jobs
-from vlm_adapters.features.bundle import FeatureBundle, load_bundle, save_bundle
+from vlm_adapters.features.bundle import BundleSource, FeatureBundle, load_bundle, save_bundle
 from vlm_adapters.features.store import FeatureTable
 from vlm_adapters.features.texts import ClassTexts, HiddenTexts, load_texts, save_texts
 from vlm_adapters.runs import ADAPTER, RESULT, read_run, read_runs, read_saved_run
-from vlm_adapters.sources import BundleSource, few_shot_task
 from vlm_adapters.text_projection import read_weight
 from vlm_adapters.training import train
 from vlm_adapters.tuning import Trial, best, read_search, read_trials, write_trials
 from vlm_adapters.weights import convert_weights
 
 SOME = settings(max_examples=max(settings().max_examples // 2, 5))
-
-
-def equal(a, b):
-    torch.testing.assert_close(a, b, rtol=0, atol=0)
 
 
 def randn(*shape):
@@ -76,7 +70,7 @@ def use_bundle(file):
     texts = [source.dataset, source.backbone, *source.class_names, *source.weights.values()]
     assert all(isinstance(text, str) for text in texts)
     with contextlib.suppress(ValueError):  # a class without training images
-        task = few_shot_task(bundle, 1, 1)
+        task = source.task(1, 1)
         assert task.train_labels.max() < len(bundle.class_names) == len(bundle.text_raw)
 
 
@@ -134,21 +128,6 @@ def use_split(file):
         for sample in split.subset(subset):
             assert isinstance(split.class_names[sample.label], str)
             assert ".." not in Path(sample.path).parts
-
-
-def write_index(folder):
-    task = FewShot([3, 1, 2], [0, 5], False)
-    write_index_lists(folder, [(1, 1)], lambda *_: task, dataset="dtd", split_sha256="ab" * 32)
-    (folder / "dtd-1shot-seed1.json").rename(folder / "file")
-
-
-def use_index(file):
-    """Rows are those that were written: their hashes are in the file."""
-    found = read_index_list(file)
-    assert isinstance(found.dataset, str)
-    assert {type(found.shots), type(found.seed)} == {int}
-    if "hash" not in CHANGED:
-        assert (found.few_shot.train, found.few_shot.val) == ([3, 1, 2], [0, 5])
 
 
 CHANGED = set()
@@ -254,7 +233,7 @@ def write_finished(folder):
 def use_run(file):
     folder = file.parent
     run = read_run(folder)
-    json.dumps(run.as_record() | {"config": {}}, allow_nan=False)
+    json.dumps(dataclasses.asdict(run) | {"config": {}}, allow_nan=False)
     assert isinstance(run.accuracy, (int, float))
     texts = (run.method, run.preset, run.dataset, run.backbone, run.data, run.identity)
     assert all(isinstance(text, str) for text in texts)
@@ -273,16 +252,20 @@ def use_adapter(file):
     assert logits.shape == (len(BUNDLE.features), len(saved.class_names))
 
 
+def bundle_task(folder):
+    save_bundle(BUNDLE, folder / "bundle")
+    return BundleSource(folder / "bundle").task(2, 1)
+
+
 def write_checkpoint(folder):
-    task = few_shot_task(BUNDLE, 2, 1)
-    train(task, TIP, checkpoint=folder / "file", seconds_between=0)
+    train(bundle_task(folder), TIP, checkpoint=folder / "file", seconds_between=0)
 
 
 TIP = method("tip_adapter_f", epochs=EPOCHS, batch_size=3, learning_rate=0.01)
 
 
 def use_checkpoint(file):
-    trained = train(few_shot_task(BUNDLE, 2, 1), TIP, checkpoint=file)
+    trained = train(bundle_task(file.parent), TIP, checkpoint=file)
     assert len(trained.log) >= EPOCHS  # what comes twice, comes twice
     numbers = [number for epoch in trained.log for number in epoch.values()]
     numbers += [trained.best_val.accuracy, trained.best_val.epoch]
@@ -341,7 +324,6 @@ LOADERS = {
     "features": (write_table, FILE, use_table),
     "texts": (write_texts, "file", use_texts),
     "split": (write_split, "file", use_split),
-    "index list": (write_index, "file", use_index),
     "preset": (text_file(PRESET), "file.toml", use_preset),
     "tuned": (text_file(TUNED), "file.toml", use_tuned),
     "plan": (text_file(PLAN), "file.toml", use_plan),
@@ -484,7 +466,7 @@ def dumped(document):
     return json.dumps(document).replace('"DEEP"', "[" * 100_000)
 
 
-OF_JSON = ("split", "index list", "trials", "run", "config")
+OF_JSON = ("split", "trials", "run", "config")
 
 
 @pytest.mark.parametrize("name", OF_JSON)
@@ -730,8 +712,6 @@ METADATA = "should have complete metadata of schema version 1. Got an error in "
 UNCHANGED = "should be an unchanged checkpoint of a training. Got another file. Remove it"
 FOUND = [
     ("split", DEEP, "should be JSON. Got maximum recursion depth"),
-    ("index list", DEEP, "should be an unchanged index list. Got content: Invalid JSON"),
-    ("index list", {"shots": True}, "index list. Got shots: "),
     ("features", {"images": [[[], 1, 2]]}, NAMES + "too many values to unpack"),
     ("features", {"images": "DEEP"}, NAMES + "maximum recursion depth"),
     ("features", {"features": VALUES.double()}, NAMES + "(5, 2, 3), torch.float64 for 2 images."),
@@ -772,7 +752,7 @@ def test_messages_of_damaged_files(name, change, text, tmp_path):
 
 def test_labels_of_a_cache_are_classes(tmp_path):
     """A count of labels would otherwise take as much memory as the largest of them."""
-    adapter = train(few_shot_task(BUNDLE, 2, 1), TIP).adapter
+    adapter = train(bundle_task(tmp_path), TIP).adapter
     tensors = adapter.state_dict() | {"cached_labels": torch.tensor([0, 2**40, 1, -1])}
     text = r"`cached_labels` should be -1 to 1\. Got others\."
     with pytest.raises(ValueError, match=text):

@@ -207,11 +207,7 @@ def test_orthogonal_edges_are_not_flipped():
         points[2] - points[1], images[2] - images[1], dim=0
     )
     found = track_coincidence_of_grams(
-        grams_of(points, images),
-        [right_angle],
-        points,
-        undefined="skip",
-        orientation="aligned",
+        grams_of(points, images), [right_angle], points, undefined="skip", orientation="aligned"
     )
     assert_close(found, expected)
 

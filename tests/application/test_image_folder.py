@@ -91,26 +91,11 @@ TWO = {"train/crow": 3, "train/owl": 3}
 @pytest.mark.parametrize(
     ("classes", "message"),
     [
-        (
-            {"crow": 1, "owl": 1},
-            r"images for testing\. Got 2 images in 2 classes, and none left\.",
-        ),
-        (
-            TWO | {"val/crow": 3, "val/owl": 3},
-            r"for testing\. Got 12 images in 2 classes, and",
-        ),
-        (
-            TWO | {"test/crow": 3},
-            r"test` should have the class folders of `train`\. Got 'owl' in",
-        ),
-        (
-            TWO | {"test/crow": 3, "test/owl": 0},
-            r"test.owl` should hold images .*Got 0 other file",
-        ),
-        (
-            {"crow": 3, "owl": 3, "emu": 0},
-            r"emu` should hold images .*Got 0 other files",
-        ),
+        ({"crow": 1, "owl": 1}, r"images for testing\. Got 2 images in 2 classes, and none left\."),
+        (TWO | {"val/crow": 3, "val/owl": 3}, r"for testing\. Got 12 images in 2 classes, and"),
+        (TWO | {"test/crow": 3}, r"test` should have the class folders of `train`\. Got 'owl' in"),
+        (TWO | {"test/crow": 3, "test/owl": 0}, r"test.owl` should hold images .*Got 0 other file"),
+        ({"crow": 3, "owl": 3, "emu": 0}, r"emu` should hold images .*Got 0 other files"),
         ({"owl": 3}, r"should hold two or more class folders of images, .*Got owl\. Make on"),
         ({}, r"should hold two or more class folders of images, .*Got none\. Make one folder"),
     ],

@@ -64,8 +64,8 @@ def killed(name, bundle_file, folder, times):
         code, _ = run_once(words, mine)
         assert code == 0
         assert kept(mine) == expected, moment
-        of_runs = [*mine.glob("run/.*"), *mine.glob("runs/**/seed*/.*")]
-        assert {file.name for file in of_runs} <= {".lock"}  # no unfinished file
+        hidden = [*mine.glob(".*"), *mine.glob("run/.*"), *mine.glob("runs/**/seed*/.*")]
+        assert all(file.name.endswith("lock") for file in hidden), hidden  # no unfinished file
     return moments
 
 

@@ -9,10 +9,10 @@ import torch
 from application.helpers import views_of
 from sklearn.linear_model import LogisticRegression
 from torch.nn.functional import normalize
-from vlm_adapters.adapters import LinearProbe, linear_probe
-from vlm_adapters.adapters.linear_probe import PENALTIES
+from vlm_adapters.adapters import linear_probe
+from vlm_adapters.adapters.linear_probe import PENALTIES, LinearProbe
+from vlm_adapters.config import AdapterOptions
 from vlm_adapters.features.views import CachedViews
-from vlm_adapters.options import AdapterOptions
 from vlm_adapters.training import accuracy
 
 OPTIONS = AdapterOptions(kind="linear_probe")

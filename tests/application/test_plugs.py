@@ -9,9 +9,8 @@ import torch
 from accelerator import DEVICE, on_accelerator
 from application.helpers import method
 from vlm_adapters.adapters import adapter_class, build_adapter
-from vlm_adapters.config import load_methods
+from vlm_adapters.config import RegularizerOptions, load_methods
 from vlm_adapters.experiments import plan_jobs, run_jobs
-from vlm_adapters.options import AdapterOptions, RegularizerOptions
 from vlm_adapters.regularizers import LOSSES, BatchViews, build_regularizer
 from vlm_adapters.runs import read_saved_run
 from vlm_adapters.training import (
@@ -178,7 +177,7 @@ def test_what_is_not_a_dict_of_terms(pages):
 def test_an_adapter_that_is_not_one():
     with pytest.raises(ValueError, match=r"`adapter.kind` should name a class below .*json:dumps"):
         adapter_class("json:dumps")
-    assert adapter_class("vlm_adapters.adapters:TaskRes") is adapter_class("taskres")
+    assert adapter_class("vlm_adapters.adapters.residual:TaskRes") is adapter_class("taskres")
 
 
 @on_accelerator
@@ -193,7 +192,3 @@ def test_training_search_and_evaluation_stay_on_an_accelerator(task, preset):
     found, expected = evaluate(trained, there), evaluate(train(task, chosen), task)
     assert found.accuracies.keys() == expected.accuracies.keys()
     assert found.accuracies["last"] == pytest.approx(expected.accuracies["last"], abs=5.0)
-
-
-def test_settings_are_part_of_an_adapters_options():
-    assert AdapterOptions("a.py:B", settings={"share": 2}).settings == {"share": 2}

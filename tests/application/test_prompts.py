@@ -1,11 +1,14 @@
 """Templates and the two means over them."""
 
+from pathlib import Path
+
 import pytest
 import torch
 from application.helpers import refused
 from torch.nn.functional import normalize
 from vlm_adapters.data.datasets import DATASETS, TASKRES_IMAGENET_TEMPLATE
-from vlm_adapters.features.texts import normalized_mean, raw_mean
+from vlm_adapters.data.splits import ImageDataset, listed_split
+from vlm_adapters.features.texts import class_means, prompts
 
 NAMES = ["cat", "sea_horse"]
 TWO = ["a {}.", "the big {}."]
@@ -28,33 +31,21 @@ def test_imagenet_templates_equal_open_clip():
 
 def test_raw_mean_is_the_mean_of_raw_features():
     expected = (encode(SENTENCES[0]) + encode(SENTENCES[1])) / 2
-    torch.testing.assert_close(raw_mean(NAMES, TWO, encode), expected)
+    torch.testing.assert_close(class_means(encode, SENTENCES, 1)[0], expected)
 
 
-def test_normalized_mean_normalises_twice():
+def test_normalized_mean_normalises_twice_the_first_templates():
     units = [normalize(encode(texts), dim=1) for texts in SENTENCES]
     mean = (units[0] + units[1]) / 2
     expected = mean / mean.norm(dim=1, keepdim=True)
-    torch.testing.assert_close(normalized_mean(NAMES, TWO, encode), expected)
-    one = normalize(raw_mean(NAMES, TWO[:1], encode), dim=1)
-    torch.testing.assert_close(one, normalized_mean(NAMES, TWO[:1], encode))
+    torch.testing.assert_close(class_means(encode, SENTENCES, 2)[1], expected)
+    torch.testing.assert_close(class_means(encode, SENTENCES, 1)[1], units[0])
 
 
-@pytest.mark.parametrize("mean", [raw_mean, normalized_mean])
-def test_underscores_can_stay(mean):
-    seen = []
-
-    def remember(texts):
-        seen.extend(texts)
-        return encode(texts)
-
-    mean(NAMES, ["{}!"], remember, replace_underscores=False)
-    mean(NAMES, ["{}!"], remember)
-    assert seen == ["cat!", "sea_horse!", "cat!", "sea horse!"]
-
-
-def test_braces_in_a_class_name_stay():
-    torch.testing.assert_close(raw_mean(["{0}"], ["{}"], encode), torch.tensor([[3.0, 0.0]]))
+def test_prompts():
+    assert prompts(NAMES, TWO) == list(SENTENCES)
+    assert prompts(NAMES, ["{}!"], replace_underscores=False) == [["cat!", "sea_horse!"]]
+    assert prompts(["{0}"], ["{}"]) == [["{0}"]]  # braces in a class name stay
 
 
 @pytest.mark.parametrize(
@@ -68,4 +59,4 @@ def test_braces_in_a_class_name_stay():
 )
 def test_templates_of_another_form(templates, got):
     with refused(rf"`templates` should be a sequence of .* with one `\{{\}}` each.* Got {got}\."):
-        raw_mean(NAMES, templates, encode)
+        ImageDataset("a", Path(), listed_split((), (), (), NAMES), ("{}",), templates)

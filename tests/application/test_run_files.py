@@ -8,7 +8,7 @@ import torch
 from application.helpers import constrained, method
 from vlm_adapters import experiments
 from vlm_adapters._files import read_json
-from vlm_adapters.adapters import TipAdapterF
+from vlm_adapters.adapters.tip_adapter import TipAdapterF
 from vlm_adapters.experiments import Job, plan_jobs, run_job, run_jobs
 from vlm_adapters.runs import (
     ADAPTER,

@@ -6,17 +6,17 @@ from pathlib import Path
 import pytest
 import typer
 from vlm_adapters.cli import app, runs
-from vlm_adapters.cli._options import DEFAULTS, feature_inputs
+from vlm_adapters.cli.inputs import DEFAULTS, SHIPPED, Inputs, read_inputs
 from vlm_adapters.experiments import Sweep
-from vlm_adapters.inputs import FeatureInputs, ImageInputs
 
 IMAGES = {
-    "published": ImageInputs("dtd", Path("/data with space")),
-    "folder": ImageInputs(images=Path("my photos"), templates=("a {}.", 'it\'s a {}, "b"')),
-    "split": ImageInputs("named", images=Path("i"), split=Path("s.json"), templates=("the {}",)),
+    "published": {"dataset": "dtd", "root": Path("/data with space")},
+    "folder": {"images": Path("my photos"), "template": ("a {}.", 'it\'s a {}, "b"')},
+    "split": {"dataset": "named", "images": Path("i"), "split": Path("s.json")},
+    "template": {"images": Path("i"), "split": Path("s.csv"), "template": ("the {}",)},
 }
 INPUTS = {
-    "cached": {"backbone": "open_clip/RN50/openai", "views": 7, "scale": (1 / 3, 0.9)},
+    "cached": {"backbone": "open_clip/RN50/openai", "views": 7, "scale": "0.333,0.9"},
     "online": {"backbone": "m:f", "device": "cuda", "store": Path("a b"), "online": True},
 }
 
@@ -40,7 +40,7 @@ def parsed(command):
     values = train.make_context("train", arguments).params
     for name in ("root", "images", "split", "store", "bundle", "out"):  # texts before typer 0.17
         values[name] = values[name] and Path(values[name])
-    return feature_inputs(**{name: values[name] for name in DEFAULTS}), values
+    return read_inputs(**{name: values[name] for name in DEFAULTS}), values
 
 
 @pytest.mark.parametrize("images", IMAGES.values(), ids=IMAGES)
@@ -48,7 +48,7 @@ def parsed(command):
 def test_commands_mean_what_the_sweep_runs(images, options, tmp_path):
     tuned = tmp_path / "tuned.toml"
     tuned.write_text("[hc_tr.constraint]\nweight = 0.1\n")
-    inputs = FeatureInputs(images, **options)
+    inputs = Inputs(**images, **options)
     overrides = (
         "taskres.training.epochs=3",
         'tip_adapter_f.title="A title"',
@@ -79,7 +79,7 @@ def test_commands_of_a_bundle_and_of_ones_own_preset(bundle_file, tmp_path):
     mine = tmp_path / "mine.toml"
     mine.write_text('title = "Mine"\nextends = "taskres"')
     plan = sweep(
-        FeatureInputs(bundle=bundle_file),
+        Inputs(bundle=bundle_file),
         presets=("taskres", str(mine)),
         overrides=("mine.training.epochs=2",),
     )
@@ -92,7 +92,11 @@ def test_commands_of_a_bundle_and_of_ones_own_preset(bundle_file, tmp_path):
         assert not values["every"]
 
 
+def test_the_shipped_bundle_has_a_name():
+    assert read_inputs(bundle=Path("demo")) == Inputs(bundle=SHIPPED)
+
+
 def test_the_data_sets_values_are_taken():
-    plan = sweep(FeatureInputs(ImageInputs("eurosat", Path("d"))))
+    plan = sweep(Inputs("eurosat", Path("d")))
     assert plan.jobs()[2].method.training.epochs == 100
     assert plan.jobs()[0].folder == Path("runs here/taskres/eurosat/1shot/seed1")

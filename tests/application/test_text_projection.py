@@ -7,20 +7,16 @@ from pathlib import Path
 
 import pytest
 import torch
-from application.helpers import all_images, method
+from application.helpers import all_images, equal, method
 from torch.nn.functional import cross_entropy, normalize
-from vlm_adapters.backbones.base import TextProjection
+from vlm_adapters.backbones import TextProjection
+from vlm_adapters.config import TextOptions
 from vlm_adapters.features.texts import ClassTexts, HiddenTexts
-from vlm_adapters.options import TextOptions
-from vlm_adapters.text_projection import checkpoint_sha256, read_weight, tune_projection, with_texts
+from vlm_adapters.text_projection import read_weight, tune_projection, with_texts
 from vlm_adapters.training import train
 
 TEMPLATES, TIP_TEMPLATES, HIDDEN = 3, 2, 8
 TUNED = TextOptions(projection="tuned", learning_rate=0.01, epochs=5, batch_size=8)
-
-
-def equal(a, b):
-    torch.testing.assert_close(a, b, rtol=0, atol=0)
 
 
 @pytest.fixture
@@ -188,14 +184,13 @@ def test_a_checkpoint_for_each_number_of_shots(task, tmp_path):
     options = dataclasses.replace(TUNED, checkpoint=str(tmp_path / "{shots}shots/model.pth.tar"))
     expected = task.texts.projected(weights[task.shots].T)
     equal(with_texts(task, options).texts.raw, expected.raw)
-    digests = {checkpoint_sha256(options, shots) for shots in weights}
-    assert len(digests) == 2
-    assert all(len(digest) == 64 for digest in digests)
-    assert checkpoint_sha256(TUNED, 1) == ""
+    files = [options.file(shots) for shots in weights]
+    assert files == [tmp_path / f"{shots}shots" / "model.pth.tar" for shots in weights]
+    assert TUNED.file(1) is None
     with pytest.raises(
         FileNotFoundError, match=r"`text\.checkpoint` should be a file\. Got '.*99s"
     ):
-        checkpoint_sha256(options, 99)
+        options.file(99)
 
 
 @pytest.mark.parametrize(

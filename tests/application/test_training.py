@@ -7,15 +7,14 @@ import pytest
 import torch
 from accelerator import DEVICE, dtypes, on_accelerator
 from application.helpers import all_images, in_double, method
-from vlm_adapters.adapters import TaskRes
+from vlm_adapters.adapters.residual import TaskRes
+from vlm_adapters.config import AdapterOptions, TrainingOptions
 from vlm_adapters.features.texts import ClassTexts
 from vlm_adapters.features.views import CachedViews
-from vlm_adapters.optimizers import build_optimizer
-from vlm_adapters.options import AdapterOptions, TrainingOptions
 from vlm_adapters.training import (
     _batches,
     accuracy,
-    epochs_of,
+    build_optimizer,
     learning_rate,
     one_step,
     start_training,
@@ -45,11 +44,6 @@ def test_tip_adapter_schedule_is_torchs_cosine_by_steps():
             scheduler.step()
 
 
-def test_epochs_by_shots():
-    options = TrainingOptions(epochs=100, epochs_from_8_shots=200)
-    assert [epochs_of(options, shots) for shots in (1, 2, 4, 8, 16)] == [100, 100, 100, 200, 200]
-
-
 @pytest.mark.parametrize(
     ("images", "drop_last", "sizes"),
     [(300, True, [256]), (300, False, [256, 44]), (100, True, [100]), (512, True, [256, 256])],
@@ -69,8 +63,7 @@ def test_weight_decay_is_in_the_gradient_for_adam_and_beside_it_for_adamw(task):
         tensors = {"text": torch.eye(3), "residual": torch.ones(3, 3)}
         adapter = TaskRes(tensors, AdapterOptions(kind="taskres"), 1.0)
         step = build_optimizer(
-            adapter.parameters(),
-            TrainingOptions(optimizer=optimizer, learning_rate=1e-3, weight_decay=0.5),
+            adapter, TrainingOptions(optimizer=optimizer, learning_rate=1e-3, weight_decay=0.5)
         )
         adapter.residual.grad = torch.zeros(3, 3)
         step.step()
@@ -131,3 +124,11 @@ def test_frozen_adapters_are_not_trained(task):
 def test_a_loss_that_is_not_finite_stops_training(task):
     with pytest.raises(ValueError, match=r"The loss should be finite\. Got \{.*\} in epoch"):
         train(task, method("tip_adapter_f", learning_rate=1e20, epochs=3))
+
+
+def test_a_task_without_its_test_images(task):
+    blind = task.without_test()
+    assert len(blind.test_features) == len(blind.test_labels) == 0
+    assert blind.train is task.train
+    assert blind.test_features.untyped_storage().nbytes() == 0  # not a view of them
+    assert len(task.test_features) == len(task.test_labels) > 0

@@ -6,8 +6,8 @@ import json
 import pytest
 import torch
 from application.fake_backbone import FakeBackbone
-from application.helpers import method
-from application.source_helpers import equal, extraction
+from application.helpers import equal, method
+from application.source_helpers import extraction
 from application.synthetic_data import write_dataset
 from PIL import Image
 from torch.nn.functional import normalize
@@ -148,17 +148,6 @@ def test_no_more_classes_than_there_are_and_those_of_one_name_apart(root, saved)
     assert sum(each["probability"] for each in item["classes"]) == pytest.approx(1)
 
 
-def test_relative_paths(root, store, tmp_path, monkeypatch):
-    saved = saved_run(root, store, tmp_path / "run")
-    Image.new("RGB", (9, 9), (200, 10, 10)).save(tmp_path / "new.png")
-    monkeypatch.chdir(tmp_path)
-    relative, absolute = (
-        predict(saved, FakeBackbone(), [path], 2)[0]["classes"]
-        for path in (type(root)("new.png"), tmp_path / "new.png")
-    )
-    assert relative == absolute
-
-
 def test_files_that_are_no_images(root, store, tmp_path):
     saved = saved_run(root, store, tmp_path / "run")
     text = (
@@ -193,8 +182,9 @@ class Weighed(FakeBackbone):
 
 def test_other_weights_are_refused(root, tmp_path):
     made = extraction(root, tmp_path / "store", "dtd", backbone=Weighed())
-    run_job(made.source([(2, 1)]),
-            Job("taskres", method("taskres", epochs=1), 2, 1, tmp_path / "run"))  # fmt: skip
+    run_job(
+        made.source([(2, 1)]), Job("taskres", method("taskres", epochs=1), 2, 1, tmp_path / "run")
+    )
     saved = read_saved_run(tmp_path / "run")
     assert saved.run.weights == {"file sha256": "12" * 32}
     assert accuracy_on(saved, Target(made))["images"] > 0

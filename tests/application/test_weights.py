@@ -10,7 +10,7 @@ from application.tiny_clip import CONFIG, MODEL, register, tensors
 from safetensors.torch import load_file
 from torch import nn
 from torch.testing import assert_close
-from vlm_adapters.backbones import OpenClip
+from vlm_adapters.backbones.open_clip import OpenClip
 from vlm_adapters.weights import convert_weights, is_torchscript, was_trained_with_quick_gelu
 
 ENTRIES = {"input_resolution": 32, "context_length": 77, "vocab_size": 49408}

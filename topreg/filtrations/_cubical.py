@@ -12,7 +12,7 @@ from topreg._clouds import Clouds
 from topreg._module import constructor_call
 from topreg._pairs import PersistencePairs, check_pairs
 from topreg.filtrations._filtration import Filtration
-from topreg.persistence.images._images import Images, check_images, join_images, pairs_of_images
+from topreg.persistence.images import _images
 
 CONSTRUCTIONS = ("T", "V")
 OUTSIDE = ("open", "foreground")
@@ -107,27 +107,32 @@ class CubicalFiltration(Filtration):
         return tuple(self._find(data, list(range(highest + 1))))
 
     def diagram(self, pairs: PersistencePairs, data: Clouds) -> Tensor:
-        images = join_images(data, self.ndim)
+        images = _images.join_images(data, self.ndim)
         check_pairs(pairs, images.pixels, images.sizes, "images")
         pixels = torch.stack([pairs.birth_edges[:, 0], pairs.death_edges[:, 0]], dim=1)
         values = images.pixels.index_select(0, pixels.flatten()).view(-1, 2)
         return -values if self.superlevel else values
 
-    @torch.no_grad()
     def _find(self, data: Clouds, dimensions: list[int]) -> list[PersistencePairs]:
         """Find pairs in some dimensions."""
-        return self._search(self._join(data), dimensions)
+        found = None
+        if self.ndim == 2:
+            found = _images.pairs_of_plain(data, dimensions, self._rules(), self.check_values)
+        return found or self._search(self._join(data, "images"), dimensions)
 
-    def _join(self, data: Clouds, name: str = "images") -> Images:
+    def _join(self, data: Clouds, name: str) -> _images.Images:
         """Return the pixels of images after checking them."""
-        return check_images(join_images(data, self.ndim, name), self.check_values, name)
-
-    def _search(self, images: Images, dimensions: list[int]) -> list[PersistencePairs]:
-        """Find pairs in images that have been checked."""
-        closed = self.outside == "foreground"
-        return pairs_of_images(
-            images, dimensions, self.construction == "T", self.superlevel, closed
+        return _images.check_images(
+            _images.join_images(data, self.ndim, name), self.check_values, name
         )
+
+    def _search(self, images: _images.Images, dimensions: list[int]) -> list[PersistencePairs]:
+        """Find pairs in images that have been checked."""
+        return _images.pairs_of_images(images, dimensions, self._rules())
+
+    def _rules(self) -> _images.Rules:
+        """Return how pixels are ordered and joined."""
+        return self.construction == "T", self.superlevel, self.outside == "foreground"
 
     def _check_dimension(
         self, dimension: object, name: str = "dimension", every: bool = False

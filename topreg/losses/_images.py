@@ -111,8 +111,7 @@ def find(
 ) -> list[PersistencePairs]:
     """Return the pairs of each dimension: the given ones, or those found in one pass."""
     if pairs is None:
-        with torch.no_grad():
-            return cubical(filtration)._search(images, list(dimensions))
+        return cubical(filtration)._search(images, list(dimensions))
     given = _common.as_list(pairs, pairs_name)
     for part in given:
         check_pairs(part, images.pixels, images.sizes, name, pairs_name)

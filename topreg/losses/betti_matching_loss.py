@@ -83,16 +83,8 @@ def betti_matching_loss(
     """
     dimensions = check_options(filtration, dimensions=dimensions, reduction=reduction)
     x, y = _images.both(source, target, logits, include_background, filtration)
-    chosen = _images.cubical(filtration)
-    found = compare_pixels(
-        x.pixels.detach(),
-        y.pixels.detach(),
-        x.sides,
-        [0 in dimensions, 1 in dimensions],
-        chosen.construction == "T",
-        chosen.superlevel,
-        chosen.outside == "foreground",
-    )
+    options = [0 in dimensions, 1 in dimensions, *_images.cubical(filtration)._rules()]
+    found = compare_pixels(x.pixels.detach(), y.pixels.detach(), x.sides, options)
     *bars, numbers, first = found
     terms = [_of_bars(x, y, bars[p], numbers[p]) for p in dimensions]
     if 0 in dimensions:
@@ -112,8 +104,8 @@ def _of_bars(x: Images, y: Images, bars: Tensor, numbers: Tensor) -> Tensor:
 
 def _of_essential(x: Images, y: Images, first: Tensor) -> Tensor:
     """Return twice the squared distance of the births of the essential components, (b,)."""
-    gaps = _values(x, first[:, 0]) - _values(y, first[:, 1])
-    return torch.where(first[:, 0] >= 0, 2 * gaps.square(), 0.0)
+    gaps = _values(x, first[0]) - _values(y, first[1])
+    return torch.where(first[0] >= 0, 2 * gaps.square(), 0.0)
 
 
 def _values(images: Images, places: Tensor) -> Tensor:

@@ -67,8 +67,10 @@ def shift_of(points):
         for k in range(d):
             mean[k] += points[i, k]
         count += 1
-    mean /= max(count, 1)
-    nearest, middle = np.sum(mean * mean), -1
+    nearest, middle = 0.0, -1
+    for k in range(d):  # by loops: expressions of arrays take long to compile
+        mean[k] /= max(count, 1)
+        nearest += mean[k] * mean[k]
     for i in range(0, n, step):
         square = squared_difference(points[i], mean)
         if square < nearest:
@@ -82,7 +84,8 @@ def shift_rows(out, points):
     middle = shift_of(points)
     shift = np.zeros(points.shape[1], out.dtype)
     if middle >= 0:
-        shift[:] = points[middle]
+        for k in range(shift.size):
+            shift[k] = points[middle, k]
     for i in range(points.shape[0]):
         for k in range(points.shape[1]):
             out[i, k] = out.dtype.type(points[i, k]) - shift[k]

@@ -10,14 +10,12 @@ from topreg.persistence._dispatch import (
     pairs_of_edges,
     pairs_of_few,
     pairs_of_points,
-    uses_tiles,
 )
-from topreg.persistence._progress import Progress
 from topreg.persistence._spanning_tree import minimum_spanning_tree
 from topreg.persistence._weights import check_rows, check_weights
 from topreg.persistence.annotations._annotations import MOST_VERTICES
 from topreg.persistence.dense._prim import limits_of
-from topreg.persistence.large._tiled import MEMORY
+from topreg.persistence.large._tiled import MEMORY, Progress
 
 __all__ = [
     "ENGINES",
@@ -36,5 +34,4 @@ __all__ = [
     "pairs_of_edges",
     "pairs_of_few",
     "pairs_of_points",
-    "uses_tiles",
 ]

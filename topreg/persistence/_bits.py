@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-KINDS: dict[torch.dtype, tuple[Any, Any]] = {
+KINDS: dict[torch.dtype, tuple[Any, Any]] = {  # NumPy's types of weights and of their bits
     torch.float32: (np.float32, np.int32),
     torch.float64: (np.float64, np.int64),
 }
@@ -23,11 +23,6 @@ INFINITY: dict[torch.dtype, np.integer[Any]] = {
     torch.float32: np.float32(np.inf).view(np.int32),
     torch.float64: np.float64(np.inf).view(np.int64),
 }
-
-
-def kinds_of(dtype: torch.dtype) -> tuple[type[np.floating[Any]], type[np.signedinteger[Any]]]:
-    """Return NumPy's type of the weights, and that of their bits."""
-    return KINDS[dtype]
 
 
 def as_integers(weights: Tensor) -> tuple[NDArray[Any], np.integer[Any]]:

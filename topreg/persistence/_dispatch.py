@@ -22,7 +22,6 @@ from topreg.metrics import (
     selection_weights,
     weights_on_device,
 )
-from topreg.persistence._progress import Progress, report_to
 from topreg.persistence.annotations._annotations import (
     MOST_VERTICES,
     annotate,
@@ -32,7 +31,7 @@ from topreg.persistence.annotations._annotations import (
 from topreg.persistence.dense._boruvka import boruvka
 from topreg.persistence.dense._device import trees_on_device
 from topreg.persistence.dense._prim import prim, prim_of_clean, prim_of_rows
-from topreg.persistence.large._tiled import MEMORY, forests_of_points, tiled
+from topreg.persistence.large._tiled import MEMORY, Progress, forests_of_points, report_to, tiled
 from topreg.persistence.library._higher import available, homology_by_library
 
 ENGINES = ("auto", "prim", "boruvka", "tiled", "annotations", "gudhi")
@@ -85,8 +84,7 @@ def find_pairs(
         - weights: (sum of n_i^2,), float32 or float64.
     """
     sizes, highest = list(sizes), max(dimensions)
-    by_records = _by_records(dimensions, engine)
-    if by_records:
+    if _by_records(dimensions, engine):
         _check_vertices(sizes)
     low = {}
     if engine == "annotations" or (engine == "auto" and 1 in dimensions):
@@ -183,12 +181,6 @@ def _check_vertices(sizes: Sequence[int], name: str = "points") -> None:
         )
 
 
-def uses_tiles(sizes: Sequence[int], dimensions: Sequence[int], engine: str) -> bool:
-    """Return whether clouds of points are searched without their matrices."""
-    large = max(sizes, default=0) > LARGE and max(dimensions) == 0
-    return engine == "tiled" or (engine == "auto" and large)
-
-
 def pairs_of_points(
     points: Tensor,
     sizes: Sequence[int],
@@ -210,24 +202,24 @@ def pairs_of_points(
         - points: (N, d), the rows of all clouds.
     """
     sizes, connected, rows = list(sizes), longest == math.inf, prepare(points, metric)
-    if (engine == "tiled" or sum(sizes) > LARGE) and uses_tiles(sizes, dimensions, engine):
+    by_records = _by_records(dimensions, engine)
+    large = max(sizes, default=0) > LARGE and not by_records
+    if engine == "tiled" or (engine == "auto" and large):
         task = rows, sizes, metric, longest, memory
         if not progress:
             return [_pairs(0, tiled(*task), sizes)]
         with report_to(progress) as function:
             return [_pairs(0, forests_of_points(*task, function), sizes)]
-    if sum(sizes) >= FEW:
-        check_sizes(sizes, dimensions, engine, rows, 1, name)
-    of_trees = max(dimensions) == 0 and engine not in ("annotations", "gudhi")
+    check_sizes(sizes, dimensions, engine, rows, 1, name)
     trees = _trees(rows.device.type, sizes, engine)
-    if of_trees and trees is not prim:
+    if not by_records and trees is not prim:
         weights = selection_weights(rows, sizes, metric, longest)
         found = _pairs(0, trees(weights, sizes, longest, connected), sizes)
         if rows.device.type != "cpu":
             found = _sort_by_deaths(found, rows, metric, connected)
         return [found]
     rows = rows.cpu()
-    if of_trees:
+    if not by_records:
         weights, estimated = estimated_weights(rows, sizes, metric)
         hints = (rows, metric == "cosine") if estimated else ()
         pairs = [_pairs(0, prim(weights, sizes, longest, connected, *hints), sizes)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -12,6 +13,7 @@ from topreg import _checks
 from topreg._clouds import starts
 from topreg._operators import is_plain, operator
 from topreg.metrics import at_least_single
+from topreg.persistence._bits import INFINITY, as_integers
 
 LARGE = 1536  # with so many vertices or more, several threads check one matrix faster than one
 
@@ -81,10 +83,7 @@ def _is_clean(weights: Tensor, sizes: Sequence[int]) -> bool:
     """Return whether all matrices are clean, so that the engines can read them as they are."""
     if weights.device.type != "cpu":
         return False  # torch operations check them on their device
-    import numpy as np
-
     from topreg._compiled import in_threads, stoppable
-    from topreg.persistence._bits import INFINITY, as_integers
     from topreg.persistence._check_kernels import are_clean, imbalance
 
     (bits, _), infinity = as_integers(weights), INFINITY[weights.dtype]

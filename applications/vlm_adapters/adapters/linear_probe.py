@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import warnings
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.linear_model import LogisticRegression
 from torch import Tensor
 
-from .._optional import require
-from ..options import AdapterOptions
-from ..tasks import Task
-from .base import Adapter, Step
+from ..config import AdapterOptions
+from . import Adapter, Step
+
+if TYPE_CHECKING:
+    from ..sources import Task
 
 PENALTIES = tuple(10.0**power for power in range(7))
 """Inverse strengths C among which validation images choose; the first of equals."""
@@ -52,12 +55,10 @@ class LinearProbe(Adapter):
 
 def _fit(images: Any, labels: Any, penalty: float, classes: int) -> tuple[Tensor, Tensor]:
     """Weights (k, d) and biases (k,); a class without training images is never predicted."""
-    linear = require("sklearn.linear_model", extra="vlm")
-    exceptions = require("sklearn.exceptions", extra="vlm")
     with warnings.catch_warnings():
         # Where the solver stops early, validation images still judge its result.
-        warnings.simplefilter("ignore", exceptions.ConvergenceWarning)
-        fitted = linear.LogisticRegression(C=penalty, max_iter=1000).fit(images, labels)
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        fitted = LogisticRegression(C=penalty, max_iter=1000).fit(images, labels)
     rows = torch.from_numpy(fitted.coef_).float()
     bias = torch.from_numpy(fitted.intercept_).float()
     if len(rows) == 1:  # of two classes

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
 from torch import Tensor
 from torch.nn.functional import normalize, relu
 
-from ..options import AdapterOptions
-from ..tasks import Task
-from .base import Adapter, Step
+from ..config import AdapterOptions
+from . import Adapter, Step
+
+if TYPE_CHECKING:
+    from ..sources import Task
 
 REDUCTION = 4
 

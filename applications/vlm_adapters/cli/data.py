@@ -11,9 +11,9 @@ from typing import Annotated
 
 import typer
 
-from ..inputs import Dataset, FeatureInputs, Images, Root, SplitFile, Store
-from . import _options as opt
 from . import app, as_usage, command, errors, image_progress, numbers, writable_file
+from . import inputs as opt
+from .inputs import Dataset, Images, Inputs, Root, SplitFile, Store
 
 data = typer.Typer(help="Data sets on disk.", no_args_is_help=True)
 app.add_typer(data, name="data")
@@ -39,9 +39,9 @@ def check(
     """
     from ..data.check import check_dataset, check_images, image_kinds
 
-    inputs = opt.image_inputs(dataset, root, images, split)
     kinds: Counter[str] = Counter()
     with as_usage(), image_progress() as progress:
+        inputs = Inputs(dataset, root, images, split)
         if dataset is not None and images is None and root is not None:
             problems = check_dataset(
                 dataset, root, verify=verify, sizes=not partial, progress=progress
@@ -79,9 +79,7 @@ def list_store(store: Store = Path("features")) -> None:
 @command("extract", resumes=True)
 @partial(opt.with_features, left_out=["bundle"])  # it holds features already
 def extract(
-    inputs: FeatureInputs,
-    shots: opt.ShotsOption = "1,2,4,8,16",
-    seeds: opt.SeedsOption = "1,2,3",
+    inputs: Inputs, shots: opt.ShotsOption = "1,2,4,8,16", seeds: opt.SeedsOption = "1,2,3"
 ) -> None:
     """Extract what the few-shot tasks of these shots and seeds need; goes on where it stopped.
 
@@ -109,7 +107,7 @@ def bundle(
     ] = 512,
 ) -> None:
     """Build the feature bundle of Caltech-101 from its images, with the DeViSE backbone."""
-    from ..backbones import Devise
+    from ..backbones.devise import Devise
     from ..data.datasets import open_dataset
     from ..features.bundle import build_bundle, save_bundle
 

@@ -14,13 +14,9 @@ import typer
 from pydantic.dataclasses import dataclass
 
 from .._files import read_json, write_json
-from ..config import build, lineage, shipped_toml
+from ..config import STRICT, build, lineage, one_of, shipped_toml, suggestion
 from ..experiments import Sweep
-from ..inputs import FeatureInputs, ImageInputs
-from ..options import STRICT, one_of, suggestion
 from ..results import FACTORS
-from ..results.figures import save_accuracy_figure
-from ..results.report import write_run_report
 from ..runs import RESULT, read_run, read_runs, read_saved_run, read_transfers, transfer_file
 from ..transfer import Target, accuracy_on
 from . import (
@@ -33,7 +29,8 @@ from . import (
     writable_file,
     writable_folder,
 )
-from . import _options as opt
+from . import inputs as opt
+from .inputs import Inputs
 from .runs import make_runs, print_plan, print_results
 
 VARIED = [f"constraint.{factor}" for factor in FACTORS[:2]]  # by table 4
@@ -53,6 +50,8 @@ def report(
     ] = None,
 ) -> None:
     """Write results.csv, results.json, results.md and the figures of all runs in a folder."""
+    from ..results.report import write_run_report
+
     with as_usage():
         found = read_runs(runs)
     folder = writable_folder(out or runs)
@@ -118,7 +117,7 @@ def sweeps(plan: Plan, base: Sweep) -> list[Sweep]:
             base,
             inputs=replace(
                 base.inputs,
-                images=replace(base.inputs.images, dataset=dataset),
+                dataset=dataset,
                 backbone=base.inputs.backbone.replace("{model}", model),
             ),
             presets=presets,
@@ -146,27 +145,15 @@ def _add_table(number: int, plan: Plan) -> None:
     all_datasets, all_shots = ",".join(plan.datasets), ",".join(map(str, plan.shots))
 
     def table(
-        inputs: FeatureInputs,
-        backbone: Annotated[
-            str, typer.Option(help="As for `train`; {model} stands for RN50 and so on.")
-        ] = "open_clip/{model}/openai",
+        inputs: Inputs,
         out: Annotated[Path, typer.Option(help="Folder of runs and report.")] = (
             Path("runs") / f"table{number}"
         ),
         seeds: opt.SeedsOption = "1,2,3",
         datasets: Annotated[str, typer.Option(help="Comma list of data sets.")] = all_datasets,
         shots: opt.ShotsOption = all_shots,
-        tuned: Annotated[
-            str | None, typer.Option(help="Tuned values; {dataset} stands for each name.")
-        ] = None,
-        overrides: Annotated[
-            list[str] | None,
-            typer.Option(
-                "--set",
-                help="Override of a preset: preset.section.key=value; {dataset} stands for each "
-                "name. Repeatable.",
-            ),
-        ] = None,
+        tuned: opt.TunedOption = None,
+        overrides: opt.SetOption = None,
         every: opt.EveryOption = False,
         jobs: opt.JobsOption = opt.CORES,
         threads: opt.ThreadsOption = 1,
@@ -176,7 +163,6 @@ def _add_table(number: int, plan: Plan) -> None:
         with as_usage():
             for name in names:
                 one_of("--datasets", name, PLANS[5].datasets)
-        inputs = replace(inputs, backbone=backbone)
         base = opt.plan(inputs, "", shots, seeds, out, tuned, overrides, every)
         chosen = replace(plan, datasets=names, shots=base.shots)
         if not dry_run:
@@ -186,9 +172,14 @@ def _add_table(number: int, plan: Plan) -> None:
             print_plan(sweep, threads)
             print_transfers(sweep, chosen.targets)
 
-    table.__doc__ = f"Repeat table {number} of the paper, and set its values beside ours."
-    left_out = ("dataset", "images", "split", "templates", "bundle", "backbone")
-    command(str(number), group, resumes=True)(opt.with_features(table, left_out=left_out))
+    table.__doc__ = f"""Repeat table {number} of the paper, and set its values beside ours.
+
+    In --backbone {{model}} stands for RN50 and so on; in --tuned and --set {{dataset}} stands for
+    the name of each data set.
+    """
+    left_out = ("dataset", "images", "split", "template", "bundle")
+    options = opt.with_features(table, left_out=left_out, backbone="open_clip/{model}/openai")
+    command(str(number), group, resumes=True)(options)
 
 
 for _number, _plan in PLANS.items():
@@ -203,6 +194,8 @@ def figure3(
     out: Annotated[Path, typer.Option(help="PNG file.")] = Path("figure3.png"),
 ) -> None:
     """Draw accuracy over shots, mean and deviation over seeds, and the average over data sets."""
+    from ..results.figures import save_accuracy_figure
+
     with as_usage():
         found = read_runs(runs)
     save_accuracy_figure(writable_file(out), found, "Accuracy over shots")
@@ -211,12 +204,14 @@ def figure3(
 
 def run_plan(number: int, plan: Plan, base: Sweep, jobs: int, threads: int) -> None:
     """Make the runs of a table, evaluate them on the targets, and report."""
+    from ..results.report import write_run_report  # before the training, not after it
+
     planned = sweeps(plan, base)
     with as_usage():
         for sweep in planned:
             sweep.jobs()  # reads presets and tuned values
         for name in dict.fromkeys([*plan.datasets, *plan.targets]):
-            ImageInputs(name, base.inputs.images.root).open()  # before hours of training
+            Inputs(name, base.inputs.root).open()  # before hours of training
     writable_folder(base.out)
     failures: list[str] = []
     for sweep in planned:
@@ -253,7 +248,7 @@ def _collect(name: str, failures: list[str]) -> Iterator[None]:
 def print_transfers(sweep: Sweep, targets: Iterable[str]) -> None:
     """Print one ``vlm-adapters evaluate`` for each run and target."""
     inputs = sweep.inputs
-    root = [f"--root={inputs.images.root}"] if inputs.images.root else []
+    root = [f"--root={inputs.root}"] if inputs.root else []
     for job, target in itertools.product(sweep.jobs(), targets):
         words = ["vlm-adapters", "evaluate", str(job.folder), f"--dataset={target}", *root]
         typer.echo(shlex.join([*words, f"--store={inputs.store}", f"--device={inputs.device}"]))
@@ -265,7 +260,7 @@ def evaluate_on(sweep: Sweep, name: str) -> None:
     folders = [folder for folder in folders if (folder / RESULT).is_file()]
     if not folders:
         return  # the target's images would be extracted for nothing
-    inputs = replace(sweep.inputs, images=replace(sweep.inputs.images, dataset=name))
+    inputs = replace(sweep.inputs, dataset=name)
     with image_progress() as progress:
         target = Target(inputs.extraction(progress))
         for folder in folders:

@@ -4,21 +4,19 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import replace
+from contextlib import ExitStack
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from .._files import write_json, write_text
-from .._optional import require
+from .._files import claimed, write_json, write_text
 from ..config import load_methods
 from ..experiments import Sweep, run_jobs
-from ..inputs import Device, FeatureInputs
 from ..runs import Run, is_done, read_saved_run, transfer_file
-from ..tasks import TaskSource
-from . import _options as opt
+from ..sources import Source
 from . import (
     as_usage,
     command,
@@ -29,11 +27,13 @@ from . import (
     writable_file,
     writable_folder,
 )
+from . import inputs as opt
+from .inputs import Device, Inputs
 
 METHODS = "zero_shot,taskres,hc_tr,tip_adapter_f,hc_taf"
 DEMO_VALUES = "caltech101_devise.toml"
 OF_IMAGES, OF_BUNDLES = "tune_paper.toml", "tune.toml"
-OF_TRAINING = ("templates", "backbone", "views", "scale", "online", "bundle")
+OF_TRAINING = ("template", "backbone", "views", "scale", "online", "bundle")
 JsonOption = Annotated[bool, typer.Option("--json", help="Results as JSON on standard output.")]
 RunArgument = Annotated[Path, typer.Argument(help="Folder of a run.")]
 
@@ -53,8 +53,7 @@ def demo(
     """Train five methods on cached Caltech-101 features: no network, no image, minutes."""
     from ..results.report import write_run_report  # before the training, not after it
 
-    require("matplotlib", extra="vlm")
-    inputs = FeatureInputs(bundle=bundle, device=device)
+    inputs = Inputs(bundle=bundle, device=device)
     runs = make_runs(opt.plan(inputs, methods, shots, seeds, out, tuned, overrides), jobs)
     written = write_run_report(out, runs)
     print_results(runs)
@@ -70,7 +69,7 @@ def demo(
 @command("train", resumes=True)
 @opt.with_features
 def train(
-    inputs: FeatureInputs,
+    inputs: Inputs,
     method: Annotated[str, typer.Option(help="Shipped preset or path of a TOML file.")] = "hc_tr",
     shots: Annotated[int, typer.Option(min=1, help="Training images a class.")] = 16,
     seed: Annotated[int, typer.Option(min=1, help="Seed of sample, batches and views.")] = 1,
@@ -89,7 +88,7 @@ def train(
     plan = Sweep(inputs, (method,), (shots,), (seed,), out, tuned, tuple(changed), every)
     [run] = make_runs(plan, threads=threads, folder=out)
     if as_json:
-        typer.echo(json.dumps([run.as_record()], indent=1))
+        typer.echo(json.dumps([asdict(run)], indent=1))
         return
     others = {name: value for name, value in run.accuracies.items() if name != run.headline}
     told = "".join(f"; {name}: {value:.2f} %" for name, value in others.items())
@@ -104,7 +103,7 @@ def train(
 @command("sweep", resumes=True)
 @opt.with_features
 def sweep(
-    inputs: FeatureInputs,
+    inputs: Inputs,
     methods: opt.MethodsOption = f"{METHODS},hc_taf_off",
     shots: opt.ShotsOption = "1,2,4,8,16",
     seeds: opt.SeedsOption = "1,2,3",
@@ -122,17 +121,18 @@ def sweep(
     if dry_run:
         print_plan(plan, threads)
         return
-    require("pandas", extra="vlm")  # before the training, not after it
+    from .. import results  # noqa: F401 - before the training, not after it
+
     runs = make_runs(plan, jobs, threads)
     if as_json:
-        typer.echo(json.dumps([run.as_record() for run in runs], indent=1))
+        typer.echo(json.dumps([asdict(run) for run in runs], indent=1))
         return
     print_results(runs)
     for line in fewer_images(runs):
         typer.echo(line)
 
 
-def open_source(inputs: FeatureInputs, draws: Sequence[tuple[int, int]]) -> TaskSource:
+def open_source(inputs: Inputs, draws: Sequence[tuple[int, int]]) -> Source:
     """Open what tasks are drawn from; extract what is missing, with progress bars."""
     with image_progress() as progress:
         with as_usage():
@@ -193,7 +193,7 @@ def print_results(runs: Sequence[Run]) -> None:
 @command("tune", resumes=True)
 @opt.with_features
 def tune_command(
-    inputs: FeatureInputs,
+    inputs: Inputs,
     out: Annotated[Path, typer.Option(help="File for the tuned values.")] = Path("tuned.toml"),
     plan: Annotated[
         str | None,
@@ -215,9 +215,10 @@ def tune_command(
     writable_file(out)
     source = open_source(inputs, search.draws())
     file = out.with_suffix(".trials.json")
-    with as_usage():
-        known = read_trials(file)
-    with progress_bar("trials", search.trials()) as advance:
+    with claimed(out.parent, out.name, file.name), ExitStack() as shown:
+        with as_usage():
+            known = read_trials(file)
+        advance = shown.enter_context(progress_bar("trials", search.trials()))
 
         def keep(trials: Sequence[Trial]) -> None:
             write_trials(file, trials, known)
@@ -226,15 +227,16 @@ def tune_command(
         found = tune(
             source, methods, search, jobs=jobs, device=inputs.device, known=known, on_trial=keep
         )
-    origin = f"{search.shots} shots, seeds {search.seeds}; {inputs.describe()}"
-    text = tuned_values(found, origin, dataset=inputs.name, also=search.also(), overrides=changed)
-    write_text(out, text)
+        origin = f"{search.shots} shots, seeds {search.seeds}; {inputs.describe()}"
+        also = search.also()
+        text = tuned_values(found, origin, dataset=inputs.name, also=also, overrides=changed)
+        write_text(out, text)
     typer.echo(f"Wrote {out}.")
 
 
 @command("evaluate", resumes=True)
 @partial(opt.with_features, left_out=OF_TRAINING)
-def evaluate(inputs: FeatureInputs, run: RunArgument, adapter: opt.AdapterOption = None) -> None:
+def evaluate(inputs: Inputs, run: RunArgument, adapter: opt.AdapterOption = None) -> None:
     """Accuracy of a trained adapter on the test images of another data set with its classes.
 
     For ImageNet-A and -R the adapter is restricted to their classes, by WordNet number.

@@ -12,15 +12,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
-from ..features.views import read_image
+from ..features.views import Progress, read_image
 from .datasets import DATASETS, Problem, find_spec, open_dataset
 from .splits import SUBSETS, ImageDataset, listed_split
 
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
-Progress = Callable[[int, int], None]
-"""Called with the number of images done and the number of all images."""
 CHUNK = 128  # images in the queue of the threads: ImageNet has more than a million
 
 

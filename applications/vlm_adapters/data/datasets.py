@@ -11,7 +11,6 @@ from typing import Literal, NamedTuple
 
 from pydantic import BaseModel
 
-from .folders import class_folders, class_samples, image_names
 from .splits import SUBSETS, ImageDataset, Sample, Split, listed_split, read_split
 
 if sys.version_info >= (3, 11):
@@ -157,6 +156,8 @@ def _read_imagenet(images: Path, file: Path, reader: str) -> tuple[Split, tuple[
 
     ImageNet's training images are those of ``train``, its test images those of ``val``.
     """
+    from .folders import class_samples
+
     names = read_class_names(file)
     folders = [str(label) for label in range(len(names))] if reader == "numbered" else list(names)
     label_of = {folder: label for label, folder in enumerate(folders)}
@@ -178,6 +179,8 @@ def _read_imagenet(images: Path, file: Path, reader: str) -> tuple[Split, tuple[
 
 def _known_folders(folder: Path, known: dict[str, int], *, every: bool) -> list[str]:
     """Return the class folders: one or more of those of ``classnames.txt``, or every one."""
+    from .folders import class_folders, image_names
+
     found = class_folders(folder)
     present = set(found)
     unknown = [name for name in found if name not in known]

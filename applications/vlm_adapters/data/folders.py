@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from .splits import (
+    DEFAULT_TEMPLATES,
     SUBSETS,
     ImageDataset,
     Sample,
@@ -23,7 +24,6 @@ IMAGE_ENDINGS = (
     *(".pbm", ".pgm", ".pnm", ".ppm"),
 )
 """How the name of an image file ends, in small or large letters."""
-DEFAULT_TEMPLATES = ("a photo of a {}.",)
 log = logging.getLogger(__name__)
 
 

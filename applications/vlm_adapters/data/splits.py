@@ -8,7 +8,7 @@ import os
 import posixpath
 import random
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path, PurePosixPath, PureWindowsPath
@@ -16,10 +16,12 @@ from reprlib import repr as short
 from typing import Any, NamedTuple
 
 from .._files import file_sha256
-from .._optional import require
-from .few_shot import FewShot, rows_by_class, split_rows
+from ..config import suggestion
+from .few_shot import FewShot, draw_task, rows_by_class
 
 SUBSETS = ("train", "val", "test")
+COLUMNS = ("path", "label", "subset")  # of tables
+DEFAULT_TEMPLATES = ("a photo of a {}.",)
 TABLES = {".csv": ",", ".tsv": "\t"}
 """Endings of tables, and what separates their columns."""
 
@@ -66,7 +68,13 @@ class ImageDataset:
     classes: tuple[int, ...] | None = None
 
     def __post_init__(self) -> None:
-        check_templates(self.templates)
+        """Raise unless there are templates, each with one ``{}`` for the class name."""
+        for given in (self.templates, self.taskres_templates):
+            if isinstance(given, str) or {text.count("{}") for text in given} != {1}:
+                raise ValueError(
+                    "`templates` should be a sequence of one or more strings with one `{}` each, "
+                    f"where the class name goes. Got {given!r}."
+                )
 
     @property
     def val_from_train(self) -> bool:
@@ -80,7 +88,7 @@ class ImageDataset:
                 f"`{self.name}` should have training images. Got a data set that is only a test "
                 "set. Train on another, such as imagenet, and evaluate on this one."
             )
-        return split_rows(*self._rows, shots, seed, val_from_train=self.val_from_train)
+        return draw_task(*self._rows, shots, seed, val_from_train=self.val_from_train)
 
     @cached_property
     def _rows(self) -> tuple[list[list[int]], list[list[int]]]:
@@ -90,16 +98,6 @@ class ImageDataset:
             for part in (self.split.train, self.split.val)
         )
         return train, val
-
-
-def check_templates(templates: Sequence[str]) -> None:
-    """Raise unless there are templates, each with one ``{}`` for the class name."""
-    wrong = [text for text in templates if text.count("{}") != 1]
-    if isinstance(templates, str) or not templates or wrong:
-        raise ValueError(
-            "`templates` should be a sequence of one or more strings with one `{}` each, where "
-            f"the class name goes. Got {templates!r}."
-        )
 
 
 def check_text(where: str, text: str) -> None:
@@ -166,7 +164,8 @@ def _read_json(file: Path) -> dict[str, list[Any]]:
 
 def _read_table(file: Path) -> dict[str, list[Any]]:
     """Return the entries of each subset of a table; labels follow the sorted class names."""
-    pandas = require("pandas", extra="vlm")
+    import pandas
+
     options = {"sep": TABLES[file.suffix.lower()], "dtype": str, "keep_default_na": False}
     try:
         with warnings.catch_warnings():
@@ -176,6 +175,12 @@ def _read_table(file: Path) -> dict[str, list[Any]]:
         raise ValueError(
             f"`{file.name}` should be a table in UTF-8. Got {error}. Write it again."
         ) from error
+    unknown = [name for name in table.columns if name not in COLUMNS]
+    if unknown:
+        raise ValueError(
+            f"`{file.name}` should have no columns but {', '.join(COLUMNS)}. Got {unknown[0]!r}."
+            f"{suggestion(unknown[0], COLUMNS)} Rename or remove it."
+        )
     if not {"path", "label"} <= set(table.columns) or table.empty or "" in set(table["label"]):
         raise ValueError(
             f"`{file.name}` should have the columns `path` and `label`, perhaps `subset`, and one "

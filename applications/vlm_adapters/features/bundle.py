@@ -1,4 +1,4 @@
-"""Feature bundles: all features of a small data set and of its classes' texts, in one file."""
+"""Feature bundles: all features of a small data set and its classes' texts in one file; tasks."""
 
 from __future__ import annotations
 
@@ -7,20 +7,27 @@ import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from pydantic import BaseModel, ConfigDict, ValidationError
+from scipy.optimize import minimize_scalar
 from torch import Tensor
 from torch.nn.functional import cross_entropy, normalize
 
-from .._files import read_tensors, write_tensors
-from .._optional import encoder_versions, require
-from ..backbones.devise import Devise
+from .._files import file_sha256, read_tensors, write_tensors
+from ..backbones import weight_hashes
+from ..data.few_shot import FewShot, draw_task, rows_by_class
 from ..data.splits import SUBSETS, ImageDataset
-from .texts import normalized_mean, raw_mean
-from .views import Progress, extract_features
+from ..sources import Source
+from .store import encoder_versions
+from .texts import ClassTexts, class_means, prompts
+from .views import CachedViews, Progress, extract_features
+
+if TYPE_CHECKING:
+    from ..backbones.devise import Devise
 
 CALTECH101 = {
     "name": "caltech101",
@@ -181,6 +188,63 @@ def load_bundle(path: str | os.PathLike[str]) -> FeatureBundle:
         raise ValueError(f"In `{file.name}`: {error}") from error
 
 
+_bundle = lru_cache(maxsize=4)(load_bundle)
+_sha256 = lru_cache(maxsize=4)(file_sha256)
+
+
+class BundleSource(Source):
+    """Tasks drawn from the file of a feature bundle: one centre view of each image."""
+
+    path: Path
+
+    def __init__(self, path: Path) -> None:
+        bundle, backbone = _bundle(path), _bundle(path).about("backbone")
+        name, kept = str(backbone.get("name", "unknown")), backbone.get("coordinates")
+        super().__init__(
+            dataset=str(bundle.about("data").get("name", "unknown")),
+            backbone=name if kept is None else f"{name}-{kept}",
+            weights=weight_hashes(backbone),
+            class_names=bundle.class_names,
+            split=str(bundle.about("data").get("split_sha256", "unknown")),
+        )
+        object.__setattr__(self, "path", path)
+
+    @property
+    def sha256(self) -> str:
+        """Hash of the file."""
+        return _sha256(self.path)
+
+    def draw(self, shots: int, seed: int) -> FewShot:
+        """Draw CoOp's few-shot sample."""
+        bundle = _bundle(self.path)
+        labels = (bundle.subset(name)[1].tolist() for name in ("train", "val"))
+        train, val = map(rows_by_class, labels)
+        return draw_task(train, val, shots, seed)
+
+    def identity(self, shots: int, seed: int) -> dict[str, Any]:
+        """Return everything that the features of a task depend on."""
+        return {"bundle": self.sha256}
+
+    def images(self, drawn: FewShot) -> dict[str, Any]:
+        """Return the fields of a task that hold features and labels."""
+        bundle = _bundle(self.path)
+        train, train_labels = bundle.subset("train")
+        val, val_labels = bundle.subset("val")
+        test, test_labels = bundle.subset("test")
+        val = normalize(val, dim=1)
+        return {
+            "train": CachedViews(train[drawn.train][:, None]),
+            "train_labels": train_labels[drawn.train],
+            "val_features": val[drawn.val],
+            "val_labels": val_labels[drawn.val],
+            "test_features": normalize(test, dim=1),
+            "test_labels": test_labels,
+            "texts": ClassTexts(bundle.text_raw, bundle.text_normalized),
+            "logit_scale": bundle.logit_scale,
+            "all_val": (val, val_labels),
+        }
+
+
 def build_bundle(
     backbone: Devise,
     dataset: ImageDataset,
@@ -199,14 +263,15 @@ def build_bundle(
     subsets = [split.subset(name) for name in SUBSETS]
     paths = [sample.path for subset in subsets for sample in subset]
     features = kept.project(extract_features(backbone, dataset.images, paths, progress=progress))
-    texts = (split.class_names, dataset.templates, kept.encode_text)
+    lists = prompts(split.class_names, dataset.templates)
+    raw, normalized = class_means(kept.encode_text, lists, len(lists))
     bundle = FeatureBundle(
         # Rounded now, so that accuracies measured here are those measured on the file.
         features=features.half().float(),
         labels=torch.tensor([sample.label for subset in subsets for sample in subset]),
         subsets=torch.tensor([i for i, subset in enumerate(subsets) for _ in subset]),
-        text_raw=raw_mean(*texts).cpu(),
-        text_normalized=normalized_mean(*texts).cpu(),
+        text_raw=raw.cpu(),
+        text_normalized=normalized.cpu(),
         class_names=split.class_names,
         logit_scale=kept.logit_scale,
         provenance={},
@@ -240,7 +305,7 @@ def fit_logit_scale(image_features: Tensor, labels: Tensor, text_features: Tenso
     Use validation images, so that test labels stay unseen. Cross-entropy is convex in the factor.
     """
     cosines = _cosines(image_features, text_features)
-    found = require("scipy.optimize", extra="vlm").minimize_scalar(
+    found = minimize_scalar(
         lambda log_scale: float(cross_entropy(math.exp(log_scale) * cosines, labels)),
         bounds=[math.log(bound) for bound in SCALE_RANGE],
         method="bounded",

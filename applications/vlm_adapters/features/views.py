@@ -19,8 +19,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from .._optional import require
-from ..backbones.base import Backbone, Pixels
+from ..backbones import Backbone, Pixels
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -141,10 +140,10 @@ def _crop(
 
     torchvision draws from torch's global generator, which threads share; only the draws are ours.
     """
-    transforms = require("torchvision.transforms", extra="vlm")
-    functional = transforms.functional
+    from torchvision.transforms import InterpolationMode, functional
+
     box = crop_box(*image.size, stream, scale)
-    mode = transforms.InterpolationMode(pixels.interpolation)
+    mode = InterpolationMode(pixels.interpolation)
     crop = functional.resized_crop(image, *box, [pixels.size, pixels.size], mode)
     if stream.random() < 0.5:
         crop = functional.hflip(crop)

@@ -11,7 +11,7 @@ from torch import Tensor
 
 import topreg
 
-from ..options import RegularizerOptions, one_of
+from ..config import RegularizerOptions, one_of
 from ..plugs import is_plug, load_plug
 
 __all__ = ["LOSSES", "BatchViews", "Regularizer", "build_regularizer"]

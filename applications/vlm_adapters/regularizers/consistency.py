@@ -17,16 +17,10 @@ from topreg import (
     track_coincidence,
 )
 
-from ..options import ConstraintOptions
-from .grams import (
-    ROUNDING,
-    deviating_perturbation_of_grams,
-    grams_of,
-    track_coincidence_of_grams,
-)
+from ..config import ConstraintOptions
 
 if TYPE_CHECKING:
-    from ..adapters import Adapter, LinearMap, Step
+    from ..adapters import Adapter, Step
 
 
 class Consistency:
@@ -85,6 +79,8 @@ class Consistency:
             if options.combination == "constant":
                 (cross_entropy + self.weight * constraint).backward()
             elif step.linear is not None:
+                from .grams import add_balanced_gradient
+
                 add_balanced_gradient(cross_entropy, constraint, step.linear, **ratio)
             else:
                 balanced_backward(cross_entropy, constraint, adapter.parameters(), **ratio)
@@ -112,10 +108,13 @@ class Consistency:
                         source, target, joined, pairs=pairs[0], **self.of_perturbations
                     ),
                 )
-            grams = grams_of(source, target)  # topreg aligns in the source
+        from . import grams as of
+
+        if grams is None:
+            grams = of.grams_of(source, target)  # topreg aligns in the source
         return (
-            track_coincidence_of_grams(grams, pairs, geometry, **self.of_tracks),
-            deviating_perturbation_of_grams(grams, joined, pairs[0], **self.of_perturbations),
+            of.track_coincidence_of_grams(grams, pairs, geometry, **self.of_tracks),
+            of.deviating_perturbation_of_grams(grams, joined, pairs[0], **self.of_perturbations),
         )
 
     def _pairs(self, geometry: Tensor, labels: Tensor, batch: int) -> list[PersistencePairs]:
@@ -134,49 +133,3 @@ def half_distances(x: Tensor, y: Tensor) -> Tensor:
     """Distances (n, m) of rows rounded to half precision, themselves rounded to it."""
     distances: Tensor = pairwise_distances(x.half().to(x.dtype), y.half().to(y.dtype))
     return distances.half().to(x.dtype)
-
-
-def add_balanced_gradient(
-    main: Tensor, regularizer: Tensor, linear: LinearMap, *, weight: float, norm: str
-) -> None:
-    r"""Add to the matrix of a linear map what :func:`topreg.balanced_backward` adds.
-
-    With outputs :math:`Y = X W^\top`, :math:`G = \partial L_{main} / \partial Y` and :math:`H`
-    likewise,
-
-    .. math::
-
-        \nabla_W \mathrel{+}= \Bigl(G + \omega H \operatorname{diag}
-        \tfrac{|X^\top G_k|_2}{|X^\top H_k|_2}\Bigr)^\top X,
-        \qquad |X^\top G_k|_2 = |R\, G_k|_2,\; X^\top = Q R
-
-    so that the norms need the triangle R of the n inputs, and only one product has the size of W.
-    A regulariser whose gradient is zero, or so small that it is rounding, adds nothing.
-
-    Source:
-        Zhang et al., NeurIPS 2024, section 3.3. The factorisation is ours.
-    """
-    inputs, parameter, outputs = linear
-    g = torch.autograd.grad(main, outputs, retain_graph=True)[0].T
-    h = torch.autograd.grad(regularizer, outputs)[0].T
-    with torch.no_grad():
-        triangle = torch.linalg.qr(inputs.T, mode="r").R
-        g_size, h_size = (_sizes(part @ triangle.T, norm) for part in (g, h))
-        least = ROUNDING * torch.finfo(h.dtype).eps * triangle.norm() * _sizes(h, norm)
-        counted = ~(h_size <= least)  # NaN stays NaN
-        whole = h / torch.where(counted, h_size, 1.0).to(h.dtype)  # first: |g| / |h| may overflow
-        whole *= (weight * torch.where(counted, g_size, 0.0)).to(h.dtype)
-        whole += g
-        gradient = whole @ inputs
-        parameter.grad = gradient if parameter.grad is None else parameter.grad + gradient
-
-
-def _sizes(rows: Tensor, norm: str) -> Tensor:
-    """Norm of each row if ``"rowwise"``, else of all.
-
-    In double precision, which holds the squares of every float32, where the device surely has it.
-    """
-    dtype = torch.float64 if rows.device.type in ("cpu", "cuda") else rows.dtype
-    axis, keep = (1, True) if norm == "rowwise" else (None, False)
-    sizes: Tensor = torch.linalg.vector_norm(rows, dim=axis, keepdim=keep, dtype=dtype)
-    return sizes

@@ -9,16 +9,17 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import matplotlib
 import pandas as pd
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
 
 from .._files import whole_file
-from .._optional import require
 from ..runs import Run
 from . import TERMS, distinct, factor_series, gains, half_interval, seed_means
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 WIDTH = 8 / 2.54  # inches: one column of a page
 CHARACTERS = 46  # of a heading on one line
@@ -219,10 +220,6 @@ def styles(table: pd.DataFrame) -> dict[str, Style]:
 @contextmanager
 def figure_file(path: Path, height: float) -> Iterator[Figure]:
     """Give a figure, so many inches high, that becomes a PNG if the block ends without an error."""
-    matplotlib = require("matplotlib", extra="vlm")
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
     with whole_file(path) as unfinished, matplotlib.rc_context(fname=STYLE):
         figure = Figure(figsize=(WIDTH, height), dpi=300, layout="constrained")
         FigureCanvasAgg(figure)

@@ -6,6 +6,7 @@ import re
 import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -95,7 +96,7 @@ def _record(runs: Sequence[Run]) -> dict[str, Any]:
         "schema": SCHEMA,
         "command": ["vlm-adapters", *sys.argv[1:]],
         "environment": environment(),
-        "runs": [run.as_record() for run in runs],
+        "runs": [asdict(run) for run in runs],
     }
 
 

@@ -75,7 +75,7 @@ def _of_one(
     """Return whether one small matrix is clean, and its pairs as arrays."""
     from topreg._compiled import stoppable
     from topreg._scratch_kernels import with_scratch
-    from topreg.persistence.annotations._dense_kernels import check_and_reduce
+    from topreg.persistence.annotations._dense_kernels import reduce_matrix
 
     bits, top = as_integers(weights)
     infinity = INFINITY[weights.dtype] if check else type(top)(0)
@@ -84,7 +84,7 @@ def _of_one(
 
     def search(block: Block) -> tuple[bool, Sequence[Any]]:
         found: tuple[bool, Sequence[Any]] = stoppable(
-            lambda halt: check_and_reduce(*task, block, halt), OPERATIONS * n * n
+            lambda halt: reduce_matrix(*task, 0, block, halt), OPERATIONS * n * n
         )
         return found
 

@@ -311,13 +311,16 @@ def _pace(edges):
 
 
 @compiled
-def reduce_matrix(matrix, limit, top, block, halt):
-    """Find pairs in dimensions 0 and 1 of the edges of a matrix up to a limit.
+def reduce_matrix(matrix, infinity, limit, top, offset, block, halt):
+    """Return whether one matrix is clean, and its pairs by end points, which are valid only then.
 
-    Edges are sorted bucket by bucket, because the last are rarely needed.
+    The matrix is not checked if ``infinity`` is 0. Edges are sorted bucket by bucket, because the
+    last are rarely needed. One function, because each that calls it is optimised again with it.
     """
+    clean = infinity == 0 or is_clean(matrix, infinity, halt)
     records, others, digits = room_to_sort(matrix.shape[0], block)
-    begins = distribute(matrix, reach(matrix, limit, top), top, records, block, halt)
+    last = reach(matrix, limit, top) if clean else matrix.dtype.type(-1)
+    begins = distribute(matrix, last, top, records, block, halt)
     ends, bucket = records[: begins[-1]], 0
     state, table = _start(ends.size, matrix.shape[0], block)
     pace = _pace(ends.size)
@@ -327,18 +330,7 @@ def reduce_matrix(matrix, limit, top, block, halt):
         table = _enter_edges(ends, first, begins[bucket], state, table, block, halt)
         if halted(halt) or _is_over(ends, begins[bucket], state, halt):
             break
-    return _result(ends, state)
-
-
-@compiled
-def check_and_reduce(matrix, infinity, limit, top, block, halt):
-    """Return whether one matrix is clean, and its pairs by end points, which are valid only then.
-
-    The matrix is not checked if ``infinity`` is 0.
-    """
-    clean = infinity == 0 or is_clean(matrix, infinity, halt)
-    found = reduce_matrix(matrix, limit if clean else -1, top, block, halt)
-    return clean, by_ends(0, SHORT, *found)
+    return clean, by_ends(offset, SHORT, *_result(ends, state))
 
 
 @compiled
@@ -354,7 +346,9 @@ def reduce_clouds(bits, sizes, first, last, limit, top, block, halt):
             break
         n = sizes[cloud]
         matrix = bits[entry : entry + n * n].reshape(n, n)
-        found.append(by_ends(vertex, SHORT, *reduce_matrix(matrix, limit, top, block, halt)))
+        found.append(
+            reduce_matrix(matrix, matrix.dtype.type(0), limit, top, vertex, block, halt)[1]
+        )
         entry += n * n
         vertex += n
         most, asked[0] = max(most, asked[0]), LINE  # the next cloud uses the same memory

@@ -123,7 +123,10 @@ def distribute(matrix, limit, top, records, block, halt):
 @compiled
 def _count_digits(records, lowest, width, begins, halt):
     """Write for each digit of the upper half, and each value of it, where its records begin."""
-    begins[:], mask = 0, np.uint64((1 << width) - 1)
+    mask = np.uint64((1 << width) - 1)
+    for digit in range(begins.shape[0]):  # by loops: assigning to a slice takes long to compile
+        for value in range(1 << width):
+            begins[digit, value] = 0
     for place in range(records.size):
         if place & PACE == 0 and halted(halt):
             break
@@ -185,8 +188,8 @@ def sort_records(records, others, digits, halt):
             target[begin[value]] = record
             begin[value] += 1
         source, target = target, source
-    if passes & 1:
-        records[:] = others[: records.size]
+    for place in range(records.size if passes & 1 else 0):
+        records[place] = others[place]
 
 
 @compiled

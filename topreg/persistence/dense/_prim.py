@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Callable, Sequence
-from types import SimpleNamespace
 from typing import Any, cast
 
 import numpy as np
@@ -47,12 +46,14 @@ def prim(
     bits, top = as_integers(weights)
     rows, window = NO_ROWS[weights.dtype], 0
     if points is not None:
+        from topreg.metrics._kernels import has_exact_squares
+
         rows = points.contiguous().numpy()
-        if cosine or not _kernels().has_exact_squares(rows, INTEGERS[weights.dtype]):
+        if cosine or not has_exact_squares(rows, INTEGERS[weights.dtype]):
             window = WINDOW[weights.dtype]
     limit = limit_in_bits(longest, weights.dtype, connected)
     data = bits, type(top)(0), rows, cosine, type(top)(window)  # 0: without checks
-    found = cast(Forests, _run(_kernels().forests, data, sizes, (limit, top), 1))
+    found = cast(Forests, _run(_modules()[1].forests, data, sizes, (limit, top), 1))
     if weights.device.type == "cpu":
         return found
     births, deaths, elders = (edges.to(weights.device) for edges in found)
@@ -64,7 +65,7 @@ def prim_of_clean(weights: Tensor, sizes: Sequence[int], longest: float) -> Fore
     dtype = weights.dtype
     if dtype not in WINDOW or not is_plain(weights) or weights.device.type != "cpu":
         return None
-    kernels = _kernels()
+    compiled, kernels = _modules()
     bits, infinity, top = as_integers(weights)[0], INFINITY[dtype], TOP[dtype]
     limit = limit_in_bits(longest, dtype, False)
     if len(sizes) > 1 or not sizes:
@@ -73,7 +74,7 @@ def prim_of_clean(weights: Tensor, sizes: Sequence[int], longest: float) -> Fore
     n = sizes[0]
     found = np.empty((3, n, 2), np.int64)
     task = bits, infinity, limit, top, found
-    pairs = kernels.stoppable(lambda halt: kernels.forest_of_clean(*task, halt), n * n)
+    pairs = compiled.stoppable(lambda halt: kernels.forest_of_clean(*task, halt), n * n)
     return None if pairs < 0 else _forests(found[0], found[1], found[2], pairs)
 
 
@@ -83,7 +84,7 @@ def prim_of_rows(
     """Measure points and find their forests in one call; None if one fails the check."""
     limits = limits_of(longest, points.dtype)
     data = points.contiguous().numpy(), check, metric == "manhattan", metric == "cosine"
-    return _run(_kernels().forests_of_rows, data, sizes, (limits,), points.shape[1])
+    return _run(_modules()[1].forests_of_rows, data, sizes, (limits,), points.shape[1])
 
 
 @functools.lru_cache(maxsize=64)
@@ -100,7 +101,8 @@ def _run(
     cost: int,
 ) -> Forests | None:
     """Run a kernel; return birth, death and essential edges, or None if a cloud is bad."""
-    kernels, n, clouds = _kernels(), sum(sizes), np.array(sizes, np.int64)
+    compiled, kernels = _modules()
+    n, clouds = sum(sizes), np.array(sizes, np.int64)
     deaths, births, elders = np.empty((3, n, 2), np.int64)
     counts = np.zeros(len(sizes), np.int64)
     found = *limits, deaths, births, elders, counts
@@ -108,7 +110,7 @@ def _run(
     def search(first: int, last: int, halt: Any) -> None:
         kernel(*data, clouds, first, last, *found, halt)
 
-    kernels.over_clouds(search, sizes, cost)
+    compiled.over_clouds(search, sizes, cost)
     if len(sizes) == 1:
         pairs = int(counts[0])
     elif (counts < 0).any():
@@ -127,23 +129,9 @@ def _forests(births: NDArray[Any], deaths: NDArray[Any], elders: NDArray[Any], m
 
 
 @functools.cache
-def _kernels() -> Any:
-    """Import the compiled functions on first use, since numba is heavy."""
-    from topreg._compiled import over_clouds, stoppable
-    from topreg.metrics._kernels import has_exact_squares
-    from topreg.persistence.dense._prim_kernels import (
-        compact,
-        forest_of_clean,
-        forests,
-        forests_of_rows,
-    )
+def _modules() -> tuple[Any, Any]:
+    """Import what runs compiled functions, and those of this room, on first use: numba is heavy."""
+    from topreg import _compiled
+    from topreg.persistence.dense import _prim_kernels
 
-    return SimpleNamespace(
-        stoppable=stoppable,
-        forest_of_clean=forest_of_clean,
-        over_clouds=over_clouds,
-        has_exact_squares=has_exact_squares,
-        compact=compact,
-        forests=forests,
-        forests_of_rows=forests_of_rows,
-    )
+    return _compiled, _prim_kernels

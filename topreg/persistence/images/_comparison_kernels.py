@@ -27,25 +27,29 @@ from __future__ import annotations
 import numpy as np
 
 from topreg._compiled import compiled, halted
+from topreg._scratch_kernels import LINE, reserve, reserve_zeros
+from topreg.persistence._component_kernels import root
 from topreg.persistence.images import _pixel_kernels as search
 
 
 @compiled
-def _firsts(values, earlier, other, other_earlier, parent, table, up, width):
-    """Return for each component's root of one image the first minimum of another image in it.
+def _firsts(block, links, image, eight, up):
+    """Return for each root the first minimum of an image in its component, -1 if there is none.
 
-    It is -1 if there is none. The frame belongs to both images.
+    The frame belongs to all images.
     """
-    flip, steps = np.uint8(0 if up else 255), search.steps_of(table, width)
-    firsts = np.full(values.size, -1, np.int32)
+    framed, values, earlier = image[:3]
+    flip = np.uint8(0 if up else 255)
+    firsts, pieces = reserve(block, values.size, np.int32), search.STEPS[int(eight), 1, :, 0]
+    firsts[:] = -1
     firsts[0] = 0
-    height = values.size // width
+    height, width = framed.shape
     for y in range(1, height - 1):
         for pixel in range(y * width + 1, (y + 1) * width - 1):
-            if steps[other_earlier[pixel] ^ flip] == 0:
-                root = search.root_of(parent, earlier, flip, steps, pixel)
-                if firsts[root] < 0 or search.is_later(other, up, firsts[root], pixel):
-                    firsts[root] = pixel
+            if pieces[earlier[pixel] ^ flip] == 0:
+                elder = root(links, pixel)
+                if firsts[elder] < 0 or search.is_later(values, up, firsts[elder], pixel):
+                    firsts[elder] = pixel
     return firsts
 
 
@@ -63,152 +67,126 @@ def _dying(values, firsts, up, younger, elder):
 
 
 @compiled
-def _match_components(f, g, c, bytes_f, bytes_g, bytes_c, parent, saddles, table, width, halt):
-    """Return for each minimum of f the minimum of g whose bar matches, -1 if none does."""
-    first_f = _firsts(c, bytes_c, f, bytes_f, parent, table, True, width)
-    first_g = _firsts(c, bytes_c, g, bytes_g, parent, table, True, width)
-    mergers = search.walk(c, bytes_c, parent, saddles, table, True, width, True, halt)
-    partner = np.full(c.size, -1, np.int32)
-    for k in range(mergers.shape[1]):
-        saddle, younger, elder = mergers[0, k], mergers[1, k], mergers[2, k]
-        a = _dying(f, first_f, True, younger, elder)
-        b = _dying(g, first_g, True, younger, elder)
-        if a >= 0 and b >= 0 and f[a] < c[saddle] and g[b] < c[saddle]:
-            partner[a] = b
-    return partner
+def _bars(block, f, g, in_f, in_g, partner):
+    """Return the bars of f with their partners in g, then the other bars of g, without empty ones.
 
-
-@compiled
-def _name_holes(f, c, bytes_f, bytes_c, parent, saddles, table, width, halt):
-    """Return the mergers of the holes of f, and for each the hole of c that dies, -1 for none."""
-    firsts = _firsts(f, bytes_f, c, bytes_c, parent, table, False, width)
-    mergers = search.walk(f, bytes_f, parent, saddles, table, False, width, True, halt)
-    holes = np.full(mergers.shape[1], -1, np.int32)
-    for k in range(holes.size):
-        hole = _dying(c, firsts, False, mergers[1, k], mergers[2, k])
-        if hole > 0 and f[mergers[0, k]] < c[hole]:
-            holes[k] = hole
-    return mergers, holes
-
-
-@compiled
-def _compare_components(f, g, c, width, height, bytes_f, bytes_g, saddles, table, halt):
-    """Return bars of dimension 0 and their partners, see :func:`compare_images`, as framed pixels.
-
-    ``c`` holds the pixelwise minimum, its bytes and its saddles; ``saddles`` those of f and of g.
+    ``in_f`` and ``in_g`` are births above deaths, ``partner`` is the number in g of each bar of f's
+    partner, or -1. The rows are those of :func:`compare_images`, as framed pixels.
     """
-    parent = np.empty(f.size, np.int32)
-    search.clear_links(parent, height, width - 2)
-    in_f = search.walk(f, bytes_f, parent, saddles[0], table, True, width, False, halt)
-    search.clear_links(parent, height, width - 2)
-    in_g = search.walk(g, bytes_g, parent, saddles[1], table, True, width, False, halt)
-    search.clear_links(parent, height, width - 2)
-    partner = _match_components(
-        f, g, c[0], bytes_f, bytes_g, c[1], parent, c[2], table, width, halt
-    )
-    death_in_g, taken = np.full(f.size, -1, np.int32), np.zeros(f.size, np.bool_)
+    most, count = in_f.shape[1] + in_g.shape[1], 0
+    bars = reserve(block, 4 * most, np.int32).reshape(4, most)
+    bars[:] = -1
+    taken = reserve_zeros(block, in_g.shape[1], np.uint8)
+    for k in range(in_f.shape[1]):
+        if f[1][in_f[0, k]] != f[1][in_f[1, k]]:
+            bars[0, count], bars[1, count] = in_f[0, k], in_f[1, k]
+            if partner[k] >= 0:
+                bars[2, count], bars[3, count] = in_g[0, partner[k]], in_g[1, partner[k]]
+                taken[partner[k]] = 1
+            count += 1
     for k in range(in_g.shape[1]):
-        death_in_g[in_g[1, k]] = in_g[0, k]
-    bars, m = np.full((4, in_f.shape[1] + in_g.shape[1]), -1, np.int32), in_f.shape[1]
-    for k in range(m):
-        bars[0, k], bars[1, k] = in_f[1, k], in_f[0, k]
-        other = partner[in_f[1, k]]
-        if other >= 0:
-            bars[2, k], bars[3, k], taken[other] = other, death_in_g[other], True
+        if not taken[k] and g[1][in_g[0, k]] != g[1][in_g[1, k]]:
+            bars[2, count], bars[3, count] = in_g[0, k], in_g[1, k]
+            count += 1
+    return bars[:, :count]
+
+
+@compiled
+def _compare_components(block, f, g, c, links, eight, halt):
+    """Return the :func:`_bars` of dimension 0, and the first pixels of f and of g.
+
+    Images are those of ``describe``; c is the minimum.
+    """
+    search.link_pixels(f[0], links, eight, True)
+    in_f = search.walk(block, f, links, eight, True, False, halt)
+    first_f = root(links, f[0].shape[1] + 1)
+    search.link_pixels(g[0], links, eight, True)
+    in_g = search.walk(block, g, links, eight, True, False, halt)
+    first_g = root(links, g[0].shape[1] + 1)
+    place, partner = reserve(block, links.size, np.int32), reserve(block, links.size, np.int32)
+    for k in range(in_f.shape[1]):
+        partner[in_f[1, k]] = -1
     for k in range(in_g.shape[1]):
-        if not taken[in_g[1, k]]:
-            bars[2, m], bars[3, m] = in_g[1, k], in_g[0, k]
-            m += 1
-    return bars[:, :m]
+        place[in_g[1, k]] = k
+    search.link_pixels(c[0], links, eight, True)
+    firsts_f = _firsts(block, links, f, eight, True)
+    firsts_g = _firsts(block, links, g, eight, True)
+    merged = search.walk(block, c, links, eight, True, True, halt)
+    for k in range(merged.shape[1]):
+        a = _dying(f[1], firsts_f, True, merged[1, k], merged[2, k])
+        b = _dying(g[1], firsts_g, True, merged[1, k], merged[2, k])
+        if a >= 0 and b >= 0 and max(f[1][a], g[1][b]) < c[1][merged[0, k]]:
+            partner[a] = place[b]
+    bars = _bars(block, f, g, in_f[1::-1], in_g[1::-1], partner[in_f[1]])
+    return bars, (first_f, first_g)
 
 
 @compiled
-def _compare_holes(f, g, c, width, height, bytes_f, bytes_g, bytes_c, saddles, table, halt):
-    """Return bars of dimension 1 as :func:`_compare_components` returns those of dimension 0."""
-    parent = np.empty(f.size, np.int32)
-    search.clear_links(parent, height, width - 2)
-    in_f, holes_f = _name_holes(f, c, bytes_f, bytes_c, parent, saddles[0], table, width, halt)
-    search.clear_links(parent, height, width - 2)
-    in_g, holes_g = _name_holes(g, c, bytes_g, bytes_c, parent, saddles[1], table, width, halt)
-    place, taken = np.full(f.size, -1, np.int32), np.zeros(holes_g.size, np.bool_)
+def _name_holes(block, f, c, links, eight, halt):
+    """Return the holes of f, births above deaths, and for each the hole of c that dies, or 0."""
+    search.link_pixels(f[0], links, eight, False)
+    firsts = _firsts(block, links, c, eight, False)
+    merged = search.walk(block, f, links, eight, False, True, halt)
+    holes = reserve(block, merged.shape[1], np.int32)
+    for k in range(holes.size):
+        hole = _dying(c[1], firsts, False, merged[1, k], merged[2, k])
+        named = hole > 0 and f[1][merged[0, k]] < c[1][hole]
+        holes[k] = hole if named else 0
+    return merged[:2], holes
+
+
+@compiled
+def _compare_holes(block, f, g, c, links, eight, halt):
+    """Return the :func:`_bars` of dimension 1."""
+    in_f, holes_f = _name_holes(block, f, c, links, eight, halt)
+    in_g, holes_g = _name_holes(block, g, c, links, eight, halt)
+    place = reserve(block, links.size, np.int32)
+    for hole in holes_f:
+        place[hole] = -1
     for k in range(holes_g.size):
-        if holes_g[k] >= 0:
-            place[holes_g[k]] = k
-    bars, m = np.full((4, holes_f.size + holes_g.size), -1, np.int32), 0
-    for k in range(holes_f.size):
-        birth, death = in_f[0, k], in_f[1, k]
-        if f[birth] == f[death]:
-            continue
-        bars[0, m], bars[1, m] = birth, death
-        other = place[holes_f[k]] if holes_f[k] >= 0 else -1
-        if other >= 0:
-            bars[2, m], bars[3, m], taken[other] = in_g[0, other], in_g[1, other], True
-        m += 1
-    for k in range(holes_g.size):
-        if not taken[k] and g[in_g[0, k]] != g[in_g[1, k]]:
-            bars[2, m], bars[3, m] = in_g[0, k], in_g[1, k]
-            m += 1
-    return bars[:, :m]
+        place[holes_g[k]] = k
+    place[0] = -1
+    return _bars(block, f, g, in_f, in_g, place[holes_f])
 
 
 @compiled
-def _frame(values, image, negate, outside, earlier):
-    """Frame an image and compare its neighbours."""
-    search.frame_image(values, image, negate, outside)
-    search.clear_frame(earlier)
-    search.compare_neighbours(values, earlier)
-
-
-@compiled
-def compare_images(
-    pixels, others, bits, heights, widths, first, last, eight, negate, outside, dims, halt
-):
+def compare_images(block, pixels, others, bits, sides, first, last, options, halt):
     """Return bars with their partners in dimensions 0 and 1, numbers per image, and first pixels.
 
     The rows of bars are birth and death in ``pixels``, and birth and death of the partner in
     ``others``; -1 stands for a missing bar. Numbers of columns are (dimension, image). First pixels
-    are (image, one or other), -1 in an image without pixels. Arguments are those of
-    ``search_images``, for two batches of images of the same sizes.
+    are (one or other, image), -1 if the frame comes first or there are no pixels. Arguments are
+    those of ``search_images``, for two batches of images of the same sizes.
     """
-    offset = 0
-    for image in range(first):
-        offset += heights[image] * widths[image]
-    buffer_0, buffer_1 = np.empty((4, 1 << 8), np.int64), np.empty((4, 1 << 8), np.int64)
+    components, holes, eight, negate, closed = options
+    found_0, found_1 = np.empty((4, 0), np.int64), np.empty((4, 0), np.int64)
     counts, total = np.zeros((2, last - first), np.int64), np.zeros(2, np.int64)
-    least = np.full((last - first, 2), -1, np.int64)
-    table, dual = search.TABLES[int(eight)], search.TABLES[1 - int(eight)]
-    for image in range(first, last):
-        h, w = heights[image], widths[image]
-        width, size, end = w + 2, (h + 2) * (w + 2), offset + h * w
+    least = np.full((2, last - first), -1, np.int64)
+    offset, most = (sides[:first, 0] * sides[:first, 1]).sum(), 0
+    asked = block[:8].view(np.int64)
+    for number in range(first, last):
+        h, w = sides[number, 0], sides[number, 1]
+        begin, offset, image = offset, offset + h * w, number - first
         if h * w == 0 or halted(halt):
             continue
-        values, earlier = np.empty((3, size), pixels.dtype), np.empty((3, size), np.uint8)
-        framed, bytes_ = values.reshape(3, h + 2, width), earlier.reshape(3, h + 2, width)
-        _frame(framed[0], pixels[offset:end].reshape(h, w), negate, outside, bytes_[0])
-        _frame(framed[1], others[offset:end].reshape(h, w), negate, outside, bytes_[1])
-        both = np.minimum(framed[0, 1 : h + 1, 1 : w + 1], framed[1, 1 : h + 1, 1 : w + 1])
-        _frame(framed[2], both, False, outside, bytes_[2])
-        kinds = table[:, 0]
-        saddles = (
-            search.saddles_of(values[0].view(bits.dtype), earlier[0], kinds, halt),
-            search.saddles_of(values[1].view(bits.dtype), earlier[1], kinds, halt),
-        )
-        f, g, c = values[0], values[1], values[2]
-        least[image - first, 0] = offset + search.first_pixel(framed[0])
-        least[image - first, 1] = offset + search.first_pixel(framed[1])
-        if dims[0]:
-            minimum = c, earlier[2], search.saddles_of(c.view(bits.dtype), earlier[2], kinds, halt)
-            bars = _compare_components(
-                f, g, minimum, width, h, earlier[0], earlier[1], saddles, table, halt
-            )
-            buffer_0 = search.append_pixels(buffer_0, total[0], bars, offset, width)
-            counts[0, image - first] = bars.shape[1]
-        if dims[1]:
-            bars = _compare_holes(
-                f, g, c, width, h, earlier[0], earlier[1], earlier[2], saddles, dual, halt
-            )
-            buffer_1 = search.append_pixels(buffer_1, total[1], bars, offset, width)
-            counts[1, image - first] = bars.shape[1]
-        total += counts[:, image - first]
-        offset = end
-    return buffer_0[:, : total[0]], buffer_1[:, : total[1]], counts, least
+        most, asked[0] = max(most, asked[0]), LINE  # the block is free again
+        one, _ = search.frame_image(block, pixels[begin:offset].reshape(h, w), negate, closed)
+        other, _ = search.frame_image(block, others[begin:offset].reshape(h, w), negate, closed)
+        f = search.describe(block, one, bits, eight, halt)
+        g = search.describe(block, other, bits, eight, halt)
+        c = search.describe(block, np.minimum(one, other), bits, eight, halt)
+        links = reserve(block, one.size, np.int32)
+        if components:
+            bars, firsts = _compare_components(block, f, g, c, links, eight, halt)
+            found_0 = search.append_pixels(found_0, total[0], bars, begin, w)
+            counts[0, image] = bars.shape[1]
+            if not closed:
+                for k in range(2):
+                    least[k, image] = begin + search.unframed(firsts[k], w)
+        if holes:
+            bars = _compare_holes(block, f, g, c, links, not eight, halt)
+            found_1 = search.append_pixels(found_1, total[1], bars, begin, w)
+            counts[1, image] = bars.shape[1]
+        total += counts[:, image]
+    asked[0] = max(most, asked[0])
+    return found_0[:, : total[0]], found_1[:, : total[1]], counts, least

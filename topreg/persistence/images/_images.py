@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -15,7 +16,7 @@ from topreg import _checks
 from topreg._clouds import Clouds, are_alike
 from topreg._operators import is_plain, operator
 from topreg._pairs import PersistencePairs, found_pairs
-from topreg._room import check_room
+from topreg._room import SMALL, check_room
 from topreg.metrics import at_least_single
 
 if TYPE_CHECKING:
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
 BYTES = 64  # per pixel of an image that is searched, results included
 MOST_PIXELS = 1 << 31
+KINDS = (torch.float32, torch.float64)
+Rules = tuple[bool, bool, bool]  # components have 8 or 26 neighbours; negate; frame is foreground
 SHAPES = {2: "(h, w)", 3: "(d, h, w)"}
 LEADING = {0: "", 1: "b, ", 2: "b, c, "}
 
@@ -125,27 +128,56 @@ def _are_finite(pixels: Tensor) -> bool:
     return bool(pixels.isfinite().all())
 
 
+def pairs_of_plain(
+    images: Clouds, dimensions: Sequence[int], rules: Rules, check: bool
+) -> list[PersistencePairs] | None:
+    """Check images and find their pairs in one call; None if a pixel fails the check.
+
+    None also where more is to be done than to read the memory of a tensor: each operation of torch
+    takes as long as the search of a small image.
+    """
+    if not isinstance(images, Tensor) or not 2 <= images.ndim <= 4 or not is_plain(images):
+        return None
+    if images.dtype not in KINDS or not images.is_cpu or images.layout != torch.strided:
+        return None
+    shape = images.shape
+    if 2 * BYTES * math.prod([n + 2 for n in shape]) >= SMALL:
+        return None
+    sizes, sides = (shape[-2] * shape[-1],) * math.prod(shape[:-2]), [*shape[-2:]]
+    values = (images.detach() if images.requires_grad else images).numpy().reshape(-1)
+    *rows, bad = _search([values], sides * len(sizes), _options(dimensions, rules))
+    if check and len(bad):
+        return None
+    edges = [
+        torch.from_numpy(np.ndarray((len(row), 2), row.dtype, row, 0, (row.itemsize, 0)))
+        for row in (*rows, bad[:0])
+    ]
+    return _by_dimension(edges, dimensions, sizes)
+
+
 def pairs_of_images(
-    images: Images, dimensions: Sequence[int], eight: bool, negate: bool, closed: bool
+    images: Images, dimensions: Sequence[int], rules: Rules
 ) -> list[PersistencePairs]:
     """Return the pairs of each dimension, found in one pass."""
     volumes = len(images.shapes) > 0 and len(images.shapes[0]) == 3
     search = _unite_voxels if volumes else _search_pixels
-    wanted = [0 in dimensions, max(dimensions) > 0]
-    found = search(images.pixels.detach(), images.sides, wanted, eight, negate, closed)
-    births, deaths, essential, births_1, deaths_1 = (_degenerate(row) for row in found)
-    none = essential[:0]
-    return [
-        found_pairs(p, births_1, deaths_1, none, images.sizes)
-        if p
-        else found_pairs(p, births, deaths, essential, images.sizes)
-        for p in dimensions
-    ]
+    found = search(images.pixels.detach(), images.sides, _options(dimensions, rules))
+    edges = [pixels.unsqueeze(1).expand(-1, 2) for pixels in (*found, found[2][:0])]
+    return _by_dimension(edges, dimensions, images.sizes)
 
 
-def _degenerate(pixels: Tensor) -> Tensor:
-    """Return the edge (v, v) of each pixel."""
-    return pixels[:, None].expand(-1, 2)
+def _options(dimensions: Sequence[int], rules: Rules) -> list[bool]:
+    """Return whether dimension 0 and a higher one are wanted, and the rules."""
+    return [0 in dimensions, max(dimensions) > 0, *rules]
+
+
+def _by_dimension(
+    edges: Sequence[Tensor], dimensions: Sequence[int], sizes: tuple[int, ...]
+) -> list[PersistencePairs]:
+    """Return pairs; ``edges`` are (v, v) for the results of ``_search_pixels``, then none."""
+    births, deaths, essential, births_1, deaths_1, none = edges
+    low, high = (births, deaths, essential), (births_1, deaths_1, none)
+    return [found_pairs(p, *(high if p else low), sizes) for p in dimensions]
 
 
 def _fake_search(pixels: Tensor, *_: object) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
@@ -157,122 +189,74 @@ def _fake_search(pixels: Tensor, *_: object) -> tuple[Tensor, Tensor, Tensor, Te
 
 @operator(_fake_search)
 def _search_pixels(
-    pixels: Tensor,
-    sides: list[int],
-    wanted: list[bool],
-    eight: bool,
-    negate: bool,
-    closed: bool,
+    pixels: Tensor, sides: list[int], options: list[bool]
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     """Return births, deaths and essential pixels of dimension 0, births and deaths of dimension 1.
 
-    ``sides`` lists height and width of each image, ``wanted`` tells which dimensions to search.
-    With ``eight`` components have 8 neighbours and holes 4. ``closed`` means that the frame is
-    foreground, so that it closes loops.
+    ``sides`` lists height and width of each image. ``options`` tell which dimensions to search, and
+    the :data:`Rules`.
     """
+    found = _search([pixels.cpu().numpy()], sides, options)
+    a, b, c, d, e = (torch.from_numpy(row).to(pixels.device) for row in found[:5])
+    return a, b, c, d, e
+
+
+def _search(*task: Any) -> Any:
+    """Return the arrays of ``search_images``; arguments are those of :func:`_in_images`."""
     from topreg.persistence.images._pixel_kernels import search_images
 
-    found, _numbers, least = _in_images(
-        search_images, [pixels], sides, wanted, eight, negate, closed
-    )
-    essential = least[(least >= 0) & (not closed)]
-    rows = (*found[0], essential, *found[1])
-    a, b, c, d, e = (torch.from_numpy(row.copy()).to(pixels.device) for row in rows)
-    return a, b, c, d, e
+    return _in_images(search_images, *task)
 
 
 def _fake_comparison(one: Tensor, *_: object) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Return empty bars, numbers and pixels; their sizes depend on values."""
-    m, m_1 = (torch.library.get_ctx().new_dynamic_size() for _ in range(2))
-    new = one.new_empty
-    images = torch.library.get_ctx().new_dynamic_size()
-    return (
-        new((4, m), dtype=torch.int64),
-        new((4, m_1), dtype=torch.int64),
-        new((2, images), dtype=torch.int64),
-        new((images, 2), dtype=torch.int64),
-    )
+    m, m_1, images = (torch.library.get_ctx().new_dynamic_size() for _ in range(3))
+    shapes = (4, m), (4, m_1), (2, images), (2, images)
+    a, b, c, d = (one.new_empty(shape, dtype=torch.int64) for shape in shapes)
+    return a, b, c, d
 
 
 @operator(_fake_comparison)
 def compare_pixels(
-    one: Tensor,
-    other: Tensor,
-    sides: list[int],
-    wanted: list[bool],
-    eight: bool,
-    negate: bool,
-    closed: bool,
+    one: Tensor, other: Tensor, sides: list[int], options: list[bool]
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Return bars with their partners in dimension 0 and 1, their numbers, the first pixels.
-
-    See ``compare_images``; the first pixels are -1 if the frame is ``closed``.
-    """
+    """Return what ``compare_images`` does for two batches of images."""
     from topreg.persistence.images._comparison_kernels import compare_images
 
-    found, numbers, least = _in_images(
-        compare_images, [one, other], sides, wanted, eight, negate, closed
-    )
-    if closed:
-        least[:] = -1
-    a, b, c, d = (
-        torch.from_numpy(array.copy()).to(one.device) for array in (*found, numbers, least)
-    )
+    found = _in_images(compare_images, [one.cpu().numpy(), other.cpu().numpy()], sides, options)
+    arrays = [torch.from_numpy(np.ascontiguousarray(array)) for array in found]
+    a, b, c, d = (array.to(one.device) for array in arrays)
     return a, b, c, d
 
 
-def _in_images(
-    kernel: Any,
-    batches: list[Tensor],
-    sides: list[int],
-    wanted: list[bool],
-    eight: bool,
-    negate: bool,
-    closed: bool,
-) -> tuple[list[Any], Any, Any]:
-    """Call a kernel on runs of images, spread over threads; join what it returns."""
-    import numpy as np
+def _in_images(kernel: Any, batches: list[Any], sides: list[int], options: list[bool]) -> Any:
+    """Call a kernel on runs of images, spread over threads; join the arrays that it returns."""
+    from topreg._compiled import in_runs
+    from topreg._scratch_kernels import with_scratch
 
-    from topreg._compiled import NEVER, in_runs
-
-    pixels = [batch.detach().cpu().contiguous().numpy() for batch in batches]
-    kind = pixels[0].dtype
-    bits = np.empty(0, np.uint32 if kind.itemsize == 4 else np.uint64)
-    heights, widths = np.array(sides, np.int64).reshape(-1, 2).T.copy()
-    frame, dims = kind.type(-math.inf if closed else math.inf), np.array(wanted)
+    pixels = [np.ascontiguousarray(batch) for batch in batches]
+    bits, flags = np.empty(0, f"u{pixels[0].itemsize}"), tuple(options)
+    shapes = np.array(sides, np.int64).reshape(-1, 2)
 
     def work(first: int, last: int, halt: Halt) -> list[Any]:
-        return [
-            kernel(*pixels, bits, heights, widths, first, last, eight, negate, frame, dims, halt)
-        ]
+        task = *pixels, bits, shapes, first, last, flags, halt
+        return [with_scratch(lambda block: kernel(block, *task))]
 
-    if len(heights) == 0:
-        parts = work(0, 0, NEVER)
-    else:
-        parts = in_runs(work, [math.isqrt(h * w) for h, w in zip(heights, widths, strict=True)])
+    parts = in_runs(work, [math.isqrt(h * w) for h, w in zip(sides[::2], sides[1::2], strict=True)])
     if len(parts) == 1:
-        first, second, numbers, least = parts[0]
-        return [first, second], numbers, least
-    firsts, seconds, numbers, least = zip(*parts, strict=True)
-    joined = [np.concatenate(part, axis=1) for part in (firsts, seconds, numbers)]
-    return joined[:2], joined[2], np.concatenate(least)
+        return parts[0]
+    return [np.concatenate(part, axis=-1) for part in zip(*parts, strict=True)]
 
 
 @operator(_fake_search)
 def _unite_voxels(
-    pixels: Tensor,
-    sides: list[int],
-    wanted: list[bool],
-    eight: bool,
-    negate: bool,
-    closed: bool,
+    pixels: Tensor, sides: list[int], options: list[bool]
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     """Return what ``_search_pixels`` does, for volumes, in dimensions 0 and 2."""
-    import numpy as np
-
     from topreg._compiled import stoppable
 
-    values = pixels.detach().cpu().contiguous().numpy()
+    *_, negate, closed = options
+    values = pixels.cpu().contiguous().numpy()
     values = (-values if negate else values) + values.dtype.type(0)  # no -0.0
     none = np.empty((2, 0), np.int64)
     bars, essential, first = [[none], [none]], [none[0]], 0
@@ -280,7 +264,7 @@ def _unite_voxels(
         size = math.prod(shape)
         volume = values[first : first + size].reshape(shape)
         if size:
-            search = partial(_search_volume, volume, wanted, eight, closed)
+            search = partial(_search_volume, volume, options)
             for kept, found in zip(bars, stoppable(search, 200 * size), strict=True):
                 kept.append(found + first)
         if size and not closed:
@@ -288,24 +272,23 @@ def _unite_voxels(
         first += size
     (births, deaths), (births_2, deaths_2) = (np.concatenate(part, axis=1) for part in bars)
     rows = (births, deaths, np.concatenate(essential), births_2, deaths_2)
-    a, b, c, e, f = (torch.from_numpy(row.copy()).to(pixels.device) for row in rows)
-    return a, b, c, e, f
+    a, b, c, d, e = (torch.from_numpy(row.copy()).to(pixels.device) for row in rows)
+    return a, b, c, d, e
 
 
-def _search_volume(
-    volume: Any, wanted: Sequence[bool], eight: bool, closed: bool, halt: Halt
-) -> list[Any]:
+def _search_volume(volume: Any, options: Sequence[bool], halt: Halt) -> list[Any]:
     """Return births and deaths (2, m) of one volume in dimensions 0 and 2, if they are wanted."""
-    import numpy as np
-
+    from topreg._scratch_kernels import with_scratch
     from topreg.persistence.images._pixel_kernels import in_order
     from topreg.persistence.images._voxel_kernels import unite_voxels
 
+    *wanted, eight, _, closed = options
     framed = np.pad(volume, 1, constant_values=-np.inf if closed else np.inf)
     inside = np.pad(np.ones(volume.shape, bool), 1).ravel()
     numbers = np.cumsum(inside) - 1  # of voxels without the frame
-    bits = framed.ravel().view(np.uint32 if framed.itemsize == 4 else np.uint64)
-    order = in_order(bits, np.flatnonzero(inside).astype(np.int32), halt)
+    bits = framed.ravel().view(f"u{framed.itemsize}")
+    voxels = np.flatnonzero(inside).astype(np.int32)
+    order = with_scratch(lambda block: in_order(block, bits, voxels, halt).copy())
     found = [np.empty((2, 0), np.int64)] * 2
     for dimension in (0, 1):
         if wanted[dimension]:
@@ -320,8 +303,6 @@ def _search_volume(
 
 def _ways(shape: tuple[int, ...], corners: bool) -> Any:
     """Return the offset of each neighbour of a voxel in a flat array: 26 with corners, else 6."""
-    import numpy as np
-
     steps = np.stack(np.meshgrid(*[[-1, 0, 1]] * 3, indexing="ij"), axis=-1).reshape(-1, 3)
     reach = np.abs(steps).sum(1)
     steps = steps[reach > 0] if corners else steps[reach == 1]
@@ -333,8 +314,6 @@ def betti_numbers(mask: Tensor, eight: bool) -> list[int]:
 
     ``eight`` lets components touch at corners. A hole does not touch the border.
     """
-    import numpy as np
-
     from topreg._compiled import stoppable
     from topreg.persistence.images import _voxel_kernels as kernels
 

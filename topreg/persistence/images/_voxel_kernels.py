@@ -12,7 +12,9 @@ import numpy as np
 
 from topreg._compiled import compiled, halted
 from topreg.persistence._component_kernels import root
-from topreg.persistence.images._pixel_kernels import BATCH, is_later
+from topreg.persistence.images._pixel_kernels import is_later
+
+BATCH = 1 << 12  # voxels between two checks of `halt`
 
 
 @compiled

@@ -16,11 +16,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from topreg.persistence._component_kernels import elder_rule
-from topreg.persistence._progress import Progress
 from topreg.persistence.large import _certificate_kernels as kernels
-from topreg.persistence.large._duplicate_kernels import first_copies
 from topreg.persistence.large._neighbours import WIDTH, Lists, Neighbours
-from topreg.persistence.large._ranks import Alone, Ranks
+from topreg.persistence.large._ranks import Ranks
+from topreg.persistence.large._tiled import Progress
 
 Edges = tuple[NDArray[Any], NDArray[Any]]  # (m, 2) end points i < j, and (m,) weights
 
@@ -45,13 +44,11 @@ def forest_of_cloud(
         - Output: (m, 2), (m,) and (e,), int64, in the total order.
     """
     on_cpu = points.cpu().numpy()
-    vertices, first = np.arange(len(points)), first_copies(on_cpu)
+    vertices, first = np.arange(len(points)), kernels.first_copies(on_cpu)
     different, copies = vertices[first == vertices], vertices[first != vertices]
     if len(copies):
         points = points[torch.from_numpy(different).to(points.device)]
-    neighbours = Neighbours(
-        points, metric, memory=memory, ranks=Alone() if ranks is None else ranks, width=width
-    )
+    neighbours = Neighbours(points, metric, memory=memory, ranks=ranks or Ranks(), width=width)
     found, weights = spanning_forest(
         neighbours, _limit(longest, on_cpu.dtype), progress or (lambda *_: None)
     )
@@ -115,7 +112,7 @@ class _Forest:
         self._lists = lists
         self._longest = longest
         self._passed = np.zeros(n, np.int32)  # entries that lead into the vertex's own component
-        self._best, self._lowest = np.empty(n, np.int64), np.empty(n)
+        self._state = self.label, *lists, self._passed, np.empty(n, np.int64)  # the best edges
 
     def is_tree(self) -> bool:
         """Return whether there is only one component."""
@@ -123,19 +120,10 @@ class _Forest:
 
     def join_certain(self) -> bool:
         """Join every component whose cheapest edge is certain; return whether there was one."""
-        before = self.found
-        kernels.best_edges(self.label, *self._lists, self._passed, self._best, self._lowest)
-        self.found = kernels.join_certain(
-            self.label,
-            *self._lists,
-            self._passed,
-            self._best,
-            self._lowest,
-            self._longest,
-            self.edges,
-            self.weights,
-            before,
-        )
+        before, lowest = self.found, np.empty(len(self.label))
+        kernels.best_edges(*self._state, lowest)
+        tree = self.edges, self.weights, before
+        self.found = kernels.join_certain(*self._state, lowest, self._longest, *tree)
         return self.found > before
 
     def to_search(self) -> NDArray[np.int64]:
@@ -144,10 +132,7 @@ class _Forest:
         They are those of half of the components, rounded up: the half that needs the fewest.
         """
         rows = np.empty(len(self.label), np.int64)
-        count = kernels.used_up(
-            self.label, *self._lists, self._passed, self._best, self._longest, rows
-        )
-        rows = rows[:count]
+        rows = rows[: kernels.used_up(*self._state, self._longest, rows)]
         _, component, needed = np.unique(self.label[rows], return_inverse=True, return_counts=True)
         cheap = np.zeros(len(needed), np.bool_)
         cheap[np.argsort(needed, kind="stable")[: (len(needed) + 1) // 2]] = True

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from topreg._compiled import over_rows
-from topreg.persistence._bits import kinds_of
+from topreg.persistence._bits import KINDS
 from topreg.persistence.large import _neighbour_kernels as kernels
 
 
@@ -26,7 +26,7 @@ class Raw(NamedTuple):
 
 def no_lists(rows: int, width: int, dtype: torch.dtype) -> Raw:
     """Return empty lists."""
-    _, integer = kinds_of(dtype)
+    integer = KINDS[dtype][1]
     keys = np.full((rows, width), np.iinfo(integer).max, integer)
     return Raw(keys, np.full((rows, width), -1, np.int32))
 

@@ -14,11 +14,11 @@ from torch import Tensor
 
 from topreg._compiled import over_rows
 from topreg.metrics._tiles import Tiles
-from topreg.persistence._progress import Progress
 from topreg.persistence.large import _neighbour_kernels as kernels
 from topreg.persistence.large._certificate_kernels import count_certain
 from topreg.persistence.large._lists import CompiledLists, Raw, TorchLists, no_lists
 from topreg.persistence.large._ranks import Ranks, share
+from topreg.persistence.large._tiled import Progress
 
 WIDTH = 32  # neighbours listed per vertex
 TOLERANCE = {"float32": 3e-5, "float64": 3e-12}  # three times the relative error of tiles

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
-from collections.abc import Sequence
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 from torch import Tensor
@@ -11,19 +14,14 @@ from torch import Tensor
 from topreg._clouds import starts
 from topreg._operators import operator
 from topreg.persistence._fake import fake_forests
-from topreg.persistence._progress import Progress
 
 MEMORY = 1 << 25  # bytes for a tile
+Progress = Callable[[str, int, int], None]  # stage, done, total
+PATIENCE = 1.0  # seconds after which a search is long enough for a bar
+WIDTH = 40  # characters of a full bar
 
 
-def _fake(
-    points: Tensor, sizes: list[int], metric: str, longest: float, memory: int
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Return empty edges; their number is known if none can be missing."""
-    return fake_forests(points, sizes, longest, longest == math.inf)
-
-
-@operator(_fake)
+@operator(lambda x, sizes, _, longest, __: fake_forests(x, sizes, longest, longest == math.inf))
 def tiled(
     points: Tensor, sizes: list[int], metric: str, longest: float, memory: int
 ) -> tuple[Tensor, Tensor, Tensor]:
@@ -58,3 +56,27 @@ def forests_of_points(
         torch.cat(same).to(points.device) for same in zip(*found, strict=True)
     )
     return torch.stack([births, births], dim=1), deaths, torch.stack([elders, elders], dim=1)
+
+
+@contextlib.contextmanager
+def report_to(progress: Progress | bool | None) -> Iterator[Progress | None]:
+    """Yield the function that reports progress: the given one, a bar for ``True``, or None."""
+    if progress is not True:
+        yield None if progress is False else progress
+        return
+    start, line = time.monotonic(), ""
+
+    def show(stage: str, done: int, total: int) -> None:
+        """Overwrite a line on standard error, unless the search is short."""
+        nonlocal line
+        part, before = done / max(total, 1), line
+        if time.monotonic() - start >= PATIENCE:
+            line = f"{stage:<10} |{'#' * int(WIDTH * part):<{WIDTH}}| {part:4.0%}"
+        if line != before:
+            print(f"\r{line}", end="", file=sys.stderr, flush=True)
+
+    try:
+        yield show
+    finally:
+        if line:
+            print(file=sys.stderr)

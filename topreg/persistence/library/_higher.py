@@ -8,18 +8,17 @@ from __future__ import annotations
 
 import importlib.util
 import warnings
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from topreg._operators import operator
 from topreg._room import room_for
+from topreg.persistence._bits import as_integers, limit_in_bits
 from topreg.persistence._fake import fake_homology
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
 
 MOST_RANKS = 1 << 24  # giotto-ph computes in float32, in which larger ranks are not exact
 
@@ -42,10 +41,6 @@ def homology_by_library(
 
     One dimension comes after the other. In dimension 0 births are (v, v).
     """
-    import numpy as np
-
-    from topreg.persistence._bits import as_integers, limit_in_bits
-
     bits, top = as_integers(weights)
     limit = limit_in_bits(longest, weights.dtype, connected)
     found, entry, vertex = [], 0, 0
@@ -98,7 +93,6 @@ def _diagrams(
 def _gudhi(edges: NDArray[np.int64], n: int, dimension: int) -> list[NDArray[np.float64]]:
     """Return diagrams by GUDHI; collapsing edges first does not change them."""
     import gudhi
-    import numpy as np
 
     tree = gudhi.SimplexTree()
     tree.insert_batch(np.arange(n)[None], np.zeros(n))
@@ -116,8 +110,6 @@ def _giotto(
     edges: NDArray[np.int64], n: int, dimension: int, operations: int
 ) -> list[NDArray[np.float64]]:
     """Return diagrams by giotto-ph."""
-    import numpy as np
-
     from topreg.persistence.library._giotto import giotto
 
     ranks = np.full((n, n), np.inf, np.float32)
@@ -132,8 +124,6 @@ def _as_edges(
     diagrams: list[NDArray[np.float64]], edges: NDArray[np.int64], n: int, dimension: int
 ) -> list[NDArray[np.int64]]:
     """Return birth, death and essential edges of each dimension, one dimension after the other."""
-    import numpy as np
-
     found: list[Any] = []
     for p in range(dimension + 1):
         ranks = diagrams[p] if p < len(diagrams) else np.empty((0, 2))
@@ -151,8 +141,6 @@ def _as_edges(
 
 def _elders(deaths: NDArray[np.int64], n: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Return births (v, v) by the elder rule, then those of the essential classes."""
-    import numpy as np
-
     from topreg.persistence._component_kernels import elder_rule
 
     parent, births = np.arange(n), np.empty(len(deaths), np.int64)
