@@ -581,6 +581,9 @@ TYPES = {
     "`progress` should be True, False, None or a function of (stage, done, total). Got 'bar'.": (
         lambda: RipsFiltration(progress="bar")
     ),
+    "`cloud_sizes` should be a sequence of integers, such as (5,). Got 3.": (
+        lambda: PersistencePairs(0, one_edge[:0], one_edge[:0], one_edge[:0], 3)
+    ),
     "`normalize` should be a number. Got 'max'.": lambda: rtd(three, three, normalize="max"),
     "`power` should be a number. Got '2'.": lambda: total_persistence(three, power="2"),
     "`power` should be a number. Got True.": lambda: total_persistence(three, power=True),
@@ -794,6 +797,9 @@ OPTIONS = {
     ),
     '`reduction` should be "mean", "sum" or "none". Got None.': lambda: total_persistence(
         three, reduction=None
+    ),
+    "`eps` should be a float if it is that large. Got 10000000000000000. Use `float(eps)`.": (
+        lambda: track_coincidence(three, three, eps=10**16)
     ),
     "`max_dimension` should be a non-negative integer. Got -1.": lambda: RIPS.all_pairs(three, -1),
     "`max_dimension` should be 0 or 1 for a FlagFiltration. Got 2.": (
