@@ -346,11 +346,15 @@ def mirror(matrix, halt):
 
 @compiled
 def estimate_upper(gram, points, separated, floor, cosine, halt):
-    """Turn a Gram matrix, upper triangle given, into the full distance matrix in place."""
+    """Turn a Gram matrix, upper triangle given, into the full distance matrix in place.
+
+    Return the largest ``|x|^2`` of a row that was multiplied.
+    """
     n = gram.shape[0]
-    squares = np.empty(n, gram.dtype)
+    squares, largest = np.empty(n, gram.dtype), 0.0
     for i in range(n):
         squares[i] = gram[i, i]
+        largest = max(largest, squares[i])
     for i in range(n):
         if halted(halt):
             break
@@ -359,6 +363,7 @@ def estimate_upper(gram, points, separated, floor, cosine, halt):
         if _from_products(row, squares[i], squares[i + 1 :], separated, floor, cosine) > 0:
             _measure_undecided(row, points[i], others, cosine)
     mirror(gram, halt)
+    return largest
 
 
 @compiled

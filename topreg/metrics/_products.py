@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -127,8 +128,13 @@ def rounding_bound(coordinates: int, dtype: torch.dtype) -> tuple[object, object
     single = dtype == torch.float32
     scalar = np.float32 if single else np.float64
     unit = 2.0**-24 if single else 2.0**-53
-    separated = min(1.5 * coordinates**0.5, 64.0) * unit / (1e-5 if single else 1e-12)
+    separated = rounding_errors(coordinates) * unit / (1e-5 if single else 1e-12)
     return scalar(separated), scalar(1e-30 if single else 1e-290)
+
+
+def rounding_errors(coordinates: int) -> float:
+    """Return the error of ``|x - y|^2`` by products, in units of rounding of ``|x|^2 + |y|^2``."""
+    return min(1.5 * math.sqrt(coordinates), 64.0)
 
 
 def slack_of(coordinates: int) -> tuple[float, float]:
@@ -139,4 +145,4 @@ def slack_of(coordinates: int) -> tuple[float, float]:
     between two numbers of single precision.
     """
     slack = 2.0**-38
-    return (min(1.5 * coordinates**0.5, 64.0) + 8) * 2.0**-53 / slack, slack
+    return (rounding_errors(coordinates) + 8) * 2.0**-53 / slack, slack

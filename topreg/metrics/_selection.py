@@ -24,6 +24,7 @@ from topreg.metrics._products import (
     block_of,
     products_within,
     rounding_bound,
+    rounding_errors,
     slack_of,
 )
 
@@ -56,17 +57,18 @@ def selection_weights(
     return weights
 
 
-def estimated_weights(points: Tensor, sizes: Sequence[int], metric: str) -> tuple[Tensor, bool]:
-    """Estimate the weights of :func:`selection_weights`; return also whether they have errors.
+def estimated_weights(
+    points: Tensor, sizes: Sequence[int], metric: str
+) -> tuple[Tensor, Tensor | None]:
+    """Estimate the weights of :func:`selection_weights`; return also the errors of their squares.
 
-    Relative errors are below 1e-5 in single precision and 1e-12 in double.
+    Relative errors of weights are below 1e-5 in single precision and 1e-12 in double. The errors
+    (), in units of rounding, bound ``|x - y|^2`` times its relative error; None if all are exact.
     """
-    exact = points.device.type != "cpu" or _by_differences(points, metric)
-    if exact:
+    if points.device.type != "cpu" or _by_differences(points, metric):
         weights: Tensor = dense_distances(points, list(sizes), metric, math.inf)
-    else:
-        weights = estimated_distances(points, list(sizes), metric)
-    return weights, not exact
+        return weights, None
+    return estimated_distances(points, list(sizes), metric)
 
 
 def _by_differences(points: Tensor, metric: str) -> bool:
@@ -93,6 +95,25 @@ def _more_clouds(
     return weights.view(info.batch_size, sum(n * n for n in sizes)), 0
 
 
+def _estimates_of_more_clouds(
+    call: Callable[..., Any],
+    info: Any,
+    in_dims: Sequence[Any],
+    points: Tensor,
+    *options: Any,
+) -> tuple[tuple[Tensor, Tensor], tuple[int, None]]:
+    """Batch estimates: their errors are those of the clouds of all members."""
+    errors: list[Tensor] = []
+
+    def weights_of(*args: Any) -> Tensor:
+        weights, error = call(*args)
+        errors.append(error)
+        return weights  # type: ignore[no-any-return]
+
+    weights, _ = _more_clouds(weights_of, info, in_dims, points, *options)
+    return (weights, errors[0]), (0, None)
+
+
 def _cloud_by_cloud(
     call: Callable[..., Tensor],
     info: Any,
@@ -115,7 +136,7 @@ def dense_distances(points: Tensor, sizes: list[int], metric: str, longest: floa
 
     direct = metric == "manhattan" or points.shape[1] <= FEW_COORDINATES
     if points.dtype == torch.float64 and not direct:
-        weights, measure = _estimates(points, sizes, metric), _measure_near
+        weights, measure = _estimates(points, sizes, metric)[0], _measure_near
     else:
         weights, measure = _empty(points, sizes), _measure_products
     if direct:
@@ -153,19 +174,25 @@ def _cost(coordinates: int, by_products: bool) -> int:
     return 1 + coordinates // 32 if by_products else coordinates
 
 
-@operator(_fake, _more_clouds)
-def estimated_distances(points: Tensor, sizes: list[int], metric: str) -> Tensor:
-    """Compute the weights of :func:`estimated_weights` from inner products."""
+@operator(
+    lambda points, sizes, _: (_fake(points, sizes, ""), points.new_empty((), dtype=torch.float64)),
+    _estimates_of_more_clouds,
+)
+def estimated_distances(points: Tensor, sizes: list[int], metric: str) -> tuple[Tensor, Tensor]:
+    """Compute the weights and the errors of :func:`estimated_weights` from inner products."""
     return _estimates(points, sizes, metric, together=True)
 
 
 def _estimates(
     points: Tensor, sizes: Sequence[int], metric: str, *, together: bool = False
-) -> Tensor:
+) -> tuple[Tensor, Tensor]:
     """Compute weights from the Gram matrix; measure those that it does not separate from zero.
 
-    ``together`` computes the products of all clouds in one call, which rounds differently.
+    Return also the errors (). ``together`` computes the products of all clouds in one call, which
+    rounds differently.
     """
+    import numpy as np
+
     from topreg._compiled import over_clouds
     from topreg.metrics import _kernels
 
@@ -175,7 +202,7 @@ def _estimates(
     x, out, first = rows.numpy(), weights.numpy(), starts(sizes)
     corner = starts([n * n for n in sizes])
     shifted = torch.empty_like(rows)
-    bounds = rounding_bound(rows.shape[1], rows.dtype)
+    bounds, squares = rounding_bound(rows.shape[1], rows.dtype), np.zeros(len(sizes))
 
     def before(start: int, stop: int, _: Halt) -> None:
         for c in range(start, stop):
@@ -187,12 +214,13 @@ def _estimates(
             n = sizes[c]
             matrix = out[corner[c] : corner[c + 1]].reshape(n, n)
             cloud = x[first[c] : first[c + 1]]
-            _kernels.estimate_upper(matrix, cloud, *bounds, metric == "cosine", halt)
+            squares[c] = _kernels.estimate_upper(matrix, cloud, *bounds, metric == "cosine", halt)
 
     over_clouds(before, list(sizes))
     products_within(shifted, sizes, weights, together=together)
     over_clouds(after, list(sizes), _cost(rows.shape[1], by_products=True))
-    return weights
+    errors = 2 * squares.max(initial=0) * rounding_errors(rows.shape[1])
+    return weights, torch.tensor(errors, dtype=torch.float64)
 
 
 def _measure_directly(

@@ -220,8 +220,8 @@ def pairs_of_points(
         return [found]
     rows = rows.cpu()
     if not by_records:
-        weights, estimated = estimated_weights(rows, sizes, metric)
-        hints = (rows, metric == "cosine") if estimated else ()
+        weights, errors = estimated_weights(rows, sizes, metric)
+        hints = () if errors is None else (rows, errors, metric == "cosine")
         pairs = [_pairs(0, prim(weights, sizes, longest, connected, *hints), sizes)]
     else:
         weights = selection_weights(rows, sizes, metric, longest)

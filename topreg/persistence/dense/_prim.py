@@ -31,26 +31,29 @@ def prim(
     longest: float,
     connected: bool,
     points: Tensor | None = None,
+    errors: Tensor | None = None,
     cosine: bool = False,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Find minimum spanning forests of complete weighted graphs, with the elder rule.
 
     Arguments are those of ``find_pairs``. If there are ``points``, the weights only estimate their
-    distances (of the cosine between unit vectors, or Euclidean); edges that the estimates do not
-    order are measured. Return birth edges (v, v) and death edges, both in the order (cloud, weight,
-    i, j), and (v, v) for the smallest vertex v of each component, on the device of the weights.
+    distances (of the cosine between unit vectors, or Euclidean), with ``errors`` as those of
+    ``estimated_weights``; edges that the estimates do not order are measured. Return birth edges
+    (v, v) and death edges, both in the order (cloud, weight, i, j), and (v, v) for the smallest
+    vertex v of each component, on the device of the weights.
 
     Shape:
-        - points: (N, d), on the CPU. Output: (m, 2), (m, 2) and (e, 2), int64.
+        - points: (N, d), errors: (), on the CPU. Output: (m, 2), (m, 2) and (e, 2), int64.
     """
     bits, top = as_integers(weights)
     rows, window = NO_ROWS[weights.dtype], 0
-    if points is not None:
+    if points is not None and errors is not None:
         from topreg.metrics._kernels import has_exact_squares
 
         rows = points.contiguous().numpy()
         if cosine or not has_exact_squares(rows, INTEGERS[weights.dtype]):
-            window = WINDOW[weights.dtype]
+            least = np.array([_modules()[1].least_positive(bits, top)]).view(rows.dtype)[0]
+            window = _window(float(least), float(errors), weights.dtype, cosine)
     limit = limit_in_bits(longest, weights.dtype, connected)
     data = bits, type(top)(0), rows, cosine, type(top)(window)  # 0: without checks
     found = cast(Forests, _run(_modules()[1].forests, data, sizes, (limit, top), 1))
@@ -58,6 +61,17 @@ def prim(
         return found
     births, deaths, elders = (edges.to(weights.device) for edges in found)
     return births, deaths, elders
+
+
+def _window(least: float, errors: float, dtype: torch.dtype, cosine: bool) -> int:
+    """Return how many floats apart estimates may be that do not order two weights.
+
+    The relative error of a weight is at most ``errors / least^2`` units of rounding; a float is at
+    most two units from the next.
+    """
+    least = max(least, 1e-150)  # squares of smaller numbers vanish
+    relative = errors / least if cosine else errors / least**2
+    return int(min(WINDOW[dtype], 3 * relative + 8))  # NaN, if no weight is positive, is not less
 
 
 def prim_of_clean(weights: Tensor, sizes: Sequence[int], longest: float) -> Forests | None:

@@ -254,6 +254,16 @@ def _lowest(best, top):
 
 
 @compiled
+def least_positive(bits, top):
+    """Return the least weight that is not zero, or ``top``."""
+    least = top
+    for entry in bits:
+        weight = entry & top
+        least = min(least, weight if weight > 0 else top)
+    return least
+
+
+@compiled
 def _order(low_ends, high_ends, weights):
     """Return the edges in the total order: a merge sort, since NumPy's take seconds to compile."""
     order, merged, width = np.arange(weights.size), np.arange(weights.size), 1
