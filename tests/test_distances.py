@@ -3,6 +3,7 @@
 import math
 
 import mpmath
+import numpy as np
 import pytest
 import torch
 from asserts import gradients_are_right, same_pairs
@@ -22,7 +23,7 @@ from strategies import (
 from torch.testing import assert_close
 
 from topreg import RipsFiltration, minimum_spanning_tree, pairwise_distances
-from topreg.metrics._selection import FEW_COORDINATES
+from topreg.metrics._selection import FEW_COORDINATES, estimated_weights, prepare
 
 DTYPES = (torch.float32, torch.float64)
 METRICS = ("euclidean", "cosine", "manhattan")
@@ -516,3 +517,23 @@ def test_given_distances_are_returned_symmetric():
     expected = torch.zeros(3, 3)
     expected[0, 1] = expected[1, 0] = 0.5
     assert_close(slopes, expected)
+
+
+@pytest.mark.parametrize("metric", ["euclidean", "cosine"])
+@pytest.mark.parametrize("width", [9, 64, 600])
+@pytest.mark.parametrize("offset", [0.0, 3.0, 1e3])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_estimates_keep_within_the_errors_that_they_state(metric, width, offset, dtype):
+    generator = torch.Generator().manual_seed(width)
+    points = torch.randn(60, width, generator=generator, dtype=torch.float64) + offset
+    points[30:] *= torch.logspace(-3, 0, 30, dtype=torch.float64)[:, None]
+    rows = prepare(points.to(dtype), metric)
+    weights, errors = estimated_weights(rows, [60], metric)
+    exact = rows.numpy().astype(np.longdouble)
+    squares = ((exact[:, None] - exact[None]) ** 2).sum(2)
+    apart = ~np.eye(60, dtype=bool)
+    truth = squares / 2 if metric == "cosine" else np.sqrt(squares)
+    relative = np.abs(weights.view(60, 60).numpy() - truth)[apart] / truth[apart]
+    unit = 2.0**-24 if dtype == torch.float32 else 2.0**-53
+    bound = float(errors) / squares[apart] * (2 if metric == "cosine" else 1)
+    assert (relative / unit <= bound + 2).all()  # and the roundings of the weight itself
