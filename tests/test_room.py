@@ -131,7 +131,8 @@ def test_failed_allocations_are_explained(monkeypatch, error, clouds):
         raise error
 
     monkeypatch.setattr(_annotations, "SMALL", 0)
-    monkeypatch.setattr("topreg.persistence.annotations._dense_kernels.reduce_matrix", fail)
+    modules = (*_annotations._modules()[:-1], fail)
+    monkeypatch.setattr(_annotations, "_modules", lambda: modules)
     monkeypatch.setattr("topreg.persistence.annotations._dense_kernels.reduce_clouds", fail)
     x = gaussian(0, clouds, 30, 2)
     with pytest.raises(MemoryError, match=f"may need 4.14e-05 GB; an allocation failed. {CURE}"):

@@ -53,7 +53,7 @@ def test_the_next_block_has_room_for_what_was_asked_for():
 
 def test_large_blocks_are_not_kept():
     scratch.with_scratch(lambda block: scratch.reserve(block, scratch.LARGEST, np.int64).size)
-    assert scratch._spare[0].size == scratch.LARGEST
+    assert scratch._spare[0][0].size == scratch.LARGEST
 
 
 def test_a_block_is_not_used_again_after_an_exception():

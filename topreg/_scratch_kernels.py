@@ -22,7 +22,7 @@ Block = NDArray[np.uint8]  # the first 8 bytes count the bytes asked for, these 
 LINE = 64  # bytes: arrays begin at multiples of it
 SMALLEST, LARGEST = 1 << 16, 1 << 24  # bytes of a block that is kept
 
-_spare: list[Block] = []
+_spare: list[tuple[Block, memoryview, int]] = []  # with the count of bytes, and the size
 
 
 def with_scratch(work: Callable[[Block], Result]) -> Result:
@@ -31,17 +31,22 @@ def with_scratch(work: Callable[[Block], Result]) -> Result:
     The block is not used again after an exception, since a loop may still write to it.
     """
     try:
-        block = _spare.pop()
+        spare = _spare.pop()
     except IndexError:
-        block = np.empty(SMALLEST, np.uint8)
-    asked = block[:8].view(np.int64)
+        spare = _new(SMALLEST)
+    block, asked, size = spare
     asked[0] = LINE
     result = work(block)
-    if block.size < asked[0]:
-        size = 1 << (int(asked[0]) - 1).bit_length()
-        block = np.empty(min(size, LARGEST), np.uint8)
-    _spare.append(block)
+    if size < asked[0] and size < LARGEST:
+        spare = _new(min(1 << (asked[0] - 1).bit_length(), LARGEST))
+    _spare.append(spare)
     return result
+
+
+def _new(size: int) -> tuple[Block, memoryview, int]:
+    """Return a block, its counter as Python reads it fastest, and its size."""
+    block = np.empty(size, np.uint8)
+    return block, block.data[:8].cast("q"), size
 
 
 @compiled

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -73,22 +74,27 @@ def _of_one(
     weights: Tensor, n: int, longest: float, connected: bool, *, check: bool
 ) -> tuple[bool, Sequence[Any]]:
     """Return whether one small matrix is clean, and its pairs as arrays."""
+    stoppable, with_scratch, reduce_matrix = _modules()
+    bits, top = as_integers(weights)
+    infinity = INFINITY[weights.dtype] if check else type(top)(0)
+    limit = limit_in_bits(longest, weights.dtype, connected)
+    task, operations = (bits.reshape(n, n), infinity, limit, top, 0), OPERATIONS * n * n
+
+    def search(block: Block) -> Any:
+        return stoppable(lambda halt: reduce_matrix(*task, block, halt), operations)
+
+    found: tuple[bool, Sequence[Any]] = with_scratch(search)
+    return found
+
+
+@functools.cache
+def _modules() -> tuple[Any, ...]:
+    """Import compiled functions on first use; an import per call takes long if caches are cold."""
     from topreg._compiled import stoppable
     from topreg._scratch_kernels import with_scratch
     from topreg.persistence.annotations._dense_kernels import reduce_matrix
 
-    bits, top = as_integers(weights)
-    infinity = INFINITY[weights.dtype] if check else type(top)(0)
-    limit = limit_in_bits(longest, weights.dtype, connected)
-    task = bits.reshape(n, n), infinity, limit, top
-
-    def search(block: Block) -> tuple[bool, Sequence[Any]]:
-        found: tuple[bool, Sequence[Any]] = stoppable(
-            lambda halt: reduce_matrix(*task, 0, block, halt), OPERATIONS * n * n
-        )
-        return found
-
-    return with_scratch(search)
+    return stoppable, with_scratch, reduce_matrix
 
 
 @operator(fake_annotations)
