@@ -34,7 +34,7 @@ def warm_up(report: Callable[[str, float], object] | None = None) -> None:
         Exception: If ``report`` raises it; this ends the work.
 
     Note:
-        Takes about a minute on one core the first time, and a second or two afterwards.
+        Takes about two minutes on one core the first time, and a second or two afterwards.
 
     Source:
         Numba's cache of compiled functions.
