@@ -31,6 +31,7 @@ from topreg import (
     TrackCoincidence,
     balanced_backward,
     betti_matching_loss,
+    connectivity_loss,
     diagram_matching_loss,
     exponential_affinity,
     minimum_spanning_tree,
@@ -253,6 +254,12 @@ CASES = {
         "For the bottleneck distance use `gudhi.bottleneck_distance`.",
         lambda: round(pytest.importorskip("gudhi").bottleneck_distance(*two_diagrams, e=0), 6),
         1.0,
+    ),
+    "an integer that torch cannot compare with": Case(
+        lambda: connectivity_loss(square, scale=10**16),
+        "Use `float(scale)`.",
+        lambda: connectivity_loss(square, scale=float(10**16)).item(),
+        pytest.approx(1e16),
     ),
     "pairs of two dimensions": Case(
         lambda: PersistencePairs.join([*RIPS.all_pairs(square, 1), *RIPS.all_pairs(square, 1)]),

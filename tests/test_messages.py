@@ -798,8 +798,8 @@ OPTIONS = {
     '`reduction` should be "mean", "sum" or "none". Got None.': lambda: total_persistence(
         three, reduction=None
     ),
-    "`eps` should be a float if it is that large. Got 10000000000000000. Use `float(eps)`.": (
-        lambda: track_coincidence(three, three, eps=10**16)
+    "`scale` should be a float if it is that large. Got 10000000000000000. Use `float(scale)`.": (
+        lambda: connectivity_loss(three, scale=10**16)
     ),
     "`max_dimension` should be a non-negative integer. Got -1.": lambda: RIPS.all_pairs(three, -1),
     "`max_dimension` should be 0 or 1 for a FlagFiltration. Got 2.": (
