@@ -5,7 +5,7 @@ whose annotations are known to be equal share a *row*; row 0 is zero. A class ha
 of every row. The table holds the matrix of bits, row by row, and its transpose, which tells which
 rows carry a class. Rows and slots are reused.
 
-The state is passed as plain arrays: tuples of them cost a hundred times as much.
+These functions take the parts of the state that they use as plain arrays.
 """
 
 from __future__ import annotations
