@@ -39,7 +39,7 @@ from topreg import (
 )
 from topreg._compiled import NEVER, compiled
 from topreg.persistence import _dispatch
-from topreg.persistence.annotations._annotation_kernels import cancel, not_cancelled
+from topreg.persistence.annotations._annotation_kernels import cancel, carriers, not_cancelled
 from topreg.persistence.annotations._edge_kernels import DIGITS, sort_records
 from topreg.persistence.library import _higher
 
@@ -308,6 +308,18 @@ def test_64_apexes_are_compared_at_once_as_one_by_one():
 @compiled
 def _sixty_four(left, right, base):
     return not_cancelled(left, right, base)
+
+
+@pytest.mark.parametrize("position", [0, 31, 63])
+def test_sixty_four_words_are_searched_at_once_as_one_by_one(position):
+    words = np.random.default_rng(position).integers(0, 2**64, 64, dtype=np.uint64)
+    expected = sum(1 << place for place, word in enumerate(words) if int(word) >> position & 1)
+    assert int(_carriers_of(words, np.uint64(1 << position))) == expected
+
+
+@compiled
+def _carriers_of(words, bit):
+    return carriers(words, bit)
 
 
 # Engines

@@ -50,19 +50,35 @@ def _new(size: int) -> tuple[Block, memoryview, int]:
 
 
 @compiled
-def reserve(block, count, kind):
-    """Return an array of ``count`` entries with any values, in the block if it has room."""
+def _room(block, count, kind):
+    """Count an array of ``count`` entries as asked for; return where it begins in the block.
+
+    Return -1 if the block has no room for it.
+    """
     asked, size = block[:8].view(np.int64), block[:0].view(kind).itemsize * count
     start, asked[0] = asked[0], asked[0] + (size + LINE - 1) // LINE * LINE
-    if start + size > block.size:
+    return start if start + size <= block.size else -1
+
+
+@compiled
+def reserve(block, count, kind):
+    """Return an array of ``count`` entries with any values, in the block if it has room."""
+    start = _room(block, count, kind)
+    if start < 0:
         return np.empty(count, kind)
-    return block[start : start + size].view(kind)
+    return block[start : start + block[:0].view(kind).itemsize * count].view(kind)
 
 
 @compiled
 def reserve_zeros(block, count, kind):
-    """Return an array of ``count`` zeros, in the block if it has room."""
-    zeros = reserve(block, count, kind)
+    """Return an array of ``count`` zeros, in the block if it has room.
+
+    Zeros from the system cost nothing until they are touched.
+    """
+    start = _room(block, count, kind)
+    if start < 0:
+        return np.zeros(count, kind)
+    zeros = block[start : start + block[:0].view(kind).itemsize * count].view(kind)
     for place in range(count):  # assigning to a slice takes long to compile
         zeros[place] = 0
     return zeros

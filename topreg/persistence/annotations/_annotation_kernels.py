@@ -2,8 +2,8 @@
 
 An annotation is the vector over Z/2 of the values that the living cocycles take on an edge. Edges
 whose annotations are known to be equal share a *row*; row 0 is zero. A class has a *slot*, one bit
-of every row. The table holds the matrix of bits, row by row, and its transpose, which tells which
-rows carry a class. Rows and slots are reused.
+of every row. The table holds the first words of all rows, then their second words, and so on, so
+that the rows that carry a class are found by reading in order. Rows and slots are reused.
 
 These functions take the parts of the state that they use as plain arrays.
 """
@@ -21,11 +21,11 @@ from topreg.persistence.annotations._edge_kernels import ends_of
 
 ONE = np.uint64(1)
 ZERO = np.uint64(0)
-ROWS, SPARE_ROWS, SLOTS, SPARE_SLOTS, DIED, WIDTH, MERGED = range(7)  # of counts; words per row
-COUNTS = 7
+ROWS, SPARE_ROWS, SLOTS, SPARE_SLOTS, DIED, MERGED = range(6)  # of counts
+COUNTS = 6
 FEW = 16  # rows among which equal ones are looked for
 HEAD, FILLED, FREE, CHANGED = range(4)  # of of_rows: first edge, non-zero words; two lists of rows
-BORN, FREE_SLOT, USED = range(3)  # of of_slots: birth edge, or -1; a list of slots, and of words
+BORN, FREE_SLOT = range(2)  # of of_slots: birth edge, or -1; a list of slots
 
 
 @intrinsic
@@ -38,6 +38,22 @@ def lowest_bit(_typing, _word):
     return types.int64(types.uint64), generate
 
 
+def _vector(context, builder, signature, arguments, place):
+    """Return the first 64 entries of an array that is an argument, as one vector."""
+    array = context.make_array(signature.args[place])(context, builder, arguments[place])
+    many = ir.VectorType(array.data.type.pointee, 64)
+    bytes_per_entry = array.data.type.pointee.width // 8
+    return builder.load(builder.bitcast(array.data, many.as_pointer()), align=bytes_per_entry)
+
+
+def _repeated(builder, number):
+    """Return a vector of 64 times the same number, and one of zeros."""
+    zeros = ir.Constant(ir.VectorType(number.type, 64), [0] * 64)
+    places = ir.Constant(ir.VectorType(ir.IntType(32), 64), [0] * 64)
+    single = builder.insert_element(zeros, number, ir.Constant(ir.IntType(32), 0))
+    return builder.shuffle_vector(single, zeros, places), zeros
+
+
 @intrinsic
 def not_cancelled(_typing, left, right, base):
     """Return, as bits, which of 64 apexes have sides that do not cancel the row of the edge.
@@ -47,23 +63,28 @@ def not_cancelled(_typing, left, right, base):
     """
 
     def generate(context, builder, signature, arguments):
-        kind, rows = ir.IntType(32), ir.VectorType(ir.IntType(32), 64)
-
-        def rows_of(place):
-            array = context.make_array(signature.args[place])(context, builder, arguments[place])
-            return builder.load(builder.bitcast(array.data, rows.as_pointer()), align=4)
-
         def equal(these, those):
             return builder.icmp_unsigned("==", these, those)
 
-        one, other, zero = rows_of(0), rows_of(1), ir.Constant(rows, [0] * 64)
-        base = builder.insert_element(zero, arguments[2], ir.Constant(kind, 0))
-        base = builder.shuffle_vector(base, zero, zero)  # 64 times the same
+        one, other = (_vector(context, builder, signature, arguments, side) for side in (0, 1))
+        base, zero = _repeated(builder, arguments[2])
         any_zero = builder.or_(builder.or_(equal(one, zero), equal(other, zero)), equal(base, zero))
         even = builder.and_(equal(builder.xor(one, other), base), any_zero)
         return builder.bitcast(builder.not_(even), ir.IntType(64))
 
     return types.uint64(left, right, base), generate
+
+
+@intrinsic
+def carriers(_typing, words, bit):
+    """Return, as bits, which of 64 words have the given bit."""
+
+    def generate(context, builder, signature, arguments):
+        given, zero = _repeated(builder, arguments[1])
+        common = builder.and_(_vector(context, builder, signature, arguments, 0), given)
+        return builder.bitcast(builder.icmp_unsigned("!=", common, zero), ir.IntType(64))
+
+    return types.uint64(words, bit), generate
 
 
 @compiled
@@ -78,42 +99,28 @@ def empty_table(edges, block):
 
     All but the table have room for the worst case: memory that nothing touches costs nothing.
     """
-    counts, table = reserve_zeros(block, COUNTS, np.int64), reserve_zeros(block, 128, np.uint64)
-    counts[ROWS] = counts[WIDTH] = 1
+    counts, table = reserve_zeros(block, COUNTS, np.int64), reserve_zeros(block, 64, np.uint64)
+    counts[ROWS] = 1
     of_rows = reserve(block, 4 * (edges + 1), np.int32).reshape(4, edges + 1)
-    of_slots = reserve(block, 3 * edges, np.int64).reshape(3, edges)
+    of_slots = reserve(block, 2 * edges, np.int64).reshape(2, edges)
     pairs = reserve(block, 2 * edges, np.int64).reshape(2, edges)
-    boundary = reserve(block, 2 * (edges // 64 + 1), np.uint64).reshape(2, edges // 64 + 1)
-    return counts, of_rows, of_slots, table.reshape(2, 64), boundary, pairs
+    boundary = reserve(block, edges // 64 + 1, np.uint64)
+    return counts, of_rows, of_slots, table.reshape(1, 64), boundary, pairs
 
 
 @compiled
-def _lines(table, counts):
-    """Return how many words a row of the transpose has."""
-    return table.shape[1] // counts[WIDTH] >> 6
+def _enlarge(table, rows, wider, longer, block):
+    """Return a copy with more words in a row, or more rows. The new ones are zero.
 
-
-@compiled
-def _matrices(table, counts):
-    """Return the matrix of words, row by row, and its transpose."""
-    width = counts[WIDTH]
-    height = table.shape[1] // width
-    return table[0].reshape(height, width), table[1].reshape(64 * width, height >> 6)
-
-
-@compiled
-def _enlarge(table, counts, height, width, block):
-    """Return a copy with more rows and words; the new ones are zero."""
-    old, old_carriers = _matrices(table, counts)
-    grown = reserve_zeros(block, 2 * height * width, np.uint64).reshape(2, height * width)
-    counts[WIDTH] = width
-    new, new_carriers = _matrices(grown, counts)
-    for row in range(old.shape[0]):  # by loops: assigning to a slice takes long to compile
-        for q in range(old.shape[1]):
-            new[row, q] = old[row, q]
-    for slot in range(old_carriers.shape[0]):
-        for line in range(old_carriers.shape[1]):
-            new_carriers[slot, line] = old_carriers[slot, line]
+    The number of rows stays an odd multiple of 64, since the first words of few rows share a line
+    of the cache if it is a power of two.
+    """
+    width, height = table.shape
+    width, height = (2 * width if wider else width), (2 * height + 64 if longer else height)
+    grown = reserve_zeros(block, width * height, np.uint64).reshape(width, height)
+    for q in range(table.shape[0]):  # by loops: assigning to a slice takes long to compile
+        for row in range(rows):
+            grown[q, row] = table[q, row]
     return grown
 
 
@@ -143,21 +150,15 @@ def add_row(first, second, slot, counts, of_rows, table, block):
         row = counts[ROWS]
         counts[ROWS] += 1
     width, filled = (counts[SLOTS] + 63) >> 6, 0
-    height = table.shape[1] // counts[WIDTH]
-    if row >= height or width > counts[WIDTH]:
-        higher = height if row < height else 2 * height
-        wider = counts[WIDTH] if width <= counts[WIDTH] else 2 * counts[WIDTH]
-        table = _enlarge(table, counts, higher, wider, block)
-    words, carriers, wide, lines = table[0], table[1], counts[WIDTH], _lines(table, counts)
+    wider, longer = width > table.shape[0], row >= table.shape[1]
+    if wider or longer:
+        table = _enlarge(table, min(counts[ROWS], table.shape[1]), wider, longer, block)
     for q in range(width):
-        word = words[first * wide + q] ^ words[second * wide + q]
+        word = table[q, first] ^ table[q, second]
         if slot >> 6 == q:
             word ^= bit_at(slot)
-        words[row * wide + q] = word
+        table[q, row] = word
         filled += word != ZERO
-        while word != ZERO:
-            carriers[(64 * q + lowest_bit(word)) * lines + (row >> 6)] |= bit_at(row)
-            word &= word - ONE
     of_rows[HEAD, row], of_rows[FILLED, row] = -1, filled
     if filled == 0:
         drop_row(row, counts, of_rows)
@@ -173,21 +174,17 @@ def drop_row(row, counts, of_rows):
 
 
 @compiled
-def twin_of(row, counts, of_rows, table):
+def twin_of(row, counts, table):
     """Return another row that is equal to this one, which is not zero; 0 if there is none."""
-    words, carriers, wide, lines = table[0], table[1], counts[WIDTH], _lines(table, counts)
-    q = 0
-    while words[row * wide + q] == ZERO:
-        q += 1
-    start = (64 * q + lowest_bit(words[row * wide + q])) * lines
-    for line in range((counts[ROWS] + 63) >> 6):
-        rest = carriers[start + line]
-        while rest != ZERO:
-            other, equal = 64 * line + lowest_bit(rest), True
-            rest &= rest - ONE
-            for q in range((counts[SLOTS] + 63) >> 6):
-                equal &= words[row * wide + q] == words[other * wide + q]
-            if equal and other != row:
+    first, width = 0, (counts[SLOTS] + 63) >> 6
+    while table[first, row] == ZERO:
+        first += 1
+    for other in range(1, counts[ROWS]):
+        if table[first, other] == table[first, row] and other != row:
+            equal = True
+            for q in range(width):
+                equal &= table[q, other] == table[q, row]
+            if equal:
                 return other
     return 0
 
@@ -195,12 +192,8 @@ def twin_of(row, counts, of_rows, table):
 @compiled
 def clear_row(row, counts, of_rows, table):
     """Make a row zero."""
-    words, carriers, wide, lines = table[0], table[1], counts[WIDTH], _lines(table, counts)
     for q in range((counts[SLOTS] + 63) >> 6):
-        rest, words[row * wide + q] = words[row * wide + q], ZERO
-        while rest != ZERO:
-            carriers[(64 * q + lowest_bit(rest)) * lines + (row >> 6)] &= ~bit_at(row)
-            rest &= rest - ONE
+        table[q, row] = ZERO
     of_rows[FILLED, row] = 0
 
 
@@ -215,10 +208,10 @@ def cancel(base, left, right):
 @compiled
 def bounds(base, left, right, counts, table, boundary):
     """Write the annotation of a triangle's boundary; return whether it is not zero."""
-    words, found, width = table[0], ZERO, counts[WIDTH]
+    found = ZERO
     for q in range((counts[SLOTS] + 63) >> 6):
-        word = words[base * width + q] ^ words[left * width + q] ^ words[right * width + q]
-        boundary[0, q] = word
+        word = table[q, base] ^ table[q, left] ^ table[q, right]
+        boundary[q] = word
         found |= word
     return found != ZERO
 
@@ -238,56 +231,42 @@ def _youngest(boundary, height, born):
 
 
 @compiled
-def _transpose(own, boundary, width, carriers, tall, used):
-    """Add ``boundary`` to the rows of ``own``, in the transpose; list the words of it."""
-    count = 0
-    for q in range(width):
-        rest = boundary[q]
-        used[count] = q
-        count += rest != ZERO
+def _list_carriers(slot, words, rows, listed):
+    """List the rows that carry the class of a slot, given its word of each row; count them."""
+    bit, count = bit_at(slot), 0
+    for start in range(0, rows, 64):
+        rest = carriers(words[start : start + 64], bit)
         while rest != ZERO:
-            start = (64 * q + lowest_bit(rest)) * tall
+            listed[count] = start + lowest_bit(rest)
+            count += 1
             rest &= rest - ONE
-            others = carriers[start : start + own.size]
-            for line in range(own.size):
-                others[line] ^= own[line]
     return count
 
 
 @compiled
-def kill(edge, counts, of_rows, of_slots, table, vectors, pairs):
+def kill(edge, counts, of_rows, of_slots, table, boundary, pairs):
     """Let the youngest class of a boundary die at an edge; list the rows that change, count them.
 
     The boundary is added to every row that carries the class.
     """
-    words, wide, tall, used = table[0], counts[WIDTH], _lines(table, counts), of_slots[USED]
-    width, changed, boundary, own = (counts[SLOTS] + 63) >> 6, 0, vectors[0], vectors[1]
+    width, changed, filled = (counts[SLOTS] + 63) >> 6, of_rows[CHANGED], of_rows[FILLED]
     slot = _youngest(boundary, width, of_slots[BORN])
-    own = own[: (counts[ROWS] + 63) >> 6]
-    for line in range(own.size):
-        own[line] = table[1, slot * tall + line]
-    count = _transpose(own, boundary, width, table[1], tall, used)
-    for line in range(own.size):
-        rest = own[line]
-        while rest != ZERO:
-            row = 64 * line + lowest_bit(rest)
-            rest &= rest - ONE
-            of_rows[CHANGED, changed] = row
-            changed += 1
-            filled = of_rows[FILLED, row]
+    count = _list_carriers(slot, table[slot >> 6], counts[ROWS], changed)
+    for q in range(width):
+        added, words = boundary[q], table[q]
+        if added != ZERO:
             for place in range(count):
-                q = used[place]
-                old = words[row * wide + q]
-                new = old ^ boundary[q]
-                words[row * wide + q] = new
-                filled += np.int32(new != ZERO) - np.int32(old != ZERO)
-            of_rows[FILLED, row] = filled
+                row = changed[place]
+                old = words[row]
+                new = old ^ added
+                words[row] = new
+                filled[row] += np.int32(new != ZERO) - np.int32(old != ZERO)
     pairs[0, counts[DIED]], pairs[1, counts[DIED]] = of_slots[BORN, slot], edge
     counts[DIED] += 1
     of_slots[BORN, slot] = -1
     of_slots[FREE_SLOT, counts[SPARE_SLOTS]] = slot
     counts[SPARE_SLOTS] += 1
-    return changed
+    return count
 
 
 @compiled

@@ -164,7 +164,7 @@ def _join_twins(changed, ends, label, following, counts, of_rows, table):
     """
     for place in range(changed):
         row = of_rows[CHANGED, place]
-        twin = twin_of(row, counts, of_rows, table) if of_rows[FILLED, row] else 0
+        twin = twin_of(row, counts, table) if of_rows[FILLED, row] else 0
         if twin:
             edge = last = of_rows[HEAD, row]
             while edge >= 0:
@@ -187,10 +187,10 @@ def _start(edges, n, block):
     parent, merges = reserve(block, n, np.int64), reserve(block, 2 * n, np.int64).reshape(2, n)
     for vertex in range(n):
         parent[vertex] = vertex
-    counts, of_rows, of_slots, table, vectors, pairs = empty_table(edges, block)
+    counts, of_rows, of_slots, table, boundary, pairs = empty_table(edges, block)
     following = reserve(block, edges, np.int32)  # the next edge of the same row
     of_graph = bits[0], bits[1], label, degree, common, following, parent, merges
-    return (*of_graph, counts, of_rows, of_slots, vectors, pairs), table
+    return (*of_graph, counts, of_rows, of_slots, boundary, pairs), table
 
 
 # Worked example: the unit square, with vertices 0 to 3 in the order of its corners.
@@ -210,7 +210,7 @@ def _start(edges, n, block):
 def _enter_edges(ends, start, stop, state, table, block, halt):
     """Let some edges enter in their order; return the table."""
     present, active, label, degree, common, following, parent, merges = state[:8]
-    counts, of_rows, of_slots, vectors, pairs = state[8:]
+    counts, of_rows, of_slots, boundary, pairs = state[8:]
     for edge in range(start, stop):
         if halted(halt):
             break
@@ -260,9 +260,9 @@ def _enter_edges(ends, start, stop, state, table, block, halt):
                 base, left, right = label[u, v], label[u, apex], label[v, apex]
                 if cancel(base, left, right):
                     continue
-                if not bounds(base, left, right, counts, table, vectors):
+                if not bounds(base, left, right, counts, table, boundary):
                     continue
-                changed = kill(edge, counts, of_rows, of_slots, table, vectors, pairs)
+                changed = kill(edge, counts, of_rows, of_slots, table, boundary, pairs)
                 for place in range(changed):
                     row = of_rows[CHANGED, place]
                     if of_rows[FILLED, row] == 0:
@@ -286,7 +286,7 @@ def _result(ends, state):
     - for each slot the birth edge of the essential class in it, or -1,
     - for each vertex its parent; the smallest vertex of a component is its own parent.
     """
-    parent, merges, counts, _of_rows, of_slots, _vectors, pairs = state[6:]
+    parent, merges, counts, _of_rows, of_slots, _boundary, pairs = state[6:]
     sort_births(pairs[0], pairs[1], counts[DIED])
     pairs, born = pairs[:, : counts[DIED]], of_slots[BORN, : counts[SLOTS]]
     return ends, merges[:, : counts[MERGED]], pairs, born, parent

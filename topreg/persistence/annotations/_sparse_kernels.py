@@ -150,7 +150,7 @@ def reduce_edges(ends, n, block, halt):
         longest = max(longest, begins[vertex + 1] - begins[vertex])
     sides, parent = np.empty((2, longest), np.int64), np.arange(n)
     label, following = np.zeros(low.size, np.int32), np.empty(low.size, np.int32)
-    counts, of_rows, of_slots, table, vectors, pairs = empty_table(low.size, block)
+    counts, of_rows, of_slots, table, boundary, pairs = empty_table(low.size, block)
     merges, merged = np.empty((2, n), np.int64), 0
     unfilled, never = np.empty(low.size, np.int64), 0
 
@@ -185,9 +185,9 @@ def reduce_edges(ends, n, block, halt):
             left, right = label[sides[0, triangle]], label[sides[1, triangle]]
             if cancel(base, left, right):
                 continue
-            if not bounds(base, left, right, counts, table, vectors):
+            if not bounds(base, left, right, counts, table, boundary):
                 continue
-            changed = kill(edge, counts, of_rows, of_slots, table, vectors, pairs)
+            changed = kill(edge, counts, of_rows, of_slots, table, boundary, pairs)
             for row in of_rows[CHANGED, :changed]:
                 if of_rows[FILLED, row] == 0:
                     _release(of_rows[HEAD, row], label, following)
