@@ -27,6 +27,15 @@ NO_TORCH_TOPOLOGICAL = "torch_topological brings giotto-ph, which has no wheels 
 needs_torch_topological = pytest.mark.skipif(not HAS_TORCH_TOPOLOGICAL, reason=NO_TORCH_TOPOLOGICAL)
 
 
+def reads_bits_in_vmap():
+    """Whether ``vmap`` can view floats as integers, which the scale of directions needs."""
+    try:
+        torch.func.vmap(lambda x: x.view(torch.int32))(torch.ones(2, 2))
+    except RuntimeError:
+        return False
+    return True
+
+
 def same_pairs(actual, expected):
     """Equal to the index, essential classes and numbering included."""
     assert actual.dimension == expected.dimension

@@ -20,6 +20,9 @@ from topreg._pairs import found_pairs
 from topreg.persistence import _dispatch
 from topreg.persistence.dense import _device
 
+# Triton's own warnings, with NumPy 1.25 and later
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
+
 RIPS = RipsFiltration()
 OF_MATRICES = RipsFiltration(metric="precomputed", check_values=False)
 

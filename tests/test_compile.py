@@ -4,7 +4,12 @@ import math
 
 import pytest
 import torch
-from asserts import compiles_searches, compiles_to_machine_code
+from asserts import (
+    TORCH,
+    compiles_searches,
+    compiles_to_machine_code,
+    reads_bits_in_vmap,
+)
 from strategies import gaussian
 from torch._dynamo.eval_frame import _debug_get_cache_entry_list
 from torch.testing import assert_close
@@ -128,6 +133,7 @@ def test_searches_export_for_a_dynamic_number_of_points():
         assert_close(program(*others), term(*others))
 
 
+@compiles_searches
 def test_given_pairs_export_for_their_number_of_points_alone():
     clouds = gaussian(0, 2, 9, 3, dtype=torch.float32)
     term = _WithPairs(TrackCoincidence(), pairs=RipsFiltration().pairs(clouds[0]))
@@ -240,7 +246,8 @@ def test_a_diagram_by_a_callable_metric_compiles_without_a_graph_break():
     try:
         torch.set_float32_matmul_precision("medium")
         assert_close(compiled(points), expected)
-        assert torch.get_float32_matmul_precision() == "medium"
+        if TORCH >= (2, 9):  # compiled programs of earlier versions set "high" by themselves
+            assert torch.get_float32_matmul_precision() == "medium"
     finally:
         torch.set_float32_matmul_precision(before)
 
@@ -359,10 +366,10 @@ def test_compiled_gradients_of_the_distance_matrix(metric, offset):
 
     leaf = points.clone().requires_grad_()
     loss(leaf).backward()
-    for function in (
-        torch.func.grad(loss),
-        lambda x: torch.func.vmap(torch.func.grad(loss))(x[None])[0],
-    ):
+    functions = [torch.func.grad(loss)]
+    if metric != "cosine" or reads_bits_in_vmap():
+        functions.append(lambda x: torch.func.vmap(torch.func.grad(loss))(x[None])[0])
+    for function in functions:
         compiled = torch.compile(function, backend="aot_eager")
         assert_close(compiled(points), leaf.grad, rtol=1e-4, atol=1e-4)
     again = points.clone().requires_grad_()

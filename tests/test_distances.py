@@ -6,7 +6,7 @@ import mpmath
 import numpy as np
 import pytest
 import torch
-from asserts import gradients_are_right, same_pairs
+from asserts import gradients_are_right, reads_bits_in_vmap, same_pairs
 from hypothesis import given
 from hypothesis import strategies as st
 from oracles import kruskal
@@ -469,15 +469,6 @@ def test_gradients_of_distances_by_torch_func(metric):
     pairwise_distances(leaf, metric=metric).square().sum().backward()
     found = torch.func.grad(lambda x: pairwise_distances(x, metric=metric).square().sum())(points)
     assert_close(found, leaf.grad)
-
-
-def reads_bits_in_vmap():
-    """Whether ``vmap`` can view floats as integers, which the scale of directions needs."""
-    try:
-        torch.func.vmap(lambda x: x.view(torch.int32))(torch.ones(2, 2))
-    except RuntimeError:
-        return False
-    return True
 
 
 @pytest.mark.parametrize("metric", METRICS)

@@ -56,7 +56,8 @@ class FunctionModule(nn.Module, ABC):
 
     def _options(self) -> dict[str, Any]:
         """Return the options by name."""
-        return dict(zip(self._names, attrgetter(*self._names, "training")(self), strict=False))
+        values = attrgetter(*self._names, "training")(self)  # two names at least: a tuple
+        return dict(zip(self._names, values[:-1], strict=True))
 
     def __repr__(self) -> str:
         """Return the call that makes an equal module."""
