@@ -5,7 +5,14 @@ import signal
 
 import torch
 
-from topreg import CubicalFiltration, FlagFiltration, RipsFiltration, pairwise_distances, rtd
+from topreg import (
+    CubicalFiltration,
+    FlagFiltration,
+    RipsFiltration,
+    pairwise_distances,
+    rtd,
+    warm_up,
+)
 
 SQUARE = torch.tensor([[0.0, 0.0], [1.0, 0.0], [1.0, 1.0], [0.0, 1.0]])
 TREE, LOOP = [[0, 1], [0, 3], [1, 2]], [[0, 2]]  # death edges of the square
@@ -124,6 +131,7 @@ def serve(pipe):
     signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in the background of a shell
     torch.manual_seed(0)
     torch.set_num_threads(2)
+    warm_up()  # a signal is lost while LLVM loads code
     while True:
         long, short = SEARCHES[pipe.recv()][0]()
         before = short().tolist()

@@ -55,6 +55,8 @@ class Child:
         assert self._answer() == "begun"
         time.sleep(after)  # into the search; wherever it is the outcome must be the same
         os.kill(self._process.pid, signal.SIGINT)
+        if not self._pipe.poll(PATIENCE / 10):  # Python ignores a signal in a weak reference's end
+            os.kill(self._process.pid, signal.SIGINT)
         return self._answer()
 
     def stop(self):

@@ -7,6 +7,7 @@ If a signal handler raises, the main thread sets a flag that the loops read.
 
 from __future__ import annotations
 
+import _thread
 import functools
 import hashlib
 import itertools
@@ -203,17 +204,13 @@ def _in_all(tasks: Sequence[Callable[[Halt], object]], operations: int) -> None:
         _watch(tasks)
         return
     futures = [Future[object]() for _ in tasks[1:]]
-    threads = [
-        threading.Thread(target=_fulfil, args=(future, task, NEVER))
-        for future, task in zip(futures, tasks[1:], strict=True)
-    ]
-    for thread in threads:
-        thread.start()
+    for future, task in zip(futures, tasks[1:], strict=True):
+        _thread.start_new_thread(_fulfil, (future, task, NEVER))  # half the time of a Thread
     try:
         stoppable(tasks[0], 0)
     finally:
-        for thread in threads:
-            thread.join()
+        for future in futures:
+            future.exception()  # waits
     for future in futures:
         future.result()
 
