@@ -74,7 +74,7 @@ def to_persistence_information(
         )
     from torch_topological.nn import PersistenceInformation
 
-    check_filtration(filtration)
+    check_filtration("filtration", filtration)
     filtration = RIPS if filtration is None else filtration
     births = pairs.birth_edges[:, :1] if pairs.dimension == 0 else pairs.birth_edges
     pairing = plain_tensor(torch.cat([births, pairs.death_edges], dim=1))
@@ -184,7 +184,7 @@ def numpy_diagram(
                [ 0.,  2.],
                [ 0., inf]])
     """
-    check_filtration(filtration)
+    check_filtration("filtration", filtration)
     filtration = RIPS if filtration is None else filtration
     with torch.no_grad():
         diagram = filtration.diagram(pairs, points).double()

@@ -4,17 +4,35 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import partial
 
 import torch
 from torch import Tensor
 
 from topreg import _checks, _diagrams
-from topreg._module import FunctionModule
+from topreg._module import FunctionModule, checked
 from topreg._safe import safe_power
 
 Range = tuple[float, float]
 
 
+def _is_resolution(name: str, resolution: object) -> None:
+    """Raise unless a resolution is two positive integers."""
+    if not isinstance(resolution, Sequence) or len(resolution) != 2:
+        raise ValueError(f"`{name}` should be (columns, rows). Got {resolution!r}.")
+    for steps in resolution:
+        _checks.is_count(name, steps)
+
+
+@checked(
+    {
+        "bandwidth": _checks.is_positive,
+        "birth_range": _diagrams.check_range,
+        "persistence_range": _diagrams.check_range,
+        "resolution": _is_resolution,
+        "weight_power": partial(_checks.is_at_least, bound=0),
+    }
+)
 def persistence_image(
     diagram: Tensor | Sequence[Tensor],
     *,
@@ -73,7 +91,6 @@ def persistence_image(
         tensor([[0.6065, 0.3679],
                 [1.0000, 0.6065]])
     """
-    check_options(bandwidth, birth_range, persistence_range, resolution, weight_power)
     diagrams, several = _diagrams.as_batch(diagram)
     columns = _diagrams.grid(birth_range, resolution[0], diagrams[0])
     rows = _diagrams.grid(persistence_range, resolution[1], diagrams[0])
@@ -98,25 +115,7 @@ def _gaussians(gaps: Tensor, bandwidth: float) -> Tensor:
     return (-(gaps / bandwidth).square() / 2).exp() / (bandwidth * math.sqrt(2 * math.pi))
 
 
-def check_options(
-    bandwidth: float,
-    birth_range: Range,
-    persistence_range: Range,
-    resolution: tuple[int, int],
-    weight_power: float,
-) -> None:
-    """Raise if an option is out of range."""
-    _checks.is_positive("bandwidth", bandwidth)
-    _checks.is_at_least("weight_power", weight_power, 0)
-    if not isinstance(resolution, Sequence) or len(resolution) != 2:
-        raise ValueError(f"`resolution` should be (columns, rows). Got {resolution!r}.")
-    for steps in resolution:
-        _checks.is_count("resolution", steps)
-    _diagrams.check_range("birth_range", birth_range)
-    _diagrams.check_range("persistence_range", persistence_range)
-
-
-class PersistenceImage(FunctionModule, function=persistence_image, check=check_options):
+class PersistenceImage(FunctionModule, function=persistence_image):
     """Module form of :func:`persistence_image`.
 
     Example:
@@ -132,7 +131,3 @@ class PersistenceImage(FunctionModule, function=persistence_image, check=check_o
     persistence_range: Range
     resolution: tuple[int, int] = (20, 20)
     weight_power: float = 1.0
-
-    def forward(self, diagram: Tensor | Sequence[Tensor]) -> Tensor:
-        """Return the image of one diagram, or a batch of images."""
-        return persistence_image(diagram, **self._options())

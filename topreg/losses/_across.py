@@ -15,26 +15,28 @@ from topreg.filtrations._space import Space
 from topreg.losses import _common
 
 
-def check_normalize(normalize: float | None) -> None:
-    """Raise if ``normalize`` is not a quantile."""
+def check_normalize(name: str, normalize: float | None) -> None:
+    """Raise if an option is not a quantile."""
     if normalize is None:
         return
     flag = isinstance(normalize, bool)  # other libraries take True
     if not flag:
-        _checks.is_number("normalize", normalize)
+        _checks.is_number(name, normalize)
     if flag or not 0 < normalize <= 1:
-        raise ValueError(f"`normalize` should be a quantile in (0, 1], or None. Got {normalize!r}.")
+        raise ValueError(f"`{name}` should be a quantile in (0, 1], or None. Got {normalize!r}.")
 
 
-def are_rips(filtration: Filtration | None, target_filtration: Filtration | None, why: str) -> None:
+def is_rips(name: str, filtration: object, why: str = "") -> None:
     """Raise if a given filtration is not a Vietoris-Rips filtration; ``why`` ends the sentence."""
-    given = {"filtration": filtration, "target_filtration": target_filtration}
-    for name, chosen in given.items():
-        _common.check_filtration(chosen, name)
-        if chosen is not None and not isinstance(chosen, RipsFiltration):
-            raise TypeError(
-                f"`{name}` should be a RipsFiltration{why}. Got {type(chosen).__name__}."
-            )
+    _common.check_filtration(name, filtration)
+    if filtration is not None and not isinstance(filtration, RipsFiltration):
+        raise TypeError(
+            f"`{name}` should be a RipsFiltration{why}. Got {type(filtration).__name__}."
+        )
+
+
+OF_TWO = _common.CHECKS | {"normalize": check_normalize}
+OF_RIPS = OF_TWO | {"filtration": is_rips, "target_filtration": is_rips}
 
 
 def two_spaces(

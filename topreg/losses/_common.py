@@ -3,40 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 import torch
 from torch import Tensor
 
 from topreg import _checks
 from topreg._clouds import Clouds, join
+from topreg._module import Check, FunctionModule
 from topreg._pairs import PersistencePairs, check_pairs
+from topreg._tracks import ORIENTATIONS
 from topreg.filtrations import RIPS, Filtration
 from topreg.metrics import at_least_single
 
 Pairs = PersistencePairs | Sequence[PersistencePairs]
 
-REDUCTIONS = ("mean", "sum", "none")
-UNDEFINED = ("skip", "zero")
 
-
-def check_options(
-    filtration: Filtration | None,
-    reduction: str,
-    dimensions: object = (0,),
-    least: int = 0,
-    **_: object,
-) -> tuple[int, ...]:
-    """Raise if an option that all losses have is wrong; return the dimensions as a tuple."""
-    if filtration is not None:
-        check_filtration(filtration)
-    _checks.is_option("reduction", reduction, REDUCTIONS)
-    if least == 0 and type(dimensions) is tuple and dimensions == (0,):
-        return (0,)
-    return check_dimensions(dimensions, least)
-
-
-def check_filtration(filtration: object, name: str = "filtration") -> None:
-    """Raise if ``filtration`` is not a filtration, for example because it is another option."""
+def check_filtration(name: str, filtration: object) -> None:
+    """Raise if an option is not a filtration, for example because another option was passed."""
     if filtration is None or isinstance(filtration, Filtration):
         return
     if isinstance(filtration, type):
@@ -48,20 +32,44 @@ def check_filtration(filtration: object, name: str = "filtration") -> None:
     )
 
 
-def check_dimensions(dimensions: object, least: int = 0) -> tuple[int, ...]:
+def check_dimensions(name: str, dimensions: object, least: int = 0) -> tuple[int, ...]:
     """Return distinct integers that are at least ``least`` as a tuple; raise for anything else."""
     try:
-        listed = tuple(_checks.is_natural("dimensions", p) for p in dimensions)  # type: ignore[attr-defined]
+        listed = tuple(_checks.is_natural(name, p) for p in dimensions)  # type: ignore[attr-defined]
     except (TypeError, ValueError):
         listed = ()
     if not listed or min(listed) < 0 or len(set(listed)) < len(listed):
         raise ValueError(
-            "`dimensions` should be a sequence of distinct non-negative integers, such as (0, 1). "
+            f"`{name}` should be a sequence of distinct non-negative integers, such as (0, 1). "
             f"Got {dimensions!r}."
         )
     if min(listed) < least:
-        raise ValueError(f"`dimensions` should be {least} or above. Got {listed}.")
+        raise ValueError(f"`{name}` should be {least} or above. Got {listed}.")
     return listed
+
+
+AT_LEAST_0 = partial(_checks.is_at_least, bound=0)
+CHECKS: dict[str, Check] = {
+    "filtration": check_filtration,
+    "target_filtration": check_filtration,
+    "dimensions": check_dimensions,
+    "orientation": partial(_checks.is_option, options=ORIENTATIONS),
+    "related": partial(_checks.is_option, options=("endpoints", "all")),
+    "undefined": partial(_checks.is_option, options=("skip", "zero")),
+    "reduction": partial(_checks.is_option, options=("mean", "sum", "none")),
+    "eps": AT_LEAST_0,
+    "scale": AT_LEAST_0,
+    "power": _checks.is_positive,
+    "midpoint_power": AT_LEAST_0,
+    "perturbation_weight": _checks.is_finite,
+}
+
+
+class Loss(FunctionModule):
+    """A loss on data, with the options that all of them have."""
+
+    filtration: Filtration | None = None
+    reduction: str = "mean"
 
 
 def views(source: Clouds, target: Clouds) -> tuple[Tensor, Tensor, tuple[int, ...]]:

@@ -17,18 +17,27 @@ from topreg.metrics import at_least_single
 from topreg.persistence.images._images import Images
 
 
-def check_options(
-    filtration: Filtration | None, reduction: str, dimensions: object, **_: object
-) -> tuple[int, ...]:
-    """Raise if an option of all losses on images is unknown; return the dimensions."""
-    dimensions = _common.check_options(filtration, reduction, dimensions)
+def is_cubical(name: str, filtration: object) -> None:
+    """Raise if a given filtration is not cubical."""
+    _common.check_filtration(name, filtration)
     if filtration is not None and not isinstance(filtration, CubicalFiltration):
-        raise TypeError(
-            f"`filtration` should be a CubicalFiltration. Got {type(filtration).__name__}."
-        )
+        raise TypeError(f"`{name}` should be a CubicalFiltration. Got {type(filtration).__name__}.")
+
+
+def have_dimensions(filtration: Filtration | None, dimensions: Sequence[int], **_: object) -> None:
+    """Raise if a filtration lacks one of the dimensions."""
     for dimension in dimensions:
-        (filtration or SUPERLEVEL)._check_dimension(dimension, "dimensions")
-    return dimensions
+        cubical(filtration)._check_dimension(dimension, "dimensions")
+
+
+CHECKS = _common.CHECKS | {"filtration": is_cubical}
+
+
+class ImageLoss(_common.Loss):
+    """A loss on images."""
+
+    logits: bool = False
+    dimensions: Sequence[int] = (0, 1)
 
 
 def cubical(filtration: Filtration | None) -> CubicalFiltration:

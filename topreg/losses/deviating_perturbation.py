@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from topreg import _checks
 from topreg._clouds import Clouds, cloud_of, join_labels
-from topreg._module import FunctionModule
+from topreg._module import checked
 from topreg._pairs import PersistencePairs
 from topreg._safe import in_range
 from topreg.filtrations import Filtration
 from topreg.losses import _common
-from topreg.losses._common import Pairs
+from topreg.losses._common import CHECKS, Loss, Pairs
 from topreg.losses._offsets import sums_of_cosines, with_norms_of
 
-RELATED = ("endpoints", "all")
 
-
+@checked(CHECKS)
 def deviating_perturbation(
     source: Clouds,
     target: Clouds,
@@ -101,9 +99,6 @@ def deviating_perturbation(
         >>> deviating_perturbation(images, texts, torch.tensor([0, 0, 1]))
         tensor(1.)
     """
-    dimensions = check_options(
-        related, undefined, eps, filtration=filtration, dimensions=dimensions, reduction=reduction
-    )
     x, y, sizes = _common.views(source, target)
     joined = check_labels(labels, x, sizes)
     found = _common.find(pairs, filtration, dimensions, source if geometry is None else geometry)
@@ -184,15 +179,7 @@ def _summands(cloud: tuple[Tensor, ...], undefined: str, eps: float) -> tuple[Te
     return torch.where(has, 1 - means, 0.0), endpoints & has if undefined == "skip" else endpoints
 
 
-def check_options(related: str, undefined: str, eps: float, **common: Any) -> tuple[int, ...]:
-    """Raise if an option is unknown or out of range; return the dimensions."""
-    _checks.is_option("related", related, RELATED)
-    _checks.is_option("undefined", undefined, _common.UNDEFINED)
-    _checks.is_at_least("eps", eps, 0)
-    return _common.check_options(**common)
-
-
-class DeviatingPerturbation(FunctionModule, function=deviating_perturbation, check=check_options):
+class DeviatingPerturbation(Loss, function=deviating_perturbation):
     """Module form of :func:`deviating_perturbation`.
 
     Example:
@@ -203,24 +190,8 @@ class DeviatingPerturbation(FunctionModule, function=deviating_perturbation, che
         tensor(1.)
     """
 
-    filtration: Filtration | None = None
     dimensions: Sequence[int] = (0,)
     related: str = "endpoints"
     match_norms: bool = False
     undefined: str = "skip"
     eps: float = 1e-8
-    reduction: str = "mean"
-
-    def forward(
-        self,
-        source: Clouds,
-        target: Clouds,
-        labels: Clouds,
-        *,
-        pairs: Pairs | None = None,
-        geometry: Clouds | None = None,
-    ) -> Tensor:
-        """Return the loss; :func:`deviating_perturbation` describes the arguments."""
-        return deviating_perturbation(
-            source, target, labels, pairs=pairs, geometry=geometry, **self._options()
-        )

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from topreg._clouds import Clouds
-from topreg._module import FunctionModule
+from topreg._module import checked
 from topreg._operators import operator
 from topreg._pairs import PersistencePairs
 from topreg.filtrations import Filtration
@@ -18,9 +17,14 @@ from topreg.losses._common import Pairs
 from topreg.losses._matching import matching
 from topreg.persistence.images._images import Images
 
-ORDERS = (1, 2)
+
+def _is_order(name: str, order: object) -> None:
+    """Raise unless an order is 1 or 2."""
+    if order not in (1, 2):
+        raise ValueError(f"`{name}` should be 1 or 2. Got {order!r}.")
 
 
+@checked(_images.CHECKS | {"order": _is_order}, _images.have_dimensions)
 def diagram_matching_loss(
     source: Clouds,
     target: Clouds,
@@ -92,9 +96,6 @@ def diagram_matching_loss(
         >>> diagram_matching_loss(torch.tensor([[1.0, 0.0, 0.5]]), mask)  # (1 - 1/2)^2
         tensor(0.2500)
     """
-    dimensions = check_options(
-        order, filtration=filtration, dimensions=dimensions, reduction=reduction
-    )
     x, y = _images.both(source, target, logits, include_background, filtration)
     given, name = (target_pairs, "target_pairs") if pairs is None else (pairs, "pairs")
     if given is not None:
@@ -203,14 +204,7 @@ def _candidates(x: Tensor, y: Tensor, order: int) -> Tensor:
     return torch.cat(best).unique()  # type: ignore[no-any-return]
 
 
-def check_options(order: int, **common: Any) -> tuple[int, ...]:
-    """Raise if an option is unknown; return the dimensions."""
-    if order not in ORDERS:
-        raise ValueError(f"`order` should be 1 or 2. Got {order!r}.")
-    return _images.check_options(**common)
-
-
-class DiagramMatchingLoss(FunctionModule, function=diagram_matching_loss, check=check_options):
+class DiagramMatchingLoss(_images.ImageLoss, function=diagram_matching_loss):
     """Module form of :func:`diagram_matching_loss`.
 
     Example:
@@ -221,22 +215,5 @@ class DiagramMatchingLoss(FunctionModule, function=diagram_matching_loss, check=
         tensor(0.2500)
     """
 
-    logits: bool = False
     include_background: bool = True
-    filtration: Filtration | None = None
-    dimensions: Sequence[int] = (0, 1)
     order: int = 2
-    reduction: str = "mean"
-
-    def forward(
-        self,
-        source: Clouds,
-        target: Clouds,
-        *,
-        pairs: Pairs | None = None,
-        target_pairs: Pairs | None = None,
-    ) -> Tensor:
-        """Return the loss; :func:`diagram_matching_loss` describes the arguments."""
-        return diagram_matching_loss(
-            source, target, pairs=pairs, target_pairs=target_pairs, **self._options()
-        )

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import partial
 
 import torch
 from torch import Tensor
 
-from topreg import _checks
 from topreg._clouds import Clouds, cloud_of, numbers, starts
-from topreg._module import FunctionModule
+from topreg._module import checked
 from topreg._safe import safe_power
 from topreg.filtrations import RipsFiltration
 from topreg.losses import _across, _common
 from topreg.losses._across import Scaled
+from topreg.losses._common import Loss
 from topreg.persistence import MOST_VERTICES, find_pairs
 
 
+@checked(_across.OF_RIPS | {"dimensions": partial(_common.check_dimensions, least=1)})
 def rtd(
     source: Clouds,
     target: Clouds,
@@ -97,9 +99,6 @@ def rtd(
         >>> rtd(source, target)
         tensor(1.)
     """
-    dimensions = check_options(
-        filtration, target_filtration, dimensions, symmetric, normalize, power, reduction
-    )
     x, y = _across.two_spaces(source, target, filtration, target_filtration)
     _check_size(x.sizes)
     x.check_room(7 if normalize is None else 9)  # A and B, divided too, the smaller of both, and M
@@ -174,23 +173,7 @@ def _check_size(sizes: Sequence[int]) -> None:
         )
 
 
-def check_options(
-    filtration: RipsFiltration | None,
-    target_filtration: RipsFiltration | None,
-    dimensions: Sequence[int],
-    symmetric: bool,
-    normalize: float | None,
-    power: float,
-    reduction: str,
-) -> tuple[int, ...]:
-    """Raise if an option is unknown or out of range; return the dimensions."""
-    _across.are_rips(filtration, target_filtration, "")
-    _across.check_normalize(normalize)
-    _checks.is_positive("power", power)
-    return _common.check_options(None, reduction, dimensions, least=1)
-
-
-class RTD(FunctionModule, function=rtd, check=check_options):
+class RTD(Loss, function=rtd):
     """Module form of :func:`rtd`.
 
     Example:
@@ -206,8 +189,3 @@ class RTD(FunctionModule, function=rtd, check=check_options):
     symmetric: bool = True
     normalize: float | None = None
     power: float = 1.0
-    reduction: str = "mean"
-
-    def forward(self, source: Clouds, target: Clouds) -> Tensor:
-        """Return the divergence of two clouds, or batches of clouds, on the same vertices."""
-        return rtd(source, target, **self._options())

@@ -8,14 +8,16 @@ import torch
 from torch import Tensor
 
 from topreg._clouds import Clouds
-from topreg._module import FunctionModule
+from topreg._module import checked
 from topreg._pairs import PersistencePairs
 from topreg.filtrations import RipsFiltration
 from topreg.losses import _across, _common
 from topreg.losses._across import Scaled
+from topreg.losses._common import Loss
 from topreg.persistence import find_pairs
 
 
+@checked(_across.OF_RIPS)
 def rtd_lite(
     source: Clouds,
     target: Clouds,
@@ -86,7 +88,6 @@ def rtd_lite(
         >>> rtd_lite(source, target)  # trees of length 3, 3 and 1 + 1
         tensor(1.)
     """
-    check_options(filtration, target_filtration, symmetric, normalize, reduction)
     x, y = _across.two_spaces(source, target, filtration, target_filtration)
     x.check_room(3 if normalize is None else 5)  # A and B, divided too, and the smaller of both
     a, b = Scaled(x, normalize), Scaled(y, normalize)
@@ -123,20 +124,7 @@ def _tree(entries: Tensor, sizes: tuple[int, ...]) -> PersistencePairs:
         return find_pairs(entries, sizes, math.inf, [0])[0]
 
 
-def check_options(
-    filtration: RipsFiltration | None,
-    target_filtration: RipsFiltration | None,
-    symmetric: bool,
-    normalize: float | None,
-    reduction: str,
-) -> None:
-    """Raise if an option is unknown or out of range."""
-    _across.are_rips(filtration, target_filtration, "")
-    _across.check_normalize(normalize)
-    _common.check_options(None, reduction)
-
-
-class RTDLite(FunctionModule, function=rtd_lite, check=check_options):
+class RTDLite(Loss, function=rtd_lite):
     """Module form of :func:`rtd_lite`.
 
     Example:
@@ -150,8 +138,3 @@ class RTDLite(FunctionModule, function=rtd_lite, check=check_options):
     target_filtration: RipsFiltration | None = None
     symmetric: bool = True
     normalize: float | None = None
-    reduction: str = "mean"
-
-    def forward(self, source: Clouds, target: Clouds) -> Tensor:
-        """Return the loss of two clouds, or batches of clouds, on the same vertices."""
-        return rtd_lite(source, target, **self._options())

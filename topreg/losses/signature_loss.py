@@ -3,22 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from topreg import _checks
 from topreg._clouds import Clouds
-from topreg._module import FunctionModule
+from topreg._module import checked
 from topreg._pairs import PersistencePairs
 from topreg.filtrations import RIPS, Filtration, RipsFiltration
 from topreg.filtrations._space import Space
 from topreg.losses import _across, _common
 from topreg.losses._across import Scaled
-from topreg.losses._common import Pairs
+from topreg.losses._common import Loss, Pairs
 from topreg.losses._signature import signature_of_few
 
 
+def _fit(normalize: float | None, **others: Any) -> None:
+    """Raise if ``normalize`` is given with a filtration other than Vietoris-Rips."""
+    for name in ("filtration", "target_filtration"):
+        if normalize is not None and others[name] is not None:
+            _across.is_rips(name, others[name], " with `normalize`")
+
+
+@checked(_across.OF_TWO, _fit)
 def signature_loss(
     source: Clouds,
     target: Clouds,
@@ -96,9 +105,6 @@ def signature_loss(
         >>> signature_loss(points, 2 * points)  # (1 + 4) / 2 from each side
         tensor(5.)
     """
-    dimensions = check_options(
-        filtration, target_filtration, dimensions, symmetric, normalize, reduction
-    )
     own = None if pairs is None else _common.as_list(pairs)
     other = None if target_pairs is None else _common.as_list(target_pairs, "target_pairs")
     if own or other:  # the other space is searched in the dimensions of what is given
@@ -192,24 +198,7 @@ def _refuse_sizes(sizes: tuple[int, ...], name: str, others: tuple[int, ...], ot
     _checks.of_clouds(sizes, others, other, name)
 
 
-def check_options(
-    filtration: Filtration | None,
-    target_filtration: Filtration | None,
-    dimensions: Sequence[int],
-    symmetric: bool,
-    normalize: float | None,
-    reduction: str,
-) -> tuple[int, ...]:
-    """Raise if an option is unknown or out of range; return the dimensions."""
-    if target_filtration is not None:
-        _common.check_filtration(target_filtration, "target_filtration")
-    if normalize is not None:
-        _across.check_normalize(normalize)
-        _across.are_rips(filtration, target_filtration, " with `normalize`")
-    return _common.check_options(filtration, reduction, dimensions)
-
-
-class SignatureLoss(FunctionModule, function=signature_loss, check=check_options):
+class SignatureLoss(Loss, function=signature_loss):
     """Module form of :func:`signature_loss`.
 
     Example:
@@ -220,22 +209,7 @@ class SignatureLoss(FunctionModule, function=signature_loss, check=check_options
         tensor(0.)
     """
 
-    filtration: Filtration | None = None
     target_filtration: Filtration | None = None
     dimensions: Sequence[int] = (0,)
     symmetric: bool = True
     normalize: float | None = None
-    reduction: str = "mean"
-
-    def forward(
-        self,
-        source: Clouds,
-        target: Clouds,
-        *,
-        pairs: Pairs | None = None,
-        target_pairs: Pairs | None = None,
-    ) -> Tensor:
-        """Return the loss; :func:`signature_loss` describes the arguments."""
-        return signature_loss(
-            source, target, pairs=pairs, target_pairs=target_pairs, **self._options()
-        )

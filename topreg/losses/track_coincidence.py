@@ -4,23 +4,22 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch import Tensor
 
-from topreg import _checks
 from topreg._clouds import Clouds
-from topreg._module import FunctionModule
+from topreg._module import checked
 from topreg._operators import is_plain
 from topreg._pairs import PersistencePairs
 from topreg._safe import safe_cosines, widened
-from topreg._tracks import ORIENTATIONS, death_flips, oriented_tracks
+from topreg._tracks import death_flips, oriented_tracks
 from topreg.filtrations import Filtration
 from topreg.losses import _common
-from topreg.losses._common import Pairs
+from topreg.losses._common import CHECKS, Loss, Pairs
 
 
+@checked(CHECKS)
 def track_coincidence(
     source: Clouds,
     target: Clouds,
@@ -90,14 +89,6 @@ def track_coincidence(
         >>> track_coincidence(images, -images)
         tensor(2.)
     """
-    dimensions = check_options(
-        orientation,
-        undefined,
-        eps,
-        filtration=filtration,
-        dimensions=dimensions,
-        reduction=reduction,
-    )
     x, y, sizes = _common.views(source, target)
     found = _common.find(pairs, filtration, dimensions, source if geometry is None else geometry)
     _common.check_all(found, x, sizes)
@@ -147,15 +138,7 @@ def _of_one(
     return torch.where(some, -mean + 1, mean)  # not `1 - mean`, which Python dispatches slowly
 
 
-def check_options(orientation: str, undefined: str, eps: float, **common: Any) -> tuple[int, ...]:
-    """Raise if an option is unknown or out of range; return the dimensions."""
-    _checks.is_option("orientation", orientation, ORIENTATIONS)
-    _checks.is_option("undefined", undefined, _common.UNDEFINED)
-    _checks.is_at_least("eps", eps, 0)
-    return _common.check_options(**common)
-
-
-class TrackCoincidence(FunctionModule, function=track_coincidence, check=check_options):
+class TrackCoincidence(Loss, function=track_coincidence):
     """Module form of :func:`track_coincidence`.
 
     Example:
@@ -166,20 +149,7 @@ class TrackCoincidence(FunctionModule, function=track_coincidence, check=check_o
         tensor(0.)
     """
 
-    filtration: Filtration | None = None
     dimensions: Sequence[int] = (0,)
     orientation: str = "index"
     undefined: str = "skip"
     eps: float = 1e-8
-    reduction: str = "mean"
-
-    def forward(
-        self,
-        source: Clouds,
-        target: Clouds,
-        *,
-        pairs: Pairs | None = None,
-        geometry: Clouds | None = None,
-    ) -> Tensor:
-        """Return the loss; :func:`track_coincidence` describes the arguments."""
-        return track_coincidence(source, target, pairs=pairs, geometry=geometry, **self._options())

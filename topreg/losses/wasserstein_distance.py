@@ -9,13 +9,28 @@ from torch import Tensor
 
 from topreg import _checks
 from topreg._diagrams import check_two, finite_part
-from topreg._module import FunctionModule
+from topreg._module import FunctionModule, checked
 from topreg._safe import safe_norm, safe_power
 from topreg.losses._matching import matching
 
-GROUND = (1.0, 2.0, math.inf)
+
+def _is_order(name: str, order: float) -> None:
+    """Raise if an order is below 1 or infinite."""
+    _checks.is_at_least(name, order, 1)
+    if order == math.inf:
+        raise ValueError(
+            f"`{name}` should be finite. Got inf. "
+            "For the bottleneck distance use `gudhi.bottleneck_distance`."
+        )
 
 
+def _is_ground(name: str, ground: float) -> None:
+    """Raise if a norm is unknown."""
+    if ground not in (1, 2, math.inf):
+        raise ValueError(f"`{name}` should be 1, 2 or math.inf. Got {ground!r}.")
+
+
+@checked({"order": _is_order, "ground": _is_ground})
 def wasserstein_distance(
     first: Tensor, second: Tensor, *, order: float = 1.0, ground: float = math.inf
 ) -> Tensor:
@@ -70,7 +85,6 @@ def wasserstein_distance(
         >>> wasserstein_distance(torch.tensor([[0.0, 4.0]]), torch.tensor([[0.0, 5.0], [1.0, 2.0]]))
         tensor(1.5000)
     """
-    check_options(order, ground)
     check_two(first, second)
     (x, x_stays), (y, y_stays) = (
         _points(name, diagram) for name, diagram in (("first", first), ("second", second))
@@ -133,19 +147,7 @@ def _to_diagonal(points: Tensor, ground: float) -> Tensor:
     return (points[:, 1] - points[:, 0]).abs() * 2 ** (1 / ground - 1)
 
 
-def check_options(order: float, ground: float) -> None:
-    """Raise if the order is below 1 or infinite, or the norm is unknown."""
-    _checks.is_at_least("order", order, 1)
-    if order == math.inf:
-        raise ValueError(
-            "`order` should be finite. Got inf. "
-            "For the bottleneck distance use `gudhi.bottleneck_distance`."
-        )
-    if ground not in GROUND:
-        raise ValueError(f"`ground` should be 1, 2 or math.inf. Got {ground!r}.")
-
-
-class WassersteinDistance(FunctionModule, function=wasserstein_distance, check=check_options):
+class WassersteinDistance(FunctionModule, function=wasserstein_distance):
     """Module form of :func:`wasserstein_distance`.
 
     Example:
@@ -157,7 +159,3 @@ class WassersteinDistance(FunctionModule, function=wasserstein_distance, check=c
 
     order: float = 1.0
     ground: float = math.inf
-
-    def forward(self, first: Tensor, second: Tensor) -> Tensor:
-        """Return the distance between two diagrams, (m, 2) and (k, 2)."""
-        return wasserstein_distance(first, second, **self._options())
