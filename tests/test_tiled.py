@@ -26,7 +26,7 @@ from torch.testing import assert_close
 
 from topreg import RipsFiltration, pairwise_distances
 from topreg.metrics import _tiles, prepare
-from topreg.metrics._on_device import direct_distances
+from topreg.metrics._selection import direct_distances
 from topreg.persistence.large import _certificate_kernels, _neighbours
 from topreg.persistence.large._certificate_kernels import first_copies
 from topreg.persistence.large._certificates import forest_of_cloud, spanning_forest

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from topreg import _checks
 from topreg._clouds import Clouds, cloud_of, join_labels, starts
-from topreg._plain import plain_tensor
+from topreg._safe import plain_tensor
 
 _EDGES = ("birth_edges", "death_edges", "essential_edges")
 

@@ -16,7 +16,7 @@ from torch import Tensor
 from topreg import _checks
 from topreg._clouds import Clouds
 from topreg._pairs import PersistencePairs, are_of_one_cloud
-from topreg._plain import plain_tensor
+from topreg._safe import plain_tensor
 from topreg.filtrations import RIPS, Filtration
 from topreg.losses._common import check_filtration
 

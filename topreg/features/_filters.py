@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from topreg import _checks
-from topreg._plain import plain_tensor
+from topreg._safe import plain_tensor
 
 
 def most_persistent(diagram: Tensor, count: int, clouds: Tensor | None = None) -> Tensor:

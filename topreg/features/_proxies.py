@@ -7,7 +7,7 @@ from torch import Tensor
 
 from topreg import _checks
 from topreg._clouds import Clouds, join, join_labels
-from topreg._plain import plain_tensor
+from topreg._safe import plain_tensor
 from topreg.metrics import at_least_single
 
 

@@ -26,11 +26,11 @@ def _is_resolution(name: str, resolution: object) -> None:
 
 @checked(
     {
-        "bandwidth": _checks.is_positive,
+        "bandwidth": partial(_checks.is_number, what="positive"),
         "birth_range": _diagrams.check_range,
         "persistence_range": _diagrams.check_range,
         "resolution": _is_resolution,
-        "weight_power": partial(_checks.is_at_least, bound=0),
+        "weight_power": partial(_checks.is_number, what="at least 0"),
     }
 )
 def persistence_image(

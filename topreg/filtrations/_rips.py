@@ -14,7 +14,7 @@ from topreg._module import constructor_call
 from topreg._pairs import PersistencePairs
 from topreg.filtrations._filtration import Filtration
 from topreg.filtrations._space import Space
-from topreg.metrics import METRICS, Metric
+from topreg.metrics import METRICS, Metric, check_metric
 from topreg.persistence import ENGINES, MEMORY, Progress, check_dimension
 
 
@@ -120,9 +120,8 @@ class RipsFiltration(Filtration):
         progress: Progress | bool | None = None,
     ) -> None:
         super().__init__()
-        if not callable(metric):
-            _checks.is_option("metric", metric, (*METRICS, "precomputed"))
-        _checks.is_at_least("max_edge_length", max_edge_length, 0)
+        check_metric(metric)
+        _checks.is_number("max_edge_length", max_edge_length, "at least 0")
         _checks.is_option("engine", engine, ENGINES)
         _checks.is_count("memory_budget", memory_budget)
         _checks.is_progress(progress)

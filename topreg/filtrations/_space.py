@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from topreg import _checks
-from topreg._clouds import Clouds, join, join_matrices, numbers, starts
+from topreg._clouds import Clouds, cloud_of, join, join_matrices, numbers, starts
 from topreg._pairs import PersistencePairs, check_pairs
 from topreg._room import bytes_of_matrices, check_room
 from topreg.metrics import (
@@ -20,8 +20,6 @@ from topreg.metrics import (
     by_callable,
     edge_diagram,
     edge_lengths,
-    entries_at,
-    entries_diagram,
     estimated_weights,
     prepare,
     selection_weights,
@@ -43,6 +41,8 @@ if TYPE_CHECKING:
 class Space:
     """One or several clouds in a filtration: their pairs and the lengths of their edges.
 
+    Lengths are divided by a quantile of each cloud's distances after :meth:`normalize`.
+
     Args:
         filtration: Its options decide how data are measured and searched.
         data: Point clouds, or distance matrices if the metric is ``"precomputed"``.
@@ -57,7 +57,9 @@ class Space:
         self.precomputed = filtration.metric == "precomputed"
         read = join_matrices if self.precomputed else join
         self.values, self.sizes = read(data, name)
+        self._ruler = self.sizes if self.precomputed else filtration.metric
         self._entries: Tensor | None = None
+        self._scales: Tensor | None = None
 
     def pairs(self, dimensions: Sequence[int]) -> list[PersistencePairs]:
         """Find pairs, one object per dimension, without gradient."""
@@ -90,11 +92,44 @@ class Space:
             name=self.name,
         )
 
+    def normalize(self, quantile: float | None) -> None:
+        """Divide lengths by a quantile of the distances of each cloud; by 1 where it is 0.
+
+        It is ``numpy.quantile`` of all entries of the distance matrix, with gradient.
+        """
+        if quantile is None:
+            return
+        if not sum(self.sizes):
+            self._scales = at_least_single(self.values).new_ones(len(self.sizes))
+            return
+        matrices = self.entries().split([n * n for n in self.sizes])
+        places = [quantile * max(n * n - 1, 0) for n in self.sizes]  # among sorted entries
+
+        def lengths_at(step: int) -> Tensor:
+            clouds = zip(matrices, self.sizes, places, starts(self.sizes), strict=False)
+            edges = [_at_rank(m.view(n, n), int(rank) + step) + v for m, n, rank, v in clouds]
+            last = sum(self.sizes) - 1  # an empty last cloud has no vertex
+            return edge_lengths(self.values, torch.stack(edges).clamp(max=last), self._ruler)
+
+        lengths = lengths_at(0)
+        if quantile != 1:
+            share = lengths.new_tensor([place % 1 for place in places])
+            lengths = lengths + share * (lengths_at(1) - lengths)
+        self._check_scales(lengths)
+        several = numbers(self.sizes, lengths) > 1
+        self._scales = torch.where(several & (lengths != 0), lengths, 1.0)
+
     def lengths(self, edges: Tensor) -> Tensor:
-        """Return the length (m,) of each edge (m, 2), with gradient; 0 for an edge (v, v)."""
-        if self.precomputed:
-            return entries_at(at_least_single(self.values), self.sizes, edges)
-        return edge_lengths(self.values, edges, self.filtration.metric)
+        """Return the length (m,) of each edge (m, 2), with gradient; infinite for missing edges."""
+        lengths = edge_lengths(self.values, edges, self._ruler)
+        missing, longest = None, self.filtration.max_edge_length
+        if longest != math.inf or self.precomputed:
+            entries = edge_lengths(self.entries(), edges, self.sizes)
+            missing = (entries > longest) | entries.isinf()
+            lengths = torch.where(missing, 0.0, lengths)  # infinity / scale has no gradient
+        if self._scales is not None:
+            lengths = lengths / self._scales.index_select(0, cloud_of(edges[:, 0], self.sizes))
+        return lengths if missing is None else torch.where(missing, math.inf, lengths)
 
     def diagram(self, pairs: PersistencePairs) -> Tensor:
         """Return births and deaths (m, 2) of pairs in this space, with gradient."""
@@ -102,9 +137,27 @@ class Space:
         if not usual or pairs.death_edges.device != self.values.device:
             check_pairs(pairs, self.values, self.sizes, self.name)
         births = None if pairs.dimension == 0 else pairs.birth_edges  # edges (v, v)
-        if self.precomputed:
-            return entries_diagram(self.values, self.sizes, births, pairs.death_edges)
-        return edge_diagram(self.values, births, pairs.death_edges, self.filtration.metric)
+        values = edge_diagram(self.values, births, pairs.death_edges, self._ruler)
+        if self._scales is None:
+            return values
+        cloud = cloud_of(pairs.death_edges[:, 0], self.sizes)
+        return values / self._scales.index_select(0, cloud)[:, None]
+
+    def distances(self) -> Tensor:
+        """Return what :meth:`lengths` returns for all pairs of vertices (sum of n_i^2,).
+
+        They have no gradient and are as precise as :meth:`entries`.
+        """
+        entries, longest = self.entries(), self.filtration.max_edge_length
+        if longest != math.inf:
+            entries = entries.masked_fill(entries > longest, math.inf)
+        if self._scales is None:
+            return entries
+        scales = self._scales.detach()
+        if len(scales) == 1:
+            return entries / scales
+        counts = numbers([n * n for n in self.sizes], entries)
+        return entries / scales.repeat_interleave(counts, output_size=len(entries))
 
     def entries(self, dimensions: Sequence[int] = (0,)) -> Tensor:
         """Return all distances (sum of n_i^2,) without gradient, matrix after matrix.
@@ -117,44 +170,11 @@ class Space:
                 self._entries = self._measure(dimensions)
         return self._entries
 
-    def entries_at(self, edges: Tensor) -> Tensor:
-        """Return the entry (m,) of :meth:`entries` at each edge (m, 2), without gradient."""
-        return entries_at(self.entries(), self.sizes, edges)
-
-    def scales(self, quantile: float) -> Tensor:
-        """Return a quantile (b,) of the distances of each cloud, with gradient; 1 where it is 0.
-
-        It is ``numpy.quantile`` of all entries of the distance matrix.
-        """
-        ranks = [_ranks(n * n, quantile) for n in self.sizes]
-        edges = [
-            (_at_rank(matrix, low) + first, _at_rank(matrix, low + 1) + first)
-            for matrix, (low, _), first in zip(
-                self._split(), ranks, starts(self.sizes)[:-1], strict=True
-            )
-        ]
-        if not sum(self.sizes):
-            return at_least_single(self.values).new_ones(len(self.sizes))
-        last = sum(self.sizes) - 1  # an empty last cloud has no vertex
-        below, above = (torch.stack(ends).clamp(max=last) for ends in zip(*edges, strict=True))
-        lengths = self.lengths(below)
-        if quantile != 1:
-            share = lengths.new_tensor([share for _, share in ranks])
-            lengths = lengths + share * (self.lengths(above) - lengths)
-        self._check_scales(lengths)
-        several = numbers(self.sizes, below) > 1
-        return torch.where(several & (lengths != 0), lengths, 1.0)
-
     def check_room(self, matrices: int) -> None:
         """Raise if some matrices per cloud do not fit into memory."""
         if self.values.device.type == "cpu":
             needed = bytes_of_matrices(self.sizes, self.values.dtype, matrices)
             check_room(needed, self.sizes, self.name)
-
-    def _split(self) -> list[Tensor]:
-        """Return the distance matrix of each cloud."""
-        matrices = self.entries().split([n * n for n in self.sizes])
-        return [entries.view(n, n) for entries, n in zip(matrices, self.sizes, strict=True)]
 
     def _measure(self, dimensions: Sequence[int]) -> Tensor:
         """Return distances as engines read them, checked if ``check_values``."""
@@ -212,12 +232,6 @@ def _without_training(metric: Metric) -> Iterator[None]:
     finally:
         for module in trained:
             module.training = True
-
-
-def _ranks(entries: int, quantile: float) -> tuple[int, float]:
-    """Return the rank just below a quantile, from 0, and the fraction of the way to the next."""
-    place = quantile * max(entries - 1, 0)
-    return int(place), place - int(place)
 
 
 def _at_rank(matrix: Tensor, rank: int) -> Tensor:

@@ -62,7 +62,7 @@ def balanced_backward(
         tensor([4., 4.])
     """
     _checks.is_option("norm", norm, NORMS)
-    _checks.is_finite("weight", weight)
+    _checks.is_number("weight", weight, "finite")
     _are_scalars(main=main, regularizer=regularizer)
     leaves = _leaves_among(parameters)
     g = _gradients_of(main, leaves, retain_graph=True)

@@ -13,7 +13,8 @@ from topreg._clouds import Clouds, join
 from topreg._module import Check, FunctionModule
 from topreg._pairs import PersistencePairs, check_pairs
 from topreg._tracks import ORIENTATIONS
-from topreg.filtrations import RIPS, Filtration
+from topreg.filtrations import RIPS, Filtration, RipsFiltration
+from topreg.filtrations._space import Space
 from topreg.metrics import at_least_single
 
 Pairs = PersistencePairs | Sequence[PersistencePairs]
@@ -48,7 +49,27 @@ def check_dimensions(name: str, dimensions: object, least: int = 0) -> tuple[int
     return listed
 
 
-AT_LEAST_0 = partial(_checks.is_at_least, bound=0)
+def check_normalize(name: str, normalize: float | None) -> None:
+    """Raise if an option is not a quantile."""
+    if normalize is None:
+        return
+    flag = isinstance(normalize, bool)  # other libraries take True
+    if not flag:
+        _checks.is_number(name, normalize)
+    if flag or not 0 < normalize <= 1:
+        raise ValueError(f"`{name}` should be a quantile in (0, 1], or None. Got {normalize!r}.")
+
+
+def is_rips(name: str, filtration: object, why: str = "") -> None:
+    """Raise if a given filtration is not a Vietoris-Rips filtration; ``why`` ends the sentence."""
+    check_filtration(name, filtration)
+    if filtration is not None and not isinstance(filtration, RipsFiltration):
+        raise TypeError(
+            f"`{name}` should be a RipsFiltration{why}. Got {type(filtration).__name__}."
+        )
+
+
+AT_LEAST_0 = partial(_checks.is_number, what="at least 0")
 CHECKS: dict[str, Check] = {
     "filtration": check_filtration,
     "target_filtration": check_filtration,
@@ -59,10 +80,12 @@ CHECKS: dict[str, Check] = {
     "reduction": partial(_checks.is_option, options=("mean", "sum", "none")),
     "eps": AT_LEAST_0,
     "scale": AT_LEAST_0,
-    "power": _checks.is_positive,
+    "power": partial(_checks.is_number, what="positive"),
     "midpoint_power": AT_LEAST_0,
-    "perturbation_weight": _checks.is_finite,
+    "perturbation_weight": partial(_checks.is_number, what="finite"),
+    "normalize": check_normalize,
 }
+OF_RIPS = CHECKS | {"filtration": is_rips, "target_filtration": is_rips}
 
 
 class Loss(FunctionModule):
@@ -80,6 +103,20 @@ def views(source: Clouds, target: Clouds) -> tuple[Tensor, Tensor, tuple[int, ..
     if sizes != others:
         _checks.of_same_clouds(sizes, others)
     return at_least_single(x), at_least_single(y), sizes
+
+
+def two_spaces(
+    source: Clouds, target: Clouds, filtration: Filtration | None, other: Filtration | None
+) -> tuple[Space, Space]:
+    """Return both data, checked to be on the same vertices, with their filtrations."""
+    first = filtration if isinstance(filtration, RipsFiltration) else RIPS
+    second = other if isinstance(other, RipsFiltration) else first
+    x, y = Space(first, source, "source"), Space(second, target, "target")
+    if x.sizes != y.sizes:
+        _checks.of_same_clouds(x.sizes, y.sizes)
+    if x.values.dtype != y.values.dtype or x.values.device != y.values.device:
+        _checks.alike("source", x.values, "target", y.values)
+    return x, y
 
 
 def find(

@@ -9,12 +9,13 @@ from typing import Any, cast
 import numpy as np
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
 from torch.autograd.function import FunctionCtx
 
 from topreg._clouds import cloud_of
-from topreg._plain import plain_tensor
+from topreg._safe import plain_tensor
 from topreg.filtrations._space import Space
-from topreg.metrics import flags_of, forward_mode, lengths_by_operations, rows_of
+from topreg.metrics import flags_of, lengths_by_operations, rows_of
 from topreg.persistence import are_few, limits_of
 
 
@@ -26,7 +27,9 @@ def signature_of_few(
     Return None if another way is needed, for example because a point is not finite.
     """
     sizes, filtrations = spaces[0].sizes, [space.filtration for space in spaces]
-    if min(sizes, default=0) == 0 or normalize not in (None, 1) or forward_mode():
+    if min(sizes, default=0) == 0 or normalize not in (None, 1):
+        return None
+    if forward_ad._current_level >= 0:  # forward mode needs torch's operations
         return None
     for space, chosen in zip(spaces, filtrations, strict=True):
         if not are_few(space.values, sizes, chosen.metric, chosen.engine):

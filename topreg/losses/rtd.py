@@ -13,13 +13,13 @@ from topreg._clouds import Clouds, cloud_of, numbers, starts
 from topreg._module import checked
 from topreg._safe import safe_power
 from topreg.filtrations import RipsFiltration
-from topreg.losses import _across, _common
-from topreg.losses._across import Scaled
+from topreg.filtrations._space import Space
+from topreg.losses import _common
 from topreg.losses._common import Loss
 from topreg.persistence import MOST_VERTICES, find_pairs
 
 
-@checked(_across.OF_RIPS | {"dimensions": partial(_common.check_dimensions, least=1)})
+@checked(_common.OF_RIPS | {"dimensions": partial(_common.check_dimensions, least=1)})
 def rtd(
     source: Clouds,
     target: Clouds,
@@ -99,28 +99,29 @@ def rtd(
         >>> rtd(source, target)
         tensor(1.)
     """
-    x, y = _across.two_spaces(source, target, filtration, target_filtration)
+    x, y = _common.two_spaces(source, target, filtration, target_filtration)
     _check_size(x.sizes)
     x.check_room(7 if normalize is None else 9)  # A and B, divided too, the smaller of both, and M
-    a, b = Scaled(x, normalize), Scaled(y, normalize)
-    one, other = a.entries(), b.entries()
+    for space in (x, y):
+        space.normalize(normalize)
+    one, other = x.distances(), y.distances()
     union = torch.minimum(one, other)
-    total = _divergence(a, one, union, (a, b), dimensions, power)
+    total = _divergence(x, one, union, (x, y), dimensions, power)
     if symmetric:
-        total = (total + _divergence(b, other, union, (a, b), dimensions, power)) / 2
+        total = (total + _divergence(y, other, union, (x, y), dimensions, power)) / 2
     return _common.reduce_values(total, reduction)
 
 
 def _divergence(
-    own: Scaled,
+    own: Space,
     entries: Tensor,
     union: Tensor,
-    both: tuple[Scaled, Scaled],
+    both: tuple[Space, Space],
     dimensions: Sequence[int],
     power: float,
 ) -> Tensor:
     """Return R(A, B) per cloud, summed over the dimensions."""
-    sizes = own.space.sizes
+    sizes = own.sizes
     with torch.no_grad():
         weights = _double(entries, union, sizes)
         found = find_pairs(weights, [2 * n for n in sizes], math.inf, dimensions)
@@ -155,9 +156,9 @@ def _vertices(edges: Tensor, sizes: Sequence[int]) -> tuple[Tensor, Tensor]:
     return vertices, second.sum(1)
 
 
-def _lengths(edges: Tensor, own: Scaled, both: tuple[Scaled, Scaled]) -> Tensor:
+def _lengths(edges: Tensor, own: Space, both: tuple[Space, Space]) -> Tensor:
     """Return entries of M: 0 among the copies, A between both parts, the smaller in the union."""
-    vertices, copies = _vertices(edges, own.space.sizes)
+    vertices, copies = _vertices(edges, own.sizes)
     x, y = (space.lengths(vertices) for space in both)
     between = x if own is both[0] else y
     return torch.where(copies == 0, 0.0, torch.where(copies == 1, between, torch.minimum(x, y)))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -14,8 +14,7 @@ from topreg._module import checked
 from topreg._pairs import PersistencePairs
 from topreg.filtrations import RIPS, Filtration, RipsFiltration
 from topreg.filtrations._space import Space
-from topreg.losses import _across, _common
-from topreg.losses._across import Scaled
+from topreg.losses import _common
 from topreg.losses._common import Loss, Pairs
 from topreg.losses._signature import signature_of_few
 
@@ -24,10 +23,10 @@ def _fit(normalize: float | None, **others: Any) -> None:
     """Raise if ``normalize`` is given with a filtration other than Vietoris-Rips."""
     for name in ("filtration", "target_filtration"):
         if normalize is not None and others[name] is not None:
-            _across.is_rips(name, others[name], " with `normalize`")
+            _common.is_rips(name, others[name], " with `normalize`")
 
 
-@checked(_across.OF_TWO, _fit)
+@checked(_common.CHECKS, _fit)
 def signature_loss(
     source: Clouds,
     target: Clouds,
@@ -114,8 +113,9 @@ def signature_loss(
         values = signature_of_few((x, z), symmetric, normalize, reduction != "none")
         if values is not None:
             return _common.reduce_values(values, reduction) if values.ndim else values
-    if normalize is not None:
-        x, z = (Scaled(space, normalize) for space in (x, z) if isinstance(space, Space))
+    for space in (x, z):
+        if isinstance(space, Space):
+            space.normalize(normalize)
     if own or other:
         _on_their_devices("source", source, "pairs", own)
         _on_their_devices("target", target, "target_pairs", other)
@@ -128,12 +128,11 @@ def signature_loss(
     return _common.reduce_sums(squares, joined, reduction) / 2
 
 
-class _Other:
+class _Other(NamedTuple):
     """Data of a filtration other than Vietoris-Rips, which searches and measures them."""
 
-    def __init__(self, filtration: Filtration, data: Clouds) -> None:
-        self.filtration = filtration
-        self.data = data
+    filtration: Filtration
+    data: Clouds
 
     def pairs(self, dimensions: Sequence[int]) -> list[PersistencePairs]:
         """Find pairs, one object per dimension."""
@@ -149,12 +148,12 @@ def _spaces(
     target: Clouds,
     filtration: Filtration | None,
     target_filtration: Filtration | None,
-) -> tuple[Space | Scaled | _Other, Space | Scaled | _Other]:
+) -> tuple[Space | _Other, Space | _Other]:
     """Return both spaces. Points are checked here, other data by their filtrations."""
     first = RIPS if filtration is None else filtration
     second = first if target_filtration is None else target_filtration
     if isinstance(first, RipsFiltration) and isinstance(second, RipsFiltration):
-        return _across.two_spaces(source, target, first, second)
+        return _common.two_spaces(source, target, first, second)
     return _Other(first, source), _Other(second, target)
 
 

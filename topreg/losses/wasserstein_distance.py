@@ -16,7 +16,7 @@ from topreg.losses._matching import matching
 
 def _is_order(name: str, order: float) -> None:
     """Raise if an order is below 1 or infinite."""
-    _checks.is_at_least(name, order, 1)
+    _checks.is_number(name, order, "at least 1")
     if order == math.inf:
         raise ValueError(
             f"`{name}` should be finite. Got inf. "

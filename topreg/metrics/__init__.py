@@ -3,10 +3,7 @@
 from topreg.metrics._edges import (
     edge_diagram,
     edge_lengths,
-    entries_at,
-    entries_diagram,
     flags_of,
-    forward_mode,
     lengths_by_operations,
     weights_on_device,
 )
@@ -29,11 +26,8 @@ __all__ = [
     "check_metric",
     "edge_diagram",
     "edge_lengths",
-    "entries_at",
-    "entries_diagram",
     "estimated_weights",
     "flags_of",
-    "forward_mode",
     "lengths_by_operations",
     "pairwise_distances",
     "prepare",

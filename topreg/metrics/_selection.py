@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from topreg._clouds import starts
+from topreg._clouds import have_one_size, starts
 from topreg._operators import operator, with_batch
 from topreg._room import bytes_of_matrices, room_for
+from topreg._safe import power_of_two
 from topreg.metrics._metric import rows_of
-from topreg.metrics._on_device import direct_distances, distances_within
 from topreg.metrics._products import (
     block_of,
     products_within,
@@ -95,25 +95,6 @@ def _more_clouds(
     return weights.view(info.batch_size, sum(n * n for n in sizes)), 0
 
 
-def _estimates_of_more_clouds(
-    call: Callable[..., Any],
-    info: Any,
-    in_dims: Sequence[Any],
-    points: Tensor,
-    *options: Any,
-) -> tuple[tuple[Tensor, Tensor], tuple[int, None]]:
-    """Batch estimates: their errors are those of the clouds of all members."""
-    errors: list[Tensor] = []
-
-    def weights_of(*args: Any) -> Tensor:
-        weights, error = call(*args)
-        errors.append(error)
-        return weights  # type: ignore[no-any-return]
-
-    weights, _ = _more_clouds(weights_of, info, in_dims, points, *options)
-    return (weights, errors[0]), (0, None)
-
-
 def _cloud_by_cloud(
     call: Callable[..., Tensor],
     info: Any,
@@ -134,19 +115,11 @@ def dense_distances(points: Tensor, sizes: list[int], metric: str, longest: floa
         return distances_within(points, sizes, metric)
     from topreg._compiled import over_clouds, stoppable
 
-    direct = metric == "manhattan" or points.shape[1] <= FEW_COORDINATES
-    if points.dtype == torch.float64 and not direct:
-        weights, measure = _estimates(points, sizes, metric)[0], _measure_near
+    direct, rows = _by_differences(points, metric), points.contiguous()
+    if direct or points.dtype != torch.float64:
+        weights, measure = _empty(rows, sizes), _measure_directly if direct else _measure_products
     else:
-        weights, measure = _empty(points, sizes), _measure_products
-    if direct:
-        measure = _measure_directly
-    rows = points.contiguous()
-    if len(sizes) == 1 and measure is not _measure_products:
-        matrix = weights.view(sizes[0], sizes[0])
-        cost = weights.numel() * (rows.shape[1] if direct else 1 + rows.shape[1] // 32)
-        stoppable(partial(measure, matrix, rows, metric, longest), cost)
-        return weights
+        weights, measure = _estimates(rows, sizes, metric)[0], _measure_near
     first, corner = starts(sizes), starts([n * n for n in sizes])
 
     def work(start: int, stop: int, halt: Halt) -> None:
@@ -175,8 +148,7 @@ def _cost(coordinates: int, by_products: bool) -> int:
 
 
 @operator(
-    lambda points, sizes, _: (_fake(points, sizes, ""), points.new_empty((), dtype=torch.float64)),
-    _estimates_of_more_clouds,
+    lambda points, sizes, _: (_fake(points, sizes, ""), points.new_empty((), dtype=torch.float64))
 )
 def estimated_distances(points: Tensor, sizes: list[int], metric: str) -> tuple[Tensor, Tensor]:
     """Compute the weights and the errors of :func:`estimated_weights` from inner products."""
@@ -197,8 +169,7 @@ def _estimates(
     from topreg.metrics import _kernels
 
     rows = points.contiguous()
-    with room_for(bytes_of_matrices(sizes, rows.dtype), sizes):
-        weights = _empty(rows, sizes)
+    weights = _empty(rows, sizes)
     x, out, first = rows.numpy(), weights.numpy(), starts(sizes)
     corner = starts([n * n for n in sizes])
     shifted = torch.empty_like(rows)
@@ -307,3 +278,38 @@ def cross_distances(x: Tensor, y: Tensor, metric: str) -> Tensor:
 
     stoppable(finish, out.numel() * _cost(x.shape[1], by_products=True))
     return out
+
+
+def distances_within(points: Tensor, sizes: Sequence[int], metric: str) -> Tensor:
+    """Return the distances within each cloud, without reading values back from the device.
+
+    Shape:
+        - points: (N, d), the rows of all clouds.
+        - Output: (sum of n_i^2,), the matrices one after the other.
+    """
+    if have_one_size(sizes):
+        clouds = points.reshape(len(sizes), sizes[0], points.shape[1])
+        return direct_distances(clouds, clouds, metric).reshape(-1)
+    parts = [direct_distances(x, x, metric).reshape(-1) for x in points.split(list(sizes))]
+    return torch.cat([points.new_empty(0), *parts])
+
+
+def direct_distances(x: Tensor, y: Tensor, metric: str) -> Tensor:
+    """Return distances by differences: 0 for equal rows, equal numbers for equal differences.
+
+    Squares stay in range because the rows of each cloud are divided by a power of two first. In
+    single precision a distance below about 1e-19 times the largest coordinate counts as 0.
+
+    Shape:
+        - x: (..., n, d); y: (..., m, d). Output: (..., n, m).
+    """
+    with torch.autocast(x.device.type, enabled=False):
+        if metric == "manhattan":
+            return torch.cdist(x, y, p=1.0)
+        by_differences = "donot_use_mm_for_euclid_dist"  # the product cancels
+        if metric == "cosine":  # of unit vectors
+            return torch.cdist(x, y, compute_mode=by_differences).square_().mul_(0.5)
+        scale = power_of_two(x) if x is y else torch.maximum(power_of_two(x), power_of_two(y))
+        first = x / scale
+        second = first if x is y else y / scale
+        return torch.cdist(first, second, compute_mode=by_differences).mul_(scale)

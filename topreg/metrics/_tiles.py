@@ -12,8 +12,8 @@ from torch import Tensor
 from topreg._compiled import NEVER, over_rows
 from topreg._safe import widest_dtype
 from topreg.metrics import _kernels
-from topreg.metrics._on_device import direct_distances
 from topreg.metrics._products import full_precision_mm, rounding_bound
+from topreg.metrics._selection import direct_distances
 
 SOME = 1024  # rows among which the shift is chosen
 LEAST = 64  # rows and columns of the smallest tile

@@ -10,9 +10,8 @@ from torch import Tensor
 
 from topreg import _checks
 from topreg._clouds import Clouds, have_one_size, join, join_matrices
-from topreg._plain import plain_tensor
+from topreg._safe import plain_tensor, power_of_two
 from topreg.metrics import Metric, at_least_single, by_callable, check_metric, prepare
-from topreg.metrics._scale import power_of_two
 
 
 class Landmarks(NamedTuple):

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from topreg import _checks
 from topreg._module import constructor_call
-from topreg._plain import plain_tensor
+from topreg._safe import plain_tensor
 
 CLASSES = ("current", "all")
 
