@@ -164,21 +164,23 @@ def is_option(name: str, value: object, options: Sequence[str]) -> None:
 
 
 RANGES: dict[str, Callable[[Any], bool]] = {
-    "positive": lambda x: x > 0,
-    "at least 0": lambda x: x >= 0,
-    "at least 1": lambda x: x >= 1,
+    "positive": partial(operator.lt, 0),
+    "at least 0": partial(operator.le, 0),
+    "at least 1": partial(operator.le, 1),
     "finite": lambda x: -math.inf < x < math.inf,  # torch.compile traces this
 }
 
 
 def is_number(name: str, value: Any, what: str | None = None) -> None:
     """Raise unless a value is one number, in a range if one is named; ``True`` is not a number."""
-    if _is_array(value) or isinstance(value, bool) or not hasattr(type(value), "__float__"):
-        raise TypeError(f"`{name}` should be a number. Got {value!r}.")
-    if isinstance(value, int) and abs(value) > LARGEST_INTEGER:  # torch could not compare with it
-        raise ValueError(
-            f"`{name}` should be a float if it is that large. Got {value!r}. Use `float({name})`."
-        )
+    if type(value) is not float:
+        if _is_array(value) or isinstance(value, bool) or not hasattr(type(value), "__float__"):
+            raise TypeError(f"`{name}` should be a number. Got {value!r}.")
+        if isinstance(value, int) and abs(value) > LARGEST_INTEGER:  # torch could not compare it
+            raise ValueError(
+                f"`{name}` should be a float if it is that large. Got {value!r}. "
+                f"Use `float({name})`."
+            )
     if what is not None and not RANGES[what](value):
         raise ValueError(f"`{name}` should be {what}. Got {value}.")
 

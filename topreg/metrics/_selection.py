@@ -65,15 +65,11 @@ def estimated_weights(
     Relative errors of weights are below 1e-5 in single precision and 1e-12 in double. The errors
     (), in units of rounding, bound ``|x - y|^2`` times its relative error; None if all are exact.
     """
-    if points.device.type != "cpu" or _by_differences(points, metric):
+    direct = metric == "manhattan" or points.shape[1] <= FEW_COORDINATES
+    if points.device.type != "cpu" or direct:
         weights: Tensor = dense_distances(points, list(sizes), metric, math.inf)
         return weights, None
     return estimated_distances(points, list(sizes), metric)
-
-
-def _by_differences(points: Tensor, metric: str) -> bool:
-    """Return whether distances are measured by differences from the start."""
-    return metric == "manhattan" or points.shape[1] <= FEW_COORDINATES
 
 
 def _fake(points: Tensor, sizes: list[int], metric: str, longest: float = math.inf) -> Tensor:
@@ -115,11 +111,17 @@ def dense_distances(points: Tensor, sizes: list[int], metric: str, longest: floa
         return distances_within(points, sizes, metric)
     from topreg._compiled import over_clouds, stoppable
 
-    direct, rows = _by_differences(points, metric), points.contiguous()
+    direct = metric == "manhattan" or points.shape[1] <= FEW_COORDINATES
+    rows = points.contiguous()
     if direct or points.dtype != torch.float64:
         weights, measure = _empty(rows, sizes), _measure_directly if direct else _measure_products
     else:
         weights, measure = _estimates(rows, sizes, metric)[0], _measure_near
+    cost = rows.shape[1] if direct else 1 + rows.shape[1] // 32  # per entry
+    if len(sizes) == 1 and measure is not _measure_products:
+        matrix = weights.view(sizes[0], sizes[0])
+        stoppable(partial(measure, matrix, rows, metric, longest), weights.numel() * cost)
+        return weights
     first, corner = starts(sizes), starts([n * n for n in sizes])
 
     def work(start: int, stop: int, halt: Halt) -> None:
@@ -130,7 +132,7 @@ def dense_distances(points: Tensor, sizes: list[int], metric: str, longest: floa
     if measure is _measure_products:  # in a new thread, products would have to start threads again
         stoppable(partial(work, 0, len(sizes)), 0)
     else:
-        over_clouds(work, sizes, _cost(rows.shape[1], not direct))
+        over_clouds(work, sizes, cost)
     return weights
 
 
@@ -140,11 +142,6 @@ def _empty(points: Tensor, sizes: Sequence[int]) -> Tensor:
         return points.new_empty(sizes[0] * sizes[0])
     with room_for(bytes_of_matrices(sizes, points.dtype), sizes):
         return points.new_empty(sum(n * n for n in sizes))
-
-
-def _cost(coordinates: int, by_products: bool) -> int:
-    """Return the operations of a compiled loop per distance; few products are measured again."""
-    return 1 + coordinates // 32 if by_products else coordinates
 
 
 @operator(
@@ -189,7 +186,7 @@ def _estimates(
 
     over_clouds(before, list(sizes))
     products_within(shifted, sizes, weights, together=together)
-    over_clouds(after, list(sizes), _cost(rows.shape[1], by_products=True))
+    over_clouds(after, list(sizes), 1 + rows.shape[1] // 32)
     errors = 2 * squares.max(initial=0) * rounding_errors(rows.shape[1])
     return weights, torch.tensor(errors, dtype=torch.float64)
 
@@ -256,7 +253,7 @@ def cross_distances(x: Tensor, y: Tensor, metric: str) -> Tensor:
 
     a, b, cosine = x.contiguous(), y.contiguous(), metric == "cosine"
     out = a.new_empty(len(a), len(b))
-    if _by_differences(x, metric):
+    if metric == "manhattan" or x.shape[1] <= FEW_COORDINATES:
         task = out.numpy(), a.numpy(), b.numpy(), metric == "manhattan", cosine
         stoppable(partial(_kernels.measure_between, *task), out.numel() * x.shape[1])
         return out
@@ -276,7 +273,7 @@ def cross_distances(x: Tensor, y: Tensor, metric: str) -> Tensor:
             every = *rows, *slack, cosine, 0, len(a)
             _kernels.round_rows(out.numpy(), products.numpy(), *every, halt)
 
-    stoppable(finish, out.numel() * _cost(x.shape[1], by_products=True))
+    stoppable(finish, out.numel() * (1 + x.shape[1] // 32))
     return out
 
 
