@@ -135,7 +135,6 @@ def is_point_cloud(name: str, points: Tensor) -> None:
 
 def is_diagram(name: str, diagram: Tensor) -> None:
     """Raise unless a diagram has floating-point rows of birth and death."""
-    is_tensor(name, diagram)
     is_floating(name, diagram)
     if diagram.ndim != 2 or diagram.shape[1] != 2:
         raise ValueError(f"`{name}` should have shape (m, 2). Got {shape(diagram)}.")
@@ -196,15 +195,21 @@ def _is_array(value: object) -> bool:
     return isinstance(value, (Tensor, np.ndarray)) and value.ndim > 0
 
 
+def natural(value: Any) -> int:
+    """Return an integer of any integer type that is at least 0; -1 for anything else."""
+    try:
+        number = -1 if isinstance(value, bool) else operator.index(value)
+    except TypeError:
+        return -1
+    return max(number, -1)
+
+
 def is_natural(name: str, value: Any, least: int = 0) -> int:
     """Return an integer of any integer type that is at least ``least``; raise for anything else."""
     if type(value) is int and value >= least:
         return value
-    try:
-        number = operator.index(value)
-    except TypeError:
-        number = -1
-    if isinstance(value, bool) or number < least:
+    number = natural(value)
+    if number < least:
         what = "a positive" if least else "a non-negative"
         raise ValueError(f"`{name}` should be {what} integer. Got {value!r}.")
     return number

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -42,20 +42,20 @@ def finite_part(name: str, diagram: Tensor) -> tuple[Tensor, Tensor]:
     return diagram[~stays], diagram[stays, 0]
 
 
-def as_batch(diagram: Tensor | Sequence[Tensor]) -> tuple[list[Tensor], bool]:
-    """Return diagrams without essential classes, and whether a sequence was given."""
+def each(diagram: Tensor | Sequence[Tensor], function: Callable[[Tensor], Tensor]) -> Tensor:
+    """Return the value of a diagram without essential classes, or those of several, stacked."""
     if not isinstance(diagram, Tensor | Sequence):
         raise TypeError(
             f"`diagram` should be a tensor or a sequence of them. Got {type(diagram).__name__}."
             f"{conversion(diagram)}"
         )
-    single = isinstance(diagram, Tensor)
     diagrams = [diagram] if isinstance(diagram, Tensor) else list(diagram)
     if not diagrams:
         raise ValueError("`diagram` should hold at least one diagram. Got an empty sequence.")
     for one in diagrams:
         _checks.is_diagram("diagram", one)
-    return [finite_part("diagram", one)[0] for one in diagrams], not single
+    values = [function(finite_part("diagram", one)[0]) for one in diagrams]
+    return values[0] if isinstance(diagram, Tensor) else torch.stack(values)
 
 
 def check_range(name: str, ends: tuple[float, float]) -> None:

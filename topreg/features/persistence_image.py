@@ -91,28 +91,21 @@ def persistence_image(
         tensor([[0.6065, 0.3679],
                 [1.0000, 0.6065]])
     """
-    diagrams, several = _diagrams.as_batch(diagram)
-    columns = _diagrams.grid(birth_range, resolution[0], diagrams[0])
-    rows = _diagrams.grid(persistence_range, resolution[1], diagrams[0])
-    images = [_image(one, columns, rows, bandwidth, weight_power) for one in diagrams]
-    return torch.stack(images) if several else images[0]
 
+    def gaussians(gaps: Tensor) -> Tensor:
+        return (-(gaps / bandwidth).square() / 2).exp() / (bandwidth * math.sqrt(2 * math.pi))
 
-def _image(
-    diagram: Tensor, columns: Tensor, rows: Tensor, bandwidth: float, power: float
-) -> Tensor:
-    """Return the image of one diagram: a sum of products of two Gaussians."""
-    lengths = diagram[:, 1] - diagram[:, 0]
-    weights = safe_power(lengths.abs(), power) if power else torch.ones_like(lengths)
-    across = _gaussians(columns - diagram[:, :1], bandwidth)
-    along = _gaussians(rows - lengths[:, None], bandwidth)
-    with torch.autocast(diagram.device.type, enabled=False):
-        return (weights[:, None] * along).T @ across
+    def of_one(points: Tensor) -> Tensor:
+        lengths = points[:, 1] - points[:, 0]
+        powers = safe_power(lengths.abs(), weight_power)
+        weights = powers if weight_power else torch.ones_like(lengths)
+        columns = _diagrams.grid(birth_range, resolution[0], points)
+        rows = _diagrams.grid(persistence_range, resolution[1], points)
+        across, along = gaussians(columns - points[:, :1]), gaussians(rows - lengths[:, None])
+        with torch.autocast(points.device.type, enabled=False):
+            return (weights[:, None] * along).T @ across
 
-
-def _gaussians(gaps: Tensor, bandwidth: float) -> Tensor:
-    """Return the density of the normal distribution at each gap."""
-    return (-(gaps / bandwidth).square() / 2).exp() / (bandwidth * math.sqrt(2 * math.pi))
+    return _diagrams.each(diagram, of_one)
 
 
 class PersistenceImage(FunctionModule, function=persistence_image):

@@ -71,19 +71,16 @@ def persistence_landscape(
         tensor([[0., 1., 2., 1., 0.],
                 [0., 0., 1., 0., 0.]])
     """
-    diagrams, several = _diagrams.as_batch(diagram)
-    scales = _diagrams.grid(sample_range, resolution, diagrams[0])
-    landscapes = [_landscape(one, scales, count) for one in diagrams]
-    return torch.stack(landscapes) if several else landscapes[0]
 
+    def of_one(points: Tensor) -> Tensor:
+        birth, death = points[:, :1], points[:, 1:]
+        scales = _diagrams.grid(sample_range, resolution, points)
+        tents = torch.minimum(scales - birth, death - scales).clamp(min=0)
+        missing = max(0, count - len(tents))
+        tents = torch.nn.functional.pad(tents, (0, 0, 0, missing))
+        return math.sqrt(2) * tents.topk(count, dim=0).values
 
-def _landscape(diagram: Tensor, scales: Tensor, count: int) -> Tensor:
-    """Return the landscape of one diagram, (count, resolution)."""
-    birth, death = diagram[:, :1], diagram[:, 1:]
-    tents = torch.minimum(scales - birth, death - scales).clamp(min=0)
-    missing = max(0, count - len(tents))
-    tents = torch.nn.functional.pad(tents, (0, 0, 0, missing))
-    return math.sqrt(2) * tents.topk(count, dim=0).values
+    return _diagrams.each(diagram, of_one)
 
 
 class PersistenceLandscape(FunctionModule, function=persistence_landscape):

@@ -14,7 +14,7 @@ from topreg._module import constructor_call
 from topreg._pairs import PersistencePairs
 from topreg.filtrations._filtration import Filtration
 from topreg.filtrations._space import Space
-from topreg.metrics import METRICS, Metric, check_metric
+from topreg.metrics._metric import METRICS, Metric, check_metric
 from topreg.persistence import ENGINES, MEMORY, Progress, check_dimension
 
 

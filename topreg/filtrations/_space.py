@@ -14,16 +14,9 @@ from topreg import _checks
 from topreg._clouds import Clouds, cloud_of, join, join_matrices, numbers, starts
 from topreg._pairs import PersistencePairs, check_pairs
 from topreg._room import bytes_of_matrices, check_room
-from topreg.metrics import (
-    Metric,
-    at_least_single,
-    by_callable,
-    edge_diagram,
-    edge_lengths,
-    estimated_weights,
-    prepare,
-    selection_weights,
-)
+from topreg.metrics import Metric, at_least_single, estimated_weights, prepare, selection_weights
+from topreg.metrics._edges import edge_diagram, edge_lengths
+from topreg.metrics._metric import by_callable
 from topreg.persistence import (
     check_rows,
     check_sizes,

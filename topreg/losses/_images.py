@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -64,17 +65,22 @@ def probabilities(images: Clouds, logits: bool, name: str) -> Clouds:
     _checks.is_flag("logits", logits)
     if not logits:
         return images
-    if isinstance(images, Tensor):
-        return _sigmoid(images, name)
-    if not isinstance(images, Sequence):
-        return images
-    return [_sigmoid(i, name) if isinstance(i, Tensor) else i for i in images]
+    return _each(images, partial(_sigmoid, name))
 
 
-def _sigmoid(image: Tensor, name: str) -> Tensor:
+def _sigmoid(name: str, image: Tensor) -> Tensor:
     """Return the sigmoid of logits, in at least single precision."""
     _checks.is_floating(name, image)
     return torch.sigmoid(at_least_single(image))
+
+
+def _each(images: Clouds, change: Callable[[Tensor], Tensor]) -> Clouds:
+    """Change images, or each of a sequence; what is not a tensor is left for later checks."""
+    if isinstance(images, Tensor):
+        return change(images)
+    if not isinstance(images, Sequence):
+        return images
+    return [change(image) if isinstance(image, Tensor) else image for image in images]
 
 
 def both(
@@ -89,7 +95,8 @@ def both(
     source = foreground(source, include_background, "source")
     target = foreground(target, include_background, "target")
     x = chosen._join(probabilities(source, logits, "source"), "source")
-    y = chosen._join(_as_floats(target, x.pixels), "target")
+    target = _each(target, lambda mask: mask if mask.is_complex() else mask.to(x.pixels.dtype))
+    y = chosen._join(target, "target")
     if x.shapes != y.shapes:
         different = [pair for pair in zip(x.shapes, y.shapes, strict=False) if pair[0] != pair[1]]
         got = different[0] if different else (f"{len(x.shapes)} images", len(y.shapes))
@@ -99,15 +106,6 @@ def both(
     if x.pixels.device != y.pixels.device:
         _checks.on_one_device("source", x.pixels, "target", y.pixels.device)
     return x, y
-
-
-def _as_floats(images: Clouds, like: Tensor) -> Clouds:
-    """Convert masks of any type to the dtype of the prediction."""
-    if isinstance(images, Tensor):
-        return images if images.is_complex() else images.to(like.dtype)
-    if not isinstance(images, Sequence):
-        return images
-    return [image.to(like.dtype) if isinstance(image, Tensor) else image for image in images]
 
 
 def find(

@@ -15,7 +15,8 @@ from torch.autograd.function import FunctionCtx
 from topreg._clouds import cloud_of
 from topreg._safe import plain_tensor
 from topreg.filtrations._space import Space
-from topreg.metrics import flags_of, lengths_by_operations, rows_of
+from topreg.metrics._edges import flags_of, lengths_by_operations
+from topreg.metrics._metric import rows_of
 from topreg.persistence import are_few, limits_of
 
 

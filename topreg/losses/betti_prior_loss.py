@@ -11,6 +11,7 @@ from torch import Tensor
 from topreg import _checks
 from topreg._clouds import Clouds
 from topreg._module import checked
+from topreg.features._filters import ranks
 from topreg.filtrations import Filtration
 from topreg.losses import _common, _images
 from topreg.losses._common import Pairs
@@ -108,13 +109,8 @@ def betti_prior_loss(
         squares, clouds = lengths.square(), _images.clouds_of(part)
         place = torch.arange(len(squares), device=squares.device)
         longest = torch.where(place < len(part), squares.detach(), torch.inf)  # essential first
-        order = longest.argsort(descending=True, stable=True)
-        order = order[clouds[order].argsort(stable=True)]
-        count = _images.sum_per_image(torch.ones_like(place), clouds, images)
-        rank = place - (count.cumsum(0) - count)[clouds[order]]
-        kept = rank < wanted
-        signed = torch.where(kept, -squares[order], squares[order])
-        terms.append(wanted + _images.sum_per_image(signed, clouds[order], images))
+        signed = torch.where(ranks(longest, clouds) < wanted, -squares, squares)
+        terms.append(wanted + _images.sum_per_image(signed, clouds, images))
     return _common.reduce_values(_common.add_dimensions(terms), reduction)
 
 

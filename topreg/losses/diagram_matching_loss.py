@@ -122,70 +122,46 @@ def _cost(
     order: int,
 ) -> Tensor:
     """Return the cost of the matching in one dimension for each image, (b,)."""
-    first, second = (
-        _images.bars_of(images, part, superlevel) for images, part in ((x, pairs), (y, others))
-    )
+    first, second = _images.bars_of(x, pairs, superlevel), _images.bars_of(y, others, superlevel)
     clouds, other_clouds = _images.clouds_of(pairs), _images.clouds_of(others)
     m, k = len(pairs), len(others)
-    rows, columns = _assign(
-        first[:m].detach(),
-        second[:k].detach(),
-        clouds[:m],
-        other_clouds[:k],
-        len(x.shapes),
-        superlevel,
-        order,
-    )
-    i = torch.cat([rows, m + torch.arange(len(first) - m, device=rows.device)])
-    j = torch.cat([columns, k + torch.arange(len(second) - k, device=rows.device)])
-    total = _images.sum_per_image((first[i] - second[j]).abs().pow(order).sum(1), clouds[i], x)
-    for bars, taken, numbers in ((first, i, clouds), (second, j, other_clouds)):
-        lengths = bars.diff(dim=1).squeeze(1).abs()
-        alone = torch.ones_like(lengths).index_fill(0, taken, 0.0)
-        total = total + _images.sum_per_image(
-            lengths.pow(order) * 2 ** (1 - order) * alone, numbers, x
-        )
-    return total
+    sign = -1 if superlevel else 1  # so that deaths come after births
+    bars = sign * first[:m].detach(), sign * second[:k].detach()
+    matched = _assign(*bars, clouds[:m], other_clouds[:k], len(x.shapes), order)
+    essential = k + torch.arange(len(second) - k, device=matched.device)
+    matched = torch.cat([matched, essential])
+    alone = matched < 0
+    matched = torch.where(alone, len(second), matched)
+    gaps = first - torch.cat([second, second.new_zeros(1, 2)])[matched]
+    costs = torch.where(alone, _to_diagonal(first, order), gaps.abs().pow(order).sum(1))
+    left = torch.ones(len(second) + 1, dtype=costs.dtype, device=costs.device)
+    left = left.index_fill(0, matched, 0.0)[:-1]
+    total = _images.sum_per_image(costs, clouds, x)
+    return total + _images.sum_per_image(_to_diagonal(second, order) * left, other_clouds, x)
 
 
-def _fake_assign(first: Tensor, *_: object) -> tuple[Tensor, Tensor]:
-    """Return empty rows; their number depends on values."""
-    number = torch.library.get_ctx().new_dynamic_size()
-    new = first.new_empty
-    return new(number, dtype=torch.int64), new(number, dtype=torch.int64)
+def _to_diagonal(bars: Tensor, order: int) -> Tensor:
+    """Return the cost of matching each bar with the diagonal."""
+    return bars.diff(dim=1).squeeze(1).abs().pow(order) / (1 if order == 1 else 2)
 
 
-@operator(_fake_assign)
+@operator(lambda first, *_: first.new_empty(len(first), dtype=torch.int64))
 def _assign(
-    first: Tensor,
-    second: Tensor,
-    clouds: Tensor,
-    other_clouds: Tensor,
-    images: int,
-    superlevel: bool,
-    order: int,
-) -> tuple[Tensor, Tensor]:
-    """Return matched rows of both diagrams, for all images."""
-    if superlevel:
-        first, second = -first, -second  # deaths come after births
-    begins, ends = _bounds(clouds, images), _bounds(other_clouds, images)
-    rows, columns = [clouds[:0]], [clouds[:0]]
+    first: Tensor, second: Tensor, clouds: Tensor, other_clouds: Tensor, images: int, order: int
+) -> Tensor:
+    """Return the row of ``second`` that is matched with each row of ``first``, or -1."""
+    assigned = torch.full_like(clouds, -1)
+    begins, ends = (
+        numbers.argsort(stable=True).split(torch.bincount(numbers, minlength=images).tolist())
+        for numbers in (clouds, other_clouds)
+    )
     for own, theirs in zip(begins, ends, strict=True):
-        if len(own) == 0 or len(theirs) == 0:
-            continue
-        candidates = _candidates(first[own], second[theirs], order)
-        matched = matching(first[own[candidates]], second[theirs], float(order), float(order))
-        used = matched < len(theirs)
-        rows.append(own[candidates[used]])
-        columns.append(theirs[matched[used]])
-    return torch.cat(rows), torch.cat(columns)
-
-
-def _bounds(clouds: Tensor, images: int) -> list[Tensor]:
-    """Return the bars of each image."""
-    order = clouds.argsort(stable=True)
-    counts = torch.bincount(clouds, minlength=images).tolist()
-    return list(order.split(counts))
+        if len(own) and len(theirs):
+            own = own[_candidates(first[own], second[theirs], order)]
+            matched = matching(first[own], second[theirs], float(order), float(order))
+            used = matched < len(theirs)
+            assigned[own[used]] = theirs[matched[used]]
+    return assigned
 
 
 def _candidates(x: Tensor, y: Tensor, order: int) -> Tensor:
@@ -197,7 +173,7 @@ def _candidates(x: Tensor, y: Tensor, order: int) -> Tensor:
     k = len(y)
     if k >= len(x):
         return torch.arange(len(x), device=x.device)
-    lengths, best = (x[:, 1] - x[:, 0]).pow(order) * 2 ** (1 - order), []
+    lengths, best = _to_diagonal(x, order), []
     for value in y.unique(dim=0):
         costs = (x - value).abs().pow(order).sum(1) - lengths
         best.append(costs.topk(k, largest=False).indices)

@@ -88,7 +88,6 @@ def _scales(pairs: PersistencePairs, deaths: Tensor) -> tuple[Array, Array]:
     """Return the births of all vertices and the deaths of all pairs."""
     are_of_one_cloud(pairs)
     are_of_dimension_0(pairs)
-    _checks.is_tensor("deaths", deaths)
     _checks.is_floating("deaths", deaths)
     if deaths.shape not in ((len(pairs),), (len(pairs), 2)):
         raise ValueError(

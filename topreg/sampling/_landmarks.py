@@ -11,7 +11,8 @@ from torch import Tensor
 from topreg import _checks
 from topreg._clouds import Clouds, have_one_size, join, join_matrices
 from topreg._safe import plain_tensor, power_of_two
-from topreg.metrics import Metric, at_least_single, by_callable, check_metric, prepare
+from topreg.metrics import Metric, at_least_single, prepare
+from topreg.metrics._metric import by_callable, check_metric
 
 
 class Landmarks(NamedTuple):
@@ -156,20 +157,13 @@ def _distances(clouds: Tensor, landmark: Tensor, metric: Metric) -> Tensor:
 def _check_numbers(count: object, start: object, sizes: tuple[int, ...]) -> tuple[int, int]:
     """Return both numbers as int; raise if some cloud has fewer points."""
     smallest = min(sizes, default=0)
-    try:
-        landmarks = _checks.is_count("count", count)
-    except ValueError:
-        landmarks = smallest + 1
-    if landmarks > smallest:
+    landmarks, first = _checks.natural(count), _checks.natural(start)
+    if not 1 <= landmarks <= smallest:
         raise ValueError(
             f"`count` should be between 1 and the {smallest} points of the smallest cloud. "
             f"Got {count!r}."
         )
-    try:
-        first = _checks.is_natural("start", start)
-    except ValueError:
-        first = smallest
-    if first >= smallest:
+    if not 0 <= first < smallest:
         raise ValueError(
             f"`start` should be a vertex of every cloud, 0 to {smallest - 1}. Got {start!r}."
         )
