@@ -20,7 +20,7 @@ from topreg._clouds import starts
 from topreg._exchange import Group, every_row, is_grouped, talking_device
 from topreg._safe import plain_tensor
 from topreg.metrics import METRICS, at_least_single, prepare
-from topreg.persistence import MEMORY, Progress
+from topreg.persistence import MEMORY, Progress, check_rows
 
 __all__ = ["all_gather", "minimum_spanning_tree"]
 
@@ -145,7 +145,7 @@ def minimum_spanning_tree(
         lambda: _checks.is_count("memory_budget", memory_budget),
         lambda: _checks.is_progress(progress),
         lambda: _checks.is_point_cloud("points", points),
-        *_checks_of_values(points, metric, check_values),
+        lambda: check_values and check_rows(points, "points", metric),
     )
     with torch.no_grad():
         sizes, memory = _agree(
@@ -195,16 +195,6 @@ class _ReduceScatter(torch.autograd.Function):
     @staticmethod
     def backward(ctx: FunctionCtx, *grads: Tensor) -> tuple[Tensor, None, None]:
         return _Gather.apply(grads[0], *ctx.task), None, None  # type: ignore[attr-defined]
-
-
-def _checks_of_values(
-    points: Tensor, metric: str, check_values: bool
-) -> list[Callable[[], object]]:
-    """Return checks of the values of this rank's points."""
-    checks: list[Callable[[], object]] = [lambda: _checks.are_finite("points", points)]
-    if metric == "cosine":
-        checks.append(lambda: _checks.have_direction("points", points))
-    return checks if check_values else []
 
 
 def _first_error(*checks: Callable[[], object]) -> Exception | None:

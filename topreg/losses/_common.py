@@ -95,14 +95,27 @@ class Loss(FunctionModule):
     reduction: str = "mean"
 
 
-def views(source: Clouds, target: Clouds) -> tuple[Tensor, Tensor, tuple[int, ...]]:
-    """Return the rows of two matching views, in at least single precision, and the cloud sizes."""
+def paired(
+    source: Clouds,
+    target: Clouds,
+    pairs: Pairs | None,
+    geometry: Clouds | None,
+    filtration: Filtration | None,
+    dimensions: Sequence[int],
+) -> tuple[Tensor, Tensor, tuple[int, ...], list[PersistencePairs]]:
+    """Return the rows of two matching views, the sizes of their clouds, and their pairs.
+
+    Rows have at least single precision. Pairs are the given ones, or found in ``geometry``.
+    """
     x, sizes = join(source, "source")
     y, others = join(target, "target")
     _checks.match(x, y)
     if sizes != others:
         _checks.of_same_clouds(sizes, others)
-    return at_least_single(x), at_least_single(y), sizes
+    found = find(pairs, filtration, dimensions, source if geometry is None else geometry)
+    for part in found:
+        check_pairs(part, x, sizes, "source")
+    return at_least_single(x), at_least_single(y), sizes, found
 
 
 def two_spaces(
@@ -158,14 +171,6 @@ def as_list(pairs: Pairs, name: str = "pairs") -> list[PersistencePairs]:
                 "Put the clouds of a batch together with `PersistencePairs.join`."
             )
     return given
-
-
-def check_all(
-    pairs: Sequence[PersistencePairs], rows: Tensor, sizes: tuple[int, ...], name: str = "source"
-) -> None:
-    """Raise if pairs do not belong to these clouds."""
-    for part in pairs:
-        check_pairs(part, rows, sizes, name)
 
 
 def diagrams_of(

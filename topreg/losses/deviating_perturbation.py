@@ -99,10 +99,8 @@ def deviating_perturbation(
         >>> deviating_perturbation(images, texts, torch.tensor([0, 0, 1]))
         tensor(1.)
     """
-    x, y, sizes = _common.views(source, target)
+    x, y, sizes, found = _common.paired(source, target, pairs, geometry, filtration, dimensions)
     joined = check_labels(labels, x, sizes)
-    found = _common.find(pairs, filtration, dimensions, source if geometry is None else geometry)
-    _common.check_all(found, x, sizes)
     values = perturbation(x, y, joined, found, related, match_norms, undefined, eps)
     return _common.reduce_values(values, reduction)
 
@@ -132,33 +130,21 @@ def perturbation(
     x, y = in_range(source, target)
     if match_norms:
         x = with_norms_of(x, y, eps)
-    terms = [_of_one(x, y, labels, part, related, undefined, eps) for part in pairs]
+    terms = []
+    for part in pairs:
+        sizes = list(part.cloud_sizes)
+        endpoints = torch.zeros(len(labels), dtype=torch.bool, device=labels.device)
+        ends = part.death_edges if part.dimension == 0 else _both_edges(part)
+        endpoints = endpoints.index_fill(0, ends.flatten(), True)  # copies no constant
+        relatives = torch.ones_like(endpoints) if related == "all" else endpoints
+        clouds = zip(*(t.split(sizes) for t in (x, y, labels, endpoints, relatives)), strict=True)
+        summands = [_summands(cloud, undefined, eps) for cloud in clouds if len(cloud[0])]
+        values = torch.cat([(x[:0] + y[:0]).sum(1), *(value for value, _ in summands)])
+        counted = torch.cat([endpoints[:0], *(counts for _, counts in summands)])
+        cloud = cloud_of(torch.arange(len(labels), device=labels.device), sizes)
+        several = cloud if len(sizes) != 1 else None
+        terms.append(_common.means(values, counted, several, len(sizes))[0])
     return _common.add_dimensions(terms).to(source.dtype)
-
-
-def _of_one(
-    source: Tensor,
-    target: Tensor,
-    labels: Tensor,
-    pairs: PersistencePairs,
-    related: str,
-    undefined: str,
-    eps: float,
-) -> Tensor:
-    """Return equation 6 per cloud for one dimension."""
-    sizes = list(pairs.cloud_sizes)
-    endpoints = torch.zeros(len(labels), dtype=torch.bool, device=labels.device)
-    ends = pairs.death_edges if pairs.dimension == 0 else _both_edges(pairs)
-    endpoints = endpoints.index_fill(0, ends.flatten(), True)  # copies no constant
-    relatives = torch.ones_like(endpoints) if related == "all" else endpoints
-    clouds = zip(
-        *(t.split(sizes) for t in (source, target, labels, endpoints, relatives)), strict=True
-    )
-    terms = [_summands(cloud, undefined, eps) for cloud in clouds if len(cloud[0])]
-    values = torch.cat([(source[:0] + target[:0]).sum(1), *(value for value, _ in terms)])
-    counted = torch.cat([endpoints[:0], *(counts for _, counts in terms)])
-    cloud = cloud_of(torch.arange(len(labels), device=labels.device), sizes)
-    return _common.means(values, counted, cloud if len(sizes) != 1 else None, len(sizes))[0]
 
 
 def _both_edges(pairs: PersistencePairs) -> Tensor:

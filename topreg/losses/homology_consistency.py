@@ -152,11 +152,9 @@ def _terms(
     **options: Any,
 ) -> HomologyTerms:
     """Return both terms for the options of :func:`homology_consistency`."""
-    x, y, sizes = _common.views(source, target)
+    search = pairs, geometry, options["filtration"], options["dimensions"]
+    x, y, sizes, found = _common.paired(source, target, *search)
     joined = check_labels(labels, x, sizes)
-    data = source if geometry is None else geometry
-    found = _common.find(pairs, options["filtration"], options["dimensions"], data)
-    _common.check_all(found, x, sizes)
     of_zero = [part for part in found if part.dimension == 0]
     if not of_zero:
         raise ValueError(f"`pairs` should include dimension 0. Got {found[0].dimension}.")

@@ -22,8 +22,10 @@ def block_of(n: int) -> int:
 def upper_products(x: Tensor, out: Tensor) -> None:
     """Write inner products on and above the diagonal blocks; leave the rest of ``out``."""
     block = block_of(len(x))
-    for start in range(0, len(x), block):
-        full_precision_mm(x[start : start + block], x[start:].T, out[start : start + block, start:])
+    with full_precision():
+        for start in range(0, len(x), block):
+            rows = slice(start, start + block)
+            torch.mm(x[rows], x[start:].T, out=out[rows, start:])
 
 
 def products_within(x: Tensor, sizes: Sequence[int], out: Tensor, *, together: bool) -> None:
@@ -36,12 +38,6 @@ def products_within(x: Tensor, sizes: Sequence[int], out: Tensor, *, together: b
     corner = starts([n * n for n in sizes])
     for c, (cloud, n) in enumerate(zip(x.split(list(sizes)), sizes, strict=True)):
         upper_products(cloud, out[corner[c] : corner[c + 1]].view(n, n))
-
-
-def full_precision_mm(a: Tensor, b: Tensor, out: Tensor) -> None:
-    """Write a matrix product that no global setting rounds to bfloat16 or TF32."""
-    with full_precision():
-        torch.mm(a, b, out=out)
 
 
 def full_precision() -> AbstractContextManager[None]:
