@@ -1,7 +1,5 @@
 """Argument guards: each raises an error that says what is wrong and how to mend it."""
 
-from __future__ import annotations
-
 import math
 import operator
 from collections.abc import Callable, Mapping, Sequence

@@ -1,7 +1,5 @@
 """Checks of diagrams that the user passes to distances and features."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Sequence
 

@@ -4,8 +4,6 @@ A module lists the options of its function as annotated fields, as a dataclass d
 see the signature of its constructor. Defaults and texts are those of the function.
 """
 
-from __future__ import annotations
-
 import inspect
 import math
 import re

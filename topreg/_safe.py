@@ -1,7 +1,5 @@
 """Safe arithmetic: finite derivatives at zero, squares in range, tensors that autograd may keep."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 

@@ -1,7 +1,5 @@
 """Compile everything once, so that no later call waits for it."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable, Iterator
 

@@ -4,8 +4,6 @@ Uses the process group that the program already has (``torch.distributed``, any 
 program without one this process does everything.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 from typing import Any, NamedTuple

@@ -1,7 +1,5 @@
 """Topology of segmentations as metrics with ``update``, ``compute`` and ``reset``."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Sequence
 from typing import ClassVar

@@ -1,7 +1,5 @@
 """Choose pairs by their persistence: masks for :meth:`PersistencePairs.select`."""
 
-from __future__ import annotations
-
 import math
 
 import torch

@@ -1,7 +1,5 @@
 """Proxy spaces: representations that replace the points once the pairs are found."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 

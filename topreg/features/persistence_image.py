@@ -1,7 +1,5 @@
 """Persistence images."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from functools import partial

@@ -1,7 +1,5 @@
 """Persistence landscapes."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 

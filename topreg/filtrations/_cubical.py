@@ -1,7 +1,5 @@
 """The cubical filtration of images."""
 
-from __future__ import annotations
-
 from typing import final
 
 import torch

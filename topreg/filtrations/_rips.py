@@ -1,7 +1,5 @@
 """The Vietoris-Rips filtration."""
 
-from __future__ import annotations
-
 import math
 import operator
 from typing import final

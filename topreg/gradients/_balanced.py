@@ -1,7 +1,5 @@
 """Add a regulariser's gradient at the scale of the main loss's gradient."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 
 import torch

@@ -1,7 +1,5 @@
 """Helpers of all losses: views of clouds, finding pairs, and sums and means per cloud."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from functools import partial
 

@@ -1,7 +1,5 @@
 """Helpers of the losses on images: probabilities, masks, channels, and births and deaths."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from functools import partial
 

@@ -1,7 +1,5 @@
 """Offsets of equation 6: how far the samples of a class lie from a common counterpart."""
 
-from __future__ import annotations
-
 import math
 
 import torch

@@ -1,7 +1,5 @@
 """Signature loss of small clouds in dimension 0: one compiled call for search, value, gradient."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, cast

@@ -1,7 +1,5 @@
 """Betti matching between a predicted and a true segmentation."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import torch

@@ -1,7 +1,5 @@
 """Betti numbers that are known in advance, as a prior for segmentation."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

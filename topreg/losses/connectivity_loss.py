@@ -1,7 +1,5 @@
 """Connectivity loss: make components merge at one scale."""
 
-from __future__ import annotations
-
 from torch import Tensor
 
 from topreg._clouds import Clouds

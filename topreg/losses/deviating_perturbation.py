@@ -1,7 +1,5 @@
 """Deviating perturbation: equation 6."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import torch

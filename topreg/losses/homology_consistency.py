@@ -1,7 +1,5 @@
 """Homology consistency: equation 7."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 

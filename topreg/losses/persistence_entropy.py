@@ -1,7 +1,5 @@
 """Entropy of the persistences."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import torch

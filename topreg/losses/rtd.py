@@ -1,7 +1,5 @@
 """Representation topology divergence on the doubled complex."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from functools import partial

@@ -1,7 +1,5 @@
 """RTD-Lite: compare minimum spanning trees of two spaces."""
 
-from __future__ import annotations
-
 import math
 
 import torch

@@ -1,7 +1,5 @@
 """Topological signature loss of topological autoencoders."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 

@@ -1,7 +1,5 @@
 """Sliced Wasserstein distance between two diagrams."""
 
-from __future__ import annotations
-
 import math
 
 import torch

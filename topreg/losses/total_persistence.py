@@ -1,7 +1,5 @@
 """Total persistence, and polynomials of births and deaths."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from torch import Tensor

@@ -1,7 +1,5 @@
 """Track coincidence: equation 5."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 

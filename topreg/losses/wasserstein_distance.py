@@ -1,7 +1,5 @@
 """Wasserstein distance between two diagrams."""
 
-from __future__ import annotations
-
 import math
 
 import torch

@@ -1,7 +1,5 @@
 """Lengths of selected edges, with gradient."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from typing import Any, cast
 

@@ -1,7 +1,5 @@
 """Metrics: one of three names, a function of the user, or ``"precomputed"``."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import torch

@@ -1,7 +1,5 @@
 """The public distance matrix, with finite gradients at coincident points."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 from torch.autograd.function import FunctionCtx

@@ -1,7 +1,5 @@
 """Inner products in full precision, and bounds for the distances computed from them."""
 
-from __future__ import annotations
-
 import math
 import threading
 from collections.abc import Callable, Sequence

@@ -3,8 +3,6 @@
 Imported on first use, since numba is heavy.
 """
 
-from __future__ import annotations
-
 import math
 
 import torch

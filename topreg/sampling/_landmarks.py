@@ -1,7 +1,5 @@
 """Landmarks: a few points that represent a large cloud, and their distance to the others."""
 
-from __future__ import annotations
-
 import math
 from typing import NamedTuple
 

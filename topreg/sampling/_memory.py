@@ -1,7 +1,5 @@
 """Rows of earlier batches, so that a loss on few samples sees more of their classes."""
 
-from __future__ import annotations
-
 import itertools
 from collections import deque
 from collections.abc import Mapping
