@@ -237,7 +237,7 @@ def test_a_few_thousand_points_have_the_sorted_weights_of_the_dense_engine(metri
 
 def test_large_clouds_use_tiles_by_themselves(monkeypatch):
     monkeypatch.setattr("topreg.persistence._dispatch.LARGE", 50)
-    monkeypatch.setattr("topreg.filtrations._space.pairs_of_few", lambda *_: None)
+    monkeypatch.setattr("topreg.filtrations._rips.pairs_of_few", lambda *_: None)
     told = []
     filtration = RipsFiltration(progress=lambda *message: told.append(message))
     points = gaussian(0, 50, 3)

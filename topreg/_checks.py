@@ -314,13 +314,17 @@ def one_each(name: str, tensor: Tensor, count: int, what: str, cure: str = "") -
         )
 
 
+def have_none(
+    name: str, bad: Tensor, requirement: str, noun: str, what: str = "", cure: str = ""
+) -> None:
+    """Raise if a row or an entry is bad. Reads values: synchronises the device."""
+    if bool(bad.any()):
+        raise ValueError(f"`{name}` should {requirement}. Got {rows(bad, noun, what)}.{cure}")
+
+
 def have_no_nan(name: str, matrix: Tensor) -> None:
-    """Raise if a row has NaN. Reads values: synchronises the device."""
-    undefined = matrix.isnan().any(dim=1)
-    if bool(undefined.any()):
-        raise ValueError(
-            f"`{name}` should be free of NaN. Got {rows(undefined, 'row', ' with NaN')}."
-        )
+    """Raise if a row has NaN."""
+    have_none(name, matrix.isnan().any(dim=1), "be free of NaN", "row", " with NaN")
 
 
 def are_finite(name: str, points: Tensor) -> None:
@@ -328,25 +332,17 @@ def are_finite(name: str, points: Tensor) -> None:
     is_readable(name, points)
     if bool(points.sum().isfinite()):  # one pass, no temporary; the sum of finite rows may overflow
         return
-    bad = ~points.isfinite().all(dim=1)
-    if bool(bad.any()):
-        raise ValueError(
-            f"`{name}` should be finite. Got {rows(bad, 'row', ' with NaN or infinity')}."
-        )
+    have_none(name, ~points.isfinite().all(dim=1), "be finite", "row", " with NaN or infinity")
 
 
 def have_direction(name: str, points: Tensor) -> None:
-    """Raise if a row is zero: its cosine is undefined. Reads values: synchronises the device."""
+    """Raise if a row is zero: its cosine is undefined."""
     zero = (points == 0).all(dim=1)
-    if bool(zero.any()):
-        raise ValueError(
-            f'`{name}` should have no zero row under `metric="cosine"`. '
-            f"Got {rows(zero, 'zero row')}."
-        )
+    have_none(name, zero, 'have no zero row under `metric="cosine"`', "zero row")
 
 
-def rows(bad: Tensor, noun: str, what: str = "", plural: str | None = None) -> str:
+def rows(bad: Tensor, noun: str, what: str = "", plural: str = "entries") -> str:
     """Return text that counts the bad rows or entries and names the first."""
     count, first = int(bad.sum()), int(bad.nonzero()[0])
-    name = noun if count == 1 else plural or noun + "s"
+    name = noun if count == 1 else plural if noun == "entry" else noun + "s"
     return f"{count} {name}{what}, first at {'entry' if noun == 'entry' else 'row'} {first}"

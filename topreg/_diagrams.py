@@ -24,17 +24,9 @@ def finite_part(name: str, diagram: Tensor) -> tuple[Tensor, Tensor]:
     Reads values: synchronises the device.
     """
     _checks.have_no_nan(name, diagram)
-    unborn = diagram[:, 0].isinf()
-    if bool(unborn.any()):
-        raise ValueError(
-            f"`{name}` should have finite births. Got {_checks.rows(unborn, 'infinite birth')}."
-        )
+    _checks.have_none(name, diagram[:, 0].isinf(), "have finite births", "infinite birth")
     impossible = diagram[:, 1] == -torch.inf
-    if bool(impossible.any()):
-        raise ValueError(
-            f"`{name}` should have deaths that are finite or +inf. "
-            f"Got {_checks.rows(impossible, 'death', ' of -inf')}."
-        )
+    _checks.have_none(name, impossible, "have deaths that are finite or +inf", "death", " of -inf")
     diagram = at_least_single(diagram)
     stays = diagram[:, 1] == torch.inf
     return diagram[~stays], diagram[stays, 0]

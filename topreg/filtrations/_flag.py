@@ -190,9 +190,8 @@ class FlagFiltration(Filtration):
 
     def _search(self, listed: Tensor, dimensions: list[int]) -> list[PersistencePairs]:
         """Find the pairs of one graph."""
-        if self.check_values and bool(listed.isnan().any()):
-            got = _checks.rows(listed.isnan(), "entry", plural="entries")
-            raise ValueError(f"`data` should be free of NaN. Got {got}.")
+        if self.check_values:
+            _checks.have_none("data", listed.isnan(), "be free of NaN", "entry")
         weights, place = self._combine(listed)
         weights = weights[place]
         if self.check_values:

@@ -12,7 +12,7 @@ from topreg._module import Check, FunctionModule
 from topreg._pairs import PersistencePairs, check_pairs
 from topreg._tracks import ORIENTATIONS
 from topreg.filtrations import RIPS, Filtration, RipsFiltration
-from topreg.filtrations._space import Space
+from topreg.filtrations._rips import Space
 from topreg.metrics import at_least_single
 
 Pairs = PersistencePairs | Sequence[PersistencePairs]

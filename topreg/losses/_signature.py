@@ -12,7 +12,7 @@ from torch.autograd.function import FunctionCtx
 
 from topreg._clouds import cloud_of
 from topreg._safe import plain_tensor
-from topreg.filtrations._space import Space
+from topreg.filtrations._rips import Space
 from topreg.metrics._edges import flags_of, lengths_by_operations
 from topreg.metrics._metric import rows_of
 from topreg.persistence import are_few, limits_of

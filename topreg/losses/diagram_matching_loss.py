@@ -1,6 +1,7 @@
 """Matching of persistence diagrams of a predicted and a true segmentation."""
 
 from collections.abc import Sequence
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -12,7 +13,7 @@ from topreg._pairs import PersistencePairs
 from topreg.filtrations import Filtration
 from topreg.losses import _common, _images
 from topreg.losses._common import Pairs
-from topreg.losses._matching import matching
+from topreg.losses._matching import costs_of, matching
 from topreg.persistence.images._images import Images
 
 
@@ -126,24 +127,24 @@ def _cost(
     sign = -1 if superlevel else 1  # so that deaths come after births
     bars = sign * first[:m].detach(), sign * second[:k].detach()
     matched = _assign(*bars, clouds[:m], other_clouds[:k], len(x.shapes), order)
-    essential = k + torch.arange(len(second) - k, device=matched.device)
-    matched = torch.cat([matched, essential])
-    alone = matched < 0
-    matched = torch.where(alone, len(second), matched)
-    gaps = first - torch.cat([second, second.new_zeros(1, 2)])[matched]
-    costs = torch.where(alone, _to_diagonal(first, order), gaps.abs().pow(order).sum(1))
-    left = torch.ones(len(second) + 1, dtype=costs.dtype, device=costs.device)
-    left = left.index_fill(0, matched, 0.0)[:-1]
+    matched = torch.cat([matched, k + torch.arange(len(second) - k, device=matched.device)])
+    costs, left = costs_of(
+        first,
+        second,
+        matched,
+        lambda gaps: gaps.abs().pow(order).sum(1),
+        partial(_to_diagonal, order),
+    )
     total = _images.sum_per_image(costs, clouds, x)
-    return total + _images.sum_per_image(_to_diagonal(second, order) * left, other_clouds, x)
+    return total + _images.sum_per_image(left, other_clouds, x)
 
 
-def _to_diagonal(bars: Tensor, order: int) -> Tensor:
+def _to_diagonal(order: int, bars: Tensor) -> Tensor:
     """Return the cost of matching each bar with the diagonal."""
     return bars.diff(dim=1).squeeze(1).abs().pow(order) / (1 if order == 1 else 2)
 
 
-@operator(lambda first, *_: first.new_empty(len(first), dtype=torch.int64))
+@operator(lambda first, second, clouds, *_: torch.empty_like(clouds))
 def _assign(
     first: Tensor, second: Tensor, clouds: Tensor, other_clouds: Tensor, images: int, order: int
 ) -> Tensor:
@@ -171,7 +172,7 @@ def _candidates(x: Tensor, y: Tensor, order: int) -> Tensor:
     k = len(y)
     if k >= len(x):
         return torch.arange(len(x), device=x.device)
-    lengths, best = _to_diagonal(x, order), []
+    lengths, best = _to_diagonal(order, x), []
     for value in y.unique(dim=0):
         costs = (x - value).abs().pow(order).sum(1) - lengths
         best.append(costs.topk(k, largest=False).indices)

@@ -11,7 +11,7 @@ from topreg._clouds import Clouds, cloud_of, numbers, starts
 from topreg._module import checked
 from topreg._safe import safe_power
 from topreg.filtrations import RipsFiltration
-from topreg.filtrations._space import Space
+from topreg.filtrations._rips import Space
 from topreg.losses import _common
 from topreg.losses._common import Loss
 from topreg.persistence import MOST_VERTICES, find_pairs

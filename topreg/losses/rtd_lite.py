@@ -9,7 +9,7 @@ from topreg._clouds import Clouds
 from topreg._module import checked
 from topreg._pairs import PersistencePairs
 from topreg.filtrations import RipsFiltration
-from topreg.filtrations._space import Space
+from topreg.filtrations._rips import Space
 from topreg.losses import _common
 from topreg.losses._common import Loss
 from topreg.persistence import find_pairs

@@ -1,6 +1,7 @@
 """Wasserstein distance between two diagrams."""
 
 import math
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -9,7 +10,7 @@ from topreg import _checks
 from topreg._diagrams import check_two, finite_part
 from topreg._module import FunctionModule, checked
 from topreg._safe import safe_norm, safe_power
-from topreg.losses._matching import matching
+from topreg.losses._matching import costs_of, matching
 
 
 def _is_order(name: str, order: float) -> None:
@@ -88,10 +89,8 @@ def wasserstein_distance(
         _points(name, diagram) for name, diagram in (("first", first), ("second", second))
     )
     j = matching(x.detach(), y.detach(), float(order), float(ground))
-    i = torch.arange(len(x), device=x.device)[j < len(y)]
-    j = j[i]
-    to_diagonal = torch.cat([_unmatched(x, i), _unmatched(y, j)])
-    costs = torch.cat([_norm(x[i] - y[j], ground), _to_diagonal(to_diagonal, ground)])
+    j = torch.where(j < len(y), j, -1)
+    costs = torch.cat(costs_of(x, y, j, partial(_norm, ground), partial(_to_diagonal, ground)))
     if len(x_stays) != len(y_stays):
         return 0 * (costs.sum() + x_stays.sum() + y_stays.sum()) + torch.inf
     gaps = (x_stays.sort().values - y_stays.sort().values).abs()
@@ -105,12 +104,8 @@ def _points(name: str, diagram: Tensor) -> tuple[Tensor, Tensor]:
     """
     points, stays = finite_part(name, diagram)
     early = points[:, 1] < points[:, 0]
-    if bool(early.any()):
-        got = _checks.rows(early, "such row")
-        raise ValueError(
-            f"`{name}` should have no death before its birth. Got {got}. "
-            "Did the points move since the pairs were found? Find them again, or drop such rows."
-        )
+    cure = " Did the points move since the pairs were found? Find them again, or drop such rows."
+    _checks.have_none(name, early, "have no death before its birth", "such row", cure=cure)
     return points, stays
 
 
@@ -123,13 +118,7 @@ def _root_of_powers(lengths: Tensor, order: float) -> Tensor:
     return scale * safe_power(safe_power(lengths / scale, order).sum(), 1 / order)
 
 
-def _unmatched(points: Tensor, matched: Tensor) -> Tensor:
-    """Return the points whose indices are not in ``matched``."""
-    alone = torch.ones(len(points), dtype=torch.bool, device=points.device)
-    return points[alone.index_fill(0, matched, False)]
-
-
-def _norm(vectors: Tensor, ground: float) -> Tensor:
+def _norm(ground: float, vectors: Tensor) -> Tensor:
     """Return the length of each row in a norm of the plane, with a finite derivative at 0."""
     if ground == math.inf:
         return torch.maximum(vectors[:, 0].abs(), vectors[:, 1].abs())
@@ -140,7 +129,7 @@ def _norm(vectors: Tensor, ground: float) -> Tensor:
     return scale * safe_norm(vectors / scale[:, None])
 
 
-def _to_diagonal(points: Tensor, ground: float) -> Tensor:
+def _to_diagonal(ground: float, points: Tensor) -> Tensor:
     """Return the distance of each point to the diagonal, with derivative 0 on it."""
     return (points[:, 1] - points[:, 0]).abs() * 2 ** (1 / ground - 1)
 

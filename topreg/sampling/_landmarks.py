@@ -1,6 +1,5 @@
 """Landmarks: a few points that represent a large cloud, and their distance to the others."""
 
-import math
 from typing import NamedTuple
 
 import torch
@@ -97,17 +96,12 @@ def farthest_point_sampling(
     count, start = _check_numbers(count, start, sizes)
     exact = given or callable(metric)
     values = at_least_single(values) if exact else prepare(values, str(metric))
-    if have_one_size(sizes):
-        batches, counts = [values], [len(sizes)]
-    else:
-        batches = list(values.split([n * n for n in sizes] if given else list(sizes)))
-        counts = [1] * len(sizes)
+    groups = [(len(sizes), sizes[0])] if have_one_size(sizes) else [(1, n) for n in sizes]
+    rows = [b * n * (n if given else 1) for b, n in groups]
     parts, vertex = [], 0
-    for batch, b in zip(batches, counts, strict=True):
-        n = math.isqrt(len(batch) // b) if given else len(batch) // b
-        chosen, cover = _sample(
-            batch.view(b, n, n if given else batch.shape[1]), count, metric, start
-        )
+    for batch, (b, n) in zip(values.split(rows), groups, strict=True):
+        clouds = batch.view(b, n, n if given else batch.shape[1])
+        chosen, cover = _sample(clouds, count, metric, start)
         first = torch.arange(vertex, vertex + b * n, n, device=batch.device)
         parts.append(((chosen + first[:, None]).flatten(), cover))
         vertex += b * n
