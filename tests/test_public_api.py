@@ -262,6 +262,32 @@ def test_a_module_holds_its_options_and_checks_them_at_once(name):
             module(**required, **wrong)
 
 
+def written(name):
+    """Annotation and default of each field of a module, and of each option, as they are written."""
+    module = getattr(topreg, name)
+    classes = [c for c in module.__mro__ if FunctionModule in c.__mro__[1:]]
+    bodies = [ast.parse(inspect.getsource(c)).body[0].body for c in reversed(classes)]
+    fields = {
+        node.target.id: (ast.unparse(node.annotation), node.value and ast.unparse(node.value))
+        for body in bodies
+        for node in body
+        if isinstance(node, ast.AnnAssign)
+    }
+    given = ast.parse(inspect.getsource(function_of(name))).body[0].args
+    options = {
+        argument.arg: (ast.unparse(argument.annotation), value and ast.unparse(value))
+        for argument, value in zip(given.kwonlyargs, given.kw_defaults, strict=True)
+        if argument.arg not in of_a_call(name)
+    }
+    return fields, options
+
+
+@pytest.mark.parametrize("name", sorted({*DATA, *NOT_ON_DATA, *FEATURES}))
+def test_the_fields_that_editors_see_are_the_options_of_the_function(name):
+    fields, options = written(name)
+    assert fields == options
+
+
 @pytest.mark.parametrize("name", sorted(NOT_ON_DATA))
 def test_distances_of_diagrams_take_diagrams(name):
     for call in (function_of(name), getattr(topreg, name).forward):
