@@ -29,18 +29,22 @@ def checked(
 
     Args:
         checks: The check of each option, by name.
-        together: Raises if options do not fit each other. It takes all of them by name.
+        together: Raises if checked options do not fit each other. It takes all of them by name.
     """
 
     def decorate(function: Callable[Parameters, Result]) -> Callable[Parameters, Result]:
         usual = function.__kwdefaults__ or {}
 
         def check(options: dict[str, Any]) -> None:
+            usual_only = True
             for name, value in options.items():
                 if name in checks and value is not usual.get(name, usual):
+                    usual_only = False
                     found = checks[name](name, value)
                     options[name] = value if found is None else found
-            if together is not None:
+                elif name not in usual:
+                    usual_only = False
+            if together is not None and not usual_only:
                 together(**(usual | options))
 
         @wraps(function)

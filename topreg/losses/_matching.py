@@ -93,9 +93,9 @@ def costs_of(
     A row of ``x`` is matched with a row of ``y``, or with the diagonal if the number is -1.
     ``between`` takes differences of matched rows, ``to_diagonal`` takes rows.
     """
-    none_first = torch.cat([y.new_zeros(1, 2), y])
-    gaps = between(x - none_first[matched + 1])
-    left = torch.ones_like(none_first[:, 0]).index_fill(0, matched + 1, 0.0)[1:]
+    none_first, place = torch.cat([y.new_zeros(1, 2), y]), matched + 1
+    gaps = between(x - none_first.index_select(0, place))
+    left = torch.ones_like(none_first[:, 0]).index_fill(0, place, 0.0)[1:]
     return torch.where(matched < 0, to_diagonal(x), gaps), to_diagonal(y) * left
 
 

@@ -15,10 +15,9 @@ from topreg.losses import _common, _images
 from topreg.losses._common import Pairs
 
 
-def _fit(betti_numbers: Any = ..., **others: Any) -> None:
+def _fit(dimensions: Sequence[int], betti_numbers: Any = ..., **others: Any) -> None:
     """Raise unless there is one Betti number per dimension, or none is given at all."""
-    _images.have_dimensions(**others)
-    dimensions = others["dimensions"]
+    _images.have_dimensions(dimensions=dimensions, **others)
     if betti_numbers is ...:
         return
     if not isinstance(betti_numbers, Sequence) or len(betti_numbers) != len(dimensions):

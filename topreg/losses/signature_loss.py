@@ -118,9 +118,9 @@ def signature_loss(
         values = _signature_of_few((x, z), symmetric, normalize, reduction != "none")
         if values is not None:
             return _common.reduce_values(values, reduction) if values.ndim else values
-    for space in (x, z):
-        if isinstance(space, Space):
-            space.normalize(normalize)
+    if normalize is not None and isinstance(x, Space) and isinstance(z, Space):
+        x.normalize(normalize)
+        z.normalize(normalize)
     if own or other:
         _on_their_devices("source", source, "pairs", own)
         _on_their_devices("target", target, "target_pairs", other)

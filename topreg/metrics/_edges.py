@@ -73,8 +73,6 @@ class _Diagram(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: FunctionCtx, *grads: Tensor) -> tuple[Tensor, None, None, None]:
-        from topreg.metrics._kernels import pull_edges, pull_entries
-
         values, births, deaths, lengths = ctx.saved_tensors  # type: ignore[attr-defined]
         ruler = ctx.ruler  # type: ignore[attr-defined]
         if torch.is_grad_enabled():  # the gradient will be differentiated: torch's operations
@@ -85,8 +83,12 @@ class _Diagram(torch.autograd.Function):
         pulled = slopes.numpy(), grads[0].contiguous().numpy()
         array, *ends = _arrays(values, births, deaths)
         if isinstance(ruler, str):
+            from topreg.metrics._kernels import pull_edges
+
             pull_edges(*pulled, lengths.numpy(), array, *ends, *flags_of(ruler))
         else:
+            from topreg.metrics._kernels import pull_entries
+
             pull_entries(*pulled, array, np.array(ruler, np.int64), *ends)
         return slopes, None, None, None
 
@@ -95,19 +97,18 @@ def _measure(
     values: Tensor, births: Tensor | None, deaths: Tensor, ruler: str | tuple[int, ...]
 ) -> Tensor:
     """Measure lengths without gradient by a compiled loop."""
-    from topreg.metrics._kernels import measure_edges, read_entries
-
     lengths = torch.empty(deaths.shape, dtype=values.dtype)
     array, *ends = _arrays(values, births, deaths)
     if isinstance(ruler, str):
-        vertices, exist = (
-            len(values),
-            measure_edges(lengths.numpy(), array, *ends, *flags_of(ruler)),
-        )
+        from topreg.metrics._kernels import measure_edges
+
+        exist = measure_edges(lengths.numpy(), array, *ends, *flags_of(ruler))
     else:
-        sizes = np.array(ruler, np.int64)
-        vertices, exist = sum(ruler), read_entries(lengths.numpy(), array, sizes, *ends)
+        from topreg.metrics._kernels import read_entries
+
+        exist = read_entries(lengths.numpy(), array, np.array(ruler, np.int64), *ends)
     if not exist:
+        vertices = len(values) if isinstance(ruler, str) else sum(ruler)
         for edges in (deaths, deaths if births is None else births):
             torch.arange(vertices).index_select(0, edges.flatten())  # raises
     return lengths

@@ -99,7 +99,8 @@ def farthest_point_sampling(
     groups = [(len(sizes), sizes[0])] if have_one_size(sizes) else [(1, n) for n in sizes]
     rows = [b * n * (n if given else 1) for b, n in groups]
     parts, vertex = [], 0
-    for batch, (b, n) in zip(values.split(rows), groups, strict=True):
+    batches = values.split(rows) if len(rows) != 1 else [values]
+    for batch, (b, n) in zip(batches, groups, strict=True):
         clouds = batch.view(b, n, n if given else batch.shape[1])
         chosen, cover = _sample(clouds, count, metric, start)
         first = torch.arange(vertex, vertex + b * n, n, device=batch.device)
