@@ -180,6 +180,9 @@ class Space:
         name: Name of the data in messages.
     """
 
+    _entries: Tensor | None = None
+    _scales: Tensor | None = None
+
     def __init__(self, filtration: RipsFiltration, data: Clouds, name: str = "points") -> None:
         self.filtration = filtration
         self.name = name
@@ -187,8 +190,6 @@ class Space:
         read = join_matrices if self.precomputed else join
         self.values, self.sizes = read(data, name)
         self._ruler = self.sizes if self.precomputed else filtration.metric
-        self._entries: Tensor | None = None
-        self._scales: Tensor | None = None
 
     def pairs(self, dimensions: Sequence[int]) -> list[PersistencePairs]:
         """Find pairs, one object per dimension, without gradient."""
