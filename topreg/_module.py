@@ -36,14 +36,12 @@ def checked(
         usual = function.__kwdefaults__ or {}
 
         def check(options: dict[str, Any]) -> None:
-            usual_only = True
+            usual_only = options.keys() <= usual.keys()  # else a required one is given
             for name, value in options.items():
                 if name in checks and value is not usual.get(name, usual):
                     usual_only = False
                     found = checks[name](name, value)
                     options[name] = value if found is None else found
-                elif name not in usual:
-                    usual_only = False
             if together is not None and not usual_only:
                 together(**(usual | options))
 
