@@ -47,10 +47,8 @@ def check_dimensions(name: str, dimensions: object, least: int = 0) -> tuple[int
     return listed
 
 
-def check_normalize(name: str, normalize: float | None) -> None:
+def check_normalize(name: str, normalize: float) -> None:
     """Raise if an option is not a quantile."""
-    if normalize is None:
-        return
     flag = isinstance(normalize, bool)  # other libraries take True
     if not flag:
         _checks.is_number(name, normalize)
@@ -59,9 +57,9 @@ def check_normalize(name: str, normalize: float | None) -> None:
 
 
 def is_rips(name: str, filtration: object, why: str = "") -> None:
-    """Raise if a given filtration is not a Vietoris-Rips filtration; ``why`` ends the sentence."""
+    """Raise if an option is not a Vietoris-Rips filtration; ``why`` ends the sentence."""
     check_filtration(name, filtration)
-    if filtration is not None and not isinstance(filtration, RipsFiltration):
+    if not isinstance(filtration, RipsFiltration):
         raise TypeError(
             f"`{name}` should be a RipsFiltration{why}. Got {type(filtration).__name__}."
         )

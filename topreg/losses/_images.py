@@ -17,9 +17,9 @@ from topreg.persistence.images._images import Images
 
 
 def is_cubical(name: str, filtration: object) -> None:
-    """Raise if a given filtration is not cubical."""
+    """Raise if an option is not a cubical filtration."""
     _common.check_filtration(name, filtration)
-    if filtration is not None and not isinstance(filtration, CubicalFiltration):
+    if not isinstance(filtration, CubicalFiltration):
         raise TypeError(f"`{name}` should be a CubicalFiltration. Got {type(filtration).__name__}.")
 
 
@@ -29,7 +29,8 @@ def have_dimensions(filtration: Filtration | None, dimensions: Sequence[int], **
         cubical(filtration)._check_dimension(dimension, "dimensions")
 
 
-CHECKS = _common.CHECKS | {"filtration": is_cubical}
+FLAGS = dict.fromkeys(("logits", "include_background"), _checks.is_flag)
+CHECKS = _common.CHECKS | FLAGS | {"filtration": is_cubical}
 
 
 class ImageLoss(_common.Loss):
@@ -46,7 +47,6 @@ def cubical(filtration: Filtration | None) -> CubicalFiltration:
 
 def foreground(images: Clouds, include_background: bool, name: str) -> Clouds:
     """Return the images without their first channel, unless that is included."""
-    _checks.is_flag("include_background", include_background)
     if include_background:
         return images
     if not isinstance(images, Tensor) or images.ndim < 4 or images.shape[1] < 2:
@@ -60,7 +60,6 @@ def foreground(images: Clouds, include_background: bool, name: str) -> Clouds:
 
 def probabilities(images: Clouds, logits: bool, name: str) -> Clouds:
     """Return the images, after a sigmoid if they are logits."""
-    _checks.is_flag("logits", logits)
     if not logits:
         return images
     return _each(images, partial(_sigmoid, name))

@@ -41,10 +41,10 @@ class HomologyTerms(NamedTuple):
 
 def _have_zero(name: str, dimensions: object) -> tuple[int, ...]:
     """Return the dimensions as a tuple; raise if 0 is missing."""
-    checked = check_dimensions(name, dimensions)
-    if 0 not in checked:
+    listed = check_dimensions(name, dimensions)
+    if 0 not in listed:
         raise ValueError(f"`{name}` should contain 0. Got {dimensions!r}.")
-    return checked
+    return listed
 
 
 @checked(CHECKS | {"dimensions": _have_zero})
