@@ -6,7 +6,7 @@ program without one this process does everything.
 
 import math
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -205,19 +205,6 @@ def _first_error(*checks: Callable[[], object]) -> Exception | None:
     return None
 
 
-class _Statement(NamedTuple):
-    """Facts about a rank's argument, sent before anything else; the middle ones must agree."""
-
-    rows: int
-    width: int
-    dtype: torch.dtype
-    device: str
-    wants_gradient: bool
-    metric: str
-    longest: float
-    memory: int
-
-
 def _agree(
     name: str,
     x: Tensor,
@@ -239,7 +226,7 @@ def _agree(
     if problem is None:
         device = "the CPU" if x.device.type == "cpu" else "an accelerator"
         wanted = x.requires_grad and torch.is_grad_enabled()
-        own = _Statement(len(x), x.shape[1], x.dtype, device, wanted, metric, longest, memory)
+        own = len(x), memory, x.shape[1], x.dtype, device, wanted, metric, longest
     said: list[Any] = [None] * dist.get_world_size(group)
     dist.all_gather_object(said, own, group=group)
     if problem is not None:
@@ -249,7 +236,7 @@ def _agree(
             f"`{name}` should be valid on every rank. Got an invalid value on rank "
             f"{said.index(None)}. See the error of that rank."
         )
-    rows, *facts, memories = zip(*said, strict=True)
+    rows, memories, *facts = zip(*said, strict=True)
     requirements = (
         f"`{name}` should have the same number of coordinates",
         f"`{name}` should have one dtype",

@@ -133,11 +133,10 @@ def find(
     filtration: Filtration | None,
     dimensions: Sequence[int],
     data: Clouds,
-    name: str = "pairs",
 ) -> list[PersistencePairs]:
     """Return the pairs of each dimension: the given ones, or those found in the data."""
     if pairs is not None:
-        return as_list(pairs, name)
+        return as_list(pairs)
     chosen = RIPS if filtration is None else filtration
     lowest, highest = min(dimensions), max(dimensions)
     if len(dimensions) == 1 or highest - lowest >= len(dimensions):  # all_pairs would find more
