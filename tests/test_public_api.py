@@ -288,6 +288,13 @@ def test_the_fields_that_editors_see_are_the_options_of_the_function(name):
     assert fields == options
 
 
+def test_unknown_and_missing_options_are_told_with_the_class():
+    with pytest.raises(TypeError, match=r"^RTD\(\) got an unexpected keyword argument 'metric'$"):
+        topreg.RTD(metric="cosine")
+    with pytest.raises(TypeError, match=r"^ConnectivityLoss\(\) missing a required .* 'scale'$"):
+        topreg.ConnectivityLoss()
+
+
 @pytest.mark.parametrize("name", sorted(NOT_ON_DATA))
 def test_distances_of_diagrams_take_diagrams(name):
     for call in (function_of(name), getattr(topreg, name).forward):

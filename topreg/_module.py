@@ -77,7 +77,11 @@ class FunctionModule(nn.Module, ABC):
 
         def initialise(self: FunctionModule, **options: Any) -> None:
             nn.Module.__init__(self)
-            bound = own.bind(**options)
+            try:
+                bound = own.bind(**options)
+            except TypeError as error:
+                error.args = (f"{type(self).__name__}() {error}",)
+                raise
             bound.apply_defaults()
             function.check(bound.arguments)
             for name, value in bound.arguments.items():
