@@ -105,7 +105,7 @@ MESSAGES = {
     },
     "`images` should be torch.float32, like the stored rows. Got torch.float64. "
     "Call `clear()` first.": {"images": torch.zeros(2, 1, dtype=torch.float64)},
-    "`images` should have rows of shape (1,), like the stored ones. Got (2,). "
+    "`images` should have rows of shape (1,), like the stored rows. Got (2,). "
     "Call `clear()` first.": {"images": torch.zeros(2, 2)},
 }
 

@@ -36,7 +36,7 @@ from topreg import (
 )
 
 RIPS = RipsFiltration()
-MODULE = importlib.import_module("topreg.losses._offsets")
+MODULE = importlib.import_module("topreg.losses.deviating_perturbation")
 OPTIONS = [
     {"related": related, "match_norms": match_norms}
     for related, match_norms in itertools.product(("endpoints", "all"), (False, True))

@@ -40,7 +40,7 @@ from topreg import (
 )
 from topreg._clouds import numbers
 from topreg.metrics import _selection
-from topreg.metrics._on_device import direct_distances, distances_within
+from topreg.metrics._selection import direct_distances, distances_within
 from topreg.persistence import _dispatch
 from topreg.persistence.dense._boruvka import forests
 

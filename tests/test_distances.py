@@ -191,7 +191,7 @@ def test_clouds_are_centred_one_by_one(monkeypatch):
         shift(out, points)
 
     monkeypatch.setattr(_kernels, "shift_rows", spy)
-    monkeypatch.setattr("topreg.filtrations._space.pairs_of_few", lambda *_: None)
+    monkeypatch.setattr("topreg.filtrations._rips.pairs_of_few", lambda *_: None)
     for dimension in (0, 1):
         RipsFiltration().pairs([gaussian(0, 5, 9), gaussian(1, 7, 9)], dimension)
     pairwise_distances(gaussian(0, 5, 9), gaussian(1, 7, 9))

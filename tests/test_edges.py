@@ -6,8 +6,7 @@ from strategies import gaussian
 from torch.testing import assert_close
 
 from topreg import PersistencePairs, RipsFiltration, pairwise_distances
-from topreg.metrics import entries_at
-from topreg.metrics._edges import _by_operations, edge_diagram
+from topreg.metrics._edges import _by_operations, edge_diagram, entries_at
 
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning")  # torch's forward mode
 

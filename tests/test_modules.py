@@ -212,23 +212,6 @@ def test_one_value_a_cloud(module, given, required, options):
     assert found.shape == (2,)
 
 
-@pytest.mark.parametrize(
-    "module",
-    [
-        topreg.ConnectivityLoss,
-        topreg.PersistenceEntropy,
-        topreg.TotalPersistence,
-        topreg.SignatureLoss,
-        topreg.RTDLite,
-        topreg.RTD,
-    ],
-)
-def test_an_unknown_reduction_is_refused_by_the_module_at_once(module):
-    required = {"scale": 1.0} if module is topreg.ConnectivityLoss else {}
-    with refused(ValueError, '`reduction` should be "mean", "sum" or "none". Got \'add\'.'):
-        module(reduction="add", **required)
-
-
 @pytest.mark.parametrize("dimensions", [iter((0, 1)), [0, 1], torch.arange(2).numpy(), range(2)])
 def test_dimensions_of_any_sequence_are_kept_as_a_tuple_of_int(dimensions):
     loss = topreg.TotalPersistence(dimensions=dimensions)

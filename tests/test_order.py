@@ -16,7 +16,7 @@ from strategies import fewer_examples
 from torch.testing import assert_close
 
 from topreg import RipsFiltration, pairwise_distances, rtd_lite, wasserstein_distance
-from topreg.filtrations import _space
+from topreg.filtrations import _rips
 
 METRICS = ("euclidean", "cosine", "manhattan")
 DTYPES = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
@@ -28,7 +28,7 @@ def way(request):
     """Small clouds are measured by differences, others by products: both ways find these pairs."""
     with pytest.MonkeyPatch.context() as patch:
         if request.param == "by products":
-            patch.setattr(_space, "pairs_of_few", lambda *_: None)
+            patch.setattr(_rips, "pairs_of_few", lambda *_: None)
         yield
 
 

@@ -32,7 +32,7 @@ from strategies import SEEDS, distinct_clouds, fewer_examples, gaussian, integer
 import topreg.plot
 from topreg import CubicalFiltration, FlagFiltration, PersistencePairs, RipsFiltration
 from topreg.plot import barcode, critical_pixels, diagram, merge_tree, spanning_tree, tracks
-from topreg.plot._axes import ENDS, GREY
+from topreg.plot._drawing import ENDS, GREY
 
 RIPS = RipsFiltration()
 INF, NAN = math.inf, math.nan

@@ -262,6 +262,39 @@ def test_a_module_holds_its_options_and_checks_them_at_once(name):
             module(**required, **wrong)
 
 
+def written(name):
+    """Annotation and default of each field of a module, and of each option, as they are written."""
+    module = getattr(topreg, name)
+    classes = [c for c in module.__mro__ if FunctionModule in c.__mro__[1:]]
+    bodies = [ast.parse(inspect.getsource(c)).body[0].body for c in reversed(classes)]
+    fields = {
+        node.target.id: (ast.unparse(node.annotation), node.value and ast.unparse(node.value))
+        for body in bodies
+        for node in body
+        if isinstance(node, ast.AnnAssign)
+    }
+    given = ast.parse(inspect.getsource(function_of(name))).body[0].args
+    options = {
+        argument.arg: (ast.unparse(argument.annotation), value and ast.unparse(value))
+        for argument, value in zip(given.kwonlyargs, given.kw_defaults, strict=True)
+        if argument.arg not in of_a_call(name)
+    }
+    return fields, options
+
+
+@pytest.mark.parametrize("name", sorted({*DATA, *NOT_ON_DATA, *FEATURES}))
+def test_the_fields_that_editors_see_are_the_options_of_the_function(name):
+    fields, options = written(name)
+    assert fields == options
+
+
+def test_unknown_and_missing_options_are_told_with_the_class():
+    with pytest.raises(TypeError, match=r"^RTD\(\) got an unexpected keyword argument 'metric'$"):
+        topreg.RTD(metric="cosine")
+    with pytest.raises(TypeError, match=r"^ConnectivityLoss\(\) missing a required .* 'scale'$"):
+        topreg.ConnectivityLoss()
+
+
 @pytest.mark.parametrize("name", sorted(NOT_ON_DATA))
 def test_distances_of_diagrams_take_diagrams(name):
     for call in (function_of(name), getattr(topreg, name).forward):
@@ -427,4 +460,4 @@ def test_losses_run_few_python_functions():
     """Small clouds are trained on in many short steps, where Python takes most of the time."""
     done = subprocess.run([sys.executable, "-c", COUNT], capture_output=True, text=True, check=True)
     counts = [int(count) for count in done.stdout.split()]
-    assert all(count <= most for count, most in zip(counts, (80, 40, 110), strict=True)), counts
+    assert all(count <= most for count, most in zip(counts, (70, 40, 60), strict=True)), counts

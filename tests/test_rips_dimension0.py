@@ -35,7 +35,7 @@ from strategies import (
 from torch.testing import assert_close
 
 from topreg import RipsFiltration, minimum_spanning_tree, pairwise_distances
-from topreg.filtrations import _space
+from topreg.filtrations import _rips
 from topreg.persistence import _weights
 
 
@@ -44,7 +44,7 @@ def way(request):
     """Small clouds are measured by differences, others by products: both ways find these pairs."""
     with pytest.MonkeyPatch.context() as patch:
         if request.param == "by products":
-            patch.setattr(_space, "pairs_of_few", lambda *_: None)
+            patch.setattr(_rips, "pairs_of_few", lambda *_: None)
         yield
 
 

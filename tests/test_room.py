@@ -10,7 +10,7 @@ from asserts import same_pairs
 from strategies import gaussian
 
 from topreg import RipsFiltration, _room, pairwise_distances, rtd, rtd_lite, signature_loss
-from topreg.filtrations import _space
+from topreg.filtrations import _rips
 from topreg.persistence import MOST_VERTICES, _dispatch
 from topreg.persistence.annotations import _annotations
 
@@ -23,7 +23,7 @@ def little_room(monkeypatch):
     monkeypatch.setattr(_room, "free_memory", lambda: 1000)
     monkeypatch.setattr(_room, "SMALL", 0)
     monkeypatch.setattr(_dispatch, "FEW", 0)
-    monkeypatch.setattr(_space, "pairs_of_few", lambda *_: None)
+    monkeypatch.setattr(_rips, "pairs_of_few", lambda *_: None)
     monkeypatch.setattr(_annotations, "SMALL", 0)
 
 
@@ -37,7 +37,7 @@ def no_distances(monkeypatch):
     """Nothing may be measured."""
     for name in ("selection_weights", "estimated_weights"):
         monkeypatch.setattr(_dispatch, name, lambda *_: pytest.fail("measured"))
-    monkeypatch.setattr(_space, "estimated_weights", lambda *_: pytest.fail("measured"))
+    monkeypatch.setattr(_rips, "estimated_weights", lambda *_: pytest.fail("measured"))
 
 
 @pytest.mark.parametrize("metric", ["euclidean", lambda x, y: pytest.fail("measured")])
@@ -111,7 +111,7 @@ def test_signature_loss_finds_large_clouds_without_matrices(monkeypatch, normali
             patch.setattr(_dispatch, "SOME_POINTS", 0)
             patch.setattr(_dispatch, "estimated_weights", lambda *_: pytest.fail("measured"))
             if normalize is None:
-                patch.setattr(_space, "estimated_weights", lambda *_: pytest.fail("measured"))
+                patch.setattr(_rips, "estimated_weights", lambda *_: pytest.fail("measured"))
             torch.testing.assert_close(signature_loss(x, z, **options), expected)
             with pytest.raises(ValueError, match=r"`target` should be finite\. Got 1 row"):
                 signature_loss(x, z.index_fill(0, torch.tensor([3]), math.nan), **options)

@@ -26,7 +26,7 @@ from torch.testing import assert_close
 
 from topreg import RipsFiltration, pairwise_distances
 from topreg.metrics import _tiles, prepare
-from topreg.metrics._on_device import direct_distances
+from topreg.metrics._selection import direct_distances
 from topreg.persistence.large import _certificate_kernels, _neighbours
 from topreg.persistence.large._certificate_kernels import first_copies
 from topreg.persistence.large._certificates import forest_of_cloud, spanning_forest
@@ -237,7 +237,7 @@ def test_a_few_thousand_points_have_the_sorted_weights_of_the_dense_engine(metri
 
 def test_large_clouds_use_tiles_by_themselves(monkeypatch):
     monkeypatch.setattr("topreg.persistence._dispatch.LARGE", 50)
-    monkeypatch.setattr("topreg.filtrations._space.pairs_of_few", lambda *_: None)
+    monkeypatch.setattr("topreg.filtrations._rips.pairs_of_few", lambda *_: None)
     told = []
     filtration = RipsFiltration(progress=lambda *message: told.append(message))
     points = gaussian(0, 50, 3)

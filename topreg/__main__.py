@@ -1,7 +1,5 @@
 """``python -m topreg warm-up`` compiles everything once."""
 
-from __future__ import annotations
-
 import argparse
 
 from topreg import warm_up

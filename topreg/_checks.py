@@ -1,10 +1,9 @@
 """Argument guards: each raises an error that says what is wrong and how to mend it."""
 
-from __future__ import annotations
-
 import math
 import operator
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -51,12 +50,19 @@ def is_floating(name: str, tensor: Tensor, *, of_distances: bool = False) -> Non
         raise ValueError(f"`{name}` should be dense. Got {tensor.layout}.{cure}")
 
 
-def is_integer(name: str, tensor: Tensor) -> None:
-    """Raise unless a value is a dense tensor of integers; booleans count as integers."""
+def is_integer(name: str, tensor: Tensor, *, in_64_bits: bool = False) -> None:
+    """Raise unless a value is a dense tensor of integers, booleans included, or only of int64."""
     is_tensor(name, tensor)
-    if tensor.is_floating_point() or tensor.is_complex():
-        raise TypeError(f"`{name}` should be integers. Got {tensor.dtype}.")
-    _is_dense(name, tensor)
+    whole = not (tensor.is_floating_point() or tensor.is_complex())
+    if not whole or (in_64_bits and tensor.dtype != torch.int64):
+        what = "torch.int64" if in_64_bits else "integers"
+        cure = " Use `.long()`." if whole and tensor.dtype != torch.bool else ""
+        raise TypeError(f"`{name}` should be {what}. Got {tensor.dtype}.{cure}")
+    if tensor.layout != torch.strided:
+        raise ValueError(f"`{name}` should be dense. Got {tensor.layout}. Use `.to_dense()`.")
+
+
+is_int64 = partial(is_integer, in_64_bits=True)
 
 
 def is_not_one_hot(labels: Tensor) -> None:
@@ -83,24 +89,6 @@ def _of_rows(labels: Tensor) -> str:
     if labels.shape[1] < 2:
         return " Use `labels.squeeze(1)`." if labels.shape[1] else ""
     return " Use `labels.argmax(1)` if they are one-hot."
-
-
-def is_int64(name: str, tensor: Tensor) -> None:
-    """Raise unless a value is an int64 tensor."""
-    is_tensor(name, tensor)
-    if tensor.dtype != torch.int64:
-        exact = not (
-            tensor.is_floating_point() or tensor.is_complex() or tensor.dtype == torch.bool
-        )
-        cure = " Use `.long()`." if exact else ""
-        raise TypeError(f"`{name}` should be torch.int64. Got {tensor.dtype}.{cure}")
-    _is_dense(name, tensor)
-
-
-def _is_dense(name: str, tensor: Tensor) -> None:
-    """Raise if a tensor of integers is sparse."""
-    if tensor.layout != torch.strided:
-        raise ValueError(f"`{name}` should be dense. Got {tensor.layout}. Use `.to_dense()`.")
 
 
 def is_readable(name: str, tensor: Tensor) -> None:
@@ -145,7 +133,6 @@ def is_point_cloud(name: str, points: Tensor) -> None:
 
 def is_diagram(name: str, diagram: Tensor) -> None:
     """Raise unless a diagram has floating-point rows of birth and death."""
-    is_tensor(name, diagram)
     is_floating(name, diagram)
     if diagram.ndim != 2 or diagram.shape[1] != 2:
         raise ValueError(f"`{name}` should have shape (m, 2). Got {shape(diagram)}.")
@@ -173,14 +160,26 @@ def is_option(name: str, value: object, options: Sequence[str]) -> None:
         raise ValueError(f"`{name}` should be {listed}. Got {value!r}.")
 
 
-def is_number(name: str, value: object) -> None:
-    """Raise unless a value is one number; ``True`` and ``False`` are not."""
-    if _is_array(value) or isinstance(value, bool) or not hasattr(type(value), "__float__"):
-        raise TypeError(f"`{name}` should be a number. Got {value!r}.")
-    if isinstance(value, int) and abs(value) > LARGEST_INTEGER:  # torch could not compare with it
-        raise ValueError(
-            f"`{name}` should be a float if it is that large. Got {value!r}. Use `float({name})`."
-        )
+RANGES: dict[str, Callable[[Any], bool]] = {
+    "positive": partial(operator.lt, 0),
+    "at least 0": partial(operator.le, 0),
+    "at least 1": partial(operator.le, 1),
+    "finite": lambda x: -math.inf < x < math.inf,  # torch.compile traces this
+}
+
+
+def is_number(name: str, value: Any, what: str | None = None) -> None:
+    """Raise unless a value is one number, in a range if one is named; ``True`` is not a number."""
+    if type(value) is not float:
+        if _is_array(value) or isinstance(value, bool) or not hasattr(type(value), "__float__"):
+            raise TypeError(f"`{name}` should be a number. Got {value!r}.")
+        if isinstance(value, int) and abs(value) > LARGEST_INTEGER:  # torch could not compare it
+            raise ValueError(
+                f"`{name}` should be a float if it is that large. Got {value!r}. "
+                f"Use `float({name})`."
+            )
+    if what is not None and not RANGES[what](value):
+        raise ValueError(f"`{name}` should be {what}. Got {value}.")
 
 
 def is_flag(name: str, value: object) -> None:
@@ -194,42 +193,27 @@ def _is_array(value: object) -> bool:
     return isinstance(value, (Tensor, np.ndarray)) and value.ndim > 0
 
 
-def is_at_least(name: str, value: float, bound: float) -> None:
-    """Raise if a number is below its bound or NaN."""
-    if type(value) is not float:
-        is_number(name, value)
-    if not value >= bound:
-        raise ValueError(f"`{name}` should be at least {bound}. Got {value}.")
-
-
-def is_finite(name: str, value: float) -> None:
-    """Raise if a number is NaN or infinite."""
-    is_number(name, value)
-    if not -math.inf < value < math.inf:  # torch.compile traces this
-        raise ValueError(f"`{name}` should be finite. Got {value}.")
-
-
-def is_natural(name: str, value: object) -> int:
-    """Return an integer that is at least 0, of any integer type; raise for anything else."""
-    if type(value) is int and value >= 0:
-        return value
-    return _integer(name, value, 0, "a non-negative integer")
-
-
-def is_count(name: str, value: object) -> int:
-    """Return a positive integer of any integer type; raise for anything else."""
-    return _integer(name, value, 1, "a positive integer")
-
-
-def _integer(name: str, value: Any, least: int, what: str) -> int:
-    """Return an integer of any type that is at least ``least``."""
+def natural(value: Any) -> int:
+    """Return an integer of any integer type that is at least 0; -1 for anything else."""
     try:
-        number = operator.index(value)
+        number = -1 if isinstance(value, bool) else operator.index(value)
     except TypeError:
-        number = least - 1
-    if isinstance(value, bool) or number < least:
-        raise ValueError(f"`{name}` should be {what}. Got {value!r}.")
+        return -1
+    return max(number, -1)
+
+
+def is_natural(name: str, value: Any, least: int = 0) -> int:
+    """Return an integer of any integer type that is at least ``least``; raise for anything else."""
+    if type(value) is int and value >= least:
+        return value
+    number = natural(value)
+    if number < least:
+        what = "a positive" if least else "a non-negative"
+        raise ValueError(f"`{name}` should be {what} integer. Got {value!r}.")
     return number
+
+
+is_count = partial(is_natural, least=1)
 
 
 def is_mapping(name: str, value: object) -> None:
@@ -245,13 +229,6 @@ def is_progress(value: object) -> None:
             "`progress` should be True, False, None or a function of (stage, done, total). "
             f"Got {value!r}."
         )
-
-
-def is_positive(name: str, value: float) -> None:
-    """Raise if a number is not positive or NaN."""
-    is_number(name, value)
-    if not value > 0:
-        raise ValueError(f"`{name}` should be positive. Got {value}.")
 
 
 def have_one_width(name: str, rows: Tensor, other_name: str, other: Tensor, cure: str = "") -> None:
@@ -337,13 +314,17 @@ def one_each(name: str, tensor: Tensor, count: int, what: str, cure: str = "") -
         )
 
 
+def have_none(
+    name: str, bad: Tensor, requirement: str, noun: str, what: str = "", cure: str = ""
+) -> None:
+    """Raise if a row or an entry is bad. Reads values: synchronises the device."""
+    if bool(bad.any()):
+        raise ValueError(f"`{name}` should {requirement}. Got {rows(bad, noun, what)}.{cure}")
+
+
 def have_no_nan(name: str, matrix: Tensor) -> None:
-    """Raise if a row has NaN. Reads values: synchronises the device."""
-    undefined = matrix.isnan().any(dim=1)
-    if bool(undefined.any()):
-        raise ValueError(
-            f"`{name}` should be free of NaN. Got {rows(undefined, 'row', ' with NaN')}."
-        )
+    """Raise if a row has NaN."""
+    have_none(name, matrix.isnan().any(dim=1), "be free of NaN", "row", " with NaN")
 
 
 def are_finite(name: str, points: Tensor) -> None:
@@ -351,25 +332,17 @@ def are_finite(name: str, points: Tensor) -> None:
     is_readable(name, points)
     if bool(points.sum().isfinite()):  # one pass, no temporary; the sum of finite rows may overflow
         return
-    bad = ~points.isfinite().all(dim=1)
-    if bool(bad.any()):
-        raise ValueError(
-            f"`{name}` should be finite. Got {rows(bad, 'row', ' with NaN or infinity')}."
-        )
+    have_none(name, ~points.isfinite().all(dim=1), "be finite", "row", " with NaN or infinity")
 
 
 def have_direction(name: str, points: Tensor) -> None:
-    """Raise if a row is zero: its cosine is undefined. Reads values: synchronises the device."""
+    """Raise if a row is zero: its cosine is undefined."""
     zero = (points == 0).all(dim=1)
-    if bool(zero.any()):
-        raise ValueError(
-            f'`{name}` should have no zero row under `metric="cosine"`. '
-            f"Got {rows(zero, 'zero row')}."
-        )
+    have_none(name, zero, 'have no zero row under `metric="cosine"`', "zero row")
 
 
-def rows(bad: Tensor, noun: str, what: str = "", plural: str | None = None) -> str:
+def rows(bad: Tensor, noun: str, what: str = "", plural: str = "entries") -> str:
     """Return text that counts the bad rows or entries and names the first."""
     count, first = int(bad.sum()), int(bad.nonzero()[0])
-    name = noun if count == 1 else plural or noun + "s"
+    name = noun if count == 1 else plural if noun == "entry" else noun + "s"
     return f"{count} {name}{what}, first at {'entry' if noun == 'entry' else 'row'} {first}"

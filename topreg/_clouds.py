@@ -4,8 +4,6 @@
 sizes of the clouds; vertices are numbered cloud after cloud.
 """
 
-from __future__ import annotations
-
 import itertools
 from collections.abc import Sequence
 

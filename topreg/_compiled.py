@@ -5,8 +5,6 @@ would delay them to its end. Long loops therefore run in other threads, while th
 If a signal handler raises, the main thread sets a flag that the loops read.
 """
 
-from __future__ import annotations
-
 import _thread
 import functools
 import hashlib

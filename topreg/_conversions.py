@@ -3,8 +3,6 @@
 Advice is printed only if it works on the given value.
 """
 
-from __future__ import annotations
-
 import warnings
 from collections.abc import Callable, Iterator
 from typing import Any

@@ -1,9 +1,7 @@
 """Checks of diagrams that the user passes to distances and features."""
 
-from __future__ import annotations
-
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -26,36 +24,28 @@ def finite_part(name: str, diagram: Tensor) -> tuple[Tensor, Tensor]:
     Reads values: synchronises the device.
     """
     _checks.have_no_nan(name, diagram)
-    unborn = diagram[:, 0].isinf()
-    if bool(unborn.any()):
-        raise ValueError(
-            f"`{name}` should have finite births. Got {_checks.rows(unborn, 'infinite birth')}."
-        )
+    _checks.have_none(name, diagram[:, 0].isinf(), "have finite births", "infinite birth")
     impossible = diagram[:, 1] == -torch.inf
-    if bool(impossible.any()):
-        raise ValueError(
-            f"`{name}` should have deaths that are finite or +inf. "
-            f"Got {_checks.rows(impossible, 'death', ' of -inf')}."
-        )
+    _checks.have_none(name, impossible, "have deaths that are finite or +inf", "death", " of -inf")
     diagram = at_least_single(diagram)
     stays = diagram[:, 1] == torch.inf
     return diagram[~stays], diagram[stays, 0]
 
 
-def as_batch(diagram: Tensor | Sequence[Tensor]) -> tuple[list[Tensor], bool]:
-    """Return diagrams without essential classes, and whether a sequence was given."""
+def each(diagram: Tensor | Sequence[Tensor], function: Callable[[Tensor], Tensor]) -> Tensor:
+    """Return the value of a diagram without essential classes, or those of several, stacked."""
     if not isinstance(diagram, Tensor | Sequence):
         raise TypeError(
             f"`diagram` should be a tensor or a sequence of them. Got {type(diagram).__name__}."
             f"{conversion(diagram)}"
         )
-    single = isinstance(diagram, Tensor)
     diagrams = [diagram] if isinstance(diagram, Tensor) else list(diagram)
     if not diagrams:
         raise ValueError("`diagram` should hold at least one diagram. Got an empty sequence.")
     for one in diagrams:
         _checks.is_diagram("diagram", one)
-    return [finite_part("diagram", one)[0] for one in diagrams], not single
+    values = [function(finite_part("diagram", one)[0]) for one in diagrams]
+    return values[0] if isinstance(diagram, Tensor) else torch.stack(values)
 
 
 def check_range(name: str, ends: tuple[float, float]) -> None:

@@ -1,7 +1,5 @@
 """Exchange of tensors between ranks."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import torch

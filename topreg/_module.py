@@ -1,58 +1,101 @@
-"""Modules that hold the options of a function, and printing of objects as the call that makes them.
+"""Functions with checked options, the modules that hold these, and printing of objects as calls.
 
-A subclass lists its options once, as annotated fields. The constructor is made from these fields,
-as that of a dataclass, so that editors see its signature. Their texts in the class's docstring are
-those of the function.
+A module lists the options of its function as annotated fields, as a dataclass does, so that editors
+see the signature of its constructor. Defaults and texts are those of the function.
 """
-
-from __future__ import annotations
 
 import inspect
 import math
 import re
 from abc import ABC
-from collections.abc import Callable
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Mapping
 from functools import wraps
 from operator import attrgetter
-from typing import Any, ClassVar
+from typing import Any, ClassVar, ParamSpec, TypeVar
 
 from torch import nn
 from typing_extensions import dataclass_transform
 
+BELONG_TO_DATA = ("pairs", "target_pairs", "geometry")  # given by name, but not options
+Check = Callable[[str, Any], Any]  # of a name and a value; returns another value, or None
+Parameters = ParamSpec("Parameters")
+Result = TypeVar("Result")
+
+
+def checked(
+    checks: Mapping[str, Check], together: Callable[..., object] | None = None
+) -> Callable[[Callable[Parameters, Result]], Callable[Parameters, Result]]:
+    """Check the options of a function before each call, unless they are its defaults.
+
+    Args:
+        checks: The check of each option, by name.
+        together: Raises if checked options do not fit each other. It takes all of them by name.
+    """
+
+    def decorate(function: Callable[Parameters, Result]) -> Callable[Parameters, Result]:
+        usual = function.__kwdefaults__ or {}
+
+        def check(options: dict[str, Any]) -> None:
+            usual_only = options.keys() <= usual.keys()  # else a required one is given
+            for name, value in options.items():
+                if name in checks and value is not usual.get(name, usual):
+                    usual_only = False
+                    found = checks[name](name, value)
+                    options[name] = value if found is None else found
+            if together is not None and not usual_only:
+                together(**(usual | options))
+
+        @wraps(function)
+        def call(*data: Parameters.args, **options: Parameters.kwargs) -> Result:
+            check(options)
+            return function(*data, **options)
+
+        call.check = check  # type: ignore[attr-defined]
+        return call
+
+    return decorate
+
 
 @dataclass_transform(kw_only_default=True, eq_default=False)
 class FunctionModule(nn.Module, ABC):
-    """A module that holds the options of a function, checks them once, and calls it with them.
-
-    Class arguments name the function and the check of its options, which returns the dimensions as
-    a tuple if there are any. ``forward`` calls the function with ``self._options()``.
-    """
+    """A module that holds the options of a function, checks them once, and calls it with them."""
 
     _names: ClassVar[tuple[str, ...]]
 
-    def __init_subclass__(
-        cls, function: Callable[..., object] | None = None, check: Callable[..., Any] = dict
-    ) -> None:
+    def __init_subclass__(cls, function: Any = None) -> None:
         super().__init_subclass__()
         if function is None:  # a subclass of a user
             return
-        dataclass(kw_only=True, eq=False, repr=False)(cls)
-        cls._names = tuple(field.name for field in fields(cls))  # type: ignore[arg-type]
-        for name in set(cls._names) & set(vars(cls)):
-            delattr(cls, name)  # the default would hide a filtration, which is a submodule
+        every = inspect.signature(function)
+        by_name = [p for p in every.parameters.values() if p.kind is p.KEYWORD_ONLY]
+        own = inspect.Signature([p for p in by_name if p.name not in BELONG_TO_DATA])
+        cls._names = tuple(own.parameters)
+        for base in cls.__mro__:  # a field's value there would hide a filtration, a submodule
+            for name in set(cls._names) & set(vars(base)):
+                delattr(base, name)
         cls.__doc__ = _with_options(cls.__doc__ or "", function, cls._names)
-        set_options = cls.__init__
 
-        @wraps(set_options)
         def initialise(self: FunctionModule, **options: Any) -> None:
             nn.Module.__init__(self)
-            set_options(self, **options)
-            dimensions = check(**self._options())
-            if "dimensions" in cls._names:
-                self.dimensions = dimensions
+            try:
+                bound = own.bind(**options)
+            except TypeError as error:
+                error.args = (f"{type(self).__name__}() {error}",)
+                raise
+            bound.apply_defaults()
+            function.check(bound.arguments)
+            for name, value in bound.arguments.items():
+                setattr(self, name, value)
 
-        cls.__init__ = initialise  # type: ignore[assignment, method-assign]
+        def forward(self: FunctionModule, *data: Any, **found: Any) -> Any:
+            return function(*data, **found, **self._options())
+
+        me = inspect.Parameter("self", inspect.Parameter.POSITIONAL_OR_KEYWORD)
+        others = [p for p in every.parameters.values() if p.name not in cls._names]
+        initialise.__signature__ = own.replace(parameters=[me, *own.parameters.values()])  # type: ignore[attr-defined]
+        forward.__signature__ = every.replace(parameters=[me, *others])  # type: ignore[attr-defined]
+        forward.__doc__ = f"Call :func:`{function.__name__}`, which describes the arguments."
+        cls.__init__, cls.forward = initialise, forward  # type: ignore[assignment, method-assign]
 
     def _options(self) -> dict[str, Any]:
         """Return the options by name."""

@@ -4,8 +4,6 @@ Registered directly: the wrapper of ``torch.library.custom_op`` imports the whol
 first call, which takes longer than everything else at a program's start.
 """
 
-from __future__ import annotations
-
 import functools
 import sys
 from collections.abc import Callable, Sequence

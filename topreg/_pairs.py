@@ -10,7 +10,7 @@ from torch import Tensor
 
 from topreg import _checks
 from topreg._clouds import Clouds, cloud_of, join_labels, starts
-from topreg._plain import plain_tensor
+from topreg._safe import plain_tensor
 
 _EDGES = ("birth_edges", "death_edges", "essential_edges")
 
@@ -67,9 +67,8 @@ class PersistencePairs:
     def __post_init__(self) -> None:
         births, deaths, essential = self.birth_edges, self.death_edges, self.essential_edges
         for name, edges in zip(_EDGES, (births, deaths, essential), strict=True):
-            if not isinstance(edges, Tensor) or edges.dtype != torch.int64 or edges.ndim != 2:
-                _checks.are_edges(name, edges)
-            if edges.shape[1] != 2:
+            usual = isinstance(edges, Tensor) and edges.dtype == torch.int64
+            if not usual or edges.ndim != 2 or edges.shape[1] != 2:
                 _checks.are_edges(name, edges)
             if edges.device != births.device:
                 _checks.on_one_device("birth_edges", births, name, edges.device)
@@ -87,22 +86,10 @@ class PersistencePairs:
             or set(map(type, sizes)) - {int}
             or min(sizes, default=0) < 0
         ):
-            self._check_numbers()
+            dimension = _checks.is_natural("dimension", self.dimension)
+            vars(self).update(dimension=dimension, cloud_sizes=_sizes_of(sizes))
         if births.is_inference() or deaths.is_inference() or essential.is_inference():
-            for name, edges in zip(_EDGES, (births, deaths, essential), strict=True):
-                object.__setattr__(self, name, plain_tensor(edges))
-
-    def _check_numbers(self) -> None:
-        """Convert the dimension and the cloud sizes to integers; raise if they are others."""
-        object.__setattr__(self, "dimension", _checks.is_natural("dimension", self.dimension))
-        if not isinstance(self.cloud_sizes, Iterable) or isinstance(self.cloud_sizes, str):
-            raise TypeError(
-                "`cloud_sizes` should be a sequence of integers, such as (5,). "
-                f"Got {self.cloud_sizes!r}."
-            )
-        sizes = enumerate(self.cloud_sizes)
-        checked = tuple(_checks.is_natural(f"cloud_sizes[{k}]", size) for k, size in sizes)
-        object.__setattr__(self, "cloud_sizes", checked)
+            vars(self).update({name: plain_tensor(getattr(self, name)) for name in _EDGES})
 
     def __len__(self) -> int:
         """Return the number of pairs, without the essential classes."""
@@ -125,21 +112,15 @@ class PersistencePairs:
 
     def split(self) -> list[PersistencePairs]:
         """Return one object per cloud, in order, its vertices numbered from 0."""
-        pair_cloud, essential_cloud = self.cloud(), self._cloud_of(self.essential_edges)
+        clouds = [self._cloud_of(getattr(self, name)) for name in _EDGES]
         parts = []
-        for number, (first, size) in enumerate(
-            zip(starts(self.cloud_sizes)[:-1], self.cloud_sizes, strict=True)
-        ):
-            mine = pair_cloud == number
-            parts.append(
-                PersistencePairs(
-                    self.dimension,
-                    self.birth_edges[mine] - first,
-                    self.death_edges[mine] - first,
-                    self.essential_edges[essential_cloud == number] - first,
-                    (size,),
-                )
+        for number, first in enumerate(starts(self.cloud_sizes)[:-1]):
+            births, deaths, essential = (
+                getattr(self, name)[own == number] - first
+                for name, own in zip(_EDGES, clouds, strict=True)
             )
+            size = self.cloud_sizes[number : number + 1]
+            parts.append(PersistencePairs(self.dimension, births, deaths, essential, size))
         return parts
 
     @classmethod
@@ -259,10 +240,7 @@ class PersistencePairs:
         _checks.on_one_device("death_edges", self.death_edges, "vertices", vertices.device)
         _in_range("vertices", vertices, sizes)
         _are_apart(vertices, self.cloud_sizes, sizes)
-        births, deaths, essential = (
-            vertices[getattr(self, name)].sort(dim=1).values for name in _EDGES
-        )
-        return PersistencePairs(self.dimension, births, deaths, essential, sizes)
+        return with_vertices(self, vertices, sizes)
 
     def vertices(self) -> Tensor:
         """Return the ascending end points of death edges and birth edges that are not (v, v)."""
@@ -414,13 +392,24 @@ def _can_be_joined(parts: object) -> None:
 
 
 def _sizes_of(cloud_sizes: object) -> tuple[int, ...]:
-    """Return the sizes of clouds as a tuple; raise for a bare number."""
+    """Return the sizes of clouds as a tuple of integers; raise for anything else."""
     if not isinstance(cloud_sizes, Iterable) or isinstance(cloud_sizes, str):
         raise TypeError(
-            f"`cloud_sizes` should be a sequence. Got {cloud_sizes!r}. "
+            f"`cloud_sizes` should be a sequence of integers. Got {cloud_sizes!r}. "
             "Use `(n,)` for one cloud of n."
         )
-    return tuple(cloud_sizes)
+    sizes = enumerate(cloud_sizes)
+    return tuple(_checks.is_natural(f"cloud_sizes[{k}]", size) for k, size in sizes)
+
+
+def with_vertices(
+    pairs: PersistencePairs, vertices: Tensor, sizes: tuple[int, ...]
+) -> PersistencePairs:
+    """Return the classes with ``vertices[v]`` in place of ``v``, edges still (i, j), i <= j."""
+    births, deaths, essential = (
+        vertices[getattr(pairs, name)].sort(dim=1).values for name in _EDGES
+    )
+    return PersistencePairs(pairs.dimension, births, deaths, essential, sizes)
 
 
 def _counts(name: str, values: Tensor, letters: str) -> tuple[int, ...]:

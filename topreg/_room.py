@@ -1,7 +1,5 @@
 """Checks that a search fits into memory, before anything large is allocated."""
 
-from __future__ import annotations
-
 import contextlib
 import os
 import pathlib

@@ -1,6 +1,4 @@
-"""Roots, powers and quotients with finite derivatives at zero, and the most precise dtype."""
-
-from __future__ import annotations
+"""Safe arithmetic: finite derivatives at zero, squares in range, tensors that autograd may keep."""
 
 import torch
 from torch import Tensor
@@ -9,6 +7,7 @@ from topreg._operators import is_plain
 
 ROOM = 1e37  # a sum of four vectors with smaller squares has a square below 2^128
 SINGLE_ONLY = {"mps"}  # types of device that have no double precision
+EXPONENTS = {torch.float32: (torch.int32, 0xFF << 23), torch.float64: (torch.int64, 0x7FF << 52)}
 
 
 def widest_dtype(device: torch.device) -> torch.dtype:
@@ -59,3 +58,30 @@ def safe_cosines(dots: Tensor, squares_a: Tensor, squares_b: Tensor, directed: T
     length_a = torch.where(directed, squares_a, 1.0).sqrt()
     length_b = torch.where(directed, squares_b, 1.0).sqrt()
     return torch.where(directed, dots, 0.0) / (length_a * length_b)
+
+
+def power_of_two(x: Tensor) -> Tensor:
+    """Return a power of two near the largest coordinate of each cloud, without gradient.
+
+    It is within a factor of 2, and at least the smallest power that the dtype keeps in full.
+
+    Shape:
+        - x: (..., n, d). Output: (..., 1, 1).
+    """
+    integer, exponents = EXPONENTS[x.dtype]
+    if 0 in x.shape[-2:]:
+        return x.new_ones((*x.shape[:-2], 1, 1))
+    largest = torch.linalg.vector_norm(x.detach(), torch.inf, dim=(-2, -1), keepdim=True)
+    bits: Tensor = largest.clamp(min=torch.finfo(x.dtype).tiny).view(integer)
+    return bits.bitwise_and(exponents).view(x.dtype)
+
+
+def plain_tensor(tensor: Tensor) -> Tensor:
+    """Return the tensor, or if it was made in inference mode a copy that autograd may keep.
+
+    Compiled programs cannot leave inference mode: there the tensor stays as it is.
+    """
+    if torch.compiler.is_compiling() or not tensor.is_inference():
+        return tensor
+    with torch.inference_mode(False):
+        return tensor.clone()

@@ -1,7 +1,5 @@
 """Edge vectors and persistence tracks: pairs as vectors in any space on the same vertices."""
 
-from __future__ import annotations
-
 from torch import Tensor
 
 from topreg import _checks

@@ -1,10 +1,7 @@
 """Compile everything once, so that no later call waits for it."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable, Iterator
-from functools import partial
 
 import torch
 
@@ -13,9 +10,7 @@ from topreg.losses.betti_matching_loss import betti_matching_loss
 from topreg.losses.rtd_lite import rtd_lite
 from topreg.losses.signature_loss import signature_loss
 from topreg.losses.wasserstein_distance import wasserstein_distance
-from topreg.metrics import pairwise_distances
-
-METRICS = ("euclidean", "cosine", "manhattan")
+from topreg.metrics import METRICS, pairwise_distances
 
 
 def warm_up(report: Callable[[str, float], object] | None = None) -> None:
@@ -43,25 +38,58 @@ def warm_up(report: Callable[[str, float], object] | None = None) -> None:
         >>> from topreg import warm_up
         >>> warm_up()
     """
-    for name, step in _steps():
-        start = time.perf_counter()
-        step()
+    start = time.perf_counter()
+    for step in _steps():
         if report is not None:
-            report(name, time.perf_counter() - start)
+            report(step, time.perf_counter() - start)
+        start = time.perf_counter()
 
 
-def _steps() -> Iterator[tuple[str, Callable[[], object]]]:
-    """Yield steps, by name, that together run every compiled loop."""
+def _steps() -> Iterator[str]:
+    """Run every compiled loop; yield the name of each step after it."""
     for dtype in (torch.float32, torch.float64):
         kind = str(dtype).removeprefix("torch.")
+        clouds = [_clouds(dtype, width) for width in (3, 12)]  # with few and with many coordinates
         for metric in METRICS:
-            yield f"distances, {metric}, {kind}", partial(_distances, metric, dtype)
+            rips = RipsFiltration(metric=metric)
+            for x, y in clouds:
+                leaf = x.clone().requires_grad_()
+                pairwise_distances(x, metric=metric)
+                pairwise_distances(x, y, metric=metric)
+                pairwise_distances(x[:2], y, metric=metric)
+                rips(leaf).sum().backward()
+                rtd_lite(leaf, y, filtration=rips)
+                signature_loss(leaf, y, filtration=rips)
+            yield f"distances, {metric}, {kind}"
         for engine in ("prim", "tiled", "annotations"):
-            yield f"{engine}, {kind}", partial(_searches, engine, dtype)
-        yield f"matrices, {kind}", partial(_matrices, dtype)
-        yield f"images, {kind}", partial(_images, dtype)
-    yield "graphs", _graphs
-    yield "matchings", _matchings
+            rips = RipsFiltration(engine=engine)
+            for data in (*clouds, *(batch[0] for batch in clouds)):
+                rips(data)
+                if engine == "annotations":
+                    rips(data, 1)
+            yield f"{engine}, {kind}"
+        matrix = pairwise_distances(clouds[0][0])
+        for longest in (torch.inf, 1.0):
+            rips = RipsFiltration(metric="precomputed", max_edge_length=longest)
+            leaf = matrix.clone().requires_grad_()
+            for pairs in rips.all_pairs(leaf, 1):
+                rips.diagram(pairs, leaf).sum().backward()
+            rips.pairs(matrix)
+        yield f"matrices, {kind}"
+        image = torch.eye(4, dtype=dtype)
+        CubicalFiltration().all_pairs(image, 1)
+        CubicalFiltration(ndim=3).pairs(image[None])
+        betti_matching_loss(image, image)
+        yield f"images, {kind}"
+    square = torch.tensor([[0, 1, 2, 0, 0], [1, 2, 3, 3, 2]])
+    for vertices in (4, 1 << 16):  # with so many, neighbours are kept in lists
+        graph = FlagFiltration(square, vertices)
+        graph.pairs(torch.ones(5))
+        graph.pairs(torch.ones(5), 1)
+    yield "graphs"
+    one = torch.tensor([[3.0, 6.0], [0.0, 11.0], [0.0, 3.0]])
+    wasserstein_distance(one, torch.tensor([[5.0, 8.0], [0.0, 11.0]]), order=50.0)
+    yield "matchings"
 
 
 def _clouds(dtype: torch.dtype, width: int) -> torch.Tensor:
@@ -70,61 +98,3 @@ def _clouds(dtype: torch.dtype, width: int) -> torch.Tensor:
     clouds = torch.randn(2, 12, width, generator=generator, dtype=dtype)
     clouds[:, 1] = clouds[:, 0]
     return clouds
-
-
-def _distances(metric: str, dtype: torch.dtype) -> None:
-    """Measure distances within a cloud and between two, with few and with many coordinates."""
-    for width in (3, 12):
-        x, y = _clouds(dtype, width)
-        pairwise_distances(x, metric=metric)
-        pairwise_distances(x, y, metric=metric)
-        pairwise_distances(x[:2], y, metric=metric)
-        rips = RipsFiltration(metric=metric)
-        rips(x.requires_grad_()).sum().backward()
-        rtd_lite(x, y, filtration=rips)
-        signature_loss(x, y, filtration=rips)
-
-
-def _searches(engine: str, dtype: torch.dtype) -> None:
-    """Search in points, in one cloud and in two."""
-    rips = RipsFiltration(engine=engine)
-    for width in (3, 12):
-        clouds = _clouds(dtype, width)
-        for data in (clouds, clouds[0]):
-            rips(data)
-            if engine == "annotations":
-                rips(data, 1)
-
-
-def _matrices(dtype: torch.dtype) -> None:
-    """Search in distance matrices."""
-    matrix = pairwise_distances(_clouds(dtype, 3)[0])
-    for longest in (torch.inf, 1.0):
-        rips = RipsFiltration(metric="precomputed", max_edge_length=longest)
-        leaf = matrix.clone().requires_grad_()
-        for pairs in rips.all_pairs(leaf, 1):
-            rips.diagram(pairs, leaf).sum().backward()
-        rips.pairs(matrix)
-
-
-def _images(dtype: torch.dtype) -> None:
-    """Search in images and volumes, and match two images."""
-    image = torch.eye(4, dtype=dtype)
-    CubicalFiltration().all_pairs(image, 1)
-    CubicalFiltration(ndim=3).pairs(image[None])
-    betti_matching_loss(image, image)
-
-
-def _graphs() -> None:
-    """Search in a small graph, and in one with so few edges that neighbours are kept in lists."""
-    square = torch.tensor([[0, 1, 2, 0, 0], [1, 2, 3, 3, 2]])
-    for vertices in (4, 1 << 16):
-        graph = FlagFiltration(square, vertices)
-        graph.pairs(torch.ones(5))
-        graph.pairs(torch.ones(5), 1)
-
-
-def _matchings() -> None:
-    """Match diagrams that need rounded and exact arithmetic."""
-    one = torch.tensor([[3.0, 6.0], [0.0, 11.0], [0.0, 3.0]])
-    wasserstein_distance(one, torch.tensor([[5.0, 8.0], [0.0, 11.0]]), order=50.0)

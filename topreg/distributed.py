@@ -4,10 +4,9 @@ Uses the process group that the program already has (``torch.distributed``, any 
 program without one this process does everything.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -15,12 +14,11 @@ from torch import Tensor
 from torch.autograd.function import FunctionCtx
 
 from topreg import _checks
-from topreg._agreement import agree, first_error
 from topreg._clouds import starts
 from topreg._exchange import Group, every_row, is_grouped, talking_device
-from topreg._plain import plain_tensor
+from topreg._safe import plain_tensor
 from topreg.metrics import METRICS, at_least_single, prepare
-from topreg.persistence import MEMORY, Progress
+from topreg.persistence import MEMORY, Progress, check_rows
 
 __all__ = ["all_gather", "minimum_spanning_tree"]
 
@@ -71,7 +69,7 @@ def all_gather(x: Tensor, group: Group = None) -> Tensor:
         tensor([[1., 0.],
                 [0., 1.]])
     """
-    sizes, _ = agree("x", x, group, first_error(lambda: _checks.is_point_cloud("x", x)))
+    sizes, _ = _agree("x", x, group, _first_error(lambda: _checks.is_point_cloud("x", x)))
     if not is_grouped():
         return x
     gathered: Tensor = _Gather.apply(at_least_single(x), sizes, group)
@@ -139,16 +137,16 @@ def minimum_spanning_tree(
     from topreg.persistence.large._ranks import GroupRanks, Ranks
     from topreg.persistence.large._tiled import report_to
 
-    problem = first_error(
+    problem = _first_error(
         lambda: _checks.is_option("metric", metric, METRICS),
-        lambda: _checks.is_at_least("max_edge_length", float(max_edge_length), 0),
+        lambda: _checks.is_number("max_edge_length", float(max_edge_length), "at least 0"),
         lambda: _checks.is_count("memory_budget", memory_budget),
         lambda: _checks.is_progress(progress),
         lambda: _checks.is_point_cloud("points", points),
-        *_checks_of_values(points, metric, check_values),
+        lambda: check_values and check_rows(points, "points", metric),
     )
     with torch.no_grad():
-        sizes, memory = agree(
+        sizes, memory = _agree(
             "points", points, group, problem, metric, max_edge_length, memory_budget
         )
         rows = at_least_single(points.detach())
@@ -197,11 +195,61 @@ class _ReduceScatter(torch.autograd.Function):
         return _Gather.apply(grads[0], *ctx.task), None, None  # type: ignore[attr-defined]
 
 
-def _checks_of_values(
-    points: Tensor, metric: str, check_values: bool
-) -> list[Callable[[], object]]:
-    """Return checks of the values of this rank's points."""
-    checks: list[Callable[[], object]] = [lambda: _checks.are_finite("points", points)]
-    if metric == "cosine":
-        checks.append(lambda: _checks.have_direction("points", points))
-    return checks if check_values else []
+def _first_error(*checks: Callable[[], object]) -> Exception | None:
+    """Return the error of the first check that fails, to be raised once all ranks know of it."""
+    try:
+        for check in checks:
+            check()
+    except (TypeError, ValueError, OverflowError) as error:
+        return error
+    return None
+
+
+def _agree(
+    name: str,
+    x: Tensor,
+    group: Group,
+    problem: Exception | None,
+    metric: str = METRICS[0],
+    longest: float = math.inf,
+    memory: int = MEMORY,
+) -> tuple[list[int], int]:
+    """Return the numbers of rows of all ranks, and the smallest memory budget.
+
+    Raise on all ranks if one has a problem or differs from the others.
+    """
+    if not is_grouped():
+        if problem is not None:
+            raise problem
+        return [len(x)], memory
+    own = None
+    if problem is None:
+        device = "the CPU" if x.device.type == "cpu" else "an accelerator"
+        wanted = x.requires_grad and torch.is_grad_enabled()
+        own = len(x), memory, x.shape[1], x.dtype, device, wanted, metric, longest
+    said: list[Any] = [None] * dist.get_world_size(group)
+    dist.all_gather_object(said, own, group=group)
+    if problem is not None:
+        raise problem
+    if None in said:
+        raise ValueError(
+            f"`{name}` should be valid on every rank. Got an invalid value on rank "
+            f"{said.index(None)}. See the error of that rank."
+        )
+    rows, memories, *facts = zip(*said, strict=True)
+    requirements = (
+        f"`{name}` should have the same number of coordinates",
+        f"`{name}` should have one dtype",
+        f"`{name}` should be on one type of device",
+        f"`{name}` should require a gradient, or none,",
+        "`metric` should be the same",
+        "`max_edge_length` should be the same",
+    )
+    for requirement, values in zip(requirements, facts, strict=True):
+        for rank, value in enumerate(values):
+            if value != values[0]:
+                raise ValueError(
+                    f"{requirement} on every rank. "
+                    f"Got {values[0]} on rank 0 and {value} on rank {rank}."
+                )
+    return list(rows), min(memories)

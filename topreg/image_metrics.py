@@ -1,7 +1,5 @@
 """Topology of segmentations as metrics with ``update``, ``compute`` and ``reset``."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Sequence
 from typing import ClassVar
@@ -25,7 +23,7 @@ class _ImageMetric(nn.Module):
 
     def __init__(self, *, threshold: float = 0.5, construction: str = "T", ndim: int = 2) -> None:
         super().__init__()
-        _checks.is_finite("threshold", threshold)
+        _checks.is_number("threshold", threshold, "finite")
         _checks.is_option("construction", construction, ("T", "V"))
         if _checks.is_count("ndim", ndim) not in range(2, self.largest + 1):
             known = "2" if self.largest == 2 else "2 or 3"

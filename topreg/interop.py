@@ -16,7 +16,7 @@ from torch import Tensor
 from topreg import _checks
 from topreg._clouds import Clouds
 from topreg._pairs import PersistencePairs, are_of_one_cloud
-from topreg._plain import plain_tensor
+from topreg._safe import plain_tensor
 from topreg.filtrations import RIPS, Filtration
 from topreg.losses._common import check_filtration
 
@@ -74,7 +74,7 @@ def to_persistence_information(
         )
     from torch_topological.nn import PersistenceInformation
 
-    check_filtration(filtration)
+    check_filtration("filtration", filtration)
     filtration = RIPS if filtration is None else filtration
     births = pairs.birth_edges[:, :1] if pairs.dimension == 0 else pairs.birth_edges
     pairing = plain_tensor(torch.cat([births, pairs.death_edges], dim=1))
@@ -184,7 +184,7 @@ def numpy_diagram(
                [ 0.,  2.],
                [ 0., inf]])
     """
-    check_filtration(filtration)
+    check_filtration("filtration", filtration)
     filtration = RIPS if filtration is None else filtration
     with torch.no_grad():
         diagram = filtration.diagram(pairs, points).double()

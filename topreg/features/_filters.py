@@ -1,14 +1,12 @@
 """Choose pairs by their persistence: masks for :meth:`PersistencePairs.select`."""
 
-from __future__ import annotations
-
 import math
 
 import torch
 from torch import Tensor
 
 from topreg import _checks
-from topreg._plain import plain_tensor
+from topreg._safe import plain_tensor
 
 
 def most_persistent(diagram: Tensor, count: int, clouds: Tensor | None = None) -> Tensor:
@@ -61,12 +59,16 @@ def most_persistent(diagram: Tensor, count: int, clouds: Tensor | None = None) -
     _checks.on_one_device("diagram", diagram, "clouds", clouds.device)
     clouds = clouds.long()
     lengths = (diagram[:, 1] - diagram[:, 0]).detach()
+    return plain_tensor(ranks(lengths, clouds) < count)
+
+
+def ranks(lengths: Tensor, clouds: Tensor) -> Tensor:
+    """Return how many pairs of the same cloud come before each pair, the longest being first."""
     order = lengths.argsort(dim=0, descending=True, stable=True)
     order = order[clouds[order].argsort(dim=0, stable=True)]
     own = clouds[order]
     place = torch.arange(len(order), device=order.device) - torch.searchsorted(own, own)
-    none = torch.zeros_like(lengths, dtype=torch.bool)
-    return plain_tensor(none.scatter(0, order, place < count))
+    return torch.empty_like(order).scatter(0, order, place)
 
 
 def persistence_between(diagram: Tensor, low: float, high: float = math.inf) -> Tensor:

@@ -1,13 +1,11 @@
 """Proxy spaces: representations that replace the points once the pairs are found."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 
 from topreg import _checks
 from topreg._clouds import Clouds, join, join_labels
-from topreg._plain import plain_tensor
+from topreg._safe import plain_tensor
 from topreg.metrics import at_least_single
 
 

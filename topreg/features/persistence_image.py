@@ -1,20 +1,36 @@
 """Persistence images."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
+from functools import partial
 
 import torch
 from torch import Tensor
 
 from topreg import _checks, _diagrams
-from topreg._module import FunctionModule
+from topreg._module import FunctionModule, checked
 from topreg._safe import safe_power
 
 Range = tuple[float, float]
 
 
+def _is_resolution(name: str, resolution: object) -> None:
+    """Raise unless a resolution is two positive integers."""
+    if not isinstance(resolution, Sequence) or len(resolution) != 2:
+        raise ValueError(f"`{name}` should be (columns, rows). Got {resolution!r}.")
+    for steps in resolution:
+        _checks.is_count(name, steps)
+
+
+@checked(
+    {
+        "bandwidth": partial(_checks.is_number, what="positive"),
+        "birth_range": _diagrams.check_range,
+        "persistence_range": _diagrams.check_range,
+        "resolution": _is_resolution,
+        "weight_power": partial(_checks.is_number, what="at least 0"),
+    }
+)
 def persistence_image(
     diagram: Tensor | Sequence[Tensor],
     *,
@@ -73,50 +89,24 @@ def persistence_image(
         tensor([[0.6065, 0.3679],
                 [1.0000, 0.6065]])
     """
-    check_options(bandwidth, birth_range, persistence_range, resolution, weight_power)
-    diagrams, several = _diagrams.as_batch(diagram)
-    columns = _diagrams.grid(birth_range, resolution[0], diagrams[0])
-    rows = _diagrams.grid(persistence_range, resolution[1], diagrams[0])
-    images = [_image(one, columns, rows, bandwidth, weight_power) for one in diagrams]
-    return torch.stack(images) if several else images[0]
+
+    def gaussians(gaps: Tensor) -> Tensor:
+        return (-(gaps / bandwidth).square() / 2).exp() / (bandwidth * math.sqrt(2 * math.pi))
+
+    def of_one(points: Tensor) -> Tensor:
+        lengths = points[:, 1] - points[:, 0]
+        powers = safe_power(lengths.abs(), weight_power)
+        weights = powers if weight_power else torch.ones_like(lengths)
+        columns = _diagrams.grid(birth_range, resolution[0], points)
+        rows = _diagrams.grid(persistence_range, resolution[1], points)
+        across, along = gaussians(columns - points[:, :1]), gaussians(rows - lengths[:, None])
+        with torch.autocast(points.device.type, enabled=False):
+            return (weights[:, None] * along).T @ across
+
+    return _diagrams.each(diagram, of_one)
 
 
-def _image(
-    diagram: Tensor, columns: Tensor, rows: Tensor, bandwidth: float, power: float
-) -> Tensor:
-    """Return the image of one diagram: a sum of products of two Gaussians."""
-    lengths = diagram[:, 1] - diagram[:, 0]
-    weights = safe_power(lengths.abs(), power) if power else torch.ones_like(lengths)
-    across = _gaussians(columns - diagram[:, :1], bandwidth)
-    along = _gaussians(rows - lengths[:, None], bandwidth)
-    with torch.autocast(diagram.device.type, enabled=False):
-        return (weights[:, None] * along).T @ across
-
-
-def _gaussians(gaps: Tensor, bandwidth: float) -> Tensor:
-    """Return the density of the normal distribution at each gap."""
-    return (-(gaps / bandwidth).square() / 2).exp() / (bandwidth * math.sqrt(2 * math.pi))
-
-
-def check_options(
-    bandwidth: float,
-    birth_range: Range,
-    persistence_range: Range,
-    resolution: tuple[int, int],
-    weight_power: float,
-) -> None:
-    """Raise if an option is out of range."""
-    _checks.is_positive("bandwidth", bandwidth)
-    _checks.is_at_least("weight_power", weight_power, 0)
-    if not isinstance(resolution, Sequence) or len(resolution) != 2:
-        raise ValueError(f"`resolution` should be (columns, rows). Got {resolution!r}.")
-    for steps in resolution:
-        _checks.is_count("resolution", steps)
-    _diagrams.check_range("birth_range", birth_range)
-    _diagrams.check_range("persistence_range", persistence_range)
-
-
-class PersistenceImage(FunctionModule, function=persistence_image, check=check_options):
+class PersistenceImage(FunctionModule, function=persistence_image):
     """Module form of :func:`persistence_image`.
 
     Example:
@@ -132,7 +122,3 @@ class PersistenceImage(FunctionModule, function=persistence_image, check=check_o
     persistence_range: Range
     resolution: tuple[int, int] = (20, 20)
     weight_power: float = 1.0
-
-    def forward(self, diagram: Tensor | Sequence[Tensor]) -> Tensor:
-        """Return the image of one diagram, or a batch of images."""
-        return persistence_image(diagram, **self._options())

@@ -1,7 +1,5 @@
 """Persistence landscapes."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 
@@ -9,9 +7,16 @@ import torch
 from torch import Tensor
 
 from topreg import _checks, _diagrams
-from topreg._module import FunctionModule
+from topreg._module import FunctionModule, checked
 
 
+@checked(
+    {
+        "sample_range": _diagrams.check_range,
+        "count": _checks.is_count,
+        "resolution": _checks.is_count,
+    }
+)
 def persistence_landscape(
     diagram: Tensor | Sequence[Tensor],
     *,
@@ -64,30 +69,19 @@ def persistence_landscape(
         tensor([[0., 1., 2., 1., 0.],
                 [0., 0., 1., 0., 0.]])
     """
-    check_options(sample_range, count, resolution)
-    diagrams, several = _diagrams.as_batch(diagram)
-    scales = _diagrams.grid(sample_range, resolution, diagrams[0])
-    landscapes = [_landscape(one, scales, count) for one in diagrams]
-    return torch.stack(landscapes) if several else landscapes[0]
+
+    def of_one(points: Tensor) -> Tensor:
+        birth, death = points[:, :1], points[:, 1:]
+        scales = _diagrams.grid(sample_range, resolution, points)
+        tents = torch.minimum(scales - birth, death - scales).clamp(min=0)
+        missing = max(0, count - len(tents))
+        tents = torch.nn.functional.pad(tents, (0, 0, 0, missing))
+        return math.sqrt(2) * tents.topk(count, dim=0).values
+
+    return _diagrams.each(diagram, of_one)
 
 
-def _landscape(diagram: Tensor, scales: Tensor, count: int) -> Tensor:
-    """Return the landscape of one diagram, (count, resolution)."""
-    birth, death = diagram[:, :1], diagram[:, 1:]
-    tents = torch.minimum(scales - birth, death - scales).clamp(min=0)
-    missing = max(0, count - len(tents))
-    tents = torch.nn.functional.pad(tents, (0, 0, 0, missing))
-    return math.sqrt(2) * tents.topk(count, dim=0).values
-
-
-def check_options(sample_range: tuple[float, float], count: int, resolution: int) -> None:
-    """Raise if an option is out of range."""
-    _diagrams.check_range("sample_range", sample_range)
-    _checks.is_count("count", count)
-    _checks.is_count("resolution", resolution)
-
-
-class PersistenceLandscape(FunctionModule, function=persistence_landscape, check=check_options):
+class PersistenceLandscape(FunctionModule, function=persistence_landscape):
     """Module form of :func:`persistence_landscape`.
 
     Example:
@@ -101,7 +95,3 @@ class PersistenceLandscape(FunctionModule, function=persistence_landscape, check
     sample_range: tuple[float, float]
     count: int = 5
     resolution: int = 100
-
-    def forward(self, diagram: Tensor | Sequence[Tensor]) -> Tensor:
-        """Return the landscape of one diagram, or a batch of landscapes."""
-        return persistence_landscape(diagram, **self._options())

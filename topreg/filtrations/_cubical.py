@@ -1,7 +1,5 @@
 """The cubical filtration of images."""
 
-from __future__ import annotations
-
 from typing import final
 
 import torch
@@ -138,17 +136,14 @@ class CubicalFiltration(Filtration):
         self, dimension: object, name: str = "dimension", every: bool = False
     ) -> int:
         """Return a dimension as int; raise if it is not available, or one below it is not."""
-        try:
-            found = _checks.is_natural(name, dimension)
-        except ValueError:
-            found = 3
+        found = _checks.natural(dimension)
         if self.ndim == 3 and (found == 1 or (every and found == 2)):
             raise ValueError(
                 f"`{name}` should be {'0' if every else '0 or 2'} for volumes. Got {found}. "
                 "Find dimensions 0 and 2 with `pairs`. "
                 "`topreg.image_metrics.BettiNumbers` also counts the loops of masks."
             )
-        if found > self.ndim - 1:
+        if not 0 <= found < self.ndim:
             available = "0 or 1" if self.ndim == 2 else "0 or 2"
             raise ValueError(
                 f"`{name}` should be {available} for a CubicalFiltration with `ndim={self.ndim}`. "

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import NoReturn, cast, final
+from dataclasses import replace
+from typing import cast, final
 
 import torch
 from torch import Tensor, nn
 
 from topreg import _checks
 from topreg._clouds import Clouds
-from topreg._pairs import PersistencePairs, check_pairs, concatenate
+from topreg._pairs import PersistencePairs, check_pairs, concatenate, with_vertices
 from topreg.filtrations._filtration import Filtration
 from topreg.metrics import at_least_single
 from topreg.persistence import pairs_of_edges
@@ -106,14 +107,18 @@ class FlagFiltration(Filtration):
         self.duplicate_edges = duplicate_edges
         self.check_values = check_values
         ends = torch.stack([edge_index.amin(0), edge_index.amax(0)], dim=1)
-        _check_loops(ends)
         keys, listed = (ends[:, 0] * num_vertices + ends[:, 1]).sort(stable=True)
         first = torch.ones_like(keys, dtype=torch.bool)
         first[1:] = keys[1:] != keys[:-1]
         edge, copies = None, None
         if not bool(first.all()):
             if duplicate_edges == "error":
-                _refuse_duplicate(ends[listed][~first])
+                i, j = ends[listed][~first][0].tolist()
+                raise ValueError(
+                    "`edge_index` should name every edge once, in one direction. "
+                    f"Got the edge between {i} and {j} several times. Combine the weights of such "
+                    'an edge with `duplicate_edges="min"` or `duplicate_edges="mean"`.'
+                )
             edge = torch.empty_like(keys).scatter_(0, listed, first.cumsum(0) - 1)
             copies = torch.bincount(edge)[edge]
         none = keys.new_full((1,), -1)  # searching for an edge of another graph may end here
@@ -179,17 +184,14 @@ class FlagFiltration(Filtration):
             none = self.edge_index.new_empty(0, 2)
             return [PersistencePairs(p, none, none, none, ()) for p in dimensions]
         found = [self._search(weights, dimensions) for weights in rows]
-        return (
-            found[0]
-            if len(found) == 1
-            else [concatenate(same) for same in zip(*found, strict=True)]
-        )
+        if len(found) == 1:
+            return found[0]
+        return [concatenate(same) for same in zip(*found, strict=True)]
 
     def _search(self, listed: Tensor, dimensions: list[int]) -> list[PersistencePairs]:
         """Find the pairs of one graph."""
-        if self.check_values and bool(listed.isnan().any()):
-            got = _checks.rows(listed.isnan(), "entry", plural="entries")
-            raise ValueError(f"`data` should be free of NaN. Got {got}.")
+        if self.check_values:
+            _checks.have_none("data", listed.isnan(), "be free of NaN", "entry")
         weights, place = self._combine(listed)
         weights = weights[place]
         if self.check_values:
@@ -200,7 +202,13 @@ class FlagFiltration(Filtration):
             return pairs_of_edges(edges, self.num_vertices, dimensions)
         by_age = self.vertex_births.sort(stable=True).indices
         found = pairs_of_edges(by_age.argsort()[edges], self.num_vertices, dimensions)
-        return [_renumber(pairs, by_age) for pairs in found]
+        found = [with_vertices(pairs, by_age, pairs.cloud_sizes) for pairs in found]
+        return [
+            replace(pairs, essential_edges=pairs.essential_edges.sort(dim=0).values)
+            if pairs.dimension == 0
+            else pairs
+            for pairs in found
+        ]
 
     def _combine(self, weights: Tensor) -> tuple[Tensor, Tensor]:
         """Return weights, and for each distinct edge the place of its weight among them.
@@ -241,11 +249,8 @@ class FlagFiltration(Filtration):
                 f"`pairs` should hold edges of this graph. Got ({i}, {j}). "
                 "Were the pairs found on another graph?"
             )
-        zero, unknown = (
-            weights.new_zeros(len(weights), 1),
-            weights.new_full((len(weights), 1), torch.nan),
-        )
-        padded = torch.cat([weights, zero, unknown], dim=1)
+        padding = weights.new_tensor([0.0, torch.nan]).expand(len(weights), 2)
+        padded = torch.cat([weights, padding], dim=1)
         place = torch.nn.functional.pad(places, (0, 1))[graph, number]
         place = torch.where(known, place, width + 1)
         place = torch.where(at_vertex, width, place) + graph * (width + 2)
@@ -257,11 +262,8 @@ class FlagFiltration(Filtration):
 
     def _check_dimension(self, dimension: object, name: str = "dimension") -> int:
         """Return a dimension as int; raise if it is not 0 or 1."""
-        try:
-            found = _checks.is_natural(name, dimension)
-        except ValueError:
-            found = 2
-        if found > 1:
+        found = _checks.natural(dimension)
+        if found not in (0, 1):
             raise ValueError(f"`{name}` should be 0 or 1 for a FlagFiltration. Got {dimension!r}.")
         return found
 
@@ -297,17 +299,6 @@ class FlagFiltration(Filtration):
             )
 
 
-def _renumber(pairs: PersistencePairs, vertices: Tensor) -> PersistencePairs:
-    """Return pairs with ``vertices[v]`` in place of ``v``, essential vertices sorted."""
-    names = ("birth_edges", "death_edges", "essential_edges")
-    births, deaths, essential = (
-        vertices[getattr(pairs, name)].sort(dim=1).values for name in names
-    )
-    if pairs.dimension == 0:
-        essential = essential.sort(dim=0).values
-    return PersistencePairs(pairs.dimension, births, deaths, essential, pairs.cloud_sizes)
-
-
 def _check_graph(edge_index: Tensor, num_vertices: object) -> int:
     """Return the number of vertices; raise if the edges do not join them."""
     _checks.is_int64("edge_index", edge_index)
@@ -327,34 +318,18 @@ def _check_graph(edge_index: Tensor, num_vertices: object) -> int:
         raise ValueError(
             f"`edge_index` should index {num_vertices} vertices. Got vertex {int(bad[0])}."
         )
-    return num_vertices
-
-
-def _check_loops(ends: Tensor) -> None:
-    """Raise if an edge joins a vertex with itself."""
-    loop = ends[:, 0] == ends[:, 1]
-    if bool(loop.any()):
+    loops = edge_index[0, edge_index[0] == edge_index[1]]
+    if len(loops):
         raise ValueError(
-            "`edge_index` should have no self-loop. "
-            f"Got one at vertex {int(ends[loop][0, 0])}. With "
+            f"`edge_index` should have no self-loop. Got one at vertex {int(loops[0])}. With "
             "`proper = edge_index[0] != edge_index[1]`, keep `edge_index[:, proper]` and "
             "`edge_weights[proper]`."
         )
-
-
-def _refuse_duplicate(again: Tensor) -> NoReturn:
-    """Raise for the first edge that occurs several times."""
-    i, j = again[0].tolist()
-    raise ValueError(
-        "`edge_index` should name every edge once, in one direction. "
-        f"Got the edge between {i} and {j} several times. Combine the weights of such an edge "
-        'with `duplicate_edges="min"` or `duplicate_edges="mean"`.'
-    )
+    return num_vertices
 
 
 def _check_births(births: Tensor, vertices: int, edge_index: Tensor) -> None:
     """Raise unless there is one finite birth per vertex."""
-    _checks.is_tensor("vertex_births", births)
     _checks.is_floating("vertex_births", births)
     _checks.one_each("vertex_births", births, vertices, "vertex")
     _checks.on_one_device("vertex_births", births, "edge_index", edge_index.device)

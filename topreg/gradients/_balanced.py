@@ -1,7 +1,5 @@
 """Add a regulariser's gradient at the scale of the main loss's gradient."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 
 import torch
@@ -62,26 +60,20 @@ def balanced_backward(
         tensor([4., 4.])
     """
     _checks.is_option("norm", norm, NORMS)
-    _checks.is_finite("weight", weight)
-    _are_scalars(main=main, regularizer=regularizer)
+    _checks.is_number("weight", weight, "finite")
+    for name, loss in (("main", main), ("regularizer", regularizer)):
+        _checks.is_tensor(name, loss)
+        _checks.has_rank(name, loss, "()")
     leaves = _leaves_among(parameters)
     g = _gradients_of(main, leaves, retain_graph=True)
     h = _gradients_of(regularizer, leaves, retain_graph=False)
     with torch.no_grad():
-        for leaf, g_leaf, h_leaf, sizes in zip(
-            leaves, g, h, _sizes(g, h, leaves, norm), strict=True
-        ):
-            added = None if h_leaf is None else _rescale(h_leaf, weight, *sizes)
+        sizes = _sizes(g, h, leaves, norm)
+        for leaf, g_leaf, h_leaf, norms in zip(leaves, g, h, sizes, strict=True):
+            added = None if h_leaf is None else _rescale(h_leaf, weight, *norms)
             for part in (g_leaf, added):
                 if part is not None:
-                    _add_to_gradient(leaf, part)
-
-
-def _are_scalars(**losses: Tensor) -> None:
-    """Raise if a loss is not a scalar."""
-    for name, loss in losses.items():
-        _checks.is_tensor(name, loss)
-        _checks.has_rank(name, loss, "()")
+                    leaf.grad = part.clone() if leaf.grad is None else leaf.grad + part
 
 
 def _leaves_among(parameters: Iterable[Tensor]) -> list[Tensor]:
@@ -103,11 +95,6 @@ def _leaves_among(parameters: Iterable[Tensor]) -> list[Tensor]:
     if not leaves:
         raise ValueError("`parameters` should hold a tensor that requires a gradient. Got none.")
     return leaves
-
-
-def _add_to_gradient(leaf: Tensor, part: Tensor) -> None:
-    """Add to a gradient, which may be ``None``."""
-    leaf.grad = part.clone() if leaf.grad is None else leaf.grad + part
 
 
 def _gradients_of(

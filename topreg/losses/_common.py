@@ -1,42 +1,25 @@
 """Helpers of all losses: views of clouds, finding pairs, and sums and means per cloud."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
+from functools import partial
 
 import torch
 from torch import Tensor
 
 from topreg import _checks
 from topreg._clouds import Clouds, join
+from topreg._module import Check, FunctionModule
 from topreg._pairs import PersistencePairs, check_pairs
-from topreg.filtrations import RIPS, Filtration
+from topreg._tracks import ORIENTATIONS
+from topreg.filtrations import RIPS, Filtration, RipsFiltration
+from topreg.filtrations._rips import Space
 from topreg.metrics import at_least_single
 
 Pairs = PersistencePairs | Sequence[PersistencePairs]
 
-REDUCTIONS = ("mean", "sum", "none")
-UNDEFINED = ("skip", "zero")
 
-
-def check_options(
-    filtration: Filtration | None,
-    reduction: str,
-    dimensions: object = (0,),
-    least: int = 0,
-    **_: object,
-) -> tuple[int, ...]:
-    """Raise if an option that all losses have is wrong; return the dimensions as a tuple."""
-    if filtration is not None:
-        check_filtration(filtration)
-    _checks.is_option("reduction", reduction, REDUCTIONS)
-    if least == 0 and type(dimensions) is tuple and dimensions == (0,):
-        return (0,)
-    return check_dimensions(dimensions, least)
-
-
-def check_filtration(filtration: object, name: str = "filtration") -> None:
-    """Raise if ``filtration`` is not a filtration, for example because it is another option."""
+def check_filtration(name: str, filtration: object) -> None:
+    """Raise if an option is not a filtration, for example because another option was passed."""
     if filtration is None or isinstance(filtration, Filtration):
         return
     if isinstance(filtration, type):
@@ -48,30 +31,101 @@ def check_filtration(filtration: object, name: str = "filtration") -> None:
     )
 
 
-def check_dimensions(dimensions: object, least: int = 0) -> tuple[int, ...]:
+def check_dimensions(name: str, dimensions: object, least: int = 0) -> tuple[int, ...]:
     """Return distinct integers that are at least ``least`` as a tuple; raise for anything else."""
     try:
-        listed = tuple(_checks.is_natural("dimensions", p) for p in dimensions)  # type: ignore[attr-defined]
+        listed = tuple(_checks.is_natural(name, p) for p in dimensions)  # type: ignore[attr-defined]
     except (TypeError, ValueError):
         listed = ()
     if not listed or min(listed) < 0 or len(set(listed)) < len(listed):
         raise ValueError(
-            "`dimensions` should be a sequence of distinct non-negative integers, such as (0, 1). "
+            f"`{name}` should be a sequence of distinct non-negative integers, such as (0, 1). "
             f"Got {dimensions!r}."
         )
     if min(listed) < least:
-        raise ValueError(f"`dimensions` should be {least} or above. Got {listed}.")
+        raise ValueError(f"`{name}` should be {least} or above. Got {listed}.")
     return listed
 
 
-def views(source: Clouds, target: Clouds) -> tuple[Tensor, Tensor, tuple[int, ...]]:
-    """Return the rows of two matching views, in at least single precision, and the cloud sizes."""
+def check_normalize(name: str, normalize: float) -> None:
+    """Raise if an option is not a quantile."""
+    flag = isinstance(normalize, bool)  # other libraries take True
+    if not flag:
+        _checks.is_number(name, normalize)
+    if flag or not 0 < normalize <= 1:
+        raise ValueError(f"`{name}` should be a quantile in (0, 1], or None. Got {normalize!r}.")
+
+
+def is_rips(name: str, filtration: object, why: str = "") -> None:
+    """Raise if an option is not a Vietoris-Rips filtration; ``why`` ends the sentence."""
+    check_filtration(name, filtration)
+    if not isinstance(filtration, RipsFiltration):
+        raise TypeError(
+            f"`{name}` should be a RipsFiltration{why}. Got {type(filtration).__name__}."
+        )
+
+
+AT_LEAST_0 = partial(_checks.is_number, what="at least 0")
+CHECKS: dict[str, Check] = {
+    "filtration": check_filtration,
+    "target_filtration": check_filtration,
+    "dimensions": check_dimensions,
+    "orientation": partial(_checks.is_option, options=ORIENTATIONS),
+    "related": partial(_checks.is_option, options=("endpoints", "all")),
+    "undefined": partial(_checks.is_option, options=("skip", "zero")),
+    "reduction": partial(_checks.is_option, options=("mean", "sum", "none")),
+    "eps": AT_LEAST_0,
+    "scale": AT_LEAST_0,
+    "power": partial(_checks.is_number, what="positive"),
+    "midpoint_power": AT_LEAST_0,
+    "perturbation_weight": partial(_checks.is_number, what="finite"),
+    "normalize": check_normalize,
+}
+OF_RIPS = CHECKS | {"filtration": is_rips, "target_filtration": is_rips}
+
+
+class Loss(FunctionModule):
+    """A loss on data, with the options that all of them have."""
+
+    filtration: Filtration | None = None
+    reduction: str = "mean"
+
+
+def paired(
+    source: Clouds,
+    target: Clouds,
+    pairs: Pairs | None,
+    geometry: Clouds | None,
+    filtration: Filtration | None,
+    dimensions: Sequence[int],
+) -> tuple[Tensor, Tensor, tuple[int, ...], list[PersistencePairs]]:
+    """Return the rows of two matching views, the sizes of their clouds, and their pairs.
+
+    Rows have at least single precision. Pairs are the given ones, or found in ``geometry``.
+    """
     x, sizes = join(source, "source")
     y, others = join(target, "target")
     _checks.match(x, y)
     if sizes != others:
         _checks.of_same_clouds(sizes, others)
-    return at_least_single(x), at_least_single(y), sizes
+    found = find(pairs, filtration, dimensions, source if geometry is None else geometry)
+    for part in found:
+        check_pairs(part, x, sizes, "source")
+    return at_least_single(x), at_least_single(y), sizes, found
+
+
+def two_spaces(
+    source: Clouds, target: Clouds, filtration: Filtration | None, other: Filtration | None
+) -> tuple[Space, Space]:
+    """Return both data, checked to be on the same vertices, with their filtrations."""
+    first = filtration if isinstance(filtration, RipsFiltration) else RIPS
+    second = other if isinstance(other, RipsFiltration) else first
+    x, y = Space(first, source, "source"), Space(second, target, "target")
+    if x.sizes != y.sizes:
+        _checks.of_same_clouds(x.sizes, y.sizes)
+    if x.values.dtype != y.values.dtype or x.values.device != y.values.device:
+        _checks.alike("source", x.values, "target", y.values)
+    return x, y
 
 
 def find(
@@ -79,11 +133,10 @@ def find(
     filtration: Filtration | None,
     dimensions: Sequence[int],
     data: Clouds,
-    name: str = "pairs",
 ) -> list[PersistencePairs]:
     """Return the pairs of each dimension: the given ones, or those found in the data."""
     if pairs is not None:
-        return as_list(pairs, name)
+        return as_list(pairs)
     chosen = RIPS if filtration is None else filtration
     lowest, highest = min(dimensions), max(dimensions)
     if len(dimensions) == 1 or highest - lowest >= len(dimensions):  # all_pairs would find more
@@ -113,14 +166,6 @@ def as_list(pairs: Pairs, name: str = "pairs") -> list[PersistencePairs]:
                 "Put the clouds of a batch together with `PersistencePairs.join`."
             )
     return given
-
-
-def check_all(
-    pairs: Sequence[PersistencePairs], rows: Tensor, sizes: tuple[int, ...], name: str = "source"
-) -> None:
-    """Raise if pairs do not belong to these clouds."""
-    for part in pairs:
-        check_pairs(part, rows, sizes, name)
 
 
 def diagrams_of(

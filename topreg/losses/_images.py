@@ -1,8 +1,7 @@
 """Helpers of the losses on images: probabilities, masks, channels, and births and deaths."""
 
-from __future__ import annotations
-
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -17,18 +16,28 @@ from topreg.metrics import at_least_single
 from topreg.persistence.images._images import Images
 
 
-def check_options(
-    filtration: Filtration | None, reduction: str, dimensions: object, **_: object
-) -> tuple[int, ...]:
-    """Raise if an option of all losses on images is unknown; return the dimensions."""
-    dimensions = _common.check_options(filtration, reduction, dimensions)
-    if filtration is not None and not isinstance(filtration, CubicalFiltration):
-        raise TypeError(
-            f"`filtration` should be a CubicalFiltration. Got {type(filtration).__name__}."
-        )
+def is_cubical(name: str, filtration: object) -> None:
+    """Raise if an option is not a cubical filtration."""
+    _common.check_filtration(name, filtration)
+    if not isinstance(filtration, CubicalFiltration):
+        raise TypeError(f"`{name}` should be a CubicalFiltration. Got {type(filtration).__name__}.")
+
+
+def have_dimensions(filtration: Filtration | None, dimensions: Sequence[int], **_: object) -> None:
+    """Raise if a filtration lacks one of the dimensions."""
     for dimension in dimensions:
-        (filtration or SUPERLEVEL)._check_dimension(dimension, "dimensions")
-    return dimensions
+        cubical(filtration)._check_dimension(dimension, "dimensions")
+
+
+FLAGS = dict.fromkeys(("logits", "include_background"), _checks.is_flag)
+CHECKS = _common.CHECKS | FLAGS | {"filtration": is_cubical}
+
+
+class ImageLoss(_common.Loss):
+    """A loss on images."""
+
+    logits: bool = False
+    dimensions: Sequence[int] = (0, 1)
 
 
 def cubical(filtration: Filtration | None) -> CubicalFiltration:
@@ -38,7 +47,6 @@ def cubical(filtration: Filtration | None) -> CubicalFiltration:
 
 def foreground(images: Clouds, include_background: bool, name: str) -> Clouds:
     """Return the images without their first channel, unless that is included."""
-    _checks.is_flag("include_background", include_background)
     if include_background:
         return images
     if not isinstance(images, Tensor) or images.ndim < 4 or images.shape[1] < 2:
@@ -52,20 +60,24 @@ def foreground(images: Clouds, include_background: bool, name: str) -> Clouds:
 
 def probabilities(images: Clouds, logits: bool, name: str) -> Clouds:
     """Return the images, after a sigmoid if they are logits."""
-    _checks.is_flag("logits", logits)
     if not logits:
         return images
-    if isinstance(images, Tensor):
-        return _sigmoid(images, name)
-    if not isinstance(images, Sequence):
-        return images
-    return [_sigmoid(i, name) if isinstance(i, Tensor) else i for i in images]
+    return _each(images, partial(_sigmoid, name))
 
 
-def _sigmoid(image: Tensor, name: str) -> Tensor:
+def _sigmoid(name: str, image: Tensor) -> Tensor:
     """Return the sigmoid of logits, in at least single precision."""
     _checks.is_floating(name, image)
     return torch.sigmoid(at_least_single(image))
+
+
+def _each(images: Clouds, change: Callable[[Tensor], Tensor]) -> Clouds:
+    """Change images, or each of a sequence; what is not a tensor is left for later checks."""
+    if isinstance(images, Tensor):
+        return change(images)
+    if not isinstance(images, Sequence):
+        return images
+    return [change(image) if isinstance(image, Tensor) else image for image in images]
 
 
 def both(
@@ -80,7 +92,8 @@ def both(
     source = foreground(source, include_background, "source")
     target = foreground(target, include_background, "target")
     x = chosen._join(probabilities(source, logits, "source"), "source")
-    y = chosen._join(_as_floats(target, x.pixels), "target")
+    target = _each(target, lambda mask: mask if mask.is_complex() else mask.to(x.pixels.dtype))
+    y = chosen._join(target, "target")
     if x.shapes != y.shapes:
         different = [pair for pair in zip(x.shapes, y.shapes, strict=False) if pair[0] != pair[1]]
         got = different[0] if different else (f"{len(x.shapes)} images", len(y.shapes))
@@ -90,15 +103,6 @@ def both(
     if x.pixels.device != y.pixels.device:
         _checks.on_one_device("source", x.pixels, "target", y.pixels.device)
     return x, y
-
-
-def _as_floats(images: Clouds, like: Tensor) -> Clouds:
-    """Convert masks of any type to the dtype of the prediction."""
-    if isinstance(images, Tensor):
-        return images if images.is_complex() else images.to(like.dtype)
-    if not isinstance(images, Sequence):
-        return images
-    return [image.to(like.dtype) if isinstance(image, Tensor) else image for image in images]
 
 
 def find(

@@ -20,6 +20,7 @@ use is at most 5; in units of it, or of the next, they find that 1.5 three times
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -78,6 +79,24 @@ def matching(x: Tensor, y: Tensor, order: float, ground: float) -> Tensor:
         between = gaps.sum(2) if ground == 1 else np.hypot(gaps[..., 0], gaps[..., 1])
     own, others = ((p[:, 1] - p[:, 0]) * 2 ** (1 / ground - 1) for p in (first, second))
     return torch.from_numpy(least_powers(Choices(between, own, others), order)).to(x.device)
+
+
+def costs_of(
+    x: Tensor,
+    y: Tensor,
+    matched: Tensor,
+    between: Callable[[Tensor], Tensor],
+    to_diagonal: Callable[[Tensor], Tensor],
+) -> tuple[Tensor, Tensor]:
+    """Return the costs of each row of ``x``, and of each row of ``y`` that is left, else 0.
+
+    A row of ``x`` is matched with a row of ``y``, or with the diagonal if the number is -1.
+    ``between`` takes differences of matched rows, ``to_diagonal`` takes rows.
+    """
+    none_first, place = torch.cat([y.new_zeros(1, 2), y]), matched + 1
+    gaps = between(x - none_first.index_select(0, place))
+    left = torch.ones_like(none_first[:, 0]).index_fill(0, place, 0.0)[1:]
+    return torch.where(matched < 0, to_diagonal(x), gaps), to_diagonal(y) * left
 
 
 def least_powers(lengths: Choices, order: float) -> Indices:

@@ -1,20 +1,28 @@
 """Betti matching between a predicted and a true segmentation."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from topreg._clouds import Clouds
-from topreg._module import FunctionModule
+from topreg._module import checked
 from topreg.filtrations import Filtration
 from topreg.losses import _common, _images
 from topreg.persistence.images._images import Images, compare_pixels
 
 
+def _is_flat(name: str, filtration: Filtration | None) -> None:
+    """Raise if a filtration is not of images."""
+    _images.is_cubical(name, filtration)
+    if _images.cubical(filtration).ndim != 2:
+        raise ValueError(
+            f"`{name}` should have `ndim=2` for Betti matching. Got `ndim=3`. "
+            "For volumes use `diagram_matching_loss` in the dimensions (0, 2)."
+        )
+
+
+@checked(_images.CHECKS | {"filtration": _is_flat}, _images.have_dimensions)
 def betti_matching_loss(
     source: Clouds,
     target: Clouds,
@@ -81,7 +89,6 @@ def betti_matching_loss(
         >>> betti_matching_loss(prediction, mask)
         tensor(0.5625)
     """
-    dimensions = check_options(filtration, dimensions=dimensions, reduction=reduction)
     x, y = _images.both(source, target, logits, include_background, filtration)
     options = [0 in dimensions, 1 in dimensions, *_images.cubical(filtration)._rules()]
     found = compare_pixels(x.pixels.detach(), y.pixels.detach(), x.sides, options)
@@ -115,17 +122,7 @@ def _values(images: Images, places: Tensor) -> Tensor:
     return images.pixels.index_select(0, places.flatten().clamp(min=0)).view(places.shape)
 
 
-def check_options(filtration: Filtration | None, **others: Any) -> tuple[int, ...]:
-    """Raise if an option is unknown; return the dimensions."""
-    if _images.cubical(filtration).ndim != 2:
-        raise ValueError(
-            "`filtration` should have `ndim=2` for Betti matching. Got `ndim=3`. "
-            "For volumes use `diagram_matching_loss` in the dimensions (0, 2)."
-        )
-    return _images.check_options(filtration, **others)
-
-
-class BettiMatchingLoss(FunctionModule, function=betti_matching_loss, check=check_options):
+class BettiMatchingLoss(_images.ImageLoss, function=betti_matching_loss):
     """Module form of :func:`betti_matching_loss`.
 
     Example:
@@ -136,12 +133,4 @@ class BettiMatchingLoss(FunctionModule, function=betti_matching_loss, check=chec
         tensor(0.5625)
     """
 
-    logits: bool = False
     include_background: bool = True
-    filtration: Filtration | None = None
-    dimensions: Sequence[int] = (0, 1)
-    reduction: str = "mean"
-
-    def forward(self, source: Clouds, target: Clouds) -> Tensor:
-        """Return the loss; :func:`betti_matching_loss` describes the arguments."""
-        return betti_matching_loss(source, target, **self._options())

@@ -1,7 +1,5 @@
 """Betti numbers that are known in advance, as a prior for segmentation."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,12 +8,28 @@ from torch import Tensor
 
 from topreg import _checks
 from topreg._clouds import Clouds
-from topreg._module import FunctionModule
+from topreg._module import checked
+from topreg.features._filters import ranks
 from topreg.filtrations import Filtration
 from topreg.losses import _common, _images
 from topreg.losses._common import Pairs
 
 
+def _fit(dimensions: Sequence[int], betti_numbers: Any = ..., **others: Any) -> None:
+    """Raise unless there is one Betti number per dimension, or none is given at all."""
+    _images.have_dimensions(dimensions=dimensions, **others)
+    if betti_numbers is ...:
+        return
+    if not isinstance(betti_numbers, Sequence) or len(betti_numbers) != len(dimensions):
+        raise ValueError(
+            f"`betti_numbers` should have one number for each of the dimensions {dimensions}. "
+            f"Got {betti_numbers!r}."
+        )
+    for number in betti_numbers:
+        _checks.is_natural("betti_numbers", number)
+
+
+@checked(_images.CHECKS, _fit)
 def betti_prior_loss(
     data: Clouds,
     *,
@@ -78,9 +92,6 @@ def betti_prior_loss(
         >>> betti_prior_loss(image, betti_numbers=(1, 0))
         tensor(0.2500)
     """
-    dimensions = check_options(
-        betti_numbers, filtration=filtration, dimensions=dimensions, reduction=reduction
-    )
     chosen = _images.cubical(filtration)
     images = chosen._join(_images.probabilities(data, logits, "data"), "data")
     found = _images.find(images, pairs, filtration, dimensions, "data", "pairs")
@@ -95,31 +106,12 @@ def betti_prior_loss(
         squares, clouds = lengths.square(), _images.clouds_of(part)
         place = torch.arange(len(squares), device=squares.device)
         longest = torch.where(place < len(part), squares.detach(), torch.inf)  # essential first
-        order = longest.argsort(descending=True, stable=True)
-        order = order[clouds[order].argsort(stable=True)]
-        count = _images.sum_per_image(torch.ones_like(place), clouds, images)
-        rank = place - (count.cumsum(0) - count)[clouds[order]]
-        kept = rank < wanted
-        signed = torch.where(kept, -squares[order], squares[order])
-        terms.append(wanted + _images.sum_per_image(signed, clouds[order], images))
+        signed = torch.where(ranks(longest, clouds) < wanted, -squares, squares)
+        terms.append(wanted + _images.sum_per_image(signed, clouds, images))
     return _common.reduce_values(_common.add_dimensions(terms), reduction)
 
 
-def check_options(betti_numbers: Sequence[int], **common: Any) -> tuple[int, ...]:
-    """Raise if an option is unknown or does not fit; return the dimensions."""
-    dimensions = _images.check_options(**common)
-    fits = isinstance(betti_numbers, Sequence) and len(betti_numbers) == len(dimensions)
-    if not fits:
-        raise ValueError(
-            f"`betti_numbers` should have one number for each of the dimensions {dimensions}. "
-            f"Got {betti_numbers!r}."
-        )
-    for number in betti_numbers:
-        _checks.is_natural("betti_numbers", number)
-    return dimensions
-
-
-class BettiPriorLoss(FunctionModule, function=betti_prior_loss, check=check_options):
+class BettiPriorLoss(_images.ImageLoss, function=betti_prior_loss):
     """Module form of :func:`betti_prior_loss`.
 
     Example:
@@ -130,11 +122,3 @@ class BettiPriorLoss(FunctionModule, function=betti_prior_loss, check=check_opti
     """
 
     betti_numbers: Sequence[int]
-    logits: bool = False
-    filtration: Filtration | None = None
-    dimensions: Sequence[int] = (0, 1)
-    reduction: str = "mean"
-
-    def forward(self, data: Clouds, *, pairs: Pairs | None = None) -> Tensor:
-        """Return the loss; :func:`betti_prior_loss` describes the arguments."""
-        return betti_prior_loss(data, pairs=pairs, **self._options())

@@ -1,18 +1,16 @@
 """Connectivity loss: make components merge at one scale."""
 
-from __future__ import annotations
-
 from torch import Tensor
 
-from topreg import _checks
 from topreg._clouds import Clouds
-from topreg._module import FunctionModule
+from topreg._module import checked
 from topreg._pairs import are_of_dimension_0
 from topreg.filtrations import Filtration
 from topreg.losses import _common
-from topreg.losses._common import Pairs
+from topreg.losses._common import CHECKS, Loss, Pairs
 
 
+@checked(CHECKS)
 def connectivity_loss(
     points: Clouds,
     *,
@@ -66,7 +64,6 @@ def connectivity_loss(
         >>> connectivity_loss(torch.tensor([[0.0], [1.0], [3.0]]), scale=1.0)
         tensor(0.5000)
     """
-    check_options(filtration, scale, reduction)
     found = _common.diagrams_of(points, pairs, filtration, (0,))
     terms = []
     for part, diagram in found:
@@ -77,13 +74,7 @@ def connectivity_loss(
     return _common.reduce_values(_common.add_dimensions(terms), reduction)
 
 
-def check_options(filtration: Filtration | None, scale: float, reduction: str) -> None:
-    """Raise if an option is unknown or out of range."""
-    _checks.is_at_least("scale", scale, 0)
-    _common.check_options(filtration, reduction)
-
-
-class ConnectivityLoss(FunctionModule, function=connectivity_loss, check=check_options):
+class ConnectivityLoss(Loss, function=connectivity_loss):
     """Module form of :func:`connectivity_loss`.
 
     Example:
@@ -93,10 +84,4 @@ class ConnectivityLoss(FunctionModule, function=connectivity_loss, check=check_o
         tensor(0.5000)
     """
 
-    filtration: Filtration | None = None
     scale: float
-    reduction: str = "mean"
-
-    def forward(self, points: Clouds, *, pairs: Pairs | None = None) -> Tensor:
-        """Return the loss; :func:`connectivity_loss` describes the arguments."""
-        return connectivity_loss(points, pairs=pairs, **self._options())

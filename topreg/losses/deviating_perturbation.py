@@ -1,26 +1,28 @@
 """Deviating perturbation: equation 6."""
 
-from __future__ import annotations
-
+import math
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from topreg import _checks
 from topreg._clouds import Clouds, cloud_of, join_labels
-from topreg._module import FunctionModule
+from topreg._module import checked
 from topreg._pairs import PersistencePairs
-from topreg._safe import in_range
+from topreg._safe import in_range, safe_cosines, safe_norm
 from topreg.filtrations import Filtration
 from topreg.losses import _common
-from topreg.losses._common import Pairs
-from topreg.losses._offsets import sums_of_cosines, with_norms_of
+from topreg.losses._common import CHECKS, Loss, Pairs
 
-RELATED = ("endpoints", "all")
+# measured: one coordinate of a listed pair takes as long as LISTED_COST multiplications in a matrix
+# product; the other work per entry of the product takes as long as NARROW multiplications
+LISTED_COST, NARROW = 100, 1000
+ROUNDING = 4  # a square below so many machine epsilons of its terms is only rounding
+LOST = 3  # a square below so many roots of machine epsilon of its terms has lost half its digits
 
 
+@checked(CHECKS)
 def deviating_perturbation(
     source: Clouds,
     target: Clouds,
@@ -101,13 +103,8 @@ def deviating_perturbation(
         >>> deviating_perturbation(images, texts, torch.tensor([0, 0, 1]))
         tensor(1.)
     """
-    dimensions = check_options(
-        related, undefined, eps, filtration=filtration, dimensions=dimensions, reduction=reduction
-    )
-    x, y, sizes = _common.views(source, target)
+    x, y, sizes, found = _common.paired(source, target, pairs, geometry, filtration, dimensions)
     joined = check_labels(labels, x, sizes)
-    found = _common.find(pairs, filtration, dimensions, source if geometry is None else geometry)
-    _common.check_all(found, x, sizes)
     values = perturbation(x, y, joined, found, related, match_norms, undefined, eps)
     return _common.reduce_values(values, reduction)
 
@@ -136,34 +133,22 @@ def perturbation(
     """Return equation 6 per cloud, summed over the dimensions, for checked rows."""
     x, y = in_range(source, target)
     if match_norms:
-        x = with_norms_of(x, y, eps)
-    terms = [_of_one(x, y, labels, part, related, undefined, eps) for part in pairs]
+        x = _with_norms_of(x, y, eps)
+    terms = []
+    for part in pairs:
+        sizes = list(part.cloud_sizes)
+        endpoints = torch.zeros(len(labels), dtype=torch.bool, device=labels.device)
+        ends = part.death_edges if part.dimension == 0 else _both_edges(part)
+        endpoints = endpoints.index_fill(0, ends.flatten(), True)  # copies no constant
+        relatives = torch.ones_like(endpoints) if related == "all" else endpoints
+        clouds = zip(*(t.split(sizes) for t in (x, y, labels, endpoints, relatives)), strict=True)
+        summands = [_summands(cloud, undefined, eps) for cloud in clouds if len(cloud[0])]
+        values = torch.cat([(x[:0] + y[:0]).sum(1), *(value for value, _ in summands)])
+        counted = torch.cat([endpoints[:0], *(counts for _, counts in summands)])
+        cloud = cloud_of(torch.arange(len(labels), device=labels.device), sizes)
+        several = cloud if len(sizes) != 1 else None
+        terms.append(_common.means(values, counted, several, len(sizes))[0])
     return _common.add_dimensions(terms).to(source.dtype)
-
-
-def _of_one(
-    source: Tensor,
-    target: Tensor,
-    labels: Tensor,
-    pairs: PersistencePairs,
-    related: str,
-    undefined: str,
-    eps: float,
-) -> Tensor:
-    """Return equation 6 per cloud for one dimension."""
-    sizes = list(pairs.cloud_sizes)
-    endpoints = torch.zeros(len(labels), dtype=torch.bool, device=labels.device)
-    ends = pairs.death_edges if pairs.dimension == 0 else _both_edges(pairs)
-    endpoints = endpoints.index_fill(0, ends.flatten(), True)  # copies no constant
-    relatives = torch.ones_like(endpoints) if related == "all" else endpoints
-    clouds = zip(
-        *(t.split(sizes) for t in (source, target, labels, endpoints, relatives)), strict=True
-    )
-    terms = [_summands(cloud, undefined, eps) for cloud in clouds if len(cloud[0])]
-    values = torch.cat([(source[:0] + target[:0]).sum(1), *(value for value, _ in terms)])
-    counted = torch.cat([endpoints[:0], *(counts for _, counts in terms)])
-    cloud = cloud_of(torch.arange(len(labels), device=labels.device), sizes)
-    return _common.means(values, counted, cloud if len(sizes) != 1 else None, len(sizes))[0]
 
 
 def _both_edges(pairs: PersistencePairs) -> Tensor:
@@ -180,19 +165,96 @@ def _summands(cloud: tuple[Tensor, ...], undefined: str, eps: float) -> tuple[Te
     related = related & ~torch.eye(len(labels), dtype=torch.bool, device=labels.device)
     count = related.sum(1)
     has = count > 0
-    means = sums_of_cosines(source, target, related, eps=eps) / count.clamp(min=1)
+    means = _sums_of_cosines(source, target, related, eps=eps) / count.clamp(min=1)
     return torch.where(has, 1 - means, 0.0), endpoints & has if undefined == "skip" else endpoints
 
 
-def check_options(related: str, undefined: str, eps: float, **common: Any) -> tuple[int, ...]:
-    """Raise if an option is unknown or out of range; return the dimensions."""
-    _checks.is_option("related", related, RELATED)
-    _checks.is_option("undefined", undefined, _common.UNDEFINED)
-    _checks.is_at_least("eps", eps, 0)
-    return _common.check_options(**common)
+def _sums_of_cosines(source: Tensor, target: Tensor, related: Tensor, *, eps: float) -> Tensor:
+    """Sum, over the relatives k of i, the cosine between both offsets from ``target_i``.
+
+    If there are few relatives, their pairs are listed; otherwise matrix products are cheaper.
+    Counting relatives, or finding lost digits, would wait for a device other than the CPU. Such a
+    device, and a compiled program, always multiply; their rows are in double precision.
+    """
+    width = source.shape[1]
+    may_look = source.device.type == "cpu" and not torch.compiler.is_compiling()
+    listed = LISTED_COST * width * int(related.sum()) if may_look else math.inf
+    if listed <= (width + NARROW) * related.numel():
+        i, k = related.nonzero().unbind(1)
+        cosines = _listed_cosines(source, target, i, k, eps)
+        return cosines.new_zeros(len(source)).index_add(0, i, cosines)
+    if not may_look:
+        digits = ROUNDING * torch.finfo(source.dtype).eps
+        cosines, _ = _dense_cosines(source, target, related, eps, digits)
+        return torch.where(related, cosines, 0.0).sum(1)
+    digits = LOST * math.sqrt(torch.finfo(source.dtype).eps)
+    cosines, lost = _dense_cosines(source, target, related, eps, digits)
+    if bool(lost.any()):
+        i, k = lost.nonzero().unbind(1)
+        cosines = cosines.index_put((i, k), _listed_cosines(source, target, i, k, eps))
+    return torch.where(related, cosines, 0.0).sum(1)
 
 
-class DeviatingPerturbation(FunctionModule, function=deviating_perturbation, check=check_options):
+def _listed_cosines(source: Tensor, target: Tensor, i: Tensor, k: Tensor, eps: float) -> Tensor:
+    """Return the cosine of ``source_i - target_i`` and ``source_k - target_i`` for each pair."""
+    centres = target.index_select(0, i)
+    own, other = source.index_select(0, i) - centres, source.index_select(0, k) - centres
+    squares, others = own.square().sum(1), other.square().sum(1)
+    return _cosines((own * other).sum(1), squares, others, eps * eps, eps * eps)
+
+
+def _dense_cosines(
+    source: Tensor, target: Tensor, related: Tensor, eps: float, digits: float
+) -> tuple[Tensor, Tensor]:
+    """Return the cosine of ``source_i - target_i`` and ``source_k - target_i``, k a relative of i.
+
+    Return also which cosines were lost in rounding, and are 0: the square of the second vector is
+    below ``digits`` times the size of its terms.
+
+    With the offsets ``a_k = source_k - target_k`` the second vector is ``a_k + target_k -
+    target_i``, so that inner products and squares follow from three products of matrices. Only
+    differences between targets of relatives occur. Subtracting from each target that of its first
+    relative avoids cancellation where relatives share a target.
+    """
+    offsets = source - target
+    rows = torch.arange(len(target), device=target.device)
+    first = torch.minimum(rows, torch.where(related, rows, len(rows)).amin(1))
+    centres = target - target.detach().index_select(0, first)
+    with torch.autocast(source.device.type, enabled=False):
+        inner, cross, outer = offsets @ offsets.T, offsets @ centres.T, centres @ centres.T
+    squares, shifts, lengths = inner.diagonal(), cross.diagonal(), outer.diagonal()
+    dots = inner + cross - shifts[:, None]
+    moved = lengths[None, :] + lengths[:, None] - 2 * outer
+    others = squares[None, :] + 2 * (shifts[None, :] - cross.T) + moved
+    with torch.no_grad():
+        least = digits * (squares + lengths + lengths[:, None])
+        lost = related & (others <= least) & (least > eps * eps)
+    return _cosines(dots, squares[:, None], others, eps * eps, least.clamp(min=eps * eps)), lost
+
+
+def _cosines(
+    dots: Tensor,
+    squares: Tensor,
+    others: Tensor,
+    least: Tensor | float,
+    least_others: Tensor | float,
+) -> Tensor:
+    """Return the cosine where both squares exceed their least values, else 0."""
+    directed = ~((squares <= least) | (others <= least_others))  # NaN stays NaN
+    return safe_cosines(dots, squares, others, directed)
+
+
+def _with_norms_of(source: Tensor, target: Tensor, eps: float) -> Tensor:
+    """Return the source rows, rescaled to the lengths of the target rows."""
+    squares = source.square().sum(1, keepdim=True)
+    directed = squares > eps * eps
+    length = safe_norm(target)[:, None]
+    return torch.where(
+        directed, source * length / torch.where(directed, squares, 1.0).sqrt(), source
+    )
+
+
+class DeviatingPerturbation(Loss, function=deviating_perturbation):
     """Module form of :func:`deviating_perturbation`.
 
     Example:
@@ -203,24 +265,8 @@ class DeviatingPerturbation(FunctionModule, function=deviating_perturbation, che
         tensor(1.)
     """
 
-    filtration: Filtration | None = None
     dimensions: Sequence[int] = (0,)
     related: str = "endpoints"
     match_norms: bool = False
     undefined: str = "skip"
     eps: float = 1e-8
-    reduction: str = "mean"
-
-    def forward(
-        self,
-        source: Clouds,
-        target: Clouds,
-        labels: Clouds,
-        *,
-        pairs: Pairs | None = None,
-        geometry: Clouds | None = None,
-    ) -> Tensor:
-        """Return the loss; :func:`deviating_perturbation` describes the arguments."""
-        return deviating_perturbation(
-            source, target, labels, pairs=pairs, geometry=geometry, **self._options()
-        )

@@ -1,26 +1,29 @@
 """Matching of persistence diagrams of a predicted and a true segmentation."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
-from typing import Any
+from functools import partial
 
 import torch
 from torch import Tensor
 
 from topreg._clouds import Clouds
-from topreg._module import FunctionModule
+from topreg._module import checked
 from topreg._operators import operator
 from topreg._pairs import PersistencePairs
 from topreg.filtrations import Filtration
 from topreg.losses import _common, _images
 from topreg.losses._common import Pairs
-from topreg.losses._matching import matching
+from topreg.losses._matching import costs_of, matching
 from topreg.persistence.images._images import Images
 
-ORDERS = (1, 2)
+
+def _is_order(name: str, order: object) -> None:
+    """Raise unless an order is 1 or 2."""
+    if order not in (1, 2):
+        raise ValueError(f"`{name}` should be 1 or 2. Got {order!r}.")
 
 
+@checked(_images.CHECKS | {"order": _is_order}, _images.have_dimensions)
 def diagram_matching_loss(
     source: Clouds,
     target: Clouds,
@@ -92,9 +95,6 @@ def diagram_matching_loss(
         >>> diagram_matching_loss(torch.tensor([[1.0, 0.0, 0.5]]), mask)  # (1 - 1/2)^2
         tensor(0.2500)
     """
-    dimensions = check_options(
-        order, filtration=filtration, dimensions=dimensions, reduction=reduction
-    )
     x, y = _images.both(source, target, logits, include_background, filtration)
     given, name = (target_pairs, "target_pairs") if pairs is None else (pairs, "pairs")
     if given is not None:
@@ -121,70 +121,46 @@ def _cost(
     order: int,
 ) -> Tensor:
     """Return the cost of the matching in one dimension for each image, (b,)."""
-    first, second = (
-        _images.bars_of(images, part, superlevel) for images, part in ((x, pairs), (y, others))
-    )
+    first, second = _images.bars_of(x, pairs, superlevel), _images.bars_of(y, others, superlevel)
     clouds, other_clouds = _images.clouds_of(pairs), _images.clouds_of(others)
     m, k = len(pairs), len(others)
-    rows, columns = _assign(
-        first[:m].detach(),
-        second[:k].detach(),
-        clouds[:m],
-        other_clouds[:k],
-        len(x.shapes),
-        superlevel,
-        order,
+    sign = -1 if superlevel else 1  # so that deaths come after births
+    bars = sign * first[:m].detach(), sign * second[:k].detach()
+    matched = _assign(*bars, clouds[:m], other_clouds[:k], len(x.shapes), order)
+    matched = torch.cat([matched, k + torch.arange(len(second) - k, device=matched.device)])
+    costs, left = costs_of(
+        first,
+        second,
+        matched,
+        lambda gaps: gaps.abs().pow(order).sum(1),
+        partial(_to_diagonal, order),
     )
-    i = torch.cat([rows, m + torch.arange(len(first) - m, device=rows.device)])
-    j = torch.cat([columns, k + torch.arange(len(second) - k, device=rows.device)])
-    total = _images.sum_per_image((first[i] - second[j]).abs().pow(order).sum(1), clouds[i], x)
-    for bars, taken, numbers in ((first, i, clouds), (second, j, other_clouds)):
-        lengths = bars.diff(dim=1).squeeze(1).abs()
-        alone = torch.ones_like(lengths).index_fill(0, taken, 0.0)
-        total = total + _images.sum_per_image(
-            lengths.pow(order) * 2 ** (1 - order) * alone, numbers, x
-        )
-    return total
+    total = _images.sum_per_image(costs, clouds, x)
+    return total + _images.sum_per_image(left, other_clouds, x)
 
 
-def _fake_assign(first: Tensor, *_: object) -> tuple[Tensor, Tensor]:
-    """Return empty rows; their number depends on values."""
-    number = torch.library.get_ctx().new_dynamic_size()
-    new = first.new_empty
-    return new(number, dtype=torch.int64), new(number, dtype=torch.int64)
+def _to_diagonal(order: int, bars: Tensor) -> Tensor:
+    """Return the cost of matching each bar with the diagonal."""
+    return bars.diff(dim=1).squeeze(1).abs().pow(order) / (1 if order == 1 else 2)
 
 
-@operator(_fake_assign)
+@operator(lambda first, second, clouds, *_: torch.empty_like(clouds))
 def _assign(
-    first: Tensor,
-    second: Tensor,
-    clouds: Tensor,
-    other_clouds: Tensor,
-    images: int,
-    superlevel: bool,
-    order: int,
-) -> tuple[Tensor, Tensor]:
-    """Return matched rows of both diagrams, for all images."""
-    if superlevel:
-        first, second = -first, -second  # deaths come after births
-    begins, ends = _bounds(clouds, images), _bounds(other_clouds, images)
-    rows, columns = [clouds[:0]], [clouds[:0]]
+    first: Tensor, second: Tensor, clouds: Tensor, other_clouds: Tensor, images: int, order: int
+) -> Tensor:
+    """Return the row of ``second`` that is matched with each row of ``first``, or -1."""
+    assigned = torch.full_like(clouds, -1)
+    begins, ends = (
+        numbers.argsort(stable=True).split(torch.bincount(numbers, minlength=images).tolist())
+        for numbers in (clouds, other_clouds)
+    )
     for own, theirs in zip(begins, ends, strict=True):
-        if len(own) == 0 or len(theirs) == 0:
-            continue
-        candidates = _candidates(first[own], second[theirs], order)
-        matched = matching(first[own[candidates]], second[theirs], float(order), float(order))
-        used = matched < len(theirs)
-        rows.append(own[candidates[used]])
-        columns.append(theirs[matched[used]])
-    return torch.cat(rows), torch.cat(columns)
-
-
-def _bounds(clouds: Tensor, images: int) -> list[Tensor]:
-    """Return the bars of each image."""
-    order = clouds.argsort(stable=True)
-    counts = torch.bincount(clouds, minlength=images).tolist()
-    return list(order.split(counts))
+        if len(own) and len(theirs):
+            own = own[_candidates(first[own], second[theirs], order)]
+            matched = matching(first[own], second[theirs], float(order), float(order))
+            used = matched < len(theirs)
+            assigned[own[used]] = theirs[matched[used]]
+    return assigned
 
 
 def _candidates(x: Tensor, y: Tensor, order: int) -> Tensor:
@@ -196,21 +172,14 @@ def _candidates(x: Tensor, y: Tensor, order: int) -> Tensor:
     k = len(y)
     if k >= len(x):
         return torch.arange(len(x), device=x.device)
-    lengths, best = (x[:, 1] - x[:, 0]).pow(order) * 2 ** (1 - order), []
+    lengths, best = _to_diagonal(order, x), []
     for value in y.unique(dim=0):
         costs = (x - value).abs().pow(order).sum(1) - lengths
         best.append(costs.topk(k, largest=False).indices)
     return torch.cat(best).unique()  # type: ignore[no-any-return]
 
 
-def check_options(order: int, **common: Any) -> tuple[int, ...]:
-    """Raise if an option is unknown; return the dimensions."""
-    if order not in ORDERS:
-        raise ValueError(f"`order` should be 1 or 2. Got {order!r}.")
-    return _images.check_options(**common)
-
-
-class DiagramMatchingLoss(FunctionModule, function=diagram_matching_loss, check=check_options):
+class DiagramMatchingLoss(_images.ImageLoss, function=diagram_matching_loss):
     """Module form of :func:`diagram_matching_loss`.
 
     Example:
@@ -221,22 +190,5 @@ class DiagramMatchingLoss(FunctionModule, function=diagram_matching_loss, check=
         tensor(0.2500)
     """
 
-    logits: bool = False
     include_background: bool = True
-    filtration: Filtration | None = None
-    dimensions: Sequence[int] = (0, 1)
     order: int = 2
-    reduction: str = "mean"
-
-    def forward(
-        self,
-        source: Clouds,
-        target: Clouds,
-        *,
-        pairs: Pairs | None = None,
-        target_pairs: Pairs | None = None,
-    ) -> Tensor:
-        """Return the loss; :func:`diagram_matching_loss` describes the arguments."""
-        return diagram_matching_loss(
-            source, target, pairs=pairs, target_pairs=target_pairs, **self._options()
-        )

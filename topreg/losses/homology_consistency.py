@@ -1,21 +1,16 @@
 """Homology consistency: equation 7."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from torch import Tensor
 
-from topreg import _checks
 from topreg._clouds import Clouds
-from topreg._module import FunctionModule
+from topreg._module import checked
 from topreg.filtrations import Filtration
 from topreg.losses import _common
-from topreg.losses._common import Pairs
+from topreg.losses._common import CHECKS, Loss, Pairs, check_dimensions
 from topreg.losses.deviating_perturbation import check_labels, perturbation
-from topreg.losses.deviating_perturbation import check_options as check_perturbation
-from topreg.losses.track_coincidence import check_options as check_coincidence
 from topreg.losses.track_coincidence import coincidence
 
 
@@ -44,6 +39,15 @@ class HomologyTerms(NamedTuple):
     deviating_perturbation: Tensor
 
 
+def _have_zero(name: str, dimensions: object) -> tuple[int, ...]:
+    """Return the dimensions as a tuple; raise if 0 is missing."""
+    listed = check_dimensions(name, dimensions)
+    if 0 not in listed:
+        raise ValueError(f"`{name}` should contain 0. Got {dimensions!r}.")
+    return listed
+
+
+@checked(CHECKS | {"dimensions": _have_zero})
 def homology_consistency(
     source: Clouds,
     target: Clouds,
@@ -127,7 +131,6 @@ def homology_consistency(
         geometry,
         filtration=filtration,
         dimensions=dimensions,
-        perturbation_weight=perturbation_weight,
         orientation=orientation,
         related=related,
         match_norms=match_norms,
@@ -147,12 +150,9 @@ def _terms(
     **options: Any,
 ) -> HomologyTerms:
     """Return both terms for the options of :func:`homology_consistency`."""
-    dimensions = check_options(**options)
-    x, y, sizes = _common.views(source, target)
+    search = pairs, geometry, options["filtration"], options["dimensions"]
+    x, y, sizes, found = _common.paired(source, target, *search)
     joined = check_labels(labels, x, sizes)
-    data = source if geometry is None else geometry
-    found = _common.find(pairs, options["filtration"], dimensions, data)
-    _common.check_all(found, x, sizes)
     of_zero = [part for part in found if part.dimension == 0]
     if not of_zero:
         raise ValueError(f"`pairs` should include dimension 0. Got {found[0].dimension}.")
@@ -166,19 +166,7 @@ def _terms(
     return HomologyTerms(*(_common.reduce_values(value, options["reduction"]) for value in values))
 
 
-def check_options(
-    *, perturbation_weight: float, orientation: str, related: str, **shared: Any
-) -> tuple[int, ...]:
-    """Raise if an option is unknown or out of range; return the dimensions."""
-    check_perturbation(related, **shared)
-    checked = check_coincidence(orientation, **shared)
-    if 0 not in checked:
-        raise ValueError(f"`dimensions` should contain 0. Got {shared['dimensions']!r}.")
-    _checks.is_finite("perturbation_weight", perturbation_weight)
-    return checked
-
-
-class HomologyConsistency(FunctionModule, function=homology_consistency, check=check_options):
+class HomologyConsistency(Loss, function=homology_consistency):
     """Module form of :func:`homology_consistency`.
 
     Example:
@@ -187,7 +175,6 @@ class HomologyConsistency(FunctionModule, function=homology_consistency, check=c
         HomologyConsistency(perturbation_weight=2.5)
     """
 
-    filtration: Filtration | None = None
     dimensions: Sequence[int] = (0,)
     perturbation_weight: float
     orientation: str = "index"
@@ -195,7 +182,6 @@ class HomologyConsistency(FunctionModule, function=homology_consistency, check=c
     match_norms: bool = False
     undefined: str = "skip"
     eps: float = 1e-8
-    reduction: str = "mean"
 
     def terms(
         self,
@@ -211,17 +197,3 @@ class HomologyConsistency(FunctionModule, function=homology_consistency, check=c
         :func:`homology_consistency` describes the arguments.
         """
         return _terms(source, target, labels, pairs, geometry, **self._options())
-
-    def forward(
-        self,
-        source: Clouds,
-        target: Clouds,
-        labels: Clouds,
-        *,
-        pairs: Pairs | None = None,
-        geometry: Clouds | None = None,
-    ) -> Tensor:
-        """Return the weighted sum of the two :meth:`terms`, which take the same arguments."""
-        return homology_consistency(
-            source, target, labels, pairs=pairs, geometry=geometry, **self._options()
-        )

@@ -1,20 +1,19 @@
 """Entropy of the persistences."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
 from topreg._clouds import Clouds
-from topreg._module import FunctionModule
+from topreg._module import checked
 from topreg._pairs import PersistencePairs
 from topreg.filtrations import Filtration
 from topreg.losses import _common
-from topreg.losses._common import Pairs
+from topreg.losses._common import CHECKS, Loss, Pairs
 
 
+@checked(CHECKS)
 def persistence_entropy(
     points: Clouds,
     *,
@@ -67,7 +66,6 @@ def persistence_entropy(
         >>> persistence_entropy(torch.tensor([[0.0], [1.0], [2.0]]))  # log 2
         tensor(0.6931)
     """
-    dimensions = _common.check_options(filtration, reduction, dimensions)
     terms = [
         _entropy(part, (diagram[:, 1] - diagram[:, 0]).abs())
         for part, diagram in _common.diagrams_of(points, pairs, filtration, dimensions)
@@ -83,7 +81,7 @@ def _entropy(pairs: PersistencePairs, lengths: Tensor) -> Tensor:
     return _common.sums(-shares * shares.log(), pairs)
 
 
-class PersistenceEntropy(FunctionModule, function=persistence_entropy, check=_common.check_options):
+class PersistenceEntropy(Loss, function=persistence_entropy):
     """Module form of :func:`persistence_entropy`.
 
     Example:
@@ -93,10 +91,4 @@ class PersistenceEntropy(FunctionModule, function=persistence_entropy, check=_co
         tensor(0.6931)
     """
 
-    filtration: Filtration | None = None
     dimensions: Sequence[int] = (0,)
-    reduction: str = "mean"
-
-    def forward(self, points: Clouds, *, pairs: Pairs | None = None) -> Tensor:
-        """Return the loss; :func:`persistence_entropy` describes the arguments."""
-        return persistence_entropy(points, pairs=pairs, **self._options())

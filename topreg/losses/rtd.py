@@ -1,23 +1,23 @@
 """Representation topology divergence on the doubled complex."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
+from functools import partial
 
 import torch
 from torch import Tensor
 
-from topreg import _checks
 from topreg._clouds import Clouds, cloud_of, numbers, starts
-from topreg._module import FunctionModule
+from topreg._module import checked
 from topreg._safe import safe_power
 from topreg.filtrations import RipsFiltration
-from topreg.losses import _across, _common
-from topreg.losses._across import Scaled
+from topreg.filtrations._rips import Space
+from topreg.losses import _common
+from topreg.losses._common import Loss
 from topreg.persistence import MOST_VERTICES, find_pairs
 
 
+@checked(_common.OF_RIPS | {"dimensions": partial(_common.check_dimensions, least=1)})
 def rtd(
     source: Clouds,
     target: Clouds,
@@ -97,31 +97,29 @@ def rtd(
         >>> rtd(source, target)
         tensor(1.)
     """
-    dimensions = check_options(
-        filtration, target_filtration, dimensions, symmetric, normalize, power, reduction
-    )
-    x, y = _across.two_spaces(source, target, filtration, target_filtration)
+    x, y = _common.two_spaces(source, target, filtration, target_filtration)
     _check_size(x.sizes)
     x.check_room(7 if normalize is None else 9)  # A and B, divided too, the smaller of both, and M
-    a, b = Scaled(x, normalize), Scaled(y, normalize)
-    one, other = a.entries(), b.entries()
+    for space in (x, y):
+        space.normalize(normalize)
+    one, other = x.distances(), y.distances()
     union = torch.minimum(one, other)
-    total = _divergence(a, one, union, (a, b), dimensions, power)
+    total = _divergence(x, one, union, (x, y), dimensions, power)
     if symmetric:
-        total = (total + _divergence(b, other, union, (a, b), dimensions, power)) / 2
+        total = (total + _divergence(y, other, union, (x, y), dimensions, power)) / 2
     return _common.reduce_values(total, reduction)
 
 
 def _divergence(
-    own: Scaled,
+    own: Space,
     entries: Tensor,
     union: Tensor,
-    both: tuple[Scaled, Scaled],
+    both: tuple[Space, Space],
     dimensions: Sequence[int],
     power: float,
 ) -> Tensor:
     """Return R(A, B) per cloud, summed over the dimensions."""
-    sizes = own.space.sizes
+    sizes = own.sizes
     with torch.no_grad():
         weights = _double(entries, union, sizes)
         found = find_pairs(weights, [2 * n for n in sizes], math.inf, dimensions)
@@ -156,9 +154,9 @@ def _vertices(edges: Tensor, sizes: Sequence[int]) -> tuple[Tensor, Tensor]:
     return vertices, second.sum(1)
 
 
-def _lengths(edges: Tensor, own: Scaled, both: tuple[Scaled, Scaled]) -> Tensor:
+def _lengths(edges: Tensor, own: Space, both: tuple[Space, Space]) -> Tensor:
     """Return entries of M: 0 among the copies, A between both parts, the smaller in the union."""
-    vertices, copies = _vertices(edges, own.space.sizes)
+    vertices, copies = _vertices(edges, own.sizes)
     x, y = (space.lengths(vertices) for space in both)
     between = x if own is both[0] else y
     return torch.where(copies == 0, 0.0, torch.where(copies == 1, between, torch.minimum(x, y)))
@@ -174,23 +172,7 @@ def _check_size(sizes: Sequence[int]) -> None:
         )
 
 
-def check_options(
-    filtration: RipsFiltration | None,
-    target_filtration: RipsFiltration | None,
-    dimensions: Sequence[int],
-    symmetric: bool,
-    normalize: float | None,
-    power: float,
-    reduction: str,
-) -> tuple[int, ...]:
-    """Raise if an option is unknown or out of range; return the dimensions."""
-    _across.are_rips(filtration, target_filtration, "")
-    _across.check_normalize(normalize)
-    _checks.is_positive("power", power)
-    return _common.check_options(None, reduction, dimensions, least=1)
-
-
-class RTD(FunctionModule, function=rtd, check=check_options):
+class RTD(Loss, function=rtd):
     """Module form of :func:`rtd`.
 
     Example:
@@ -206,8 +188,3 @@ class RTD(FunctionModule, function=rtd, check=check_options):
     symmetric: bool = True
     normalize: float | None = None
     power: float = 1.0
-    reduction: str = "mean"
-
-    def forward(self, source: Clouds, target: Clouds) -> Tensor:
-        """Return the divergence of two clouds, or batches of clouds, on the same vertices."""
-        return rtd(source, target, **self._options())

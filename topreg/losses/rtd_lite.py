@@ -1,21 +1,21 @@
 """RTD-Lite: compare minimum spanning trees of two spaces."""
 
-from __future__ import annotations
-
 import math
 
 import torch
 from torch import Tensor
 
 from topreg._clouds import Clouds
-from topreg._module import FunctionModule
+from topreg._module import checked
 from topreg._pairs import PersistencePairs
 from topreg.filtrations import RipsFiltration
-from topreg.losses import _across, _common
-from topreg.losses._across import Scaled
+from topreg.filtrations._rips import Space
+from topreg.losses import _common
+from topreg.losses._common import Loss
 from topreg.persistence import find_pairs
 
 
+@checked(_common.OF_RIPS)
 def rtd_lite(
     source: Clouds,
     target: Clouds,
@@ -86,27 +86,27 @@ def rtd_lite(
         >>> rtd_lite(source, target)  # trees of length 3, 3 and 1 + 1
         tensor(1.)
     """
-    check_options(filtration, target_filtration, symmetric, normalize, reduction)
-    x, y = _across.two_spaces(source, target, filtration, target_filtration)
+    x, y = _common.two_spaces(source, target, filtration, target_filtration)
     x.check_room(3 if normalize is None else 5)  # A and B, divided too, and the smaller of both
-    a, b = Scaled(x, normalize), Scaled(y, normalize)
-    one, other = a.entries(), b.entries()
+    for space in (x, y):
+        space.normalize(normalize)
+    one, other = x.distances(), y.distances()
     union = torch.minimum(one, other)
-    total = _merged(a, one, union, b)
+    total = _merged(x, one, union, y)
     if symmetric:
-        total = (total + _merged(b, other, union, a)) / 2
+        total = (total + _merged(y, other, union, x)) / 2
     tree = _tree(union, x.sizes)
-    shorter = torch.minimum(a.lengths(tree.death_edges), b.lengths(tree.death_edges))
+    shorter = torch.minimum(x.lengths(tree.death_edges), y.lengths(tree.death_edges))
     return _common.reduce_values(total - _common.sums(shorter, tree), reduction)
 
 
-def _merged(own: Scaled, entries: Tensor, union: Tensor, other: Scaled) -> Tensor:
+def _merged(own: Space, entries: Tensor, union: Tensor, other: Space) -> Tensor:
     """Return the length of a space's forest and of the union's edges that join its trees, (b,)."""
-    sizes = own.space.sizes
+    sizes = own.sizes
     forest = _tree(entries, sizes)
     total = _common.sums(own.lengths(forest.death_edges), forest)
     if torch.compiler.is_compiling():  # where numbers of edges are not known yet
-        whole = not own.space.precomputed and own.space.filtration.max_edge_length == math.inf
+        whole = not own.precomputed and own.filtration.max_edge_length == math.inf
     else:
         whole = len(forest.essential_edges) <= sum(map(bool, sizes))
     if whole:
@@ -123,20 +123,7 @@ def _tree(entries: Tensor, sizes: tuple[int, ...]) -> PersistencePairs:
         return find_pairs(entries, sizes, math.inf, [0])[0]
 
 
-def check_options(
-    filtration: RipsFiltration | None,
-    target_filtration: RipsFiltration | None,
-    symmetric: bool,
-    normalize: float | None,
-    reduction: str,
-) -> None:
-    """Raise if an option is unknown or out of range."""
-    _across.are_rips(filtration, target_filtration, "")
-    _across.check_normalize(normalize)
-    _common.check_options(None, reduction)
-
-
-class RTDLite(FunctionModule, function=rtd_lite, check=check_options):
+class RTDLite(Loss, function=rtd_lite):
     """Module form of :func:`rtd_lite`.
 
     Example:
@@ -150,8 +137,3 @@ class RTDLite(FunctionModule, function=rtd_lite, check=check_options):
     target_filtration: RipsFiltration | None = None
     symmetric: bool = True
     normalize: float | None = None
-    reduction: str = "mean"
-
-    def forward(self, source: Clouds, target: Clouds) -> Tensor:
-        """Return the loss of two clouds, or batches of clouds, on the same vertices."""
-        return rtd_lite(source, target, **self._options())

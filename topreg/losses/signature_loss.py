@@ -1,24 +1,37 @@
 """Topological signature loss of topological autoencoders."""
 
-from __future__ import annotations
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, NamedTuple, cast
 
-from collections.abc import Sequence
-
+import numpy as np
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
+from torch.autograd.function import FunctionCtx
 
 from topreg import _checks
-from topreg._clouds import Clouds
-from topreg._module import FunctionModule
+from topreg._clouds import Clouds, cloud_of
+from topreg._module import checked
 from topreg._pairs import PersistencePairs
+from topreg._safe import plain_tensor
 from topreg.filtrations import RIPS, Filtration, RipsFiltration
-from topreg.filtrations._space import Space
-from topreg.losses import _across, _common
-from topreg.losses._across import Scaled
-from topreg.losses._common import Pairs
-from topreg.losses._signature import signature_of_few
+from topreg.filtrations._rips import Space
+from topreg.losses import _common
+from topreg.losses._common import Loss, Pairs
+from topreg.metrics._edges import flags_of, lengths_by_operations
+from topreg.metrics._metric import rows_of
+from topreg.persistence import are_few, limits_of
 
 
+def _fit(normalize: float | None, **others: Any) -> None:
+    """Raise if ``normalize`` is given with a filtration other than Vietoris-Rips."""
+    for name in ("filtration", "target_filtration"):
+        if normalize is not None and others[name] is not None:
+            _common.is_rips(name, others[name], " with `normalize`")
+
+
+@checked(_common.CHECKS, _fit)
 def signature_loss(
     source: Clouds,
     target: Clouds,
@@ -96,20 +109,18 @@ def signature_loss(
         >>> signature_loss(points, 2 * points)  # (1 + 4) / 2 from each side
         tensor(5.)
     """
-    dimensions = check_options(
-        filtration, target_filtration, dimensions, symmetric, normalize, reduction
-    )
     own = None if pairs is None else _common.as_list(pairs)
     other = None if target_pairs is None else _common.as_list(target_pairs, "target_pairs")
     if own or other:  # the other space is searched in the dimensions of what is given
         dimensions = tuple(part.dimension for part in own or other or ())
     x, z = _spaces(source, target, filtration, target_filtration)
     if not (own or other) and dimensions == (0,) and isinstance(x, Space) and isinstance(z, Space):
-        values = signature_of_few((x, z), symmetric, normalize, reduction != "none")
+        values = _signature_of_few((x, z), symmetric, normalize, reduction != "none")
         if values is not None:
             return _common.reduce_values(values, reduction) if values.ndim else values
-    if normalize is not None:
-        x, z = (Scaled(space, normalize) for space in (x, z) if isinstance(space, Space))
+    if normalize is not None and isinstance(x, Space) and isinstance(z, Space):
+        x.normalize(normalize)
+        z.normalize(normalize)
     if own or other:
         _on_their_devices("source", source, "pairs", own)
         _on_their_devices("target", target, "target_pairs", other)
@@ -122,12 +133,11 @@ def signature_loss(
     return _common.reduce_sums(squares, joined, reduction) / 2
 
 
-class _Other:
+class _Other(NamedTuple):
     """Data of a filtration other than Vietoris-Rips, which searches and measures them."""
 
-    def __init__(self, filtration: Filtration, data: Clouds) -> None:
-        self.filtration = filtration
-        self.data = data
+    filtration: Filtration
+    data: Clouds
 
     def pairs(self, dimensions: Sequence[int]) -> list[PersistencePairs]:
         """Find pairs, one object per dimension."""
@@ -143,12 +153,12 @@ def _spaces(
     target: Clouds,
     filtration: Filtration | None,
     target_filtration: Filtration | None,
-) -> tuple[Space | Scaled | _Other, Space | Scaled | _Other]:
+) -> tuple[Space | _Other, Space | _Other]:
     """Return both spaces. Points are checked here, other data by their filtrations."""
     first = RIPS if filtration is None else filtration
     second = first if target_filtration is None else target_filtration
     if isinstance(first, RipsFiltration) and isinstance(second, RipsFiltration):
-        return _across.two_spaces(source, target, first, second)
+        return _common.two_spaces(source, target, first, second)
     return _Other(first, source), _Other(second, target)
 
 
@@ -192,24 +202,111 @@ def _refuse_sizes(sizes: tuple[int, ...], name: str, others: tuple[int, ...], ot
     _checks.of_clouds(sizes, others, other, name)
 
 
-def check_options(
-    filtration: Filtration | None,
-    target_filtration: Filtration | None,
-    dimensions: Sequence[int],
-    symmetric: bool,
-    normalize: float | None,
-    reduction: str,
-) -> tuple[int, ...]:
-    """Raise if an option is unknown or out of range; return the dimensions."""
-    if target_filtration is not None:
-        _common.check_filtration(target_filtration, "target_filtration")
-    if normalize is not None:
-        _across.check_normalize(normalize)
-        _across.are_rips(filtration, target_filtration, " with `normalize`")
-    return _common.check_options(filtration, reduction, dimensions)
+def _signature_of_few(
+    spaces: tuple[Space, Space], symmetric: bool, normalize: float | None, scalar: bool
+) -> Tensor | None:
+    """Return the loss of each cloud (b,), or of an only one () if ``scalar``, with gradient.
+
+    Return None if another way is needed, for example because a point is not finite.
+    """
+    sizes, filtrations = spaces[0].sizes, [space.filtration for space in spaces]
+    if min(sizes, default=0) == 0 or normalize not in (None, 1):
+        return None
+    if forward_ad._current_level >= 0:  # forward mode needs torch's operations
+        return None
+    for space, chosen in zip(spaces, filtrations, strict=True):
+        if not are_few(space.values, sizes, chosen.metric, chosen.engine):
+            return None
+    from topreg._compiled import over_clouds
+    from topreg.losses._signature_kernels import signatures
+
+    metrics = [str(chosen.metric) for chosen in filtrations]
+    rows = [rows_of(s.values, metric) for s, metric in zip(spaces, metrics, strict=True)]
+    graph = torch.is_grad_enabled()
+    x, z = arrays = [points.detach().contiguous().numpy() for points in rows]
+    pulls = [
+        np.zeros_like(array if graph and points.requires_grad else array[:0])
+        for points, array in zip(rows, arrays, strict=True)
+    ]
+    limits = [limits_of(chosen.max_edge_length, rows[0].dtype) for chosen in filtrations]
+    edges, longest = np.zeros((2 * len(x), 2), np.int64), np.zeros((2, len(sizes), 2), np.int64)
+    values, clouds = np.empty(len(sizes), x.dtype), np.array(sizes, np.int64)
+    task = x, z, *map(flags_of, metrics), *limits, symmetric, normalize == 1, clouds
+    results = values, edges, longest, *pulls
+
+    def compare(first: int, last: int, halt: Any) -> None:
+        signatures(*task, first, last, *results, halt)
+
+    over_clouds(compare, list(sizes), x.shape[1] + z.shape[1])
+    if (values < 0).any():
+        return None
+    loss = torch.from_numpy(values.reshape(()) if scalar and len(sizes) == 1 else values)
+    if not any(map(len, pulls)):
+        return loss
+    units = None if normalize is None else torch.from_numpy(longest)
+    again = partial(
+        _by_operations, metrics, sizes, torch.from_numpy(edges), units, tuple(loss.shape)
+    )
+    gradients = list(map(torch.from_numpy, pulls))
+    return cast(Tensor, _Known.apply(*rows, [loss], gradients, sizes, again))
 
 
-class SignatureLoss(FunctionModule, function=signature_loss, check=check_options):
+class _Known(torch.autograd.Function):
+    """A loss whose gradients are already known."""
+
+    @staticmethod
+    def forward(
+        ctx: FunctionCtx,
+        x: Tensor,
+        z: Tensor,
+        loss: list[Tensor],
+        pulls: list[Tensor],
+        sizes: Sequence[int],
+        again: Callable[[Tensor, Tensor], Tensor],
+    ) -> Tensor:
+        ctx.save_for_backward(plain_tensor(x), plain_tensor(z))
+        ctx.pulls, ctx.sizes, ctx.again = pulls, sizes, again  # type: ignore[attr-defined]
+        return loss[0]
+
+    @staticmethod
+    def backward(ctx: FunctionCtx, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        pulls: list[Tensor] = ctx.pulls  # type: ignore[attr-defined]
+        if torch.is_grad_enabled():  # the gradient will be differentiated: torch's operations
+            rows = ctx.saved_tensors  # type: ignore[attr-defined]
+            formula = ctx.again(*rows)  # type: ignore[attr-defined]
+            wanted = [x for x, pull in zip(rows, pulls, strict=True) if len(pull)]
+            slopes = iter(torch.autograd.grad(formula, wanted, grads[0], create_graph=True))
+            found = [next(slopes) if len(pull) else None for pull in pulls]
+        else:
+            weights, sizes = grads[0], ctx.sizes  # type: ignore[attr-defined]
+            if len(sizes) > 1:
+                weights = weights.repeat_interleave(torch.tensor(sizes))[:, None]
+            found = [pull * weights if len(pull) else None for pull in pulls]
+        return *found, None, None, None, None
+
+
+def _by_operations(
+    metrics: Sequence[str],
+    sizes: Sequence[int],
+    edges: Tensor,
+    longest: Tensor | None,
+    shape: Sequence[int],
+    *rows: Tensor,
+) -> Tensor:
+    """Return the loss by torch operations, for derivatives of any order."""
+    cloud = cloud_of(edges[:, 0], sizes)
+    lengths = []
+    for space, (x, metric) in enumerate(zip(rows, metrics, strict=True)):
+        measured = lengths_by_operations(x, edges, metric)
+        if longest is not None:
+            units = lengths_by_operations(x, longest[space], metric)
+            measured = measured / torch.where(units == 0, 1.0, units)[cloud]
+        lengths.append(measured)
+    squares = (lengths[0] - lengths[1]).square() / 2
+    return squares.new_zeros(len(sizes)).index_add(0, cloud, squares).view(shape)
+
+
+class SignatureLoss(Loss, function=signature_loss):
     """Module form of :func:`signature_loss`.
 
     Example:
@@ -220,22 +317,7 @@ class SignatureLoss(FunctionModule, function=signature_loss, check=check_options
         tensor(0.)
     """
 
-    filtration: Filtration | None = None
     target_filtration: Filtration | None = None
     dimensions: Sequence[int] = (0,)
     symmetric: bool = True
     normalize: float | None = None
-    reduction: str = "mean"
-
-    def forward(
-        self,
-        source: Clouds,
-        target: Clouds,
-        *,
-        pairs: Pairs | None = None,
-        target_pairs: Pairs | None = None,
-    ) -> Tensor:
-        """Return the loss; :func:`signature_loss` describes the arguments."""
-        return signature_loss(
-            source, target, pairs=pairs, target_pairs=target_pairs, **self._options()
-        )

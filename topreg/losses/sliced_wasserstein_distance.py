@@ -1,16 +1,15 @@
 """Sliced Wasserstein distance between two diagrams."""
 
-from __future__ import annotations
-
 import math
 
 import torch
 from torch import Tensor
 
 from topreg import _checks, _diagrams
-from topreg._module import FunctionModule
+from topreg._module import FunctionModule, checked
 
 
+@checked({"directions": _checks.is_count})
 def sliced_wasserstein_distance(first: Tensor, second: Tensor, *, directions: int = 50) -> Tensor:
     r"""Return the mean distance between the projections of two diagrams onto lines.
 
@@ -56,7 +55,6 @@ def sliced_wasserstein_distance(first: Tensor, second: Tensor, *, directions: in
         >>> sliced_wasserstein_distance(first, second, directions=2)  # along birth and death
         tensor(1.)
     """
-    directions = check_options(directions)
     _diagrams.check_two(first, second)
     x, _ = _diagrams.finite_part("first", first)
     y, _ = _diagrams.finite_part("second", second)
@@ -74,14 +72,7 @@ def _on_diagonal(points: Tensor) -> Tensor:
     return points.mean(1, keepdim=True).expand(-1, 2)
 
 
-def check_options(directions: int) -> int:
-    """Return the number of directions; raise if it is not positive."""
-    return _checks.is_count("directions", directions)
-
-
-class SlicedWassersteinDistance(
-    FunctionModule, function=sliced_wasserstein_distance, check=check_options
-):
+class SlicedWassersteinDistance(FunctionModule, function=sliced_wasserstein_distance):
     """Module form of :func:`sliced_wasserstein_distance`.
 
     Example:
@@ -93,7 +84,3 @@ class SlicedWassersteinDistance(
     """
 
     directions: int = 50
-
-    def forward(self, first: Tensor, second: Tensor) -> Tensor:
-        """Return the distance between two diagrams, (m, 2) and (k, 2)."""
-        return sliced_wasserstein_distance(first, second, **self._options())

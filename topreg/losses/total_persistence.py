@@ -1,21 +1,18 @@
 """Total persistence, and polynomials of births and deaths."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
-from typing import Any
 
 from torch import Tensor
 
-from topreg import _checks
 from topreg._clouds import Clouds
-from topreg._module import FunctionModule
+from topreg._module import checked
 from topreg._safe import safe_power
 from topreg.filtrations import Filtration
 from topreg.losses import _common
-from topreg.losses._common import Pairs
+from topreg.losses._common import CHECKS, Loss, Pairs
 
 
+@checked(CHECKS)
 def total_persistence(
     points: Clouds,
     *,
@@ -75,9 +72,6 @@ def total_persistence(
         >>> total_persistence(torch.tensor([[0.0], [1.0], [3.0]]))
         tensor(3.)
     """
-    dimensions = check_options(
-        power, midpoint_power, filtration=filtration, dimensions=dimensions, reduction=reduction
-    )
     terms = []
     for part, diagram in _common.diagrams_of(points, pairs, filtration, dimensions):
         birth, death = diagram.unbind(1)
@@ -88,14 +82,7 @@ def total_persistence(
     return _common.reduce_values(_common.add_dimensions(terms), reduction)
 
 
-def check_options(power: float, midpoint_power: float, **common: Any) -> tuple[int, ...]:
-    """Raise if an option is unknown or out of range; return the dimensions."""
-    _checks.is_positive("power", power)
-    _checks.is_at_least("midpoint_power", midpoint_power, 0)
-    return _common.check_options(**common)
-
-
-class TotalPersistence(FunctionModule, function=total_persistence, check=check_options):
+class TotalPersistence(Loss, function=total_persistence):
     """Module form of :func:`total_persistence`.
 
     Example:
@@ -105,12 +92,6 @@ class TotalPersistence(FunctionModule, function=total_persistence, check=check_o
         tensor(5.)
     """
 
-    filtration: Filtration | None = None
     dimensions: Sequence[int] = (0,)
     power: float = 1.0
     midpoint_power: float = 0.0
-    reduction: str = "mean"
-
-    def forward(self, points: Clouds, *, pairs: Pairs | None = None) -> Tensor:
-        """Return the loss; :func:`total_persistence` describes the arguments."""
-        return total_persistence(points, pairs=pairs, **self._options())

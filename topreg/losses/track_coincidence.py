@@ -1,26 +1,23 @@
 """Track coincidence: equation 5."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch import Tensor
 
-from topreg import _checks
 from topreg._clouds import Clouds
-from topreg._module import FunctionModule
+from topreg._module import checked
 from topreg._operators import is_plain
 from topreg._pairs import PersistencePairs
 from topreg._safe import safe_cosines, widened
-from topreg._tracks import ORIENTATIONS, death_flips, oriented_tracks
+from topreg._tracks import death_flips, oriented_tracks
 from topreg.filtrations import Filtration
 from topreg.losses import _common
-from topreg.losses._common import Pairs
+from topreg.losses._common import CHECKS, Loss, Pairs
 
 
+@checked(CHECKS)
 def track_coincidence(
     source: Clouds,
     target: Clouds,
@@ -90,17 +87,7 @@ def track_coincidence(
         >>> track_coincidence(images, -images)
         tensor(2.)
     """
-    dimensions = check_options(
-        orientation,
-        undefined,
-        eps,
-        filtration=filtration,
-        dimensions=dimensions,
-        reduction=reduction,
-    )
-    x, y, sizes = _common.views(source, target)
-    found = _common.find(pairs, filtration, dimensions, source if geometry is None else geometry)
-    _common.check_all(found, x, sizes)
+    x, y, _, found = _common.paired(source, target, pairs, geometry, filtration, dimensions)
     values = coincidence(x, y, found, orientation, undefined, eps)
     return _common.reduce_values(values, reduction)
 
@@ -114,48 +101,26 @@ def coincidence(
     eps: float,
 ) -> Tensor:
     """Return equation 5 per cloud, summed over the dimensions, for checked rows."""
-    if look := source.device.type == "cpu" and is_plain(source):
-        x, y = source, target
-    else:
-        x, y = widened(source, target)
-    terms = [_of_one(x, y, part, orientation, undefined, eps, look) for part in pairs]
+    may_look = source.device.type == "cpu" and is_plain(source)
+    x, y = (source, target) if may_look else widened(source, target)
+    terms = []
+    for part in pairs:
+        flips = death_flips(x, part) if orientation == "aligned" else None
+        a, b = oriented_tracks(x, part, flips), oriented_tracks(y, part, flips)
+        squares_a, squares_b = a.square().sum(1), b.square().sum(1)
+        product = squares_a.detach().dot(squares_b.detach()) if may_look else 0.0
+        if not math.isfinite(product) and x.dtype != torch.float64:  # squares overflow
+            wide = widened(source, target)
+            return coincidence(*wide, pairs, orientation, undefined, eps).to(source.dtype)
+        directed = ~((squares_a <= eps * eps) | (squares_b <= eps * eps))  # NaN stays NaN
+        cosines = safe_cosines((a * b).sum(1), squares_a, squares_b, directed)
+        counted, cloud = directed if undefined == "skip" else None, _common.cloud_numbers(part)
+        mean, some = _common.means(cosines, counted, cloud, len(part.cloud_sizes))
+        terms.append(torch.where(some, -mean + 1, mean))  # `1 - mean` is dispatched slowly
     return _common.add_dimensions(terms).to(source.dtype)
 
 
-def _of_one(
-    source: Tensor,
-    target: Tensor,
-    pairs: PersistencePairs,
-    orientation: str,
-    undefined: str,
-    eps: float,
-    look: bool,
-) -> Tensor:
-    """Return equation 5 per cloud for one dimension; ``look`` whether squares overflow."""
-    flips = death_flips(source, pairs) if orientation == "aligned" else None
-    a = oriented_tracks(source, pairs, flips)
-    b = oriented_tracks(target, pairs, flips)
-    squares_a, squares_b = a.square().sum(1), b.square().sum(1)
-    if look and not math.isfinite(float(squares_a.detach().dot(squares_b.detach()))):
-        return _of_one(*widened(source, target), pairs, orientation, undefined, eps, False)
-    directed = ~((squares_a <= eps * eps) | (squares_b <= eps * eps))  # NaN stays NaN
-    cosines = safe_cosines((a * b).sum(1), squares_a, squares_b, directed)
-    counted = directed if undefined == "skip" else None
-    mean, some = _common.means(
-        cosines, counted, _common.cloud_numbers(pairs), len(pairs.cloud_sizes)
-    )
-    return torch.where(some, -mean + 1, mean)  # not `1 - mean`, which Python dispatches slowly
-
-
-def check_options(orientation: str, undefined: str, eps: float, **common: Any) -> tuple[int, ...]:
-    """Raise if an option is unknown or out of range; return the dimensions."""
-    _checks.is_option("orientation", orientation, ORIENTATIONS)
-    _checks.is_option("undefined", undefined, _common.UNDEFINED)
-    _checks.is_at_least("eps", eps, 0)
-    return _common.check_options(**common)
-
-
-class TrackCoincidence(FunctionModule, function=track_coincidence, check=check_options):
+class TrackCoincidence(Loss, function=track_coincidence):
     """Module form of :func:`track_coincidence`.
 
     Example:
@@ -166,20 +131,7 @@ class TrackCoincidence(FunctionModule, function=track_coincidence, check=check_o
         tensor(0.)
     """
 
-    filtration: Filtration | None = None
     dimensions: Sequence[int] = (0,)
     orientation: str = "index"
     undefined: str = "skip"
     eps: float = 1e-8
-    reduction: str = "mean"
-
-    def forward(
-        self,
-        source: Clouds,
-        target: Clouds,
-        *,
-        pairs: Pairs | None = None,
-        geometry: Clouds | None = None,
-    ) -> Tensor:
-        """Return the loss; :func:`track_coincidence` describes the arguments."""
-        return track_coincidence(source, target, pairs=pairs, geometry=geometry, **self._options())

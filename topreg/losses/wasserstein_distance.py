@@ -1,21 +1,35 @@
 """Wasserstein distance between two diagrams."""
 
-from __future__ import annotations
-
 import math
+from functools import partial
 
 import torch
 from torch import Tensor
 
 from topreg import _checks
 from topreg._diagrams import check_two, finite_part
-from topreg._module import FunctionModule
+from topreg._module import FunctionModule, checked
 from topreg._safe import safe_norm, safe_power
-from topreg.losses._matching import matching
-
-GROUND = (1.0, 2.0, math.inf)
+from topreg.losses._matching import costs_of, matching
 
 
+def _is_order(name: str, order: float) -> None:
+    """Raise if an order is below 1 or infinite."""
+    _checks.is_number(name, order, "at least 1")
+    if order == math.inf:
+        raise ValueError(
+            f"`{name}` should be finite. Got inf. "
+            "For the bottleneck distance use `gudhi.bottleneck_distance`."
+        )
+
+
+def _is_ground(name: str, ground: float) -> None:
+    """Raise if a norm is unknown."""
+    if ground not in (1, 2, math.inf):
+        raise ValueError(f"`{name}` should be 1, 2 or math.inf. Got {ground!r}.")
+
+
+@checked({"order": _is_order, "ground": _is_ground})
 def wasserstein_distance(
     first: Tensor, second: Tensor, *, order: float = 1.0, ground: float = math.inf
 ) -> Tensor:
@@ -70,16 +84,13 @@ def wasserstein_distance(
         >>> wasserstein_distance(torch.tensor([[0.0, 4.0]]), torch.tensor([[0.0, 5.0], [1.0, 2.0]]))
         tensor(1.5000)
     """
-    check_options(order, ground)
     check_two(first, second)
     (x, x_stays), (y, y_stays) = (
         _points(name, diagram) for name, diagram in (("first", first), ("second", second))
     )
     j = matching(x.detach(), y.detach(), float(order), float(ground))
-    i = torch.arange(len(x), device=x.device)[j < len(y)]
-    j = j[i]
-    to_diagonal = torch.cat([_unmatched(x, i), _unmatched(y, j)])
-    costs = torch.cat([_norm(x[i] - y[j], ground), _to_diagonal(to_diagonal, ground)])
+    j = torch.where(j < len(y), j, -1)
+    costs = torch.cat(costs_of(x, y, j, partial(_norm, ground), partial(_to_diagonal, ground)))
     if len(x_stays) != len(y_stays):
         return 0 * (costs.sum() + x_stays.sum() + y_stays.sum()) + torch.inf
     gaps = (x_stays.sort().values - y_stays.sort().values).abs()
@@ -93,12 +104,8 @@ def _points(name: str, diagram: Tensor) -> tuple[Tensor, Tensor]:
     """
     points, stays = finite_part(name, diagram)
     early = points[:, 1] < points[:, 0]
-    if bool(early.any()):
-        got = _checks.rows(early, "such row")
-        raise ValueError(
-            f"`{name}` should have no death before its birth. Got {got}. "
-            "Did the points move since the pairs were found? Find them again, or drop such rows."
-        )
+    cure = " Did the points move since the pairs were found? Find them again, or drop such rows."
+    _checks.have_none(name, early, "have no death before its birth", "such row", cure=cure)
     return points, stays
 
 
@@ -111,13 +118,7 @@ def _root_of_powers(lengths: Tensor, order: float) -> Tensor:
     return scale * safe_power(safe_power(lengths / scale, order).sum(), 1 / order)
 
 
-def _unmatched(points: Tensor, matched: Tensor) -> Tensor:
-    """Return the points whose indices are not in ``matched``."""
-    alone = torch.ones(len(points), dtype=torch.bool, device=points.device)
-    return points[alone.index_fill(0, matched, False)]
-
-
-def _norm(vectors: Tensor, ground: float) -> Tensor:
+def _norm(ground: float, vectors: Tensor) -> Tensor:
     """Return the length of each row in a norm of the plane, with a finite derivative at 0."""
     if ground == math.inf:
         return torch.maximum(vectors[:, 0].abs(), vectors[:, 1].abs())
@@ -128,24 +129,12 @@ def _norm(vectors: Tensor, ground: float) -> Tensor:
     return scale * safe_norm(vectors / scale[:, None])
 
 
-def _to_diagonal(points: Tensor, ground: float) -> Tensor:
+def _to_diagonal(ground: float, points: Tensor) -> Tensor:
     """Return the distance of each point to the diagonal, with derivative 0 on it."""
     return (points[:, 1] - points[:, 0]).abs() * 2 ** (1 / ground - 1)
 
 
-def check_options(order: float, ground: float) -> None:
-    """Raise if the order is below 1 or infinite, or the norm is unknown."""
-    _checks.is_at_least("order", order, 1)
-    if order == math.inf:
-        raise ValueError(
-            "`order` should be finite. Got inf. "
-            "For the bottleneck distance use `gudhi.bottleneck_distance`."
-        )
-    if ground not in GROUND:
-        raise ValueError(f"`ground` should be 1, 2 or math.inf. Got {ground!r}.")
-
-
-class WassersteinDistance(FunctionModule, function=wasserstein_distance, check=check_options):
+class WassersteinDistance(FunctionModule, function=wasserstein_distance):
     """Module form of :func:`wasserstein_distance`.
 
     Example:
@@ -157,7 +146,3 @@ class WassersteinDistance(FunctionModule, function=wasserstein_distance, check=c
 
     order: float = 1.0
     ground: float = math.inf
-
-    def forward(self, first: Tensor, second: Tensor) -> Tensor:
-        """Return the distance between two diagrams, (m, 2) and (k, 2)."""
-        return wasserstein_distance(first, second, **self._options())

@@ -1,13 +1,12 @@
 """Lengths of selected edges, with gradient."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from typing import Any, cast
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
 from torch.autograd.function import FunctionCtx
 
 from topreg._clouds import cloud_of, numbers, starts
@@ -15,56 +14,34 @@ from topreg._operators import is_plain, operator, row_by_row
 from topreg._safe import safe_root, widest_dtype
 from topreg.metrics._metric import Metric, at_least_single, by_callable, rows_of
 
+Ruler = Metric | tuple[int, ...]  # between points, or the sizes of given distance matrices
 BLOCK = 32  # edges per call of a callable metric, which computes BLOCK^2 entries for them
 
 
-def edge_lengths(points: Tensor, edges: Tensor, metric: Metric) -> Tensor:
-    """Return the length of each edge, with gradient; 0 with gradient 0 for an edge (v, v).
-
-    By a named metric it equals the weight by which the search orders edges, to the last bit.
-
-    Shape:
-        - points: (N, d); edges: (m, 2) int64.
-        - Output: (m,), in at least single precision.
-    """
-    return edge_diagram(points, None, edges, metric)[:, 1]
+def edge_lengths(values: Tensor, edges: Tensor, ruler: Ruler) -> Tensor:
+    """Return the length (m,) of each edge, the second column of :func:`edge_diagram`."""
+    return edge_diagram(values, None, edges, ruler)[:, 1]
 
 
-def edge_diagram(points: Tensor, births: Tensor | None, deaths: Tensor, metric: Metric) -> Tensor:
+def edge_diagram(values: Tensor, births: Tensor | None, deaths: Tensor, ruler: Ruler) -> Tensor:
     """Return the lengths of birth edges and of death edges as two columns, with gradient.
 
-    ``births=None`` means that all birth edges are (v, v).
+    An edge (v, v) has length 0, with gradient 0. By a named metric a length equals the weight by
+    which the search orders edges, to the last bit. ``births=None`` means that all are (v, v).
 
     Shape:
-        - births, deaths: (m, 2). Output: (m, 2).
+        - values: (N, d) points, or (sum of n_i^2,) given distances.
+        - births, deaths: (m, 2). Output: (m, 2), in at least single precision.
     """
-    if callable(metric):
-        return _by_operations(at_least_single(points), births, deaths, metric)
-    points = rows_of(points, metric)
-    if not is_plain(points.detach()) or points.device.type != "cpu" or forward_mode():
-        return _by_operations(points, births, deaths, metric)
-    if points.requires_grad:
-        return cast(Tensor, _Diagram.apply(points, births, deaths, metric))
-    return _measure(points, births, deaths, metric)
-
-
-def entries_diagram(
-    entries: Tensor, sizes: Sequence[int], births: Tensor | None, deaths: Tensor
-) -> Tensor:
-    """Return what :func:`edge_diagram` returns, for given distances (sum of n_i^2,)."""
-    entries = at_least_single(entries)
-    if is_plain(entries.detach()) and entries.device.type == "cpu" and not forward_mode():
-        return cast(Tensor, _Given.apply(entries, sizes, births, deaths))
-    return _given_by_operations(entries, sizes, births, deaths)
-
-
-def _given_by_operations(
-    entries: Tensor, sizes: Sequence[int], births: Tensor | None, deaths: Tensor
-) -> Tensor:
-    """Return what :func:`entries_diagram` returns, by torch operations."""
-    lengths = entries_at(entries, sizes, deaths)
-    born = torch.zeros_like(lengths) if births is None else entries_at(entries, sizes, births)
-    return torch.stack([born, lengths], dim=1)
+    if callable(ruler):
+        return _by_operations(at_least_single(values), births, deaths, ruler)
+    values = rows_of(values, ruler) if isinstance(ruler, str) else at_least_single(values)
+    plain = is_plain(values.detach()) and values.device.type == "cpu"
+    if not plain or forward_ad._current_level >= 0:  # forward mode needs torch's operations
+        return _by_operations(values, births, deaths, ruler)
+    if values.requires_grad:
+        return cast(Tensor, _Diagram.apply(values, births, deaths, ruler))
+    return _measure(values, births, deaths, ruler)
 
 
 def entries_at(entries: Tensor, sizes: Sequence[int], edges: Tensor) -> Tensor:
@@ -82,95 +59,66 @@ def entries_at(entries: Tensor, sizes: Sequence[int], edges: Tensor) -> Tensor:
     return torch.where(zero, 0.0, lengths)
 
 
-def forward_mode() -> bool:
-    """Return whether derivatives are computed in forward mode, which needs torch operations."""
-    return torch.autograd.forward_ad._current_level >= 0
-
-
 class _Diagram(torch.autograd.Function):
     """Lengths of edges in one compiled call, and their gradient in another."""
 
     @staticmethod
     def forward(
-        ctx: FunctionCtx, points: Tensor, births: Tensor | None, deaths: Tensor, metric: str
+        ctx: FunctionCtx, values: Tensor, births: Tensor | None, deaths: Tensor, ruler: Any
     ) -> Tensor:
-        lengths = _measure(points, births, deaths, metric)
-        ctx.metric = metric  # type: ignore[attr-defined]
-        ctx.save_for_backward(points, births, deaths, lengths)  # type: ignore[arg-type]
+        lengths = _measure(values, births, deaths, ruler)
+        ctx.ruler = ruler  # type: ignore[attr-defined]
+        ctx.save_for_backward(values, births, deaths, lengths)  # type: ignore[arg-type]
         return lengths
 
     @staticmethod
     def backward(ctx: FunctionCtx, *grads: Tensor) -> tuple[Tensor, None, None, None]:
-        from topreg.metrics._kernels import pull_edges
-
-        points, births, deaths, lengths = ctx.saved_tensors  # type: ignore[attr-defined]
-        metric: str = ctx.metric  # type: ignore[attr-defined]
+        values, births, deaths, lengths = ctx.saved_tensors  # type: ignore[attr-defined]
+        ruler = ctx.ruler  # type: ignore[attr-defined]
         if torch.is_grad_enabled():  # the gradient will be differentiated: torch's operations
-            formula = _by_operations(points, births, deaths, metric)
-            (slopes,) = torch.autograd.grad(formula, points, grads[0], create_graph=True)
+            formula = _by_operations(values, births, deaths, ruler)
+            (slopes,) = torch.autograd.grad(formula, values, grads[0], create_graph=True)
             return slopes, None, None, None
-        slopes = torch.zeros_like(points, memory_format=torch.contiguous_format)
-        values = slopes.numpy(), grads[0].contiguous().numpy(), lengths.numpy()
-        pull_edges(*values, *_arrays(points, births, deaths), *flags_of(metric))
+        slopes = torch.zeros_like(values, memory_format=torch.contiguous_format)
+        pulled = slopes.numpy(), grads[0].contiguous().numpy()
+        array, *ends = _arrays(values, births, deaths)
+        if isinstance(ruler, str):
+            from topreg.metrics._kernels import pull_edges
+
+            pull_edges(*pulled, lengths.numpy(), array, *ends, *flags_of(ruler))
+        else:
+            from topreg.metrics._kernels import pull_entries
+
+            pull_entries(*pulled, array, np.array(ruler, np.int64), *ends)
         return slopes, None, None, None
 
 
-class _Given(torch.autograd.Function):
-    """Lengths of edges read from given distances in one compiled call, gradient in another."""
+def _measure(
+    values: Tensor, births: Tensor | None, deaths: Tensor, ruler: str | tuple[int, ...]
+) -> Tensor:
+    """Measure lengths without gradient by a compiled loop."""
+    lengths = torch.empty(deaths.shape, dtype=values.dtype)
+    array, *ends = _arrays(values, births, deaths)
+    if isinstance(ruler, str):
+        from topreg.metrics._kernels import measure_edges
 
-    @staticmethod
-    def forward(
-        ctx: FunctionCtx,
-        entries: Tensor,
-        sizes: Sequence[int],
-        births: Tensor | None,
-        deaths: Tensor,
-    ) -> Tensor:
+        exist = measure_edges(lengths.numpy(), array, *ends, *flags_of(ruler))
+    else:
         from topreg.metrics._kernels import read_entries
 
-        lengths = torch.empty(deaths.shape, dtype=entries.dtype)
-        values, *ends = _arrays(entries, births, deaths)
-        if not read_entries(lengths.numpy(), values, np.array(sizes, np.int64), *ends):
-            for edges in (deaths, deaths if births is None else births):
-                torch.arange(sum(sizes)).index_select(0, edges.flatten())  # raises
-        ctx.sizes = sizes  # type: ignore[attr-defined]
-        ctx.save_for_backward(entries, births, deaths)  # type: ignore[arg-type]
-        return lengths
-
-    @staticmethod
-    def backward(ctx: FunctionCtx, *grads: Tensor) -> tuple[Tensor, None, None, None]:
-        from topreg.metrics._kernels import pull_entries
-
-        entries, births, deaths = ctx.saved_tensors  # type: ignore[attr-defined]
-        sizes: Sequence[int] = ctx.sizes  # type: ignore[attr-defined]
-        if torch.is_grad_enabled():
-            formula = _given_by_operations(entries, sizes, births, deaths)
-            (slopes,) = torch.autograd.grad(formula, entries, grads[0], create_graph=True)
-            return slopes, None, None, None
-        slopes = torch.zeros_like(entries, memory_format=torch.contiguous_format)
-        values, *ends = _arrays(entries, births, deaths)
-        arrays = slopes.numpy(), grads[0].contiguous().numpy(), values
-        pull_entries(*arrays, np.array(sizes, np.int64), *ends)
-        return slopes, None, None, None
-
-
-def _measure(points: Tensor, births: Tensor | None, deaths: Tensor, metric: str) -> Tensor:
-    """Measure lengths without gradient by a compiled loop."""
-    from topreg.metrics._kernels import measure_edges
-
-    lengths = torch.empty(deaths.shape, dtype=points.dtype)
-    arrays = _arrays(points, births, deaths)
-    if not measure_edges(lengths.numpy(), *arrays, *flags_of(metric)):
+        exist = read_entries(lengths.numpy(), array, np.array(ruler, np.int64), *ends)
+    if not exist:
+        vertices = len(values) if isinstance(ruler, str) else sum(ruler)
         for edges in (deaths, deaths if births is None else births):
-            points.index_select(0, edges.flatten())  # raises for a vertex that does not exist
+            torch.arange(vertices).index_select(0, edges.flatten())  # raises
     return lengths
 
 
-def _arrays(points: Tensor, births: Tensor | None, deaths: Tensor) -> tuple[Any, Any, Any]:
-    """Return points and edges as arrays; ``births=None`` becomes an array without rows."""
+def _arrays(values: Tensor, births: Tensor | None, deaths: Tensor) -> tuple[Any, Any, Any]:
+    """Return values and edges as arrays; ``births=None`` becomes an array without rows."""
     ends = deaths.contiguous().numpy()
     starts = ends[:0] if births is None else births.contiguous().numpy()
-    return points.detach().contiguous().numpy(), starts, ends
+    return values.detach().contiguous().numpy(), starts, ends
 
 
 def flags_of(metric: str) -> tuple[bool, bool]:
@@ -178,24 +126,26 @@ def flags_of(metric: str) -> tuple[bool, bool]:
     return metric == "manhattan", metric == "cosine"
 
 
-def _by_operations(points: Tensor, births: Tensor | None, deaths: Tensor, metric: Metric) -> Tensor:
+def _by_operations(values: Tensor, births: Tensor | None, deaths: Tensor, ruler: Ruler) -> Tensor:
     """Compute lengths by torch operations, for compilers and derivatives of any order."""
-    lengths = lengths_by_operations(points, deaths, metric)
+    lengths = lengths_by_operations(values, deaths, ruler)
     born = torch.zeros_like(lengths)
     if births is not None:
-        born = lengths_by_operations(points, births, metric)
+        born = lengths_by_operations(values, births, ruler)
     return torch.stack([born, lengths], dim=1)
 
 
-def lengths_by_operations(points: Tensor, edges: Tensor, metric: Metric) -> Tensor:
+def lengths_by_operations(values: Tensor, edges: Tensor, ruler: Ruler) -> Tensor:
     """Return lengths of edges; a formula gives the gradient, a correction the exact value."""
-    first, second = points.index_select(0, edges[:, 0]), points.index_select(0, edges[:, 1])
-    if callable(metric):
-        return _by_callable(first, second, edges, metric)
-    lengths = _formula(first, second, metric)
+    if isinstance(ruler, tuple):
+        return entries_at(values, ruler, edges)
+    first, second = values.index_select(0, edges[:, 0]), values.index_select(0, edges[:, 1])
+    if callable(ruler):
+        return _by_callable(first, second, edges, ruler)
+    lengths = _formula(first, second, ruler)
     if first.device.type != "cpu":
         return lengths
-    return lengths + length_corrections(first.detach(), second.detach(), lengths.detach(), metric)
+    return lengths + length_corrections(first.detach(), second.detach(), lengths.detach(), ruler)
 
 
 def _formula(

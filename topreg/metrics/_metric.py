@@ -1,7 +1,5 @@
 """Metrics: one of three names, a function of the user, or ``"precomputed"``."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import torch
@@ -9,8 +7,8 @@ from torch import Tensor
 
 from topreg import _checks
 from topreg._operators import operator, row_by_row
+from topreg._safe import power_of_two
 from topreg.metrics._products import full_precision
-from topreg.metrics._scale import power_of_two
 
 Metric = str | Callable[[Tensor, Tensor], Tensor]
 METRICS = ("euclidean", "cosine", "manhattan")

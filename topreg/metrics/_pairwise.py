@@ -1,7 +1,5 @@
 """The public distance matrix, with finite gradients at coincident points."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 from torch.autograd.function import FunctionCtx
@@ -13,7 +11,7 @@ from topreg.metrics._metric import (
     at_least_single,
     by_callable,
     check_metric,
-    unit_rows,
+    rows_of,
 )
 from topreg.metrics._selection import cross_distances, selection_weights
 
@@ -87,11 +85,11 @@ def pairwise_distances(
         x, y = at_least_single(x), None if y is None else at_least_single(y)
         matrix = at_least_single(by_callable(metric, x, x if y is None else y))
         return _symmetric(matrix) if y is None else matrix
-    if metric == "cosine":
-        x, y = unit_rows(x), None if y is None else unit_rows(y)
-    else:
-        x, y = at_least_single(x), None if y is None else at_least_single(y)
-    return _differentiable(x, y, metric)
+    if torch.compiler.is_compiling() and torch._C._are_functorch_transforms_active():
+        # a compiled program drops the gradient of an `autograd.Function` within `torch.func`
+        torch._dynamo.graph_break()
+    x, y = rows_of(x, metric), None if y is None else rows_of(y, metric)
+    return _Distances.apply(x, y, metric)  # type: ignore[no-any-return]
 
 
 def _precomputed(x: Tensor, y: Tensor | None) -> Tensor:
@@ -111,24 +109,6 @@ def _symmetric(matrix: Tensor) -> Tensor:
     return matrix - torch.diag(matrix.diagonal())
 
 
-def _differentiable(x: Tensor, y: Tensor | None, metric: str) -> Tensor:
-    """Return distances by a named metric, with gradient.
-
-    Within ``torch.func``, a compiled program silently drops the gradient of an
-    ``autograd.Function``. A graph break makes it run uncompiled.
-    """
-    if torch.compiler.is_compiling() and torch._C._are_functorch_transforms_active():
-        torch._dynamo.graph_break()
-    return _Distances.apply(x, y, metric)  # type: ignore[no-any-return]
-
-
-def _measure(x: Tensor, y: Tensor | None, metric: str) -> Tensor:
-    """Return distances without gradient."""
-    if y is None:
-        return selection_weights(x.detach(), [len(x)], metric).view(len(x), len(x))
-    return cross_distances(x.detach(), y.detach(), metric)
-
-
 class _Distances(torch.autograd.Function):
     """Distance matrix whose backward pass is made of differentiable operations."""
 
@@ -136,7 +116,9 @@ class _Distances(torch.autograd.Function):
 
     @staticmethod
     def forward(x: Tensor, y: Tensor | None, metric: str) -> Tensor:
-        return _measure(x, y, metric)
+        if y is None:
+            return selection_weights(x.detach(), [len(x)], metric).view(len(x), len(x))
+        return cross_distances(x.detach(), y.detach(), metric)
 
     @staticmethod
     def setup_context(

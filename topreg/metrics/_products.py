@@ -1,7 +1,5 @@
 """Inner products in full precision, and bounds for the distances computed from them."""
 
-from __future__ import annotations
-
 import math
 import threading
 from collections.abc import Callable, Sequence
@@ -11,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from topreg._clouds import have_one_size, starts
+from topreg._clouds import have_one_size
 
 
 def block_of(n: int) -> int:
@@ -19,29 +17,19 @@ def block_of(n: int) -> int:
     return max(64, min(256, n // 8))
 
 
-def upper_products(x: Tensor, out: Tensor) -> None:
-    """Write inner products on and above the diagonal blocks; leave the rest of ``out``."""
-    block = block_of(len(x))
-    for start in range(0, len(x), block):
-        full_precision_mm(x[start : start + block], x[start:].T, out[start : start + block, start:])
-
-
 def products_within(x: Tensor, sizes: Sequence[int], out: Tensor, *, together: bool) -> None:
     """Write inner products within each cloud, at least on and above the diagonal."""
-    if together and len(sizes) > 1 and have_one_size(sizes):  # one call uses all threads
-        clouds, shape = x.view(len(sizes), sizes[0], x.shape[1]), (len(sizes), sizes[0], sizes[0])
-        with full_precision():
-            torch.bmm(clouds, clouds.transpose(1, 2), out=out.view(shape))
-        return
-    corner = starts([n * n for n in sizes])
-    for c, (cloud, n) in enumerate(zip(x.split(list(sizes)), sizes, strict=True)):
-        upper_products(cloud, out[corner[c] : corner[c + 1]].view(n, n))
-
-
-def full_precision_mm(a: Tensor, b: Tensor, out: Tensor) -> None:
-    """Write a matrix product that no global setting rounds to bfloat16 or TF32."""
     with full_precision():
-        torch.mm(a, b, out=out)
+        if together and len(sizes) > 1 and have_one_size(sizes):  # one call uses all threads
+            clouds = x.view(len(sizes), sizes[0], x.shape[1])
+            torch.bmm(clouds, clouds.mT, out=out.view(len(sizes), sizes[0], sizes[0]))
+            return
+        matrices = out.split([n * n for n in sizes])
+        for cloud, matrix in zip(x.split(list(sizes)), matrices, strict=True):
+            n = len(cloud)
+            for start in range(0, n, block_of(n)):
+                rows = slice(start, start + block_of(n))
+                torch.mm(cloud[rows], cloud[start:].T, out=matrix.view(n, n)[rows, start:])
 
 
 def full_precision() -> AbstractContextManager[None]:

@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from topreg._clouds import starts
+from topreg._clouds import have_one_size, starts
 from topreg._operators import operator, with_batch
 from topreg._room import bytes_of_matrices, room_for
+from topreg._safe import power_of_two
 from topreg.metrics._metric import rows_of
-from topreg.metrics._on_device import direct_distances, distances_within
 from topreg.metrics._products import (
     block_of,
     products_within,
@@ -65,15 +65,11 @@ def estimated_weights(
     Relative errors of weights are below 1e-5 in single precision and 1e-12 in double. The errors
     (), in units of rounding, bound ``|x - y|^2`` times its relative error; None if all are exact.
     """
-    if points.device.type != "cpu" or _by_differences(points, metric):
+    direct = metric == "manhattan" or points.shape[1] <= FEW_COORDINATES
+    if points.device.type != "cpu" or direct:
         weights: Tensor = dense_distances(points, list(sizes), metric, math.inf)
         return weights, None
     return estimated_distances(points, list(sizes), metric)
-
-
-def _by_differences(points: Tensor, metric: str) -> bool:
-    """Return whether distances are measured by differences from the start."""
-    return metric == "manhattan" or points.shape[1] <= FEW_COORDINATES
 
 
 def _fake(points: Tensor, sizes: list[int], metric: str, longest: float = math.inf) -> Tensor:
@@ -93,25 +89,6 @@ def _more_clouds(
     rows = points.movedim(in_dims[0], 0).flatten(0, 1)
     weights = call(rows, sizes * info.batch_size, *options)
     return weights.view(info.batch_size, sum(n * n for n in sizes)), 0
-
-
-def _estimates_of_more_clouds(
-    call: Callable[..., Any],
-    info: Any,
-    in_dims: Sequence[Any],
-    points: Tensor,
-    *options: Any,
-) -> tuple[tuple[Tensor, Tensor], tuple[int, None]]:
-    """Batch estimates: their errors are those of the clouds of all members."""
-    errors: list[Tensor] = []
-
-    def weights_of(*args: Any) -> Tensor:
-        weights, error = call(*args)
-        errors.append(error)
-        return weights  # type: ignore[no-any-return]
-
-    weights, _ = _more_clouds(weights_of, info, in_dims, points, *options)
-    return (weights, errors[0]), (0, None)
 
 
 def _cloud_by_cloud(
@@ -135,17 +112,15 @@ def dense_distances(points: Tensor, sizes: list[int], metric: str, longest: floa
     from topreg._compiled import over_clouds, stoppable
 
     direct = metric == "manhattan" or points.shape[1] <= FEW_COORDINATES
-    if points.dtype == torch.float64 and not direct:
-        weights, measure = _estimates(points, sizes, metric)[0], _measure_near
-    else:
-        weights, measure = _empty(points, sizes), _measure_products
-    if direct:
-        measure = _measure_directly
     rows = points.contiguous()
+    if direct or points.dtype != torch.float64:
+        weights, measure = _empty(rows, sizes), _measure_directly if direct else _measure_products
+    else:
+        weights, measure = _estimates(rows, sizes, metric)[0], _measure_near
+    cost = rows.shape[1] if direct else 1 + rows.shape[1] // 32  # per entry
     if len(sizes) == 1 and measure is not _measure_products:
         matrix = weights.view(sizes[0], sizes[0])
-        cost = weights.numel() * (rows.shape[1] if direct else 1 + rows.shape[1] // 32)
-        stoppable(partial(measure, matrix, rows, metric, longest), cost)
+        stoppable(partial(measure, matrix, rows, metric, longest), weights.numel() * cost)
         return weights
     first, corner = starts(sizes), starts([n * n for n in sizes])
 
@@ -157,7 +132,7 @@ def dense_distances(points: Tensor, sizes: list[int], metric: str, longest: floa
     if measure is _measure_products:  # in a new thread, products would have to start threads again
         stoppable(partial(work, 0, len(sizes)), 0)
     else:
-        over_clouds(work, sizes, _cost(rows.shape[1], not direct))
+        over_clouds(work, sizes, cost)
     return weights
 
 
@@ -169,14 +144,8 @@ def _empty(points: Tensor, sizes: Sequence[int]) -> Tensor:
         return points.new_empty(sum(n * n for n in sizes))
 
 
-def _cost(coordinates: int, by_products: bool) -> int:
-    """Return the operations of a compiled loop per distance; few products are measured again."""
-    return 1 + coordinates // 32 if by_products else coordinates
-
-
 @operator(
-    lambda points, sizes, _: (_fake(points, sizes, ""), points.new_empty((), dtype=torch.float64)),
-    _estimates_of_more_clouds,
+    lambda points, sizes, _: (_fake(points, sizes, ""), points.new_empty((), dtype=torch.float64))
 )
 def estimated_distances(points: Tensor, sizes: list[int], metric: str) -> tuple[Tensor, Tensor]:
     """Compute the weights and the errors of :func:`estimated_weights` from inner products."""
@@ -197,8 +166,7 @@ def _estimates(
     from topreg.metrics import _kernels
 
     rows = points.contiguous()
-    with room_for(bytes_of_matrices(sizes, rows.dtype), sizes):
-        weights = _empty(rows, sizes)
+    weights = _empty(rows, sizes)
     x, out, first = rows.numpy(), weights.numpy(), starts(sizes)
     corner = starts([n * n for n in sizes])
     shifted = torch.empty_like(rows)
@@ -218,7 +186,7 @@ def _estimates(
 
     over_clouds(before, list(sizes))
     products_within(shifted, sizes, weights, together=together)
-    over_clouds(after, list(sizes), _cost(rows.shape[1], by_products=True))
+    over_clouds(after, list(sizes), 1 + rows.shape[1] // 32)
     errors = 2 * squares.max(initial=0) * rounding_errors(rows.shape[1])
     return weights, torch.tensor(errors, dtype=torch.float64)
 
@@ -285,7 +253,7 @@ def cross_distances(x: Tensor, y: Tensor, metric: str) -> Tensor:
 
     a, b, cosine = x.contiguous(), y.contiguous(), metric == "cosine"
     out = a.new_empty(len(a), len(b))
-    if _by_differences(x, metric):
+    if metric == "manhattan" or x.shape[1] <= FEW_COORDINATES:
         task = out.numpy(), a.numpy(), b.numpy(), metric == "manhattan", cosine
         stoppable(partial(_kernels.measure_between, *task), out.numel() * x.shape[1])
         return out
@@ -305,5 +273,40 @@ def cross_distances(x: Tensor, y: Tensor, metric: str) -> Tensor:
             every = *rows, *slack, cosine, 0, len(a)
             _kernels.round_rows(out.numpy(), products.numpy(), *every, halt)
 
-    stoppable(finish, out.numel() * _cost(x.shape[1], by_products=True))
+    stoppable(finish, out.numel() * (1 + x.shape[1] // 32))
     return out
+
+
+def distances_within(points: Tensor, sizes: Sequence[int], metric: str) -> Tensor:
+    """Return the distances within each cloud, without reading values back from the device.
+
+    Shape:
+        - points: (N, d), the rows of all clouds.
+        - Output: (sum of n_i^2,), the matrices one after the other.
+    """
+    if have_one_size(sizes):
+        clouds = points.reshape(len(sizes), sizes[0], points.shape[1])
+        return direct_distances(clouds, clouds, metric).reshape(-1)
+    parts = [direct_distances(x, x, metric).reshape(-1) for x in points.split(list(sizes))]
+    return torch.cat([points.new_empty(0), *parts])
+
+
+def direct_distances(x: Tensor, y: Tensor, metric: str) -> Tensor:
+    """Return distances by differences: 0 for equal rows, equal numbers for equal differences.
+
+    Squares stay in range because the rows of each cloud are divided by a power of two first. In
+    single precision a distance below about 1e-19 times the largest coordinate counts as 0.
+
+    Shape:
+        - x: (..., n, d); y: (..., m, d). Output: (..., n, m).
+    """
+    with torch.autocast(x.device.type, enabled=False):
+        if metric == "manhattan":
+            return torch.cdist(x, y, p=1.0)
+        by_differences = "donot_use_mm_for_euclid_dist"  # the product cancels
+        if metric == "cosine":  # of unit vectors
+            return torch.cdist(x, y, compute_mode=by_differences).square_().mul_(0.5)
+        scale = power_of_two(x) if x is y else torch.maximum(power_of_two(x), power_of_two(y))
+        first = x / scale
+        second = first if x is y else y / scale
+        return torch.cdist(first, second, compute_mode=by_differences).mul_(scale)

@@ -3,17 +3,16 @@
 Imported on first use, since numba is heavy.
 """
 
-from __future__ import annotations
-
 import math
 
+import torch
 from torch import Tensor
 
 from topreg._compiled import NEVER, over_rows
 from topreg._safe import widest_dtype
 from topreg.metrics import _kernels
-from topreg.metrics._on_device import direct_distances
-from topreg.metrics._products import full_precision_mm, rounding_bound
+from topreg.metrics._products import full_precision, rounding_bound
+from topreg.metrics._selection import direct_distances
 
 SOME = 1024  # rows among which the shift is chosen
 LEAST = 64  # rows and columns of the smallest tile
@@ -44,33 +43,26 @@ class Tiles:
         if not self.on_cpu:
             return direct_distances(x, y, "manhattan") if self.manhattan else self._by_torch(x, y)
         out = self._buffer[: len(x) * len(y)].view(len(x), len(y))
-        if self.manhattan:
-            a, b, tile = x.numpy(), y.numpy(), out.numpy()
-            if len(x) < _kernels.FEW_ROWS:
-                _kernels.measure_between(tile, a, b, True, False, NEVER)
-                return out
-            # as large as the two blocks of shifted points
-            across = b.T.astype("float64", order="C")
+        tile, a, b = out.numpy(), x.numpy(), y.numpy()
+        if not self.manhattan:
+            first, second = (squares.numpy() for squares in self._products(x, y, out))
+            bounds = rounding_bound(x.shape[1], x.dtype)
+            over_rows(
+                len(x),
+                lambda i, j, halt: _kernels.estimate_rectangle(
+                    tile[i:j], a[i:j], first[i:j], b, second, *bounds, False, halt
+                ),
+            )
+        elif len(x) < _kernels.FEW_ROWS:
+            _kernels.measure_between(tile, a, b, True, False, NEVER)
+        else:
+            across = b.T.astype("float64", order="C")  # as large as two blocks of shifted points
             over_rows(
                 len(x),
                 lambda i, j, halt: _kernels.measure_rows(
                     tile[i:j], a[i:j], across, True, False, halt
                 ),
             )
-            return out
-        return self._by_kernels(x, y, out)
-
-    def _by_kernels(self, x: Tensor, y: Tensor, out: Tensor) -> Tensor:
-        """Compute inner products, and turn them into distances by compiled loops."""
-        squares_x, squares_y = self._products(x, y, out)
-        a, b, tile, first, second = (t.numpy() for t in (x, y, out, squares_x, squares_y))
-        bounds = rounding_bound(x.shape[1], x.dtype)
-        over_rows(
-            len(x),
-            lambda i, j, halt: _kernels.estimate_rectangle(
-                tile[i:j], a[i:j], first[i:j], b, second, *bounds, False, halt
-            ),
-        )
         return out
 
     def _by_torch(self, x: Tensor, y: Tensor) -> Tensor:
@@ -87,14 +79,16 @@ class Tiles:
         distances = squares.clamp_(min=0).sqrt_()
         some = max(1, undecided.numel() // x.shape[1])
         for a, b in zip(i.split(some), j.split(some), strict=True):
-            distances[a, b] = (_widest(x[a]) - _widest(y[b])).square().sum(1).sqrt().to(x.dtype)
+            gaps = x[a].to(widest_dtype(x.device)) - y[b]
+            distances[a, b] = gaps.square().sum(1).sqrt().to(x.dtype)
         return distances
 
     def _products(self, x: Tensor, y: Tensor, out: Tensor) -> tuple[Tensor, Tensor]:
         """Write inner products of the shifted rows into ``out``; return the squares of the rows."""
         if self.shift is not None:
             x, y = x - self.shift, y - self.shift
-        full_precision_mm(x, y.T, out)
+        with full_precision():
+            torch.mm(x, y.T, out=out)
         return x.square().sum(1), y.square().sum(1)
 
 
@@ -113,12 +107,7 @@ def _shift(points: Tensor) -> Tensor | None:
     some = points[:: max(1, -(-len(points) // SOME))]
     if len(some) == 0:
         return None
-    wide = _widest(some)
+    wide = some.to(widest_dtype(some.device))
     mean = wide.mean(0)
     squares = (wide - mean).square().sum(1)
     return some[squares.argmin()] if bool(squares.min() < mean.square().sum()) else None
-
-
-def _widest(x: Tensor) -> Tensor:
-    """Convert to double precision if the device has it."""
-    return x.to(widest_dtype(x.device))

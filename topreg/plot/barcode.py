@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from topreg.plot._arguments import Array, ByLabel, classes, extent
-from topreg.plot._axes import axis, colour, size_in_points
+from topreg.plot._drawing import Array, ByLabel, axis, classes, colour, extent, size_in_points
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -9,8 +9,7 @@ from torch import Tensor
 
 from topreg import _checks
 from topreg._pairs import PersistencePairs, are_of_one_cloud
-from topreg.plot._arguments import numbers
-from topreg.plot._axes import GREY, axis, colour
+from topreg.plot._drawing import GREY, axis, colour, numbers
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

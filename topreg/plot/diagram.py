@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from topreg.plot._arguments import Array, ByLabel, classes, extent
-from topreg.plot._axes import GREY, axis, colour
+from topreg.plot._drawing import GREY, Array, ByLabel, axis, classes, colour, extent
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

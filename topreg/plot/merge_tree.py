@@ -10,9 +10,7 @@ from torch import Tensor
 
 from topreg import _checks
 from topreg._pairs import PersistencePairs, are_of_dimension_0, are_of_one_cloud
-from topreg.plot._arguments import Array, extent, numbers
-from topreg.plot._axes import axis, colour, size_in_points
-from topreg.plot._layout import brackets, forest
+from topreg.plot._drawing import Array, axis, colour, extent, numbers, size_in_points
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -73,16 +71,16 @@ def merge_tree(
     """
     births, heights = _scales(pairs, deaths)
     order = heights.argsort(kind="stable")
-    tree = forest(len(births), pairs.death_edges.cpu()[order].tolist())
+    edges = pairs.death_edges.cpu()[order].tolist()
+    leaves, merges, roots = _layout(births, heights[order], edges)
     names = None if labels is None else _names(labels, len(births))
     ax = axis(ax)
-    merges, roots = brackets(tree, births, heights[order])
     low, high = extent([births, heights])
     _draw(ax, merges, roots, high + 0.05 * (high - low))
     ax.set_ylabel("scale")
     ax.set_xticks([])
     if names is not None:
-        _write(ax, [names[vertex] for vertex in tree.leaves])
+        _write(ax, [names[vertex] for vertex in leaves])
     return ax
 
 
@@ -90,7 +88,6 @@ def _scales(pairs: PersistencePairs, deaths: Tensor) -> tuple[Array, Array]:
     """Return the births of all vertices and the deaths of all pairs."""
     are_of_one_cloud(pairs)
     are_of_dimension_0(pairs)
-    _checks.is_tensor("deaths", deaths)
     _checks.is_floating("deaths", deaths)
     if deaths.shape not in ((len(pairs),), (len(pairs), 2)):
         raise ValueError(
@@ -138,3 +135,47 @@ def _write(ax: Axes, names: list[str]) -> None:
     upright = 90 if max(map(len, names), default=0) * 0.65 * size > room else 0
     ax.set_xticks(range(len(names)), names, fontsize=size, rotation=upright)
     ax.tick_params(axis="x", length=0)
+
+
+def _layout(
+    births: Array, deaths: Array, edges: Sequence[Sequence[int]]
+) -> tuple[list[int], Array, Array]:
+    """Return leaves from left to right, corners (m, 4, 2) of merges, and places (r, 2) of roots.
+
+    The k-th edge joins two components to node n + k; the one with the smaller first vertex is on
+    the left. Leaves are at 0, 1, ... and a merge is in the middle of the nodes that it joins.
+    """
+    n = len(births)
+    parent, node, last = (list(range(n)) for _ in range(3))
+    following, joined, leaves = [-1] * n, [], []
+    for number, (i, j) in enumerate(edges, n):
+        left, right = sorted((_first(parent, i), _first(parent, j)))
+        if left == right:
+            raise ValueError(
+                f"`pairs` should join different components. Got an edge ({i}, {j}) within one."
+            )
+        joined.append((node[left], node[right]))
+        parent[right], node[left] = left, number
+        following[last[left]], last[left] = right, last[right]
+    firsts = [v for v in range(n) if parent[v] == v]
+    for vertex in firsts:
+        while vertex >= 0:
+            leaves.append(vertex)
+            vertex = following[vertex]
+    place, height = np.empty(n + len(joined)), np.concatenate([births, deaths])
+    place[leaves] = np.arange(n)
+    for number, ends in enumerate(joined, n):
+        place[number] = place[list(ends)].mean()
+    corners = np.array(joined, dtype=np.int64).reshape(-1, 2)[:, [0, 0, 1, 1]]
+    merges = np.stack([place[corners], height[corners]], 2)
+    merges[:, 1:3, 1] = deaths[:, None]
+    roots = [node[v] for v in firsts]
+    return leaves, merges, np.stack([place[roots], height[roots]], 1)
+
+
+def _first(parent: list[int], vertex: int) -> int:
+    """Return the first vertex of a component; halve the path to it for the next search."""
+    while parent[vertex] != vertex:
+        parent[vertex] = parent[parent[vertex]]
+        vertex = parent[vertex]
+    return vertex

@@ -9,9 +9,15 @@ from torch import Tensor
 
 from topreg import _checks
 from topreg._pairs import PersistencePairs
-from topreg.plot._arguments import as_embedding, per_pair
-from topreg.plot._axes import axis
-from topreg.plot._edges import draw_edges, draw_points, draw_scale, scale
+from topreg.plot._drawing import (
+    as_embedding,
+    axis,
+    draw_edges,
+    draw_points,
+    draw_scale,
+    per_pair,
+    scale,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

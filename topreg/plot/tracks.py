@@ -9,9 +9,16 @@ import numpy as np
 from torch import Tensor
 
 from topreg._pairs import PersistencePairs
-from topreg.plot._arguments import Array, as_embedding, per_pair
-from topreg.plot._axes import panels
-from topreg.plot._edges import draw_edges, draw_points, draw_scale, scale
+from topreg.plot._drawing import (
+    Array,
+    as_embedding,
+    draw_edges,
+    draw_points,
+    draw_scale,
+    panels,
+    per_pair,
+    scale,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -1,8 +1,5 @@
 """Landmarks: a few points that represent a large cloud, and their distance to the others."""
 
-from __future__ import annotations
-
-import math
 from typing import NamedTuple
 
 import torch
@@ -10,9 +7,9 @@ from torch import Tensor
 
 from topreg import _checks
 from topreg._clouds import Clouds, have_one_size, join, join_matrices
-from topreg._plain import plain_tensor
-from topreg.metrics import Metric, at_least_single, by_callable, check_metric, prepare
-from topreg.metrics._scale import power_of_two
+from topreg._safe import plain_tensor, power_of_two
+from topreg.metrics import Metric, at_least_single, prepare
+from topreg.metrics._metric import by_callable, check_metric
 
 
 class Landmarks(NamedTuple):
@@ -99,17 +96,13 @@ def farthest_point_sampling(
     count, start = _check_numbers(count, start, sizes)
     exact = given or callable(metric)
     values = at_least_single(values) if exact else prepare(values, str(metric))
-    if have_one_size(sizes):
-        batches, counts = [values], [len(sizes)]
-    else:
-        batches = list(values.split([n * n for n in sizes] if given else list(sizes)))
-        counts = [1] * len(sizes)
+    groups = [(len(sizes), sizes[0])] if have_one_size(sizes) else [(1, n) for n in sizes]
+    rows = [b * n * (n if given else 1) for b, n in groups]
     parts, vertex = [], 0
-    for batch, b in zip(batches, counts, strict=True):
-        n = math.isqrt(len(batch) // b) if given else len(batch) // b
-        chosen, cover = _sample(
-            batch.view(b, n, n if given else batch.shape[1]), count, metric, start
-        )
+    batches = values.split(rows) if len(rows) != 1 else [values]
+    for batch, (b, n) in zip(batches, groups, strict=True):
+        clouds = batch.view(b, n, n if given else batch.shape[1])
+        chosen, cover = _sample(clouds, count, metric, start)
         first = torch.arange(vertex, vertex + b * n, n, device=batch.device)
         parts.append(((chosen + first[:, None]).flatten(), cover))
         vertex += b * n
@@ -157,20 +150,13 @@ def _distances(clouds: Tensor, landmark: Tensor, metric: Metric) -> Tensor:
 def _check_numbers(count: object, start: object, sizes: tuple[int, ...]) -> tuple[int, int]:
     """Return both numbers as int; raise if some cloud has fewer points."""
     smallest = min(sizes, default=0)
-    try:
-        landmarks = _checks.is_count("count", count)
-    except ValueError:
-        landmarks = smallest + 1
-    if landmarks > smallest:
+    landmarks, first = _checks.natural(count), _checks.natural(start)
+    if not 1 <= landmarks <= smallest:
         raise ValueError(
             f"`count` should be between 1 and the {smallest} points of the smallest cloud. "
             f"Got {count!r}."
         )
-    try:
-        first = _checks.is_natural("start", start)
-    except ValueError:
-        first = smallest
-    if first >= smallest:
+    if not 0 <= first < smallest:
         raise ValueError(
             f"`start` should be a vertex of every cloud, 0 to {smallest - 1}. Got {start!r}."
         )

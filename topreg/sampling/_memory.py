@@ -1,7 +1,5 @@
 """Rows of earlier batches, so that a loss on few samples sees more of their classes."""
 
-from __future__ import annotations
-
 import itertools
 from collections import deque
 from collections.abc import Mapping
@@ -11,7 +9,7 @@ from torch import Tensor
 
 from topreg import _checks
 from topreg._module import constructor_call
-from topreg._plain import plain_tensor
+from topreg._safe import plain_tensor
 
 CLASSES = ("current", "all")
 
@@ -178,24 +176,18 @@ def _check_alike(
 ) -> None:
     """Raise if a batch cannot be joined to the one before it."""
     if set(old) != set(batch):
-        stored, given = (", ".join(sorted(set(b) - {"labels"})) for b in (old, batch))
+        had, has = (", ".join(sorted(set(b) - {"labels"})) or "(none)" for b in (old, batch))
         raise ValueError(
-            f"`{given_as}` should have the names {stored or '(none)'} of the batch before. "
-            f"Got {given or '(none)'}.{cure}"
+            f"`{given_as}` should have the names {had} of the batch before. Got {has}.{cure}"
         )
-    for name, tensor in batch.items():
-        if old[name].shape[1:] != tensor.shape[1:]:
-            raise ValueError(
-                f"`{name}` should have rows of shape {tuple(old[name].shape[1:])}, like the stored "
-                f"ones. Got {tuple(tensor.shape[1:])}.{cure}"
-            )
-        if old[name].dtype != tensor.dtype:
-            raise ValueError(
-                f"`{name}` should be {old[name].dtype}, like the stored rows. "
-                f"Got {tensor.dtype}.{cure}"
-            )
-        if old[name].device != tensor.device:
-            raise ValueError(
-                f"`{name}` should be on {old[name].device}, like the stored rows. "
-                f"Got {tensor.device}.{cure}"
-            )
+    for name, new in batch.items():
+        kept = old[name]
+        for what, stored, given in (
+            ("have rows of shape", tuple(kept.shape[1:]), tuple(new.shape[1:])),
+            ("be", kept.dtype, new.dtype),
+            ("be on", kept.device, new.device),
+        ):
+            if stored != given:
+                raise ValueError(
+                    f"`{name}` should {what} {stored}, like the stored rows. Got {given}.{cure}"
+                )
