@@ -223,7 +223,7 @@ def test_distances_stop_at_once_where_nobody_wants_them():
         lambda out: _kernels.measure_between(out, x, x, True, False, STOP),
         lambda out: _kernels.estimate_rectangle(out, *rows, bound, bound, False, STOP),
         lambda out: _kernels.round_rows(out, wide, *rows, 0.1, 0.1, False, 0, 40, STOP),
-        lambda out: _kernels.round_upper(out, wide, x, squares, 0.1, 0.1, False, 0, 0, 40, STOP),
+        lambda out: _kernels.round_upper(out, wide, x, squares, 0.1, 0.1, False, 0, STOP),
         lambda out: _kernels.measure_listed(out, x, out[0], False, STOP),
         lambda out: _kernels.unit_rows(out, np.ones((40, 40), np.float32), 0, 40, STOP),
         lambda out: _kernels.mirror(out, STOP),

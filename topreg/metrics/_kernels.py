@@ -393,12 +393,16 @@ def round_rows(
 
 
 @compiled
-def round_upper(out, products, points, squares, separated, slack, cosine, top, begin, end, halt):
-    """Write distances above the diagonal of one cloud, for the rows ``begin`` to ``end - 1``.
+def round_upper(out, products, points, squares, separated, slack, cosine, top, halt):
+    """Write distances above the diagonal of one cloud, for some rows.
 
-    The first row and column of ``products`` belong to the point ``top``.
+    The first row and column of ``products`` belong to the point ``top``. Squares of norms are read
+    from its diagonal; those of points that come after these rows are given.
     """
-    for i in range(begin, end):
+    end = top + len(products)
+    for i in range(top, end):
+        squares[i] = products[i - top, i - top]
+    for i in range(top, end):
         if halted(halt):
             break
         row, others = out[i, i + 1 :], products[i - top, i - top + 1 :]

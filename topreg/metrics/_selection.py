@@ -30,6 +30,7 @@ from topreg.metrics._products import (
 
 if TYPE_CHECKING:
     from topreg._compiled import Halt
+    from topreg._scratch_kernels import Block
 
 SMALL = 1 << 12  # fewer vertices than this need no check of memory
 FEW_COORDINATES = 8  # with at most so many, differences are as fast as the Gram matrix
@@ -109,30 +110,31 @@ def dense_distances(points: Tensor, sizes: list[int], metric: str, longest: floa
     """Compute the weights of :func:`selection_weights`."""
     if points.device.type != "cpu":
         return distances_within(points, sizes, metric)
-    from topreg._compiled import over_clouds, stoppable
+    from topreg._compiled import over_clouds
+    from topreg._scratch_kernels import with_scratch
 
     direct = metric == "manhattan" or points.shape[1] <= FEW_COORDINATES
     rows = points.contiguous()
     if direct or points.dtype != torch.float64:
-        weights, measure = _empty(rows, sizes), _measure_directly if direct else _measure_products
+        weights, measure = _empty(rows, sizes), _measure_directly
     else:
         weights, measure = _estimates(rows, sizes, metric)[0], _measure_near
     cost = rows.shape[1] if direct else 1 + rows.shape[1] // 32  # per entry
-    if len(sizes) == 1 and measure is not _measure_products:
-        matrix = weights.view(sizes[0], sizes[0])
-        stoppable(partial(measure, matrix, rows, metric, longest), weights.numel() * cost)
-        return weights
+    x, out = rows.numpy(), weights.numpy()
     first, corner = starts(sizes), starts([n * n for n in sizes])
+    clouds = [
+        (out[corner[c] : corner[c + 1]].reshape(n, n), x[first[c] : first[c + 1]])
+        for c, n in enumerate(sizes)
+    ]
 
     def work(start: int, stop: int, halt: Halt) -> None:
-        for c in range(start, stop):
-            matrix = weights[corner[c] : corner[c + 1]].view(sizes[c], sizes[c])
-            measure(matrix, rows[first[c] : first[c + 1]], metric, longest, halt)
+        for matrix, cloud in clouds[start:stop]:
+            measure(matrix, cloud, metric, longest, halt)
 
-    if measure is _measure_products:  # in a new thread, products would have to start threads again
-        stoppable(partial(work, 0, len(sizes)), 0)
-    else:
+    if direct or points.dtype == torch.float64:
         over_clouds(work, sizes, cost)
+    else:  # in a new thread, products would have to start threads again
+        with_scratch(partial(_measure_products, clouds, metric))
     return weights
 
 
@@ -191,55 +193,47 @@ def _estimates(
     return weights, torch.tensor(errors, dtype=torch.float64)
 
 
-def _measure_directly(
-    matrix: Tensor, points: Tensor, metric: str, longest: float, halt: Halt
-) -> None:
-    """Measure the weights of one cloud by differences."""
+def _measure_directly(out: Any, x: Any, metric: str, longest: float, halt: Halt) -> None:
+    """Measure the weights of one cloud by differences; arrays are NumPy's."""
     from topreg.metrics._kernels import measure_upper
 
-    arrays = matrix.numpy(), points.numpy()
-    measure_upper(*arrays, metric == "manhattan", metric == "cosine", halt)
+    measure_upper(out, x, metric == "manhattan", metric == "cosine", halt)
 
 
-def _measure_products(
-    matrix: Tensor, points: Tensor, metric: str, longest: float, halt: Halt
-) -> None:
-    """Compute weights of one cloud in single precision from inner products in double."""
+def _measure_products(clouds: Sequence[tuple[Any, Any]], metric: str, block: Block) -> None:
+    """Compute weights of clouds in single precision from inner products in double."""
+    import numpy as np
+
+    from topreg._compiled import NEVER
+    from topreg._scratch_kernels import reserve
     from topreg.metrics import _kernels
 
-    x, out, n = points.numpy(), matrix.numpy(), len(points)
-    shifted, squares = _shift_rows(points)
-    slack, rows = slack_of(points.shape[1]), block_of(n)
-    for top in range(0, n, rows):
-        if halt[0]:
-            break
-        products = shifted.new_empty(min(rows, n - top), n - top)
-        torch.mm(shifted[top : top + rows], shifted[top:].T, out=products)
-        block = products.numpy(), x, squares.numpy(), *slack, metric == "cosine", top
-        _kernels.round_upper(out, *block, top, top + len(products), halt)
-    _kernels.mirror(out, halt)
+    most, d = max([len(x) for _, x in clouds], default=0), clouds[0][1].shape[1] if clouds else 0
+    slack, cosine = slack_of(d), metric == "cosine"
+    wide, squares = reserve(block, most * d, np.float64), reserve(block, most, np.float64)
+    room, tensor = reserve(block, most * block_of(most), np.float64), torch.from_numpy
+    for out, x in clouds:
+        n, step = len(x), block_of(len(x))
+        rows = wide[: n * d].reshape(n, d)
+        _kernels.shift_rows(rows, x)
+        for top in reversed(range(0, n, step)):  # the last first: its squares are needed before
+            these, others = rows[top : top + step], rows[top:].T
+            products = room[: len(these) * (n - top)].reshape(len(these), n - top)
+            torch.mm(tensor(these), tensor(others), out=tensor(products))
+            _kernels.round_upper(out, products, x, squares, *slack, cosine, top, NEVER)
+        _kernels.mirror(out, NEVER)
 
 
-def _shift_rows(points: Tensor) -> tuple[Tensor, Tensor]:
-    """Return rows in double precision, shifted towards the origin, and their squares."""
-    from topreg.metrics import _kernels
-
-    rows = torch.empty(points.shape, dtype=torch.float64)
-    _kernels.shift_rows(rows.numpy(), points.contiguous().numpy())
-    return rows, rows.square().sum(1)
-
-
-def _measure_near(matrix: Tensor, points: Tensor, metric: str, longest: float, halt: Halt) -> None:
+def _measure_near(out: Any, x: Any, metric: str, longest: float, halt: Halt) -> None:
     """Measure the estimates of one cloud that are too near to others, or to ``longest``."""
     import numpy as np
 
     from topreg.metrics import _kernels
 
-    out = matrix.numpy()
     entries = np.append(_kernels.upper_entries(out), longest)
     listed = _kernels.close_entries(np.sort(entries), 8e-12)
     if len(listed):
-        _kernels.measure_listed(out, points.numpy(), listed, metric == "cosine", halt)
+        _kernels.measure_listed(out, x, listed, metric == "cosine", halt)
         _kernels.mirror(out, halt)
 
 
@@ -257,7 +251,9 @@ def cross_distances(x: Tensor, y: Tensor, metric: str) -> Tensor:
         task = out.numpy(), a.numpy(), b.numpy(), metric == "manhattan", cosine
         stoppable(partial(_kernels.measure_between, *task), out.numel() * x.shape[1])
         return out
-    shifted, squares = _shift_rows(torch.cat([a, b]))
+    shifted = torch.empty(len(a) + len(b), x.shape[1], dtype=torch.float64)
+    _kernels.shift_rows(shifted.numpy(), torch.cat([a, b]).numpy())
+    squares = shifted.square().sum(1)
     squares_a, squares_b = squares[: len(a)].numpy(), squares[len(a) :].numpy()
     in_double = x.dtype == torch.float64
     products = out if in_double else torch.empty_like(out, dtype=torch.float64)
