@@ -2,13 +2,28 @@
 
 import dataclasses
 import json
+import re
 
 import pytest
+import safetensors.torch
 import torch
 from vlm_adapters.config import load_methods
+from vlm_adapters.features.bundle import FeatureBundle
 from vlm_adapters.features.texts import ClassTexts
 from vlm_adapters.features.views import CachedViews
 from vlm_adapters.regularizers import BatchViews
+
+# Six images of two classes; values that half precision holds exactly
+BUNDLE = FeatureBundle(
+    features=torch.arange(18.0).reshape(6, 3) / 8,
+    labels=torch.tensor([0, 1, 1, 0, 1, 0]),
+    subsets=torch.tensor([0, 0, 0, 1, 2, 2]),
+    text_raw=torch.tensor([[0.1, 0.2, 0.3], [1.0, 2.0, 3.0]]),
+    text_normalized=torch.eye(3)[:2],
+    class_names=("cat", "sea_horse"),
+    logit_scale=12.5,
+    provenance={"data": {"name": "x", "split_sha256": "ab"}, "backbone": {"name": "b"}},
+)
 
 
 def all_images(task):
@@ -76,6 +91,44 @@ def aligned_coincidence(geometry, source, target, pairs, orientation="aligned"):
 def refused(message):
     """Expect an error about a value, a type or a missing file whose message matches."""
     return pytest.raises((ValueError, TypeError, FileNotFoundError), match=message)
+
+
+def told(function, *arguments, **options):
+    """The value of a function, or None after an error that tells what should be."""
+    try:
+        return function(*arguments, **options)
+    except (ValueError, FileNotFoundError) as error:
+        kind, text = type(error), str(error)
+    assert kind in (ValueError, FileNotFoundError) or kind.__name__ == "Diverged", kind
+    assert re.match(r"(`|[A-Z]).* should .*(Got|Known|a known key)", text, re.DOTALL), text
+    return None
+
+
+def opened(content):
+    """Tensors and texts of the bytes of a safetensors file."""
+    header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
+    return safetensors.torch.load(content), header.get("__metadata__", {})
+
+
+def rewritten(content, text=None, **changes):
+    """The bytes of a safetensors file with other tensors, or with other values in its JSON.
+
+    None leaves a tensor out; ``text`` replaces the whole JSON.
+    """
+    tensors, texts = opened(content)
+    values = {name: new for name, new in changes.items() if name not in tensors}
+    values = {name: new for name, new in values.items() if not torch.is_tensor(new)}
+    tensors |= {name: new for name, new in changes.items() if name not in values}
+    if values or text is not None:
+        [(key, old)] = texts.items()
+        texts = {key: dumped(json.loads(old) | values) if text is None else text}
+    kept = {name: part.contiguous() for name, part in tensors.items() if part is not None}
+    return safetensors.torch.save(kept, texts or None)
+
+
+def dumped(document):
+    """JSON, very deep where asked for."""
+    return json.dumps(document).replace('"DEEP"', "[" * 100_000)
 
 
 def kept(folder):
