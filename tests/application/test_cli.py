@@ -16,7 +16,6 @@ from types import SimpleNamespace
 import pytest
 import torch
 import typer
-from application.synthetic_data import write_dataset
 from application.tiny_clip import write_tiny_clip
 from PIL import Image
 from safetensors import safe_open
@@ -42,14 +41,6 @@ TR, _, TAF, HC_TAF = FAST.split()
 def backbone(tmp_path_factory):
     files = write_tiny_clip(tmp_path_factory.mktemp("tiny"))
     return f"open_clip/local-dir:{files['local_dir']}"
-
-
-@pytest.fixture(scope="session")
-def root(tmp_path_factory):
-    root = tmp_path_factory.mktemp("data")
-    for name in ("caltech101", "imagenet", "imagenet_a"):
-        write_dataset(root, name)
-    return root
 
 
 @pytest.fixture

@@ -609,6 +609,13 @@ def cut(content):
     return content[:-1]
 
 
+def saved(content):
+    """The bytes that torch saves."""
+    stream = io.BytesIO()
+    torch.save(content, stream)
+    return stream.getvalue()
+
+
 DEEP = ("[" * 100_000).encode()
 UNFIT = "should hold class texts. Got shapes or dtypes that do not fit each other. Remove it"
 NAMES = "should hold features (n, v, d) and the names of n images. Got: "
@@ -616,6 +623,10 @@ METADATA = "should have complete metadata of schema version 1. Got an error in "
 UNCHANGED = "should be an unchanged checkpoint of a training. Got another file. Remove it"
 WHOLE = "should be a complete safetensors file. Got an error from safetensors: "
 AGAIN = "Remove it, and the command that extracts features encodes its images again."
+OTHER = "should be as it was written. Got another content. Remove the fold"
+ENTRY = "images_variant_val.txt` should hold lines of the number of an image and a variant of"
+NO_WEIGHT = "should be a checkpoint with a `state_dict` that holds `weight`. Got "
+NEITHER = "file': a damaged file, or one of other things. Download it again"
 NAMELESS = safetensors.torch.save({"features": VALUES})
 FOUND = [
     ("split", DEEP, "should be JSON. Got maximum recursion depth"),
@@ -631,21 +642,47 @@ FOUND = [
     ("features", NAMELESS, NAMES + "'vlm_adapters.features'. " + AGAIN),
     ("features", cut, WHOLE),
     ("features", b"", WHOLE),
+    ("bundle", NAMELESS, "`file` should be a feature bundle. Got a safetensors file without the"),
+    ("bundle", {"subsets": None}, "should hold the tensors"),
+    # A newer file may lack a field of ours; the version must be named all the same.
+    ("bundle", {"text": '{"schema_version": 2}'}, METADATA + "schema_version: "),
+    ("bundle", {"text": '{"schema_version": 1}'}, METADATA + "class_names: Field required"),
+    ("bundle", {"text": "{}"}, METADATA + "schema_version: Field required"),
+    ("bundle", {"text": "{"}, METADATA + "the document: Invalid JSON"),
+    ("bundle", {"text": "[]"}, METADATA + "the document: "),
     ("bundle", {"class_names": "ab"}, METADATA + "class_names: "),
     ("bundle", {"provenance": [1]}, METADATA + "provenance: "),
     ("bundle", {"logit_scale": "DEEP"}, METADATA + "the document: Inv"),
     ("bundle", {"logit_scale": 10**400}, "`logit_scale` should be positive and finite. Got inf."),
     ("bundle", {"labels": torch.tensor(3)}, "`features` should have shape (0, 3). Got (6, 3)."),
+    ("texts", b"short", WHOLE),
+    ("texts", NAMELESS, "should hold class texts. Got no 'vlm_adapters.class_texts'. Remove it"),
     ("texts", {"templates": math.inf}, "Got no cannot convert float infinity"),
     ("texts", {"templates": 9}, UNFIT),
     ("texts", {"raw": torch.zeros(3, 4)}, UNFIT),
     ("texts", {"raw": torch.zeros(3, 5).half()}, UNFIT),
     ("texts", {"bias": torch.zeros(4)}, UNFIT),
     ("texts", {"weight": torch.zeros(3, 5)}, UNFIT),
-    ("run", {"command": []}, "should be as it was written. Got another content. Remove the fold"),
+    ("run", b"", "should be JSON. Got: Expecting value"),
+    ("run", lambda content: content[:300], "should be JSON. Got: "),
+    ("run", lambda content: b"[]", "should be a result of schema 4. Got None"),
+    ("run", (b'"schema": 4', b'"schema": 3'), "Got 3. Run it again"),
+    ("run", (b'"sha256"', b'"x"'), OTHER),
+    ("run", (b'"shots": 1', b'"shots": 4'), OTHER),
+    ("run", (b'"cat"', b'"dog"'), OTHER),
+    ("run", {"command": []}, OTHER),
     ("run", (b'"schema": 4', b'"schema": NaN'), "should be JSON. Got: NaN in place of a"),
     ("adapter", {"residual": torch.zeros(3, 3)}, "should hold its adapter. Got another one. Train"),
+    ("checkpoint", b"", WHOLE),
+    ("checkpoint", cut, WHOLE),
+    ("checkpoint", NAMELESS, UNCHANGED),
+    ("checkpoint", {"text": "{"}, UNCHANGED),
+    ("checkpoint", {"text": "[]"}, UNCHANGED),
+    ("checkpoint", {"generator": None}, UNCHANGED),
+    ("checkpoint", {"x": torch.zeros(2)}, UNCHANGED),
+    ("checkpoint", {"optimizer.0.step": torch.tensor(5.0)}, UNCHANGED),
     ("checkpoint", {"optimizer.0.step": torch.tensor(-1)}, UNCHANGED),
+    ("checkpoint", (b"learning_rate", b"LEARNING_RATE"), UNCHANGED),
     ("checkpoint", {"log": []}, UNCHANGED),
     ("checkpoint", {"log": "DEEP"}, UNCHANGED),
     ("preset", b"a = " + DEEP, "should be TOML. Got: maximum recursion depth"),
@@ -654,6 +691,29 @@ FOUND = [
     ("plan", (b"[1, 4]", b'["a"]'), "0` should be of type int. Got"),
     ("plan", (b"[1e-3, 1e-2]", b"5"), "learning_rate` should be of type list. Got 5."),
     ("trials", (b"70.0", b"NaN"), "should be JSON. Got: NaN"),
+    ("trials", b"no", "should be JSON. Got: "),
+    ("trials", b"{}", "file` should"),
+    ("trials", b'["x"]', "file` should"),
+    ("trials", b"[{}]", "file.preset` should be given. Got no such key."),
+    ("class names", b"n01440764 tench\ntench", "line 2, should be a class folder"),
+    ("class names", b"n01440764", "Got 'n01440764'. Download"),
+    ("class names", b"n01440764 a\nn01440764 b", "Got 'n01440764 b'"),
+    ("class names", b"<!DOCTYPE html>", "line 1, should be a class folder"),
+    ("class names", b"", "Got ''. Download"),
+    ("aircraft", b"1 owl", ENTRY),
+    ("aircraft", b"../x red_thing", ENTRY),
+    ("aircraft", b"", ENTRY),
+    ("aircraft", b"\xff", ENTRY),
+    ("weights", b"hello world", NEITHER),
+    ("weights", saved({"a": pytest.Mark}), NEITHER),
+    ("weights", saved({}), "`source` should be a TorchScript archive or a state dict of"),
+    ("weights", saved([torch.ones(1)]), "file': a list without tensors. Download"),
+    ("weights", saved({"a": 1}), "file': a int under 'a'. Download"),
+    ("weights", saved({3: torch.ones(1)}), "file': a Tensor under 3. Download"),
+    ("text weight", saved({"state_dict": {"bias": torch.zeros(3)}}), NO_WEIGHT),
+    ("text weight", saved({"weight": torch.zeros(3, 3)}), NO_WEIGHT),
+    ("text weight", saved(torch.zeros(3, 3)), NO_WEIGHT),
+    ("text weight", saved({"state_dict": {"weight": "text"}}), NO_WEIGHT),
 ]
 
 

@@ -4,19 +4,11 @@ from pathlib import Path
 
 import pytest
 from application.fake_backbone import SPEC
-from application.synthetic_data import write_dataset
 from vlm_adapters.cli.inputs import Inputs, _own
 from vlm_adapters.data.datasets import open_dataset
 from vlm_adapters.features.bundle import BundleSource
 from vlm_adapters.features.views import Augmentation
 from vlm_adapters.sources import StoredSource
-
-
-@pytest.fixture(scope="module")
-def root(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("data")
-    write_dataset(folder, "dtd")
-    return folder
 
 
 def images_of(root):

@@ -166,24 +166,12 @@ def test_a_run_goes_on_from_its_checkpoint_and_removes_it(source, tmp_path, monk
     assert not (tmp_path / CHECKPOINT).exists()
 
 
-DAMAGES = {
-    "empty": (lambda text: "", r"should be JSON\. Got: .*Remove it to have"),
-    "cut": (lambda text: text[:300], r"should be JSON\. Got: .*Remove it to have"),
-    "a list": (lambda text: "[]", r"should be a result of schema 4\. Got None"),
-    "older": (lambda text: text.replace('"schema": 4', '"schema": 3'), r"Got 3\. Run it again"),
-    "without hash": (lambda text: text.replace('"sha256"', '"x"'), "as it was written"),
-    "another value": (lambda text: text.replace('"shots": 2', '"shots": 4'), "as it was written"),
-    "other names": (lambda text: text.replace('"class 1"', '"class 2"'), "as it was written"),
-}
-
-
-@pytest.mark.parametrize(("damage", "text"), DAMAGES.values(), ids=DAMAGES)
-def test_damaged_results(source, tmp_path, damage, text):
+def test_every_reader_sees_a_damaged_result(source, tmp_path):
     run_job(source, job(tmp_path))
     file = tmp_path / RESULT
-    file.write_text(damage(file.read_text()))
+    file.write_text(file.read_text()[:300])
     for read in (read_run, read_runs, read_saved_run, lambda f: run_jobs(source, [job(f)])):
-        with pytest.raises(ValueError, match=rf"`.*result\.json` .*{text}"):
+        with pytest.raises(ValueError, match=r"`.*result\.json` should be JSON\. Got: .*Remove it"):
             read(tmp_path)
 
 

@@ -3,7 +3,6 @@
 import dataclasses
 import math
 import re
-from pathlib import Path
 
 import pytest
 import torch
@@ -12,7 +11,7 @@ from torch.nn.functional import cross_entropy, normalize
 from vlm_adapters.backbones import TextProjection
 from vlm_adapters.config import TextOptions
 from vlm_adapters.features.texts import ClassTexts, HiddenTexts
-from vlm_adapters.text_projection import read_weight, tune_projection, with_texts
+from vlm_adapters.text_projection import tune_projection, with_texts
 from vlm_adapters.training import train
 
 TEMPLATES, TIP_TEMPLATES, HIDDEN = 3, 2, 8
@@ -191,23 +190,6 @@ def test_a_checkpoint_for_each_number_of_shots(task, tmp_path):
         FileNotFoundError, match=r"`text\.checkpoint` should be a file\. Got '.*99s"
     ):
         options.file(99)
-
-
-@pytest.mark.parametrize(
-    "content",
-    [
-        {"state_dict": {"bias": torch.zeros(3)}},
-        {"weight": torch.zeros(3, 3)},
-        torch.zeros(3, 3),
-        {"state_dict": {"weight": "text"}},
-    ],
-    ids=["no weight", "no state_dict", "tensor", "text"],
-)
-def test_bad_checkpoints(tmp_path, content):
-    options = checkpoint(tmp_path, content)
-    text = r"`text\.checkpoint` should be a checkpoint with a `state_dict` that holds `weight`\. G"
-    with pytest.raises(ValueError, match=text):
-        read_weight(Path(options.checkpoint))
 
 
 @pytest.mark.parametrize("shape", [(12, 9), (11, HIDDEN), (HIDDEN, 12), (12,)])

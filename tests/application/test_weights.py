@@ -137,29 +137,3 @@ def test_no_source_and_another_target(archive, tmp_path):
         convert_weights(tmp_path / "clip.pt", tmp_path / "clip.safetensors")
     with refused(r"`target` should end in `\.safetensors`\. Got '.*clip\.pt'"):
         convert_weights(archive, tmp_path / "clip.pt")
-
-
-@pytest.mark.parametrize(
-    ("content", "got"),
-    [
-        (b"", "a damaged file, or one of other things"),
-        (b"hello world", "a damaged file, or one of other things"),
-        ({}, "a dict without tensors"),
-        ([torch.ones(1)], "a list without tensors"),
-        ({"a": 1}, "a int under 'a'"),
-        ({3: torch.ones(1)}, "a Tensor under 3"),
-        ({"a": pytest.Mark}, "a damaged file, or one of other things"),
-    ],
-)
-def test_neither(tmp_path, content, got):
-    file = tmp_path / "clip.pt"
-    if isinstance(content, bytes):
-        file.write_bytes(content)
-    else:
-        torch.save(content, file)
-    message = (
-        rf"`source` should be a TorchScript archive or a state dict of tensors\. Got '.*': {got}\. "
-        "Download it again"
-    )
-    with refused(message):
-        convert_weights(file, tmp_path / "clip.safetensors")
