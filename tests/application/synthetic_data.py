@@ -1,11 +1,7 @@
-"""Synthetic data sets in CoOp's layout, for tests of the whole command line.
-
-As a script: ``python tests/application/synthetic_data.py ROOT NAME...``
-"""
+"""Synthetic data sets in CoOp's layout, for tests of the whole command line."""
 
 from __future__ import annotations
 
-import argparse
 import colorsys
 import json
 from pathlib import Path
@@ -155,20 +151,3 @@ def _write_imagenet(
     if name == "imagenet" or not (root / "imagenet" / "classnames.txt").exists():
         lines = [f"{wnid(label)} {class_name(label)}\n" for label in range(classes)]
         (folder / "classnames.txt").write_text("".join(lines))
-
-
-def main() -> None:
-    """The script."""
-    parser = argparse.ArgumentParser(description="Write synthetic data sets in CoOp's layout.")
-    parser.add_argument("root", help="folder for the data sets")
-    parser.add_argument("names", nargs="+", choices=sorted(LAYOUTS), metavar="name")
-    for option, default in (("classes", 3), ("images", 10), ("size", 48), ("seed", 0)):
-        parser.add_argument(f"--{option}", type=int, default=default)
-    arguments = vars(parser.parse_args())
-    root, names = arguments.pop("root"), arguments.pop("names")
-    for name in names:
-        print(write_dataset(root, name, **arguments))
-
-
-if __name__ == "__main__":
-    main()

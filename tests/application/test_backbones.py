@@ -199,12 +199,8 @@ def folder(tmp_path_factory, files):
     for kind in ("pt", "safetensors"):
         (folder / f"short.{kind}").write_bytes(files[kind].read_bytes()[:1000])
     model = json.dumps({"model_cfg": CONFIG})
-    for name, config in {
-        "cut": "{",
-        "list": "[]",
-        "of 1": '{"model_cfg": 1}',
-        "bare": model,
-    }.items():
+    configs = {"cut": "{", "list": "[]", "of 1": '{"model_cfg": 1}', "bare": model}
+    for name, config in configs.items():
         (folder / name).mkdir()
         (folder / name / "open_clip_config.json").write_text(config)
     return folder

@@ -63,11 +63,6 @@ def literal_views(preset, adapter, task, features, labels):
     return torch.exp(-adapter.options.sharpness * (1 - cosines)), torch.tensor(target).double()
 
 
-def joins(edge, labels, options):
-    """Whether an edge is kept for its labels."""
-    return options.same_label_edges == "keep" or labels[edge[0]] != labels[edge[1]]
-
-
 def kept_pairs(features, labels, options):
     """The pairs that the options keep of a batch without memory."""
     pairs = RipsFiltration().pairs(features)
@@ -77,9 +72,8 @@ def kept_pairs(features, labels, options):
 def literal_terms(views, labels, options, kept=lambda edge: True):
     """Equations 4 to 6 on views (geometry, source, target)."""
     geometry, source, target = views
-    pairs = RipsFiltration().pairs(geometry)
-    chosen = [kept(edge) and joins(edge, labels, options) for edge in pairs.death_edges.tolist()]
-    pairs = pairs.select(torch.tensor(chosen))
+    pairs = kept_pairs(geometry, labels, options)
+    pairs = pairs.select(torch.tensor([kept(edge) for edge in pairs.death_edges.tolist()]))
     return (
         oracles.track_coincidence(source, target, pairs, undefined=options.undirected),
         oracles.deviating_perturbation(
@@ -356,25 +350,23 @@ def added(task, options, preset="hc_tr"):
 
 
 @pytest.mark.parametrize("preset", ["hc_tr", "hc_taf"])
-def test_units_of_a_constant_weight(task, preset):
-    options = ConstraintOptions(weight=0.15, perturbation_weight=2.5)
-    found, (coincidence, perturbation) = added(task, options, preset)
-    expected = coincidence + 2.5 * perturbation
-    torch.testing.assert_close(found, 0.15 * task.logit_scale * expected)
-    found, _ = added(task, dataclasses.replace(options, unit="absolute", weight=15.0), preset)
-    torch.testing.assert_close(found, 15.0 * expected)
-
-
-@pytest.mark.parametrize(("coincidence", "perturbation"), [(0.0, 2.5), (1.0, 0.0), (0.3, 0.7)])
-def test_weights_of_the_terms(task, coincidence, perturbation):
-    options = ConstraintOptions(
-        weight=1.0,
-        unit="absolute",
-        coincidence_weight=coincidence,
-        perturbation_weight=perturbation,
-    )
-    found, parts = added(task, options)
-    torch.testing.assert_close(found, coincidence * parts[0] + perturbation * parts[1])
+@pytest.mark.parametrize(
+    ("unit", "weights"),
+    [
+        ("logit_scale", (0.15, 1.0, 2.5)),
+        ("absolute", (15.0, 1.0, 2.5)),
+        ("absolute", (1.0, 0.0, 2.5)),
+        ("absolute", (1.0, 1.0, 0.0)),
+    ],
+)
+def test_units_and_weights_of_the_terms(task, preset, unit, weights):
+    names = ("weight", "coincidence_weight", "perturbation_weight")
+    options = ConstraintOptions(**dict(zip(names, weights, strict=True)), unit=unit)
+    found, parts = added(task, options, preset)
+    whole, *shares = weights
+    scale = 1.0 if unit == "absolute" else task.logit_scale
+    expected = whole * scale * (shares[0] * parts[0] + shares[1] * parts[1])
+    torch.testing.assert_close(found, expected)
 
 
 @pytest.mark.parametrize("preset", ["hc_tr", "hc_taf"])

@@ -8,11 +8,8 @@ from pathlib import Path
 
 import torch
 from application.helpers import kept
-from vlm_adapters.cli.inputs import Inputs
-from vlm_adapters.cli.runs import make_runs
 from vlm_adapters.config import lineage, load_methods
-from vlm_adapters.experiments import Sweep, plan_jobs, run_jobs
-from vlm_adapters.results.report import write_run_report
+from vlm_adapters.experiments import plan_jobs, run_jobs
 from vlm_adapters.runs import ADAPTER, RESULT
 from vlm_adapters.tuning import Plan, Search, tune, write_trials
 
@@ -63,23 +60,6 @@ def test_two_threads_give_the_accuracies_of_one(source):
         return [run.accuracies for run in runs]
 
     assert accuracies(1) == accuracies(2)
-
-
-def swept(bundle_file, out):
-    """The files of a tiny sweep and of its report."""
-    presets, inputs = ("zero_shot", "taskres", "hc_tr", "hc_taf"), Inputs(bundle=bundle_file)
-    plan = Sweep(inputs, presets, (1, 2), (1, 2), out, overrides=fast(presets))
-    write_run_report(out, make_runs(plan))
-    return kept(out)
-
-
-def test_a_sweep_and_its_report_repeat(bundle_file, tmp_path):
-    first, second = (swept(bundle_file, tmp_path / name) for name in ("a", "b"))
-    assert {"results.csv", "results.md"} <= first.keys()
-    assert len(first) >= 2 * 16 + 4 + 2
-    assert first.keys() == second.keys()
-    different = [name for name in first if first[name] != second[name]]
-    assert different == []
 
 
 def test_a_search_repeats(source, tmp_path):

@@ -72,26 +72,6 @@ def test_hashes_of_unchanged_files_are_remembered(folder, tmp_path, monkeypatch)
     assert content_hashes(tmp_path, folder, paths)[2] == "read again"
 
 
-def test_a_damaged_index_is_replaced(folder, tmp_path, monkeypatch):
-    monkeypatch.setattr("vlm_adapters.features.store.SETTLED", -(10**12))
-    first = content_hashes(tmp_path, folder, ["crow/00.bmp"])
-    [index] = tmp_path.glob("contents-*.json")
-    for text in ("[", "[]", '{"crow/00.bmp": 1}'):
-        index.write_text(text)
-        assert content_hashes(tmp_path, folder, ["crow/00.bmp"]) == first
-        assert "crow/00.bmp" in json.loads(index.read_text())
-
-
-def test_removed_features_are_extracted_again(folder, tmp_path):
-    samples = image_folder(folder).split.test
-    part = extraction(folder, tmp_path / "store").part(samples)
-    first = part.features()
-    [file] = part.table.folder.iterdir()
-    file.unlink()
-    again = extraction(folder, tmp_path / "store").part(samples)
-    torch.testing.assert_close(again.features(), first, rtol=0, atol=0)
-
-
 def test_sixteen_bits_are_scaled(tmp_path):
     values = np.array([[0, 257 * 51], [257 * 128, 65535]], dtype=np.uint16)
     Image.fromarray(values).save(tmp_path / "deep.png")
@@ -143,20 +123,6 @@ def test_what_is_left_out_is_told(folder, caplog):
     found, left = caplog.messages
     assert "2 classes, 11 images (" in found
     assert "2 files left out (owl/more/00.bmp, owl/notes.txt)" in left
-
-
-def test_names_of_subsets(folder):
-    fill(
-        folder.parent / "split",
-        {
-            f"{subset}/{name}": 2
-            for subset in ("Train", "valid", "TEST")
-            for name in ("crow", "owl")
-        },
-    )
-    split = image_folder(folder.parent / "split").split
-    assert (len(split.train), len(split.val), len(split.test)) == (4, 4, 4)
-    assert split.test[0].path == "TEST/crow/00.bmp"
 
 
 def test_equal_images_in_two_classes_or_subsets_are_told(tmp_path, caplog):

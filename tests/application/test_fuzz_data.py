@@ -157,13 +157,16 @@ def test_tables_of_any_text(entries):
 @given(st.data())
 @SOME
 def test_a_damaged_index_of_contents_costs_time_alone(data):
-    with tempfile.TemporaryDirectory() as temporary:
+    with tempfile.TemporaryDirectory() as temporary, pytest.MonkeyPatch.context() as patched:
+        patched.setattr("vlm_adapters.features.store.SETTLED", -(10**12))
         root = Path(temporary)
         (root / "a.jpg").write_bytes(b"content")
         index = root / f"contents-{json_hash(str(root.resolve()))[:16]}.json"
         content = {"a.jpg": ["ab" * 16, [7, 1, 2, 3]], "b.jpg": ["cd" * 16, [1, 2, 3, 4]]}
         index.write_text(dumped(data.draw(changed(content))))
-        assert content_hashes(root, root, ["a.jpg"]) == (sha256(b"content").hexdigest()[:32],)
+        digest = sha256(b"content").hexdigest()[:32]
+        assert content_hashes(root, root, ["a.jpg"]) == (digest,)
+        assert json.loads(index.read_text())["a.jpg"][0] == digest  # mended
 
 
 # Weights

@@ -71,12 +71,13 @@ def test_endings_of_images(tmp_path, ending):
     assert len(image_folder(tmp_path).split.train) == 4
 
 
-def test_subsets_are_taken_as_they_are(tmp_path):
-    for subset, count in {"train": 2, "val": 1, "test": 1}.items():
+@pytest.mark.parametrize("names", [("train", "val", "test"), ("Train", "valid", "TEST")])
+def test_subsets_are_taken_as_they_are(tmp_path, names):
+    for subset, count in zip(names, (2, 1, 1), strict=True):
         fill(tmp_path / subset, {"crow": count, "owl": count})
-    split = image_folder(tmp_path).split
-    assert split.train[2] == Sample("train/owl/00.jpg", 1)
-    assert split.val == (Sample("val/crow/00.jpg", 0), Sample("val/owl/00.jpg", 1))
+    split, val = image_folder(tmp_path).split, names[1]
+    assert split.train[2] == Sample(f"{names[0]}/owl/00.jpg", 1)
+    assert split.val == (Sample(f"{val}/crow/00.jpg", 0), Sample(f"{val}/owl/00.jpg", 1))
     assert [len(split.train), len(split.test)] == [4, 2]
 
 
