@@ -7,6 +7,7 @@ import re
 import pytest
 import safetensors.torch
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 from vlm_adapters.config import load_methods
 from vlm_adapters.features.bundle import FeatureBundle
 from vlm_adapters.features.texts import ClassTexts
@@ -146,6 +147,19 @@ def kept(folder):
         if file.name[0] != ".":  # unfinished files of a killed process harm nobody
             found[str(file.relative_to(folder))] = content
     return found
+
+
+class CountProducts(TorchDispatchMode):
+    """Notes the multiplications of each product of matrices."""
+
+    def __init__(self):
+        super().__init__()
+        self.sizes = []
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        if function is torch.ops.aten.mm.default:
+            self.sizes.append(args[0].numel() * args[1].shape[1])
+        return function(*args, **(kwargs or {}))
 
 
 def equal(a, b):

@@ -672,6 +672,7 @@ FOUND = [
     ("run", (b'"cat"', b'"dog"'), OTHER),
     ("run", {"command": []}, OTHER),
     ("run", (b'"schema": 4', b'"schema": NaN'), "should be JSON. Got: NaN in place of a"),
+    ("adapter", cut, WHOLE),
     ("adapter", {"residual": torch.zeros(3, 3)}, "should hold its adapter. Got another one. Train"),
     ("checkpoint", b"", WHOLE),
     ("checkpoint", cut, WHOLE),

@@ -75,14 +75,6 @@ class TestAccuracyTable:
         same(accuracy_table(runs), expected)
         assert lines(accuracy_table(runs[::-1]))[0] == lines(accuracy_table(runs))[0]
 
-    def test_one_seed_has_no_deviation(self, runs):
-        expected = """
-            accuracy, %, 1 seed | 1-shot | 16-shot
-            TaskRes | 70.00 | 90.00
-            HC-TR | 71.00 | 91.00
-        """
-        same(accuracy_table(runs[::2]), expected)
-
     def test_missing_runs_are_said(self, runs):
         assert rows(accuracy_table(runs[:-2] + runs[-1:]))[1][2] == "95.00 (1 seed)"
         assert rows(accuracy_table(runs[:-2]))[1] == ["HC-TR", "71.00 ± 0.00", "-"]

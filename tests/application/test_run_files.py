@@ -5,7 +5,7 @@ import sys
 
 import pytest
 import torch
-from application.helpers import constrained, method
+from application.helpers import constrained, method, refused
 from vlm_adapters import experiments
 from vlm_adapters._files import read_json
 from vlm_adapters.adapters.tip_adapter import TipAdapterF
@@ -107,25 +107,24 @@ def test_a_finished_run_is_not_run_again(source, tmp_path, monkeypatch):
     assert len(made) == len(jobs) - 2
 
 
-def other_jobs(folder):
-    plain = methods()["taskres"]
-    return {
-        "rate": job(folder, method=method("taskres", epochs=2, learning_rate=0.06)),
-        "constraint": job(folder, method=constrained(plain, weight=0.1)),
-        "protocol": job(folder, method=dataclasses.replace(plain, protocol="last")),
-        "shots": job(folder, shots=4),
-        "seed": job(folder, seed=2),
-        "every": job(folder, every=True),
-    }
+PLAIN = methods()["taskres"]
+OTHERS = {
+    "rate": {"method": method("taskres", epochs=2, learning_rate=0.06)},
+    "constraint": {"method": constrained(PLAIN, weight=0.1)},
+    "protocol": {"method": dataclasses.replace(PLAIN, protocol="last")},
+    "shots": {"shots": 4},
+    "seed": {"seed": 2},
+    "every": {"every": True},
+}
 
 
-@pytest.mark.parametrize("name", ["rate", "constraint", "protocol", "shots", "seed", "every"])
-def test_a_result_of_other_settings_is_refused(source, tmp_path, name):
+@pytest.mark.parametrize("changes", OTHERS.values(), ids=OTHERS)
+def test_a_result_of_other_settings_is_refused(source, tmp_path, changes):
     run_job(source, job(tmp_path))
     before = (tmp_path / RESULT).read_bytes()
     text = r"should hold a run with these settings\. Got a result of other settings, features or ve"
     with pytest.raises(ValueError, match=text):
-        run_jobs(source, [other_jobs(tmp_path)[name]])
+        run_jobs(source, [job(tmp_path, **changes)])
     assert (tmp_path / RESULT).read_bytes() == before
 
 
@@ -189,23 +188,14 @@ def test_a_damaged_adapter_is_not_done(source, tmp_path):
         assert is_done(tmp_path)
 
 
-def test_adapters_that_are_not_there(source, tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"should hold runs\. Got no result\.json below it"):
+def test_runs_that_are_not_there(source, tmp_path):
+    with refused(r"should hold runs\. Got no result\.json below it"):
         read_runs(tmp_path)
-    with pytest.raises(
-        FileNotFoundError, match=r"result\.json` should be a JSON file\. Got no fil"
-    ):
+    with refused(r"result\.json` should be a JSON file\. Got no fil"):
         read_saved_run(tmp_path)
     run_job(source, job(tmp_path))
-    whole = (tmp_path / ADAPTER).read_bytes()
-    (tmp_path / ADAPTER).write_bytes(whole[:-1])
-    with pytest.raises(ValueError, match=r"adapter\.safetensors` should be a complete safetensors"):
-        read_saved_run(tmp_path)
-    (tmp_path / ADAPTER).write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
-    with pytest.raises(ValueError, match=r"should hold its adapter\. Got another one\. Train it"):
-        read_saved_run(tmp_path)
     (tmp_path / ADAPTER).unlink()
-    with pytest.raises(FileNotFoundError, match=r"should be a safetensors file\. Got no file"):
+    with refused(r"should be a safetensors file\. Got no file"):
         read_saved_run(tmp_path)
 
 

@@ -47,12 +47,6 @@ def test_the_means_are_those_over_templates_of_each_kind(task):
     assert texts.hidden is hidden
 
 
-def test_the_original_weight_changes_nothing(task):
-    texts = task.texts.projected(task.texts.hidden.projection.weight)
-    equal(texts.raw, task.texts.raw)
-    equal(texts.normalized, task.texts.normalized)
-
-
 def loss(task, texts):
     logits = task.logit_scale * all_images(task) @ normalize(texts.raw, dim=1).T
     return float(cross_entropy(logits, task.train_labels))

@@ -21,6 +21,8 @@ from vlm_adapters.training import (
     train,
 )
 
+PRESETS = ("taskres", "hc_tr", "tip_adapter_f", "hc_taf", "clip_adapter", "hc_clip_adapter")
+
 
 def test_taskres_schedule():
     options = TrainingOptions(schedule="epoch_cosine", learning_rate=2e-3)
@@ -70,7 +72,7 @@ def test_weight_decay_is_in_the_gradient_for_adam_and_beside_it_for_adamw(task):
         torch.testing.assert_close(adapter.residual.detach(), torch.full((3, 3), expected))
 
 
-@pytest.mark.parametrize("preset", ["taskres", "hc_tr", "tip_adapter_f", "hc_taf"])
+@pytest.mark.parametrize("preset", PRESETS)
 def test_training_learns_and_repeats(task, preset):
     chosen = method(preset, epochs=15, learning_rate=0.05)
     first, second = train(task, chosen), train(task, chosen)
@@ -83,7 +85,7 @@ def test_training_learns_and_repeats(task, preset):
 
 
 @on_accelerator
-@pytest.mark.parametrize("preset", ["taskres", "hc_tr", "tip_adapter_f", "hc_taf"])
+@pytest.mark.parametrize("preset", PRESETS[:4])
 def test_steps_on_an_accelerator_are_those_of_the_cpu(task, preset):
     dtype = dtypes()[-1]
     task = in_double(task)

@@ -46,21 +46,20 @@ def directly(saved, dataset, columns):
     return pytest.approx(100 * float((chosen == torch.tensor(labels)).double().mean()))
 
 
-def test_a_target_with_some_of_the_classes(root, store, saved):
-    """ImageNet-A: its labels 0 and 1 are ImageNet's 1 and 2."""
-    found = accuracy_on(saved, Target(extraction(root, store, "imagenet_a")))
-    target = open_dataset("imagenet_a", root)
-    assert target.classes == (1, 2)
-    assert found["accuracy"] == directly(saved, target, [1, 2])
-    assert (found["images"], found["source"], found["target"]) == (20, "imagenet", "imagenet_a")
+@pytest.mark.parametrize(
+    ("name", "columns", "images"), [("imagenet_a", [1, 2], 20), ("imagenetv2", [0, 1, 2], 30)]
+)
+def test_targets_with_some_or_all_of_the_classes(root, store, saved, name, columns, images):
+    found = accuracy_on(saved, Target(extraction(root, store, name)))
+    target = open_dataset(name, root)
+    assert list(target.classes) == columns
+    assert found["accuracy"] == directly(saved, target, columns)
+    assert (found["images"], found["source"], found["target"]) == (images, "imagenet", name)
     assert (found["preset"], found["shots"], found["seed"]) == (saved.run.preset, 2, 1)
     assert json.loads(json.dumps(found)) == found
 
 
-def test_a_target_with_all_classes(root, store, saved):
-    found = accuracy_on(saved, Target(extraction(root, store, "imagenetv2")))
-    assert found["images"] == 30
-    assert found["accuracy"] == directly(saved, open_dataset("imagenetv2", root), range(3))
+def test_its_own_test_images(root, store, saved):
     own = accuracy_on(saved, Target(extraction(root, store, "imagenet")))
     assert own["accuracy"] == saved.run.accuracies[saved.run.headline]
 
