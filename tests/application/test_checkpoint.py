@@ -90,25 +90,6 @@ def test_no_checkpoint_before_its_time(task, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_a_failed_write_keeps_the_checkpoint_before(task, tmp_path, monkeypatch):
-    file = tmp_path / "c"
-    interrupt(task, chosen("taskres"), 1, file)
-    before = file.read_bytes()
-
-    def full(path, data):
-        real(path, data[:100])
-        raise OSError(28, "No space left on device")
-
-    real = type(file).write_bytes
-    with monkeypatch.context() as patched:
-        patched.setattr(type(file), "write_bytes", full)
-        with pytest.raises(OSError, match="No space left"):
-            train(task, chosen("taskres"), checkpoint=file, seconds_between=0)
-    assert [path.name for path in tmp_path.iterdir()] == ["c"]
-    assert file.read_bytes() == before
-    same(train(task, chosen("taskres"), checkpoint=file), train(task, chosen("taskres")))
-
-
 def test_a_checkpoint_of_another_run(task, tmp_path):
     file = tmp_path / "c"
     interrupt(task, chosen("tip_adapter_f"), 1, file)

@@ -3,6 +3,7 @@
 import contextlib
 import copy
 import dataclasses
+import errno
 import io
 import json
 import math
@@ -16,7 +17,7 @@ import pytest
 import safetensors.torch
 import torch
 from application.fake_backbone import FakeBackbone
-from application.helpers import BUNDLE, dumped, method, opened, rewritten, told
+from application.helpers import BUNDLE, dumped, kept, method, opened, rewritten, told
 from application.synthetic_data import write_dataset
 from application.test_store import KEYS, RECIPE, VALUES, Encoder
 from hypothesis import assume, given, settings
@@ -550,6 +551,45 @@ def test_overrides(key, value, preset, equals):
     overrides = [f"{preset}{key}{equals}{value}"]
     methods = told(load_methods, ["taskres", "hc_tr"], overrides=overrides)
     are_methods(methods or {})
+
+
+# A full disk
+
+
+def write_converted(folder):
+    write_state(folder.parent)
+    convert_weights(folder.parent / "file", folder / "file.safetensors")
+
+
+WRITERS = [LOADERS[name][0] for name in ("bundle", "features", "texts", "trials", "adapter")]
+
+
+@pytest.mark.parametrize("write", [*WRITERS, write_checkpoint, write_converted])
+@pytest.mark.parametrize("after", [0, 1])
+def test_a_full_disk_leaves_no_half_written_file(write, after, tmp_path):
+    """Whichever write fails; the same call then gives what it would have given."""
+    whole, folder = tmp_path / "1" / "whole", tmp_path / "2" / "folder"
+    for place in (whole, folder):
+        place.mkdir(parents=True)
+    write(whole)
+    times, real = iter(range(after)), Path.write_bytes
+
+    def full(path, content):
+        if next(times, None) is not None:
+            return real(path, content)
+        real(path, content[: len(content) // 2])
+        raise OSError(errno.ENOSPC, "No space left on device", str(path))
+
+    with pytest.MonkeyPatch.context() as patched, contextlib.suppress(OSError):
+        patched.setattr(Path, "write_bytes", full)
+        patched.setattr(Path, "write_text", lambda path, text, **_: full(path, text.encode()))
+        write(folder)
+    expected, found = kept(whole), kept(folder)
+    assert found.items() <= expected.items()
+    assert (len(found) < len(expected)) == (after < len(expected))
+    assert not [file for file in folder.rglob(".*") if file.suffix != ".lock"]
+    write(folder)
+    assert kept(folder) == expected
 
 
 # Code

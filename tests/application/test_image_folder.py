@@ -114,14 +114,13 @@ def test_names_that_are_not_utf_8(folder, name):
         image_folder(folder)
 
 
-def test_no_such_folder(tmp_path):
+def test_what_is_not_a_folder_or_a_template(folder, tmp_path):
     with refused(r"`path` should be a folder of images\. Got '.*none', not a folder"):
         image_folder(tmp_path / "none")
-
-
-def test_template_as_one_string(folder):
     with refused(r"`templates` should be a sequence of one or more strings .* Got 'a \{\}\.'"):
         image_folder(folder, templates="a {}.")
+    with refused(r"`images` should be a folder of images\. Got "):
+        split_dataset(tmp_path / "split.json", tmp_path / "none")
 
 
 def test_split_file_with_an_image_folder(folder, tmp_path):
@@ -134,8 +133,3 @@ def test_split_file_with_an_image_folder(folder, tmp_path):
     assert dataset.split.test == (Sample("crow/00.jpg", 1),)
     assert dataset.templates == ("a photo of a {}.",)
     assert split_dataset(file, folder, name="x", templates=("{}!",)).templates == ("{}!",)
-
-
-def test_split_file_without_its_image_folder(tmp_path):
-    with refused(r"`images` should be a folder of images\. Got "):
-        split_dataset(tmp_path / "split.json", tmp_path / "none")

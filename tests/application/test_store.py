@@ -2,7 +2,6 @@
 
 import contextlib
 import dataclasses
-import errno
 import signal
 import subprocess
 import sys
@@ -285,25 +284,6 @@ def test_features_that_are_not_finite_are_not_kept(table):
     with pytest.raises(ValueError, match=r"should be finite\. Got infinity or NaN for '4\.jpg'"):
         extract(table, encode=Encoder(values=bad))
     assert list(table.places()) == KEYS[:3]
-
-
-def test_a_full_disk_leaves_no_half_written_file(table, monkeypatch):
-    write = Path.write_bytes
-
-    def full(path, data):
-        if len(list(path.parent.glob("*.safetensors"))) == 2:
-            write(path, data[: len(data) // 2])
-            raise OSError(errno.ENOSPC, "No space left on device")
-        return write(path, data)
-
-    with monkeypatch.context() as patched:
-        patched.setattr(Path, "write_bytes", full)
-        with pytest.raises(OSError, match="No space left on device"):
-            extract(table)
-    assert len(content(table)) == 2
-    assert not [name for name in content(table) if name.startswith(".")]
-    extract(table)
-    equal(read(table), VALUES)
 
 
 def test_progress_counts_the_images_to_be_encoded(table):
