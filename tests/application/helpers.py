@@ -2,7 +2,11 @@
 
 import dataclasses
 import json
+import os
+import pathlib
 import re
+import subprocess
+import sys
 
 import pytest
 import safetensors.torch
@@ -160,6 +164,14 @@ class CountProducts(TorchDispatchMode):
         if function is torch.ops.aten.mm.default:
             self.sizes.append(args[0].numel() * args[1].shape[1])
         return function(*args, **(kwargs or {}))
+
+
+def python(*words, first="", variables=(), check=True, **options):
+    """Run Python in another process, which finds the modules of this one."""
+    options = {"capture_output": True, "text": True, "timeout": 300} | options
+    path = os.pathsep.join([str(first), str(pathlib.Path(__file__).parents[1]), *sys.path])
+    variables = os.environ | dict(variables) | {"PYTHONPATH": path}
+    return subprocess.run([sys.executable, *words], check=check, env=variables, **options)
 
 
 def equal(a, b):

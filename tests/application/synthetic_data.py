@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import colorsys
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -101,6 +101,18 @@ def _images(name: str, classes: int, images: int) -> Iterator[tuple[str, int, st
             elif name == "fgvc_aircraft":
                 place = f"{1000 * (label + 1) + row:07d}.jpg"
             yield subset, label, place
+
+
+def write_folder(folder: Path, counts: Mapping[str, int], ending: str = "bmp") -> Path:
+    """Write class folders of equally large noisy images whose classes differ in colour."""
+    draws = np.random.default_rng(0)
+    for label, (name, count) in enumerate(counts.items()):
+        (folder / name).mkdir(parents=True)
+        for row in range(count):
+            pixels = draws.integers(0, 80, (12, 10, 3), dtype=np.uint8)
+            pixels[:, :, label % 3] += 150
+            Image.fromarray(pixels).save(folder / name / f"{row:02d}.{ending}")
+    return folder
 
 
 def class_name(label: int) -> str:

@@ -2,15 +2,13 @@
 
 import json
 import socket
-import subprocess
 import sys
-from pathlib import Path
 
 import huggingface_hub.constants
 import open_clip
 import pytest
 import torch
-from application.helpers import refused
+from application.helpers import python, refused
 from application.tiny_clip import (
     CONFIG,
     MODEL,
@@ -472,8 +470,4 @@ def test_importing_is_light():
         "import sys, vlm_adapters.backbones\n"
         "print({'open_clip', 'torchvision', 'transformers', 'timm', 'PIL'} & set(sys.modules))"
     )
-    root = Path(__file__).parents[2] / "applications"
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, cwd=root, check=True
-    )
-    assert done.stdout == "set()\n"
+    assert python("-c", code).stdout == "set()\n"

@@ -73,22 +73,15 @@ NAN_ROWS[[2, 4], 1] = torch.tensor([math.nan, math.inf])
     ("name", "value", "message"),
     [
         ("features", torch.zeros(5, 3), r"should have shape \(6, 3\)\. Got \(5, 3\)\."),
-        ("features", torch.zeros(6), r"should have shape \(6, 6\)\. Got \(6,\)\."),
         ("features", torch.zeros(6, 3).int(), r"should be torch\.float32\. Got torch\.int32\."),
         ("features", NAN_ROWS, r"should be finite\. Got 2 rows .* first at row 2\."),
         ("labels", torch.zeros(6, 1).long(), r"should have shape \(6,\)\. Got \(6, 1\)\."),
-        ("labels", torch.zeros(6).int(), r"should be torch\.int64\. Got torch\.int32\."),
         ("labels", torch.tensor([0, 1, 2, 0, 9, 0]), r"from 0 to 1\. Got 2 at row 2\."),
-        ("labels", torch.tensor([0, 1, 1, -1, 1, 0]), r"from 0 to 1\. Got -1 at row 3\."),
-        ("subsets", torch.zeros(5).long(), r"should have shape \(6,\)\. Got \(5,\)\."),
         ("subsets", torch.full((6,), 3), r"should lie from 0 to 2\. Got 3 at row 0\."),
         ("subsets", torch.tensor([0, 0, 0, 0, 2, 2]), r"should have images of .* Got none of val"),
         ("text_raw", torch.zeros(3, 3), r"should have shape \(2, 3\)\. Got \(3, 3\)\."),
-        ("text_normalized", NAN_ROWS[2:4], r"should be finite\. Got 1 rows"),
-        *(
-            ("logit_scale", scale, rf"should be positive .* Got {scale}\.")
-            for scale in (0.0, -1.0, math.nan, math.inf)
-        ),
+        ("logit_scale", 0.0, r"should be positive .* Got 0\.0\."),
+        ("logit_scale", math.nan, r"should be positive .* Got nan\."),
     ],
 )
 def test_a_tensor_that_does_not_fit(name, value, message):

@@ -15,8 +15,9 @@ from types import SimpleNamespace
 
 import pytest
 import typer
+from application.helpers import python
+from application.synthetic_data import write_folder
 from application.tiny_clip import write_tiny_clip
-from PIL import Image
 from vlm_adapters import cli
 from vlm_adapters.cli import UsageError, report, run
 from vlm_adapters.cli.inputs import SHIPPED, Inputs
@@ -43,14 +44,7 @@ def backbone(tmp_path_factory):
 
 @pytest.fixture
 def photos(tmp_path):
-    for name, colour in {"cat": (200, 50, 50), "dog": (50, 200, 50), "owl": (50, 50, 200)}.items():
-        folder = tmp_path / "photos" / name
-        folder.mkdir(parents=True)
-        for number in range(10):
-            noise = Image.effect_noise((40, 36), 60).convert("RGB")
-            image = Image.blend(noise, Image.new("RGB", (40, 36), colour), 0.7)
-            image.save(folder / f"{number}.png")
-    return tmp_path / "photos"
+    return write_folder(tmp_path / "photos", dict.fromkeys(("cat", "dog", "owl"), 10), "png")
 
 
 @pytest.fixture
@@ -426,17 +420,10 @@ def test_a_script_that_cannot_make_a_run_says_so(script, tmp_path, monkeypatch):
     assert not (tmp_path / "features").exists()  # nor are images encoded for no adapter
 
 
-def process(words, folder, **environment):
-    """Run a command in a process of its own."""
-    options = {"capture_output": True, "text": True, "timeout": 300, "check": False}
-    return subprocess.run(words, cwd=folder, env=os.environ | environment, **options)
-
-
 @pytest.mark.parametrize("package", ["typer", "pydantic", "pandas", "safetensors", "matplotlib"])
 def test_missing_extra(package, tmp_path):
     (tmp_path / "sitecustomize.py").write_text(f"import sys; sys.modules[{package!r}] = None")
-    path = os.pathsep.join(filter(None, [str(tmp_path), os.environ.get("PYTHONPATH", "")]))
-    result = process([sys.executable, "-m", "vlm_adapters", "demo"], tmp_path, PYTHONPATH=path)
+    result = python("-m", "vlm_adapters", "demo", first=tmp_path, cwd=tmp_path, check=False)
     assert result.returncode == 1
     assert 'Run `pip install "topreg[vlm]"`.' in result.stderr
     assert "Traceback" not in result.stderr
@@ -446,7 +433,8 @@ def test_console_script(tmp_path):
     beside_python = os.path.dirname(sys.executable)  # the environment need not be activated
     script = shutil.which("vlm-adapters", path=beside_python + os.pathsep + os.environ["PATH"])
     assert script is not None, "install the project: `pip install '.[vlm,test]'`"
-    result = process([script, "demo", "--bundle", "no.safetensors"], tmp_path)
+    words = [script, "demo", "--bundle", "no.safetensors"]
+    result = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert (result.returncode, "no.safetensors" in result.stderr) == (2, True)
 
 
@@ -466,9 +454,7 @@ def test_training_imports_few_modules(root, tmp_path):
     """Neither tables nor figures, searches, other commands and the libraries that they need."""
     words = f"train --dataset=caltech101 --root={root} --backbone=application.fake_backbone:make "
     words = (words + f"--method=hc_tr --shots=1 --views=1 --out=r {TR}").split()
-    path = os.pathsep.join(sys.path)  # of this process, whatever its environment
-    result = process([sys.executable, "-c", MODULES.format(words=words)], tmp_path, PYTHONPATH=path)
-    assert result.returncode == 0, result.stderr
+    result = python("-c", MODULES.format(words=words), cwd=tmp_path)
     modules, libraries = (line.split() for line in result.stdout.splitlines()[-2:])
     assert libraries == []
     assert len(modules) <= 25, modules

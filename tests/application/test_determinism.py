@@ -1,13 +1,10 @@
 """The same seed gives the same bytes of everything that is kept, whoever makes the runs."""
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import torch
-from application.helpers import kept
+from application.helpers import kept, python
 from vlm_adapters.config import lineage, load_methods
 from vlm_adapters.experiments import plan_jobs, run_jobs
 from vlm_adapters.runs import ADAPTER, RESULT
@@ -86,11 +83,8 @@ make(BundleSource(Path(sys.argv[1])), Path(sys.argv[2]))
 
 def test_every_process_gives_the_same_bytes(bundle_file, tmp_path):
     """Whatever the hash seed: nothing goes through the order of a set."""
-    path = os.pathsep.join([str(Path(__file__).parents[1]), *sys.path])
     for seed in ("0", "4242"):
-        environment = os.environ | {"PYTHONHASHSEED": seed, "PYTHONPATH": path}
-        words = [sys.executable, "-c", SCRIPT, bundle_file, tmp_path / seed]
-        subprocess.run(words, check=True, timeout=300, env=environment)
+        python("-c", SCRIPT, bundle_file, tmp_path / seed, variables={"PYTHONHASHSEED": seed})
     first, second = kept(tmp_path / "0"), kept(tmp_path / "4242")
     assert first == second
     assert len(first) == 2 * len(PRESETS)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from application.fake_backbone import SPEC, FakeBackbone
+from application.synthetic_data import write_folder
 from PIL import Image
 from vlm_adapters._files import claimed
 from vlm_adapters.cli.inputs import Inputs
@@ -22,20 +23,9 @@ from vlm_adapters.sources import Extraction
 from vlm_adapters.transfer import image_files
 
 
-def fill(folder, counts, seed=0):
-    """Class folders of equally large random bitmaps."""
-    draws = np.random.default_rng(seed)
-    for name, count in counts.items():
-        (folder / name).mkdir(parents=True)
-        for place in range(count):
-            pixels = draws.integers(0, 256, (8, 8, 3), dtype=np.uint8)
-            Image.fromarray(pixels).save(folder / name / f"{place:02d}.bmp")
-    return folder
-
-
 @pytest.fixture
 def folder(tmp_path):
-    return fill(tmp_path / "birds", {"crow": 6, "owl": 6})
+    return write_folder(tmp_path / "birds", {"crow": 6, "owl": 6})
 
 
 def extraction(folder, store):
@@ -126,7 +116,7 @@ def test_what_is_left_out_is_told(folder, caplog):
 
 
 def test_equal_images_in_two_classes_or_subsets_are_told(tmp_path, caplog):
-    folder = fill(
+    folder = write_folder(
         tmp_path / "birds",
         {f"{subset}/{name}": 2 for subset in ("train", "val", "test") for name in ("crow", "owl")},
     )
@@ -146,7 +136,7 @@ def test_damaged_images_can_be_left_out(folder, caplog):
     split = Inputs(images=folder, skip_damaged=True).open().split
     assert sum(len(split.subset(name)) for name in ("train", "val", "test")) == 11
     assert "1 of 12 images (crow/03.bmp) left out" in caplog.text
-    whole = image_folder(fill(folder.parent / "whole", {"crow": 3, "owl": 3}))
+    whole = image_folder(write_folder(folder.parent / "whole", {"crow": 3, "owl": 3}))
     assert without_damaged(whole) is whole
     for file in whole.images.rglob("*.bmp"):
         file.write_bytes(b"")

@@ -1,18 +1,16 @@
 """The scripts' own plans: jobs, commands, and their way through the report, without training."""
 
 import dataclasses
-import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from application.helpers import python
+from application.synthetic_runs import run_of
 from vlm_adapters.cli import UsageError
 from vlm_adapters.cli.inputs import Inputs
 from vlm_adapters.cli.report import PLANS, print_transfers, sweeps
 from vlm_adapters.experiments import Sweep
 from vlm_adapters.results.report import write_run_report
-from vlm_adapters.runs import Run
 
 TABLES = (1, 2, 3, 4, 5)
 
@@ -28,20 +26,17 @@ def methods_of(sweep):
 
 def runs_of(plan, folder):
     """A run with an invented accuracy for each job of a plan."""
-    terms = ("cross_entropy", "track_coincidence", "deviating_perturbation", "val_accuracy")
     return [
-        Run(
-            method=job.method.title,
-            preset=job.preset,
+        run_of(
+            job.method,
+            job.preset,
+            60.0 + number % 7,
+            shots=job.shots,
+            seed=job.seed,
             dataset=sweep.inputs.name,
             backbone=sweep.inputs.backbone,
             data="cached",
-            shots=job.shots,
-            seed=job.seed,
-            headline=job.method.protocol,
-            accuracies={job.method.protocol: 60.0 + number % 7},
-            config=json.loads(json.dumps(dataclasses.asdict(job.method))),
-            log=[dict.fromkeys((*terms, "learning_rate"), 0.5)] * 2,
+            epochs=2,
         )
         for sweep in planned(plan, folder)
         for number, job in enumerate(sweep.jobs())
@@ -165,8 +160,8 @@ def test_what_a_table_varies_is_not_overridden():
 
 @pytest.mark.parametrize("what", ["table4", "figure3"])
 def test_a_script_is_the_command(what, tmp_path):
-    words = [sys.executable, "-m", f"vlm_adapters.reproduce.{what}", "--out=x", "--dry-run"]
-    done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, check=False)
+    module = f"vlm_adapters.reproduce.{what}"
+    done = python("-m", module, "--out=x", "--dry-run", cwd=tmp_path, check=False)
     if what == "figure3":
         assert (done.returncode, "No such option: --dry-run" in done.stderr) == (2, True)
     else:

@@ -353,13 +353,10 @@ class TestReports:
     def test_table_2_of_the_paper_has_all_backbones(self, tmp_path):
         backbones = ("open_clip/RN50/openai", "open_clip/ViT-B-16/openai")
         runs = [run("taskres", 60, backbone=name) for name in backbones]
+        runs += [run(preset, 50) for preset in PRESETS if preset != "taskres"]  # any stands in one
         write_run_report(tmp_path, runs, compare_paper=2)
         compared = (tmp_path / "results.md").read_text().split("## Beside table 2")[1]
         assert compared.count("| --- |") == 1
-
-    def test_every_preset_can_stand_in_one_report(self, tmp_path):
-        runs = [run(preset, 50 + place) for place, preset in enumerate(PRESETS)]
-        assert "results.md" in write_run_report(tmp_path, runs, compare_paper=1)
 
 
 def test_markdown():

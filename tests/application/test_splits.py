@@ -58,9 +58,7 @@ def test_missing_file(tmp_path):
     ("document", "message"),
     [
         (b"<html>", r"should be JSON\. Got .*Download"),
-        (b"\xff\xfe\x00\xd8", r"should be JSON\. Got .*Download"),
         ([1, 2], rf"{IMAGES} `train`\. Got None"),
-        ({"train": [CAT], "test": [CAT]}, rf"{IMAGES} `val`\. Got None"),
         ({**GOOD, "test": []}, rf"{IMAGES} `test`\. Got \[\]"),
         ({**GOOD, "val": "x" * 99}, rf"{IMAGES} `val`\. Got 'x+\.\.\.x+'"),
         (
@@ -80,7 +78,6 @@ def test_another_document(file, document, message):
     ("entry", "message"),
     [
         ("cats/1.jpg", ENTRY),
-        (["cats/1.jpg", 0], ENTRY),
         (["cats/1.jpg", "0", "cat"], ENTRY),
         (["1.jpg", True, "cat"], ENTRY),
         ([1, 0, ""], ENTRY),
@@ -138,7 +135,6 @@ def test_table_without_subsets_is_cut_as_class_folders_are(tmp_path):
         (b"", r"should be a table in UTF-8\. Got No columns"),
         (b"path,label\n\xff.jpg,a", r"should be a table in UTF-8\. Got 'utf-8' codec"),
         (b"path,label\n", r"should have the columns .* Got 0 rows of path, label\. Name the col"),
-        (b"path\na.jpg", r"columns `path` and `label`, perhaps.* Got 1 rows of path\. Name"),
         (b"image,label\na.jpg,cat", r"no columns but path, label, subset\. Got 'image'\. Rena"),
         (b"path,label,subste\na,b,test", r"Got 'subste'\. Did you mean 'subset'\? Rename or"),
         (b"path,label\na.jpg,\n", r"one or more rows, each with a label\. Got 1 rows of path, la"),

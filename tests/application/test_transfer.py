@@ -8,7 +8,7 @@ import torch
 from application.fake_backbone import FakeBackbone
 from application.helpers import equal, method
 from application.source_helpers import extraction
-from PIL import Image
+from application.synthetic_data import write_folder
 from torch.nn.functional import normalize
 from vlm_adapters.data.datasets import open_dataset
 from vlm_adapters.data.folders import image_folder
@@ -70,12 +70,8 @@ def dtd_run(root, store, tmp_path_factory):
 
 
 def own_images(root, folder, names):
-    """A target of the user's images, black to red by class."""
-    for number, name in enumerate(names):
-        (folder / "photos" / name).mkdir(parents=True)
-        for image in range(4):
-            colour = (60 * number, 250 - 60 * number, 60 * image)
-            Image.new("RGB", (12, 12), colour).save(folder / "photos" / name / f"{image}.png")
+    """A target of the user's images."""
+    write_folder(folder / "photos", dict.fromkeys(names, 4), "png")
     target = extraction(root, folder / "store")
     return dataclasses.replace(target, dataset=image_folder(folder / "photos"))
 
