@@ -215,7 +215,7 @@ def test_own_photos_to_a_prediction(works, photos, tmp_path, online):
     words = "train --images=photos {data} --method=tip_adapter_f --shots=4 --out=r"
     told = works(f"{words} {'--online' * online} {TAF}")
     assert re.match(r"Tip-Adapter-F on photos, 4-shot, seed 1: \d+\.\d\d % of 9 test images", told)
-    shutil.copy(photos / "owl" / "3.png", tmp_path / "new.png")
+    shutil.copy(photos / "owl" / "03.png", tmp_path / "new.png")
     assert works("predict r new.png").startswith("new.png: owl ")
     [record] = json.loads(works("predict r new.png --json"))
     shares = [entry["probability"] for entry in record["classes"]]
@@ -280,18 +280,18 @@ def test_a_read_only_folder_is_told(fails, bundle_file, words):
 
 def test_images_that_are_missing_or_damaged(call, fails, photos):
     command = f"train --images=photos {{data}} --shots=4 --out=r {TR}"
-    victim = photos / "dog" / "4.png"
+    victim = photos / "dog" / "04.png"
     victim.write_bytes(victim.read_bytes()[: victim.stat().st_size // 2])
-    fails(command, 1, "`dog/4.png` should be a readable image")
+    fails(command, 1, "`dog/04.png` should be a readable image")
     checked = call("data check --images=photos --verify")
     assert checked.code == 1
-    assert "4.png" in checked.err
+    assert "04.png" in checked.err
     for name in range(6):
-        (photos / "cat" / f"{name}.png").write_bytes(b"")
+        (photos / "cat" / f"0{name}.png").write_bytes(b"")
     checked = call("data check --images=photos --verify --json")
     assert checked.code == 1
     found = [name for problem in json.loads(checked.out) for name in problem["files"]]
-    assert {f"cat/{name}.png" for name in range(6)} <= set(found)
+    assert {f"cat/0{name}.png" for name in range(6)} <= set(found)
     shutil.rmtree(photos / "owl")
     (photos / "owl").mkdir()
     fails(command, 2, "owl")
@@ -370,7 +370,7 @@ def test_a_run_and_its_data(works, fails, photos, tmp_path):
     [kept] = (tmp_path / "r").glob("photos-*.json")
     before = kept.read_bytes()
     for name in range(4):
-        (photos / "cat" / f"{name}.png").unlink()
+        (photos / "cat" / f"0{name}.png").unlink()
     fails(train, 1, "should hold the rows of this task")
     assert kept.read_bytes() == before
 

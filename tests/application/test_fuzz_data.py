@@ -15,7 +15,7 @@ from application.fake_backbone import FakeBackbone
 from application.helpers import dumped, told
 from application.synthetic_data import write_dataset
 from application.test_fuzz import SOME, changed, damaged
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from vlm_adapters._files import json_hash
 from vlm_adapters.backbones.open_clip import find_weights
@@ -200,6 +200,7 @@ def test_augmentations(views, scale, data):
         assert min(height, width) > 0
 
 
+@example("../x")
 @given(st.text(max_size=6))
 def test_names_of_the_users_images(name):
     inputs = told(Inputs, name, images=Path("photos"))

@@ -29,16 +29,12 @@ def test_imagenet_templates_equal_open_clip():
     assert TASKRES_IMAGENET_TEMPLATE not in theirs
 
 
-def test_raw_mean_is_the_mean_of_raw_features():
-    expected = (encode(SENTENCES[0]) + encode(SENTENCES[1])) / 2
-    torch.testing.assert_close(class_means(encode, SENTENCES, 1)[0], expected)
-
-
-def test_normalized_mean_normalises_twice_the_first_templates():
-    units = [normalize(encode(texts), dim=1) for texts in SENTENCES]
-    mean = (units[0] + units[1]) / 2
-    expected = mean / mean.norm(dim=1, keepdim=True)
-    torch.testing.assert_close(class_means(encode, SENTENCES, 2)[1], expected)
+def test_means_of_raw_features_and_of_the_first_templates_normalised_twice():
+    raw, normalized = class_means(encode, SENTENCES, 2)
+    first, second = map(encode, SENTENCES)
+    torch.testing.assert_close(raw, (first + second) / 2)
+    units = normalize(first, dim=1), normalize(second, dim=1)
+    torch.testing.assert_close(normalized, normalize(units[0] + units[1], dim=1))
     torch.testing.assert_close(class_means(encode, SENTENCES, 1)[1], units[0])
 
 
