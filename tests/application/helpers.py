@@ -115,18 +115,18 @@ def opened(content):
     return safetensors.torch.load(content), header.get("__metadata__", {})
 
 
-def rewritten(content, text=None, **changes):
+def rewritten(content, document=None, **changes):
     """The bytes of a safetensors file with other tensors, or with other values in its JSON.
 
-    None leaves a tensor out; ``text`` replaces the whole JSON.
+    None leaves a tensor out; ``document`` replaces the whole JSON.
     """
     tensors, texts = opened(content)
     values = {name: new for name, new in changes.items() if name not in tensors}
     values = {name: new for name, new in values.items() if not torch.is_tensor(new)}
     tensors |= {name: new for name, new in changes.items() if name not in values}
-    if values or text is not None:
+    if values or document is not None:
         [(key, old)] = texts.items()
-        texts = {key: dumped(json.loads(old) | values) if text is None else text}
+        texts = {key: document or dumped(json.loads(old) | values)}
     kept = {name: part.contiguous() for name, part in tensors.items() if part is not None}
     return safetensors.torch.save(kept, texts or None)
 

@@ -23,6 +23,7 @@ from application.test_store import KEYS, RECIPE, VALUES, Encoder
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from strategies import gaussian
 from vlm_adapters._files import json_hash, read_tensors
 from vlm_adapters.backbones import TextProjection
 from vlm_adapters.backbones.open_clip import find_weights
@@ -42,10 +43,6 @@ from vlm_adapters.tuning import Trial, best, read_search, read_trials, write_tri
 from vlm_adapters.weights import convert_weights
 
 SOME = settings(max_examples=max(settings().max_examples // 2, 5))
-
-
-def randn(*shape):
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(len(shape)))
 
 
 # Valid files, and what is true of whatever their loaders take
@@ -83,8 +80,10 @@ def use_table(file):
 
 
 def write_texts(folder):
-    hidden = HiddenTexts(randn(2, 3, 4), TextProjection(randn(4, 5), randn(5)), 1)
-    save_texts(ClassTexts(randn(3, 5), randn(3, 5), hidden), folder / "file", {"a": 1})
+    means, weight, bias = (gaussian(n, n, 5).float() for n in (3, 4, 1))
+    projection = TextProjection(weight, bias[0])
+    hidden = HiddenTexts(gaussian(0, 2, 3, 4).float(), projection, 1)
+    save_texts(ClassTexts(means, 2 * means, hidden), folder / "file", {"a": 1})
 
 
 def use_texts(file):
@@ -98,11 +97,6 @@ def use_texts(file):
         assert projected.raw.shape == projected.normalized.shape == texts.raw.shape
 
 
-def write_split(folder):
-    entries = [[f"{k}/{n}.jpg", k, f"class {k}"] for n in range(2) for k in range(2)]
-    (folder / "file").write_text(json.dumps(dict.fromkeys(SUBSETS, entries)))
-
-
 def use_split(file):
     split = read_split(file)
     for subset in SUBSETS:
@@ -112,6 +106,9 @@ def use_split(file):
             assert ".." not in Path(sample.path).parts
 
 
+ENTRIES = [[f"{k}/{n}.jpg", k, f"class {k}"] for n in range(2) for k in range(2)]
+SPLIT = json.dumps(dict.fromkeys(SUBSETS, ENTRIES))
+MODEL = {"model_cfg": {"embed_dim": 8, "text_cfg": {}}, "preprocess_cfg": {"mean": [0.5]}}
 PRESET = """title = "Mine"
 extends = "hc_taf"
 protocol = "best_val"
@@ -250,20 +247,14 @@ def use_checkpoint(file):
 
 
 def write_state(folder):
-    torch.save(
-        {"state_dict": {"weight": randn(3, 4), "bias": randn(3)}, "epoch": 3}, folder / "file"
-    )
+    weights = {"weight": torch.ones(3, 4), "bias": torch.zeros(3)}
+    torch.save({"state_dict": weights, "epoch": 3}, folder / "file")
 
 
 def use_weights(file):
     target = file.with_name("made.safetensors")
     convert_weights(file, target)
     assert all(isinstance(t, torch.Tensor) for t in read_tensors(target)[1].values())
-
-
-def use_weight(file):
-    weight = read_weight(file)
-    assert (weight.dtype, weight.ndim) == (torch.float32, 2)
 
 
 ROWS = "path,label,subset\na.jpg,cat,train\nb/c.jpg,sea_dog,val\nd.jpg,cat,test\n"
@@ -283,15 +274,6 @@ def use_aircraft(file):
     found = open_dataset("fgvc_aircraft", file.parents[1])
     assert all(re.fullmatch(r"\d+\.jpg", path) for path in found.split.paths())
     assert all(problem.fix for problem in check_images(found, verify=True))
-
-
-def write_config(folder):
-    config = {"model_cfg": {"embed_dim": 8, "text_cfg": {}}, "preprocess_cfg": {"mean": [0.5]}}
-    (folder / "open_clip_config.json").write_text(json.dumps(config))
-
-
-def use_config(file):
-    assert find_weights(f"local-dir:{file.parent}", None).has_config
 
 
 def encoded(kind, mode, **options):
@@ -345,7 +327,7 @@ LOADERS = {
     "bundle": (write_bundle, "file", use_bundle),
     "features": (write_table, FILE, use_table),
     "texts": (write_texts, "file", use_texts),
-    "split": (write_split, "file", use_split),
+    "split": (text_file(SPLIT, "file"), "file", use_split),
     "preset": (text_file(PRESET), "file.toml", use_preset),
     "tuned": (text_file(TUNED), "file.toml", use_tuned),
     "plan": (text_file(PLAN), "file.toml", use_plan),
@@ -356,9 +338,13 @@ LOADERS = {
     "table": (text_file(ROWS, "file.csv"), "file.csv", use_split),
     "class names": (text_file("n01440764 tench\nn01443537 goldfish\n"), "file.toml", use_names),
     "aircraft": (write_aircraft, "fgvc_aircraft/images_variant_val.txt", use_aircraft),
-    "config": (write_config, "open_clip_config.json", use_config),
+    "config": (
+        text_file(json.dumps(MODEL), "open_clip_config.json"),
+        "open_clip_config.json",
+        lambda file: find_weights(f"local-dir:{file.parent}", None),
+    ),
     "weights": (write_state, "file", use_weights),
-    "text weight": (write_state, "file", use_weight),
+    "text weight": (write_state, "file", read_weight),
 } | {name: picture(name) for name in PICTURES}
 VALID = {}
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")  # of damaged EXIF data
@@ -380,7 +366,7 @@ def load(name, content):
         folder = Path(temporary) / "copy"
         shutil.copytree(VALID[name][0], folder)
         (folder / file).write_bytes(content)
-        return told(lambda: use(folder / file) or True)
+        return told(lambda: [use(folder / file)])
 
 
 @pytest.mark.parametrize("name", LOADERS)
@@ -481,7 +467,7 @@ def other_tensors(draw, content):
         case "text" if metadata:
             text = draw(changed(json.loads(*metadata.values())))
             assume("\\ud800" not in dumped(text))
-            return rewritten(content, text=dumped(text))
+            return rewritten(content, document=dumped(text))
         case "drop":
             return rewritten(content, **{name: None})
         case "name":
@@ -666,9 +652,9 @@ FOUND = [
     ("bundle", NAMELESS, "`file` should be a feature bundle. Got a safetensors file without the"),
     ("bundle", {"subsets": None}, "should hold the tensors"),
     # A newer file may lack a field of ours; the version must be named all the same.
-    ("bundle", {"text": '{"schema_version": 2}'}, METADATA + "schema_version: "),
-    ("bundle", {"text": '{"schema_version": 1}'}, METADATA + "class_names: Field required"),
-    ("bundle", {"text": "{"}, METADATA + "the document: Invalid JSON"),
+    ("bundle", {"document": '{"schema_version": 2}'}, METADATA + "schema_version: "),
+    ("bundle", {"document": '{"schema_version": 1}'}, METADATA + "class_names: Field required"),
+    ("bundle", {"document": "{"}, METADATA + "the document: Invalid JSON"),
     ("bundle", {"class_names": "ab"}, METADATA + "class_names: "),
     ("bundle", {"provenance": [1]}, METADATA + "provenance: "),
     ("bundle", {"logit_scale": "DEEP"}, METADATA + "the document: Inv"),
@@ -691,8 +677,8 @@ FOUND = [
     ("adapter", {"residual": torch.zeros(3, 3)}, "should hold its adapter. Got another one. Train"),
     ("checkpoint", cut, WHOLE),
     ("checkpoint", NAMELESS, UNCHANGED),
-    ("checkpoint", {"text": "{"}, UNCHANGED),
-    ("checkpoint", {"text": "[]"}, UNCHANGED),
+    ("checkpoint", {"document": "{"}, UNCHANGED),
+    ("checkpoint", {"document": "[]"}, UNCHANGED),
     ("checkpoint", {"generator": None}, UNCHANGED),
     ("checkpoint", {"x": torch.zeros(2)}, UNCHANGED),
     ("checkpoint", {"optimizer.0.step": torch.tensor(5.0)}, UNCHANGED),
