@@ -46,24 +46,6 @@ def test_each_step_is_that_of_float16_arithmetic(size):
         first, second = (state[name].clone().numpy() for name in ("exp_avg", "exp_avg_sq"))
 
 
-@pytest.mark.parametrize("size", [1e-3, 1e-2, 1.0])
-def test_torchs_adamw_on_float16_parameters_keeps_step(size):
-    torch.manual_seed(0)
-    parameter = torch.nn.Parameter(normalize(torch.randn(40, 32)))
-    real = torch.nn.Parameter(parameter.detach().half())
-    ours = HalfAdamW([parameter], lr=LR, weight_decay=DECAY, eps=EPS)
-    theirs = torch.optim.AdamW([real], lr=LR, weight_decay=DECAY, eps=EPS)
-    start = real.detach().float()
-    for _ in range(30):
-        parameter.grad = size * torch.randn(40, 32)
-        real.grad = parameter.grad.half()
-        ours.step()
-        theirs.step()
-        # On a CPU torch rounds some products within one operation; a GPU does not.
-        apart = (parameter.detach() - real.detach().float()).norm()
-        assert apart <= 0.03 * (real.detach().float() - start).norm() + 1e-3
-
-
 def official_step(keys, optimizer, features, labels, text, cached, adapter):
     """One step of Tip-Adapter-F's ``main.py`` with keys, features and losses in float16."""
     options = adapter.options
