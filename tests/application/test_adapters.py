@@ -5,7 +5,7 @@ import math
 
 import pytest
 import torch
-from application.helpers import all_images, equal, in_double, randomised, views_of
+from application.helpers import all_images, equal, in_double, randomised, refused, views_of
 from torch.testing import assert_close
 from vlm_adapters._files import read_tensors, write_tensors
 from vlm_adapters.adapters import build_adapter
@@ -72,9 +72,7 @@ def test_tensors_of_another_kind(adapter):
         tensors = adapter.state_dict()
         if len(tensors) - len(adapter.shared) > 1:
             tensors[name] = tensors[name][:1]
-            with pytest.raises(
-                ValueError, match=r"should have one row per class\. Got \{'.*\(1,\)"
-            ):
+            with refused(r"should have one row per class\. Got \{'.*\(1,\)"):
                 type(adapter)(tensors, adapter.options, 1.0)
 
 

@@ -243,15 +243,13 @@ def test_weights_that_are_refused(folder, model, weights, message):
 
 
 class TestFiles:
-    @pytest.mark.parametrize("kind", ["safetensors", "pt"])
-    def test_by_name(self, files, clip, kind):
-        backbone = load_backbone(f"open_clip/{MODEL}/{files[kind]}")
-        assert_close(backbone.encode_text(TEXTS), clip.encode_text(TEXTS))
-
-    def test_folder(self, files, clip, images):
-        backbone = load_backbone(f"open_clip/local-dir:{files['local_dir']}")
-        assert backbone.name == "open_clip/local-dir:local_dir"
+    @pytest.mark.parametrize("kind", ["safetensors", "pt", "local_dir"])
+    def test_by_name(self, files, clip, images, kind):
+        name = "local-dir:" if kind == "local_dir" else f"{MODEL}/"
+        backbone = load_backbone(f"open_clip/{name}{files[kind]}")
+        assert backbone.name == f"open_clip/{name}{files[kind].name}"
         assert_close(backbone.encode_image(images), clip.encode_image(images))
+        assert_close(backbone.encode_text(TEXTS), clip.encode_text(TEXTS))
 
     def test_quick_gelu_can_be_forced(self, files):
         backbone = OpenClip(f"local-dir:{files['local_dir']}", quick_gelu=True)

@@ -44,13 +44,6 @@ def test_best_breaks_ties_by_cross_entropy():
     assert best(trials).values == {"x": 2.0}
 
 
-def test_changed():
-    method = load_methods(["hc_tr"])["hc_tr"]
-    new = changed(method, {LR: 7.0, WEIGHT: 3.0})
-    assert (new.training.learning_rate, new.constraint.weight) == (7.0, 3.0)
-    assert changed(new, {LR: method.training.learning_rate, WEIGHT: 0.15}) == method
-
-
 def test_both_sides_get_one_budget(source):
     methods = two_epochs("taskres", "hc_tr")
     plan = plan_of({LR: [1e-4, 0.1]}, {LR: [0.5, 2.0]}, {WEIGHT: [0.1, 1.0]})

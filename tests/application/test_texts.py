@@ -1,16 +1,19 @@
-"""The tuned text projection, and which class texts a task has."""
+"""Prompts, the two means over templates, the tuned text projection, and which texts a task has."""
 
 import dataclasses
 import math
 import re
+from pathlib import Path
 
 import pytest
 import torch
-from application.helpers import all_images, equal, method
+from application.helpers import all_images, equal, method, refused
 from torch.nn.functional import cross_entropy, normalize
 from vlm_adapters.backbones import TextProjection
 from vlm_adapters.config import TextOptions
-from vlm_adapters.features.texts import ClassTexts, HiddenTexts
+from vlm_adapters.data.datasets import DATASETS, TASKRES_IMAGENET_TEMPLATE
+from vlm_adapters.data.splits import ImageDataset, listed_split
+from vlm_adapters.features.texts import ClassTexts, HiddenTexts, class_means, prompts
 from vlm_adapters.text_projection import tune_projection, with_texts
 from vlm_adapters.training import train
 
@@ -139,8 +142,7 @@ def test_underscores(task):
     assert with_texts(both, TextOptions(underscores="kept")).texts is kept
     tuned = dataclasses.replace(TUNED, underscores="kept")
     assert with_texts(both, tuned).texts.hidden is other
-    text = r"\"kept\"` should have class texts with underscores\. Got features without them"
-    with pytest.raises(ValueError, match=text):
+    with refused(r"\"kept\"` should have class texts with underscores\. Got features without them"):
         with_texts(task, TextOptions(underscores="kept"))
 
 
@@ -162,9 +164,7 @@ def test_a_checkpoint_of_taskres_for_each_number_of_shots(task, tmp_path):
     equal(with_texts(task, options).texts.raw, task.texts.projected(draws[0].float().T).raw)
     assert options.file(5) == tmp_path / "5shots" / "model.pth.tar"
     assert TUNED.file(1) is None
-    with pytest.raises(
-        FileNotFoundError, match=r"`text\.checkpoint` should be a file\. Got '.*99s"
-    ):
+    with refused(r"`text\.checkpoint` should be a file\. Got '.*99s"):
         options.file(99)
 
 
@@ -175,3 +175,54 @@ def test_a_checkpoint_of_another_backbone(task, tmp_path, shape):
     text = rf"`weight` should have the shape of the text projection, \(8, 12\)\. Got {got}\."
     with pytest.raises(ValueError, match=text):
         with_texts(task, options)
+
+
+# Prompts
+
+
+NAMES = ["cat", "sea_horse"]
+TWO = ["a {}.", "the big {}."]
+SENTENCES = (["a cat.", "a sea horse."], ["the big cat.", "the big sea horse."])
+
+
+def encode(texts):
+    """Two features that differ between texts and are far from unit length."""
+    return torch.tensor(
+        [[float(len(text)), float(text.count("a") + text.count("_"))] for text in texts]
+    )
+
+
+def test_imagenet_templates_equal_open_clip():
+    open_clip = pytest.importorskip("open_clip")
+    theirs = [template("{}") for template in open_clip.SIMPLE_IMAGENET_TEMPLATES]
+    assert list(DATASETS["imagenet"].templates) == theirs
+    assert TASKRES_IMAGENET_TEMPLATE not in theirs
+
+
+def test_means_of_raw_features_and_of_the_first_templates_normalised_twice():
+    raw, normalized = class_means(encode, SENTENCES, 2)
+    first, second = map(encode, SENTENCES)
+    torch.testing.assert_close(raw, (first + second) / 2)
+    units = normalize(first, dim=1), normalize(second, dim=1)
+    torch.testing.assert_close(normalized, normalize(units[0] + units[1], dim=1))
+    torch.testing.assert_close(class_means(encode, SENTENCES, 1)[1], units[0])
+
+
+def test_prompts():
+    assert prompts(NAMES, TWO) == list(SENTENCES)
+    assert prompts(NAMES, ["{}!"], replace_underscores=False) == [["cat!", "sea_horse!"]]
+    assert prompts(["{0}"], ["{}"]) == [["{0}"]]  # braces in a class name stay
+
+
+@pytest.mark.parametrize(
+    ("templates", "got"),
+    [
+        (["a photo."], r"\['a photo\.'\]"),
+        (["{}", "{} and {}"], r"\['\{\}', '\{\} and \{\}'\]"),
+        ("a {}.", r"'a \{\}\.'"),
+        ([], r"\[\]"),
+    ],
+)
+def test_templates_of_another_form(templates, got):
+    with refused(rf"`templates` should be a sequence of .* with one `\{{\}}` each.* Got {got}\."):
+        ImageDataset("a", Path(), listed_split((), (), (), NAMES), ("{}",), templates)
