@@ -5,7 +5,7 @@ import itertools
 
 import pytest
 import torch
-from application.helpers import method
+from application.helpers import equal, method
 from sklearn import metrics
 from vlm_adapters import training
 from vlm_adapters.adapters import build_adapter, tip_adapter
@@ -62,7 +62,7 @@ def test_search_leaves_the_adapter_alone(task):
     factors = adapter.search(task.val_features, task.val_labels)
     assert factors != (OPTIONS.sharpness, OPTIONS.cache_weight)
     assert adapter.options == OPTIONS
-    torch.testing.assert_close(adapter.keys.detach(), before, rtol=0, atol=0)
+    equal(adapter.keys.detach(), before)
 
 
 def test_protocols_of_an_adapter_without_training(task):
@@ -110,7 +110,7 @@ def test_the_best_epochs_are_the_first_of_equals(task, trained):
         assert best.accuracy == max(accuracies)
         assert best.epoch == accuracies.index(max(accuracies))
         for name, tensor in best.tensors.items():
-            torch.testing.assert_close(tensor, epochs[best.epoch][name], rtol=0, atol=0)
+            equal(tensor, epochs[best.epoch][name])
     assert [entry["val_accuracy"] for entry in trained.log] == [
         accuracy(trained.adapter.at(tensors), task.val_features, task.val_labels)
         for tensors in epochs

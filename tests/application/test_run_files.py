@@ -4,12 +4,12 @@ import dataclasses
 import sys
 
 import pytest
-import torch
-from application.helpers import constrained, method, refused
+from application.helpers import constrained, equal, method, refused
 from vlm_adapters import experiments
 from vlm_adapters._files import read_json
 from vlm_adapters.adapters.tip_adapter import TipAdapterF
 from vlm_adapters.experiments import Job, plan_jobs, run_job, run_jobs
+from vlm_adapters.features.bundle import BundleSource, save_bundle
 from vlm_adapters.runs import (
     ADAPTER,
     CHECKPOINT,
@@ -64,9 +64,7 @@ def test_a_run_is_read_back_with_its_adapter(source, tmp_path, preset):
     if isinstance(adapter, TipAdapterF):
         adapter = adapter.with_factors(*run.factors["last+val_search"])
         assert saved.adapter.options.sharpness != methods()[preset].adapter.sharpness
-    torch.testing.assert_close(
-        saved.adapter(task.test_features), adapter(task.test_features), rtol=0, atol=0
-    )
+    equal(saved.adapter(task.test_features), adapter(task.test_features))
 
 
 def test_what_a_result_holds(source, tmp_path, monkeypatch):
@@ -128,22 +126,16 @@ def test_a_result_of_other_settings_is_refused(source, tmp_path, changes):
     assert (tmp_path / RESULT).read_bytes() == before
 
 
-def test_a_result_on_other_features_is_refused(source, tmp_path):
-    class Other:
-        dataset, backbone, data = source.dataset, source.backbone, source.data
-        class_names, task, weights = source.class_names, source.task, {}
-
-        @staticmethod
-        def identity(shots, seed):
-            return {"bundle": "other"}
-
+def test_a_result_on_other_features_is_refused(source, bundle, tmp_path):
+    save_bundle(dataclasses.replace(bundle, logit_scale=21.0), tmp_path / "other")
+    other = BundleSource(tmp_path / "other")
     run_job(source, job(tmp_path))
     with pytest.raises(ValueError, match=r"Got a result of other settings, features or versions"):
-        run_jobs(Other(), [job(tmp_path)])
+        run_jobs(other, [job(tmp_path)])
     (tmp_path / RESULT).unlink()
     write_checkpoint(source, tmp_path)
     with pytest.raises(ValueError, match=r"should be of a run with these settings\. Got a checkpo"):
-        run_jobs(Other(), [job(tmp_path)])
+        run_jobs(other, [job(tmp_path)])
 
 
 def write_checkpoint(source, folder):
