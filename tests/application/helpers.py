@@ -166,12 +166,18 @@ class CountProducts(TorchDispatchMode):
         return function(*args, **(kwargs or {}))
 
 
-def python(*words, first="", variables=(), check=True, **options):
-    """Run Python in another process, which finds the modules of this one."""
-    options = {"capture_output": True, "text": True, "timeout": 300} | options
-    path = os.pathsep.join([str(first), str(pathlib.Path(__file__).parents[1]), *sys.path])
-    variables = os.environ | dict(variables) | {"PYTHONPATH": path}
-    return subprocess.run([sys.executable, *words], check=check, env=variables, **options)
+def environment(*folders, **variables):
+    """The environment of a process that finds the modules of this one, those of folders first."""
+    path = [*map(str, folders), str(pathlib.Path(__file__).parents[1]), *sys.path]
+    return os.environ | variables | {"PYTHONPATH": os.pathsep.join(path)}
+
+
+def python(*words, env=None, check=True, **options):
+    """Run Python in another process."""
+    options = {"capture_output": True, "text": True, "timeout": 300, "check": check} | options
+    return subprocess.run(
+        [sys.executable, *words], check=check, env=env or environment(), **options
+    )
 
 
 def equal(a, b):

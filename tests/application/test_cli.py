@@ -15,7 +15,7 @@ from types import SimpleNamespace
 
 import pytest
 import typer
-from application.helpers import python
+from application.helpers import environment, python
 from application.synthetic_data import write_folder
 from application.tiny_clip import write_tiny_clip
 from vlm_adapters import cli
@@ -423,7 +423,8 @@ def test_a_script_that_cannot_make_a_run_says_so(script, tmp_path, monkeypatch):
 @pytest.mark.parametrize("package", ["typer", "pydantic", "pandas", "safetensors", "matplotlib"])
 def test_missing_extra(package, tmp_path):
     (tmp_path / "sitecustomize.py").write_text(f"import sys; sys.modules[{package!r}] = None")
-    result = python("-m", "vlm_adapters", "demo", first=tmp_path, cwd=tmp_path, check=False)
+    words, env = ("-m", "vlm_adapters", "demo"), environment(tmp_path)
+    result = python(*words, env=env, cwd=tmp_path, check=False)
     assert result.returncode == 1
     assert 'Run `pip install "topreg[vlm]"`.' in result.stderr
     assert "Traceback" not in result.stderr

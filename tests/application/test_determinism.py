@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from application.helpers import kept, python
+from application.helpers import environment, kept, python
 from application.mortal import work
 from vlm_adapters.config import lineage, load_methods
 from vlm_adapters.experiments import plan_jobs, run_jobs
@@ -58,7 +58,7 @@ def test_the_same_seed_gives_the_same_bytes_in_any_process(source, bundle_file, 
     assert make(source, tmp_path / "c", processes=2, on_epochs=told.append) == first
     assert sorted(told) == [0, 0, 0, 2, 2, 2, 2, 2]  # after each run
     # Whatever the hash seed: nothing goes through the order of a set.
-    python("-c", SCRIPT, bundle_file, tmp_path / "d", variables={"PYTHONHASHSEED": "4242"})
+    python("-c", SCRIPT, bundle_file, tmp_path / "d", env=environment(PYTHONHASHSEED="4242"))
     assert kept(tmp_path / "d") == first
 
 
