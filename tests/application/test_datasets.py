@@ -170,6 +170,7 @@ SECOND, LOST = wnid(1), r"Got 2 folders and 0 images in none, without '{}'\. Mov
         ("imagenetv2", Path.mkdir, "n0", r"the 3 of `classnames\.txt`\. Got 4 folders .*'n0'"),
         ("imagenet_r", Path.mkdir, "n0", r"the 3 of `classnames\.txt`\. Got 3 folders .*'n0'"),
         ("imagenet_a", bare, "", r"imagenet-a` should hold .* Got 0 folders and 0 images"),
+        ("imagenet", blind, f"val/{SECOND}", rf"{SECOND}` should hold images .* Got 4 other files"),
         ("imagenet_a", blind, SECOND, rf"{SECOND}` should hold images .* Got 10 other files and f"),
     ],
 )

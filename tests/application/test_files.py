@@ -27,14 +27,15 @@ def test_a_file_appears_when_it_is_whole(tmp_path):
     assert os.listdir(tmp_path) == ["a"]
 
 
-def test_an_error_leaves_the_old_file_alone(tmp_path):
+@pytest.mark.parametrize("error", [RuntimeError, OSError])
+def test_an_error_leaves_the_old_file_alone(tmp_path, error):
     def break_off():
         with whole_file(tmp_path / "a") as unfinished:
             unfinished.write_text("ne")
-            raise RuntimeError("stop")
+            raise error("stop")
 
     write_text(tmp_path / "a", "old")
-    with pytest.raises(RuntimeError, match="stop"):
+    with pytest.raises(error, match="stop"):
         break_off()
     assert (tmp_path / "a").read_text() == "old"
     assert os.listdir(tmp_path) == ["a"]

@@ -8,7 +8,7 @@ from importlib.metadata import version
 import pytest
 import torch
 from application.fake_backbone import FakeBackbone, Unprojected
-from application.helpers import equal
+from application.helpers import equal, refused
 from application.source_helpers import AUGMENTATION, DRAWS, counting, extraction
 from application.synthetic_data import write_dataset
 from torch.nn.functional import normalize
@@ -76,10 +76,13 @@ def test_texts_of_a_backbone_without_a_linear_projection(root, tmp_path):
         task.texts.projected(torch.eye(3))
 
 
-def test_removed_texts_are_encoded_again(root, tmp_path):
+def test_damaged_texts_are_removed_and_encoded_again(root, tmp_path):
     source = extraction(root, tmp_path).source([(1, 1)])
     raw = load_texts(source.texts).raw.clone()  # not memory-mapped
-    source.texts.unlink()
+    source.texts.write_bytes(b"short")
+    with refused(r"-texts-.* should be a complete safetensors file\. Got an error.*Remove it"):
+        source.task(1, 1)
+    source.texts.unlink()  # as the message says
     equal(extraction(root, tmp_path).source([(1, 1)]).task(1, 1).texts.raw, raw)
 
 
