@@ -43,12 +43,6 @@ def test_features_are_stored_in_half_precision(file):
     assert list(file.parent.iterdir()) == [file]
 
 
-def test_equal_bundles_are_equal_files(file):
-    before = file.read_bytes()
-    save_bundle(BUNDLE, file)
-    assert file.read_bytes() == before
-
-
 def test_features_that_half_precision_cannot_hold(file):
     large = replace(BUNDLE, features=BUNDLE.features + 1e6)
     with pytest.raises(ValueError, match=r"`features` should not exceed 65504.* Got 1e\+06\."):

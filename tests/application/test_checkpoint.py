@@ -1,11 +1,10 @@
 """An interrupted training that goes on gives every bit of an uninterrupted one."""
 
 import dataclasses
-from functools import partial
 
 import pytest
 import torch
-from application.helpers import method
+from application.helpers import equal, method
 from vlm_adapters import training
 from vlm_adapters.features.views import CachedViews
 from vlm_adapters.training import train
@@ -50,7 +49,6 @@ def interrupt(task, method, after, file, **options):
 
 def same(a, b):
     assert a.log == b.log
-    equal = partial(torch.testing.assert_close, rtol=0, atol=0)
     equal(dict(a.adapter.state_dict()), dict(b.adapter.state_dict()))
     for one, other in ((a.best_val, b.best_val), (a.best_test, b.best_test)):
         assert (one is None) == (other is None)
