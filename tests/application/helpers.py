@@ -172,12 +172,10 @@ def environment(*folders, **variables):
     return os.environ | variables | {"PYTHONPATH": os.pathsep.join(path)}
 
 
-def python(*words, env=None, check=True, **options):
+def python(*words, env=None, **options):
     """Run Python in another process."""
-    options = {"capture_output": True, "text": True, "timeout": 300, "check": check} | options
-    return subprocess.run(
-        [sys.executable, *words], check=check, env=env or environment(), **options
-    )
+    options = {"capture_output": True, "text": True, "timeout": 300, "check": True} | options
+    return subprocess.run([sys.executable, *words], env=env or environment(), **options)
 
 
 def equal(a, b):
