@@ -8,6 +8,7 @@ from __future__ import annotations
 import difflib
 import json
 import os
+import re
 import sys
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -54,14 +55,17 @@ def suggestion(value: object, options: Iterable[str]) -> str:
     return f" Did you mean {near[0]!r}?" if near else ""
 
 
+def not_among(where: str, value: object, options: Sequence[str]) -> str:
+    """Say that a value, which errors call ``where``, is none of the options."""
+    listed = ", ".join(f'"{option}"' for option in options)
+    return f"`{where}` should be one of {listed}. Got {value!r}.{suggestion(value, options)}"
+
+
 def one_of(where: str, value: str, options: Iterable[str]) -> None:
     """Raise if a value, which errors call ``where``, is none of the options."""
     options = list(options)
     if value not in options:
-        listed = ", ".join(f'"{option}"' for option in options)
-        raise ValueError(
-            f"`{where}` should be one of {listed}. Got {value!r}.{suggestion(value, options)}"
-        )
+        raise ValueError(not_among(where, value, options))
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -319,6 +323,12 @@ def lineage(name: str) -> list[str]:
     return family[::-1]
 
 
+def overrides_of(names: Sequence[str], overrides: Sequence[str]) -> list[str]:
+    """Return the overrides that hold for some presets: theirs, and those of what they extend."""
+    family = {Path(member).stem for name in names for member in lineage(name)}
+    return [text for text in overrides if text.partition(".")[0].strip() in family]
+
+
 def _preset(name: str) -> Layer:
     return read_toml(name) if name.endswith(".toml") else METHODS[name]
 
@@ -396,26 +406,22 @@ def explain(error: ValidationError, kind: Any, where: str) -> str:
             return str(context["error"])
         case "missing" | "missing_argument":
             return f"`{name}` should be given. Got no such key."
-        case found if found == unknown:
-            owner = kind
-            for part in place[:-1]:
-                owner = get_type_hints(owner)[str(part)]
-            known = [f.name for f in fields(owner)]
-            return (
-                f"`{name}` should be a known key: {', '.join(known)}. Got another."
-                f"{suggestion(place[-1], known)}"
-            )
         case "literal_error":
-            options = context["expected"].replace("'", "").replace(" or ", ", ").split(", ")
-            listed = ", ".join(f'"{option}"' for option in options)
-            return f"`{name}` should be one of {listed}. Got {got!r}.{suggestion(got, options)}"
+            return not_among(name, got, re.findall("'(.*?)'", context["expected"]))
+        case found if found == unknown:
+            for part in place[:-1]:
+                kind = get_type_hints(kind)[str(part)]
+            known = [f.name for f in fields(kind)]
+            hint = suggestion(place[-1], known)
+            return f"`{name}` should be a known key: {', '.join(known)}. Got another.{hint}"
         case "greater_than_equal":
-            return f"`{name}` should be {context['ge']:g} or more. Got {got!r}."
+            wanted = f"{context['ge']:g} or more"
         case "finite_number":
-            return f"`{name}` should be finite. Got {got!r}."
+            wanted = "finite"
         case other:
             expected = other.partition("_")[0]
-            return f"`{name}` should be of type {TYPES.get(expected, expected)}. Got {got!r}."
+            wanted = f"of type {TYPES.get(expected, expected)}"
+    return f"`{name}` should be {wanted}. Got {got!r}."
 
 
 def _overlay(table: Layer, values: Mapping[str, Any]) -> None:

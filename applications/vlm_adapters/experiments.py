@@ -19,7 +19,7 @@ import torch
 
 from ._files import claimed, file_sha256, json_hash
 from .adapters import adapter_class
-from .config import Method, lineage, load_methods, plug_hashes
+from .config import Method, load_methods, overrides_of, plug_hashes
 from .runs import CHECKPOINT, Run, finished_run, write_run
 from .sources import Source, Task
 from .training import adapter_under, epochs_of, evaluate, more_metrics, train
@@ -252,25 +252,16 @@ class Sweep:
         return shlex.join(["vlm-adapters", "extract", *draws, *self.inputs.arguments()])
 
     def _train(self, job: Job, preset: str, threads: int) -> str:
-        family = {Path(member).stem for member in lineage(preset)}
-        mine = [text for text in self.overrides if text.split(".")[0].strip() in family]
         return shlex.join(
             [
                 *("vlm-adapters", "train", f"--method={preset}", f"--shots={job.shots}"),
                 *(f"--seed={job.seed}", f"--out={job.folder}", *self.inputs.arguments()),
                 *[f"--tuned={self.tuned}"] * bool(self.tuned),
-                *[f"--set={text}" for text in mine],
+                *[f"--set={text}" for text in overrides_of([preset], self.overrides)],
                 *["--every-protocol"] * self.every,
                 f"--threads={threads}",
             ]
         )
-
-
-def available_cores() -> int:
-    """Count the cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def run_all(

@@ -16,8 +16,7 @@ from torch.nn.functional import normalize
 
 from ._files import json_hash
 from .backbones import Backbone, load_backbone, weight_hashes
-from .data.few_shot import FewShot, indices_hash, write_index_list
-from .data.splits import ImageDataset, Sample
+from .data.splits import FewShot, ImageDataset, Sample, indices_hash, write_index_list
 from .features.store import SCHEMA, FeatureTable, ImageKey, Place, content_hashes, encoder_versions
 from .features.texts import ClassTexts, encode_classes, load_texts, save_texts
 from .features.views import (
@@ -211,7 +210,7 @@ class StoredSource(Source):
         train, val = self.train.select(drawn.train), self.val.select(drawn.val)
         test_features, test_labels = unit_features(self.test)
         return {
-            "train": self.training_images(train),
+            "train": self._online(train) if self.inputs.online else CachedViews(train.features()),
             "train_labels": train.labels,
             "val_features": normalize(val.features()[:, 0], dim=1),
             "val_labels": val.labels,
@@ -223,13 +222,9 @@ class StoredSource(Source):
             "all_val": None if self.val_from_train else unit_features(self.val),
         }
 
-    def training_images(self, train: Part) -> TrainingImages:
-        """Return what a step sees of the training images."""
-        inputs = self.inputs
-        if not inputs.online:
-            return CachedViews(train.features())
-        backbone = _backbone(inputs.backbone, inputs.device)
-        paths = [image.key[0] for image in train.images.values()]
+    def _online(self, train: Part) -> OnlineViews:
+        inputs, paths = self.inputs, [image.key[0] for image in train.images.values()]
+        backbone = _backbone(inputs.backbone, device=inputs.device)
         options = inputs.extract_options
         return OnlineViews(backbone, self.root, paths, inputs.augmentation, **options)
 
@@ -241,11 +236,7 @@ def unit_features(part: Part) -> tuple[Tensor, Tensor]:
 
 
 _texts = lru_cache(maxsize=8)(load_texts)
-
-
-@lru_cache(maxsize=1)
-def _backbone(spec: str, device: str) -> Backbone:
-    return load_backbone(spec, device=device)
+_backbone = lru_cache(maxsize=1)(load_backbone)
 
 
 @dataclass(frozen=True)
@@ -271,7 +262,7 @@ class Extraction:
             found["val"] = self._find(split.val)
         found["test"] = self._find(split.test)
         _warn_of_equal_images(found, split.class_names)
-        texts = [self._texts(replace_underscores=replace) for replace in (True, False)]
+        texts, texts_kept = (self._texts(replace_underscores=flag) for flag in (True, False))
         inputs, augmentation = self.inputs, self.inputs.augmentation
         return StoredSource(
             inputs=inputs,
@@ -290,8 +281,8 @@ class Extraction:
             else self._extract(found["train"], augmentation),
             val=self._extract(found["val"], self._centre),
             test=self._extract(found["test"], self._centre),
-            texts=texts[0],
-            texts_kept=texts[1],
+            texts=texts,
+            texts_kept=texts_kept,
         )
 
     def part(self, samples: Sequence[Sample]) -> Part:

@@ -9,10 +9,11 @@ from typing import Any
 import torch
 from torch.nn.functional import normalize
 
+from ._files import write_json
 from .backbones import Backbone, check_weights
 from .data.folders import IMAGE_ENDINGS
 from .features.views import extract_features, read_image
-from .runs import Run, SavedRun
+from .runs import Run, SavedRun, transfer_file
 from .sources import Extraction, unit_features
 from .training import accuracy
 
@@ -61,6 +62,15 @@ def accuracy_on(saved: SavedRun, target: Target) -> dict[str, Any]:
         "images": len(labels),
         "accuracy": accuracy(saved.adapter.restrict(torch.tensor(classes)), features, labels),
     }
+
+
+def write_accuracy(folder: Path, saved: SavedRun, target: Target) -> dict[str, Any]:
+    """Write the accuracy of a run on a target domain into the run's folder, and return it."""
+    found = accuracy_on(saved, target)
+    file = transfer_file(folder, target.dataset.name)
+    file.parent.mkdir(exist_ok=True)
+    write_json(file, found)
+    return found
 
 
 def _by_name(ours: tuple[str, ...], theirs: tuple[str, ...]) -> Sequence[int]:

@@ -10,8 +10,7 @@ import pytest
 from application.helpers import refused
 from application.synthetic_data import LAYOUTS, class_name, wnid, write_dataset
 from vlm_adapters.data.datasets import DATASETS, open_dataset, read_class_names
-from vlm_adapters.data.few_shot import FewShot, draw_task
-from vlm_adapters.data.splits import Sample
+from vlm_adapters.data.splits import FewShot, Sample, draw_task
 
 TARGETS = ("imagenetv2", "imagenet_sketch", "imagenet_a", "imagenet_r")
 NAMES = tuple(class_name(label) for label in range(3))

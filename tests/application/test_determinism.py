@@ -8,8 +8,8 @@ from pathlib import Path
 
 import torch
 from application.helpers import kept
+from vlm_adapters.cli.commands import make_runs
 from vlm_adapters.cli.inputs import Inputs
-from vlm_adapters.cli.runs import make_runs
 from vlm_adapters.config import lineage, load_methods
 from vlm_adapters.experiments import Sweep, plan_jobs, run_jobs
 from vlm_adapters.results.report import write_run_report

@@ -16,7 +16,8 @@ from vlm_adapters._files import (
     write_tensors,
     write_text,
 )
-from vlm_adapters.experiments import available_cores, run_all, thread_count
+from vlm_adapters.cli.inputs import CORES
+from vlm_adapters.experiments import run_all, thread_count
 
 
 def test_a_file_appears_when_it_is_whole(tmp_path):
@@ -130,4 +131,4 @@ def test_threads_are_given_back_after_an_error():
     with pytest.raises(RuntimeError, match="stop"):
         break_off()
     assert torch.get_num_threads() == 1
-    assert available_cores() >= 1
+    assert CORES >= 1

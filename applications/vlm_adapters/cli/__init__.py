@@ -1,9 +1,11 @@
-"""The command line: its commands, errors in one line, exit codes, progress bars."""
+"""The command line: errors in one line, exit codes, progress bars; its commands are the modules.
+
+These import what takes long within the commands, so that the help answers at once.
+"""
 
 from __future__ import annotations
 
 import functools
-import importlib
 import logging
 import math
 import sys
@@ -15,69 +17,11 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn, ParamSpec
 
 import typer
 from rich.console import Console
-from typer.core import TyperCommand, TyperGroup
 
 if TYPE_CHECKING:
-    from pandas import DataFrame
     from rich.progress import Progress
 
-COMMANDS = {
-    "demo": (
-        "runs",
-        "Train five methods on cached Caltech-101 features: no network, no image, minutes.",
-    ),
-    "data": ("data", "Data sets on disk."),
-    "extract": (
-        "data",
-        "Extract what the few-shot tasks of these shots and seeds need; goes on where it stopped.",
-    ),
-    "bundle": (
-        "data",
-        "Build the feature bundle of Caltech-101 from its images, with the DeViSE backbone.",
-    ),
-    "train": ("runs", "Train one adapter; goes on where it stopped."),
-    "sweep": ("runs", "Make many runs; those that are done are not made again."),
-    "tune": (
-        "runs",
-        "Choose learning rates and weights on validation images; goes on where it stopped.",
-    ),
-    "evaluate": (
-        "runs",
-        "Accuracy of a trained adapter on the test images of another data set with its classes.",
-    ),
-    "predict": ("runs", "Name the classes of image files, with probabilities."),
-    "report": (
-        "report",
-        "Write results.csv, results.json, results.md and the figures of all runs in a folder.",
-    ),
-    "reproduce": ("report", "Repeat a table or figure 3 of the paper."),
-    "weights": ("data", "Files of weights."),
-}
-"""Module and help of each command, in the order of the help."""
-
-
-class _Commands(TyperGroup):
-    """Commands whose modules are imported when they are called: the help answers at once."""
-
-    def __init__(self, **attributes: Any) -> None:
-        super().__init__(**attributes)
-        self.commands = {
-            name: self.commands.get(name) or TyperCommand(name, help=text)
-            for name, (_, text) in COMMANDS.items()
-        }
-
-    def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
-        """Find a command and import its module."""
-        name, found, rest = super().resolve_command(ctx, args)
-        if name in COMMANDS:
-            importlib.import_module(f".{COMMANDS[name][0]}", __package__)
-            found = typer.main.get_group(app).commands[name]
-        return name, found, rest
-
-
-app = typer.Typer(
-    cls=_Commands, add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False
-)
+app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
 errors = Console(stderr=True, soft_wrap=True, highlight=False, markup=False)
 notes = Console(stderr=True, soft_wrap=True, highlight=False, markup=False)  # silent with --quiet
 
@@ -228,12 +172,6 @@ def writable_file(path: Path, option: str = "--out") -> Path:
     return path
 
 
-def print_table(table: DataFrame) -> None:
-    """Print a table of texts, turned so that its methods stand side by side."""
-    turned = table.T.rename_axis(index=None, columns=None)
-    typer.echo(f"{table.index.name}\n{turned.to_string()}\n")
-
-
 def _bars() -> Progress:
     """Return progress bars on standard error, if somebody looks at it."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeElapsedColumn
@@ -265,3 +203,6 @@ def image_progress() -> Iterator[Callable[[int, int], None]]:
             bar.update(bar.task_ids[-1], completed=done)
 
         yield show
+
+
+from . import commands, report  # noqa: E402, F401 - they add their commands

@@ -8,17 +8,13 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import field, replace
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from pydantic.dataclasses import dataclass
 
-from .._files import read_json, write_json
-from ..config import STRICT, build, lineage, one_of, shipped_toml, suggestion
-from ..experiments import Sweep
-from ..results import FACTORS
-from ..runs import RESULT, read_run, read_runs, read_saved_run, read_transfers, transfer_file
-from ..transfer import Target, accuracy_on
+from .._files import read_json
+from ..config import STRICT, build, load_methods, one_of, overrides_of, shipped_toml
 from . import (
     UsageError,
     app,
@@ -30,10 +26,13 @@ from . import (
     writable_folder,
 )
 from . import inputs as opt
+from .commands import make_runs, print_plan, print_results
 from .inputs import Inputs
-from .runs import make_runs, print_plan, print_results
 
-VARIED = [f"constraint.{factor}" for factor in FACTORS[:2]]  # by table 4
+if TYPE_CHECKING:
+    from ..experiments import Sweep
+
+VARIED = ("constraint.weight", "constraint.perturbation_weight")  # by table 4
 group = typer.Typer(help="Repeat a table or figure 3 of the paper.", no_args_is_help=True)
 app.add_typer(group, name="reproduce")
 
@@ -51,6 +50,7 @@ def report(
 ) -> None:
     """Write results.csv, results.json, results.md and the figures of all runs in a folder."""
     from ..results.report import write_run_report
+    from ..runs import read_runs, read_transfers
 
     with as_usage():
         found = read_runs(runs)
@@ -95,15 +95,10 @@ def sweeps(plan: Plan, base: Sweep) -> list[Sweep]:
                 f"`{option}` should hold {place}, which stands for each of {', '.join(names)}. "
                 f"Got {text!r}."
             )
-    family = {name: lineage(name) for name in (*plan.methods, *plan.factors)}
-    known = dict.fromkeys(itertools.chain(*family.values()))
+    with as_usage():
+        load_methods((*plan.methods, *plan.factors), overrides=base.overrides)
     for text in base.overrides:
         preset, _, key = (part.strip() for part in text.partition("=")[0].partition("."))
-        if preset not in known:
-            raise UsageError(
-                f"`--set` should begin with a preset: {', '.join(known)}. Got {text!r}."
-                f"{suggestion(preset, known)}"
-            )
         if preset in plan.factors and key in VARIED:
             raise UsageError(f"`--set` should leave alone what the table varies. Got {text!r}.")
     parts = [("{model}" if len(plan.models) > 1 else ".", plan.methods, list[str]())]
@@ -128,8 +123,7 @@ def sweeps(plan: Plan, base: Sweep) -> list[Sweep]:
                 *changes,
                 *(
                     text.replace("{dataset}", dataset)
-                    for text in base.overrides
-                    if any(text.split(".")[0].strip() in family[preset] for preset in presets)
+                    for text in overrides_of(presets, base.overrides)
                 ),
             ),
         )
@@ -195,6 +189,7 @@ def figure3(
 ) -> None:
     """Draw accuracy over shots, mean and deviation over seeds, and the average over data sets."""
     from ..results.figures import save_accuracy_figure
+    from ..runs import read_runs
 
     with as_usage():
         found = read_runs(runs)
@@ -205,6 +200,7 @@ def figure3(
 def run_plan(number: int, plan: Plan, base: Sweep, jobs: int, threads: int) -> None:
     """Make the runs of a table, evaluate them on the targets, and report."""
     from ..results.report import write_run_report  # before the training, not after it
+    from ..runs import RESULT, read_runs, read_transfers
 
     planned = sweeps(plan, base)
     with as_usage():
@@ -256,6 +252,9 @@ def print_transfers(sweep: Sweep, targets: Iterable[str]) -> None:
 
 def evaluate_on(sweep: Sweep, name: str) -> None:
     """Evaluate the finished runs of a sweep on a data set, but those already evaluated there."""
+    from ..runs import RESULT, read_run, read_saved_run, transfer_file
+    from ..transfer import Target, write_accuracy
+
     folders = [job.folder for job in sweep.jobs() if job.folder is not None]
     folders = [folder for folder in folders if (folder / RESULT).is_file()]
     if not folders:
@@ -267,5 +266,4 @@ def evaluate_on(sweep: Sweep, name: str) -> None:
             file = transfer_file(folder, name)
             key = target.key(read_run(folder))
             if not (file.is_file() and key.items() <= read_json(file).items()):
-                file.parent.mkdir(parents=True, exist_ok=True)
-                write_json(file, accuracy_on(read_saved_run(folder), target))
+                write_accuracy(folder, read_saved_run(folder), target)

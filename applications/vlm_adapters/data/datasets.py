@@ -4,19 +4,14 @@ from __future__ import annotations
 
 import os
 import re
-import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Literal, NamedTuple
 
 from pydantic import BaseModel
 
+from ..config import shipped_toml
 from .splits import SUBSETS, ImageDataset, Sample, Split, listed_split, read_split
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
 
 GUIDE = "https://github.com/KaiyangZhou/CoOp/blob/main/DATASETS.md"
 CLASS_NAMES = "classnames.txt"
@@ -94,9 +89,7 @@ class DatasetSpec(BaseModel, frozen=True, extra="forbid"):
 
 DATASETS = {
     name: DatasetSpec(name=name, **fields)
-    for name, fields in tomllib.loads(
-        Path(__file__).with_name("layouts.toml").read_text(encoding="utf-8")
-    ).items()
+    for name, fields in shipped_toml("data/layouts.toml").items()
 }
 """The specifications by CoOp's configuration name."""
 

@@ -19,8 +19,7 @@ from torch.nn.functional import cross_entropy, normalize
 
 from .._files import file_sha256, read_tensors, write_tensors
 from ..backbones import weight_hashes
-from ..data.few_shot import FewShot, draw_task, rows_by_class
-from ..data.splits import SUBSETS, ImageDataset
+from ..data.splits import SUBSETS, FewShot, ImageDataset, draw_task, rows_by_class
 from ..sources import Source
 from .store import encoder_versions
 from .texts import ClassTexts, class_means, prompts
@@ -76,13 +75,16 @@ class FeatureBundle:
         for name, shape in shapes.items():
             _check_tensor(name, getattr(self, name), shape, torch.float32)
         for name, size in (("labels", texts[0]), ("subsets", len(SUBSETS))):
-            _check_tensor(name, getattr(self, name), (rows,), torch.int64)
-            _check_range(name, getattr(self, name), size)
-        empty = [name for k, name in enumerate(SUBSETS) if not (self.subsets == k).any()]
-        if empty:
+            numbers = getattr(self, name)
+            _check_tensor(name, numbers, (rows,), torch.int64)
+            for row in ((numbers < 0) | (numbers >= size)).nonzero().flatten().tolist():
+                raise ValueError(
+                    f"`{name}` should lie from 0 to {size - 1}. Got {numbers[row]} at row {row}."
+                )
+        for empty in (name for name in SUBSETS if not len(self.subset(name)[1])):
             raise ValueError(
                 f"`subsets` should have images of each of {', '.join(SUBSETS)}. "
-                f"Got none of {empty[0]}."
+                f"Got none of {empty}."
             )
         if not (math.isfinite(self.logit_scale) and self.logit_scale > 0):
             raise ValueError(
@@ -112,15 +114,6 @@ def _check_tensor(name: str, tensor: Tensor, shape: tuple[int, ...], dtype: torc
         raise ValueError(
             f"`{name}` should be finite. Got {len(bad)} rows with NaN or infinity, "
             f"first at row {int(bad[0])}. Extract the features again."
-        )
-
-
-def _check_range(name: str, indices: Tensor, size: int) -> None:
-    bad = ((indices < 0) | (indices >= size)).nonzero().flatten()
-    if len(bad):
-        row = int(bad[0])
-        raise ValueError(
-            f"`{name}` should lie from 0 to {size - 1}. Got {int(indices[row])} at row {row}."
         )
 
 
@@ -173,11 +166,10 @@ def load_bundle(path: str | os.PathLike[str]) -> FeatureBundle:
             f"`{file.name}` should have complete metadata of schema version 1. Got an error in "
             f"{where}: {first['msg']}. Upgrade topreg, or build the bundle again."
         ) from None
-    missing = [name for name in TENSORS if name not in tensors]
-    if missing:
+    for missing in (name for name in TENSORS if name not in tensors):
         raise ValueError(
             f"`{file.name}` should hold the tensors {', '.join(TENSORS)}. "
-            f"Got no `{missing[0]}`. Build the bundle again."
+            f"Got no `{missing}`. Build the bundle again."
         )
     if tensors["features"].dtype == torch.float16:
         tensors["features"] = tensors["features"].float()
@@ -217,8 +209,7 @@ class BundleSource(Source):
     def draw(self, shots: int, seed: int) -> FewShot:
         """Draw CoOp's few-shot sample."""
         bundle = _bundle(self.path)
-        labels = (bundle.subset(name)[1].tolist() for name in ("train", "val"))
-        train, val = map(rows_by_class, labels)
+        train, val = (rows_by_class(bundle.subset(name)[1].tolist()) for name in SUBSETS[:2])
         return draw_task(train, val, shots, seed)
 
     def identity(self, shots: int, seed: int) -> dict[str, Any]:
@@ -228,17 +219,15 @@ class BundleSource(Source):
     def images(self, drawn: FewShot) -> dict[str, Any]:
         """Return the fields of a task that hold features and labels."""
         bundle = _bundle(self.path)
-        train, train_labels = bundle.subset("train")
-        val, val_labels = bundle.subset("val")
-        test, test_labels = bundle.subset("test")
+        (train, train_labels), (val, val_labels), test = map(bundle.subset, SUBSETS)
         val = normalize(val, dim=1)
         return {
             "train": CachedViews(train[drawn.train][:, None]),
             "train_labels": train_labels[drawn.train],
             "val_features": val[drawn.val],
             "val_labels": val_labels[drawn.val],
-            "test_features": normalize(test, dim=1),
-            "test_labels": test_labels,
+            "test_features": normalize(test[0], dim=1),
+            "test_labels": test[1],
             "texts": ClassTexts(bundle.text_raw, bundle.text_normalized),
             "logit_scale": bundle.logit_scale,
             "all_val": (val, val_labels),
