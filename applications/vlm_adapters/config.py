@@ -20,7 +20,7 @@ from typing import Annotated, Any, Literal, TypeVar, get_type_hints
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
-from .plugs import is_plug, plug_sha256
+from .plugs import is_plug
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -243,11 +243,6 @@ class Method:
                     f'`{section}.weight` should be 0 with `adapter.kind = "{kind}"`, whose '
                     f"features are not trained by gradients. Got {weight}."
                 )
-
-
-def plug_hashes(method: Method) -> list[str]:
-    """Hash the code of the user on which a method depends."""
-    return [plug_sha256(spec) for spec in (method.adapter.kind, method.regularizer.use)]
 
 
 def shipped_toml(file: str) -> Layer:

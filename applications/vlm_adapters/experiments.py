@@ -19,9 +19,10 @@ import torch
 
 from ._files import claimed, file_sha256, json_hash
 from .adapters import adapter_class
-from .config import Method, load_methods, overrides_of, plug_hashes
+from .config import Method, load_methods, overrides_of
+from .plugs import plug_sha256
 from .runs import CHECKPOINT, Run, finished_run, write_run
-from .sources import Source, Task
+from .sources import Source
 from .training import adapter_under, epochs_of, evaluate, more_metrics, train
 
 if TYPE_CHECKING:
@@ -70,7 +71,8 @@ def method_identity(method: Method, shots: int) -> list[Any]:
     """Return everything that a trained adapter depends on but its task, as JSON takes it."""
     packages = [version(name) for name in ("topreg", "torch")]
     file = method.text.file(shots)
-    return [asdict(method), plug_hashes(method), file_sha256(file) if file else "", packages]
+    plugs = [plug_sha256(spec) for spec in (method.adapter.kind, method.regularizer.use)]
+    return [asdict(method), plugs, file_sha256(file) if file else "", packages]
 
 
 def plan_jobs(
@@ -89,14 +91,15 @@ def plan_jobs(
     """
     for preset, method in methods.items():
         method.text.check(preset, shots)
-    jobs = [
-        Job(*m, n, k, None, every, device) for n in shots for k in seeds for m in methods.items()
-    ]
-    if folder is None:
-        return jobs
+
+    def place(preset: str, count: int, seed: int) -> Path | None:
+        return folder and folder / preset / dataset / f"{count}shot" / f"seed{seed}"
+
     return [
-        job._replace(folder=folder / job.preset / dataset / f"{job.shots}shot" / f"seed{job.seed}")
-        for job in jobs
+        Job(preset, method, count, seed, place(preset, count, seed), every, device)
+        for count in shots
+        for seed in seeds
+        for preset, method in methods.items()
     ]
 
 
@@ -171,6 +174,8 @@ def _make(source: Source, job: Job, on_epochs: Advance) -> Run:
     )
     evaluation = evaluate(trained, task, every=job.every)
     adapter = adapter_under(trained, headline, evaluation.factors.get(headline))
+    images = {name: len(getattr(task, f"{name}_labels")) for name in ("train", "val", "test")}
+    per_class = task.train_labels.bincount(minlength=len(task.texts.normalized))
     run = Run(
         method=job.method.title,
         preset=job.preset,
@@ -183,7 +188,7 @@ def _make(source: Source, job: Job, on_epochs: Advance) -> Run:
         accuracies=evaluation.accuracies,
         factors=evaluation.factors,
         hashes=task.hashes,
-        images=_counts(task),
+        images=images | {"fewest_per_class": int(per_class.min())},
         metrics=more_metrics(adapter, task.test_features, task.test_labels),
         weights=source.weights,
         identity=identity,
@@ -195,13 +200,6 @@ def _make(source: Source, job: Job, on_epochs: Advance) -> Run:
     if job.folder:
         write_run(job.folder, run, adapter, source.class_names)
     return run
-
-
-def _counts(task: Task) -> dict[str, int]:
-    """Count the images that the run saw, and the fewest that a class gave to the training."""
-    per_class = task.train_labels.bincount(minlength=len(task.texts.normalized))
-    counts = {name: len(getattr(task, f"{name}_labels")) for name in ("train", "val", "test")}
-    return counts | {"fewest_per_class": int(per_class.min())}
 
 
 @dataclass(frozen=True)
@@ -243,25 +241,26 @@ class Sweep:
     def commands(self, threads: int = 1) -> list[str]:
         """Return one command for each run, ready for a cluster's job array."""
         presets = {Path(preset).stem: preset for preset in self.presets}
-        return [self._train(job, presets[job.preset], threads) for job in self.jobs()]
+        chosen = ((job, presets[job.preset]) for job in self.jobs())
+        return [
+            shlex.join(
+                [
+                    *("vlm-adapters", "train", f"--method={preset}", f"--shots={job.shots}"),
+                    *(f"--seed={job.seed}", f"--out={job.folder}", *self.inputs.arguments()),
+                    *[f"--tuned={self.tuned}"] * bool(self.tuned),
+                    *[f"--set={text}" for text in overrides_of([preset], self.overrides)],
+                    *["--every-protocol"] * self.every,
+                    f"--threads={threads}",
+                ]
+            )
+            for job, preset in chosen
+        ]
 
     def extract_command(self) -> str:
         """Return the command that extracts what all runs need, to be run before them."""
         shots, seeds = (",".join(map(str, values)) for values in (self.shots, self.seeds))
         draws = [f"--shots={shots}", f"--seeds={seeds}"]
         return shlex.join(["vlm-adapters", "extract", *draws, *self.inputs.arguments()])
-
-    def _train(self, job: Job, preset: str, threads: int) -> str:
-        return shlex.join(
-            [
-                *("vlm-adapters", "train", f"--method={preset}", f"--shots={job.shots}"),
-                *(f"--seed={job.seed}", f"--out={job.folder}", *self.inputs.arguments()),
-                *[f"--tuned={self.tuned}"] * bool(self.tuned),
-                *[f"--set={text}" for text in overrides_of([preset], self.overrides)],
-                *["--every-protocol"] * self.every,
-                f"--threads={threads}",
-            ]
-        )
 
 
 def run_all(

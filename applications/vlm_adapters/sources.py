@@ -91,23 +91,14 @@ class Task:
 
 @dataclass(frozen=True, kw_only=True)
 class Source(ABC):
-    """What few-shot tasks of one data set are drawn from; it can be sent to other processes.
-
-    Attributes:
-        dataset: Name of the data set.
-        backbone: Specification of the backbone.
-        weights: Hashes of its weights, as far as they are known.
-        class_names: Name of each class, by label.
-        split: Hash of the split.
-        data: What a step sees of the training images: ``"cached"`` or ``"online"`` views.
-    """
+    """What few-shot tasks of one data set are drawn from; it can be sent to other processes."""
 
     dataset: str
     backbone: str
-    weights: dict[str, str]
-    class_names: tuple[str, ...]
-    split: str
-    data: str = "cached"
+    weights: dict[str, str]  # hashes of the backbone's, as far as they are known
+    class_names: tuple[str, ...]  # by label
+    split: str  # its hash
+    data: str = "cached"  # or "online": which views of the training images a step sees
 
     @abstractmethod
     def draw(self, shots: int, seed: int) -> FewShot:
@@ -181,7 +172,6 @@ class StoredSource(Source):
     root: Path  # image folder
     logit_scale: float
     draws: Mapping[tuple[int, int], FewShot]  # rows of the split, by shots and seed
-    val_from_train: bool
     train: Part  # what the tasks draw
     val: Part
     test: Part
@@ -195,7 +185,7 @@ class StoredSource(Source):
     def identity(self, shots: int, seed: int) -> dict[str, Any]:
         """Return everything that the features of a task depend on, other draws not among it."""
         drawn = self.draws[shots, seed]
-        val = self.val.select(drawn.val) if self.val_from_train else self.val
+        val = self.val.select(drawn.val) if drawn.val_from_train else self.val
         return {
             "data": self.data,
             "train": self.train.select(drawn.train).identity(),
@@ -219,7 +209,7 @@ class StoredSource(Source):
             "texts": _texts(self.texts),
             "texts_kept": _texts(self.texts_kept),
             "logit_scale": self.logit_scale,
-            "all_val": None if self.val_from_train else unit_features(self.val),
+            "all_val": None if drawn.val_from_train else unit_features(self.val),
         }
 
     def _online(self, train: Part) -> OnlineViews:
@@ -252,14 +242,13 @@ class Extraction:
         """Extract what the tasks of some shots and seeds need, and return their source."""
         dataset, split = self.dataset, self.dataset.split
         drawn = {draw: dataset.few_shot(*draw) for draw in draws}
+        train, val = (
+            sorted({row for task in drawn.values() for row in getattr(task, name)})
+            for name in ("train", "val")
+        )
+        from_train = (split.train, val) if dataset.val_from_train else (split.val,)
         # Every image is looked for before the first is encoded.
-        train = sorted({row for task in drawn.values() for row in task.train})
-        found = {"train": self._find(split.train, train)}
-        if dataset.val_from_train:
-            val = sorted({row for task in drawn.values() for row in task.val})
-            found["val"] = self._find(split.train, val)
-        else:
-            found["val"] = self._find(split.val)
+        found = {"train": self._find(split.train, train), "val": self._find(*from_train)}
         found["test"] = self._find(split.test)
         _warn_of_equal_images(found, split.class_names)
         texts, texts_kept = (self._texts(replace_underscores=flag) for flag in (True, False))
@@ -275,7 +264,6 @@ class Extraction:
             class_names=split.class_names,
             split=split.sha256,
             draws=drawn,
-            val_from_train=dataset.val_from_train,
             train=Part(self._table(augmentation), found["train"])
             if inputs.online
             else self._extract(found["train"], augmentation),

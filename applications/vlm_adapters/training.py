@@ -18,7 +18,8 @@ from torch.optim import Optimizer
 
 from ._files import read_tensors, write_tensors
 from .adapters import Adapter, adapter_class, build_adapter
-from .config import Method, TextOptions, TrainingOptions
+from .config import Method, TrainingOptions
+from .features.texts import with_texts
 from .regularizers import BatchViews, Regularizer, build_regularizer
 from .regularizers.consistency import Consistency
 from .sources import Task
@@ -45,19 +46,13 @@ class Best(NamedTuple):
 
 @dataclass(kw_only=True)
 class Trained:
-    """An adapter after its last epoch, its log, and its best epochs.
-
-    Attributes:
-        adapter: After the last epoch.
-        log: One entry per epoch: learning rate, terms of the loss, validation accuracy.
-        best_val: By the few-shot validation images; None without training.
-        best_test: By the test images, an oracle; None unless asked for.
-    """
+    """An adapter after its last epoch, its log, and its best epochs."""
 
     adapter: Adapter
+    # One entry per epoch: learning rate, terms of the loss, validation accuracy.
     log: list[dict[str, float]] = field(default_factory=list)
-    best_val: Best | None = None
-    best_test: Best | None = None
+    best_val: Best | None = None  # by the few-shot validation images; None without training
+    best_test: Best | None = None  # by the test images, an oracle; None unless asked for
 
 
 @dataclass(kw_only=True)
@@ -89,10 +84,7 @@ def train(
     ``follow_test`` notes the best epoch by test accuracy too, for the oracle protocols.
     ``on_epochs`` is told how many more epochs are done.
     """
-    if method.text != TextOptions():
-        from .text_projection import with_texts
-
-        task = with_texts(task, method.text)
+    task = with_texts(task, method.text)
     if not adapter_class(method.adapter.kind).trainable:
         return Trained(adapter=build_adapter(task, method.adapter))
     training, options = start_training(task, method), method.training
@@ -226,16 +218,16 @@ def _batches(
 
 def save_checkpoint(file: Path, training: Training, identity: str) -> None:
     """Write everything that the next epoch depends on, and a hash by which damage is noticed."""
-    tensors = {"generator": training.generator.get_state()}
-    tensors |= {f"adapter.{name}": t for name, t in training.adapter.state_dict().items()}
-    for number, state in training.optimizer.state_dict()["state"].items():
-        tensors |= {f"optimizer.{number}.{name}": value for name, value in state.items()}
-    content: dict[str, Any] = {"identity": identity, "log": training.log}
-    for name in BESTS:
-        best = getattr(training, name)
-        if best is not None:
-            content[name] = [best.epoch, best.accuracy]
-            tensors |= {f"{name}.{key}": tensor for key, tensor in best.tensors.items()}
+    bests = {name: best for name in BESTS if (best := getattr(training, name)) is not None}
+    parts = {
+        "adapter": training.adapter.state_dict(),
+        **{f"optimizer.{n}": part for n, part in training.optimizer.state_dict()["state"].items()},
+        **{name: best.tensors for name, best in bests.items()},
+    }
+    tensors = {f"{part}.{name}": t for part, found in parts.items() for name, t in found.items()}
+    tensors["generator"] = training.generator.get_state()
+    content = {"identity": identity, "log": training.log}
+    content |= {name: [best.epoch, best.accuracy] for name, best in bests.items()}
     file.parent.mkdir(parents=True, exist_ok=True)
     text = json.dumps(content | {"sha256": _digest(content, tensors)})
     write_tensors(file, tensors, {KEY: text})
@@ -259,18 +251,15 @@ def load_checkpoint(file: Path, training: Training, identity: str) -> None:
             f"`{file}` should be of a run with these settings. Got a checkpoint of another. "
             "Remove it to start over, or choose another folder."
         )
-    parts: dict[str, dict[str, Tensor]] = {"optimizer": {}}
+    parts: dict[str, dict[str, Tensor]] = {}
     for name, tensor in tensors.items():
-        part, _, key = name.partition(".")
+        part, _, key = name.rpartition(".")
         parts.setdefault(part, {})[key] = tensor
     training.log = content["log"]
-    training.generator.set_state(parts["generator"][""])
+    training.generator.set_state(parts[""]["generator"])
     training.adapter.load_state_dict(parts["adapter"])
-    state: dict[int, dict[str, Tensor]] = {}
-    for name, tensor in parts["optimizer"].items():
-        number, _, key = name.partition(".")
-        state.setdefault(int(number), {})[key] = tensor
-    training.optimizer.load_state_dict(training.optimizer.state_dict() | {"state": state})
+    moments = {int(p.removeprefix("optimizer.")): parts[p] for p in parts if "optimizer." in p}
+    training.optimizer.load_state_dict(training.optimizer.state_dict() | {"state": moments})
     own = training.adapter.state_dict()
     for name in BESTS & content.keys():
         moved = {key: tensor.to(own[key].device) for key, tensor in parts[name].items()}

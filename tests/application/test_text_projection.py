@@ -11,8 +11,13 @@ from application.helpers import all_images, equal, method
 from torch.nn.functional import cross_entropy, normalize
 from vlm_adapters.backbones import TextProjection
 from vlm_adapters.config import TextOptions
-from vlm_adapters.features.texts import ClassTexts, HiddenTexts
-from vlm_adapters.text_projection import read_weight, tune_projection, with_texts
+from vlm_adapters.features.texts import (
+    ClassTexts,
+    HiddenTexts,
+    read_weight,
+    tune_projection,
+    with_texts,
+)
 from vlm_adapters.training import train
 
 TEMPLATES, TIP_TEMPLATES, HIDDEN = 3, 2, 8

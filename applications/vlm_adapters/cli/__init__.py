@@ -9,10 +9,8 @@ import functools
 import logging
 import math
 import sys
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn, ParamSpec
 
 import typer
@@ -137,39 +135,6 @@ def as_usage() -> Iterator[None]:
         yield
     except (ValueError, FileNotFoundError) as error:
         raise UsageError(str(error)) from error
-
-
-def numbers(option: str, text: str) -> list[int]:
-    """Read a comma list of positive whole numbers, each once."""
-    try:
-        found = [int(part) for part in text.split(",")]
-    except ValueError:
-        found = []
-    if not found or min(found) < 1 or len(set(found)) < len(found):
-        raise UsageError(
-            f"`{option}` should be a comma list of distinct positive numbers. Got {text!r}."
-        )
-    return found
-
-
-def writable_folder(
-    path: Path, requirement: str = "should be a folder", option: str = "--out"
-) -> Path:
-    """Make a folder, and try to write into it, before the work begins."""
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=path):
-            return path
-    except OSError as error:
-        raise UsageError(f"`{option}` {requirement}. Got {path}: {error.strerror}.") from None
-
-
-def writable_file(path: Path, option: str = "--out") -> Path:
-    """Raise if a file cannot be written, before the work begins."""
-    if path.is_dir():
-        raise UsageError(f"`{option}` should be a file. Got {path}, a folder.")
-    writable_folder(path.parent, "should lie in a writable folder", option)
-    return path
 
 
 def _bars() -> Progress:

@@ -15,17 +15,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from .._files import claimed, write_text
-from . import (
-    app,
-    as_usage,
-    command,
-    errors,
-    image_progress,
-    numbers,
-    progress_bar,
-    writable_file,
-    writable_folder,
-)
+from . import app, as_usage, command, errors, image_progress, progress_bar
 from . import inputs as opt
 from .inputs import Dataset, Device, Images, Inputs, Root, SplitFile, Store
 
@@ -158,7 +148,7 @@ def make_runs(
         jobs = plan.jobs()
     if folder is not None:
         jobs = [job._replace(folder=folder) for job in jobs]
-    writable_folder(plan.out)
+    opt.writable_folder(plan.out)
     source = open_source(plan.inputs, plan.draws)
     source.write_index_lists(folder or plan.out / "few_shot", plan.draws)
     with progress_bar("epochs", sum(job.epochs for job in jobs)) as advance:
@@ -227,7 +217,7 @@ def tune_command(
     with as_usage():
         search = read_search(plan or (OF_IMAGES if inputs.bundle is None else OF_BUNDLES))
         methods = load_methods(search.presets(), dataset=inputs.published, overrides=changed)
-    writable_file(out)
+    opt.writable_file(out)
     source = open_source(inputs, search.draws())
     file = out.with_suffix(".trials.json")
     with claimed(out.parent, out.name, file.name), ExitStack() as shown:
@@ -374,7 +364,9 @@ def extract(
 
     Processes that extract into one store share the images, under torchrun or started by hand.
     """
-    draws = [(n, seed) for n in numbers("--shots", shots) for seed in numbers("--seeds", seeds)]
+    draws = [
+        (n, seed) for n in opt.numbers("--shots", shots) for seed in opt.numbers("--seeds", seeds)
+    ]
     with image_progress() as progress:
         with as_usage():
             extraction = inputs.extraction(progress)
@@ -402,7 +394,7 @@ def bundle(
 
     with as_usage():
         dataset = open_dataset("caltech101", root)
-    writable_file(out)
+    opt.writable_file(out)
     with image_progress() as progress:
         features = build_bundle(
             Devise(), dataset, coordinates=coordinates or None, progress=progress
@@ -422,5 +414,5 @@ def convert(
     from ..weights import convert_weights
 
     with as_usage():
-        convert_weights(source, writable_file(target, "TARGET"))
+        convert_weights(source, opt.writable_file(target, "TARGET"))
     typer.echo(f"Wrote {target}. Use it as open_clip/MODEL/{target}.")

@@ -6,6 +6,7 @@ import functools
 import inspect
 import os
 import re
+import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 from typer import Option
 
 from ..config import PRESETS
-from . import as_usage, numbers
+from . import UsageError, as_usage
 
 if TYPE_CHECKING:
     from ..data.splits import ImageDataset
@@ -215,6 +216,39 @@ def _own(device: str) -> str:
     """Return the device of this process: each one that ``torchrun`` started has its own."""
     rank = os.environ.get("LOCAL_RANK")
     return f"{device}:{rank}" if rank and device in ("cuda", "xpu") else device
+
+
+def numbers(option: str, text: str) -> list[int]:
+    """Read a comma list of positive whole numbers, each once."""
+    try:
+        found = [int(part) for part in text.split(",")]
+    except ValueError:
+        found = []
+    if not found or min(found) < 1 or len(set(found)) < len(found):
+        raise UsageError(
+            f"`{option}` should be a comma list of distinct positive numbers. Got {text!r}."
+        )
+    return found
+
+
+def writable_folder(
+    path: Path, requirement: str = "should be a folder", option: str = "--out"
+) -> Path:
+    """Make a folder, and try to write into it, before the work begins."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path):
+            return path
+    except OSError as error:
+        raise UsageError(f"`{option}` {requirement}. Got {path}: {error.strerror}.") from None
+
+
+def writable_file(path: Path, option: str = "--out") -> Path:
+    """Raise if a file cannot be written, before the work begins."""
+    if path.is_dir():
+        raise UsageError(f"`{option}` should be a file. Got {path}, a folder.")
+    writable_folder(path.parent, "should lie in a writable folder", option)
+    return path
 
 
 SHIPPED = Path(__file__).parent.parent / "assets" / "caltech101_devise.safetensors"

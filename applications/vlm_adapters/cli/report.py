@@ -15,16 +15,7 @@ from pydantic.dataclasses import dataclass
 
 from .._files import read_json
 from ..config import STRICT, build, load_methods, one_of, overrides_of, shipped_toml
-from . import (
-    UsageError,
-    app,
-    as_usage,
-    command,
-    errors,
-    image_progress,
-    writable_file,
-    writable_folder,
-)
+from . import UsageError, app, as_usage, command, errors, image_progress
 from . import inputs as opt
 from .commands import make_runs, print_plan, print_results
 from .inputs import Inputs
@@ -54,7 +45,7 @@ def report(
 
     with as_usage():
         found = read_runs(runs)
-    folder = writable_folder(out or runs)
+    folder = opt.writable_folder(out or runs)
     transfers = read_transfers(runs)
     written = write_run_report(folder, found, compare_paper=compare_paper, transfers=transfers)
     print_results(found)
@@ -193,7 +184,7 @@ def figure3(
 
     with as_usage():
         found = read_runs(runs)
-    save_accuracy_figure(writable_file(out), found, "Accuracy over shots")
+    save_accuracy_figure(opt.writable_file(out), found, "Accuracy over shots")
     typer.echo(f"Wrote {out}.")
 
 
@@ -208,7 +199,7 @@ def run_plan(number: int, plan: Plan, base: Sweep, jobs: int, threads: int) -> N
             sweep.jobs()  # reads presets and tuned values
         for name in dict.fromkeys([*plan.datasets, *plan.targets]):
             Inputs(name, base.inputs.root).open()  # before hours of training
-    writable_folder(base.out)
+    opt.writable_folder(base.out)
     failures: list[str] = []
     for sweep in planned:
         with _collect(sweep.inputs.name, failures):

@@ -10,7 +10,7 @@ from typing import Literal, NamedTuple
 
 from pydantic import BaseModel
 
-from ..config import shipped_toml
+from ..config import one_of, shipped_toml
 from .splits import SUBSETS, ImageDataset, Sample, Split, listed_split, read_split
 
 GUIDE = "https://github.com/KaiyangZhou/CoOp/blob/main/DATASETS.md"
@@ -101,12 +101,12 @@ def open_dataset(name: str, root: str | os.PathLike[str]) -> ImageDataset:
     labels of ImageNet are the lines of ``classnames.txt``; its test images are those of ``val``,
     and validation images are drawn from the training images.
     """
-    spec = find_spec(name)
-    problems = spec.missing(root)
-    if problems:
+    one_of("name", name, DATASETS)
+    spec = DATASETS[name]
+    for problem in spec.missing(root):
         raise FileNotFoundError(
             f"`root` should hold {name} in CoOp's layout. Got {str(Path(root))!r}, "
-            f"without {problems[0].path!r}. {problems[0].fix}"
+            f"without {problem.path!r}. {problem.fix}"
         )
     _, images, file = spec.locate(root)
     classes: tuple[int, ...] | None = None
@@ -119,13 +119,6 @@ def open_dataset(name: str, root: str | os.PathLike[str]) -> ImageDataset:
     templates = spec.templates or DATASETS["imagenet"].templates
     more = (TASKRES_IMAGENET_TEMPLATE,) if spec.split == CLASS_NAMES else ()
     return ImageDataset(name, images, split, templates, (*templates, *more), classes)
-
-
-def find_spec(name: str) -> DatasetSpec:
-    """Return what is known of a data set, or list those that there are."""
-    if name not in DATASETS:
-        raise ValueError(f"`name` should be one of {', '.join(DATASETS)}. Got {name!r}.")
-    return DATASETS[name]
 
 
 def read_class_names(file: Path) -> dict[str, str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from .splits import (
@@ -29,28 +29,21 @@ log = logging.getLogger(__name__)
 
 def class_folders(folder: str | os.PathLike[str]) -> list[str]:
     """Return the sorted names of the folders in a folder, hidden ones left out."""
-    with os.scandir(folder) as entries:
-        names = [entry.name for entry in entries if entry.name[0] != "." and entry.is_dir()]
-    return _sorted(folder, names)
+    return _names(folder, os.DirEntry.is_dir)
 
 
 def image_names(folder: str | os.PathLike[str]) -> list[str]:
     """Return the sorted names of the images in a folder, by their endings; not hidden files."""
+    # Not is_file(): a broken link is an image that is missing.
+    return _names(folder, lambda e: e.name.lower().endswith(IMAGE_ENDINGS) and not e.is_dir())
+
+
+def _names(folder: str | os.PathLike[str], wanted: Callable[[os.DirEntry[str]], bool]) -> list[str]:
     with os.scandir(folder) as entries:
-        names = [
-            entry.name
-            for entry in entries
-            if entry.name.lower().endswith(IMAGE_ENDINGS)
-            and entry.name[0] != "."
-            and not entry.is_dir()  # not is_file(): a broken link is an image that is missing
-        ]
-    return _sorted(folder, names)
-
-
-def _sorted(folder: str | os.PathLike[str], names: list[str]) -> list[str]:
+        names = sorted(entry.name for entry in entries if entry.name[0] != "." and wanted(entry))
     for name in names:
         check_text(f"`{os.fspath(folder)}`: every name in it", name)
-    return sorted(names)
+    return names
 
 
 def class_samples(
@@ -149,8 +142,8 @@ def _tell(folder: Path, parts: dict[str, list[Sample]], classes: int) -> None:
     left: list[str] = []
     for path, folders, files in os.walk(folder):
         folders[:] = [name for name in folders if name[0] != "."]
-        below = Path(path).relative_to(folder).as_posix()
-        found = [f"{below}/{name}".removeprefix("./") for name in files if name[0] != "."]
+        below = Path(path).relative_to(folder)
+        found = [(below / name).as_posix() for name in files if name[0] != "."]
         left += [name for name in found if name not in taken]
     if left:
         shown = ", ".join(sorted(left)[:3]) + (", ..." if len(left) > 3 else "")

@@ -89,16 +89,14 @@ class ImageDataset:
                 f"`{self.name}` should have training images. Got a data set that is only a test "
                 "set. Train on another, such as imagenet, and evaluate on this one."
             )
-        return draw_task(*self._rows, shots, seed, val_from_train=self.val_from_train)
+        train, val = self._rows
+        return draw_task(train, val, shots, seed, val_from_train=self.val_from_train)
 
     @cached_property
-    def _rows(self) -> tuple[list[list[int]], list[list[int]]]:
+    def _rows(self) -> list[list[list[int]]]:
         """Rows of each class in the training and in the validation images."""
-        train, val = (
-            rows_by_class(sample.label for sample in part)
-            for part in (self.split.train, self.split.val)
-        )
-        return train, val
+        parts = self.split.train, self.split.val
+        return [rows_by_class(sample.label for sample in part) for part in parts]
 
 
 def check_text(where: str, text: str) -> None:

@@ -45,26 +45,17 @@ TENSORS = ("features", "labels", "subsets", "text_raw", "text_normalized")
 class FeatureBundle:
     """Features of every image of a data set, and of its classes' texts.
 
-    Attributes:
-        features: Image features (n, d), float32, not normalised.
-        labels: Class of each image (n,).
-        subsets: 0 for training, 1 for validation, 2 for test images (n,). Within a subset the
-            images keep the order of the split file, so that few-shot indices fit.
-        text_raw: Class texts (k, d) as TaskRes averages them.
-        text_normalized: Class texts (k, d) as Tip-Adapter averages them, of unit length.
-        class_names: Name of each class, by label.
-        logit_scale: Factor that turns cosines into logits.
-        provenance: What the features were made from and with.
+    Within a subset the images keep the order of the split file, so that few-shot indices fit.
     """
 
-    features: Tensor
-    labels: Tensor
-    subsets: Tensor
-    text_raw: Tensor
-    text_normalized: Tensor
-    class_names: tuple[str, ...]
-    logit_scale: float
-    provenance: Mapping[str, Any]
+    features: Tensor  # of images (n, d), float32, not normalised
+    labels: Tensor  # class of each image (n,)
+    subsets: Tensor  # 0 for training, 1 for validation, 2 for test images (n,)
+    text_raw: Tensor  # class texts (k, d) as TaskRes averages them
+    text_normalized: Tensor  # as Tip-Adapter averages them, of unit length
+    class_names: tuple[str, ...]  # by label
+    logit_scale: float  # factor that turns cosines into logits
+    provenance: Mapping[str, Any]  # what the features were made from and with
 
     def __post_init__(self) -> None:
         """Check everything once, so that no later step has to."""

@@ -48,17 +48,12 @@ class FeatureTable:
 
     The rows lie in safetensors files. Each is written once and says which images it holds, so that
     files of several processes simply lie beside each other.
-
-    Attributes:
-        store: Folder of all tables.
-        dataset: Name of the data set.
-        recipe: Everything else that changes the numbers: view, weights, preprocessing. Its hash
-            is part of the table's name.
-        libraries: Versions of packages, written into the files and not part of the name.
     """
 
-    store: Path
-    dataset: str
+    store: Path  # folder of all tables
+    dataset: str  # its name
+    # Everything else that changes the numbers: view, weights, preprocessing. Its hash is part of
+    # the table's name. Versions of packages are written into the files and not part of the name.
     recipe: Mapping[str, Any]
     libraries: Mapping[str, str]
 

@@ -11,15 +11,8 @@ import pandas as pd
 
 from ..config import shipped_toml
 from ..runs import Run
-from . import NOTHING, TERMS, counted, deviation, distinct, shot_title, signed
+from . import NOTHING, TERMS, counted, deviation, distinct, signed
 
-FILES = {
-    1: "table1_imagenet_sota.csv",
-    2: "table2_domain_generalization.csv",
-    3: "table3_ablation_terms.csv",
-    4: "table4_ablation_factors.csv",
-    5: "table5_fewshot.csv",
-}
 PAPER = resources.files(__package__) / "paper"
 WORDS = shipped_toml("results/paper/names.toml")
 NOTES = {
@@ -46,28 +39,8 @@ def paper_values(table: int) -> pd.DataFrame:
     backbone, and the label of its ``row`` and ``column``; ``scope`` is what rows must share with
     one of ours to be shown.
     """
-    values = paper_rows(FILES[table]).rename(columns={"baseline": "method"})
-    if "backbone" not in values:
-        values["backbone"] = RESNET_50
-    shots = values["shots"].map(shot_title)
-    values["row"], values["column"], values["scope"] = values["method"], shots, ""
-    if table == 2:
-        values["row"] += ", " + values["backbone"]
-        values["scope"] = values["backbone"]
-    if table == 3:
-        values[TERMS] = values[["tc", "dp"]] == 1
-        marks = values[TERMS].replace({True: "yes", False: "no"})
-        values["row"] += ", TC " + marks[TERMS[0]] + ", DP " + marks[TERMS[1]]
-    if table == 4:
-        fixed = values["fixed_factor"] + " " + values["fixed_value"].map("{:g}".format)
-        values["row"] += ", " + values["factor"] + " " + values["value"].map("{:g}".format)
-        values["row"] += " (" + fixed + ")"
-    if table == 5:
-        values["row"] += ", " + shots
-        values["scope"] = shots
-    if table in (2, 5):
-        values["column"] = values["dataset"]
-    return values
+    values = paper_rows("tables.csv")
+    return values[values["table"] == table].dropna(axis=1, how="all").infer_objects()
 
 
 def paper_comparison(runs: Sequence[Run], table: int) -> pd.DataFrame:
@@ -144,23 +117,12 @@ def _ours(runs: Sequence[Run], values: pd.DataFrame, table: int) -> pd.DataFrame
         constrained = mine["name"].fillna("").str.startswith("HC")
         mine = mine[(constrained & both) | (~constrained & ~either)]
     if table == 4:
-        values, mine = _with_factors(values), _with_units(mine)
+        mine = _with_units(mine)
         keys += ["combination", "combined", "lambda"]
     values = values.rename(columns={"method": "name", "accuracy": "printed"})
     found = mine.dropna(subset=["name"]).merge(values.dropna(subset=["printed"]), on=keys)
     found = found.drop_duplicates(["row", "method", "column", "seed"], keep="last")
     return found.pivot(index=["row", "method", "seed"], columns="column", values="accuracy")
-
-
-def _with_factors(values: pd.DataFrame) -> pd.DataFrame:
-    """Add the two factors of each number of table 4, and how the first is combined."""
-    perturbed = values["factor"] == "lambda"
-    combined = values["fixed_factor"].where(perturbed, values["factor"])
-    return values.assign(
-        combination=combined.map({"eta": "constant", "omega": "ratio"}),
-        combined=values["fixed_value"].where(perturbed, values["value"]).round(6),
-        **{"lambda": values["value"].where(perturbed, values["fixed_value"]).round(6)},
-    )
 
 
 def _with_units(mine: pd.DataFrame) -> pd.DataFrame:
