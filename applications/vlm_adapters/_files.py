@@ -103,8 +103,6 @@ def read_json(path: Path) -> Any:
     """Read a JSON file; infinity and NaN are not JSON."""
     try:
         return json.loads(path.read_text(encoding="utf-8"), parse_constant=_no_constant)
-    except FileNotFoundError:
-        raise FileNotFoundError(f"`{path}` should be a JSON file. Got no file.") from None
     except (ValueError, RecursionError) as error:  # UnicodeDecodeError is a ValueError
         raise ValueError(
             f"`{path}` should be JSON. Got: {error}. Remove it to have it made anew."

@@ -149,10 +149,7 @@ class Part:
 
     def features(self) -> Tensor:
         """Read the features (n, v, d), not normalised."""
-        places = [image.place for image in self.images.values() if image.place is not None]
-        if len(places) < len(self.images):
-            raise ValueError("`train` should hold cached views. Got none: they are read online.")
-        return self.table.read(places)
+        return self.table.read([image.place for image in self.images.values() if image.place])
 
     @property
     def labels(self) -> Tensor:

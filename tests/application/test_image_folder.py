@@ -114,7 +114,7 @@ def test_names_that_are_not_utf_8(folder, name):
 
 
 def test_no_such_folder(tmp_path):
-    with refused(r"`path` should be a folder of images\. Got '.*none', not a folder"):
+    with refused("No such file or directory: '.*none'"):
         image_folder(tmp_path / "none")
 
 
@@ -133,8 +133,3 @@ def test_split_file_with_an_image_folder(folder, tmp_path):
     assert dataset.split.test == (Sample("crow/00.jpg", 1),)
     assert dataset.templates == ("a photo of a {}.",)
     assert split_dataset(file, folder, name="x", templates=("{}!",)).templates == ("{}!",)
-
-
-def test_split_file_without_its_image_folder(tmp_path):
-    with refused(r"`images` should be a folder of images\. Got "):
-        split_dataset(tmp_path / "split.json", tmp_path / "none")

@@ -93,7 +93,7 @@ def test_progress_is_told(root, tmp_path):
 
 
 def test_missing_things_are_told_when_the_inputs_are_opened(root, tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"`path` should be a feature bundle"):
+    with pytest.raises(FileNotFoundError, match=r"none` should be a safetensors file"):
         Inputs(bundle=tmp_path / "none").opened()
     with pytest.raises(FileNotFoundError, match=r"`root` should hold dtd in CoOp's layout"):
         inputs(tmp_path, tmp_path).opened()

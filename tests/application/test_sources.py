@@ -193,12 +193,6 @@ def test_a_data_set_that_is_only_a_test_set(root, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_views_that_are_not_there(root, tmp_path):
-    online = extraction(root, tmp_path, online=True).source([(1, 1)])
-    with pytest.raises(ValueError, match=r"`train` should hold cached views\. Got none: they are"):
-        online.train.features()
-
-
 def test_a_source_can_be_sent_to_another_process(source):
     sent = pickle.loads(pickle.dumps(source))
     assert sent == source

@@ -154,8 +154,3 @@ def test_descriptions_hold_every_option():
 def test_a_scale_that_is_no_share(scale):
     with pytest.raises(ValueError, match=r"`scale` should be two shares .* high <= 1\. Got \("):
         Augmentation(scale=scale)
-
-
-def test_no_view():
-    with pytest.raises(ValueError, match=r"`views` should be 1 or more\. Got 0\."):
-        Augmentation(views=0)

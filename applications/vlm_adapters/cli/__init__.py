@@ -50,9 +50,8 @@ def run() -> NoReturn:
             error.show()  # the help
             sys.exit(USAGE)
         _stop(error.format_message(), USAGE)
-    except OSError as error:  # its file is told in place of its number
-        place = f": {error.filename}" if error.filename else ""
-        _stop(f"{error.strerror}{place}." if error.strerror else str(error), FAILURE)
+    except OSError as error:
+        _stop(told(error), FAILURE)
     except ModuleNotFoundError as error:
         cure = "" if "pip install" in str(error) else '. Run `pip install "topreg[vlm]"`.'
         _stop(f"{error}{cure}", FAILURE)
@@ -71,6 +70,13 @@ class _Notes(logging.Handler):
             errors.print(f"Warning: {text}")
         else:
             notes.print(text)
+
+
+def told(error: Exception) -> str:
+    """Return what an error says; of one of the operating system the file in place of the number."""
+    if not isinstance(error, OSError) or not error.strerror:
+        return str(error)
+    return f"{error.strerror}{f': {error.filename}' if error.filename else ''}."
 
 
 def _stop(message: str, code: int) -> NoReturn:
@@ -133,8 +139,8 @@ def as_usage() -> Iterator[None]:
     """Tell errors in what the user wrote as errors of usage."""
     try:
         yield
-    except (ValueError, FileNotFoundError) as error:
-        raise UsageError(str(error)) from error
+    except (ValueError, FileNotFoundError, NotADirectoryError) as error:
+        raise UsageError(told(error)) from error
 
 
 def _bars() -> Progress:

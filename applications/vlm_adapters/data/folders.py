@@ -79,7 +79,7 @@ def image_folder(
     class are cut as :func:`~.splits.cut_class` says, or with ``only_test`` all taken for testing.
     Where no image is left for validation, those are drawn from the training images.
     """
-    folder = _existing(path, "path")
+    folder = Path(path)
     parts: dict[str, list[Sample]] = {subset: [] for subset in SUBSETS}
     subsets = _subset_folders(folder)
     names = class_folders(folder / subsets.get("train", ""))
@@ -121,9 +121,8 @@ def split_dataset(
     templates: tuple[str, ...] = DEFAULT_TEMPLATES,
 ) -> ImageDataset:
     """Open a split, as :func:`~.splits.read_split` reads it, with its image folder."""
-    folder = _existing(images, "images")
-    split = read_split(split_file)
-    return ImageDataset(name or Path(split_file).stem, folder, split, templates, templates)
+    name, split = name or Path(split_file).stem, read_split(split_file)
+    return ImageDataset(name, Path(images), split, templates, templates)
 
 
 def _subset_folders(folder: Path) -> dict[str, str]:
@@ -152,13 +151,3 @@ def _tell(folder: Path, parts: dict[str, list[Sample]], classes: int) -> None:
             f"below them, and by the endings {' '.join(IMAGE_ENDINGS)}.",
             *(folder, len(left), shown),
         )
-
-
-def _existing(path: str | os.PathLike[str], argument: str) -> Path:
-    folder = Path(path)
-    if not folder.is_dir():
-        raise FileNotFoundError(
-            f"`{argument}` should be a folder of images. Got {str(folder)!r}, not a folder. "
-            "Do the data lie elsewhere?"
-        )
-    return folder

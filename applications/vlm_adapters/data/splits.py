@@ -117,11 +117,6 @@ def read_split(path: str | os.PathLike[str]) -> Split:
     to the image folder.
     """
     file = Path(path)
-    if not file.is_file():
-        raise FileNotFoundError(
-            f"`path` should be a split file. Got {str(file)!r}, which is not a file. "
-            "Do the data lie elsewhere?"
-        )
     entries = (_read_table if file.suffix.lower() in TABLES else _read_json)(file)
     names: dict[int, str] = {}
     subsets = {

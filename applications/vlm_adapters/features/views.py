@@ -111,13 +111,11 @@ class Augmentation:
     published: bool = False  # as `read_image` takes it
 
     def __post_init__(self) -> None:
-        """Check shares and number."""
+        """Check the shares."""
         if not 0 < self.scale[0] <= self.scale[1] <= 1:
             raise ValueError(
                 f"`scale` should be two shares of the area, 0 < low <= high <= 1. Got {self.scale}."
             )
-        if self.views < 1:
-            raise ValueError(f"`views` should be 1 or more. Got {self.views}.")
 
     def describe(self) -> dict[str, Any]:
         """Return what the features depend on, as JSON takes it."""
