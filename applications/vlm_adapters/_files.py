@@ -122,6 +122,18 @@ def file_sha256(path: Path) -> str:
     return digest.hexdigest()
 
 
+def tensors_hash(tensors: Mapping[str, Tensor], start: str = "") -> str:
+    """Return the SHA-256 of a text and of tensors with their names, dtypes and shapes."""
+    import torch
+
+    digest = hashlib.sha256(start.encode())
+    for name, tensor in sorted(tensors.items()):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        flat = tensor.detach().cpu().contiguous().view(-1)
+        digest.update(flat.view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
+
+
 def json_hash(content: Any) -> str:
     """Return the SHA-256 of a value's JSON with sorted keys, in hexadecimal digits."""
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

@@ -44,11 +44,6 @@ class Job(NamedTuple):
     device: str = "cpu"
 
     @property
-    def draw(self) -> tuple[int, int]:
-        """Return shots and seed of its task."""
-        return self.shots, self.seed
-
-    @property
     def name(self) -> str:
         """Return what messages call it."""
         return f"{self.preset} at {self.shots} shots with seed {self.seed}"
@@ -162,7 +157,7 @@ def run_job(source: Source, job: Job, on_epochs: Advance = lambda epochs: None) 
 def _make(source: Source, job: Job, on_epochs: Advance) -> Run:
     """Make a run in a folder that this process has claimed."""
     start = time.perf_counter()
-    task = source.task(*job.draw).to(job.device)
+    task = source.task(job.shots, job.seed).to(job.device)
     identity, headline = job.identity(source), job.method.protocol
     trained = train(
         task,

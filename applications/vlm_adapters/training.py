@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 from torch.optim import Optimizer
 
-from ._files import read_tensors, write_tensors
+from ._files import read_tensors, tensors_hash, write_tensors
 from .adapters import Adapter, adapter_class, build_adapter
 from .config import Method, TrainingOptions
 from .features.texts import with_texts
@@ -100,7 +99,11 @@ def train(
         for step, rows in enumerate(batches):
             rates.append(learning_rate(options, epoch, epochs, step, len(batches)))
             found.append(one_step(training, task, rows, rates[-1]))
-        means = {"learning_rate": sum(rates) / len(rates), **_means(found)}
+        terms = list(found[0])
+        values = torch.stack([torch.stack([step[name] for name in terms]) for step in found])
+        averages = values.cpu().double().mean(0).tolist()  # read back from the device at once
+        means = {"learning_rate": sum(rates) / len(rates)}
+        means |= dict(zip(terms, averages, strict=True))
         means["val_accuracy"] = _note_best(training, "best_val", task.val_features, task.val_labels)
         if follow_test:
             _note_best(training, "best_test", task.test_features, task.test_labels)
@@ -166,13 +169,6 @@ def one_step(
     return {name: term.detach() for name, term in found.items()}
 
 
-def _means(steps: Sequence[Mapping[str, Tensor]]) -> dict[str, float]:
-    """Means over the steps, read back from the device at once."""
-    names = list(steps[0])
-    values = torch.stack([torch.stack([step[name] for name in names]) for step in steps])
-    return dict(zip(names, values.cpu().double().mean(0).tolist(), strict=True))
-
-
 def _note_best(training: Training, name: str, features: Tensor, labels: Tensor) -> float:
     """Keep the tensors of this epoch if it is the best on some images; return its accuracy."""
     reached, best = accuracy(training.adapter, features, labels), getattr(training, name)
@@ -229,8 +225,8 @@ def save_checkpoint(file: Path, training: Training, identity: str) -> None:
     content = {"identity": identity, "log": training.log}
     content |= {name: [best.epoch, best.accuracy] for name, best in bests.items()}
     file.parent.mkdir(parents=True, exist_ok=True)
-    text = json.dumps(content | {"sha256": _digest(content, tensors)})
-    write_tensors(file, tensors, {KEY: text})
+    sha256 = tensors_hash(tensors, json.dumps(content, sort_keys=True))
+    write_tensors(file, tensors, {KEY: json.dumps(content | {"sha256": sha256})})
 
 
 def load_checkpoint(file: Path, training: Training, identity: str) -> None:
@@ -238,7 +234,8 @@ def load_checkpoint(file: Path, training: Training, identity: str) -> None:
     metadata, tensors = read_tensors(file)
     try:
         content = json.loads(metadata[KEY])
-        whole = content.pop("sha256") == _digest(content, tensors)
+        sha256 = content.pop("sha256")
+        whole = sha256 == tensors_hash(tensors, json.dumps(content, sort_keys=True))
     except (AttributeError, LookupError, TypeError, ValueError, RecursionError):
         whole = False
     if not whole:
@@ -265,17 +262,6 @@ def load_checkpoint(file: Path, training: Training, identity: str) -> None:
         moved = {key: tensor.to(own[key].device) for key, tensor in parts[name].items()}
         epoch, reached = content[name]
         setattr(training, name, Best(epoch, reached, moved))
-
-
-def _digest(content: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> str:
-    """Hash what a checkpoint holds, dtypes and shapes too."""
-    digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode())
-    for name, tensor in sorted(tensors.items()):
-        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-        digest.update(
-            tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes()
-        )
-    return digest.hexdigest()
 
 
 @torch.no_grad()

@@ -80,7 +80,7 @@ def test_sources(root, tmp_path, bundle_file):
     online = inputs(root, tmp_path, online=True, scale="0.1,1").opened()([(1, 1)])
     assert (stored.data, online.data) == ("cached", "online")
     assert online.task(1, 1).train.augmentation == Augmentation(2, (0.1, 1.0), 1)
-    assert len(online.task(1, 1).train) == 3
+    assert len(online.task(1, 1).train.paths) == 3
     bundle = Inputs(bundle=bundle_file).opened()([(1, 1)])
     assert bundle == BundleSource(bundle_file)
 

@@ -232,7 +232,8 @@ def build_bundle(
     paths = [sample.path for subset in subsets for sample in subset]
     features = kept.project(extract_features(backbone, dataset.images, paths, progress=progress))
     lists = prompts(split.class_names, dataset.templates)
-    raw, normalized = class_means(kept.encode_text, lists, len(lists))
+    texts = torch.stack([kept.encode_text(sentences) for sentences in lists])
+    raw, normalized = class_means(texts, len(lists))
     bundle = FeatureBundle(
         # Rounded now, so that accuracies measured here are those measured on the file.
         features=features.half().float(),

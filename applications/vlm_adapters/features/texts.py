@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
 KEY = "vlm_adapters.class_texts"
 STREAM = 1_000_003  # keeps the projection's draws apart from those of the adapter's training
-EncodeText = Callable[[list[str]], Tensor]
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,7 +40,7 @@ class HiddenTexts:
     def normalized(self, weight: Tensor) -> Tensor:
         """Return Tip-Adapter's mean (k, d) under another weight of the map."""
         projected = TextProjection(weight, self.projection.bias)(self.features[: self.templates])
-        return normalize(normalize(projected, dim=2).mean(0), dim=1)
+        return class_means(projected, self.templates)[1]
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,10 +82,8 @@ class ClassTexts:
         return self.hidden
 
 
-def class_means(
-    encode_text: EncodeText, prompts: Sequence[list[str]], templates: int
-) -> tuple[Tensor, Tensor]:
-    """Average text features (k, d) over the templates as TaskRes and as Tip-Adapter do.
+def class_means(features: Tensor, templates: int) -> tuple[Tensor, Tensor]:
+    """Average text features (s, k, d) over the s templates as TaskRes and as Tip-Adapter do.
 
     TaskRes takes the mean of the features as they come. Tip-Adapter takes the mean of unit
     features, of unit length again, over its own templates: the first ``templates`` ones.
@@ -97,13 +94,9 @@ def class_means(
 
     Example:
         >>> import torch
-        >>> def length(texts): return torch.tensor([[float(len(text))] for text in texts])
-        >>> class_means(length, [["a cat.", "a horse."], ["the cat.", "the horse."]], 2)
-        (tensor([[7.],
-                [9.]]), tensor([[1.],
-                [1.]]))
+        >>> class_means(torch.tensor([[[3.0, 4.0]], [[0.0, 2.0]]]), templates=1)
+        (tensor([[1.5000, 3.0000]]), tensor([[0.6000, 0.8000]]))
     """
-    features = torch.stack([encode_text(sentences) for sentences in prompts])
     units = normalize(features[:templates], dim=2)
     return features.mean(0), normalize(units.mean(0), dim=1)
 
@@ -123,14 +116,18 @@ def encode_classes(
     """Encode the classes' prompts; TaskRes's templates begin with Tip-Adapter's."""
     names, first = dataset.split.class_names, len(dataset.templates)
     lists = prompts(names, dataset.taskres_templates, replace_underscores=replace_underscores)
-    raw, normalized = (mean.cpu() for mean in class_means(backbone.encode_text, lists, first))
+    hidden = None
     try:
         projection = backbone.text_projection
     except ValueError:  # the text tower does not end in a linear map
-        return ClassTexts(raw, normalized)
-    features = torch.stack([backbone.encode_text_hidden(part) for part in lists]).cpu()
-    cpu = TextProjection(projection.weight.cpu(), projection.bias.cpu())
-    return ClassTexts(raw, normalized, HiddenTexts(features, cpu, first))
+        features = [backbone.encode_text(part) for part in lists]
+    else:
+        inner = [backbone.encode_text_hidden(part) for part in lists]
+        features = [projection(part) for part in inner]
+        cpu = TextProjection(projection.weight.cpu(), projection.bias.cpu())
+        hidden = HiddenTexts(torch.stack(inner).cpu(), cpu, first)
+    raw, normalized = class_means(torch.stack(features), first)
+    return ClassTexts(raw.cpu(), normalized.cpu(), hidden)
 
 
 def save_texts(texts: ClassTexts, file: Path, recipe: Mapping[str, Any]) -> None:

@@ -257,9 +257,6 @@ class CachedViews:
         self._keys = normalize(features.mean(1), dim=1)
         self.units = normalize(features, dim=2, out=features)
 
-    def __len__(self) -> int:
-        return len(self.units)
-
     def to(self, device: torch.device | str) -> CachedViews:
         """Return the views on a device."""
         moved = copy.copy(self)
@@ -292,9 +289,6 @@ class OnlineViews:
         self.augmentation, self.options = augmentation, options
         self.device = torch.device("cpu")
         self._keys: Tensor | None = None
-
-    def __len__(self) -> int:
-        return len(self.paths)
 
     def to(self, device: torch.device | str) -> OnlineViews:
         """Return images whose features are moved to a device."""

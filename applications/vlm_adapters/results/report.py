@@ -9,7 +9,6 @@ from contextlib import ExitStack
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
@@ -56,11 +55,24 @@ def write_run_report(
         text += [f"## {backbone}, {data} views\n", *_tables(mine, moved)]
         text += [f"![{draw.keywords['title']}]({name})\n" for name, draw in drawn.items()]
         drawings |= drawn
+    every = [*ordered, *transfers]
     if compare_paper is not None:
-        text += _comparison([*ordered, *transfers], compare_paper)
+        kinds = {run.data: [other for other in every if other.data == run.data] for run in every}
+        parts = kinds if compare_paper == 2 else results.by_setting(every)
+        text += [
+            f"## Beside table {compare_paper} of the paper\n",
+            f"{paper.NOTES[compare_paper]}\n",
+        ]
+        text += [results.markdown(paper.paper_comparison(p, compare_paper)) for p in parts.values()]
+    record = {
+        "schema": SCHEMA,
+        "command": ["vlm-adapters", *sys.argv[1:]],
+        "environment": environment(),
+        "runs": [asdict(run) for run in every],
+    }
     files = {
-        "results.csv": partial(results.write_csv, runs=[*ordered, *transfers]),
-        "results.json": partial(write_json, content=_record([*ordered, *transfers])),
+        "results.csv": partial(results.write_csv, runs=every),
+        "results.json": partial(write_json, content=record),
         "results.md": partial(write_text, text="\n".join(text)),
         **drawings,
     }
@@ -68,16 +80,6 @@ def write_run_report(
         for name, write in files.items():
             write(stack.enter_context(whole_file(folder / name)))
     return list(files)
-
-
-def _record(runs: Sequence[Run]) -> dict[str, Any]:
-    """Return everything about the runs, and where they were put together."""
-    return {
-        "schema": SCHEMA,
-        "command": ["vlm-adapters", *sys.argv[1:]],
-        "environment": environment(),
-        "runs": [asdict(run) for run in runs],
-    }
 
 
 def _tables(runs: Sequence[Run], moved: Sequence[Run]) -> list[str]:
@@ -104,14 +106,6 @@ def _tables(runs: Sequence[Run], moved: Sequence[Run]) -> list[str]:
 def _filled(tables: Sequence[pd.DataFrame]) -> list[str]:
     """Write those tables that have rows."""
     return [results.markdown(table) for table in tables if len(table)]
-
-
-def _comparison(runs: Sequence[Run], table: int) -> list[str]:
-    """Set the paper's table beside ours, for each kind of training data."""
-    groups = {run.data: [r for r in runs if r.data == run.data] for run in runs}
-    parts = groups.values() if table == 2 else results.by_setting(runs).values()
-    tables = [results.markdown(paper.paper_comparison(part, table)) for part in parts]
-    return [f"## Beside table {table} of the paper\n", f"{paper.NOTES[table]}\n", *tables]
 
 
 def figures_of(runs: Sequence[Run], *, alone: bool) -> dict[str, Drawing]:
