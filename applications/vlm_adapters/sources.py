@@ -213,7 +213,7 @@ class StoredSource(Source):
         inputs, paths = self.inputs, [image.key[0] for image in train.images.values()]
         backbone = _backbone(inputs.backbone, device=inputs.device)
         options = inputs.extract_options
-        return OnlineViews(backbone, self.root, paths, inputs.augmentation, **options)
+        return OnlineViews(backbone, self.root, paths, inputs.augmentation, options)
 
 
 @lru_cache(maxsize=2)  # one validation and one test split: ImageNet's take 200 MB

@@ -274,27 +274,21 @@ class CachedViews:
         return self._keys
 
 
+@dataclass
 class OnlineViews:
     """Images read, augmented and encoded at every step; methods as in :class:`CachedViews`."""
 
-    def __init__(
-        self,
-        backbone: Backbone,
-        root: Path,
-        paths: Sequence[str],
-        augmentation: Augmentation,
-        **options: Any,
-    ) -> None:
-        self.backbone, self.root, self.paths = backbone, root, list(paths)
-        self.augmentation, self.options = augmentation, options
-        self.device = torch.device("cpu")
-        self._keys: Tensor | None = None
+    backbone: Backbone
+    root: Path
+    paths: Sequence[str]
+    augmentation: Augmentation
+    options: dict[str, Any]  # of `extract_views`
+    device: torch.device | str = "cpu"
+    _keys: Tensor | None = None
 
     def to(self, device: torch.device | str) -> OnlineViews:
         """Return images whose features are moved to a device."""
-        moved = copy.copy(self)
-        moved.device = torch.device(device)
-        return moved
+        return replace(self, device=device)
 
     def draw(self, rows: Tensor, generator: torch.Generator) -> Tensor:
         """Return features (m, d) of unit length of a new view of each of m images."""
