@@ -112,12 +112,12 @@ def run_jobs(
     ``on_epochs`` is told how many more epochs are done: in this process after each, in others when
     a run has ended.
     """
-    found: dict[int, Run | str] = {}
-    for place, job in enumerate(jobs):
-        done = job.folder and finished_run(job.folder, job.identity(source))
-        if done:
-            found[place] = done
-            on_epochs(job.epochs)
+    found: dict[int, Run | str] = {
+        place: done
+        for place, job in enumerate(jobs)
+        if job.folder and (done := finished_run(job.folder, job.identity(source)))
+    }
+    on_epochs(sum(jobs[place].epochs for place in found))
     waiting = [place for place in range(len(jobs)) if place not in found]
     waiting.sort(key=lambda place: -jobs[place].epochs)  # the longest first
     function: Callable[..., Run | str] = run_job if len(jobs) == 1 else _try_job

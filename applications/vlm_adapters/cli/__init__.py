@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import functools
 import logging
-import math
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -164,14 +163,11 @@ def progress_bar(what: str, total: int) -> Iterator[Callable[..., None]]:
 def image_progress() -> Iterator[Callable[[int, int], None]]:
     """Show a progress bar for each entry of features; it is called with images done and in all."""
     with _bars() as bar:
-        before = math.inf
 
         def show(done: int, total: int) -> None:
-            nonlocal before
-            if done == 0 or done < before:  # an entry begins
+            if bar.finished:  # or none has begun
                 bar.add_task(f"images {len(bar.tasks) + 1}", total=total)
-            before = done
-            bar.update(bar.task_ids[-1], completed=done)
+            bar.update(bar.task_ids[-1], completed=done, total=total)
 
         yield show
 

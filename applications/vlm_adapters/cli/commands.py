@@ -367,12 +367,10 @@ def extract(
     draws = [
         (n, seed) for n in opt.numbers("--shots", shots) for seed in opt.numbers("--seeds", seeds)
     ]
-    with image_progress() as progress:
-        with as_usage():
-            extraction = inputs.extraction(progress)
-        source = extraction.source(draws)
+    source = open_source(inputs, draws)
     if os.environ.get("RANK", "0") == "0":  # of torchrun
-        count = 0 if inputs.online else len(source.train.images)
+        drawn = {row for draw in draws for row in source.draw(*draw).train}
+        count = 0 if inputs.online else len(drawn)
         typer.echo(
             f"{inputs.store} holds {count} training images in {inputs.views} views each, "
             "validation and test images, and class texts."

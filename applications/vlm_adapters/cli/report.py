@@ -93,36 +93,29 @@ def sweeps(plan: Plan, base: Sweep) -> list[Sweep]:
         if preset in plan.factors and key in VARIED:
             raise UsageError(f"`--set` should leave alone what the table varies. Got {text!r}.")
     parts = [("{model}" if len(plan.models) > 1 else ".", plan.methods, list[str]())]
+    parts *= bool(plan.methods)
     for preset, points in plan.factors.items():
         for point in points:
             values = zip(VARIED, point, strict=True)
             changes = [f"{preset}.{key}={value}" for key, value in values]
             parts.append(("{}-{:g}-{:g}".format(preset, *point), (preset,), changes))
-    return [
-        replace(
+    found, backbone = [], base.inputs.backbone
+    for model, dataset, part in itertools.product(plan.models, plan.datasets, parts):
+        folder, presets, changes = part
+        changes = changes + overrides_of(presets, base.overrides)
+        sweep = replace(
             base,
             inputs=replace(
-                base.inputs,
-                dataset=dataset,
-                backbone=base.inputs.backbone.replace("{model}", model),
+                base.inputs, dataset=dataset, backbone=backbone.replace("{model}", model)
             ),
             presets=presets,
             shots=plan.shots,
             out=base.out / folder.replace("{model}", model),
             tuned=base.tuned and base.tuned.replace("{dataset}", dataset),
-            overrides=(
-                *changes,
-                *(
-                    text.replace("{dataset}", dataset)
-                    for text in overrides_of(presets, base.overrides)
-                ),
-            ),
+            overrides=tuple(text.replace("{dataset}", dataset) for text in changes),
         )
-        for model, dataset, (folder, presets, changes) in itertools.product(
-            plan.models, plan.datasets, parts
-        )
-        if presets
-    ]
+        found.append(sweep)
+    return found
 
 
 def _add_table(number: int, plan: Plan) -> None:

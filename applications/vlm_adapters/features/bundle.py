@@ -131,13 +131,8 @@ def load_bundle(path: str | os.PathLike[str]) -> FeatureBundle:
     """Read a bundle, its image features in single precision, and check it."""
     file = Path(path)
     metadata, tensors = read_tensors(file)
-    if KEY not in metadata:
-        raise ValueError(
-            f"`{file.name}` should be a feature bundle. Got a safetensors file without the "
-            f"metadata `{KEY}`. Build one with `vlm-adapters bundle`."
-        )
     try:
-        document = _Document.model_validate_json(metadata[KEY])
+        document = _Document.model_validate_json(metadata.get(KEY, ""))
     except ValidationError as error:
         [first, *_] = error.errors()
         where = ".".join(map(str, first["loc"])) or "the document"
@@ -218,7 +213,7 @@ def build_bundle(
     dataset: ImageDataset,
     *,
     coordinates: int | None = 512,
-    progress: Progress | None = None,
+    progress: Progress = lambda done, total: None,
 ) -> FeatureBundle:
     """Encode every image of Caltech-101, one centre view each, and its class names.
 

@@ -9,8 +9,8 @@ import math
 import os
 import random
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -178,7 +178,7 @@ def extract_views(
     *,
     batch_size: int = 64,
     num_workers: int = 2,
-    progress: Progress | None = None,
+    progress: Progress = lambda done, total: None,
 ) -> Tensor:
     """Encode views of image files: features (n, v, d), not normalised, float32, on the CPU.
 
@@ -188,15 +188,21 @@ def extract_views(
     keep_freed_memory()
     features = torch.empty(len(paths), view.views, backbone.dimension)
     size = max(1, batch_size // view.views)
-    done = 0
+
+    def load(path: str) -> Tensor:
+        return view(read_image(Path(root), path, published=view.published), backbone, path)
+
     with ThreadPoolExecutor(num_workers) as pool:
-        for images in _batches(pool, backbone, Path(root), paths, view, size):
+        ahead = pool.map(load, paths[:size])
+        for start in range(0, len(paths), size):
+            # While a batch is encoded, the threads read the next, and not further.
+            current, ahead = ahead, pool.map(load, paths[start + size : start + 2 * size])
+            images = torch.stack(list(current))
             with torch.inference_mode():
                 encoded = backbone.encode_image(images.flatten(0, 1))
-            features[done : done + len(images)] = encoded.unflatten(0, images.shape[:2])
-            done += len(images)
-            if progress is not None:
-                progress(done, len(paths))
+            end = start + len(images)
+            features[start:end] = encoded.unflatten(0, images.shape[:2])
+            progress(end, len(paths))
     return features
 
 
@@ -205,28 +211,6 @@ def extract_features(
 ) -> Tensor:
     """Encode the centre view of image files; arguments as in :func:`extract_views`."""
     return extract_views(backbone, root, paths, Centre(), **options)[:, 0]
-
-
-def _batches(
-    pool: ThreadPoolExecutor,
-    backbone: Backbone,
-    root: Path,
-    paths: Sequence[str],
-    view: View,
-    size: int,
-) -> Iterator[Tensor]:
-    """Give batches (m, v, 3, h, w); while one is in use the threads read the next, not further."""
-
-    def load(path: str) -> Tensor:
-        return view(read_image(root, path, published=view.published), backbone, path)
-
-    def submit(start: int) -> list[Future[Tensor]]:
-        return [pool.submit(load, path) for path in paths[start : start + size]]
-
-    ahead = submit(0)
-    for start in range(size, len(paths) + size, size):
-        current, ahead = ahead, submit(start)
-        yield torch.stack([future.result() for future in current])
 
 
 @functools.cache
