@@ -9,7 +9,6 @@ import shlex
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -117,7 +116,8 @@ def run_jobs(
         for place, job in enumerate(jobs)
         if job.folder and (done := finished_run(job.folder, job.identity(source)))
     }
-    on_epochs(sum(jobs[place].epochs for place in found))
+    for place in found:
+        on_epochs(jobs[place].epochs)
     waiting = [place for place in range(len(jobs)) if place not in found]
     waiting.sort(key=lambda place: -jobs[place].epochs)  # the longest first
     function: Callable[..., Run | str] = run_job if len(jobs) == 1 else _try_job
@@ -272,8 +272,12 @@ def run_all(
     job runs in this process; several have one process each, because the matrices are small.
     """
     if jobs == 1:
-        with thread_count(threads):
+        before = torch.get_num_threads()
+        torch.set_num_threads(threads)
+        try:
             yield from (function(shared, item) for item in items)
+        finally:
+            torch.set_num_threads(before)
         return
     import joblib
 
@@ -281,17 +285,6 @@ def run_all(
     flush = float(torch.tensor(1e-40) * 0.5) == 0  # as this process does
     call = functools.partial(_call, os.getpid(), threads, flush, function, shared)
     yield from pool(joblib.delayed(call)(item) for item in items)
-
-
-@contextmanager
-def thread_count(threads: int) -> Iterator[None]:
-    """Set the threads of torch within the block."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(threads)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def _call(

@@ -17,7 +17,7 @@ from vlm_adapters._files import (
     write_text,
 )
 from vlm_adapters.cli.inputs import CORES
-from vlm_adapters.experiments import run_all, thread_count
+from vlm_adapters.experiments import run_all
 
 
 def test_a_file_appears_when_it_is_whole(tmp_path):
@@ -123,12 +123,11 @@ def test_results_come_in_order_and_one_at_a_time():
 
 
 def test_threads_are_given_back_after_an_error():
-    def break_off():
-        with thread_count(4):
-            assert torch.get_num_threads() == 4
-            raise RuntimeError("stop")
+    def break_off(shared, item):
+        assert torch.get_num_threads() == 4
+        raise RuntimeError("stop")
 
     with pytest.raises(RuntimeError, match="stop"):
-        break_off()
+        list(run_all(break_off, None, [1], threads=4))
     assert torch.get_num_threads() == 1
     assert CORES >= 1

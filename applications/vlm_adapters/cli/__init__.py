@@ -49,13 +49,11 @@ def run() -> NoReturn:
             error.show()  # the help
             sys.exit(USAGE)
         _stop(error.format_message(), USAGE)
-    except OSError as error:
-        _stop(told(error), FAILURE)
     except ModuleNotFoundError as error:
         cure = "" if "pip install" in str(error) else '. Run `pip install "topreg[vlm]"`.'
         _stop(f"{error}{cure}", FAILURE)
-    except (ValueError, TypeError, RuntimeError, ImportError) as error:
-        _stop(str(error), FAILURE)
+    except (OSError, ValueError, TypeError, RuntimeError, ImportError) as error:
+        _stop(told(error), FAILURE)
     sys.exit(code or 0)
 
 
