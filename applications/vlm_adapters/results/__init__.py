@@ -42,8 +42,7 @@ def distinct(runs: Sequence[Run]) -> pd.DataFrame:
     if not runs:
         raise ValueError("`runs` should hold a run. Got none.")
     table = frame(runs)
-    settings = table[["backbone", "data"]].drop_duplicates().itertuples(index=False)
-    found = [f"{backbone} ({data})" for backbone, data in settings]
+    found = [f"{backbone} ({data})" for backbone, data in by_setting(runs)]
     if len(found) > 1:
         raise ValueError(
             "`runs` should share one backbone and one kind of training data. "
@@ -126,8 +125,7 @@ def spread(means: pd.Series, columns: str) -> tuple[pd.DataFrame, int]:
     levels = [name for name in means.index.names if name != "seed"]
     groups = means.groupby(level=levels, sort=False)
     most = int(groups.count().max()) if len(means) else 0
-    cells = pd.Series({key: deviation(values, most) for key, values in groups}, dtype=object)
-    cells.index = pd.MultiIndex.from_tuples(cells.index, names=levels)
+    cells = groups.agg(lambda values: deviation(values, most)).astype(object)
     return cells.unstack(columns).fillna(NOTHING), most
 
 
