@@ -30,8 +30,10 @@ class HalfAdamW(torch.optim.AdamW):
         ``torch.optim.AdamW``.
     """
 
-    def __init__(self, parameters: Iterable[nn.Parameter], **options: Any) -> None:
-        super().__init__(parameters, **options)
+    def __init__(
+        self, parameters: Iterable[nn.Parameter], *, lr: float, weight_decay: float, eps: float
+    ) -> None:
+        super().__init__(parameters, lr=lr, weight_decay=weight_decay, eps=eps)
         with torch.no_grad():
             for group in self.param_groups:
                 for parameter in group["params"]:

@@ -70,7 +70,7 @@ class _Notes(logging.Handler):
 
 
 def told(error: Exception) -> str:
-    """Return what an error says; of one of the operating system the file in place of the number."""
+    """Return an error's text; for one of the operating system, its reason and its file."""
     if not isinstance(error, OSError) or not error.strerror:
         return str(error)
     return f"{error.strerror}{f': {error.filename}' if error.filename else ''}."

@@ -92,8 +92,9 @@ def sweeps(plan: Plan, base: Sweep) -> list[Sweep]:
         preset, _, key = (part.strip() for part in text.partition("=")[0].partition("."))
         if preset in plan.factors and key in VARIED:
             raise UsageError(f"`--set` should leave alone what the table varies. Got {text!r}.")
-    parts = [("{model}" if len(plan.models) > 1 else ".", plan.methods, list[str]())]
-    parts *= bool(plan.methods)
+    parts: list[tuple[str, tuple[str, ...], list[str]]] = []
+    if plan.methods:
+        parts.append(("{model}" if len(plan.models) > 1 else ".", plan.methods, []))
     for preset, points in plan.factors.items():
         for point in points:
             values = zip(VARIED, point, strict=True)
