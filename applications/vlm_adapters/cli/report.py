@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import itertools
 import shlex
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from pydantic.dataclasses import dataclass
 
 from .._files import read_json
-from ..config import STRICT, build, load_methods, one_of, overrides_of, shipped_toml
+from ..config import load_methods, one_of, overrides_of, shipped_toml
 from . import UsageError, app, as_usage, command, errors, image_progress
 from . import inputs as opt
 from .commands import make_runs, print_plan, print_results
@@ -52,23 +51,20 @@ def report(
     typer.echo(f"Wrote {', '.join(written)} into {folder}.")
 
 
-@dataclass(frozen=True, config=STRICT)
+@dataclass(frozen=True)
 class Plan:
     """What a table of the paper runs, as ``reproduce/tables.toml`` tells."""
 
-    methods: tuple[str, ...] = ()
-    models: tuple[str, ...] = ("RN50",)  # which replace `{model}` in `--backbone`
-    datasets: tuple[str, ...] = ("imagenet",)
-    shots: tuple[int, ...] = (1, 2, 4, 8, 16)
-    targets: tuple[str, ...] = ()  # on which the trained adapters are evaluated too
+    methods: Sequence[str] = ()
+    models: Sequence[str] = ("RN50",)  # which replace `{model}` in `--backbone`
+    datasets: Sequence[str] = ("imagenet",)
+    shots: Sequence[int] = (1, 2, 4, 8, 16)
+    targets: Sequence[str] = ()  # on which the trained adapters are evaluated too
     # By preset: the constraint's weight and perturbation weight of each run.
-    factors: dict[str, tuple[tuple[float, float], ...]] = field(default_factory=dict)
+    factors: dict[str, list[list[float]]] = field(default_factory=dict)
 
 
-PLANS = {
-    int(number): build(Plan, table, f"table {number}")
-    for number, table in shipped_toml("reproduce/tables.toml").items()
-}
+PLANS = {int(n): Plan(**table) for n, table in shipped_toml("reproduce/tables.toml").items()}
 
 
 def sweeps(plan: Plan, base: Sweep) -> list[Sweep]:
@@ -94,7 +90,7 @@ def sweeps(plan: Plan, base: Sweep) -> list[Sweep]:
             raise UsageError(f"`--set` should leave alone what the table varies. Got {text!r}.")
     parts: list[tuple[str, tuple[str, ...], list[str]]] = []
     if plan.methods:
-        parts.append(("{model}" if len(plan.models) > 1 else ".", plan.methods, []))
+        parts.append(("{model}" if len(plan.models) > 1 else ".", tuple(plan.methods), []))
     for preset, points in plan.factors.items():
         for point in points:
             values = zip(VARIED, point, strict=True)
@@ -110,7 +106,7 @@ def sweeps(plan: Plan, base: Sweep) -> list[Sweep]:
                 base.inputs, dataset=dataset, backbone=backbone.replace("{model}", model)
             ),
             presets=presets,
-            shots=plan.shots,
+            shots=tuple(plan.shots),
             out=base.out / folder.replace("{model}", model),
             tuned=base.tuned and base.tuned.replace("{dataset}", dataset),
             overrides=tuple(text.replace("{dataset}", dataset) for text in changes),
