@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -166,7 +167,9 @@ def test_what_a_table_varies_is_not_overridden():
 @pytest.mark.parametrize("what", ["4", "figure3"])
 def test_a_script_is_the_command(what, tmp_path):
     words = [sys.executable, "-m", "vlm_adapters.reproduce", what, "--out=x", "--dry-run"]
-    done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, check=False)
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    options = {"env": environment, "capture_output": True, "text": True, "check": False}
+    done = subprocess.run(words, cwd=tmp_path, **options)
     if what == "figure3":
         assert (done.returncode, "No such option: --dry-run" in done.stderr) == (2, True)
     else:
