@@ -33,7 +33,7 @@ BUNDLE = FeatureBundle(
 
 def all_images(task):
     """The first view of every training image."""
-    return task.train.draw(torch.arange(len(task.train)), torch.Generator().manual_seed(0))
+    return task.train.draw(torch.arange(len(task.train_labels)), torch.Generator().manual_seed(0))
 
 
 def views_of(adapter, features, labels):

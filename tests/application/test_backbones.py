@@ -433,7 +433,7 @@ class TestFactories:
         [
             ("no_such_module:f", "ModuleNotFoundError: No module named 'no_such_module'"),
             ("broken_backbone:f", "ModuleNotFoundError: No module named 'no_such_package'"),
-            ("nowhere.py:f", "FileNotFoundError: no such file"),
+            ("nowhere.py:f", "FileNotFoundError: .*No such file or directory"),
             ("users_backbone:nothing", "AttributeError: .* has no attribute 'nothing'"),
         ],
     )

@@ -43,20 +43,12 @@ def test_features_are_stored_in_half_precision(file):
     assert list(file.parent.iterdir()) == [file]
 
 
-def test_features_that_half_precision_cannot_hold(file):
-    large = replace(BUNDLE, features=BUNDLE.features + 1e6)
-    with pytest.raises(ValueError, match=r"`features` should not exceed 65504.* Got 1e\+06\."):
-        save_bundle(large, file)
-
-
 def test_subsets_keep_their_order():
     features, labels = BUNDLE.subset("train")
     equal(features, BUNDLE.features[:3])
     assert labels.tolist() == [0, 1, 1]
     equal(BUNDLE.subset("val")[0], BUNDLE.features[3:4])
     assert BUNDLE.subset("test")[1].tolist() == [1, 0]
-    with pytest.raises(ValueError, match=r"`name` should be one of train, val, test\. Got 'all'\."):
-        BUNDLE.subset("all")
 
 
 NAN_ROWS = torch.tensor([[1.0, 2.0, 3.0]] * 6)
@@ -84,7 +76,7 @@ def test_a_tensor_that_does_not_fit(name, value, message):
 
 
 def test_a_file_that_is_not_there_and_one_that_does_not_fit(file):
-    with pytest.raises(FileNotFoundError, match=r"`path` should be a feature bundle\. Got .*none"):
+    with pytest.raises(FileNotFoundError, match=r"none` should be a safetensors file"):
         load_bundle(file.with_name("none"))
     file.write_bytes(rewritten(file.read_bytes(), features=NAN_ROWS))
     with pytest.raises(ValueError, match=r"^In `b\.safetensors`: `features` .*first at row 2"):

@@ -3,7 +3,6 @@
 import csv
 import dataclasses
 import errno
-import importlib
 import json
 import os
 import re
@@ -14,15 +13,14 @@ import sys
 from types import SimpleNamespace
 
 import pytest
-import typer
 from application.helpers import environment, python
 from application.synthetic_data import write_folder
 from application.tiny_clip import write_tiny_clip
 from vlm_adapters import cli
 from vlm_adapters.cli import UsageError, report, run
+from vlm_adapters.cli.commands import DEMO_VALUES, METHODS
 from vlm_adapters.cli.inputs import SHIPPED, Inputs
 from vlm_adapters.cli.report import Plan, run_plan
-from vlm_adapters.cli.runs import DEMO_VALUES, METHODS
 from vlm_adapters.config import load_methods, read_toml
 from vlm_adapters.experiments import Sweep
 from vlm_adapters.features import store as store_module
@@ -460,13 +458,3 @@ def test_training_imports_few_modules(root, tmp_path):
     assert libraries == []
     assert len(modules) <= 25, modules
     assert not {"vlm_adapters.results", "vlm_adapters.tuning", "vlm_adapters.transfer"} & {*modules}
-
-
-def test_the_help_of_commands_is_that_of_their_functions():
-    """The list that the help prints without importing any command."""
-    runner = typer.main.get_group(cli.app)
-    for name, (module, text) in cli.COMMANDS.items():
-        importlib.import_module(f"vlm_adapters.cli.{module}")
-        found = typer.main.get_group(cli.app).commands[name]
-        assert " ".join((found.help or "").split("\n\n")[0].split()) == text, name
-    assert set(runner.commands) == set(cli.COMMANDS)

@@ -11,8 +11,7 @@ import pytest
 from application.helpers import refused
 from application.synthetic_data import LAYOUTS, class_name, wnid, write_dataset
 from vlm_adapters.data.datasets import DATASETS, open_dataset, read_class_names
-from vlm_adapters.data.few_shot import FewShot, draw_task
-from vlm_adapters.data.splits import Sample
+from vlm_adapters.data.splits import FewShot, Sample, draw_task
 
 TARGETS = ("imagenetv2", "imagenet_sketch", "imagenet_a", "imagenet_r")
 NAMES = tuple(class_name(label) for label in range(3))
@@ -128,7 +127,8 @@ def test_hash_of_a_listing_knows_images_labels_and_names(tmp_path):
 
 
 def test_what_is_not_there(tmp_path):
-    with refused(r"`name` should be one of imagenet, caltech101, .*, imagenet_r\. Got 'cifar10'\."):
+    known = r'`name` should be one of "imagenet", "caltech101", .*, "imagenet_r"'
+    with refused(known + r"\. Got 'cifar10'\."):
         open_dataset("cifar10", tmp_path)
     with refused(r"`root` should hold dtd in CoOp's layout\. Got '.*nowhere', without '.*nowhere'"):
         open_dataset("dtd", tmp_path / "nowhere")

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 import torch
 from application.helpers import refused
-from vlm_adapters.data import few_shot
-from vlm_adapters.data.few_shot import (
+from vlm_adapters.data import splits
+from vlm_adapters.data.splits import (
     FewShot,
     draw_rows,
     draw_task,
@@ -160,7 +160,7 @@ def test_a_damaged_list_is_replaced(file, damage):
     assert file.read_bytes() == before
 
 
-@pytest.mark.parametrize("module", [few_shot, texts])
+@pytest.mark.parametrize("module", [splits, texts])
 def test_examples_print_what_they_say(module):
     found = doctest.testmod(module)
     assert (found.failed, found.attempted > 0) == (0, True)

@@ -12,8 +12,8 @@ from application.helpers import equal
 from application.synthetic_data import write_folder
 from PIL import Image
 from vlm_adapters._files import claimed
+from vlm_adapters.cli.commands import fewer_images
 from vlm_adapters.cli.inputs import Inputs
-from vlm_adapters.cli.runs import fewer_images
 from vlm_adapters.config import load_methods
 from vlm_adapters.data.check import image_kinds, without_damaged
 from vlm_adapters.data.folders import image_folder

@@ -34,10 +34,9 @@ from vlm_adapters.data.splits import SUBSETS, ImageDataset, Sample, listed_split
 from vlm_adapters.experiments import plan_jobs, run_jobs
 from vlm_adapters.features.bundle import BundleSource, load_bundle, save_bundle
 from vlm_adapters.features.store import FeatureTable
-from vlm_adapters.features.texts import ClassTexts, HiddenTexts, load_texts, save_texts
+from vlm_adapters.features.texts import ClassTexts, HiddenTexts, load_texts, read_weight, save_texts
 from vlm_adapters.features.views import extract_features, read_image
 from vlm_adapters.runs import ADAPTER, RESULT, read_run, read_runs, read_saved_run
-from vlm_adapters.text_projection import read_weight
 from vlm_adapters.training import train
 from vlm_adapters.tuning import Trial, best, read_search, read_trials, write_trials
 from vlm_adapters.weights import convert_weights

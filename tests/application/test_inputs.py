@@ -7,7 +7,7 @@ import pytest
 import typer
 from application.fake_backbone import SPEC
 from application.helpers import refused
-from vlm_adapters.cli import app, runs
+from vlm_adapters.cli import app
 from vlm_adapters.cli.inputs import DEFAULTS, SHIPPED, Inputs, _own, read_inputs
 from vlm_adapters.data.datasets import open_dataset
 from vlm_adapters.experiments import Sweep
@@ -54,7 +54,7 @@ NOTHING = [
     ({"dataset": "dtd"}, r"`--root` should name the folder .* to find dtd\. Got none\. Give"),
     ({"dataset": "coop", "root": Path()}, r"`name` should be one of .* Got 'coop'"),
     ({"dataset": "dtd", "root": NOWHERE}, r"`root` should hold dtd in CoOp's layout"),
-    ({"bundle": NOWHERE}, r"`path` should be a feature bundle"),
+    ({"bundle": NOWHERE}, r"nowhere` should be a safetensors file"),
     ({"backbone": "coop"}, r"`spec` should be "),
     ({"scale": "0.9,0.1"}, r"`scale` should be two shares"),
 ]
@@ -80,7 +80,7 @@ def test_sources(root, tmp_path, bundle_file):
     online = inputs(root, tmp_path, online=True, scale="0.1,1").opened()([(1, 1)])
     assert (stored.data, online.data) == ("cached", "online")
     assert online.task(1, 1).train.augmentation == Augmentation(2, (0.1, 1.0), 1)
-    assert len(online.task(1, 1).train) == 3
+    assert len(online.task(1, 1).train.paths) == 3
     bundle = Inputs(bundle=bundle_file).opened()([(1, 1)])
     assert bundle == BundleSource(bundle_file)
 
@@ -135,7 +135,6 @@ def parsed(command):
     """What `train` makes of a command."""
     program, name, *arguments = shlex.split(command)
     assert (program, name) == ("vlm-adapters", "train")
-    assert runs.train  # its module is imported: the commands know their options
     train = typer.main.get_command(app).commands["train"]
     values = train.make_context("train", arguments).params
     for name in ("root", "images", "split", "store", "bundle", "out"):  # texts before typer 0.17

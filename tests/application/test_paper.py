@@ -65,7 +65,7 @@ class TestTables:
             # at 1 shot the constraint is coincidence alone, and its dash stands in the full row
             wanted = (True, value.shots > 1)
             for terms, name in (((False, False), value.method), (wanted, full[value.method])):
-                if (value.tc, value.dp) == terms:
+                if (value.track_coincidence, value.deviating_perturbation) == terms:
                     assert value.accuracy == table1[name, value.shots]
         best = {v.method: v.accuracy for v in paper_values(4) if v.value in (15, 0.4)}
         assert best == {"HC-TR": 65.90, "HC-TAF": 66.04}

@@ -218,7 +218,7 @@ def test_online_keys_are_those_of_the_cache(online, source):
     task = online.task(2, 1)
     equal(task.train.keys(), source.task(2, 1).train.keys())
     assert task.train.keys() is task.train.keys()  # computed once
-    assert len(task.train) == 6
+    assert len(task.train.paths) == 6
 
 
 def test_online_draws_follow_the_generator(online, source):

@@ -46,7 +46,7 @@ def test_spellings_of_paths_and_equal_names_of_classes(file):
 
 
 def test_missing_file(tmp_path):
-    with refused(r"`path` should be a split file\. Got .*none\.json"):
+    with refused(r"No such file or directory: '.*none\.json'"):
         read_split(tmp_path / "none.json")
 
 
@@ -256,12 +256,10 @@ def test_names_that_are_not_utf_8(folder, name):
 
 
 def test_what_is_not_a_folder_or_a_template(folder, tmp_path):
-    with refused(r"`path` should be a folder of images\. Got '.*none', not a folder"):
+    with refused("No such file or directory: '.*none'"):
         image_folder(tmp_path / "none")
     with refused(r"`templates` should be a sequence of one or more strings .* Got 'a \{\}\.'"):
         image_folder(folder, templates="a {}.")
-    with refused(r"`images` should be a folder of images\. Got "):
-        split_dataset(tmp_path / "split.json", tmp_path / "none")
 
 
 def test_split_file_with_an_image_folder(folder, tmp_path):

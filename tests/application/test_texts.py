@@ -13,8 +13,14 @@ from vlm_adapters.backbones import TextProjection
 from vlm_adapters.config import TextOptions
 from vlm_adapters.data.datasets import DATASETS, TASKRES_IMAGENET_TEMPLATE
 from vlm_adapters.data.splits import ImageDataset, listed_split
-from vlm_adapters.features.texts import ClassTexts, HiddenTexts, class_means, prompts
-from vlm_adapters.text_projection import tune_projection, with_texts
+from vlm_adapters.features.texts import (
+    ClassTexts,
+    HiddenTexts,
+    class_means,
+    prompts,
+    tune_projection,
+    with_texts,
+)
 from vlm_adapters.training import train
 
 TEMPLATES, TIP_TEMPLATES, HIDDEN = 3, 2, 8
@@ -192,6 +198,9 @@ def encode(texts):
     )
 
 
+FEATURES = torch.stack([encode(texts) for texts in SENTENCES])
+
+
 def test_imagenet_templates_equal_open_clip():
     open_clip = pytest.importorskip("open_clip")
     theirs = [template("{}") for template in open_clip.SIMPLE_IMAGENET_TEMPLATES]
@@ -200,12 +209,12 @@ def test_imagenet_templates_equal_open_clip():
 
 
 def test_means_of_raw_features_and_of_the_first_templates_normalised_twice():
-    raw, normalized = class_means(encode, SENTENCES, 2)
+    raw, normalized = class_means(FEATURES, 2)
     first, second = map(encode, SENTENCES)
     torch.testing.assert_close(raw, (first + second) / 2)
     units = normalize(first, dim=1), normalize(second, dim=1)
     torch.testing.assert_close(normalized, normalize(units[0] + units[1], dim=1))
-    torch.testing.assert_close(class_means(encode, SENTENCES, 1)[1], units[0])
+    torch.testing.assert_close(class_means(FEATURES, 1)[1], units[0])
 
 
 def test_prompts():

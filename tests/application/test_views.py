@@ -153,8 +153,6 @@ def test_descriptions_hold_every_option():
 def test_options_that_make_no_views(scale):
     with refused(r"`scale` should be two shares .* high <= 1\. Got \("):
         Augmentation(scale=scale)
-    with refused(r"`views` should be 1 or more\. Got 0\."):
-        Augmentation(views=0)
 
 
 # Features
@@ -227,7 +225,6 @@ def test_a_draw_is_one_view_of_each_image_of_unit_length():
             [view] = ((units[row] - drawn).abs().amax(1) < 1e-6).nonzero().flatten().tolist()
             seen.add((row, view))
     assert seen == {(row, view) for row in (0, 1, 2) for view in range(3)}
-    assert len(images) == 4
     assert CachedViews(views := VIEWS.clone()).units.data_ptr() == views.data_ptr()  # no copy
 
 
