@@ -648,7 +648,7 @@ FOUND = [
     ("features", {"x": VALUES}, NAMES + "the tensors features, x. " + AGAIN),
     ("features", NAMELESS, NAMES + "'vlm_adapters.features'. " + AGAIN),
     ("features", cut, WHOLE),
-    ("bundle", NAMELESS, "`file` should be a feature bundle. Got a safetensors file without the"),
+    ("bundle", NAMELESS, METADATA + "the document: "),
     ("bundle", {"subsets": None}, "should hold the tensors"),
     # A newer file may lack a field of ours; the version must be named all the same.
     ("bundle", {"document": '{"schema_version": 2}'}, METADATA + "schema_version: "),
