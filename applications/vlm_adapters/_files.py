@@ -10,12 +10,13 @@ import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import filelock
 import safetensors
-import safetensors.torch
-from torch import Tensor
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @contextmanager
@@ -72,6 +73,8 @@ def write_tensors(
     path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None
 ) -> None:
     """Write a safetensors file; equal tensors give equal bytes if there is at most one text."""
+    import safetensors.torch
+
     whole = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     # Not `save_file`, which makes files that only their owner can read.
     content = safetensors.torch.save(whole, dict(metadata) if metadata else None)
@@ -100,8 +103,6 @@ def read_json(path: Path) -> Any:
     """Read a JSON file; infinity and NaN are not JSON."""
     try:
         return json.loads(path.read_text(encoding="utf-8"), parse_constant=_no_constant)
-    except FileNotFoundError:
-        raise FileNotFoundError(f"`{path}` should be a JSON file. Got no file.") from None
     except (ValueError, RecursionError) as error:  # UnicodeDecodeError is a ValueError
         raise ValueError(
             f"`{path}` should be JSON. Got: {error}. Remove it to have it made anew."
@@ -118,6 +119,18 @@ def file_sha256(path: Path) -> str:
     with path.open("rb") as stream:
         while piece := stream.read(1 << 20):
             digest.update(piece)
+    return digest.hexdigest()
+
+
+def tensors_hash(tensors: Mapping[str, Tensor], start: str = "") -> str:
+    """Return the SHA-256 of a text and of tensors with their names, dtypes and shapes."""
+    import torch
+
+    digest = hashlib.sha256(start.encode())
+    for name, tensor in sorted(tensors.items()):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        flat = tensor.detach().cpu().contiguous().view(-1)
+        digest.update(flat.view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()
 
 

@@ -6,20 +6,21 @@ One preset extends another; values of a data set and tuned values lie over them.
 from __future__ import annotations
 
 import difflib
-import json
 import os
+import re
 import sys
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, field, fields, is_dataclass
+from dataclasses import field, fields
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, get_type_hints
 
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
+from pydantic_core import to_json
 
-from .plugs import is_plug, plug_sha256
+from .plugs import is_plug
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -54,14 +55,17 @@ def suggestion(value: object, options: Iterable[str]) -> str:
     return f" Did you mean {near[0]!r}?" if near else ""
 
 
+def not_among(where: str, value: object, options: Sequence[str]) -> str:
+    """Say that a value, which errors call ``where``, is none of the options."""
+    listed = ", ".join(f'"{option}"' for option in options)
+    return f"`{where}` should be one of {listed}. Got {value!r}.{suggestion(value, options)}"
+
+
 def one_of(where: str, value: str, options: Iterable[str]) -> None:
     """Raise if a value, which errors call ``where``, is none of the options."""
     options = list(options)
     if value not in options:
-        listed = ", ".join(f'"{option}"' for option in options)
-        raise ValueError(
-            f"`{where}` should be one of {listed}. Got {value!r}.{suggestion(value, options)}"
-        )
+        raise ValueError(not_among(where, value, options))
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -241,11 +245,6 @@ class Method:
                 )
 
 
-def plug_hashes(method: Method) -> list[str]:
-    """Hash the code of the user on which a method depends."""
-    return [plug_sha256(spec) for spec in (method.adapter.kind, method.regularizer.use)]
-
-
 def shipped_toml(file: str) -> Layer:
     """Read a file of this package, whatever lies in the working folder."""
     return tomllib.loads((resources.files(__package__) / file).read_text(encoding="utf-8"))
@@ -319,6 +318,12 @@ def lineage(name: str) -> list[str]:
     return family[::-1]
 
 
+def overrides_of(names: Sequence[str], overrides: Sequence[str]) -> list[str]:
+    """Return the overrides that hold for some presets: theirs, and those of what they extend."""
+    family = {Path(member).stem for name in names for member in lineage(name)}
+    return [text for text in overrides if text.partition(".")[0].strip() in family]
+
+
 def _preset(name: str) -> Layer:
     return read_toml(name) if name.endswith(".toml") else METHODS[name]
 
@@ -373,15 +378,10 @@ def read_toml(name: str) -> Layer:
 
 def build(kind: type[T], table: Any, where: str = "") -> T:
     """Validate a table of TOML or JSON, which errors call ``where``, as one of our dataclasses."""
-    text = json.dumps(table, default=_plain)
     try:
-        return TypeAdapter(kind).validate_json(text)
+        return TypeAdapter(kind).validate_json(to_json(table, fallback=str))
     except ValidationError as error:
         raise ValueError(explain(error, kind, where)) from None
-
-
-def _plain(value: Any) -> Any:
-    return asdict(value) if is_dataclass(value) else str(value)  # type: ignore[arg-type]
 
 
 def explain(error: ValidationError, kind: Any, where: str) -> str:
@@ -396,26 +396,22 @@ def explain(error: ValidationError, kind: Any, where: str) -> str:
             return str(context["error"])
         case "missing" | "missing_argument":
             return f"`{name}` should be given. Got no such key."
-        case found if found == unknown:
-            owner = kind
-            for part in place[:-1]:
-                owner = get_type_hints(owner)[str(part)]
-            known = [f.name for f in fields(owner)]
-            return (
-                f"`{name}` should be a known key: {', '.join(known)}. Got another."
-                f"{suggestion(place[-1], known)}"
-            )
         case "literal_error":
-            options = context["expected"].replace("'", "").replace(" or ", ", ").split(", ")
-            listed = ", ".join(f'"{option}"' for option in options)
-            return f"`{name}` should be one of {listed}. Got {got!r}.{suggestion(got, options)}"
+            return not_among(name, got, re.findall("'(.*?)'", context["expected"]))
+        case found if found == unknown:
+            for part in place[:-1]:
+                kind = get_type_hints(kind)[str(part)]
+            known = [f.name for f in fields(kind)]
+            hint = suggestion(place[-1], known)
+            return f"`{name}` should be a known key: {', '.join(known)}. Got another.{hint}"
         case "greater_than_equal":
-            return f"`{name}` should be {context['ge']:g} or more. Got {got!r}."
+            wanted = f"{context['ge']:g} or more"
         case "finite_number":
-            return f"`{name}` should be finite. Got {got!r}."
+            wanted = "finite"
         case other:
             expected = other.partition("_")[0]
-            return f"`{name}` should be of type {TYPES.get(expected, expected)}. Got {got!r}."
+            wanted = f"of type {TYPES.get(expected, expected)}"
+    return f"`{name}` should be {wanted}. Got {got!r}."
 
 
 def _overlay(table: Layer, values: Mapping[str, Any]) -> None:

@@ -9,7 +9,6 @@ import shlex
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -19,9 +18,10 @@ import torch
 
 from ._files import claimed, file_sha256, json_hash
 from .adapters import adapter_class
-from .config import Method, lineage, load_methods, plug_hashes
+from .config import Method, load_methods, overrides_of
+from .plugs import plug_sha256
 from .runs import CHECKPOINT, Run, finished_run, write_run
-from .sources import Source, Task
+from .sources import Source
 from .training import adapter_under, epochs_of, evaluate, more_metrics, train
 
 if TYPE_CHECKING:
@@ -41,11 +41,6 @@ class Job(NamedTuple):
     folder: Path | None = None  # of result, adapter and checkpoint; None keeps nothing
     every: bool = False  # whether to evaluate every protocol
     device: str = "cpu"
-
-    @property
-    def draw(self) -> tuple[int, int]:
-        """Return shots and seed of its task."""
-        return self.shots, self.seed
 
     @property
     def name(self) -> str:
@@ -70,7 +65,8 @@ def method_identity(method: Method, shots: int) -> list[Any]:
     """Return everything that a trained adapter depends on but its task, as JSON takes it."""
     packages = [version(name) for name in ("topreg", "torch")]
     file = method.text.file(shots)
-    return [asdict(method), plug_hashes(method), file_sha256(file) if file else "", packages]
+    plugs = [plug_sha256(spec) for spec in (method.adapter.kind, method.regularizer.use)]
+    return [asdict(method), plugs, file_sha256(file) if file else "", packages]
 
 
 def plan_jobs(
@@ -89,14 +85,15 @@ def plan_jobs(
     """
     for preset, method in methods.items():
         method.text.check(preset, shots)
-    jobs = [
-        Job(*m, n, k, None, every, device) for n in shots for k in seeds for m in methods.items()
-    ]
-    if folder is None:
-        return jobs
+
+    def place(preset: str, count: int, seed: int) -> Path | None:
+        return folder and folder / preset / dataset / f"{count}shot" / f"seed{seed}"
+
     return [
-        job._replace(folder=folder / job.preset / dataset / f"{job.shots}shot" / f"seed{job.seed}")
-        for job in jobs
+        Job(preset, method, count, seed, place(preset, count, seed), every, device)
+        for count in shots
+        for seed in seeds
+        for preset, method in methods.items()
     ]
 
 
@@ -114,12 +111,13 @@ def run_jobs(
     ``on_epochs`` is told how many more epochs are done: in this process after each, in others when
     a run has ended.
     """
-    found: dict[int, Run | str] = {}
-    for place, job in enumerate(jobs):
-        done = job.folder and finished_run(job.folder, job.identity(source))
-        if done:
-            found[place] = done
-            on_epochs(job.epochs)
+    found: dict[int, Run | str] = {
+        place: done
+        for place, job in enumerate(jobs)
+        if job.folder and (done := finished_run(job.folder, job.identity(source)))
+    }
+    for place in found:
+        on_epochs(jobs[place].epochs)
     waiting = [place for place in range(len(jobs)) if place not in found]
     waiting.sort(key=lambda place: -jobs[place].epochs)  # the longest first
     function: Callable[..., Run | str] = run_job if len(jobs) == 1 else _try_job
@@ -159,7 +157,7 @@ def run_job(source: Source, job: Job, on_epochs: Advance = lambda epochs: None) 
 def _make(source: Source, job: Job, on_epochs: Advance) -> Run:
     """Make a run in a folder that this process has claimed."""
     start = time.perf_counter()
-    task = source.task(*job.draw).to(job.device)
+    task = source.task(job.shots, job.seed).to(job.device)
     identity, headline = job.identity(source), job.method.protocol
     trained = train(
         task,
@@ -171,6 +169,8 @@ def _make(source: Source, job: Job, on_epochs: Advance) -> Run:
     )
     evaluation = evaluate(trained, task, every=job.every)
     adapter = adapter_under(trained, headline, evaluation.factors.get(headline))
+    images = {name: len(getattr(task, f"{name}_labels")) for name in ("train", "val", "test")}
+    per_class = task.train_labels.bincount(minlength=len(task.texts.normalized))
     run = Run(
         method=job.method.title,
         preset=job.preset,
@@ -183,7 +183,7 @@ def _make(source: Source, job: Job, on_epochs: Advance) -> Run:
         accuracies=evaluation.accuracies,
         factors=evaluation.factors,
         hashes=task.hashes,
-        images=_counts(task),
+        images=images | {"fewest_per_class": int(per_class.min())},
         metrics=more_metrics(adapter, task.test_features, task.test_labels),
         weights=source.weights,
         identity=identity,
@@ -195,13 +195,6 @@ def _make(source: Source, job: Job, on_epochs: Advance) -> Run:
     if job.folder:
         write_run(job.folder, run, adapter, source.class_names)
     return run
-
-
-def _counts(task: Task) -> dict[str, int]:
-    """Count the images that the run saw, and the fewest that a class gave to the training."""
-    per_class = task.train_labels.bincount(minlength=len(task.texts.normalized))
-    counts = {name: len(getattr(task, f"{name}_labels")) for name in ("train", "val", "test")}
-    return counts | {"fewest_per_class": int(per_class.min())}
 
 
 @dataclass(frozen=True)
@@ -243,34 +236,26 @@ class Sweep:
     def commands(self, threads: int = 1) -> list[str]:
         """Return one command for each run, ready for a cluster's job array."""
         presets = {Path(preset).stem: preset for preset in self.presets}
-        return [self._train(job, presets[job.preset], threads) for job in self.jobs()]
+        chosen = ((job, presets[job.preset]) for job in self.jobs())
+        return [
+            shlex.join(
+                [
+                    *("vlm-adapters", "train", f"--method={preset}", f"--shots={job.shots}"),
+                    *(f"--seed={job.seed}", f"--out={job.folder}", *self.inputs.arguments()),
+                    *[f"--tuned={self.tuned}"] * bool(self.tuned),
+                    *[f"--set={text}" for text in overrides_of([preset], self.overrides)],
+                    *["--every-protocol"] * self.every,
+                    f"--threads={threads}",
+                ]
+            )
+            for job, preset in chosen
+        ]
 
     def extract_command(self) -> str:
         """Return the command that extracts what all runs need, to be run before them."""
         shots, seeds = (",".join(map(str, values)) for values in (self.shots, self.seeds))
         draws = [f"--shots={shots}", f"--seeds={seeds}"]
         return shlex.join(["vlm-adapters", "extract", *draws, *self.inputs.arguments()])
-
-    def _train(self, job: Job, preset: str, threads: int) -> str:
-        family = {Path(member).stem for member in lineage(preset)}
-        mine = [text for text in self.overrides if text.split(".")[0].strip() in family]
-        return shlex.join(
-            [
-                *("vlm-adapters", "train", f"--method={preset}", f"--shots={job.shots}"),
-                *(f"--seed={job.seed}", f"--out={job.folder}", *self.inputs.arguments()),
-                *[f"--tuned={self.tuned}"] * bool(self.tuned),
-                *[f"--set={text}" for text in mine],
-                *["--every-protocol"] * self.every,
-                f"--threads={threads}",
-            ]
-        )
-
-
-def available_cores() -> int:
-    """Count the cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def run_all(
@@ -287,8 +272,12 @@ def run_all(
     job runs in this process; several have one process each, because the matrices are small.
     """
     if jobs == 1:
-        with thread_count(threads):
+        before = torch.get_num_threads()
+        torch.set_num_threads(threads)
+        try:
             yield from (function(shared, item) for item in items)
+        finally:
+            torch.set_num_threads(before)
         return
     import joblib
 
@@ -296,17 +285,6 @@ def run_all(
     flush = float(torch.tensor(1e-40) * 0.5) == 0  # as this process does
     call = functools.partial(_call, os.getpid(), threads, flush, function, shared)
     yield from pool(joblib.delayed(call)(item) for item in items)
-
-
-@contextmanager
-def thread_count(threads: int) -> Iterator[None]:
-    """Set the threads of torch within the block."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(threads)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def _call(

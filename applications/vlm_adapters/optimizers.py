@@ -12,7 +12,7 @@ PIECE = 1 << 16  # elements updated at a time on a CPU, so that they stay in its
 NO_DECAY = 2.0**-13  # a value of float16 less this share of it rounds to itself
 
 
-class HalfAdamW(torch.optim.Optimizer):
+class HalfAdamW(torch.optim.AdamW):
     """AdamW in float16 arithmetic, for parameters of any precision.
 
     The official codes of Tip-Adapter-F and HC-TAF train float16 keys. In float16 the second moment
@@ -31,16 +31,9 @@ class HalfAdamW(torch.optim.Optimizer):
     """
 
     def __init__(
-        self,
-        parameters: Iterable[nn.Parameter],
-        *,
-        lr: float,
-        weight_decay: float,
-        eps: float,
-        betas: tuple[float, float] = (0.9, 0.999),
+        self, parameters: Iterable[nn.Parameter], *, lr: float, weight_decay: float, eps: float
     ) -> None:
-        defaults = {"lr": lr, "weight_decay": weight_decay, "eps": eps, "betas": betas}
-        super().__init__(parameters, defaults)
+        super().__init__(parameters, lr=lr, weight_decay=weight_decay, eps=eps)
         with torch.no_grad():
             for group in self.param_groups:
                 for parameter in group["params"]:

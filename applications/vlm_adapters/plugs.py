@@ -8,7 +8,6 @@ import os
 import sys
 from functools import lru_cache
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 from ._files import file_sha256
@@ -51,21 +50,14 @@ def _load(spec: str, sha256: str) -> Any:
     """Load an object once for each content of its file."""
     origin, _, name = spec.rpartition(":")
     if origin.endswith(".py"):
-        return getattr(_run_file(Path(origin)), name)
+        spec_of_file = importlib.util.spec_from_file_location(Path(origin).stem, origin)
+        assert spec_of_file is not None and spec_of_file.loader is not None  # noqa: PT018
+        module = importlib.util.module_from_spec(spec_of_file)
+        spec_of_file.loader.exec_module(module)
+        return getattr(module, name)
     sys.path.insert(0, os.getcwd())  # as ``python -m`` does
     importlib.invalidate_caches()
     try:
         return getattr(importlib.import_module(origin), name)
     finally:
         sys.path.pop(0)
-
-
-def _run_file(file: Path) -> ModuleType:
-    """Run a Python file as a module of its own name."""
-    if not file.is_file():
-        raise FileNotFoundError("no such file")
-    spec = importlib.util.spec_from_file_location(file.stem, file)
-    assert spec is not None and spec.loader is not None  # noqa: PT018 - it ends in .py
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module

@@ -16,8 +16,7 @@ from torch.nn.functional import normalize
 
 from ._files import json_hash
 from .backbones import Backbone, load_backbone, weight_hashes
-from .data.few_shot import FewShot, indices_hash, write_index_list
-from .data.splits import ImageDataset, Sample
+from .data.splits import FewShot, ImageDataset, Sample, indices_hash, write_index_list
 from .features.store import SCHEMA, FeatureTable, ImageKey, Place, content_hashes, encoder_versions
 from .features.texts import ClassTexts, encode_classes, load_texts, save_texts
 from .features.views import (
@@ -92,23 +91,14 @@ class Task:
 
 @dataclass(frozen=True, kw_only=True)
 class Source(ABC):
-    """What few-shot tasks of one data set are drawn from; it can be sent to other processes.
-
-    Attributes:
-        dataset: Name of the data set.
-        backbone: Specification of the backbone.
-        weights: Hashes of its weights, as far as they are known.
-        class_names: Name of each class, by label.
-        split: Hash of the split.
-        data: What a step sees of the training images: ``"cached"`` or ``"online"`` views.
-    """
+    """What few-shot tasks of one data set are drawn from; it can be sent to other processes."""
 
     dataset: str
     backbone: str
-    weights: dict[str, str]
-    class_names: tuple[str, ...]
-    split: str
-    data: str = "cached"
+    weights: dict[str, str]  # hashes of the backbone's, as far as they are known
+    class_names: tuple[str, ...]  # by label
+    split: str  # its hash
+    data: str = "cached"  # or "online": which views of the training images a step sees
 
     @abstractmethod
     def draw(self, shots: int, seed: int) -> FewShot:
@@ -159,10 +149,7 @@ class Part:
 
     def features(self) -> Tensor:
         """Read the features (n, v, d), not normalised."""
-        places = [image.place for image in self.images.values() if image.place is not None]
-        if len(places) < len(self.images):
-            raise ValueError("`train` should hold cached views. Got none: they are read online.")
-        return self.table.read(places)
+        return self.table.read([image.place for image in self.images.values() if image.place])
 
     @property
     def labels(self) -> Tensor:
@@ -182,7 +169,6 @@ class StoredSource(Source):
     root: Path  # image folder
     logit_scale: float
     draws: Mapping[tuple[int, int], FewShot]  # rows of the split, by shots and seed
-    val_from_train: bool
     train: Part  # what the tasks draw
     val: Part
     test: Part
@@ -196,7 +182,7 @@ class StoredSource(Source):
     def identity(self, shots: int, seed: int) -> dict[str, Any]:
         """Return everything that the features of a task depend on, other draws not among it."""
         drawn = self.draws[shots, seed]
-        val = self.val.select(drawn.val) if self.val_from_train else self.val
+        val = self.val.select(drawn.val) if drawn.val_from_train else self.val
         return {
             "data": self.data,
             "train": self.train.select(drawn.train).identity(),
@@ -211,7 +197,7 @@ class StoredSource(Source):
         train, val = self.train.select(drawn.train), self.val.select(drawn.val)
         test_features, test_labels = unit_features(self.test)
         return {
-            "train": self.training_images(train),
+            "train": self._online(train) if self.inputs.online else CachedViews(train.features()),
             "train_labels": train.labels,
             "val_features": normalize(val.features()[:, 0], dim=1),
             "val_labels": val.labels,
@@ -220,18 +206,14 @@ class StoredSource(Source):
             "texts": _texts(self.texts),
             "texts_kept": _texts(self.texts_kept),
             "logit_scale": self.logit_scale,
-            "all_val": None if self.val_from_train else unit_features(self.val),
+            "all_val": None if drawn.val_from_train else unit_features(self.val),
         }
 
-    def training_images(self, train: Part) -> TrainingImages:
-        """Return what a step sees of the training images."""
-        inputs = self.inputs
-        if not inputs.online:
-            return CachedViews(train.features())
-        backbone = _backbone(inputs.backbone, inputs.device)
-        paths = [image.key[0] for image in train.images.values()]
+    def _online(self, train: Part) -> OnlineViews:
+        inputs, paths = self.inputs, [image.key[0] for image in train.images.values()]
+        backbone = _backbone(inputs.backbone, device=inputs.device)
         options = inputs.extract_options
-        return OnlineViews(backbone, self.root, paths, inputs.augmentation, **options)
+        return OnlineViews(backbone, self.root, paths, inputs.augmentation, options)
 
 
 @lru_cache(maxsize=2)  # one validation and one test split: ImageNet's take 200 MB
@@ -241,11 +223,7 @@ def unit_features(part: Part) -> tuple[Tensor, Tensor]:
 
 
 _texts = lru_cache(maxsize=8)(load_texts)
-
-
-@lru_cache(maxsize=1)
-def _backbone(spec: str, device: str) -> Backbone:
-    return load_backbone(spec, device=device)
+_backbone = lru_cache(maxsize=1)(load_backbone)
 
 
 @dataclass(frozen=True)
@@ -261,17 +239,16 @@ class Extraction:
         """Extract what the tasks of some shots and seeds need, and return their source."""
         dataset, split = self.dataset, self.dataset.split
         drawn = {draw: dataset.few_shot(*draw) for draw in draws}
+        train, val = (
+            sorted({row for task in drawn.values() for row in getattr(task, name)})
+            for name in ("train", "val")
+        )
+        from_train = (split.train, val) if dataset.val_from_train else (split.val,)
         # Every image is looked for before the first is encoded.
-        train = sorted({row for task in drawn.values() for row in task.train})
-        found = {"train": self._find(split.train, train)}
-        if dataset.val_from_train:
-            val = sorted({row for task in drawn.values() for row in task.val})
-            found["val"] = self._find(split.train, val)
-        else:
-            found["val"] = self._find(split.val)
+        found = {"train": self._find(split.train, train), "val": self._find(*from_train)}
         found["test"] = self._find(split.test)
         _warn_of_equal_images(found, split.class_names)
-        texts = [self._texts(replace_underscores=replace) for replace in (True, False)]
+        texts, texts_kept = (self._texts(replace_underscores=flag) for flag in (True, False))
         inputs, augmentation = self.inputs, self.inputs.augmentation
         return StoredSource(
             inputs=inputs,
@@ -284,14 +261,13 @@ class Extraction:
             class_names=split.class_names,
             split=split.sha256,
             draws=drawn,
-            val_from_train=dataset.val_from_train,
             train=Part(self._table(augmentation), found["train"])
             if inputs.online
             else self._extract(found["train"], augmentation),
             val=self._extract(found["val"], self._centre),
             test=self._extract(found["test"], self._centre),
-            texts=texts[0],
-            texts_kept=texts[1],
+            texts=texts,
+            texts_kept=texts_kept,
         )
 
     def part(self, samples: Sequence[Sample]) -> Part:

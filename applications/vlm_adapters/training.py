@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 from torch.optim import Optimizer
 
-from ._files import read_tensors, write_tensors
+from ._files import read_tensors, tensors_hash, write_tensors
 from .adapters import Adapter, adapter_class, build_adapter
-from .config import Method, TextOptions, TrainingOptions
+from .config import Method, TrainingOptions
+from .features.texts import with_texts
 from .regularizers import BatchViews, Regularizer, build_regularizer
 from .regularizers.consistency import Consistency
 from .sources import Task
@@ -45,19 +45,13 @@ class Best(NamedTuple):
 
 @dataclass(kw_only=True)
 class Trained:
-    """An adapter after its last epoch, its log, and its best epochs.
-
-    Attributes:
-        adapter: After the last epoch.
-        log: One entry per epoch: learning rate, terms of the loss, validation accuracy.
-        best_val: By the few-shot validation images; None without training.
-        best_test: By the test images, an oracle; None unless asked for.
-    """
+    """An adapter after its last epoch, its log, and its best epochs."""
 
     adapter: Adapter
+    # One entry per epoch: learning rate, terms of the loss, validation accuracy.
     log: list[dict[str, float]] = field(default_factory=list)
-    best_val: Best | None = None
-    best_test: Best | None = None
+    best_val: Best | None = None  # by the few-shot validation images; None without training
+    best_test: Best | None = None  # by the test images, an oracle; None unless asked for
 
 
 @dataclass(kw_only=True)
@@ -89,10 +83,7 @@ def train(
     ``follow_test`` notes the best epoch by test accuracy too, for the oracle protocols.
     ``on_epochs`` is told how many more epochs are done.
     """
-    if method.text != TextOptions():
-        from .text_projection import with_texts
-
-        task = with_texts(task, method.text)
+    task = with_texts(task, method.text)
     if not adapter_class(method.adapter.kind).trainable:
         return Trained(adapter=build_adapter(task, method.adapter))
     training, options = start_training(task, method), method.training
@@ -108,7 +99,11 @@ def train(
         for step, rows in enumerate(batches):
             rates.append(learning_rate(options, epoch, epochs, step, len(batches)))
             found.append(one_step(training, task, rows, rates[-1]))
-        means = {"learning_rate": sum(rates) / len(rates), **_means(found)}
+        terms = list(found[0])
+        values = torch.stack([torch.stack([step[name] for name in terms]) for step in found])
+        averages = values.cpu().double().mean(0).tolist()  # read back from the device at once
+        means = {"learning_rate": sum(rates) / len(rates)}
+        means |= dict(zip(terms, averages, strict=True))
         means["val_accuracy"] = _note_best(training, "best_val", task.val_features, task.val_labels)
         if follow_test:
             _note_best(training, "best_test", task.test_features, task.test_labels)
@@ -174,13 +169,6 @@ def one_step(
     return {name: term.detach() for name, term in found.items()}
 
 
-def _means(steps: Sequence[Mapping[str, Tensor]]) -> dict[str, float]:
-    """Means over the steps, read back from the device at once."""
-    names = list(steps[0])
-    values = torch.stack([torch.stack([step[name] for name in names]) for step in steps])
-    return dict(zip(names, values.cpu().double().mean(0).tolist(), strict=True))
-
-
 def _note_best(training: Training, name: str, features: Tensor, labels: Tensor) -> float:
     """Keep the tensors of this epoch if it is the best on some images; return its accuracy."""
     reached, best = accuracy(training.adapter, features, labels), getattr(training, name)
@@ -226,19 +214,19 @@ def _batches(
 
 def save_checkpoint(file: Path, training: Training, identity: str) -> None:
     """Write everything that the next epoch depends on, and a hash by which damage is noticed."""
-    tensors = {"generator": training.generator.get_state()}
-    tensors |= {f"adapter.{name}": t for name, t in training.adapter.state_dict().items()}
-    for number, state in training.optimizer.state_dict()["state"].items():
-        tensors |= {f"optimizer.{number}.{name}": value for name, value in state.items()}
-    content: dict[str, Any] = {"identity": identity, "log": training.log}
-    for name in BESTS:
-        best = getattr(training, name)
-        if best is not None:
-            content[name] = [best.epoch, best.accuracy]
-            tensors |= {f"{name}.{key}": tensor for key, tensor in best.tensors.items()}
+    bests = {name: best for name in BESTS if (best := getattr(training, name)) is not None}
+    parts = {
+        "adapter": training.adapter.state_dict(),
+        **{f"optimizer.{n}": part for n, part in training.optimizer.state_dict()["state"].items()},
+        **{name: best.tensors for name, best in bests.items()},
+    }
+    tensors = {f"{part}.{name}": t for part, found in parts.items() for name, t in found.items()}
+    tensors["generator"] = training.generator.get_state()
+    content = {"identity": identity, "log": training.log}
+    content |= {name: [best.epoch, best.accuracy] for name, best in bests.items()}
     file.parent.mkdir(parents=True, exist_ok=True)
-    text = json.dumps(content | {"sha256": _digest(content, tensors)})
-    write_tensors(file, tensors, {KEY: text})
+    sha256 = tensors_hash(tensors, json.dumps(content, sort_keys=True))
+    write_tensors(file, tensors, {KEY: json.dumps(content | {"sha256": sha256})})
 
 
 def load_checkpoint(file: Path, training: Training, identity: str) -> None:
@@ -246,7 +234,8 @@ def load_checkpoint(file: Path, training: Training, identity: str) -> None:
     metadata, tensors = read_tensors(file)
     try:
         content = json.loads(metadata[KEY])
-        whole = content.pop("sha256") == _digest(content, tensors)
+        sha256 = content.pop("sha256")
+        whole = sha256 == tensors_hash(tensors, json.dumps(content, sort_keys=True))
     except (AttributeError, LookupError, TypeError, ValueError, RecursionError):
         whole = False
     if not whole:
@@ -259,34 +248,20 @@ def load_checkpoint(file: Path, training: Training, identity: str) -> None:
             f"`{file}` should be of a run with these settings. Got a checkpoint of another. "
             "Remove it to start over, or choose another folder."
         )
-    parts: dict[str, dict[str, Tensor]] = {"optimizer": {}}
+    parts: dict[str, dict[str, Tensor]] = {}
     for name, tensor in tensors.items():
-        part, _, key = name.partition(".")
+        part, _, key = name.rpartition(".")
         parts.setdefault(part, {})[key] = tensor
     training.log = content["log"]
-    training.generator.set_state(parts["generator"][""])
+    training.generator.set_state(parts[""]["generator"])
     training.adapter.load_state_dict(parts["adapter"])
-    state: dict[int, dict[str, Tensor]] = {}
-    for name, tensor in parts["optimizer"].items():
-        number, _, key = name.partition(".")
-        state.setdefault(int(number), {})[key] = tensor
-    training.optimizer.load_state_dict(training.optimizer.state_dict() | {"state": state})
+    moments = {int(p.removeprefix("optimizer.")): parts[p] for p in parts if "optimizer." in p}
+    training.optimizer.load_state_dict(training.optimizer.state_dict() | {"state": moments})
     own = training.adapter.state_dict()
     for name in BESTS & content.keys():
         moved = {key: tensor.to(own[key].device) for key, tensor in parts[name].items()}
         epoch, reached = content[name]
         setattr(training, name, Best(epoch, reached, moved))
-
-
-def _digest(content: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> str:
-    """Hash what a checkpoint holds, dtypes and shapes too."""
-    digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode())
-    for name, tensor in sorted(tensors.items()):
-        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-        digest.update(
-            tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes()
-        )
-    return digest.hexdigest()
 
 
 @torch.no_grad()

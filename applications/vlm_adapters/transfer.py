@@ -9,10 +9,11 @@ from typing import Any
 import torch
 from torch.nn.functional import normalize
 
+from ._files import write_json
 from .backbones import Backbone, check_weights
 from .data.folders import IMAGE_ENDINGS
 from .features.views import extract_features, read_image
-from .runs import Run, SavedRun
+from .runs import Run, SavedRun, transfer_file
 from .sources import Extraction, unit_features
 from .training import accuracy
 
@@ -63,6 +64,15 @@ def accuracy_on(saved: SavedRun, target: Target) -> dict[str, Any]:
     }
 
 
+def write_accuracy(folder: Path, saved: SavedRun, target: Target) -> dict[str, Any]:
+    """Write the accuracy of a run on a target domain into the run's folder, and return it."""
+    found = accuracy_on(saved, target)
+    file = transfer_file(folder, target.dataset.name)
+    file.parent.mkdir(exist_ok=True)
+    write_json(file, found)
+    return found
+
+
 def _by_name(ours: tuple[str, ...], theirs: tuple[str, ...]) -> Sequence[int]:
     """Return our label of each of their classes."""
     if ours == theirs:
@@ -84,7 +94,10 @@ def image_files(named: Sequence[Path]) -> list[Path]:
     """Return image files and the images below folders, at any depth and by their endings."""
     files: list[Path] = []
     for path in named:
-        found = [path] if path.is_file() else sorted(filter(_is_image, path.rglob("*")))
+        found = [path]
+        if not path.is_file():
+            below = (file for file in path.rglob("*") if file.name[0] != "." and file.is_file())
+            found = sorted(file for file in below if file.name.lower().endswith(IMAGE_ENDINGS))
         if not found:
             raise FileNotFoundError(
                 f"`IMAGES` should be image files or folders of them. Got '{path}', which is "
@@ -92,10 +105,6 @@ def image_files(named: Sequence[Path]) -> list[Path]:
             )
         files += found
     return files
-
-
-def _is_image(path: Path) -> bool:
-    return path.name[0] != "." and path.name.lower().endswith(IMAGE_ENDINGS) and path.is_file()
 
 
 def predict(
@@ -106,31 +115,25 @@ def predict(
     Classes are a list by falling probability, because two classes of ImageNet may share a name.
     """
     check_weights(backbone, saved.run.weights)
-    errors = {path: _error(path) for path in images}
-    good = [path for path in images if not errors[path]]
+    found: dict[Path, dict[str, Any]] = {
+        path: {"path": _printable(path), "classes": []} for path in images
+    }
+    for path, item in found.items():
+        try:
+            read_image(Path(), str(path))
+        except (OSError, ValueError) as error:  # noqa: PERF203 - each file is judged alone
+            item["error"] = _printable(error)
+    good = [path for path, item in found.items() if "error" not in item]
     features = extract_features(backbone, Path(), [str(path) for path in good])
     with torch.no_grad():
         shares = saved.adapter(normalize(features, dim=1)).softmax(dim=1)
     values, labels = shares.topk(min(top, shares.shape[1]), dim=1)
-    found: dict[Path, dict[str, Any]] = {
-        path: {"path": _printable(path), "classes": [], "error": errors[path]} for path in images
-    }
     for path, *row in zip(good, labels.tolist(), values.tolist(), strict=True):
-        found[path].pop("error", None)
         found[path]["classes"] = [
             {"class": saved.class_names[label], "probability": value}
             for label, value in zip(*row, strict=True)
         ]
     return [found[path] for path in images]
-
-
-def _error(path: Path) -> str:
-    """Return why a file cannot be read as an image; empty if it can."""
-    try:
-        read_image(Path(), str(path))
-    except (OSError, ValueError) as error:
-        return _printable(error)
-    return ""
 
 
 def _printable(value: object) -> str:

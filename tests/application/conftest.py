@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from application.synthetic_data import write_dataset
 from vlm_adapters.adapters import linear_probe
 from vlm_adapters.features.bundle import BundleSource, FeatureBundle, save_bundle
 
@@ -47,6 +48,15 @@ def source(bundle_file):
 @pytest.fixture
 def task(source):
     return source.task(4, 1)
+
+
+@pytest.fixture(scope="session")
+def root(tmp_path_factory):
+    """Synthetic data sets in CoOp's layout, which no test changes."""
+    root = tmp_path_factory.mktemp("data")
+    for name in ("caltech101", "dtd", "imagenet", "imagenetv2", "imagenet_a"):
+        write_dataset(root, name)
+    return root
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -33,24 +33,19 @@ class FakeBackbone:
     text_projection: TextProjection = field(default_factory=_projection)
 
     def fingerprint(self) -> dict[str, str]:
-        """Nothing that could change."""
         return {"name": self.name}
 
     def preprocess(self, image: Image.Image) -> Tensor:
-        """The whole image, made small."""
         small = functional.resize(image, [self.pixels.size, self.pixels.size])
         return functional.normalize(functional.to_tensor(small), self.pixels.mean, self.pixels.std)
 
     def encode_image(self, images: Tensor) -> Tensor:
-        """The two mean colours."""
         return torch.cat([half.mean((2, 3)) for half in images.chunk(2, dim=3)], dim=1)
 
     def encode_text(self, texts: list[str]) -> Tensor:
-        """The projection of the counts."""
         return self.text_projection(self.encode_text_hidden(texts))
 
     def encode_text_hidden(self, texts: list[str]) -> Tensor:
-        """The counts."""
         return torch.tensor([[float(text.count(letter)) for letter in LETTERS] for text in texts])
 
 
@@ -59,7 +54,6 @@ class Unprojected(FakeBackbone):
 
     @property
     def text_projection(self) -> TextProjection:
-        """None."""
         raise ValueError("`text_projection` should be linear.")
 
     @text_projection.setter
@@ -67,7 +61,6 @@ class Unprojected(FakeBackbone):
         pass
 
     def encode_text(self, texts: list[str]) -> Tensor:
-        """As above."""
         return _projection()(self.encode_text_hidden(texts))
 
 
@@ -85,15 +78,12 @@ class ColourBackbone(FakeBackbone):
     logit_scale: float = 7.0
 
     def preprocess(self, image: Image.Image) -> Tensor:
-        """One pixel, as a fraction of full brightness."""
         return functional.to_tensor(image.resize((1, 1)))
 
     def encode_image(self, images: Tensor) -> Tensor:
-        """The pixel."""
         return images.flatten(1)
 
     def encode_text(self, texts: list[str]) -> Tensor:
-        """Counts of letters."""
         return torch.tensor([[float(text.count(letter)) for letter in "RGB"] for text in texts])
 
 
@@ -101,13 +91,10 @@ class WideBackbone(ColourBackbone):
     """One that can be projected: to its first coordinates."""
 
     def projected(self, count: int) -> WideBackbone:
-        """The projection."""
         return WideBackbone(dimension=count)
 
     def project(self, features: Tensor) -> Tensor:
-        """The coordinates that are kept."""
         return features[:, : self.dimension]
 
     def encode_text(self, texts: list[str]) -> Tensor:
-        """Counts of the letters that are kept."""
         return self.project(super().encode_text(texts))

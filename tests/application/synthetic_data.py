@@ -1,13 +1,10 @@
-"""Synthetic data sets in CoOp's layout, for tests of the whole command line.
-
-As a script: ``python tests/application/synthetic_data.py ROOT NAME...``
-"""
+"""Synthetic data sets in CoOp's layout, for tests of the whole command line."""
 
 from __future__ import annotations
 
-import argparse
 import colorsys
 import json
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -50,49 +47,72 @@ def write_dataset(
     ImageNet are only for testing, all but V2 with more noise; A and R leave out ImageNet's first
     class, so that their labels differ from ImageNet's. They use ImageNet's ``classnames.txt`` if
     it is there.
-
-    Args:
-        root: Folder for the data sets.
-        name: CoOp's configuration name.
-        classes: Classes; of ImageNet, for the variants.
-        images: Images per class, three or more.
-        size: Width and height of the images.
-        seed: Seed of the noise.
-
-    Returns:
-        The folder of the data set.
     """
-    folder_name, image_folder, split = LAYOUTS[name]
-    folder = Path(root) / folder_name
-    painter = Painter(
-        folder / image_folder, classes, size, seed, 60 if name.startswith("imagenet_") else 40
-    )
+    folder_name, image_folder, listing = LAYOUTS[name]
+    folder, generator = Path(root) / folder_name, np.random.default_rng(seed)
+    noise = 60 if name.startswith("imagenet_") else 40
+    lists: dict[str, list[tuple[str, int]]] = {"train": [], "val": [], "test": []}
+    for subset, label, path in _images(name, classes, images):
+        lists[subset].append((path, label))
+        colour = 255 * np.array(colorsys.hsv_to_rgb(label / classes, 0.8, 0.8))
+        pixels = colour + generator.normal(0, noise, (size, size, 3))
+        pixels += generator.normal(0, noise / 2, 3)  # the whole image, hard to average out
+        file = folder / image_folder / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(file, "JPEG")
+    names = [class_name(label) for label in range(classes)]
     if name == "fgvc_aircraft":
-        _write_aircraft(folder, painter, classes, images)
-    elif split == "classnames.txt":
-        _write_imagenet(Path(root), folder, painter, name, classes, images)
-    else:
-        _write_json(folder / split, painter, name, classes, images)
+        (folder / listing).write_text("\n".join(names))
+        for subset, entries in lists.items():
+            lines = [f"{Path(path).stem} {names[label]}\n" for path, label in entries]
+            (folder / f"images_variant_{subset}.txt").write_text("".join(lines))
+    elif listing.endswith(".json"):
+        document = {
+            subset: [[path, label, names[label]] for path, label in entries]
+            for subset, entries in lists.items()
+        }
+        (folder / listing).write_text(json.dumps(document))
+    elif name == "imagenet" or not (Path(root) / "imagenet" / listing).exists():
+        lines = [f"{wnid(label)} {names[label]}\n" for label in range(classes)]
+        (folder / listing).write_text("".join(lines))
     return folder
 
 
-class Painter:
-    """Writes JPEG files with the colour of a class and noise."""
+def _images(name: str, classes: int, images: int) -> Iterator[tuple[str, int, str]]:
+    """Subset, label and path of each image."""
+    val, test = max(1, images // 5), max(1, images * 3 // 10)
+    train = images - val - test
+    for label in range(1 if name in ("imagenet_a", "imagenet_r") else 0, classes):
+        if name.startswith("imagenet"):
+            parts = (
+                {"train/": images, "val/": -(-images // 3)} if name == "imagenet" else {"": images}
+            )
+            place = str(label) if name == "imagenetv2" else wnid(label)
+            for part, count in parts.items():
+                yield from (
+                    ("test", label, f"{part}{place}/{row:03d}.JPEG") for row in range(count)
+                )
+            continue
+        for row in range(images):
+            subset = "train" if row < train else "val" if row < train + val else "test"
+            place = f"class_{label}/{label:02d}{row:03d}.jpg"
+            if name == "stanford_cars":
+                place = place.replace(f"class_{label}", f"cars_{subset.replace('val', 'train')}")
+            elif name == "fgvc_aircraft":
+                place = f"{1000 * (label + 1) + row:07d}.jpg"
+            yield subset, label, place
 
-    def __init__(self, folder: Path, classes: int, size: int, seed: int, noise: float):
-        self.folder, self.classes, self.size, self.noise = folder, classes, size, noise
-        self.generator = np.random.default_rng(seed)
 
-    def paint(self, path: str, label: int) -> str:
-        """Write one image and return its path below the folder."""
-        colour = 255 * np.array(colorsys.hsv_to_rgb(label / self.classes, 0.8, 0.8))
-        noise = self.generator.normal(0, self.noise, (self.size, self.size, 3))
-        noise += self.generator.normal(0, self.noise / 2, 3)  # the whole image, hard to average out
-        pixels = (colour + noise).clip(0, 255).astype(np.uint8)
-        file = self.folder / path
-        file.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(pixels).save(file, "JPEG")
-        return path
+def write_folder(folder: Path, counts: Mapping[str, int], ending: str = "bmp") -> Path:
+    """Write class folders of equally large noisy images whose classes differ in colour."""
+    draws = np.random.default_rng(0)
+    for label, (name, count) in enumerate(counts.items()):
+        (folder / name).mkdir(parents=True)
+        for row in range(count):
+            pixels = draws.integers(0, 80, (12, 10, 3), dtype=np.uint8)
+            pixels[:, :, label % 3] += 150
+            Image.fromarray(pixels).save(folder / name / f"{row:02d}.{ending}")
+    return folder
 
 
 def class_name(label: int) -> str:
@@ -104,71 +124,3 @@ def class_name(label: int) -> str:
 def wnid(label: int) -> str:
     """Name of a class folder of the synthetic ImageNet."""
     return f"n{10_000_000 + 7 * label:08d}"
-
-
-def _subset(row: int, images: int) -> str:
-    """Which subset an image of a class belongs to."""
-    val, test = max(1, images // 5), max(1, images * 3 // 10)
-    return "train" if row < images - val - test else "val" if row < images - test else "test"
-
-
-def _write_json(split: Path, painter: Painter, name: str, classes: int, images: int) -> None:
-    """A data set with CoOp's split file."""
-    entries: dict[str, list[list[object]]] = {"train": [], "val": [], "test": []}
-    for label in range(classes):
-        for row in range(images):
-            subset = _subset(row, images)
-            folder = f"class_{label}"
-            if name == "stanford_cars":
-                folder = "cars_test" if subset == "test" else "cars_train"
-            path = painter.paint(f"{folder}/{label:02d}{row:03d}.jpg", label)
-            entries[subset].append([path, label, class_name(label)])
-    split.write_text(json.dumps(entries))
-
-
-def _write_aircraft(folder: Path, painter: Painter, classes: int, images: int) -> None:
-    """A data set with the lists of FGVC-Aircraft."""
-    lists: dict[str, list[str]] = {"train": [], "val": [], "test": []}
-    for label in range(classes):
-        for row in range(images):
-            number = f"{1000 * (label + 1) + row:07d}"
-            painter.paint(f"{number}.jpg", label)
-            lists[_subset(row, images)].append(f"{number} {class_name(label)}")
-    (folder / "variants.txt").write_text("".join(f"{class_name(k)}\n" for k in range(classes)))
-    for subset, lines in lists.items():
-        (folder / f"images_variant_{subset}.txt").write_text("\n".join(lines) + "\n")
-
-
-def _write_imagenet(
-    root: Path, folder: Path, painter: Painter, name: str, classes: int, images: int
-) -> None:
-    """ImageNet or one of its variants."""
-    parts = {"train/": images, "val/": -(-images // 3)} if name == "imagenet" else {"": images}
-    first = 1 if name in ("imagenet_a", "imagenet_r") else 0
-    for part, count in parts.items():
-        for label in range(first, classes):
-            class_folder = str(label) if name == "imagenetv2" else wnid(label)
-            for row in range(count):
-                painter.paint(f"{part}{class_folder}/{row:03d}.JPEG", label)
-    if name in ("imagenet_a", "imagenet_r"):
-        (painter.folder / "README.txt").write_text("No class.\n")
-    if name == "imagenet" or not (root / "imagenet" / "classnames.txt").exists():
-        lines = [f"{wnid(label)} {class_name(label)}\n" for label in range(classes)]
-        (folder / "classnames.txt").write_text("".join(lines))
-
-
-def main() -> None:
-    """The script."""
-    parser = argparse.ArgumentParser(description="Write synthetic data sets in CoOp's layout.")
-    parser.add_argument("root", help="folder for the data sets")
-    parser.add_argument("names", nargs="+", choices=sorted(LAYOUTS), metavar="name")
-    for option, default in (("classes", 3), ("images", 10), ("size", 48), ("seed", 0)):
-        parser.add_argument(f"--{option}", type=int, default=default)
-    arguments = vars(parser.parse_args())
-    root, names = arguments.pop("root"), arguments.pop("names")
-    for name in names:
-        print(write_dataset(root, name, **arguments))
-
-
-if __name__ == "__main__":
-    main()

@@ -15,10 +15,16 @@ def method(preset, *overrides):
     return load_methods([preset], overrides=[f"{preset}.{text}" for text in overrides])[preset]
 
 
-def run(
+def run(preset, value, *overrides, **options):
+    """A run of a shipped preset with one headline accuracy."""
+    return run_of(method(preset, *overrides), preset, value, **options)
+
+
+def run_of(
+    options,
     preset,
     value,
-    *overrides,
+    *,
     shots=16,
     seed=1,
     dataset="imagenet",
@@ -28,7 +34,6 @@ def run(
     **protocols,
 ):
     """A run with one headline accuracy; further accuracies by protocol."""
-    options = method(preset, *overrides)
     others = {name.replace("__", "+"): number for name, number in protocols.items()}
     constrained = float(options.constraint.weight > 0)
     log = [

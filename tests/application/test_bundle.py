@@ -7,14 +7,12 @@ from dataclasses import replace
 import pytest
 import torch
 from application.fake_backbone import WideBackbone
-from application.helpers import equal
+from application.helpers import BUNDLE, equal, rewritten
 from PIL import Image
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from vlm_adapters.data.datasets import open_dataset
 from vlm_adapters.features.bundle import (
-    KEY,
     TENSORS,
-    FeatureBundle,
     build_bundle,
     fit_logit_scale,
     load_bundle,
@@ -24,79 +22,33 @@ from vlm_adapters.features.bundle import (
 
 
 @pytest.fixture
-def bundle():
-    """Six images of two classes; values that half precision holds exactly."""
-    return FeatureBundle(
-        features=torch.arange(18.0).reshape(6, 3) / 8,
-        labels=torch.tensor([0, 1, 1, 0, 1, 0]),
-        subsets=torch.tensor([0, 0, 0, 1, 2, 2]),
-        text_raw=torch.tensor([[0.1, 0.2, 0.3], [1.0, 2.0, 3.0]]),
-        text_normalized=torch.eye(3)[:2],
-        class_names=("cat", "sea_horse"),
-        logit_scale=12.5,
-        provenance={"data": {"licence": "CC BY 4.0"}, "accuracy": 0.1},
-    )
-
-
-@pytest.fixture
-def file(bundle, tmp_path):
-    save_bundle(bundle, tmp_path / "new" / "b.safetensors")
+def file(tmp_path):
+    save_bundle(BUNDLE, tmp_path / "new" / "b.safetensors")
     return tmp_path / "new" / "b.safetensors"
 
 
-def rewrite(file, *, drop="", text=None, **new):
-    """Change tensors or metadata of a saved bundle."""
-    tensors = load_file(file) | {name: tensor.contiguous() for name, tensor in new.items()}
-    tensors.pop(drop, None)
-    save_file(tensors, file, {KEY: json.dumps(document(file)) if text is None else text})
-
-
-def document(file):
-    size = int.from_bytes(file.read_bytes()[:8], "little")
-    return json.loads(json.loads(file.read_bytes()[8 : 8 + size])["__metadata__"][KEY])
-
-
-def test_round_trip(bundle, file):
+def test_round_trip(file):
     loaded = load_bundle(file)
     for name in TENSORS:
-        equal(getattr(loaded, name), getattr(bundle, name))
+        equal(getattr(loaded, name), getattr(BUNDLE, name))
     for name in ("class_names", "logit_scale", "provenance"):
-        assert getattr(loaded, name) == getattr(bundle, name)
+        assert getattr(loaded, name) == getattr(BUNDLE, name)
 
 
-def test_features_are_stored_in_half_precision(bundle, file):
-    third = replace(bundle, features=bundle.features / 3)
+def test_features_are_stored_in_half_precision(file):
+    third = replace(BUNDLE, features=BUNDLE.features / 3)
     save_bundle(third, file)  # over the old one
     assert load_file(file)["features"].dtype == torch.float16
     equal(load_bundle(file).features, third.features.half().float())
     assert list(file.parent.iterdir()) == [file]
 
 
-def test_equal_bundles_are_equal_files(bundle, file):
-    before = file.read_bytes()
-    save_bundle(bundle, file)
-    assert file.read_bytes() == before
-
-
-def test_failed_saving_keeps_the_old_file(bundle, file):
-    before = file.read_bytes()
-    with pytest.raises(TypeError, match="not JSON serializable"):
-        save_bundle(replace(bundle, provenance={"x": object()}), file)
-    large = replace(bundle, features=bundle.features + 1e6)
-    with pytest.raises(ValueError, match=r"`features` should not exceed 65504.* Got 1e\+06\."):
-        save_bundle(large, file)
-    assert file.read_bytes() == before
-    assert list(file.parent.iterdir()) == [file]
-
-
-def test_subsets_keep_their_order(bundle):
-    features, labels = bundle.subset("train")
-    equal(features, bundle.features[:3])
+def test_subsets_keep_their_order():
+    features, labels = BUNDLE.subset("train")
+    equal(features, BUNDLE.features[:3])
     assert labels.tolist() == [0, 1, 1]
-    equal(bundle.subset("val")[0], bundle.features[3:4])
-    assert bundle.subset("test")[1].tolist() == [1, 0]
-    with pytest.raises(ValueError, match=r"`name` should be one of train, val, test\. Got 'all'\."):
-        bundle.subset("all")
+    equal(BUNDLE.subset("val")[0], BUNDLE.features[3:4])
+    assert BUNDLE.subset("test")[1].tolist() == [1, 0]
 
 
 NAN_ROWS = torch.tensor([[1.0, 2.0, 3.0]] * 6)
@@ -107,60 +59,27 @@ NAN_ROWS[[2, 4], 1] = torch.tensor([math.nan, math.inf])
     ("name", "value", "message"),
     [
         ("features", torch.zeros(5, 3), r"should have shape \(6, 3\)\. Got \(5, 3\)\."),
-        ("features", torch.zeros(6), r"should have shape \(6, 6\)\. Got \(6,\)\."),
         ("features", torch.zeros(6, 3).int(), r"should be torch\.float32\. Got torch\.int32\."),
         ("features", NAN_ROWS, r"should be finite\. Got 2 rows .* first at row 2\."),
         ("labels", torch.zeros(6, 1).long(), r"should have shape \(6,\)\. Got \(6, 1\)\."),
-        ("labels", torch.zeros(6).int(), r"should be torch\.int64\. Got torch\.int32\."),
         ("labels", torch.tensor([0, 1, 2, 0, 9, 0]), r"from 0 to 1\. Got 2 at row 2\."),
-        ("labels", torch.tensor([0, 1, 1, -1, 1, 0]), r"from 0 to 1\. Got -1 at row 3\."),
-        ("subsets", torch.zeros(5).long(), r"should have shape \(6,\)\. Got \(5,\)\."),
         ("subsets", torch.full((6,), 3), r"should lie from 0 to 2\. Got 3 at row 0\."),
         ("subsets", torch.tensor([0, 0, 0, 0, 2, 2]), r"should have images of .* Got none of val"),
         ("text_raw", torch.zeros(3, 3), r"should have shape \(2, 3\)\. Got \(3, 3\)\."),
-        ("text_normalized", NAN_ROWS[2:4], r"should be finite\. Got 1 rows"),
+        ("logit_scale", 0.0, r"should be positive .* Got 0\.0\."),
+        ("logit_scale", math.nan, r"should be positive .* Got nan\."),
     ],
 )
-def test_a_tensor_that_does_not_fit(bundle, file, name, value, message):
+def test_a_tensor_that_does_not_fit(name, value, message):
     with pytest.raises(ValueError, match=rf"^`{name}` {message}|^`{name}` should lie {message}"):
-        replace(bundle, **{name: value})
-    rewrite(file, **{name: value})
-    with pytest.raises(ValueError, match=rf"^In `b\.safetensors`: `{name}` .*{message}"):
-        load_bundle(file)
+        replace(BUNDLE, **{name: value})
 
 
-@pytest.mark.parametrize("scale", [0.0, -1.0, math.nan, math.inf])
-def test_logit_scale(bundle, scale):
-    with pytest.raises(ValueError, match=rf"`logit_scale` should be positive .* Got {scale}\."):
-        replace(bundle, logit_scale=scale)
-
-
-def test_files_that_are_not_bundles(file):
-    with pytest.raises(FileNotFoundError, match=r"`path` should be a feature bundle\. Got .*none"):
+def test_a_file_that_is_not_there_and_one_that_does_not_fit(file):
+    with pytest.raises(FileNotFoundError, match=r"none` should be a safetensors file"):
         load_bundle(file.with_name("none"))
-    rewrite(file, drop="subsets")
-    with pytest.raises(ValueError, match=r"should hold the tensors .* Got no `subsets`\."):
-        load_bundle(file)
-    save_file({"features": torch.zeros(2, 2)}, file)
-    with pytest.raises(ValueError, match=rf"without the metadata `{KEY}`\. Build one"):
-        load_bundle(file)
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        # A newer file may lack a field of ours; the version must be named all the same.
-        ('{"schema_version": 2}', r"an error in schema_version: .*should be 1\. Upgrade topreg"),
-        ('{"schema_version": 1}', "an error in class_names: Field required"),
-        ("{}", "an error in schema_version: Field required"),
-        ("{", "an error in the document: Invalid JSON"),
-        ("[]", "an error in the document: "),
-    ],
-)
-def test_incomplete_metadata(file, text, message):
-    rewrite(file, text=text)
-    text = r"`b\.safetensors` should have complete metadata of schema version 1\. Got "
-    with pytest.raises(ValueError, match=text + message):
+    file.write_bytes(rewritten(file.read_bytes(), features=NAN_ROWS))
+    with pytest.raises(ValueError, match=r"^In `b\.safetensors`: `features` .*first at row 2"):
         load_bundle(file)
 
 

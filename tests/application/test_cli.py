@@ -3,7 +3,6 @@
 import csv
 import dataclasses
 import errno
-import importlib
 import json
 import os
 import re
@@ -14,18 +13,14 @@ import sys
 from types import SimpleNamespace
 
 import pytest
-import torch
-import typer
-from application.synthetic_data import write_dataset
+from application.helpers import environment, python
+from application.synthetic_data import write_folder
 from application.tiny_clip import write_tiny_clip
-from PIL import Image
-from safetensors import safe_open
-from safetensors.torch import load_file, save_file
 from vlm_adapters import cli
 from vlm_adapters.cli import UsageError, report, run
+from vlm_adapters.cli.commands import DEMO_VALUES, METHODS
 from vlm_adapters.cli.inputs import SHIPPED, Inputs
 from vlm_adapters.cli.report import Plan, run_plan
-from vlm_adapters.cli.runs import DEMO_VALUES, METHODS
 from vlm_adapters.config import load_methods, read_toml
 from vlm_adapters.experiments import Sweep
 from vlm_adapters.features import store as store_module
@@ -36,6 +31,7 @@ FAST = " ".join(
     f"--set={name}.training.epochs=2" for name in ("taskres", "hc_tr", "tip_adapter_f", "hc_taf")
 )
 TR, _, TAF, HC_TAF = FAST.split()
+PLAN = 'shots = [1]\nseeds = [5]\n[a]\nbaseline = "zero_shot"\nshared = {}\n'
 
 
 @pytest.fixture(scope="session")
@@ -44,24 +40,9 @@ def backbone(tmp_path_factory):
     return f"open_clip/local-dir:{files['local_dir']}"
 
 
-@pytest.fixture(scope="session")
-def root(tmp_path_factory):
-    root = tmp_path_factory.mktemp("data")
-    for name in ("caltech101", "imagenet", "imagenet_a"):
-        write_dataset(root, name)
-    return root
-
-
 @pytest.fixture
 def photos(tmp_path):
-    for name, colour in {"cat": (200, 50, 50), "dog": (50, 200, 50), "owl": (50, 50, 200)}.items():
-        folder = tmp_path / "photos" / name
-        folder.mkdir(parents=True)
-        for number in range(10):
-            noise = Image.effect_noise((40, 36), 60).convert("RGB")
-            image = Image.blend(noise, Image.new("RGB", (40, 36), colour), 0.7)
-            image.save(folder / f"{number}.png")
-    return tmp_path / "photos"
+    return write_folder(tmp_path / "photos", dict.fromkeys(("cat", "dog", "owl"), 10), "png")
 
 
 @pytest.fixture
@@ -143,9 +124,7 @@ def test_quiet_is_quiet(call, bundle_file):
 @pytest.mark.parametrize(("terminal", "quiet"), [(False, False), (True, False), (True, True)])
 def test_progress_is_shown_on_terminals_alone(terminal, quiet, call, bundle_file, monkeypatch):
     monkeypatch.setattr(type(cli.errors), "is_terminal", terminal)
-    (bundle_file.parent / "plan.toml").write_text(
-        'shots = [1]\nseeds = [5]\n[a]\nbaseline = "zero_shot"\nshared = {}\n'
-    )
+    (bundle_file.parent / "plan.toml").write_text(PLAN)
     words = "{quiet} train --bundle={bundle} --method=taskres --shots=1 --threads=1 --out={out}"
     tune = "{quiet} tune --bundle={bundle} --plan={bundle.parent}/plan.toml --jobs=1 --out={out}"
     options = {"quiet": "--quiet" * quiet, "bundle": bundle_file}
@@ -189,9 +168,8 @@ def test_from_data_to_report(works, call, tmp_path):
     first = works(f"{sweep}{methods} {FAST} --json")
     results = {file: file.stat().st_mtime_ns for file in tmp_path.rglob("result.json")}
     assert len(results) == 24
-    assert sorted(results.values())[0] == min(
-        results[file] for file in results if "zero_shot/caltech101/1shot/seed1" in str(file)
-    )  # the printed command made the run of its sweep
+    made = min(results, key=results.get)  # by the printed command
+    assert "zero_shot/caltech101/1shot/seed1" in str(made)
     assert json.loads(works(f"{sweep}{methods} {FAST} --json")) == json.loads(first)
     assert results == {file: file.stat().st_mtime_ns for file in results}
     assert len(list((tmp_path / "runs/few_shot").glob("*.json"))) == 4
@@ -235,7 +213,7 @@ def test_own_photos_to_a_prediction(works, photos, tmp_path, online):
     words = "train --images=photos {data} --method=tip_adapter_f --shots=4 --out=r"
     told = works(f"{words} {'--online' * online} {TAF}")
     assert re.match(r"Tip-Adapter-F on photos, 4-shot, seed 1: \d+\.\d\d % of 9 test images", told)
-    shutil.copy(photos / "owl" / "3.png", tmp_path / "new.png")
+    shutil.copy(photos / "owl" / "03.png", tmp_path / "new.png")
     assert works("predict r new.png").startswith("new.png: owl ")
     [record] = json.loads(works("predict r new.png --json"))
     shares = [entry["probability"] for entry in record["classes"]]
@@ -271,39 +249,24 @@ def full_disk(path, *_, **__):
     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
 
 
-@pytest.mark.parametrize(
-    ("command", "writer", "file"),
-    [
-        (EXTRACT, "features.store.write_tensors", "safetensors"),
-        (
-            "train --bundle={bundle} --method=taskres --shots=1 --out=r " + TR,
-            "runs.write_tensors",
-            "adapter.safetensors",
-        ),
-        (
-            "train --bundle={bundle} --method=zero_shot --shots=1 --out=r",
-            "runs.write_json",
-            "result.json",
-        ),
-        (
-            "tune --bundle={bundle} --plan=plan.toml --jobs=1 --out=t.toml",
-            "tuning.write_json",
-            "t.trials.json",
-        ),
-        ("report done", "results.write_text", "results.csv"),
-    ],
-)
-def test_a_full_disk_is_told_and_survived(
-    works, fails, bundle_file, tmp_path, monkeypatch, command, writer, file
-):
-    (tmp_path / "plan.toml").write_text(
-        'shots = [1]\nseeds = [5]\n[a]\nbaseline = "zero_shot"\nshared = {}\n'
-    )
+TRAIN = "train --bundle={bundle} --shots=1 --out=r --method="
+FULL = {
+    "features.store.write_tensors": EXTRACT,
+    "runs.write_tensors": f"{TRAIN}taskres {TR}",
+    "runs.write_json": f"{TRAIN}zero_shot",
+    "tuning.write_json": "tune --bundle={bundle} --plan=plan.toml --jobs=1 --out=t.toml",
+    "results.write_text": "report done",
+}
+
+
+@pytest.mark.parametrize("writer", FULL)
+def test_a_full_disk_is_told_and_survived(works, fails, bundle_file, tmp_path, monkeypatch, writer):
+    (tmp_path / "plan.toml").write_text(PLAN)
     works("train --bundle={bundle} --method=zero_shot --shots=1 --out=done", bundle=bundle_file)
     with monkeypatch.context() as patched:
         patched.setattr(f"vlm_adapters.{writer}", full_disk)
-        fails(command, 1, f"{os.strerror(errno.ENOSPC)}: ", bundle=bundle_file)
-    works(command, bundle=bundle_file)
+        fails(FULL[writer], 1, f"{os.strerror(errno.ENOSPC)}: ", bundle=bundle_file)
+    works(FULL[writer], bundle=bundle_file)
 
 
 @pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="a folder that nobody writes into")
@@ -315,18 +278,18 @@ def test_a_read_only_folder_is_told(fails, bundle_file, words):
 
 def test_images_that_are_missing_or_damaged(call, fails, photos):
     command = f"train --images=photos {{data}} --shots=4 --out=r {TR}"
-    victim = photos / "dog" / "4.png"
+    victim = photos / "dog" / "04.png"
     victim.write_bytes(victim.read_bytes()[: victim.stat().st_size // 2])
-    fails(command, 1, "`dog/4.png` should be a readable image")
+    fails(command, 1, "`dog/04.png` should be a readable image")
     checked = call("data check --images=photos --verify")
     assert checked.code == 1
-    assert "4.png" in checked.err
+    assert "04.png" in checked.err
     for name in range(6):
-        (photos / "cat" / f"{name}.png").write_bytes(b"")
+        (photos / "cat" / f"0{name}.png").write_bytes(b"")
     checked = call("data check --images=photos --verify --json")
     assert checked.code == 1
     found = [name for problem in json.loads(checked.out) for name in problem["files"]]
-    assert {f"cat/{name}.png" for name in range(6)} <= set(found)
+    assert {f"cat/0{name}.png" for name in range(6)} <= set(found)
     shutil.rmtree(photos / "owl")
     (photos / "owl").mkdir()
     fails(command, 2, "owl")
@@ -337,29 +300,19 @@ WRONG = [
     ("demo --shots=0", "`--shots` should be a comma list of distinct positive numbers. Got '0'"),
     ("demo --seeds=1,1", "`--seeds` should be a comma list of distinct positive numbers"),
     ("demo --set=taskres.training.learning_rat=1", "should be a known key: optimizer"),
-    ("demo --set=taskres.training.epochs=soon", "should be of type int. Got 'soon'"),
-    ("demo --set=taskres.protocol=best", "`protocol` should be one of"),
     ("demo --methods=taskres,coop", "`methods` should be one of"),
     ("demo --tuned=nothing.toml", "`nothing.toml` should be a file or a shipped preset"),
     ("demo --out=taken", "`--out` should be a folder"),
     ("demo --bundle=no.safetensors", "no.safetensors"),
-    ("demo --bundle=short.safetensors", "short.safetensors"),
-    ("demo --bundle=foreign.safetensors", "foreign.safetensors"),
-    ("demo --bundle=nan.safetensors", "`features` should be finite. Got 1 rows"),
+    ("demo --bundle=taken", "`taken` should be a complete safetensors file"),
     ("tune --bundle={bundle} --out=.", "`--out` should be a file"),
     ("bundle --root=. --out=b.safetensors", "should hold caltech101"),
     ("train --out=r", "`--dataset` should name a published data set"),
     ("train --dataset=dtd --out=r", "Give `--root` or set VLM_DATA"),
     ("train --dataset=birds --root={root} --out=r", "`name` should be one of"),
-    (
-        "train --dataset=caltech101 --root={root} --backbone=open_clip/RN50/nowhere.pt --out=r",
-        "nowhere.pt",
-    ),
+    ("train --dataset=dtd --root={root} --backbone=open_clip/RN50/nowhere.pt", "nowhere.pt"),
     ("train --dataset=caltech101 {data} --scale=2", "`--scale` should be two"),
-    (
-        "train --dataset=caltech101 {data} --template='a {{}}'",
-        "`--template` should come with `--images`",
-    ),
+    ("train --dataset=dtd --template='a {{}}'", "`--template` should come with `--images`"),
     ("train --split=x.json", "`--split` should come with `--images`"),
     ("reproduce 1 --datasets=dtd,birds", "`--datasets` should be one of"),
     ("report .", "should hold runs"),
@@ -367,32 +320,17 @@ WRONG = [
     ("predict nowhere x.png", "nowhere"),
     ("weights convert no.pt out.safetensors", "`source` should be a file"),
     *(
-        (
-            f"train --bundle=demo {option}",
-            f"`{option.split('=')[0]}` should not come with `--bundle`",
-        )
-        for option in ("--dataset=dtd", "--online", "--views=3", "--backbone=x", "--scale=1,1")
+        (f"train --bundle=demo {option}={value}", f"`{option}` should not come with `--bundle`")
+        for option, value in (("--dataset", "dtd"), ("--views", 3), ("--backbone", "x"))
     ),
+    ("train --bundle=demo --online", "`--online` should not come with `--bundle`"),
+    ("train --bundle=demo --scale=1,1", "`--scale` should not come with `--bundle`"),
 ]
 
 
-@pytest.fixture(scope="session")
-def damaged_bundles(bundle_file, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("damaged")
-    whole = bundle_file.read_bytes()
-    (folder / "short.safetensors").write_bytes(whole[:-100])
-    (folder / "foreign.safetensors").write_bytes(b"PK\x03\x04" + whole[:50])
-    tensors = load_file(bundle_file)
-    tensors["features"][7, 2] = torch.nan
-    with safe_open(bundle_file, "pt") as file:
-        save_file(tensors, folder / "nan.safetensors", file.metadata())
-    return folder
-
-
 @pytest.mark.parametrize(("command", "told"), WRONG)
-def test_wrong_words(fails, command, told, bundle_file, damaged_bundles, tmp_path):
+def test_wrong_words(fails, command, told, bundle_file, tmp_path):
     """One clear line, exit code 2, nothing written."""
-    shutil.copytree(damaged_bundles, tmp_path, dirs_exist_ok=True)
     (tmp_path / "taken").write_text("mine")
     before = sorted(path for path in tmp_path.rglob("*") if path.is_file())
     fails(command, 2, told, bundle=bundle_file)
@@ -430,7 +368,7 @@ def test_a_run_and_its_data(works, fails, photos, tmp_path):
     [kept] = (tmp_path / "r").glob("photos-*.json")
     before = kept.read_bytes()
     for name in range(4):
-        (photos / "cat" / f"{name}.png").unlink()
+        (photos / "cat" / f"0{name}.png").unlink()
     fails(train, 1, "should hold the rows of this task")
     assert kept.read_bytes() == before
 
@@ -470,8 +408,8 @@ def test_a_script_goes_on_where_a_run_or_a_target_fails(script, tmp_path, monkey
 
 def test_a_script_that_cannot_make_a_run_says_so(script, tmp_path, monkeypatch):
     monkeypatch.setattr(report, "make_runs", lambda *_: pytest.fail("trained"))
-    for changes in ({"datasets": ("caltech101", "dtd")}, {"targets": ("imagenet_r",)}):
-        with pytest.raises(UsageError, match=r"should hold (dtd|imagenet_r) in CoOp"):
+    for changes in ({"datasets": ("caltech101", "eurosat")}, {"targets": ("imagenet_r",)}):
+        with pytest.raises(UsageError, match=r"should hold (eurosat|imagenet_r) in CoOp"):
             script(**changes)  # before it trains
     assert not (tmp_path / "out").exists()
     monkeypatch.setattr(report, "make_runs", full_disk)
@@ -480,32 +418,11 @@ def test_a_script_that_cannot_make_a_run_says_so(script, tmp_path, monkeypatch):
     assert not (tmp_path / "features").exists()  # nor are images encoded for no adapter
 
 
-def process(words, folder, **environment):
-    """Run a command in a process of its own."""
-    options = {"capture_output": True, "text": True, "timeout": 300, "check": False}
-    return subprocess.run(words, cwd=folder, env=os.environ | environment, **options)
-
-
-ABSENT = """
-import importlib.abc
-import sys
-
-
-class Absent(importlib.abc.MetaPathFinder):
-    def find_spec(self, name, path, target=None):
-        if name.split(".")[0] == PACKAGE:
-            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
-
-
-sys.meta_path.insert(0, Absent())
-"""
-
-
 @pytest.mark.parametrize("package", ["typer", "pydantic", "pandas", "safetensors", "matplotlib"])
 def test_missing_extra(package, tmp_path):
-    (tmp_path / "sitecustomize.py").write_text(f"PACKAGE = {package!r}\n{ABSENT}")
-    path = os.pathsep.join(filter(None, [str(tmp_path), os.environ.get("PYTHONPATH", "")]))
-    result = process([sys.executable, "-m", "vlm_adapters", "demo"], tmp_path, PYTHONPATH=path)
+    (tmp_path / "sitecustomize.py").write_text(f"import sys; sys.modules[{package!r}] = None")
+    words, env = ("-m", "vlm_adapters", "demo"), environment(tmp_path)
+    result = python(*words, env=env, cwd=tmp_path, check=False)
     assert result.returncode == 1
     assert 'Run `pip install "topreg[vlm]"`.' in result.stderr
     assert "Traceback" not in result.stderr
@@ -515,7 +432,8 @@ def test_console_script(tmp_path):
     beside_python = os.path.dirname(sys.executable)  # the environment need not be activated
     script = shutil.which("vlm-adapters", path=beside_python + os.pathsep + os.environ["PATH"])
     assert script is not None, "install the project: `pip install '.[vlm,test]'`"
-    result = process([script, "demo", "--bundle", "no.safetensors"], tmp_path)
+    words = [script, "demo", "--bundle", "no.safetensors"]
+    result = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert (result.returncode, "no.safetensors" in result.stderr) == (2, True)
 
 
@@ -535,20 +453,8 @@ def test_training_imports_few_modules(root, tmp_path):
     """Neither tables nor figures, searches, other commands and the libraries that they need."""
     words = f"train --dataset=caltech101 --root={root} --backbone=application.fake_backbone:make "
     words = (words + f"--method=hc_tr --shots=1 --views=1 --out=r {TR}").split()
-    path = os.pathsep.join(sys.path)  # of this process, whatever its environment
-    result = process([sys.executable, "-c", MODULES.format(words=words)], tmp_path, PYTHONPATH=path)
-    assert result.returncode == 0, result.stderr
+    result = python("-c", MODULES.format(words=words), cwd=tmp_path)
     modules, libraries = (line.split() for line in result.stdout.splitlines()[-2:])
     assert libraries == []
     assert len(modules) <= 25, modules
     assert not {"vlm_adapters.results", "vlm_adapters.tuning", "vlm_adapters.transfer"} & {*modules}
-
-
-def test_the_help_of_commands_is_that_of_their_functions():
-    """The list that the help prints without importing any command."""
-    runner = typer.main.get_group(cli.app)
-    for name, (module, text) in cli.COMMANDS.items():
-        importlib.import_module(f"vlm_adapters.cli.{module}")
-        found = typer.main.get_group(cli.app).commands[name]
-        assert " ".join((found.help or "").split("\n\n")[0].split()) == text, name
-    assert set(runner.commands) == set(cli.COMMANDS)

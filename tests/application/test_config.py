@@ -5,6 +5,7 @@ import re
 import typing
 
 import pytest
+from application.helpers import refused
 from vlm_adapters.adapters import adapter_class
 from vlm_adapters.config import (
     ADAPTERS,
@@ -38,18 +39,6 @@ def test_presets_follow_the_specification():
     assert methods["hc_taf"].constraint.norm == "rowwise"
 
 
-@pytest.mark.parametrize(
-    ("plain", "constrained"), [(b, a) for a, b in BASELINES.items() if "_off" not in a]
-)
-@pytest.mark.parametrize("dataset", [None, "eurosat", "imagenet"])
-def test_compared_presets_differ_only_in_the_constraint(plain, constrained, dataset):
-    a, b = load_methods((plain, constrained), dataset=dataset).values()
-    assert (a.adapter, a.text, a.protocol) == (b.adapter, b.text, b.protocol)
-    assert a.training == b.training  # as many epochs, above all
-    assert a.constraint != b.constraint
-    assert b.constraint.weight > 0
-
-
 def test_the_official_presets_keep_their_arithmetic_whatever_was_tuned():
     names = ["tip_adapter_f_official", "hc_taf_released"]
     methods = load_methods(names, dataset="caltech101", tuned="caltech101_devise.toml")
@@ -78,20 +67,6 @@ def test_epochs_alone_hold_for_every_shot_count(overrides, epochs):
     assert [epochs_of(training, shots) for shots in (4, 8)] == epochs
 
 
-def test_tuned_values_lie_over_presets_and_overrides_over_both(tmp_path):
-    tuned = tmp_path / "tuned.toml"
-    tuned.write_text(
-        "[taskres.training]\nlearning_rate = 0.5\nepochs = 7\n[hc_tr.training]\nx = 1\n"
-    )
-    methods = load_methods(
-        ["taskres"], tuned=str(tuned), overrides=["taskres.training.epochs=9", "taskres.title=Mine"]
-    )
-    assert methods["taskres"].training.learning_rate == 0.5
-    assert methods["taskres"].training.epochs == 9
-    assert methods["taskres"].title == "Mine"
-    assert methods["taskres"].training.weight_decay == 5e-4
-
-
 DIMENSIONS = "`constraint.dimensions` should begin with 0 and hold each once. Got "
 BAD = [
     (
@@ -100,24 +75,20 @@ BAD = [
     ),
     ("training.learning_rat=1", ". Got another. Did you mean 'learning_rate'?"),
     ("training.epochs=many", "`taskres.training.epochs` should be of type int. Got 'many'."),
-    ("training.epochs=1.5", "`taskres.training.epochs` should be of type int. Got 1.5."),
     ("training.drop_last=1", "`taskres.training.drop_last` should be of type bool. Got 1."),
     ("training.epochs=true", "`taskres.training.epochs` should be of type int. Got True."),
     ("training=1", "`taskres.training` should be of type table. Got 1."),
     ("title=1", "`taskres.title` should be of type str. Got 1."),
-    ("training.epochs=2024-01-01", "should be of type int. Got '2024-01-01'."),
     ("training.weight_decay=nan", "`taskres.training.weight_decay` should be finite. Got nan."),
-    ("training.weight_decay=inf", "`taskres.training.weight_decay` should be finite. Got inf."),
     ("adapter.settings.x='a'", "`taskres.adapter.settings.x` should be of type int. Got 'a'."),
     ("adapter.kind=tip_adaptor", '`adapter.kind` should be one of "zero_shot", "linear_probe", '),
     ("adapter.kind=tip_adaptor", "Got 'tip_adaptor'. Did you mean 'tip_adapter'?"),
-    ("training.optimizer=adaw", 'should be one of "adam", "adamw", "adamw_half". Got \'adaw\'.'),
-    ("constraint.dimensions=[1]", f"{DIMENSIONS}[1]."),
     ("constraint.dimensions=[]", f"{DIMENSIONS}[]."),
     ("constraint.dimensions=[0, 0]", f"{DIMENSIONS}[0, 0]."),
     ("constraint.dimensions=[0.0]", "constraint.dimensions.0` should be of type int. Got 0.0."),
     ("protocol=last+val_search", '`protocol` should be one of "last", "best_val". Got'),
     ("training.epochs", "`--set` should be `preset.section.key=value`"),
+    ("=1", "`--set` should be `preset.section.key=value`"),
 ]
 
 
@@ -127,16 +98,9 @@ def test_bad_values(override, text):
         load_methods(["taskres"], overrides=[f"taskres.{override}"])
 
 
-@pytest.mark.parametrize(
-    ("override", "text"),
-    [
-        ("taskrs.training.epochs=1", r"begin with a preset: taskres\..* Did you mean 'taskres'\?"),
-        ("taskres=1", r"`--set` should be `preset.section.key=value`"),
-    ],
-)
-def test_bad_overrides(override, text):
-    with pytest.raises(ValueError, match=text):
-        load_methods(["taskres"], overrides=[override])
+def test_an_override_of_an_unknown_preset():
+    with refused(r"begin with a preset: taskres\..* Did you mean 'taskres'\?"):
+        load_methods(["taskres"], overrides=["taskrs.training.epochs=1"])
 
 
 def test_what_the_options_allow_is_checked():
@@ -155,8 +119,7 @@ def test_what_the_options_allow_is_checked():
             elif typing.get_origin(hint) is typing.Annotated:
                 bounds += 1
                 least = hint.__metadata__[0].metadata[0].ge
-                text = rf"`{path}` should be {least} or more\. Got {least - 1}"
-                with pytest.raises(ValueError, match=text):
+                with refused(rf"`{path}` should be {least} or more\. Got {least - 1}"):
                     load_methods(["taskres"], overrides=[f"{path}={least - 1}"])
     assert (choices, bounds) == (16, 19)
 
@@ -164,8 +127,6 @@ def test_what_the_options_allow_is_checked():
 def test_options_built_in_python_are_checked_too():
     with pytest.raises(ValueError, match="greater than or equal to 1"):
         TrainingOptions(epochs=0)
-    with pytest.raises(ValueError, match="Unexpected keyword argument"):
-        TrainingOptions(epoch=1)
     assert build(Method, dataclasses.asdict(METHOD), "m") == METHOD
     built = build(AdapterOptions, {"kind": "a.py:B", "settings": {"k": 3}}, "m")
     assert type(built.settings["k"]) is int
@@ -175,37 +136,6 @@ def test_a_constraint_needs_a_trained_adapter():
     text = r"weight` should be 0 with `adapter\.kind = \"zero_shot\"`, whose features are .* Got 1"
     with pytest.raises(ValueError, match=text):
         load_methods(["zero_shot"], overrides=["zero_shot.constraint.weight=1"])
-
-
-@pytest.mark.parametrize("text", ["[tasres.training]\nepochs = 1\n", "taskres = 5\n"])
-def test_tuned_files_with_unknown_tables(tmp_path, text):
-    tuned = tmp_path / "tuned.toml"
-    tuned.write_text(text)
-    with pytest.raises(
-        ValueError, match=r"tuned.toml` should hold tables of zero_shot, .*taskres, "
-    ):
-        load_methods(["taskres"], tuned=str(tuned))
-
-
-def test_a_file_in_the_working_folder_comes_before_the_shipped_one(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "caltech101_devise.toml").write_text("[taskres.training]\nepochs = 3\n")
-    methods = load_methods(["taskres"], tuned="caltech101_devise.toml")
-    assert methods["taskres"].training.epochs == 3
-
-
-def test_missing_key():
-    with pytest.raises(ValueError, match=r"`mine.title` should be given"):
-        build(Method, {"adapter": {"kind": "taskres"}}, "mine")
-
-
-def test_missing_and_broken_files(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"`nothing.toml` should be a file or a"):
-        read_toml("nothing.toml")
-    broken = tmp_path / "broken.toml"
-    broken.write_text("= 1")
-    with pytest.raises(ValueError, match=r"broken.toml` should be TOML. Got: "):
-        read_toml(str(broken))
 
 
 TRAINED = {"taskres", "clip_adapter", "tip_adapter_f"}
@@ -233,12 +163,15 @@ def write(folder, **files):
 
 
 @pytest.mark.parametrize("dataset", [None, *read_toml("datasets.toml")])
-def test_every_shipped_preset_builds_for_every_data_set(dataset):
+def test_compared_presets_differ_only_in_the_constraint(dataset):
     methods = load_methods(PRESETS, dataset=dataset)
     assert list(methods) == list(PRESETS)
     for form, plain in BASELINES.items():
         a, b = methods[plain], methods[form]
         assert (a.adapter, a.text) == (b.adapter, b.text)
+        if "_off" not in form:
+            assert (a.protocol, a.training) == (b.protocol, b.training)  # as many epochs, above all
+            assert (a.constraint == b.constraint, b.constraint.weight > 0) == (False, True)
 
 
 def test_published_values_have_known_data_sets_and_keys():
@@ -326,44 +259,49 @@ def test_files_in_the_working_folder_do_not_replace_shipped_presets(tmp_path, mo
         tmp_path,
         taskres='title = "Other"\nextends = "taskres"\n[training]\nepochs = 3',
         datasets="[imagenet.taskres.training]\nepochs = 4",
+        caltech101_devise="[taskres.training]\nepochs = 5",
     )
     assert load_methods(["hc_tr"], dataset="imagenet") == expected
     own = load_methods(["taskres.toml"])["taskres"]
     assert (own.title, own.training.epochs) == ("Other", 3)
     assert epochs_of(own.training, 16) == 3
+    tuned = load_methods(["taskres"], tuned="caltech101_devise.toml")["taskres"]
+    assert tuned.training.epochs == 5  # other files do
 
 
 EXTENDS = r"`a.toml: extends` should be a shipped preset or a TOML file\. Got "
 CIRCLE = r"`a.toml` should not extend itself\. Got a circle: "
-UNBUILT = [
-    ({"a": 'extends = "a.toml"'}, CIRCLE + r"a.toml -> a.toml\."),
-    ({"a": 'extends = "b.toml"', "b": 'extends = "./a.toml"'}, CIRCLE + "a.toml -> b.toml -> a"),
-    ({"a": 'extends = "coop"'}, EXTENDS + "'coop'"),
-    ({"a": "extends = 5"}, EXTENDS + "5"),
-    ({"a": 'extends = ["taskres"]'}, EXTENDS),
-    ({"a": 'extends = "b.toml"', "b": "title ="}, r"`b.toml` should be TOML\. Got: "),
-    ({"a": 'extends = "taskres"\nadapter = 5'}, r"`a.toml.adapter` should be of type table"),
-    ({"a": '[adapter]\nkind = "taskres"'}, r"`a.toml.title` should be given"),
-    ({"a": 'extends = "taskres"\n[trainin]\nepochs = 5'}, "`a.toml.trainin` should be a known"),
+KNOWN = r"tuned.toml` should hold tables of zero_shot, .*taskres, "
+FILES = [
+    ({}, ["nothing.toml"], r"`nothing.toml` should be a file or a shipped preset"),
+    ({"a": 'extends = "a.toml"'}, ["a.toml"], CIRCLE + r"a.toml -> a.toml\."),
+    (
+        {"a": 'extends = "b.toml"', "b": 'extends = "./a.toml"'},
+        ["a.toml"],
+        CIRCLE + "a.toml -> b.toml -> a",
+    ),
+    ({"a": 'extends = "coop"'}, ["a.toml"], EXTENDS + "'coop'"),
+    ({"a": "extends = 5"}, ["a.toml"], EXTENDS + "5"),
+    ({"a": 'extends = ["taskres"]'}, ["a.toml"], EXTENDS),
+    ({"a": 'extends = "b.toml"'}, ["a.toml"], r"b.toml` should be a file or a shipped preset"),
+    ({"a": 'extends = "b.toml"', "b": "title ="}, ["a.toml"], r"`b.toml` should be TOML\. Got: "),
+    ({"a": 'extends = "taskres"\nadapter = 5'}, ["a.toml"], "`a.toml.adapter` should be of type t"),
+    ({"a": '[adapter]\nkind = "taskres"'}, ["a.toml"], r"`a.toml.title` should be given"),
+    (
+        {"a": 'extends = "taskres"\n[train]\nepochs = 5'},
+        ["a.toml"],
+        "`a.toml.train` should be a kn",
+    ),
+    ({}, ["taskres", "taskres"], r"should have different names\. Got 'taskres' twi"),
+    ({"taskres": 'extends = "taskres"'}, ["taskres", "taskres.toml"], r"Got 'taskres' twice"),
+    ({"tuned": "[tasres.training]\nepochs = 1\n"}, ["taskres"], KNOWN),
+    ({"tuned": "taskres = 5\n"}, ["taskres"], KNOWN),
 ]
 
 
-@pytest.mark.parametrize(("files", "text"), UNBUILT)
-def test_presets_that_cannot_be_built(tmp_path, monkeypatch, files, text):
+@pytest.mark.parametrize(("files", "names", "text"), FILES)
+def test_files_that_cannot_be_read(tmp_path, monkeypatch, files, names, text):
     monkeypatch.chdir(tmp_path)
     write(tmp_path, **files)
-    with pytest.raises(ValueError, match=text):
-        load_methods(["a.toml"])
-
-
-def test_a_missing_parent_file(tmp_path):
-    write(tmp_path, a='extends = "b.toml"')
-    with pytest.raises(FileNotFoundError, match=r"b.toml` should be a file or a shipped preset"):
-        load_methods([str(tmp_path / "a.toml")])
-
-
-def test_methods_have_names_of_their_own(tmp_path):
-    write(tmp_path, taskres='extends = "taskres"')
-    for names in (["taskres", "taskres"], ["taskres", str(tmp_path / "taskres.toml")]):
-        with pytest.raises(ValueError, match=r"should have different names\. Got 'taskres' twi"):
-            load_methods(names)
+    with refused(text):
+        load_methods(names, tuned="tuned.toml" if "tuned" in files else None)

@@ -12,12 +12,11 @@ from application.helpers import (
     in_double,
     method,
     randomised,
-    views_of,
 )
 from torch.nn.functional import cross_entropy, normalize
 from vlm_adapters import training
 from vlm_adapters.adapters import build_adapter
-from vlm_adapters.config import AdapterOptions, ConstraintOptions
+from vlm_adapters.config import ConstraintOptions
 from vlm_adapters.regularizers.consistency import Consistency
 from vlm_adapters.training import train
 
@@ -63,11 +62,6 @@ def literal_views(preset, adapter, task, features, labels):
     return torch.exp(-adapter.options.sharpness * (1 - cosines)), torch.tensor(target).double()
 
 
-def joins(edge, labels, options):
-    """Whether an edge is kept for its labels."""
-    return options.same_label_edges == "keep" or labels[edge[0]] != labels[edge[1]]
-
-
 def kept_pairs(features, labels, options):
     """The pairs that the options keep of a batch without memory."""
     pairs = RipsFiltration().pairs(features)
@@ -77,9 +71,8 @@ def kept_pairs(features, labels, options):
 def literal_terms(views, labels, options, kept=lambda edge: True):
     """Equations 4 to 6 on views (geometry, source, target)."""
     geometry, source, target = views
-    pairs = RipsFiltration().pairs(geometry)
-    chosen = [kept(edge) and joins(edge, labels, options) for edge in pairs.death_edges.tolist()]
-    pairs = pairs.select(torch.tensor(chosen))
+    pairs = kept_pairs(geometry, labels, options)
+    pairs = pairs.select(torch.tensor([kept(edge) for edge in pairs.death_edges.tolist()]))
     return (
         oracles.track_coincidence(source, target, pairs, undefined=options.undirected),
         oracles.deviating_perturbation(
@@ -130,61 +123,40 @@ def test_presets_equal_the_equations_on_joined_batches(task, preset):
     assert (options.memory_batches == 0) == preset.endswith("_paper")
 
 
-@pytest.mark.parametrize("preset", PRESETS)
-def test_the_whole_gradient_is_that_of_the_literal_graph(task, preset):
+TWO = ConstraintOptions(weight=0.3, perturbation_weight=2.0, combination="ratio", match_norms=False)
+NORMS = ("global", "per_parameter", "rowwise")
+CASES = [(preset, method(preset).constraint) for preset in PRESETS]
+CASES += [("hc_clip_adapter", dataclasses.replace(TWO, norm=norm)) for norm in NORMS]
+
+
+@pytest.mark.parametrize(("preset", "options"), CASES)
+def test_the_whole_gradient_is_that_of_the_literal_graph(task, preset, options):
     """Cross-entropy and equation 7 through dense views, combined by topreg."""
-    options, adapter = method(preset).constraint, adapter_of(task, preset)
-    (parameter,) = adapter.parameters()
+    adapter = adapter_of(task, preset)
     features, labels = batch(task, slice(None))
     step, constraint = adapter.step(features), Consistency(options, task.logit_scale)
     constraint.backward(cross_entropy(step.logits, labels), adapter, step, features, labels)
-    found, parameter.grad = parameter.grad, None
-
-    source, target = literal_views(preset, adapter, task, features, labels)
-    if preset.startswith("hc_tr"):
-        texts = normalize(adapter.text + adapter.options.residual_scale * adapter.residual, dim=1)
-        logits = task.logit_scale * features @ texts.T
-    else:
-        one_hot = torch.eye(5).double()[task.train_labels]
-        weight = adapter.options.cache_weight * task.logit_scale / 100
-        logits = task.logit_scale * features @ adapter.text.T + weight * source @ one_hot
+    found = [parameter.grad for parameter in adapter.parameters()]
+    adapter.zero_grad()
     # topreg has one option for both terms; here every kept track has a direction.
     loss = HomologyConsistency(
         perturbation_weight=options.perturbation_weight,
         undefined=options.unrelated,
         related=options.related,
         match_norms=options.match_norms,
-    )(source, target, labels, pairs=kept_pairs(features, labels, options))
-    main = cross_entropy(logits, labels)
-    if options.combination == "ratio":
-        balanced_backward(main, loss, [parameter], weight=options.weight, norm=options.norm)
-    else:
-        (main + options.weight * task.logit_scale * loss).backward()
-    torch.testing.assert_close(found, parameter.grad, rtol=1e-9, atol=1e-12)
-    assert (options.norm == "rowwise") == (preset == "hc_taf")
-
-
-@pytest.mark.parametrize("norm", ["global", "per_parameter", "rowwise"])
-def test_ratios_of_an_adapter_with_two_parameters(task, norm):
-    adapter = build_adapter(task, AdapterOptions(kind="clip_adapter", residual_scale=0.5)).double()
-    options = ConstraintOptions(
-        weight=0.3, perturbation_weight=2.0, combination="ratio", norm=norm, match_norms=False
-    )
-    features, labels = batch(task, slice(None))
-    step = adapter.step(features)
-    Consistency(options, 1.0).backward(
-        cross_entropy(step.logits, labels), adapter, step, features, labels
-    )
-    found = [parameter.grad for parameter in adapter.parameters()]
-    adapter.zero_grad()
-    views = views_of(adapter, features, labels)
-    loss = HomologyConsistency(perturbation_weight=2.0, related="all")(
-        views.source, views.target, labels, pairs=kept_pairs(features, labels, options)
+    )(
+        *literal_views(preset, adapter, task, features, labels),
+        labels,
+        pairs=kept_pairs(features, labels, options),
     )
     main = cross_entropy(adapter(features), labels)
-    balanced_backward(main, loss, adapter.parameters(), weight=0.3, norm=norm)
-    for a, b in zip(found, adapter.parameters(), strict=True):
-        torch.testing.assert_close(a, b.grad, rtol=1e-9, atol=1e-12)
+    if options.combination == "ratio":
+        parameters = adapter.parameters()
+        balanced_backward(main, loss, parameters, weight=options.weight, norm=options.norm)
+    else:
+        (main + options.weight * task.logit_scale * loss).backward()
+    expected = [parameter.grad for parameter in adapter.parameters()]
+    torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-12)
 
 
 # The memory
@@ -356,25 +328,23 @@ def added(task, options, preset="hc_tr"):
 
 
 @pytest.mark.parametrize("preset", ["hc_tr", "hc_taf"])
-def test_units_of_a_constant_weight(task, preset):
-    options = ConstraintOptions(weight=0.15, perturbation_weight=2.5)
-    found, (coincidence, perturbation) = added(task, options, preset)
-    expected = coincidence + 2.5 * perturbation
-    torch.testing.assert_close(found, 0.15 * task.logit_scale * expected)
-    found, _ = added(task, dataclasses.replace(options, unit="absolute", weight=15.0), preset)
-    torch.testing.assert_close(found, 15.0 * expected)
-
-
-@pytest.mark.parametrize(("coincidence", "perturbation"), [(0.0, 2.5), (1.0, 0.0), (0.3, 0.7)])
-def test_weights_of_the_terms(task, coincidence, perturbation):
-    options = ConstraintOptions(
-        weight=1.0,
-        unit="absolute",
-        coincidence_weight=coincidence,
-        perturbation_weight=perturbation,
-    )
-    found, parts = added(task, options)
-    torch.testing.assert_close(found, coincidence * parts[0] + perturbation * parts[1])
+@pytest.mark.parametrize(
+    ("unit", "weights"),
+    [
+        ("logit_scale", (0.15, 1.0, 2.5)),
+        ("absolute", (15.0, 1.0, 2.5)),
+        ("absolute", (1.0, 0.0, 2.5)),
+        ("absolute", (1.0, 1.0, 0.0)),
+    ],
+)
+def test_units_and_weights_of_the_terms(task, preset, unit, weights):
+    names = ("weight", "coincidence_weight", "perturbation_weight")
+    options = ConstraintOptions(**dict(zip(names, weights, strict=True)), unit=unit)
+    found, parts = added(task, options, preset)
+    whole, *shares = weights
+    scale = 1.0 if unit == "absolute" else task.logit_scale
+    expected = whole * scale * (shares[0] * parts[0] + shares[1] * parts[1])
+    torch.testing.assert_close(found, expected)
 
 
 @pytest.mark.parametrize("preset", ["hc_tr", "hc_taf"])

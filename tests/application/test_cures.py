@@ -10,7 +10,6 @@ import sys
 import pytest
 import typer
 import vlm_adapters
-from vlm_adapters import cli
 from vlm_adapters.cli import app
 
 SOURCES = sorted(pathlib.Path(vlm_adapters.__file__).parent.rglob("*.py"))
@@ -36,8 +35,6 @@ def texts():
 def commands():
     """The name of each command, and its options."""
     found = {}
-    for module, _ in cli.COMMANDS.values():
-        importlib.import_module(f"vlm_adapters.cli.{module}")
 
     def collect(group, name):
         for part, command in group.commands.items():

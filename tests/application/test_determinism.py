@@ -1,18 +1,16 @@
-"""The same seed gives the same bytes of everything that is kept, whoever makes the runs."""
+"""The same bytes of everything that is kept, whoever makes the runs, killed or not."""
 
 import json
-import os
-import subprocess
-import sys
+import multiprocessing
+import signal
 from pathlib import Path
 
+import pytest
 import torch
-from application.helpers import kept
-from vlm_adapters.cli.inputs import Inputs
-from vlm_adapters.cli.runs import make_runs
+from application.helpers import environment, kept, python
+from application.mortal import work
 from vlm_adapters.config import lineage, load_methods
-from vlm_adapters.experiments import Sweep, plan_jobs, run_jobs
-from vlm_adapters.results.report import write_run_report
+from vlm_adapters.experiments import plan_jobs, run_jobs
 from vlm_adapters.runs import ADAPTER, RESULT
 from vlm_adapters.tuning import Plan, Search, tune, write_trials
 
@@ -37,7 +35,18 @@ def make(source, folder, seeds=(1,), **options):
     return kept(folder)
 
 
-def test_the_same_seed_gives_the_same_bytes_whatever_ran_before_in_any_processes(source, tmp_path):
+SCRIPT = """
+import sys
+from pathlib import Path
+import torch
+torch.set_num_threads(1)
+from application.test_determinism import make
+from vlm_adapters.features.bundle import BundleSource
+make(BundleSource(Path(sys.argv[1])), Path(sys.argv[2]))
+"""
+
+
+def test_the_same_seed_gives_the_same_bytes_in_any_process(source, bundle_file, tmp_path):
     first = make(source, tmp_path / "a")
     assert len(first) == 2 * len(PRESETS)
     assert {Path(name).name for name in first} == {RESULT, ADAPTER}
@@ -48,6 +57,9 @@ def test_the_same_seed_gives_the_same_bytes_whatever_ran_before_in_any_processes
     told = []
     assert make(source, tmp_path / "c", processes=2, on_epochs=told.append) == first
     assert sorted(told) == [0, 0, 0, 2, 2, 2, 2, 2]  # after each run
+    # Whatever the hash seed: nothing goes through the order of a set.
+    python("-c", SCRIPT, bundle_file, tmp_path / "d", env=environment(PYTHONHASHSEED="4242"))
+    assert kept(tmp_path / "d") == first
 
 
 def test_another_seed_gives_another_run(source, tmp_path):
@@ -65,23 +77,6 @@ def test_two_threads_give_the_accuracies_of_one(source):
     assert accuracies(1) == accuracies(2)
 
 
-def swept(bundle_file, out):
-    """The files of a tiny sweep and of its report."""
-    presets, inputs = ("zero_shot", "taskres", "hc_tr", "hc_taf"), Inputs(bundle=bundle_file)
-    plan = Sweep(inputs, presets, (1, 2), (1, 2), out, overrides=fast(presets))
-    write_run_report(out, make_runs(plan))
-    return kept(out)
-
-
-def test_a_sweep_and_its_report_repeat(bundle_file, tmp_path):
-    first, second = (swept(bundle_file, tmp_path / name) for name in ("a", "b"))
-    assert {"results.csv", "results.md"} <= first.keys()
-    assert len(first) >= 2 * 16 + 4 + 2
-    assert first.keys() == second.keys()
-    different = [name for name in first if first[name] != second[name]]
-    assert different == []
-
-
 def test_a_search_repeats(source, tmp_path):
     rate, weight = "training.learning_rate", "constraint.weight"
     plan = Plan("taskres", {rate: [1e-3, 1e-1]}, "hc_tr", {rate: [0.5]}, {weight: [0.3]})
@@ -93,24 +88,60 @@ def test_a_search_repeats(source, tmp_path):
     assert [(tmp_path / name).read_bytes() for name in "bc"] == [first, first]
 
 
-SCRIPT = """
-import sys
-from pathlib import Path
-import torch
-torch.set_num_threads(1)
-from application.test_determinism import make
-from vlm_adapters.features.bundle import BundleSource
-make(BundleSource(Path(sys.argv[1])), Path(sys.argv[2]))
+# Kills
+
+
+SHORT = [f"--set={name}.training.epochs=3" for name in ("taskres", "hc_tr")]
+PLAN = """shots = [1]
+seeds = [5]
+[one]
+baseline = "taskres"
+constrained = "hc_tr"
+[one.shared]
+"training.learning_rate" = [0.001, 0.01]
+[one.refine]
+"training.learning_rate" = [0.5, 2.0]
+[one.constrain]
+"constraint.weight" = [0.1, 0.2]
 """
+COMMANDS = {
+    "train": ["--method=hc_tr", "--shots=2", "--threads=1", *SHORT],
+    "sweep": ["--methods=zero_shot,taskres,hc_tr", "--shots=1", "--seeds=1,2", "--jobs=1", *SHORT],
+    "tune": ["--plan=plan.toml", "--jobs=1", SHORT[0]],
+}
 
 
-def test_every_process_gives_the_same_bytes(bundle_file, tmp_path):
-    """Whatever the hash seed: nothing goes through the order of a set."""
-    path = os.pathsep.join([str(Path(__file__).parents[1]), *sys.path])
-    for seed in ("0", "4242"):
-        environment = os.environ | {"PYTHONHASHSEED": seed, "PYTHONPATH": path}
-        words = [sys.executable, "-c", SCRIPT, bundle_file, tmp_path / seed]
-        subprocess.run(words, check=True, timeout=300, env=environment)
-    first, second = kept(tmp_path / "0"), kept(tmp_path / "4242")
-    assert first == second
-    assert len(first) == 2 * len(PRESETS)
+def run_once(words, folder, moment=0):
+    """Return the exit code of a process, and how often it touched a file."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["vlm_adapters.cli.report", "vlm_adapters.tuning", "numba"])
+    touched = context.Value("i", 0)
+    process = context.Process(target=work, args=(words, folder, moment, touched))
+    process.start()
+    process.join(300)
+    return process.exitcode, touched.value
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="POSIX signals")
+@pytest.mark.parametrize("name", COMMANDS)
+def test_a_killed_command_goes_on_to_the_same_bytes(name, bundle_file, tmp_path):
+    words = [name, f"--bundle={bundle_file}", *COMMANDS[name]]
+
+    def new(part):
+        (tmp_path / part).mkdir()
+        (tmp_path / part / "plan.toml").write_text(PLAN)
+        return tmp_path / part
+
+    run_once(words, new("first"))  # which may compile, and touch more files
+    code, touches = run_once(words, new("undisturbed"))
+    assert code == 0
+    expected = kept(tmp_path / "undisturbed")
+    assert touches > 2
+    for moment in (1, (1 + touches) // 2, touches):
+        mine = new(str(moment))
+        assert run_once(words, mine, moment) == (-signal.SIGKILL, moment)
+        code, _ = run_once(words, mine)
+        assert code == 0
+        assert kept(mine) == expected, moment
+        hidden = [*mine.glob(".*"), *mine.glob("run/.*"), *mine.glob("runs/**/seed*/.*")]
+        assert all(file.name.endswith("lock") for file in hidden), hidden  # no unfinished file

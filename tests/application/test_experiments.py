@@ -9,6 +9,7 @@ import time
 
 import pytest
 import torch
+from application.helpers import environment
 from application.source_helpers import shrink
 from vlm_adapters import experiments
 from vlm_adapters.config import load_methods
@@ -121,9 +122,8 @@ def alive(process):
 @pytest.mark.skipif(not os.path.exists("/proc/self/stat"), reason="looks for processes in /proc")
 def test_processes_end_with_the_one_that_started_them(tmp_path):
     (tmp_path / "stay.py").write_text(STAY)
-    path = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", ""), *sys.path])
     words = [sys.executable, tmp_path / "stay.py", tmp_path]
-    with subprocess.Popen(words, env=os.environ | {"PYTHONPATH": path}) as parent:
+    with subprocess.Popen(words, env=environment(tmp_path)) as parent:
         wait_until(lambda: all((tmp_path / name).is_file() for name in "ab"))
         workers = [int((tmp_path / name).read_text()) for name in "ab"]
         assert all(map(alive, workers))

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 import torch
 from application.helpers import refused
-from vlm_adapters.data import few_shot
-from vlm_adapters.data.few_shot import (
+from vlm_adapters.data import splits
+from vlm_adapters.data.splits import (
     FewShot,
     draw_rows,
     draw_task,
@@ -68,18 +68,18 @@ def test_draws_from_the_stream_of_the_global_generator():
 
 def test_classes_come_in_order_of_first_appearance():
     labels = [7, 2, 7, 2, 0]
-    drawn = indices(labels, 1, 0)
-    assert [labels[row] for row in drawn] == [7, 2, 0]
+    assert [labels[row] for row in indices(labels, 1, 0)] == [7, 2, 0]
+    assert indices(torch.tensor(labels), 2, 3) == indices(labels, 2, 3)  # grouped by value
+    assert sorted(indices(labels, 3, 1)) == [0, 1, 2, 3, 4]  # a small class gives all its rows
+    with refused(r"^`shots` should be 1 or more\. Got 0\.$"):
+        indices(labels, 0, 0)
 
 
-def test_tensor_labels_are_grouped_by_value():
-    labels = torch.tensor([1, 0, 1, 0, 1])
-    expected = indices(labels.tolist(), 2, 3)
-    assert indices(labels, 2, 3) == expected
-
-
-def test_a_small_class_gives_all_its_rows():
-    assert indices([0, 0], 3, 1) == [0, 1]
+def test_classes_without_rows_left_have_no_validation_rows():
+    task = few_shot_split([0, 0, 1, 1, 1], [], 2, seed=1, val_from_train=True)
+    assert (len(task.train), len(task.val)) == (4, 1)
+    with refused(r"leave rows for validation\. Got no class with more than 2 rows\. Take"):
+        few_shot_split([0, 0, 1], [], 2, seed=1, val_from_train=True)
 
 
 def test_validation_is_drawn_after_training_with_at_most_four_rows_per_class():
@@ -104,24 +104,9 @@ def test_validation_from_training_rows_is_disjoint_and_from_the_same_stream():
     assert task.val[:4] == generator.sample(left, 4)
 
 
-def test_a_class_without_rows_left_has_no_validation_rows():
-    task = few_shot_split([0, 0, 1, 1, 1], [], 2, seed=1, val_from_train=True)
-    assert (len(task.train), len(task.val)) == (4, 1)
-
-
-def test_no_row_is_left_for_validation():
-    with refused(r"leave rows for validation\. Got no class with more than 2 rows\. Take"):
-        few_shot_split([0, 0, 1], [], 2, seed=1, val_from_train=True)
-
-
 def test_hash_depends_on_the_order_and_takes_tensor_elements():
     assert indices_hash([0, 2]) != indices_hash([2, 0])
     assert indices_hash(list(torch.tensor([0, 2]))) == indices_hash([0, 2])
-
-
-def test_no_shots():
-    with refused(r"^`shots` should be 1 or more\. Got 0\.$"):
-        indices([0, 1], 0, 0)
 
 
 @pytest.fixture
@@ -175,7 +160,7 @@ def test_a_damaged_list_is_replaced(file, damage):
     assert file.read_bytes() == before
 
 
-@pytest.mark.parametrize("module", [few_shot, texts])
+@pytest.mark.parametrize("module", [splits, texts])
 def test_examples_print_what_they_say(module):
     found = doctest.testmod(module)
     assert (found.failed, found.attempted > 0) == (0, True)

@@ -1,18 +1,16 @@
 """The scripts' own plans: jobs, commands, and their way through the report, without training."""
 
 import dataclasses
-import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from application.helpers import python
+from application.synthetic_runs import run_of
 from vlm_adapters.cli import UsageError
 from vlm_adapters.cli.inputs import Inputs
 from vlm_adapters.cli.report import PLANS, print_transfers, sweeps
 from vlm_adapters.experiments import Sweep
 from vlm_adapters.results.report import write_run_report
-from vlm_adapters.runs import Run
 
 TABLES = (1, 2, 3, 4, 5)
 
@@ -28,20 +26,17 @@ def methods_of(sweep):
 
 def runs_of(plan, folder):
     """A run with an invented accuracy for each job of a plan."""
-    terms = ("cross_entropy", "track_coincidence", "deviating_perturbation", "val_accuracy")
     return [
-        Run(
-            method=job.method.title,
-            preset=job.preset,
+        run_of(
+            job.method,
+            job.preset,
+            60.0 + number % 7,
+            shots=job.shots,
+            seed=job.seed,
             dataset=sweep.inputs.name,
             backbone=sweep.inputs.backbone,
             data="cached",
-            shots=job.shots,
-            seed=job.seed,
-            headline=job.method.protocol,
-            accuracies={job.method.protocol: 60.0 + number % 7},
-            config=json.loads(json.dumps(dataclasses.asdict(job.method))),
-            log=[dict.fromkeys((*terms, "learning_rate"), 0.5)] * 2,
+            epochs=2,
         )
         for sweep in planned(plan, folder)
         for number, job in enumerate(sweep.jobs())
@@ -119,11 +114,7 @@ def test_the_constraint_is_compared_at_equal_epochs(table):
                 assert methods[form].text == methods[plain].text
 
 
-def test_one_value_does_not_serve_for_several():
-    with pytest.raises(UsageError, match=r"`--backbone` should hold \{model\}.*Got 'devise'"):
-        planned(PLANS[2], backbone="devise")
-    with pytest.raises(UsageError, match=r"`--tuned` should hold \{dataset\}.*Got 'dtd.toml'"):
-        planned(PLANS[5], tuned="dtd.toml")
+def test_values_are_taken_for_each_data_set_and_backbone():
     found = planned(PLANS[5], tuned="t/{dataset}.toml", backbone="devise")
     assert [sweep.tuned for sweep in found][:2] == ["t/imagenet.toml", "t/caltech101.toml"]
     assert {sweep.inputs.backbone for sweep in found} == {"devise"}
@@ -149,24 +140,32 @@ def test_commands_of_table_2_name_the_targets(capsys):
     assert "--dataset=imagenetv2 --root=data" in lines[0]
 
 
-def test_an_override_that_no_method_reads_is_refused():
-    with pytest.raises(UsageError, match=r"`--set` should begin with a preset: .*Got 'hc_trr\.con"):
-        planned(PLANS[3], overrides=("hc_trr.constraint.weight=1",))
+VARIED = "`--set` should leave alone what the table varies"
+REFUSED = [
+    (2, {"backbone": "devise"}, r"`--backbone` should hold \{model\}.*Got 'devise'"),
+    (5, {"tuned": "dtd.toml"}, r"`--tuned` should hold \{dataset\}.*Got 'dtd.toml'"),
+    (3, {"overrides": ("hc_trr.a.b=1",)}, r"`--set` should begin with a preset: .*Got 'hc_trr\.a"),
+    (4, {"overrides": (" hc_tr.constraint.weight = 0.2",)}, VARIED),
+]
+
+
+@pytest.mark.parametrize(("table", "changes", "text"), REFUSED)
+def test_what_a_table_cannot_take(table, changes, text):
+    with pytest.raises(UsageError, match=text):
+        planned(PLANS[table], **changes)
+
+
+def test_overrides_are_read_where_a_method_has_them():
+    planned(PLANS[4], overrides=("hc_tr.training.epochs=2",))
     overrides = (" hc_taf.constraint.weight=0.25",)
     methods = [methods_of(sweep) for sweep in planned(PLANS[3], overrides=overrides)]
     assert {m["hc_taf"].constraint.weight for m in methods if "hc_taf" in m} == {0.25}
 
 
-def test_what_a_table_varies_is_not_overridden():
-    with pytest.raises(UsageError, match="`--set` should leave alone what the table varies"):
-        planned(PLANS[4], overrides=(" hc_tr.constraint.weight = 0.2",))
-    planned(PLANS[4], overrides=("hc_tr.training.epochs=2",))
-
-
-@pytest.mark.parametrize("what", ["table4", "figure3"])
+@pytest.mark.parametrize("what", ["4", "figure3"])
 def test_a_script_is_the_command(what, tmp_path):
-    words = [sys.executable, "-m", f"vlm_adapters.reproduce.{what}", "--out=x", "--dry-run"]
-    done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, check=False)
+    words = ["-m", "vlm_adapters.reproduce", what, "--out=x", "--dry-run"]
+    done = python(*words, cwd=tmp_path, check=False)
     if what == "figure3":
         assert (done.returncode, "No such option: --dry-run" in done.stderr) == (2, True)
     else:

@@ -75,14 +75,6 @@ class TestAccuracyTable:
         same(accuracy_table(runs), expected)
         assert lines(accuracy_table(runs[::-1]))[0] == lines(accuracy_table(runs))[0]
 
-    def test_one_seed_has_no_deviation(self, runs):
-        expected = """
-            accuracy, %, 1 seed | 1-shot | 16-shot
-            TaskRes | 70.00 | 90.00
-            HC-TR | 71.00 | 91.00
-        """
-        same(accuracy_table(runs[::2]), expected)
-
     def test_missing_runs_are_said(self, runs):
         assert rows(accuracy_table(runs[:-2] + runs[-1:]))[1][2] == "95.00 (1 seed)"
         assert rows(accuracy_table(runs[:-2]))[1] == ["HC-TR", "71.00 ± 0.00", "-"]
@@ -361,13 +353,10 @@ class TestReports:
     def test_table_2_of_the_paper_has_all_backbones(self, tmp_path):
         backbones = ("open_clip/RN50/openai", "open_clip/ViT-B-16/openai")
         runs = [run("taskres", 60, backbone=name) for name in backbones]
+        runs += [run(preset, 50) for preset in PRESETS if preset != "taskres"]  # any stands in one
         write_run_report(tmp_path, runs, compare_paper=2)
         compared = (tmp_path / "results.md").read_text().split("## Beside table 2")[1]
         assert compared.count("| --- |") == 1
-
-    def test_every_preset_can_stand_in_one_report(self, tmp_path):
-        runs = [run(preset, 50 + place) for place, preset in enumerate(PRESETS)]
-        assert "results.md" in write_run_report(tmp_path, runs, compare_paper=1)
 
 
 def test_markdown():

@@ -4,12 +4,12 @@ import dataclasses
 import sys
 
 import pytest
-import torch
-from application.helpers import constrained, method
+from application.helpers import constrained, equal, method, refused
 from vlm_adapters import experiments
 from vlm_adapters._files import read_json
 from vlm_adapters.adapters.tip_adapter import TipAdapterF
 from vlm_adapters.experiments import Job, plan_jobs, run_job, run_jobs
+from vlm_adapters.features.bundle import BundleSource, save_bundle
 from vlm_adapters.runs import (
     ADAPTER,
     CHECKPOINT,
@@ -64,9 +64,7 @@ def test_a_run_is_read_back_with_its_adapter(source, tmp_path, preset):
     if isinstance(adapter, TipAdapterF):
         adapter = adapter.with_factors(*run.factors["last+val_search"])
         assert saved.adapter.options.sharpness != methods()[preset].adapter.sharpness
-    torch.testing.assert_close(
-        saved.adapter(task.test_features), adapter(task.test_features), rtol=0, atol=0
-    )
+    equal(saved.adapter(task.test_features), adapter(task.test_features))
 
 
 def test_what_a_result_holds(source, tmp_path, monkeypatch):
@@ -107,44 +105,37 @@ def test_a_finished_run_is_not_run_again(source, tmp_path, monkeypatch):
     assert len(made) == len(jobs) - 2
 
 
-def other_jobs(folder):
-    plain = methods()["taskres"]
-    return {
-        "rate": job(folder, method=method("taskres", epochs=2, learning_rate=0.06)),
-        "constraint": job(folder, method=constrained(plain, weight=0.1)),
-        "protocol": job(folder, method=dataclasses.replace(plain, protocol="last")),
-        "shots": job(folder, shots=4),
-        "seed": job(folder, seed=2),
-        "every": job(folder, every=True),
-    }
+PLAIN = methods()["taskres"]
+OTHERS = {
+    "rate": {"method": method("taskres", epochs=2, learning_rate=0.06)},
+    "constraint": {"method": constrained(PLAIN, weight=0.1)},
+    "protocol": {"method": dataclasses.replace(PLAIN, protocol="last")},
+    "shots": {"shots": 4},
+    "seed": {"seed": 2},
+    "every": {"every": True},
+}
 
 
-@pytest.mark.parametrize("name", ["rate", "constraint", "protocol", "shots", "seed", "every"])
-def test_a_result_of_other_settings_is_refused(source, tmp_path, name):
+@pytest.mark.parametrize("changes", OTHERS.values(), ids=OTHERS)
+def test_a_result_of_other_settings_is_refused(source, tmp_path, changes):
     run_job(source, job(tmp_path))
     before = (tmp_path / RESULT).read_bytes()
     text = r"should hold a run with these settings\. Got a result of other settings, features or ve"
     with pytest.raises(ValueError, match=text):
-        run_jobs(source, [other_jobs(tmp_path)[name]])
+        run_jobs(source, [job(tmp_path, **changes)])
     assert (tmp_path / RESULT).read_bytes() == before
 
 
-def test_a_result_on_other_features_is_refused(source, tmp_path):
-    class Other:
-        dataset, backbone, data = source.dataset, source.backbone, source.data
-        class_names, task, weights = source.class_names, source.task, {}
-
-        @staticmethod
-        def identity(shots, seed):
-            return {"bundle": "other"}
-
+def test_a_result_on_other_features_is_refused(source, bundle, tmp_path):
+    save_bundle(dataclasses.replace(bundle, logit_scale=21.0), tmp_path / "other")
+    other = BundleSource(tmp_path / "other")
     run_job(source, job(tmp_path))
     with pytest.raises(ValueError, match=r"Got a result of other settings, features or versions"):
-        run_jobs(Other(), [job(tmp_path)])
+        run_jobs(other, [job(tmp_path)])
     (tmp_path / RESULT).unlink()
     write_checkpoint(source, tmp_path)
     with pytest.raises(ValueError, match=r"should be of a run with these settings\. Got a checkpo"):
-        run_jobs(Other(), [job(tmp_path)])
+        run_jobs(other, [job(tmp_path)])
 
 
 def write_checkpoint(source, folder):
@@ -166,24 +157,12 @@ def test_a_run_goes_on_from_its_checkpoint_and_removes_it(source, tmp_path, monk
     assert not (tmp_path / CHECKPOINT).exists()
 
 
-DAMAGES = {
-    "empty": (lambda text: "", r"should be JSON\. Got: .*Remove it to have"),
-    "cut": (lambda text: text[:300], r"should be JSON\. Got: .*Remove it to have"),
-    "a list": (lambda text: "[]", r"should be a result of schema 4\. Got None"),
-    "older": (lambda text: text.replace('"schema": 4', '"schema": 3'), r"Got 3\. Run it again"),
-    "without hash": (lambda text: text.replace('"sha256"', '"x"'), "as it was written"),
-    "another value": (lambda text: text.replace('"shots": 2', '"shots": 4'), "as it was written"),
-    "other names": (lambda text: text.replace('"class 1"', '"class 2"'), "as it was written"),
-}
-
-
-@pytest.mark.parametrize(("damage", "text"), DAMAGES.values(), ids=DAMAGES)
-def test_damaged_results(source, tmp_path, damage, text):
+def test_every_reader_sees_a_damaged_result(source, tmp_path):
     run_job(source, job(tmp_path))
     file = tmp_path / RESULT
-    file.write_text(damage(file.read_text()))
+    file.write_text(file.read_text()[:300])
     for read in (read_run, read_runs, read_saved_run, lambda f: run_jobs(source, [job(f)])):
-        with pytest.raises(ValueError, match=rf"`.*result\.json` .*{text}"):
+        with pytest.raises(ValueError, match=r"`.*result\.json` should be JSON\. Got: .*Remove it"):
             read(tmp_path)
 
 
@@ -201,23 +180,14 @@ def test_a_damaged_adapter_is_not_done(source, tmp_path):
         assert is_done(tmp_path)
 
 
-def test_adapters_that_are_not_there(source, tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"should hold runs\. Got no result\.json below it"):
+def test_runs_that_are_not_there(source, tmp_path):
+    with refused(r"should hold runs\. Got no result\.json below it"):
         read_runs(tmp_path)
-    with pytest.raises(
-        FileNotFoundError, match=r"result\.json` should be a JSON file\. Got no fil"
-    ):
+    with refused(r"No such file or directory: '.*result\.json'"):
         read_saved_run(tmp_path)
     run_job(source, job(tmp_path))
-    whole = (tmp_path / ADAPTER).read_bytes()
-    (tmp_path / ADAPTER).write_bytes(whole[:-1])
-    with pytest.raises(ValueError, match=r"adapter\.safetensors` should be a complete safetensors"):
-        read_saved_run(tmp_path)
-    (tmp_path / ADAPTER).write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
-    with pytest.raises(ValueError, match=r"should hold its adapter\. Got another one\. Train it"):
-        read_saved_run(tmp_path)
     (tmp_path / ADAPTER).unlink()
-    with pytest.raises(FileNotFoundError, match=r"should be a safetensors file\. Got no file"):
+    with refused(r"should be a safetensors file\. Got no file"):
         read_saved_run(tmp_path)
 
 

@@ -5,7 +5,7 @@ import warnings
 import open_clip
 import pytest
 import torch
-from application.helpers import refused
+from application.helpers import equal, refused
 from application.tiny_clip import CONFIG, MODEL, register, tensors
 from safetensors.torch import load_file
 from torch import nn
@@ -63,23 +63,16 @@ def halved():
 
 
 def test_archive(archive, quick, tmp_path):
+    assert is_torchscript(archive)
     file = tmp_path / "made" / "RN50.safetensors"
     convert_weights(archive, file)
-    assert_close(load_file(file), halved(), rtol=0, atol=0)
+    equal(load_file(file), halved())
     plain, twin = quick
     backbone = OpenClip(plain, file)
     assert backbone.config == twin
     state = backbone._model.state_dict() | {"text_projection": backbone.text_projection.weight}
-    assert_close(state, halved(), rtol=0, atol=0)
+    equal(state, halved())
     assert list(file.parent.iterdir()) == [file]
-
-
-def test_archive_is_known_without_running_it(archive, tmp_path):
-    assert is_torchscript(archive)
-    torch.save({"a": torch.ones(1)}, tmp_path / "a.pt")
-    assert not is_torchscript(tmp_path / "a.pt")
-    (tmp_path / "b.pt").write_bytes(b"text")
-    assert not is_torchscript(tmp_path / "b.pt")
 
 
 def test_open_clip_is_not_given_an_archive(archive, quick):
@@ -98,7 +91,7 @@ def test_open_clip_is_not_given_an_archive(archive, quick):
 def test_state_dict(tmp_path, wrap):
     torch.save(wrap(tensors(CONFIG)), tmp_path / "clip.pt")
     convert_weights(tmp_path / "clip.pt", str(tmp_path / "clip.safetensors"))
-    assert_close(load_file(tmp_path / "clip.safetensors"), tensors(CONFIG), rtol=0, atol=0)
+    equal(load_file(tmp_path / "clip.safetensors"), tensors(CONFIG))
 
 
 def test_tensors_that_share_memory(tmp_path):
@@ -118,48 +111,8 @@ def test_the_file_says_how_openais_weights_were_trained(tmp_path, entries, quick
     assert not was_trained_with_quick_gelu(tmp_path / "clip.pt")
 
 
-def test_an_old_file_stays_whole(tmp_path, monkeypatch):
-    torch.save({"a": torch.ones(2)}, tmp_path / "clip.pt")
-    target = tmp_path / "clip.safetensors"
-    target.write_text("old")
-
-    def fail(*_):
-        raise OSError("disk full")
-
-    monkeypatch.setattr("pathlib.Path.write_bytes", fail)
-    with pytest.raises(OSError, match="disk full"):
-        convert_weights(tmp_path / "clip.pt", target)
-    assert target.read_text() == "old"
-
-
 def test_no_source_and_another_target(archive, tmp_path):
     with refused(r"`source` should be a file of weights\. Got no f"):
         convert_weights(tmp_path / "clip.pt", tmp_path / "clip.safetensors")
     with refused(r"`target` should end in `\.safetensors`\. Got '.*clip\.pt'"):
         convert_weights(archive, tmp_path / "clip.pt")
-
-
-@pytest.mark.parametrize(
-    ("content", "got"),
-    [
-        (b"", "a damaged file, or one of other things"),
-        (b"hello world", "a damaged file, or one of other things"),
-        ({}, "a dict without tensors"),
-        ([torch.ones(1)], "a list without tensors"),
-        ({"a": 1}, "a int under 'a'"),
-        ({3: torch.ones(1)}, "a Tensor under 3"),
-        ({"a": pytest.Mark}, "a damaged file, or one of other things"),
-    ],
-)
-def test_neither(tmp_path, content, got):
-    file = tmp_path / "clip.pt"
-    if isinstance(content, bytes):
-        file.write_bytes(content)
-    else:
-        torch.save(content, file)
-    message = (
-        rf"`source` should be a TorchScript archive or a state dict of tensors\. Got '.*': {got}\. "
-        "Download it again"
-    )
-    with refused(message):
-        convert_weights(file, tmp_path / "clip.safetensors")

@@ -1,12 +1,8 @@
-"""A CLIP of 1.9 million random parameters, made in a second, for tests without weights.
-
-``python tests/application/tiny_clip.py FOLDER`` writes its files.
-"""
+"""A CLIP of 1.9 million random parameters, made in a second, for tests without weights."""
 
 from __future__ import annotations
 
 import json
-import sys
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -96,8 +92,3 @@ def _calibrate(model: torch.nn.Module) -> None:
         norm.momentum = None  # statistics of all batches alike
     with torch.no_grad():
         model.train().visual(torch.randn(64, 3, 32, 32))
-
-
-if __name__ == "__main__":
-    for kind, path in write_tiny_clip(Path(sys.argv[1])).items():
-        print(f"{kind}: {path}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from sklearn.exceptions import ConvergenceWarning
@@ -38,8 +38,19 @@ class LinearProbe(Adapter):
         images, labels = task.train.keys().cpu().numpy(), task.train_labels.cpu().numpy()
 
         def fit(penalty: float) -> dict[str, Tensor]:
-            weight, bias = _fit(images, labels, penalty, classes)
-            return {"weight": weight.to(device), "bias": bias.to(device)}
+            with warnings.catch_warnings():
+                # Where the solver stops early, validation images still judge its result.
+                warnings.simplefilter("ignore", ConvergenceWarning)
+                fitted = LogisticRegression(C=penalty, max_iter=1000).fit(images, labels)
+            rows = torch.from_numpy(fitted.coef_).float()
+            bias = torch.from_numpy(fitted.intercept_).float()
+            if len(rows) == 1:  # of two classes
+                rows, bias = torch.cat([-rows, rows]) / 2, torch.cat([-bias, bias]) / 2
+            # A class without training images is never predicted.
+            weights = rows.new_zeros(classes, rows.shape[1])
+            biases = bias.new_full((classes,), -torch.inf)
+            weights[fitted.classes_], biases[fitted.classes_] = rows, bias
+            return {"weight": weights.to(device), "bias": biases.to(device)}
 
         def correct(tensors: dict[str, Tensor]) -> int:
             probe = cls(tensors, options, task.logit_scale)
@@ -51,18 +62,3 @@ class LinearProbe(Adapter):
         """Compare images with the weights of their class."""
         logits = features @ self.weight.mT + self.bias
         return Step(logits, features, lambda labels: self.weight.index_select(0, labels))
-
-
-def _fit(images: Any, labels: Any, penalty: float, classes: int) -> tuple[Tensor, Tensor]:
-    """Weights (k, d) and biases (k,); a class without training images is never predicted."""
-    with warnings.catch_warnings():
-        # Where the solver stops early, validation images still judge its result.
-        warnings.simplefilter("ignore", ConvergenceWarning)
-        fitted = LogisticRegression(C=penalty, max_iter=1000).fit(images, labels)
-    rows = torch.from_numpy(fitted.coef_).float()
-    bias = torch.from_numpy(fitted.intercept_).float()
-    if len(rows) == 1:  # of two classes
-        rows, bias = torch.cat([-rows, rows]) / 2, torch.cat([-bias, bias]) / 2
-    weights, biases = rows.new_zeros(classes, rows.shape[1]), bias.new_full((classes,), -torch.inf)
-    weights[fitted.classes_], biases[fitted.classes_] = rows, bias
-    return weights, biases

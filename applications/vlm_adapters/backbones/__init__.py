@@ -145,18 +145,14 @@ def _has(made: object, name: str) -> bool:
 
 def weight_hashes(fingerprint: Mapping[str, Any]) -> dict[str, str]:
     """Return the hashes of files or tensors of weights in a fingerprint, by name."""
-    return {
-        name: str(value)
-        for name, value in fingerprint.items()
-        if name.endswith("sha256") and not name.startswith("config")
-    }
+    names = (n for n in fingerprint if n.endswith("sha256") and not n.startswith("config"))
+    return {name: str(fingerprint[name]) for name in names}
 
 
 def check_weights(backbone: Backbone, expected: Mapping[str, str]) -> None:
     """Raise if a backbone has other hashes of weights than those an adapter was trained on."""
     found = weight_hashes(backbone.fingerprint())
-    other = next((name for name in expected if found.get(name) != expected[name]), None)
-    if other is not None:
+    for other in (name for name in expected if found.get(name) != expected[name]):
         raise ValueError(
             f"`{backbone.name}` should have the weights that the adapter was trained on, {other} "
             f"{expected[other][:16]}. Got {found.get(other, 'none')[:16]}. Train again, or name "

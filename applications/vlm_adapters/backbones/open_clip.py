@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import pickle
@@ -16,7 +15,7 @@ import open_clip
 import torch
 from torch import Tensor, nn
 
-from .._files import file_sha256, json_hash
+from .._files import file_sha256, json_hash, tensors_hash
 from ..weights import is_torchscript, was_trained_with_quick_gelu
 from . import Pixels, TextProjection
 
@@ -125,11 +124,7 @@ class OpenClip:
         if weights.file is not None:
             about["file sha256"] = file_sha256(weights.file)
         else:
-            digest = hashlib.sha256()
-            for name, tensor in sorted(model.state_dict().items()):
-                digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-                digest.update(tensor.cpu().numpy().tobytes())
-            about["tensors sha256"] = digest.hexdigest()
+            about["tensors sha256"] = tensors_hash(model.state_dict())
         gelu = any(type(module).__name__ == "QuickGELU" for module in model.modules())
         return {
             **about,

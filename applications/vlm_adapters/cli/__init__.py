@@ -1,83 +1,24 @@
-"""The command line: its commands, errors in one line, exit codes, progress bars."""
+"""The command line: errors in one line, exit codes, progress bars; its commands are the modules.
+
+These import what takes long within the commands, so that the help answers at once.
+"""
 
 from __future__ import annotations
 
 import functools
-import importlib
 import logging
-import math
 import sys
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn, ParamSpec
 
 import typer
 from rich.console import Console
-from typer.core import TyperCommand, TyperGroup
 
 if TYPE_CHECKING:
-    from pandas import DataFrame
     from rich.progress import Progress
 
-COMMANDS = {
-    "demo": (
-        "runs",
-        "Train five methods on cached Caltech-101 features: no network, no image, minutes.",
-    ),
-    "data": ("data", "Data sets on disk."),
-    "extract": (
-        "data",
-        "Extract what the few-shot tasks of these shots and seeds need; goes on where it stopped.",
-    ),
-    "bundle": (
-        "data",
-        "Build the feature bundle of Caltech-101 from its images, with the DeViSE backbone.",
-    ),
-    "train": ("runs", "Train one adapter; goes on where it stopped."),
-    "sweep": ("runs", "Make many runs; those that are done are not made again."),
-    "tune": (
-        "runs",
-        "Choose learning rates and weights on validation images; goes on where it stopped.",
-    ),
-    "evaluate": (
-        "runs",
-        "Accuracy of a trained adapter on the test images of another data set with its classes.",
-    ),
-    "predict": ("runs", "Name the classes of image files, with probabilities."),
-    "report": (
-        "report",
-        "Write results.csv, results.json, results.md and the figures of all runs in a folder.",
-    ),
-    "reproduce": ("report", "Repeat a table or figure 3 of the paper."),
-    "weights": ("data", "Files of weights."),
-}
-"""Module and help of each command, in the order of the help."""
-
-
-class _Commands(TyperGroup):
-    """Commands whose modules are imported when they are called: the help answers at once."""
-
-    def __init__(self, **attributes: Any) -> None:
-        super().__init__(**attributes)
-        self.commands = {
-            name: self.commands.get(name) or TyperCommand(name, help=text)
-            for name, (_, text) in COMMANDS.items()
-        }
-
-    def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
-        """Find a command and import its module."""
-        name, found, rest = super().resolve_command(ctx, args)
-        if name in COMMANDS:
-            importlib.import_module(f".{COMMANDS[name][0]}", __package__)
-            found = typer.main.get_group(app).commands[name]
-        return name, found, rest
-
-
-app = typer.Typer(
-    cls=_Commands, add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False
-)
+app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
 errors = Console(stderr=True, soft_wrap=True, highlight=False, markup=False)
 notes = Console(stderr=True, soft_wrap=True, highlight=False, markup=False)  # silent with --quiet
 
@@ -108,14 +49,11 @@ def run() -> NoReturn:
             error.show()  # the help
             sys.exit(USAGE)
         _stop(error.format_message(), USAGE)
-    except OSError as error:  # its file is told in place of its number
-        place = f": {error.filename}" if error.filename else ""
-        _stop(f"{error.strerror}{place}." if error.strerror else str(error), FAILURE)
     except ModuleNotFoundError as error:
         cure = "" if "pip install" in str(error) else '. Run `pip install "topreg[vlm]"`.'
         _stop(f"{error}{cure}", FAILURE)
-    except (ValueError, TypeError, RuntimeError, ImportError) as error:
-        _stop(str(error), FAILURE)
+    except (OSError, ValueError, TypeError, RuntimeError, ImportError) as error:
+        _stop(told(error), FAILURE)
     sys.exit(code or 0)
 
 
@@ -129,6 +67,13 @@ class _Notes(logging.Handler):
             errors.print(f"Warning: {text}")
         else:
             notes.print(text)
+
+
+def told(error: Exception) -> str:
+    """Return an error's text; for one of the operating system, its reason and its file."""
+    if not isinstance(error, OSError) or not error.strerror:
+        return str(error)
+    return f"{error.strerror}{f': {error.filename}' if error.filename else ''}."
 
 
 def _stop(message: str, code: int) -> NoReturn:
@@ -191,47 +136,8 @@ def as_usage() -> Iterator[None]:
     """Tell errors in what the user wrote as errors of usage."""
     try:
         yield
-    except (ValueError, FileNotFoundError) as error:
-        raise UsageError(str(error)) from error
-
-
-def numbers(option: str, text: str) -> list[int]:
-    """Read a comma list of positive whole numbers, each once."""
-    try:
-        found = [int(part) for part in text.split(",")]
-    except ValueError:
-        found = []
-    if not found or min(found) < 1 or len(set(found)) < len(found):
-        raise UsageError(
-            f"`{option}` should be a comma list of distinct positive numbers. Got {text!r}."
-        )
-    return found
-
-
-def writable_folder(
-    path: Path, requirement: str = "should be a folder", option: str = "--out"
-) -> Path:
-    """Make a folder, and try to write into it, before the work begins."""
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=path):
-            return path
-    except OSError as error:
-        raise UsageError(f"`{option}` {requirement}. Got {path}: {error.strerror}.") from None
-
-
-def writable_file(path: Path, option: str = "--out") -> Path:
-    """Raise if a file cannot be written, before the work begins."""
-    if path.is_dir():
-        raise UsageError(f"`{option}` should be a file. Got {path}, a folder.")
-    writable_folder(path.parent, "should lie in a writable folder", option)
-    return path
-
-
-def print_table(table: DataFrame) -> None:
-    """Print a table of texts, turned so that its methods stand side by side."""
-    turned = table.T.rename_axis(index=None, columns=None)
-    typer.echo(f"{table.index.name}\n{turned.to_string()}\n")
+    except (ValueError, FileNotFoundError, NotADirectoryError) as error:
+        raise UsageError(told(error)) from error
 
 
 def _bars() -> Progress:
@@ -255,13 +161,13 @@ def progress_bar(what: str, total: int) -> Iterator[Callable[..., None]]:
 def image_progress() -> Iterator[Callable[[int, int], None]]:
     """Show a progress bar for each entry of features; it is called with images done and in all."""
     with _bars() as bar:
-        before = math.inf
 
         def show(done: int, total: int) -> None:
-            nonlocal before
-            if done == 0 or done < before:  # an entry begins
+            if bar.finished:  # or none has begun
                 bar.add_task(f"images {len(bar.tasks) + 1}", total=total)
-            before = done
-            bar.update(bar.task_ids[-1], completed=done)
+            bar.update(bar.task_ids[-1], completed=done, total=total)
 
         yield show
+
+
+from . import commands, report  # noqa: E402, F401 - they add their commands

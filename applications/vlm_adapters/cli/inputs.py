@@ -6,6 +6,7 @@ import functools
 import inspect
 import os
 import re
+import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -13,17 +14,15 @@ from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 from typer import Option
 
-from ..backbones import load_backbone
 from ..config import PRESETS
-from ..data.datasets import open_dataset
-from ..data.splits import DEFAULT_TEMPLATES, ImageDataset
-from ..experiments import Sweep, available_cores
-from ..features.views import Augmentation, Progress
-from ..sources import Extraction, Source
-from . import as_usage, numbers
+from . import UsageError, as_usage
 
 if TYPE_CHECKING:
+    from ..data.splits import ImageDataset
+    from ..experiments import Sweep
     from ..features.bundle import BundleSource
+    from ..features.views import Augmentation, Progress
+    from ..sources import Extraction, Source
 
 NAME = re.compile(r"[^\W_][\w .+-]*")
 
@@ -116,36 +115,42 @@ class Inputs:
 
     def open(self, *, only_test: bool = False) -> ImageDataset:
         """Open the data set; with ``only_test`` a folder that is not split has test images only."""
-        dataset = self._open(only_test)
-        if self.skip_damaged:
-            from ..data.check import without_damaged
+        from ..data.datasets import open_dataset
+        from ..data.splits import DEFAULT_TEMPLATES
 
-            dataset = without_damaged(dataset)
-        return dataset
-
-    def _open(self, only_test: bool) -> ImageDataset:
         if self.images is not None:
             from ..data.folders import image_folder, split_dataset
 
             name, templates = self.dataset, self.template or DEFAULT_TEMPLATES
             if self.split is not None:
-                return split_dataset(self.split, self.images, name=name, templates=templates)
-            return image_folder(self.images, only_test=only_test, name=name, templates=templates)
-        if self.dataset is None:
+                dataset = split_dataset(self.split, self.images, name=name, templates=templates)
+            else:
+                dataset = image_folder(
+                    self.images, only_test=only_test, name=name, templates=templates
+                )
+        elif self.dataset is None:
             raise ValueError(
                 "`--dataset` should name a published data set, or `--images` a folder of your own. "
                 "Got neither."
             )
-        if self.root is None:
+        elif self.root is None:
             raise ValueError(
                 f"`--root` should name the folder that holds the data sets, to find "
                 f"{self.dataset}. Got none. Give `--root` or set VLM_DATA."
             )
-        return open_dataset(self.dataset, self.root)
+        else:
+            dataset = open_dataset(self.dataset, self.root)
+        if self.skip_damaged:
+            from ..data.check import without_damaged
+
+            return without_damaged(dataset)
+        return dataset
 
     @property
     def augmentation(self) -> Augmentation:
         """Views of the training images."""
+        from ..features.views import Augmentation
+
         try:
             low, high = (float(part) for part in self.scale.split(","))
         except ValueError:
@@ -190,6 +195,9 @@ class Inputs:
         self, progress: Progress = lambda done, total: None, *, only_test: bool = False
     ) -> Extraction:
         """Open data set and backbone."""
+        from ..backbones import load_backbone
+        from ..sources import Extraction
+
         dataset = self.open(only_test=only_test)  # before the backbone, which takes longer
         backbone = load_backbone(self.backbone, device=_own(self.device))
         return Extraction(self, dataset, backbone, progress)
@@ -210,8 +218,42 @@ def _own(device: str) -> str:
     return f"{device}:{rank}" if rank and device in ("cuda", "xpu") else device
 
 
+def numbers(option: str, text: str) -> list[int]:
+    """Read a comma list of positive whole numbers, each once."""
+    try:
+        found = [int(part) for part in text.split(",")]
+    except ValueError:
+        found = []
+    if not found or min(found) < 1 or len(set(found)) < len(found):
+        raise UsageError(
+            f"`{option}` should be a comma list of distinct positive numbers. Got {text!r}."
+        )
+    return found
+
+
+def writable_folder(
+    path: Path, requirement: str = "should be a folder", option: str = "--out"
+) -> Path:
+    """Make a folder, and try to write into it, before the work begins."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path):
+            return path
+    except OSError as error:
+        raise UsageError(f"`{option}` {requirement}. Got {path}: {error.strerror}.") from None
+
+
+def writable_file(path: Path, option: str = "--out") -> Path:
+    """Raise if a file cannot be written, before the work begins."""
+    if path.is_dir():
+        raise UsageError(f"`{option}` should be a file. Got {path}, a folder.")
+    writable_folder(path.parent, "should lie in a writable folder", option)
+    return path
+
+
 SHIPPED = Path(__file__).parent.parent / "assets" / "caltech101_devise.safetensors"
-CORES = min(available_cores(), 8)  # a process takes some 0.8 GB, and its task
+AVAILABLE = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+CORES = min(AVAILABLE or 1, 8)  # a process takes some 0.8 GB, and its task
 
 BundleOption = Annotated[
     Path, Option("--bundle", help="Feature bundle.", show_default="shipped Caltech-101 features")
@@ -292,6 +334,8 @@ def plan(
     every: bool = False,
 ) -> Sweep:
     """Join the options of a sweep; methods, shots and seeds are comma lists."""
+    from ..experiments import Sweep
+
     draws = tuple(numbers("--shots", shots)), tuple(numbers("--seeds", seeds))
     presets = tuple(methods.split(","))
     return Sweep(inputs, presets, *draws, out, tuned, tuple(overrides or ()), every)

@@ -4,36 +4,25 @@ from __future__ import annotations
 
 import itertools
 import shlex
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from pydantic.dataclasses import dataclass
 
-from .._files import read_json, write_json
-from ..config import STRICT, build, lineage, one_of, shipped_toml, suggestion
-from ..experiments import Sweep
-from ..results import FACTORS
-from ..runs import RESULT, read_run, read_runs, read_saved_run, read_transfers, transfer_file
-from ..transfer import Target, accuracy_on
-from . import (
-    UsageError,
-    app,
-    as_usage,
-    command,
-    errors,
-    image_progress,
-    writable_file,
-    writable_folder,
-)
+from .._files import read_json
+from ..config import load_methods, one_of, overrides_of, shipped_toml
+from . import UsageError, app, as_usage, command, errors, image_progress
 from . import inputs as opt
+from .commands import make_runs, print_plan, print_results
 from .inputs import Inputs
-from .runs import make_runs, print_plan, print_results
 
-VARIED = [f"constraint.{factor}" for factor in FACTORS[:2]]  # by table 4
+if TYPE_CHECKING:
+    from ..experiments import Sweep
+
+VARIED = ("constraint.weight", "constraint.perturbation_weight")  # by table 4
 group = typer.Typer(help="Repeat a table or figure 3 of the paper.", no_args_is_help=True)
 app.add_typer(group, name="reproduce")
 
@@ -51,33 +40,31 @@ def report(
 ) -> None:
     """Write results.csv, results.json, results.md and the figures of all runs in a folder."""
     from ..results.report import write_run_report
+    from ..runs import read_runs, read_transfers
 
     with as_usage():
         found = read_runs(runs)
-    folder = writable_folder(out or runs)
+    folder = opt.writable_folder(out or runs)
     transfers = read_transfers(runs)
     written = write_run_report(folder, found, compare_paper=compare_paper, transfers=transfers)
     print_results(found)
     typer.echo(f"Wrote {', '.join(written)} into {folder}.")
 
 
-@dataclass(frozen=True, config=STRICT)
+@dataclass(frozen=True)
 class Plan:
     """What a table of the paper runs, as ``reproduce/tables.toml`` tells."""
 
-    methods: tuple[str, ...] = ()
-    models: tuple[str, ...] = ("RN50",)  # which replace `{model}` in `--backbone`
-    datasets: tuple[str, ...] = ("imagenet",)
-    shots: tuple[int, ...] = (1, 2, 4, 8, 16)
-    targets: tuple[str, ...] = ()  # on which the trained adapters are evaluated too
+    methods: Sequence[str] = ()
+    models: Sequence[str] = ("RN50",)  # which replace `{model}` in `--backbone`
+    datasets: Sequence[str] = ("imagenet",)
+    shots: Sequence[int] = (1, 2, 4, 8, 16)
+    targets: Sequence[str] = ()  # on which the trained adapters are evaluated too
     # By preset: the constraint's weight and perturbation weight of each run.
-    factors: dict[str, tuple[tuple[float, float], ...]] = field(default_factory=dict)
+    factors: dict[str, list[list[float]]] = field(default_factory=dict)
 
 
-PLANS = {
-    int(number): build(Plan, table, f"table {number}")
-    for number, table in shipped_toml("reproduce/tables.toml").items()
-}
+PLANS = {int(n): Plan(**table) for n, table in shipped_toml("reproduce/tables.toml").items()}
 
 
 def sweeps(plan: Plan, base: Sweep) -> list[Sweep]:
@@ -95,49 +82,37 @@ def sweeps(plan: Plan, base: Sweep) -> list[Sweep]:
                 f"`{option}` should hold {place}, which stands for each of {', '.join(names)}. "
                 f"Got {text!r}."
             )
-    family = {name: lineage(name) for name in (*plan.methods, *plan.factors)}
-    known = dict.fromkeys(itertools.chain(*family.values()))
+    with as_usage():
+        load_methods((*plan.methods, *plan.factors), overrides=base.overrides)
     for text in base.overrides:
         preset, _, key = (part.strip() for part in text.partition("=")[0].partition("."))
-        if preset not in known:
-            raise UsageError(
-                f"`--set` should begin with a preset: {', '.join(known)}. Got {text!r}."
-                f"{suggestion(preset, known)}"
-            )
         if preset in plan.factors and key in VARIED:
             raise UsageError(f"`--set` should leave alone what the table varies. Got {text!r}.")
-    parts = [("{model}" if len(plan.models) > 1 else ".", plan.methods, list[str]())]
+    parts: list[tuple[str, tuple[str, ...], list[str]]] = []
+    if plan.methods:
+        parts.append(("{model}" if len(plan.models) > 1 else ".", tuple(plan.methods), []))
     for preset, points in plan.factors.items():
         for point in points:
             values = zip(VARIED, point, strict=True)
             changes = [f"{preset}.{key}={value}" for key, value in values]
             parts.append(("{}-{:g}-{:g}".format(preset, *point), (preset,), changes))
-    return [
-        replace(
+    found, backbone = [], base.inputs.backbone
+    for model, dataset, part in itertools.product(plan.models, plan.datasets, parts):
+        folder, presets, changes = part
+        changes = changes + overrides_of(presets, base.overrides)
+        sweep = replace(
             base,
             inputs=replace(
-                base.inputs,
-                dataset=dataset,
-                backbone=base.inputs.backbone.replace("{model}", model),
+                base.inputs, dataset=dataset, backbone=backbone.replace("{model}", model)
             ),
             presets=presets,
-            shots=plan.shots,
+            shots=tuple(plan.shots),
             out=base.out / folder.replace("{model}", model),
             tuned=base.tuned and base.tuned.replace("{dataset}", dataset),
-            overrides=(
-                *changes,
-                *(
-                    text.replace("{dataset}", dataset)
-                    for text in base.overrides
-                    if any(text.split(".")[0].strip() in family[preset] for preset in presets)
-                ),
-            ),
+            overrides=tuple(text.replace("{dataset}", dataset) for text in changes),
         )
-        for model, dataset, (folder, presets, changes) in itertools.product(
-            plan.models, plan.datasets, parts
-        )
-        if presets
-    ]
+        found.append(sweep)
+    return found
 
 
 def _add_table(number: int, plan: Plan) -> None:
@@ -195,16 +170,18 @@ def figure3(
 ) -> None:
     """Draw accuracy over shots, mean and deviation over seeds, and the average over data sets."""
     from ..results.figures import save_accuracy_figure
+    from ..runs import read_runs
 
     with as_usage():
         found = read_runs(runs)
-    save_accuracy_figure(writable_file(out), found, "Accuracy over shots")
+    save_accuracy_figure(opt.writable_file(out), found, "Accuracy over shots")
     typer.echo(f"Wrote {out}.")
 
 
 def run_plan(number: int, plan: Plan, base: Sweep, jobs: int, threads: int) -> None:
     """Make the runs of a table, evaluate them on the targets, and report."""
     from ..results.report import write_run_report  # before the training, not after it
+    from ..runs import RESULT, read_runs, read_transfers
 
     planned = sweeps(plan, base)
     with as_usage():
@@ -212,7 +189,7 @@ def run_plan(number: int, plan: Plan, base: Sweep, jobs: int, threads: int) -> N
             sweep.jobs()  # reads presets and tuned values
         for name in dict.fromkeys([*plan.datasets, *plan.targets]):
             Inputs(name, base.inputs.root).open()  # before hours of training
-    writable_folder(base.out)
+    opt.writable_folder(base.out)
     failures: list[str] = []
     for sweep in planned:
         with _collect(sweep.inputs.name, failures):
@@ -256,6 +233,9 @@ def print_transfers(sweep: Sweep, targets: Iterable[str]) -> None:
 
 def evaluate_on(sweep: Sweep, name: str) -> None:
     """Evaluate the finished runs of a sweep on a data set, but those already evaluated there."""
+    from ..runs import RESULT, read_run, read_saved_run, transfer_file
+    from ..transfer import Target, write_accuracy
+
     folders = [job.folder for job in sweep.jobs() if job.folder is not None]
     folders = [folder for folder in folders if (folder / RESULT).is_file()]
     if not folders:
@@ -267,5 +247,4 @@ def evaluate_on(sweep: Sweep, name: str) -> None:
             file = transfer_file(folder, name)
             key = target.key(read_run(folder))
             if not (file.is_file() and key.items() <= read_json(file).items()):
-                file.parent.mkdir(parents=True, exist_ok=True)
-                write_json(file, accuracy_on(read_saved_run(folder), target))
+                write_accuracy(folder, read_saved_run(folder), target)

@@ -12,8 +12,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
+from ..config import one_of
 from ..features.views import Progress, read_image
-from .datasets import DATASETS, Problem, find_spec, open_dataset
+from .datasets import DATASETS, Problem, open_dataset
 from .splits import SUBSETS, ImageDataset, listed_split
 
 log = logging.getLogger(__name__)
@@ -34,7 +35,8 @@ def check_dataset(
 
     ``verify`` decodes every image. ``sizes=False`` accepts a part of a data set.
     """
-    spec = find_spec(name)
+    one_of("name", name, DATASETS)
+    spec = DATASETS[name]
     folder = str(spec.locate(root)[0])
     problems = spec.missing(root)
     if problems:
@@ -103,11 +105,9 @@ def _damaged(
 ) -> list[str]:
     """Return the images that cannot be decoded to their end."""
     damaged = []
-    for done, (path, good) in enumerate(
-        zip(paths, _for_each(_decodes, images, paths), strict=True)
-    ):
+    for done, good in enumerate(_for_each(_decodes, images, paths)):
         progress(done + 1, len(paths))
-        damaged += [] if good else [path]
+        damaged += [] if good else [paths[done]]
     return damaged
 
 

@@ -4,19 +4,14 @@ from __future__ import annotations
 
 import os
 import re
-import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Literal, NamedTuple
 
 from pydantic import BaseModel
 
+from ..config import one_of, shipped_toml
 from .splits import SUBSETS, ImageDataset, Sample, Split, listed_split, read_split
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
 
 GUIDE = "https://github.com/KaiyangZhou/CoOp/blob/main/DATASETS.md"
 CLASS_NAMES = "classnames.txt"
@@ -94,9 +89,7 @@ class DatasetSpec(BaseModel, frozen=True, extra="forbid"):
 
 DATASETS = {
     name: DatasetSpec(name=name, **fields)
-    for name, fields in tomllib.loads(
-        Path(__file__).with_name("layouts.toml").read_text(encoding="utf-8")
-    ).items()
+    for name, fields in shipped_toml("data/layouts.toml").items()
 }
 """The specifications by CoOp's configuration name."""
 
@@ -108,12 +101,12 @@ def open_dataset(name: str, root: str | os.PathLike[str]) -> ImageDataset:
     labels of ImageNet are the lines of ``classnames.txt``; its test images are those of ``val``,
     and validation images are drawn from the training images.
     """
-    spec = find_spec(name)
-    problems = spec.missing(root)
-    if problems:
+    one_of("name", name, DATASETS)
+    spec = DATASETS[name]
+    for problem in spec.missing(root):
         raise FileNotFoundError(
             f"`root` should hold {name} in CoOp's layout. Got {str(Path(root))!r}, "
-            f"without {problems[0].path!r}. {problems[0].fix}"
+            f"without {problem.path!r}. {problem.fix}"
         )
     _, images, file = spec.locate(root)
     classes: tuple[int, ...] | None = None
@@ -126,13 +119,6 @@ def open_dataset(name: str, root: str | os.PathLike[str]) -> ImageDataset:
     templates = spec.templates or DATASETS["imagenet"].templates
     more = (TASKRES_IMAGENET_TEMPLATE,) if spec.split == CLASS_NAMES else ()
     return ImageDataset(name, images, split, templates, (*templates, *more), classes)
-
-
-def find_spec(name: str) -> DatasetSpec:
-    """Return what is known of a data set, or list those that there are."""
-    if name not in DATASETS:
-        raise ValueError(f"`name` should be one of {', '.join(DATASETS)}. Got {name!r}.")
-    return DATASETS[name]
 
 
 def read_class_names(file: Path) -> dict[str, str]:

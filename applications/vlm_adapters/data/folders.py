@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from .splits import (
@@ -29,28 +29,21 @@ log = logging.getLogger(__name__)
 
 def class_folders(folder: str | os.PathLike[str]) -> list[str]:
     """Return the sorted names of the folders in a folder, hidden ones left out."""
-    with os.scandir(folder) as entries:
-        names = [entry.name for entry in entries if entry.name[0] != "." and entry.is_dir()]
-    return _sorted(folder, names)
+    return _names(folder, os.DirEntry.is_dir)
 
 
 def image_names(folder: str | os.PathLike[str]) -> list[str]:
     """Return the sorted names of the images in a folder, by their endings; not hidden files."""
+    # Not is_file(): a broken link is an image that is missing.
+    return _names(folder, lambda e: e.name.lower().endswith(IMAGE_ENDINGS) and not e.is_dir())
+
+
+def _names(folder: str | os.PathLike[str], wanted: Callable[[os.DirEntry[str]], bool]) -> list[str]:
     with os.scandir(folder) as entries:
-        names = [
-            entry.name
-            for entry in entries
-            if entry.name.lower().endswith(IMAGE_ENDINGS)
-            and entry.name[0] != "."
-            and not entry.is_dir()  # not is_file(): a broken link is an image that is missing
-        ]
-    return _sorted(folder, names)
-
-
-def _sorted(folder: str | os.PathLike[str], names: list[str]) -> list[str]:
+        names = sorted(entry.name for entry in entries if entry.name[0] != "." and wanted(entry))
     for name in names:
         check_text(f"`{os.fspath(folder)}`: every name in it", name)
-    return sorted(names)
+    return names
 
 
 def class_samples(
@@ -86,7 +79,7 @@ def image_folder(
     class are cut as :func:`~.splits.cut_class` says, or with ``only_test`` all taken for testing.
     Where no image is left for validation, those are drawn from the training images.
     """
-    folder = _existing(path, "path")
+    folder = Path(path)
     parts: dict[str, list[Sample]] = {subset: [] for subset in SUBSETS}
     subsets = _subset_folders(folder)
     names = class_folders(folder / subsets.get("train", ""))
@@ -128,9 +121,8 @@ def split_dataset(
     templates: tuple[str, ...] = DEFAULT_TEMPLATES,
 ) -> ImageDataset:
     """Open a split, as :func:`~.splits.read_split` reads it, with its image folder."""
-    folder = _existing(images, "images")
-    split = read_split(split_file)
-    return ImageDataset(name or Path(split_file).stem, folder, split, templates, templates)
+    name, split = name or Path(split_file).stem, read_split(split_file)
+    return ImageDataset(name, Path(images), split, templates, templates)
 
 
 def _subset_folders(folder: Path) -> dict[str, str]:
@@ -149,8 +141,8 @@ def _tell(folder: Path, parts: dict[str, list[Sample]], classes: int) -> None:
     left: list[str] = []
     for path, folders, files in os.walk(folder):
         folders[:] = [name for name in folders if name[0] != "."]
-        below = Path(path).relative_to(folder).as_posix()
-        found = [f"{below}/{name}".removeprefix("./") for name in files if name[0] != "."]
+        below = Path(path).relative_to(folder)
+        found = [(below / name).as_posix() for name in files if name[0] != "."]
         left += [name for name in found if name not in taken]
     if left:
         shown = ", ".join(sorted(left)[:3]) + (", ..." if len(left) > 3 else "")
@@ -159,13 +151,3 @@ def _tell(folder: Path, parts: dict[str, list[Sample]], classes: int) -> None:
             f"below them, and by the endings {' '.join(IMAGE_ENDINGS)}.",
             *(folder, len(left), shown),
         )
-
-
-def _existing(path: str | os.PathLike[str], argument: str) -> Path:
-    folder = Path(path)
-    if not folder.is_dir():
-        raise FileNotFoundError(
-            f"`{argument}` should be a folder of images. Got {str(folder)!r}, not a folder. "
-            "Do the data lie elsewhere?"
-        )
-    return folder

@@ -1,4 +1,4 @@
-"""A data set: its images in three subsets, read from CoOp's JSON or from a table of paths."""
+"""A data set: its images in three subsets, read from a file, and CoOp's few-shot draws of them."""
 
 from __future__ import annotations
 
@@ -8,19 +8,20 @@ import os
 import posixpath
 import random
 import warnings
-from collections.abc import Iterable
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from reprlib import repr as short
 from typing import Any, NamedTuple
 
-from .._files import file_sha256
+from .._files import file_sha256, write_text
 from ..config import suggestion
-from .few_shot import FewShot, draw_task, rows_by_class
 
 SUBSETS = ("train", "val", "test")
 COLUMNS = ("path", "label", "subset")  # of tables
+MAX_VALIDATION_SHOTS = 4
 DEFAULT_TEMPLATES = ("a photo of a {}.",)
 TABLES = {".csv": ",", ".tsv": "\t"}
 """Endings of tables, and what separates their columns."""
@@ -88,16 +89,14 @@ class ImageDataset:
                 f"`{self.name}` should have training images. Got a data set that is only a test "
                 "set. Train on another, such as imagenet, and evaluate on this one."
             )
-        return draw_task(*self._rows, shots, seed, val_from_train=self.val_from_train)
+        train, val = self._rows
+        return draw_task(train, val, shots, seed, val_from_train=self.val_from_train)
 
     @cached_property
-    def _rows(self) -> tuple[list[list[int]], list[list[int]]]:
+    def _rows(self) -> list[list[list[int]]]:
         """Rows of each class in the training and in the validation images."""
-        train, val = (
-            rows_by_class(sample.label for sample in part)
-            for part in (self.split.train, self.split.val)
-        )
-        return train, val
+        parts = self.split.train, self.split.val
+        return [rows_by_class(sample.label for sample in part) for part in parts]
 
 
 def check_text(where: str, text: str) -> None:
@@ -118,11 +117,6 @@ def read_split(path: str | os.PathLike[str]) -> Split:
     to the image folder.
     """
     file = Path(path)
-    if not file.is_file():
-        raise FileNotFoundError(
-            f"`path` should be a split file. Got {str(file)!r}, which is not a file. "
-            "Do the data lie elsewhere?"
-        )
     entries = (_read_table if file.suffix.lower() in TABLES else _read_json)(file)
     names: dict[int, str] = {}
     subsets = {
@@ -263,3 +257,118 @@ def _sample(entry: Any, names: dict[int, str], where: str) -> Sample:
             "Give each class one label and one name."
         )
     return Sample(posixpath.normpath(path), label)
+
+
+# CoOp's few-shot sampler, draw for draw, and its draws as files
+
+
+@dataclass(frozen=True)
+class FewShot:
+    """Rows of a few-shot task; those of ``val`` count training images if ``val_from_train``."""
+
+    train: list[int]
+    val: list[int]
+    val_from_train: bool = False
+
+
+def rows_by_class(labels: Iterable[int]) -> list[list[int]]:
+    """Return the rows of each class, in order of first appearance.
+
+    Classes are never sorted: in some splits the labels do not come in order, and sorting them
+    would change every draw.
+    """
+    found: defaultdict[int, list[int]] = defaultdict(list)
+    for row, label in enumerate(labels):
+        found[int(label)].append(row)  # int(): each element of a tensor would be another key
+    return list(found.values())
+
+
+def draw_rows(classes: Iterable[list[int]], shots: int, generator: random.Random) -> list[int]:
+    """Draw ``shots`` rows per class, or all of a smaller class, as CoOp's code (Dassl) does.
+
+    >>> draw_rows([[0, 1, 2], [3, 4]], 1, random.Random(1))
+    [0, 3]
+    """
+    if shots < 1:
+        raise ValueError(f"`shots` should be 1 or more. Got {shots}.")
+    drawn = (generator.sample(rows, shots) if len(rows) >= shots else rows for rows in classes)
+    return [row for rows in drawn for row in rows]
+
+
+def draw_task(
+    train_rows: Sequence[list[int]],
+    val_rows: Sequence[list[int]],
+    shots: int,
+    seed: int,
+    *,
+    val_from_train: bool = False,
+) -> FewShot:
+    """Draw the few-shot training set and its validation set, at most 4 rows per class.
+
+    Both come from one stream, training first, as in CoOp after ``random.seed(seed)``; the global
+    generator is left alone. The rows are those of each class. ``val_from_train`` draws validation
+    rows from the training rows that are left, for data sets without a validation split such as
+    ImageNet: this is ours, CoOp validates ImageNet on its test images.
+
+    >>> draw_task([[0, 1], [2, 3]], [[0], [1, 2]], shots=1, seed=1)
+    FewShot(train=[0, 2], val=[0, 1], val_from_train=False)
+    """
+    generator = random.Random(seed)
+    val_shots = min(shots, MAX_VALIDATION_SHOTS)
+    train = draw_rows(train_rows, shots, generator)
+    if not val_from_train:
+        return FewShot(train, draw_rows(val_rows, val_shots, generator))
+    drawn = set(train)
+    left = [[row for row in rows if row not in drawn] for rows in train_rows]
+    left = sorted(filter(None, left))  # by first appearance among the rows that are left
+    if not left:
+        raise ValueError(
+            "`train_labels` should leave rows for validation. Got no class with more than "
+            f"{shots} rows. Take fewer shots, or give the data set a validation split."
+        )
+    return FewShot(train, draw_rows(left, val_shots, generator), val_from_train=True)
+
+
+def indices_hash(indices: Sequence[int]) -> str:
+    """Return the first 16 digits of the SHA-256 of the JSON text of a list of rows.
+
+    >>> indices_hash([0, 2])
+    '63cbaf561c188d36'
+    """
+    text = json.dumps([int(index) for index in indices])
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def write_index_list(
+    folder: Path, drawn: FewShot, shots: int, seed: int, dataset: str, split_sha256: str
+) -> None:
+    """Write the rows of a task, with their hashes and that of the split in which they count.
+
+    A list of other rows, to which other results belong, is not replaced. A damaged one is.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    document = {
+        "schema": "vlm_adapters.index_list",
+        "schema_version": 1,
+        "dataset": dataset,
+        "shots": shots,
+        "seed": seed,
+        "split_sha256": split_sha256,
+        "val_from_train": drawn.val_from_train,
+        "train_hash": indices_hash(drawn.train),
+        "val_hash": indices_hash(drawn.val),
+        "train": drawn.train,
+        "val": drawn.val,
+    }
+    file = folder / f"{dataset}-{shots}shot-seed{seed}.json"
+    try:
+        found = json.loads(file.read_bytes())
+        whole = all(indices_hash(found[name]) == found[f"{name}_hash"] for name in ("train", "val"))
+    except (OSError, LookupError, TypeError, ValueError, OverflowError, RecursionError):
+        whole = False
+    if whole and found != document:
+        raise ValueError(
+            f"`{file}` should hold the rows of this task. Got those of another split or draw, "
+            "to which other results belong. Choose another folder."
+        )
+    write_text(file, json.dumps(document) + "\n")

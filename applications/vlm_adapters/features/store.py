@@ -48,17 +48,12 @@ class FeatureTable:
 
     The rows lie in safetensors files. Each is written once and says which images it holds, so that
     files of several processes simply lie beside each other.
-
-    Attributes:
-        store: Folder of all tables.
-        dataset: Name of the data set.
-        recipe: Everything else that changes the numbers: view, weights, preprocessing. Its hash
-            is part of the table's name.
-        libraries: Versions of packages, written into the files and not part of the name.
     """
 
-    store: Path
-    dataset: str
+    store: Path  # folder of all tables
+    dataset: str  # its name
+    # Everything else that changes the numbers: view, weights, preprocessing. Its hash is part of
+    # the table's name. Versions of packages are written into the files and not part of the name.
     recipe: Mapping[str, Any]
     libraries: Mapping[str, str]
 
@@ -116,9 +111,11 @@ class FeatureTable:
         def write(file: Path, block: list[ImageKey]) -> None:
             tell(0, 0)
             features = encode([path for path, _ in block], tell)
-            if bad := _not_finite(features):
+            finite = features.flatten(1).isfinite().all(1).tolist()
+            if not all(finite):
+                path, _ = block[finite.index(False)]
                 raise ValueError(
-                    f"`features` should be finite. Got infinity or NaN for {block[bad[0]][0]!r}. "
+                    f"`features` should be finite. Got infinity or NaN for {path!r}. "
                     "Look at the image and at the precision of the encoder."
                 )
             text = json.dumps({"images": block, **about}, sort_keys=True)
@@ -195,11 +192,6 @@ def _open(file: Path) -> tuple[list[ImageKey], Tensor]:
     return keys, features
 
 
-def _not_finite(features: Tensor) -> list[int]:
-    rows: list[int] = (~features.flatten(1).isfinite().all(1)).nonzero().flatten().tolist()
-    return rows
-
-
 def content_hashes(store: Path, root: Path, paths: Sequence[str]) -> tuple[str, ...]:
     """Return a hash of the bytes of each image.
 
@@ -209,14 +201,14 @@ def content_hashes(store: Path, root: Path, paths: Sequence[str]) -> tuple[str, 
     """
     index = store / f"contents-{json_hash(os.fspath(root.resolve()))[:16]}.json"
     known = _read_index(index)
-    states = {path: _state(root / path) for path in paths}
+    stats = {path: os.stat(root / path) for path in paths}
+    states = {p: [s.st_size, s.st_mtime_ns, s.st_ctime_ns, s.st_ino] for p, s in stats.items()}
     changed = [path for path in states if known.get(path, ("", []))[1] != states[path]]
     with ThreadPoolExecutor(4) as pool:
         digests = pool.map(_digest, [root / path for path in changed])
         hashes = dict(zip(changed, digests, strict=True))
     old = time.time_ns() - SETTLED
-    settled = {p: (hashes[p], states[p]) for p in changed if max(states[p][1:3]) < old}
-    if settled:
+    if settled := {p: (hashes[p], states[p]) for p in changed if max(states[p][1:3]) < old}:
         with suppress(OSError):  # a store that is read-only is read, and the files are hashed again
             store.mkdir(parents=True, exist_ok=True)
             write_text(index, json.dumps(_read_index(index) | settled))
@@ -225,11 +217,6 @@ def content_hashes(store: Path, root: Path, paths: Sequence[str]) -> tuple[str, 
 
 def _digest(file: Path) -> str:
     return hashlib.sha256(file.read_bytes()).hexdigest()[:32]
-
-
-def _state(file: Path) -> list[int]:
-    found = os.stat(file)
-    return [found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino]
 
 
 def _read_index(index: Path) -> dict[str, tuple[str, list[int]]]:

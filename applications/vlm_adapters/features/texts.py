@@ -1,38 +1,37 @@
-"""Class texts, in the two ways of averaging, with what a tuned text projection needs."""
+"""Class texts, in the two ways of averaging, and under a tuned text projection."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
-from torch.nn.functional import normalize
+from torch.nn.functional import cross_entropy, normalize
 
 from .._files import read_tensors, write_tensors
 from ..backbones import Backbone, TextProjection
 from ..data.splits import ImageDataset
 
+if TYPE_CHECKING:
+    from ..config import TextOptions
+    from ..sources import Task
+
 KEY = "vlm_adapters.class_texts"
-EncodeText = Callable[[list[str]], Tensor]
+STREAM = 1_000_003  # keeps the projection's draws apart from those of the adapter's training
 
 
 @dataclass(frozen=True, eq=False)
 class HiddenTexts:
-    """Text features before the encoder's last linear map.
+    """Text features before the encoder's last linear map."""
 
-    Attributes:
-        features: (s, k, w) for s templates, those of TaskRes, and k classes.
-        projection: The map.
-        templates: How many templates Tip-Adapter uses, the first ones.
-    """
-
-    features: Tensor
-    projection: TextProjection
-    templates: int
+    features: Tensor  # (s, k, w) for s templates, those of TaskRes, and k classes
+    projection: TextProjection  # the map
+    templates: int  # how many Tip-Adapter uses, the first ones
 
     def raw(self, weight: Tensor) -> Tensor:
         """Return TaskRes's mean (k, d) under another weight of the map, differentiable."""
@@ -41,22 +40,16 @@ class HiddenTexts:
     def normalized(self, weight: Tensor) -> Tensor:
         """Return Tip-Adapter's mean (k, d) under another weight of the map."""
         projected = TextProjection(weight, self.projection.bias)(self.features[: self.templates])
-        return normalize(normalize(projected, dim=2).mean(0), dim=1)
+        return class_means(projected, self.templates)[1]
 
 
 @dataclass(frozen=True, eq=False)
 class ClassTexts:
-    """Texts of the classes.
+    """Texts of the classes."""
 
-    Attributes:
-        raw: TaskRes's mean over templates (k, d), not normalised.
-        normalized: Tip-Adapter's (k, d), of unit length.
-        hidden: What a tuned projection needs; None if the encoder does not end in a linear map.
-    """
-
-    raw: Tensor
-    normalized: Tensor
-    hidden: HiddenTexts | None = None
+    raw: Tensor  # TaskRes's mean over templates (k, d), not normalised
+    normalized: Tensor  # Tip-Adapter's (k, d), of unit length
+    hidden: HiddenTexts | None = None  # None if the encoder does not end in a linear map
 
     def to(self, device: torch.device | str) -> ClassTexts:
         """Return the texts on a device."""
@@ -89,10 +82,8 @@ class ClassTexts:
         return self.hidden
 
 
-def class_means(
-    encode_text: EncodeText, prompts: Sequence[list[str]], templates: int
-) -> tuple[Tensor, Tensor]:
-    """Average text features (k, d) over the templates as TaskRes and as Tip-Adapter do.
+def class_means(features: Tensor, templates: int) -> tuple[Tensor, Tensor]:
+    """Average text features (s, k, d) over the s templates as TaskRes and as Tip-Adapter do.
 
     TaskRes takes the mean of the features as they come. Tip-Adapter takes the mean of unit
     features, of unit length again, over its own templates: the first ``templates`` ones.
@@ -103,13 +94,9 @@ def class_means(
 
     Example:
         >>> import torch
-        >>> def length(texts): return torch.tensor([[float(len(text))] for text in texts])
-        >>> class_means(length, [["a cat.", "a horse."], ["the cat.", "the horse."]], 2)
-        (tensor([[7.],
-                [9.]]), tensor([[1.],
-                [1.]]))
+        >>> class_means(torch.tensor([[[3.0, 4.0]], [[0.0, 2.0]]]), templates=1)
+        (tensor([[1.5000, 3.0000]]), tensor([[0.6000, 0.8000]]))
     """
-    features = torch.stack([encode_text(sentences) for sentences in prompts])
     units = normalize(features[:templates], dim=2)
     return features.mean(0), normalize(units.mean(0), dim=1)
 
@@ -129,14 +116,18 @@ def encode_classes(
     """Encode the classes' prompts; TaskRes's templates begin with Tip-Adapter's."""
     names, first = dataset.split.class_names, len(dataset.templates)
     lists = prompts(names, dataset.taskres_templates, replace_underscores=replace_underscores)
-    raw, normalized = (mean.cpu() for mean in class_means(backbone.encode_text, lists, first))
+    hidden = None
     try:
         projection = backbone.text_projection
     except ValueError:  # the text tower does not end in a linear map
-        return ClassTexts(raw, normalized)
-    features = torch.stack([backbone.encode_text_hidden(part) for part in lists]).cpu()
-    cpu = TextProjection(projection.weight.cpu(), projection.bias.cpu())
-    return ClassTexts(raw, normalized, HiddenTexts(features, cpu, first))
+        features = [backbone.encode_text(part) for part in lists]
+    else:
+        inner = [backbone.encode_text_hidden(part) for part in lists]
+        features = [projection(part) for part in inner]
+        cpu = TextProjection(projection.weight.cpu(), projection.bias.cpu())
+        hidden = HiddenTexts(torch.stack(inner).cpu(), cpu, first)
+    raw, normalized = class_means(torch.stack(features), first)
+    return ClassTexts(raw.cpu(), normalized.cpu(), hidden)
 
 
 def save_texts(texts: ClassTexts, file: Path, recipe: Mapping[str, Any]) -> None:
@@ -175,3 +166,60 @@ def load_texts(file: Path) -> ClassTexts:
             f"{again}"
         )
     return texts
+
+
+# The first stage of HC*: the backbone's text projection, tuned on the few-shot images
+
+
+def with_texts(task: Task, options: TextOptions) -> Task:
+    """Return a task whose class texts are those that the options ask for."""
+    if options.underscores == "kept":
+        if task.texts_kept is None:
+            raise ValueError(
+                '`text.underscores = "kept"` should have class texts with underscores. Got '
+                "features without them. Use features that `vlm-adapters extract` made."
+            )
+        task = replace(task, texts=task.texts_kept)
+    if options.projection == "frozen":
+        return task
+    file = options.file(task.shots)
+    weight = tune_projection(task, options) if file is None else read_weight(file)
+    return replace(task, texts=task.texts.projected(weight))
+
+
+def tune_projection(task: Task, options: TextOptions) -> Tensor:
+    """Train the weight (w, d) of the text projection by cross-entropy; all else is frozen.
+
+    Source:
+        The enhanced bases of TaskRes and HC* of Zhang et al., NeurIPS 2024. Neither published a
+        recipe; this one is ours: Adam, a cosine over the epochs, on TaskRes's raw texts.
+    """
+    hidden = task.texts.require_hidden()
+    weight = torch.nn.Parameter(hidden.projection.weight.clone())
+    optimizer = torch.optim.Adam([weight], lr=options.learning_rate)
+    generator = torch.Generator().manual_seed(task.seed + STREAM)
+    for epoch in range(options.epochs):
+        share = (1 + math.cos(math.pi * epoch / options.epochs)) / 2
+        optimizer.param_groups[0]["lr"] = options.learning_rate * share
+        order = torch.randperm(len(task.train_labels), generator=generator)
+        for rows in order.split(options.batch_size):
+            features = task.train.draw(rows, generator)
+            classifier = normalize(hidden.raw(weight), dim=1)
+            optimizer.zero_grad()
+            logits = task.logit_scale * features @ classifier.T
+            cross_entropy(logits, task.train_labels[rows]).backward()
+            optimizer.step()
+    return weight.detach()
+
+
+def read_weight(file: Path) -> Tensor:
+    """Read the weight (w, d) of one of TaskRes's enhanced bases, ``model.pth.tar``."""
+    try:
+        content = torch.load(file, map_location="cpu", weights_only=True)
+        weight: Tensor = content["state_dict"]["weight"].float().t().contiguous()
+        return weight
+    except Exception as error:  # a pickle may fail in any way
+        raise ValueError(
+            "`text.checkpoint` should be a checkpoint with a `state_dict` that holds `weight`. "
+            f"Got '{file}': {type(error).__name__}."
+        ) from None

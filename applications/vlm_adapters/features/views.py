@@ -9,8 +9,8 @@ import math
 import os
 import random
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -111,13 +111,11 @@ class Augmentation:
     published: bool = False  # as `read_image` takes it
 
     def __post_init__(self) -> None:
-        """Check shares and number."""
+        """Check the shares."""
         if not 0 < self.scale[0] <= self.scale[1] <= 1:
             raise ValueError(
                 f"`scale` should be two shares of the area, 0 < low <= high <= 1. Got {self.scale}."
             )
-        if self.views < 1:
-            raise ValueError(f"`views` should be 1 or more. Got {self.views}.")
 
     def describe(self) -> dict[str, Any]:
         """Return what the features depend on, as JSON takes it."""
@@ -180,7 +178,7 @@ def extract_views(
     *,
     batch_size: int = 64,
     num_workers: int = 2,
-    progress: Progress | None = None,
+    progress: Progress = lambda done, total: None,
 ) -> Tensor:
     """Encode views of image files: features (n, v, d), not normalised, float32, on the CPU.
 
@@ -190,15 +188,21 @@ def extract_views(
     keep_freed_memory()
     features = torch.empty(len(paths), view.views, backbone.dimension)
     size = max(1, batch_size // view.views)
-    done = 0
+
+    def load(path: str) -> Tensor:
+        return view(read_image(Path(root), path, published=view.published), backbone, path)
+
     with ThreadPoolExecutor(num_workers) as pool:
-        for images in _batches(pool, backbone, Path(root), paths, view, size):
+        ahead = pool.map(load, paths[:size])
+        for start in range(0, len(paths), size):
+            # While a batch is encoded, the threads read the next, and not further.
+            current, ahead = ahead, pool.map(load, paths[start + size : start + 2 * size])
+            images = torch.stack(list(current))
             with torch.inference_mode():
                 encoded = backbone.encode_image(images.flatten(0, 1))
-            features[done : done + len(images)] = encoded.unflatten(0, images.shape[:2])
-            done += len(images)
-            if progress is not None:
-                progress(done, len(paths))
+            end = start + len(images)
+            features[start:end] = encoded.unflatten(0, images.shape[:2])
+            progress(end, len(paths))
     return features
 
 
@@ -207,28 +211,6 @@ def extract_features(
 ) -> Tensor:
     """Encode the centre view of image files; arguments as in :func:`extract_views`."""
     return extract_views(backbone, root, paths, Centre(), **options)[:, 0]
-
-
-def _batches(
-    pool: ThreadPoolExecutor,
-    backbone: Backbone,
-    root: Path,
-    paths: Sequence[str],
-    view: View,
-    size: int,
-) -> Iterator[Tensor]:
-    """Give batches (m, v, 3, h, w); while one is in use the threads read the next, not further."""
-
-    def load(path: str) -> Tensor:
-        return view(read_image(root, path, published=view.published), backbone, path)
-
-    def submit(start: int) -> list[Future[Tensor]]:
-        return [pool.submit(load, path) for path in paths[start : start + size]]
-
-    ahead = submit(0)
-    for start in range(size, len(paths) + size, size):
-        current, ahead = ahead, submit(start)
-        yield torch.stack([future.result() for future in current])
 
 
 @functools.cache
@@ -259,9 +241,6 @@ class CachedViews:
         self._keys = normalize(features.mean(1), dim=1)
         self.units = normalize(features, dim=2, out=features)
 
-    def __len__(self) -> int:
-        return len(self.units)
-
     def to(self, device: torch.device | str) -> CachedViews:
         """Return the views on a device."""
         moved = copy.copy(self)
@@ -279,30 +258,21 @@ class CachedViews:
         return self._keys
 
 
+@dataclass
 class OnlineViews:
     """Images read, augmented and encoded at every step; methods as in :class:`CachedViews`."""
 
-    def __init__(
-        self,
-        backbone: Backbone,
-        root: Path,
-        paths: Sequence[str],
-        augmentation: Augmentation,
-        **options: Any,
-    ) -> None:
-        self.backbone, self.root, self.paths = backbone, root, list(paths)
-        self.augmentation, self.options = augmentation, options
-        self.device = torch.device("cpu")
-        self._keys: Tensor | None = None
-
-    def __len__(self) -> int:
-        return len(self.paths)
+    backbone: Backbone
+    root: Path
+    paths: Sequence[str]
+    augmentation: Augmentation
+    options: dict[str, Any]  # of `extract_views`
+    device: torch.device | str = "cpu"
+    _keys: Tensor | None = None
 
     def to(self, device: torch.device | str) -> OnlineViews:
         """Return images whose features are moved to a device."""
-        moved = copy.copy(self)
-        moved.device = torch.device(device)
-        return moved
+        return replace(self, device=device)
 
     def draw(self, rows: Tensor, generator: torch.Generator) -> Tensor:
         """Return features (m, d) of unit length of a new view of each of m images."""

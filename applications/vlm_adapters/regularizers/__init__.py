@@ -14,8 +14,6 @@ import topreg
 from ..config import RegularizerOptions, one_of
 from ..plugs import is_plug, load_plug
 
-__all__ = ["LOSSES", "BatchViews", "Regularizer", "build_regularizer"]
-
 LOSSES = (
     "TrackCoincidence",
     "DeviatingPerturbation",

@@ -27,15 +27,11 @@ ROUNDING = 4  # machine epsilons of the sum of its terms below which a square is
 
 
 class Grams(NamedTuple):
-    """Inner products within and between two views of the same images.
+    """Inner products (n, n) within and between two views of the same images."""
 
-    Shape:
-        - source, cross, target: (n, n), of source rows, of source with target rows, of target rows.
-    """
-
-    source: Tensor
-    cross: Tensor
-    target: Tensor
+    source: Tensor  # of source rows
+    cross: Tensor  # of source with target rows
+    target: Tensor  # of target rows
 
 
 def inner_products(rows: Tensor) -> Tensor:

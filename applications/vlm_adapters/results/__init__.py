@@ -42,8 +42,7 @@ def distinct(runs: Sequence[Run]) -> pd.DataFrame:
     if not runs:
         raise ValueError("`runs` should hold a run. Got none.")
     table = frame(runs)
-    settings = table[["backbone", "data"]].drop_duplicates().itertuples(index=False)
-    found = [f"{backbone} ({data})" for backbone, data in settings]
+    found = [f"{backbone} ({data})" for backbone, data in by_setting(runs)]
     if len(found) > 1:
         raise ValueError(
             "`runs` should share one backbone and one kind of training data. "
@@ -79,12 +78,12 @@ def by_setting(runs: Sequence[Run]) -> dict[tuple[str, str], list[Run]]:
     return {key: [run for run in runs if (run.backbone, run.data) == key] for key in settings}
 
 
-def seed_means(table: pd.DataFrame, by: Sequence[str], over: str = "dataset") -> pd.Series:
-    """Average each seed over data sets, say; NaN for a seed that lacks one of them.
+def seed_means(table: pd.DataFrame, by: Sequence[str]) -> pd.Series:
+    """Average each seed over data sets; NaN for a seed that lacks one of them.
 
     The mean of an incomplete seed would be that of other tasks.
     """
-    wide = table.set_index([*by, "seed", over])["accuracy"].unstack(over)
+    wide = table.set_index([*by, "seed", "dataset"])["accuracy"].unstack("dataset")
     return wide.mean(axis=1, skipna=False)
 
 
@@ -126,8 +125,7 @@ def spread(means: pd.Series, columns: str) -> tuple[pd.DataFrame, int]:
     levels = [name for name in means.index.names if name != "seed"]
     groups = means.groupby(level=levels, sort=False)
     most = int(groups.count().max()) if len(means) else 0
-    cells = pd.Series({key: deviation(values, most) for key, values in groups}, dtype=object)
-    cells.index = pd.MultiIndex.from_tuples(cells.index, names=levels)
+    cells = groups.agg(lambda values: deviation(values, most)).astype(object)
     return cells.unstack(columns).fillna(NOTHING), most
 
 
@@ -160,15 +158,13 @@ def protocol_table(runs: Sequence[Run], *, oracles: bool = False) -> pd.DataFram
     ``oracles`` are protocols that read test labels, in place of those that a user can follow.
     """
     table = distinct(runs)
-    found = [{"headline": run.accuracy} | run.accuracies | run.metrics for run in runs]
-    known = dict.fromkeys(name for numbers in found for name in numbers)
-    names = [name for name in known if name.startswith(ORACLE) == oracles]
+    found = pd.DataFrame({"headline": run.accuracy} | run.accuracies | run.metrics for run in runs)
+    names = [name for name in found if name.startswith(ORACLE) == oracles]
     names.sort(key=lambda name: name in METRICS)
     columns = list(dict.fromkeys(["headline", *names]))
-    long = table.assign(named=[list(numbers.items()) for numbers in found]).explode("named")
-    long["which"], long["accuracy"] = zip(*long["named"], strict=True)
-    means = seed_means(long[long["which"].isin(columns)], ["method", "shots", "which"])
-    cells, most = spread(means, "which")
+    long = found[columns].melt(var_name="which", value_name="accuracy", ignore_index=False)
+    long = table.drop(columns="accuracy").join(long.dropna())
+    cells, most = spread(seed_means(long, ["method", "shots", "which"]), "which")
     cells = cells.reindex(table["method"].unique(), level="method")[columns]
     headlines = table.groupby(["method", "shots"])["headline"].agg(lambda p: ", ".join(p.unique()))
     cells.insert(0, "headline protocol", headlines)

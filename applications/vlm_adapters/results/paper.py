@@ -4,70 +4,41 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from importlib import resources
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from ..config import shipped_toml
 from ..runs import Run
-from . import NOTHING, TERMS, counted, deviation, distinct, shot_title, signed
+from . import NOTHING, TERMS, counted, deviation, distinct, signed
 
-FILES = {
-    1: "table1_imagenet_sota.csv",
-    2: "table2_domain_generalization.csv",
-    3: "table3_ablation_terms.csv",
-    4: "table4_ablation_factors.csv",
-    5: "table5_fewshot.csv",
-}
-PAPER = resources.files(__package__) / "paper"
+PAPER = Path(__file__).with_name("paper")
 WORDS = shipped_toml("results/paper/names.toml")
 NOTES = {
     int(table): " ".join(WORDS["notes"][name] for name in names)
     for table, names in WORDS["tables"].items()
 }
 """What to know before comparing, by table."""
-ZERO_SHOT, RESNET_50 = "Zero-shot CLIP", "ResNet-50"
 TARGETS = ["imagenetv2", "imagenet_sketch", "imagenet_a", "imagenet_r"]
+KEYS = ["name", "shots", "dataset", "backbone", *TERMS, "combination", "combined", "lambda"]
 CLIP_SCALE = 100.0  # in its units the paper's eta of 15 is a weight of 0.15
 WEIGHTS = re.compile(r"openai|.*\.(safetensors|pt|pth|bin)(\?quick_gelu=true)?")
 
 
 def paper_rows(name: str) -> pd.DataFrame:
     """Read a file of ``results/paper``; its README says which there are."""
-    with resources.as_file(PAPER / name) as path:
-        return pd.read_csv(path)
+    return pd.read_csv(PAPER / name)
 
 
 def paper_values(table: int) -> pd.DataFrame:
     """Read one of the paper's tables, in its order, errors too; NaN where it has "-".
 
-    A number has a method (in table 3 the baseline), shots (0 for zero-shot in table 2), data set,
-    backbone, and the label of its ``row`` and ``column``; ``scope`` is what rows must share with
-    one of ours to be shown.
+    A number has a method (in table 3 the baseline), shots, data set, backbone, and the label of
+    its ``row`` and ``column``; ``scope`` is what rows must share with one of ours to be shown.
     """
-    values = paper_rows(FILES[table]).rename(columns={"baseline": "method"})
-    if "backbone" not in values:
-        values["backbone"] = RESNET_50
-    shots = values["shots"].map(shot_title)
-    values["row"], values["column"], values["scope"] = values["method"], shots, ""
-    if table == 2:
-        values["row"] += ", " + values["backbone"]
-        values["scope"] = values["backbone"]
-    if table == 3:
-        values[TERMS] = values[["tc", "dp"]] == 1
-        marks = values[TERMS].replace({True: "yes", False: "no"})
-        values["row"] += ", TC " + marks[TERMS[0]] + ", DP " + marks[TERMS[1]]
-    if table == 4:
-        fixed = values["fixed_factor"] + " " + values["fixed_value"].map("{:g}".format)
-        values["row"] += ", " + values["factor"] + " " + values["value"].map("{:g}".format)
-        values["row"] += " (" + fixed + ")"
-    if table == 5:
-        values["row"] += ", " + shots
-        values["scope"] = shots
-    if table in (2, 5):
-        values["column"] = values["dataset"]
-    return values
+    values = paper_rows("tables.csv")
+    return values[values["table"] == table].dropna(axis=1, how="all").infer_objects()
 
 
 def paper_comparison(runs: Sequence[Run], table: int) -> pd.DataFrame:
@@ -132,47 +103,23 @@ def _ours(runs: Sequence[Run], values: pd.DataFrame, table: int) -> pd.DataFrame
     mine = pd.concat([distinct(part) for part in parts], ignore_index=True)
     mine["backbone"] = mine["backbone"].map(paper_backbone)
     mine["name"] = mine["preset"].map(WORDS["methods"])
-    keys = ["name", "shots", "dataset", "backbone"]
     both, either = mine[TERMS].all(axis=1), mine[TERMS].any(axis=1)
-    if table == 2:
-        mine.loc[mine["name"] == ZERO_SHOT, "shots"] = 0
     if table == 3:
         mine["name"] = mine["adapter.kind"].map(WORDS["baselines"])
         mine = mine[mine["text.projection"] == "frozen"]
-        keys += TERMS
     else:
         constrained = mine["name"].fillna("").str.startswith("HC")
         mine = mine[(constrained & both) | (~constrained & ~either)]
-    if table == 4:
-        values, mine = _with_factors(values), _with_units(mine)
-        keys += ["combination", "combined", "lambda"]
+    mine = mine.rename(columns={"constraint.combination": "combination"}).dropna(subset=["name"])
+    scaled = (mine["combination"] == "constant") & (mine["constraint.unit"] != "absolute")
+    units = scaled.map({True: CLIP_SCALE, False: 1.0})  # the paper's, and its names
+    mine["combined"] = (units * mine["constraint.weight"]).round(6)
+    mine["lambda"] = mine["constraint.perturbation_weight"].round(6)
     values = values.rename(columns={"method": "name", "accuracy": "printed"})
-    found = mine.dropna(subset=["name"]).merge(values.dropna(subset=["printed"]), on=keys)
+    keys = [key for key in KEYS if key in values]
+    found = mine.merge(values.dropna(subset=["printed"]), on=keys)
     found = found.drop_duplicates(["row", "method", "column", "seed"], keep="last")
     return found.pivot(index=["row", "method", "seed"], columns="column", values="accuracy")
-
-
-def _with_factors(values: pd.DataFrame) -> pd.DataFrame:
-    """Add the two factors of each number of table 4, and how the first is combined."""
-    perturbed = values["factor"] == "lambda"
-    combined = values["fixed_factor"].where(perturbed, values["factor"])
-    return values.assign(
-        combination=combined.map({"eta": "constant", "omega": "ratio"}),
-        combined=values["fixed_value"].where(perturbed, values["value"]).round(6),
-        **{"lambda": values["value"].where(perturbed, values["fixed_value"]).round(6)},
-    )
-
-
-def _with_units(mine: pd.DataFrame) -> pd.DataFrame:
-    """Add our factors in the paper's units."""
-    combination = mine["constraint.combination"]
-    scaled = (combination == "constant") & (mine["constraint.unit"] != "absolute")
-    weight = mine["constraint.weight"]
-    return mine.assign(
-        combination=combination,
-        combined=weight.where(~scaled, CLIP_SCALE * weight).round(6),
-        **{"lambda": mine["constraint.perturbation_weight"].round(6)},
-    )
 
 
 def paper_backbone(backbone: str) -> Any:
@@ -188,8 +135,5 @@ def paper_backbone(backbone: str) -> Any:
         folder = rest.rstrip("/").rpartition("/")[2].rpartition(":")[2]
         return WORDS["repositories"].get(folder)
     model, _, weights = rest.partition("/")
-    return (
-        WORDS["models"].get(model.removesuffix("-quickgelu"))
-        if WEIGHTS.fullmatch(weights)
-        else None
-    )
+    known = WEIGHTS.fullmatch(weights)
+    return WORDS["models"].get(model.removesuffix("-quickgelu")) if known else None

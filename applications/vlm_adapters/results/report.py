@@ -9,35 +9,14 @@ from contextlib import ExitStack
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
+from .. import results
 from .._files import whole_file, write_json, write_text
 from ..config import place_of
 from ..runs import SCHEMA, Run, environment
-from . import (
-    FACTORS,
-    accuracy_table,
-    by_setting,
-    difference_table,
-    distinct,
-    factor_series,
-    factor_table,
-    markdown,
-    protocol_table,
-    terms_table,
-    transfer_table,
-    write_csv,
-)
-from .figures import (
-    save_accuracy_figure,
-    save_factor_figure,
-    save_terms_figure,
-    save_training_figure,
-    term_gains,
-)
-from .paper import NOTES, paper_comparison
+from . import figures, paper
 
 Drawing = partial[None]
 INTRODUCTION = """# Results
@@ -66,38 +45,41 @@ def write_run_report(
     does not compare with the runs, or a run is there twice, nothing is written.
     """
     if not runs:
-        distinct(runs)  # raises
+        results.distinct(runs)  # raises
     ordered = sorted(runs, key=lambda run: (place_of(run.preset), run.dataset, run.shots, run.seed))
-    settings = by_setting(ordered)
-    text, figures = [INTRODUCTION], dict[str, Drawing]()
+    settings = results.by_setting(ordered)
+    text, drawings = [INTRODUCTION], dict[str, Drawing]()
     for (backbone, data), mine in settings.items():
         moved = [run for run in transfers if (run.backbone, run.data) == (backbone, data)]
         drawn = figures_of(mine, alone=len(settings) == 1)
         text += [f"## {backbone}, {data} views\n", *_tables(mine, moved)]
         text += [f"![{draw.keywords['title']}]({name})\n" for name, draw in drawn.items()]
-        figures |= drawn
+        drawings |= drawn
+    every = [*ordered, *transfers]
     if compare_paper is not None:
-        text += _comparison([*ordered, *transfers], compare_paper)
+        kinds = {run.data: [other for other in every if other.data == run.data] for run in every}
+        parts = kinds if compare_paper == 2 else results.by_setting(every)
+        text += [
+            f"## Beside table {compare_paper} of the paper\n",
+            f"{paper.NOTES[compare_paper]}\n",
+        ]
+        text += [results.markdown(paper.paper_comparison(p, compare_paper)) for p in parts.values()]
+    record = {
+        "schema": SCHEMA,
+        "command": ["vlm-adapters", *sys.argv[1:]],
+        "environment": environment(),
+        "runs": [asdict(run) for run in every],
+    }
     files = {
-        "results.csv": partial(write_csv, runs=[*ordered, *transfers]),
-        "results.json": partial(write_json, content=_record([*ordered, *transfers])),
+        "results.csv": partial(results.write_csv, runs=every),
+        "results.json": partial(write_json, content=record),
         "results.md": partial(write_text, text="\n".join(text)),
-        **figures,
+        **drawings,
     }
     with ExitStack() as stack:  # a figure may fail: nothing gets its name before all is written
         for name, write in files.items():
             write(stack.enter_context(whole_file(folder / name)))
     return list(files)
-
-
-def _record(runs: Sequence[Run]) -> dict[str, Any]:
-    """Return everything about the runs, and where they were put together."""
-    return {
-        "schema": SCHEMA,
-        "command": ["vlm-adapters", *sys.argv[1:]],
-        "environment": environment(),
-        "runs": [asdict(run) for run in runs],
-    }
 
 
 def _tables(runs: Sequence[Run], moved: Sequence[Run]) -> list[str]:
@@ -108,29 +90,22 @@ def _tables(runs: Sequence[Run], moved: Sequence[Run]) -> list[str]:
         groups[f"Average over {len(datasets)} data sets"] = list(runs)
     text, oracles = list[str](), list[str]()
     for name, mine in groups.items():
-        tables = [make(mine) for make in (difference_table, protocol_table, terms_table)]
+        tables = [results.difference_table(mine), results.protocol_table(mine)]
+        tables += [results.terms_table(mine)]
         if name in datasets:
-            tables += [factor_table(mine, factor) for factor in FACTORS]
-        text += [f"### {name}\n", markdown(accuracy_table(mine)), *_filled(tables)]
-        tables = [protocol_table(mine, oracles=True)]
+            tables += [results.factor_table(mine, factor) for factor in results.FACTORS]
+        text += [f"### {name}\n", results.markdown(results.accuracy_table(mine)), *_filled(tables)]
+        tables = [results.protocol_table(mine, oracles=True)]
         oracles += [f"{name}\n\n{table}" for table in _filled(tables)]
     if moved:
         text += ["### Other data sets, nothing tuned on them\n"]
-        text += [markdown(transfer_table(runs, moved))]
+        text += [results.markdown(results.transfer_table(runs, moved))]
     return [*text, ORACLES, *oracles] if oracles else text
 
 
 def _filled(tables: Sequence[pd.DataFrame]) -> list[str]:
     """Write those tables that have rows."""
-    return [markdown(table) for table in tables if len(table)]
-
-
-def _comparison(runs: Sequence[Run], table: int) -> list[str]:
-    """Set the paper's table beside ours, for each kind of training data."""
-    groups = {run.data: [r for r in runs if r.data == run.data] for run in runs}
-    parts = groups.values() if table == 2 else by_setting(runs).values()
-    tables = [markdown(paper_comparison(part, table)) for part in parts]
-    return [f"## Beside table {table} of the paper\n", f"{NOTES[table]}\n", *tables]
+    return [results.markdown(table) for table in tables if len(table)]
 
 
 def figures_of(runs: Sequence[Run], *, alone: bool) -> dict[str, Drawing]:
@@ -141,23 +116,23 @@ def figures_of(runs: Sequence[Run], *, alone: bool) -> dict[str, Drawing]:
     """
     backbone, data = runs[0].backbone, runs[0].data
     title, ending = f"{backbone}, {data} views", "" if alone else f"-{_slug(backbone)}-{data}"
-    found = {f"accuracy{ending}.png": partial(save_accuracy_figure, runs=runs, title=title)}
-    if len(term_gains(distinct(runs))):
-        found[f"terms{ending}.png"] = partial(save_terms_figure, runs=runs, title=title)
+    found = {f"accuracy{ending}.png": partial(figures.save_accuracy_figure, runs=runs, title=title)}
+    if len(figures.term_gains(results.distinct(runs))):
+        found[f"terms{ending}.png"] = partial(figures.save_terms_figure, runs=runs, title=title)
     datasets = list(dict.fromkeys(run.dataset for run in runs))
     for dataset in datasets:
         mine = [run for run in runs if run.dataset == dataset]
         name = ending if len(datasets) == 1 else f"{ending}-{_slug(dataset)}"
-        draw = partial(save_factor_figure, runs=mine, title=f"{dataset}, {title}")
-        for factor in FACTORS:
-            if len(factor_series(mine, factor)):
+        draw = partial(figures.save_factor_figure, runs=mine, title=f"{dataset}, {title}")
+        for factor in results.FACTORS:
+            if len(results.factor_series(mine, factor)):
                 found[f"{factor}{name}.png"] = partial(draw, factor=factor)
         most = max((run.shots for run in mine if run.log), default=0)
         trained = [run for run in mine if run.log and run.shots == most]
         if trained:
             heading = f"{dataset}, {title}, {most}-shot"
             found[f"training{name}.png"] = partial(
-                save_training_figure, runs=trained, title=heading
+                figures.save_training_figure, runs=trained, title=heading
             )
     return found
 

@@ -1,35 +1,33 @@
-"""``demo``, ``train``, ``sweep``, ``tune``, ``evaluate`` and ``predict``: runs and their use."""
+"""The commands on runs, images, features and weights; those on tables are in ``report``."""
 
 from __future__ import annotations
 
 import json
+import os
+from collections import Counter
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .._files import claimed, write_json, write_text
-from ..config import load_methods
-from ..experiments import Sweep, run_jobs
-from ..runs import Run, is_done, read_saved_run, transfer_file
-from ..sources import Source
-from . import (
-    as_usage,
-    command,
-    errors,
-    image_progress,
-    print_table,
-    progress_bar,
-    writable_file,
-    writable_folder,
-)
+from .._files import claimed, write_text
+from . import app, as_usage, command, errors, image_progress, progress_bar
 from . import inputs as opt
-from .inputs import Device, Inputs
+from .inputs import Dataset, Device, Images, Inputs, Root, SplitFile, Store
 
+if TYPE_CHECKING:
+    from ..experiments import Sweep
+    from ..runs import Run
+    from ..sources import Source
+
+data = typer.Typer(help="Data sets on disk.", no_args_is_help=True)
+app.add_typer(data, name="data")
+weights = typer.Typer(help="Files of weights.", no_args_is_help=True)
+app.add_typer(weights, name="weights")
 METHODS = "zero_shot,taskres,hc_tr,tip_adapter_f,hc_taf"
 DEMO_VALUES = "caltech101_devise.toml"
 OF_IMAGES, OF_BUNDLES = "tune_paper.toml", "tune.toml"
@@ -82,6 +80,8 @@ def train(
     as_json: JsonOption = False,
 ) -> None:
     """Train one adapter; goes on where it stopped."""
+    from ..experiments import Sweep
+
     changed = list(overrides or ())
     if adapter is not None:
         changed.append(f"{Path(method).stem}.adapter.kind={adapter}")
@@ -128,8 +128,6 @@ def sweep(
         typer.echo(json.dumps([asdict(run) for run in runs], indent=1))
         return
     print_results(runs)
-    for line in fewer_images(runs):
-        typer.echo(line)
 
 
 def open_source(inputs: Inputs, draws: Sequence[tuple[int, int]]) -> Source:
@@ -144,11 +142,13 @@ def make_runs(
     plan: Sweep, processes: int = 1, threads: int = 1, folder: Path | None = None
 ) -> list[Run]:
     """Extract, train and evaluate with progress bars; a single run is written into ``folder``."""
+    from ..experiments import run_jobs
+
     with as_usage():
         jobs = plan.jobs()
     if folder is not None:
         jobs = [job._replace(folder=folder) for job in jobs]
-    writable_folder(plan.out)
+    opt.writable_folder(plan.out)
     source = open_source(plan.inputs, plan.draws)
     source.write_index_lists(folder or plan.out / "few_shot", plan.draws)
     with progress_bar("epochs", sum(job.epochs for job in jobs)) as advance:
@@ -157,6 +157,8 @@ def make_runs(
 
 def print_plan(plan: Sweep, threads: int = 1) -> None:
     """Print one command for each run; on standard error what comes first, and how many are done."""
+    from ..runs import is_done
+
     with as_usage():
         commands, jobs = plan.commands(threads), plan.jobs()
     if plan.inputs.bundle is None:
@@ -181,13 +183,15 @@ def fewer_images(runs: Sequence[Run]) -> list[str]:
 
 
 def print_results(runs: Sequence[Run]) -> None:
-    """Print accuracies and differences for each backbone and kind of data."""
+    """Print accuracies and differences for each backbone and kind of data, and missing images."""
     from ..results import accuracy_table, by_setting, difference_table
 
     for mine in by_setting(runs).values():
-        for table in (accuracy_table(mine), difference_table(mine)):
-            if len(table):
-                print_table(table)
+        for table in filter(len, (accuracy_table(mine), difference_table(mine))):
+            methods_side_by_side = table.T.rename_axis(index=None, columns=None)
+            typer.echo(f"{table.index.name}\n{methods_side_by_side.to_string()}\n")
+    for line in fewer_images(runs):
+        typer.echo(line)
 
 
 @command("tune", resumes=True)
@@ -206,13 +210,14 @@ def tune_command(
     overrides: opt.SetOption = None,
 ) -> None:
     """Choose learning rates and weights on validation images; goes on where it stopped."""
+    from ..config import load_methods
     from ..tuning import Trial, read_search, read_trials, tune, tuned_values, write_trials
 
     changed = overrides or ()
     with as_usage():
         search = read_search(plan or (OF_IMAGES if inputs.bundle is None else OF_BUNDLES))
         methods = load_methods(search.presets(), dataset=inputs.published, overrides=changed)
-    writable_file(out)
+    opt.writable_file(out)
     source = open_source(inputs, search.draws())
     file = out.with_suffix(".trials.json")
     with claimed(out.parent, out.name, file.name), ExitStack() as shown:
@@ -241,7 +246,8 @@ def evaluate(inputs: Inputs, run: RunArgument, adapter: opt.AdapterOption = None
 
     For ImageNet-A and -R the adapter is restricted to their classes, by WordNet number.
     """
-    from ..transfer import Target, accuracy_on
+    from ..runs import read_saved_run
+    from ..transfer import Target, write_accuracy
 
     with as_usage():
         saved = read_saved_run(run, adapter)
@@ -254,10 +260,7 @@ def evaluate(inputs: Inputs, run: RunArgument, adapter: opt.AdapterOption = None
     with image_progress() as progress:
         with as_usage():
             extraction = inputs.extraction(progress, only_test=True)
-        found = accuracy_on(saved, Target(extraction))
-    file = transfer_file(run, inputs.name)
-    file.parent.mkdir(exist_ok=True)
-    write_json(file, found)
+        found = write_accuracy(run, saved, Target(extraction))
     typer.echo(
         f"{found['method']} from {found['source']} on {found['target']}: "
         f"{found['accuracy']:.2f} % of {found['images']} images."
@@ -278,6 +281,7 @@ def predict_command(
     Exit code 1 if a file is not a readable image; the others are classified all the same.
     """
     from ..backbones import load_backbone
+    from ..runs import read_saved_run
     from ..transfer import image_files, predict
 
     with as_usage():
@@ -294,3 +298,119 @@ def predict_command(
             shares = [f"{c['class']} {100 * c['probability']:.1f} %" for c in image["classes"]]
             typer.echo(f"{image['path']}: {', '.join(shares)}")
     raise typer.Exit(1 if any("error" in image for image in found) else 0)
+
+
+@command("check", data)
+def check(
+    dataset: Dataset = None,
+    root: Root = None,
+    images: Images = None,
+    split: SplitFile = None,
+    verify: Annotated[bool, typer.Option("--verify", help="Decode every image.")] = False,
+    partial: Annotated[
+        bool, typer.Option("--partial", help="Do not compare with the published sizes.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Problems as JSON.")] = False,
+) -> None:
+    """Say what is missing or damaged in a data set, and the fix; exit code 1 if anything is.
+
+    Of many files it names the first; ``--json`` names all.
+    """
+    from ..data.check import check_dataset, check_images, image_kinds
+
+    kinds: Counter[str] = Counter()
+    with as_usage(), image_progress() as progress:
+        inputs = Inputs(dataset, root, images, split)
+        if dataset is not None and images is None and root is not None:
+            problems = check_dataset(
+                dataset, root, verify=verify, sizes=not partial, progress=progress
+            )
+        else:
+            own = inputs.open()
+            problems = check_images(own, verify=verify, progress=progress)
+            kinds = image_kinds(own.images, own.split.paths())
+    if as_json:
+        typer.echo(json.dumps([problem._asdict() for problem in problems], indent=1))
+    else:
+        for problem in problems:
+            errors.print(str(problem))
+        if kinds:
+            told = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common())
+            typer.echo(f"Modes and orientations: {told}.")
+        if not problems:
+            typer.echo("Everything is there.")
+    raise typer.Exit(1 if problems else 0)
+
+
+@command("store", data)
+def list_store(store: Store = Path("features")) -> None:
+    """List the tables of extracted features; to free the space of one, remove its folder."""
+    from ..features.store import table_sizes
+
+    with as_usage():
+        tables = table_sizes(store)
+    for name, (images, size) in tables.items():
+        typer.echo(f"{store / name}: {images} images, {size / 2**20:.1f} MiB")
+    if not tables:
+        typer.echo(f"{store} has no features.")
+
+
+@command("extract", resumes=True)
+@partial(opt.with_features, left_out=["bundle"])  # it holds features already
+def extract(
+    inputs: Inputs, shots: opt.ShotsOption = "1,2,4,8,16", seeds: opt.SeedsOption = "1,2,3"
+) -> None:
+    """Extract what the few-shot tasks of these shots and seeds need; goes on where it stopped.
+
+    Processes that extract into one store share the images, under torchrun or started by hand.
+    """
+    draws = [
+        (n, seed) for n in opt.numbers("--shots", shots) for seed in opt.numbers("--seeds", seeds)
+    ]
+    source = open_source(inputs, draws)
+    if os.environ.get("RANK", "0") == "0":  # of torchrun
+        drawn = {row for draw in draws for row in source.draw(*draw).train}
+        count = 0 if inputs.online else len(drawn)
+        typer.echo(
+            f"{inputs.store} holds {count} training images in {inputs.views} views each, "
+            "validation and test images, and class texts."
+        )
+
+
+@command("bundle")
+def bundle(
+    root: Annotated[Path, typer.Option(help="Folder that holds caltech-101/.", envvar="VLM_DATA")],
+    out: Annotated[Path, typer.Option(help="File to write.")],
+    coordinates: Annotated[
+        int, typer.Option(min=0, help="Coordinates to keep; 0 keeps all.")
+    ] = 512,
+) -> None:
+    """Build the feature bundle of Caltech-101 from its images, with the DeViSE backbone."""
+    from ..backbones.devise import Devise
+    from ..data.datasets import open_dataset
+    from ..features.bundle import build_bundle, save_bundle
+
+    with as_usage():
+        dataset = open_dataset("caltech101", root)
+    opt.writable_file(out)
+    with image_progress() as progress:
+        features = build_bundle(
+            Devise(), dataset, coordinates=coordinates or None, progress=progress
+        )
+    save_bundle(features, out)
+    typer.echo(
+        f"Wrote {out}: {len(features.features)} images, logit scale {features.logit_scale:.2f}."
+    )
+
+
+@command("convert", weights)
+def convert(
+    source: Annotated[Path, typer.Argument(help="OpenAI's TorchScript archive or a .pt file.")],
+    target: Annotated[Path, typer.Argument(help="safetensors file to write.")],
+) -> None:
+    """Convert a TorchScript archive, which holds code: only one that you trust."""
+    from ..weights import convert_weights
+
+    with as_usage():
+        convert_weights(source, opt.writable_file(target, "TARGET"))
+    typer.echo(f"Wrote {target}. Use it as open_clip/MODEL/{target}.")
