@@ -6,19 +6,19 @@ One preset extends another; values of a data set and tuned values lie over them.
 from __future__ import annotations
 
 import difflib
+import json
 import os
 import re
 import sys
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import field, fields
+from dataclasses import asdict, field, fields, is_dataclass
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, get_type_hints
 
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
-from pydantic_core import to_json
 
 from .plugs import is_plug
 
@@ -378,10 +378,15 @@ def read_toml(name: str) -> Layer:
 
 def build(kind: type[T], table: Any, where: str = "") -> T:
     """Validate a table of TOML or JSON, which errors call ``where``, as one of our dataclasses."""
+    text = json.dumps(table, default=_plain)  # unlike pydantic's, also of half a surrogate pair
     try:
-        return TypeAdapter(kind).validate_json(to_json(table, fallback=str))
+        return TypeAdapter(kind).validate_json(text)
     except ValidationError as error:
         raise ValueError(explain(error, kind, where)) from None
+
+
+def _plain(value: Any) -> Any:
+    return asdict(value) if is_dataclass(value) else str(value)  # type: ignore[arg-type]
 
 
 def explain(error: ValidationError, kind: Any, where: str) -> str:

@@ -448,6 +448,12 @@ def test_other_values_in_json(name, data):
     load(name, dumped(document).encode())
 
 
+def test_half_a_surrogate_pair_is_told():
+    trials = json.loads(VALID["trials"][1])
+    trials[0]["preset"] = "\ud800"
+    assert load("trials", json.dumps(trials).encode()) is None
+
+
 SHAPES = ((0,), (), (2, 3), (2, 2, 3), (8,), (8, 3), (5056,), (5, 2, 3))
 DTYPES = (torch.half, torch.float, torch.long, torch.bool)
 TENSORS = [torch.ones(shape).to(dtype) for shape in SHAPES for dtype in DTYPES]
