@@ -94,6 +94,8 @@ class FunctionModule(nn.Module, ABC):
         others = [p for p in every.parameters.values() if p.name not in cls._names]
         initialise.__signature__ = own.replace(parameters=[me, *own.parameters.values()])  # type: ignore[attr-defined]
         forward.__signature__ = every.replace(parameters=[me, *others])  # type: ignore[attr-defined]
+        kinds = function.__annotations__.items()
+        forward.__annotations__ = {name: kind for name, kind in kinds if name not in cls._names}
         forward.__doc__ = f"Call :func:`{function.__name__}`, which describes the arguments."
         cls.__init__, cls.forward = initialise, forward  # type: ignore[assignment, method-assign]
 
