@@ -110,7 +110,7 @@ def dense_distances(points: Tensor, sizes: list[int], metric: str, longest: floa
     """Compute the weights of :func:`selection_weights`."""
     if points.device.type != "cpu":
         return distances_within(points, sizes, metric)
-    from topreg._compiled import over_clouds
+    from topreg._compiled import over_clouds, stoppable
     from topreg._scratch_kernels import with_scratch
 
     direct = metric == "manhattan" or points.shape[1] <= FEW_COORDINATES
@@ -134,7 +134,8 @@ def dense_distances(points: Tensor, sizes: list[int], metric: str, longest: floa
     if direct or points.dtype == torch.float64:
         over_clouds(work, sizes, cost)
     else:  # in a new thread, products would have to start threads again
-        with_scratch(partial(_measure_products, clouds, metric))
+        task = clouds, metric
+        stoppable(lambda halt: with_scratch(partial(_measure_products, *task, halt)), 0)
     return weights
 
 
@@ -200,11 +201,12 @@ def _measure_directly(out: Any, x: Any, metric: str, longest: float, halt: Halt)
     measure_upper(out, x, metric == "manhattan", metric == "cosine", halt)
 
 
-def _measure_products(clouds: Sequence[tuple[Any, Any]], metric: str, block: Block) -> None:
+def _measure_products(
+    clouds: Sequence[tuple[Any, Any]], metric: str, halt: Halt, block: Block
+) -> None:
     """Compute weights of clouds in single precision from inner products in double."""
     import numpy as np
 
-    from topreg._compiled import NEVER
     from topreg._scratch_kernels import reserve
     from topreg.metrics import _kernels
 
@@ -220,8 +222,8 @@ def _measure_products(clouds: Sequence[tuple[Any, Any]], metric: str, block: Blo
             these, others = rows[top : top + step], rows[top:].T
             products = room[: len(these) * (n - top)].reshape(len(these), n - top)
             torch.mm(tensor(these), tensor(others), out=tensor(products))
-            _kernels.round_upper(out, products, x, squares, *slack, cosine, top, NEVER)
-        _kernels.mirror(out, NEVER)
+            _kernels.round_upper(out, products, x, squares, *slack, cosine, top, halt)
+        _kernels.mirror(out, halt)
 
 
 def _measure_near(out: Any, x: Any, metric: str, longest: float, halt: Halt) -> None:
