@@ -1,5 +1,6 @@
 """Ctrl-C ends every long search with a KeyboardInterrupt, after which others are right."""
 
+import ctypes
 import importlib.util
 import multiprocessing
 import os
@@ -12,6 +13,8 @@ import numpy as np
 import pytest
 import torch
 from long_searches import SEARCHES, serve
+from numba import types
+from numba.extending import intrinsic
 from strategies import gaussian
 from torch.testing import assert_close
 
@@ -209,6 +212,24 @@ def test_a_signal_hidden_by_a_system_error_is_raised():
             stoppable(work, 0)
     with pytest.raises(SystemError, match="something else"):
         stoppable(broken, 0)
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_a_signal_that_a_callback_swallows_while_code_is_compiled_is_raised(tmp_path, monkeypatch):
+    @intrinsic
+    def zero(_):
+        def generate(context, *_):
+            ctypes.CFUNCTYPE(None)(lambda: signal.raise_signal(signal.SIGINT))()
+            return context.get_constant(types.int64, 0)
+
+        return types.int64(), generate
+
+    monkeypatch.setattr(numba.config, "CACHE_DIR", str(tmp_path))
+    loop = _compiled.compiled(lambda: zero())
+    with pytest.raises(KeyboardInterrupt):
+        loop()
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert loop() == 0
 
 
 def test_distances_stop_at_once_where_nobody_wants_them():

@@ -10,10 +10,12 @@ import functools
 import hashlib
 import itertools
 import pathlib
+import signal
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, wait
 from functools import partial
+from types import FrameType
 from typing import Any, TypeVar
 
 import numba
@@ -42,14 +44,41 @@ def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
     """
     try:
         dispatcher: Any = numba.njit(nogil=True, cache=True, error_model="numpy")(function)
-    except RuntimeError:  # "cannot cache function": read-only installation and read-only home
-        return numba.njit(nogil=True, error_model="numpy")(function)
-    try:
         file = dispatcher._cache._cache_file
         file._source_stamp = f"{file._source_stamp} {_sources()}"
-    except AttributeError:  # another version of numba: better slow than stale
-        return numba.njit(nogil=True, error_model="numpy")(function)
+    except (RuntimeError, AttributeError):
+        # "cannot cache function": read-only installation and read-only home; or another version of
+        # numba: better slow than stale
+        dispatcher = numba.njit(nogil=True, error_model="numpy")(function)
+    dispatcher._compile_for_args = _with_signals(dispatcher._compile_for_args)
     return dispatcher  # type: ignore[no-any-return]
+
+
+def _with_signals(build: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a function whose callers see Ctrl-C, which LLVM's calls back into Python swallow."""
+
+    def call(*args: Any, **kwargs: Any) -> Any:
+        handler = signal.getsignal(signal.SIGINT)
+        if threading.current_thread() is not threading.main_thread() or not callable(handler):
+            return build(*args, **kwargs)
+        raised: list[BaseException] = []
+
+        def handle(number: int, frame: FrameType | None) -> None:
+            try:
+                handler(number, frame)
+            except BaseException as error:
+                raised.append(error)
+                raise
+
+        signal.signal(signal.SIGINT, handle)
+        try:
+            return build(*args, **kwargs)
+        finally:
+            signal.signal(signal.SIGINT, handler)
+            if raised:
+                raise raised[0]
+
+    return call
 
 
 @functools.cache
