@@ -71,6 +71,9 @@ opposite = torch.tensor([[3.0, 1.0], [0.0, 2.0]])  # the first dies before its b
 CUBES = CubicalFiltration(ndim=3)
 cubes = torch.zeros(2, 3, 3, 3)
 cubes[:, 1, 1, 1] = 1
+binary = torch.eye(4)
+classes = torch.tensor([[[0, 1, 2], [2, 1, 0]], [[1, 1, 0], [0, 2, 2]]])
+channels = torch.nn.functional.one_hot(classes, 3).movedim(-1, 1).float()
 huge = torch.zeros(1, 1).expand(1 << 16, 1 << 15)
 information = SimpleNamespace(
     pairing=torch.tensor([[1, 1, 0]]), diagram=torch.tensor([[0.0, 1.0]]), dimension=0
@@ -648,7 +651,7 @@ CASES = {
     ),
     "a batch of volumes": Case(
         lambda: CubicalFiltration().pairs(cubes[None]),
-        "For volumes use `ndim=3`.",
+        "For volumes use `CubicalFiltration(ndim=3)`, with `superlevel=True` for masks.",
         lambda: list(CUBES.pairs(cubes[None]).cloud_sizes),
         [27, 27],
     ),
@@ -662,6 +665,54 @@ CASES = {
             betti_numbers(cubes < 1).tolist(),
         ],
         [[], [[0.0, 1.0], [0.0, 1.0]], [1.0, 0.0, 1.0]],
+    ),
+    "the loops of a loss of volumes": Case(
+        lambda: diagram_matching_loss(cubes, cubes, filtration=CUBES),
+        "Pass `dimensions=(0, 2)`. `topreg.image_metrics.BettiNumbers` also counts the loops of "
+        "masks.",
+        lambda: [
+            diagram_matching_loss(cubes, 0 * cubes, filtration=CUBES, dimensions=(0, 2)).item(),
+            betti_numbers(cubes < 1).tolist(),
+        ],
+        [0.5, [1.0, 0.0, 1.0]],
+    ),
+    "a mask of 0 and 255": Case(
+        lambda: betti_matching_loss(binary, 255 * binary.byte()),
+        "Divide masks of 0 and 255 by 255. Turn class numbers into channels: "
+        "`one_hot(target, c).movedim(-1, 1)`.",
+        lambda: [
+            betti_matching_loss(binary, 255 * binary.byte() / 255).item(),
+            betti_matching_loss(
+                channels, torch.nn.functional.one_hot(classes, 3).movedim(-1, 1)
+            ).item(),
+        ],
+        [0.0, 0.0],
+    ),
+    "class numbers in place of channels": Case(
+        lambda: betti_matching_loss(channels, classes.float()),
+        "Turn class numbers into channels: `one_hot(target, c).movedim(-1, 1)`.",
+        lambda: betti_matching_loss(
+            channels, torch.nn.functional.one_hot(classes, 3).movedim(-1, 1)
+        ),
+        torch.tensor(0.0),
+    ),
+    "images in place of points": Case(
+        lambda: RIPS.pairs(torch.zeros(4, 1, 1, 2) + points[:, None, None]),
+        "Use `.flatten(1)` if each row is a point.",
+        lambda: RIPS((torch.zeros(4, 1, 1, 2) + points[:, None, None]).flatten(1))[:, 1],
+        GAPS,
+    ),
+    "a column of weights": Case(
+        lambda: PATH.pairs(GAPS[:, None]),
+        "Use `.squeeze(1)`.",
+        lambda: PATH(GAPS[:, None].squeeze(1))[:, 1],
+        GAPS,
+    ),
+    "an option without a name": Case(
+        lambda: TotalPersistence(RIPS),
+        "Data belong to the call of the module.",
+        lambda: TotalPersistence(filtration=RIPS)(points),
+        torch.tensor(7.0),
     ),
     "a huge image": Case(
         lambda: CubicalFiltration().pairs(huge),

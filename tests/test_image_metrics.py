@@ -82,3 +82,35 @@ def test_states_and_messages():
     assert metric.compute().tolist() == [1 / 7, 0]  # a bad batch forgets nothing
     metric.reset()
     assert metric.compute().isnan().all()
+
+
+@pytest.mark.parametrize("kind", [BettiError, BettiMatchingError])
+@pytest.mark.parametrize("threshold", [-1.0, 0.0, 0.5, 1.5])
+def test_the_threshold_is_that_of_predictions_alone(kind, threshold):
+    ring = torch.tensor([[1, 1, 1], [1, 0, 1], [1, 1, 1]])
+    logits = threshold + ring - 0.5
+    for target in (ring, ring.bool(), ring.byte(), ring.half(), ring.double()):
+        metric = kind(threshold=threshold)
+        metric.update(logits, target)
+        metric.update(logits[None, None], target[None])
+        assert metric.compute().tolist() == [0, 0]
+
+
+def test_a_metric_prints_the_call_that_makes_it():
+    for kind in (BettiNumbers, BettiError, BettiMatchingError):
+        assert repr(kind()) == f"{kind.__name__}()"
+        metric = kind(threshold=0.0, construction="V")
+        assert repr(metric) == f"{kind.__name__}(threshold=0.0, construction='V')"
+    assert repr(BettiError(ndim=3)) == "BettiError(ndim=3)"
+
+
+def test_images_are_not_paired_with_those_of_other_channels():
+    images = torch.rand(2, 3, 4, 5)
+    for other in (images.transpose(0, 1), images.flatten(0, 1)):
+        with pytest.raises(ValueError, match="should be images of the same shapes"):
+            BettiError().update(images, other)
+        with pytest.raises(ValueError, match="should be images of the same shapes"):
+            betti_matching_loss(images, other)
+    one = images[:, :1]
+    assert betti_matching_loss(one, images[:, 0]) == 0
+    assert betti_matching_loss(images[:1, :1], images[0, 0]) == 0

@@ -258,6 +258,11 @@ OTHERS = {
 }
 SHAPES = {
     "`points` should have shape (n, d). Got (3,).": lambda: RIPS.pairs([three, three[0]]),
+    "`points` should have shape (n, d). Got (1, 1, 3, 3). Use `.flatten(1)` if each row is a "
+    "point.": lambda: RIPS.pairs(three[None, None]),
+    "`data` should have one weight per edge, shape (2,) or (b, 2). Got (2, 1). Use `.squeeze(1)`.": (
+        lambda: FLAG.pairs(torch.ones(2, 1))
+    ),
     "`points` should be dense. Got torch.sparse_coo. Use `.to_dense()`.": (
         lambda: RIPS.pairs(matrix_with().to_sparse())
     ),
@@ -327,9 +332,6 @@ SHAPES = {
         lambda: RipsFiltration(metric="precomputed", engine="tiled")
     ),
     "`points` should have shape (n, d). Got (5,).": lambda: RIPS.pairs(torch.ones(5)),
-    "`points` should have shape (n, d). Got (1, 2, 3, 4).": lambda: RIPS.pairs(
-        torch.ones(1, 2, 3, 4)
-    ),
     "`x` should have shape (n, d). Got (5,).": lambda: pairwise_distances(torch.ones(5)),
     "`y` should have shape (n, d). Got (5,).": lambda: pairwise_distances(three, torch.ones(5)),
     "`keys` should have shape (n, d). Got (3,).": lambda: exponential_affinity(
@@ -936,6 +938,9 @@ GRAPHS = {
 
 CUBES = CubicalFiltration(ndim=3)
 image, cube = torch.rand(3, 4), torch.rand(4, 4, 4)
+IN_LOSSES = (
+    "Pass `dimensions=(0, 2)`. `topreg.image_metrics.BettiNumbers` also counts the loops of masks."
+)
 FEW_DIMENSIONS = (
     "Find dimensions 0 and 2 with `pairs`. `topreg.image_metrics.BettiNumbers` also counts the "
     "loops of masks."
@@ -960,7 +965,9 @@ IMAGES = {
         lambda: BettiNumbers().update(image[0])
     ),
     "`images` should have shape (h, w), (b, h, w) or (b, c, h, w). Got (1, 1, 4, 4, 4). "
-    "For volumes use `ndim=3`.": lambda: CubicalFiltration().pairs(cube[None, None]),
+    "For volumes use `CubicalFiltration(ndim=3)`, with `superlevel=True` for masks.": (
+        lambda: CubicalFiltration().pairs(cube[None, None])
+    ),
     "`images` should hold at least one image. Got an empty sequence.": (
         lambda: CubicalFiltration().pairs([])
     ),
@@ -985,10 +992,26 @@ IMAGES = {
         lambda: CubicalFiltration().pairs(torch.empty(1, 1).expand(1 << 16, 1 << 15))
     ),
     "`source` and `target` should be images of the same shapes. Got (3, 4) and (4, 3).": (
-        lambda: betti_matching_loss(image, image.T)
+        lambda: betti_matching_loss([image], [image.T])
+    ),
+    "`source` and `target` should be images of the same shapes. Got (3, 4) and (2, 3, 4).": (
+        lambda: betti_matching_loss(image, image.expand(2, 3, 4))
     ),
     "`source` and `target` should be images of the same shapes. Got 1 images and 2.": (
-        lambda: betti_matching_loss(image, image.expand(2, 3, 4))
+        lambda: betti_matching_loss([image], [image, image])
+    ),
+    "`source` and `target` should be images of the same shapes. Got (2, 3, 3, 4) and (3, 2, 3, 4)"
+    ".": (lambda: betti_matching_loss(image.expand(2, 3, 3, 4), image.expand(3, 2, 3, 4))),
+    "`source` and `target` should be images of the same shapes. Got (2, 3, 3, 4) and (2, 3, 4). "
+    "Turn class numbers into channels: `one_hot(target, c).movedim(-1, 1)`.": (
+        lambda: betti_matching_loss(image.expand(2, 3, 3, 4), image.expand(2, 3, 4))
+    ),
+    "`target` should hold 0 and 1 if it holds integers. Got 255. Divide masks of 0 and 255 by 255. "
+    "Turn class numbers into channels: `one_hot(target, c).movedim(-1, 1)`.": (
+        lambda: diagram_matching_loss(image, 255 * (image > -1).byte())
+    ),
+    f"`dimensions` should be 0 or 2 for volumes. Got 1. {IN_LOSSES}": (
+        lambda: diagram_matching_loss(cube, cube, filtration=CUBES)
     ),
     "`preds` and `target` should be images of the same shapes. Got (3, 4) and (4, 3).": (
         lambda: BettiError().update(image, image.T)
@@ -1021,6 +1044,8 @@ IMAGES = {
     ),
 }
 IMAGE_TYPES = {
+    "`logits` and other options of BettiMatchingLoss should have their names. Got bool without "
+    "one. Data belong to the call of the module.": lambda: BettiMatchingLoss(True),
     "`preds` should be integers. Got torch.complex64.": (
         lambda: BettiNumbers().update(image.to(torch.complex64))
     ),

@@ -108,10 +108,10 @@ def is_readable(name: str, tensor: Tensor) -> None:
         inner = functorch.get_unwrapped(inner)
 
 
-def has_rank(name: str, tensor: Tensor, letters: str) -> None:
+def has_rank(name: str, tensor: Tensor, letters: str, cure: str = "") -> None:
     """Raise unless a tensor has as many axes as ``letters``, for instance ``(n, d)``."""
     if tensor.ndim != len([axis for axis in letters.strip("()").split(",") if axis]):
-        raise ValueError(f"`{name}` should have shape {letters}. Got {shape(tensor)}.")
+        raise ValueError(f"`{name}` should have shape {letters}. Got {shape(tensor)}.{cure}")
 
 
 def are_edges(name: str, edges: Tensor) -> None:
@@ -127,7 +127,8 @@ def is_point_cloud(name: str, points: Tensor) -> None:
     if usual and points.layout == torch.strided and not points.is_nested:
         return
     is_tensor(name, points)
-    has_rank(name, points, "(n, d)")
+    cure = " Use `.flatten(1)` if each row is a point." if points.ndim > 3 else ""
+    has_rank(name, points, "(n, d)", cure)
     is_floating(name, points)
 
 

@@ -75,8 +75,14 @@ class FunctionModule(nn.Module, ABC):
                 delattr(base, name)
         cls.__doc__ = _with_options(cls.__doc__ or "", function, cls._names)
 
-        def initialise(self: FunctionModule, **options: Any) -> None:
+        def initialise(self: FunctionModule, *data: Any, **options: Any) -> None:
             nn.Module.__init__(self)
+            if data:
+                which = f"`{self._names[0]}` and other options of {type(self).__name__}"
+                raise TypeError(
+                    f"{which} should have their names. Got {type(data[0]).__name__} without one. "
+                    "Data belong to the call of the module."
+                )
             try:
                 bound = own.bind(**options)
             except TypeError as error:

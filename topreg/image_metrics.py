@@ -8,7 +8,13 @@ import torch
 from torch import Tensor, nn
 
 from topreg import _checks
-from topreg.persistence.images._images import SHAPES, betti_numbers, compare_pixels
+from topreg._module import constructor_call
+from topreg.persistence.images._images import (
+    SHAPES,
+    betti_numbers,
+    compare_pixels,
+    have_one_shape,
+)
 
 __all__ = ["BettiError", "BettiMatchingError", "BettiNumbers"]
 
@@ -34,6 +40,10 @@ class _ImageMetric(nn.Module):
         self.register_buffer("total", torch.zeros(self.ndim, dtype=torch.int64), persistent=False)
         self.register_buffer("count", torch.zeros((), dtype=torch.int64), persistent=False)
 
+    def __repr__(self) -> str:
+        """Return the call that makes an equal metric."""
+        return constructor_call(self)
+
     def forward(self, *images: Tensor) -> Tensor:
         """Count the images of a batch; return the mean over them alone."""
         total, count = self.total.clone(), self.count.clone()
@@ -49,8 +59,8 @@ class _ImageMetric(nn.Module):
         self.total.zero_()
         self.count.zero_()
 
-    def _masks(self, images: Tensor, name: str) -> Tensor:
-        """Return masks (m, ...): values above the threshold, or non-zero integers."""
+    def _masks(self, images: Tensor, name: str, threshold: float) -> Tensor:
+        """Return masks (m, ...): values above a threshold, or non-zero integers."""
         _checks.is_tensor(name, images)
         if not self.ndim <= images.ndim <= self.ndim + 2:
             letters = SHAPES[self.ndim][1:]
@@ -61,18 +71,15 @@ class _ImageMetric(nn.Module):
         check = _checks.is_floating if images.is_floating_point() else _checks.is_integer
         check(name, images)
         _checks.is_readable(name, images)
-        masks = images.detach() > (self.threshold if images.is_floating_point() else 0)
+        masks = images.detach() > (threshold if images.is_floating_point() else 0)
         leading, sides = images.shape[: -self.ndim], images.shape[-self.ndim :]
         return masks.reshape(math.prod(leading), *sides).cpu()
 
     def _pairs(self, preds: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
         """Return masks of predictions and targets of one shape."""
-        x, y = self._masks(preds, "preds"), self._masks(target, "target")
-        if x.shape != y.shape:
-            raise ValueError(
-                "`preds` and `target` should be images of the same shapes. "
-                f"Got {_checks.shape(preds)} and {_checks.shape(target)}."
-            )
+        x = self._masks(preds, "preds", self.threshold)
+        y = self._masks(target, "target", 0.5)
+        have_one_shape("preds", preds, "target", target, self.ndim)
         return x, y
 
     def _add(self, numbers: Sequence[Sequence[int]]) -> None:
@@ -107,14 +114,15 @@ class BettiNumbers(_ImageMetric):
 
     def update(self, preds: Tensor) -> None:
         """Count the images of a batch, (h, w), (b, h, w) or (b, c, h, w)."""
-        self._add([self._numbers(mask) for mask in self._masks(preds, "preds")])
+        self._add([self._numbers(mask) for mask in self._masks(preds, "preds", self.threshold)])
 
 
 class BettiError(_ImageMetric):
     """Mean absolute difference of :term:`Betti numbers <Betti number>` in prediction and target.
 
     Args:
-        threshold: Values above it are foreground. In masks of integers, non-zero is foreground.
+        threshold: Predictions above it are foreground. Targets are foreground above 1/2, integers
+            if they are not 0.
         construction: ``"T"``: 8 neighbours join components, 26 in volumes; ``"V"``: 4 and 6.
         ndim: 2 for images, 3 for volumes.
 
@@ -141,7 +149,8 @@ class BettiMatchingError(_ImageMetric):
     masks match each other, unless one mask is empty.
 
     Args:
-        threshold: Values above it are foreground. In masks of integers, non-zero is foreground.
+        threshold: Predictions above it are foreground. Targets are foreground above 1/2, integers
+            if they are not 0.
         construction: ``"T"``: 8 neighbours join components; ``"V"``: 4.
         ndim: 2; volumes are not matched.
 

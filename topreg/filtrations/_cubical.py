@@ -138,9 +138,10 @@ class CubicalFiltration(Filtration):
         """Return a dimension as int; raise if it is not available, or one below it is not."""
         found = _checks.natural(dimension)
         if self.ndim == 3 and (found == 1 or (every and found == 2)):
+            find = "Find dimensions 0 and 2 with `pairs`."
+            cure = "Pass `dimensions=(0, 2)`." if name == "dimensions" else find
             raise ValueError(
-                f"`{name}` should be {'0' if every else '0 or 2'} for volumes. Got {found}. "
-                "Find dimensions 0 and 2 with `pairs`. "
+                f"`{name}` should be {'0' if every else '0 or 2'} for volumes. Got {found}. {cure} "
                 "`topreg.image_metrics.BettiNumbers` also counts the loops of masks."
             )
         if not 0 <= found < self.ndim:

@@ -272,10 +272,11 @@ class FlagFiltration(Filtration):
         weights, edges = cast(Tensor, data), self.edge_index.shape[1]
         _checks.is_floating("data", weights, of_distances=True)
         if weights.ndim not in (1, 2) or weights.shape[-1] != edges:
+            cure = "In losses of two views, pass the weights as `geometry`."
             raise ValueError(
                 f"`data` should have one weight per edge, shape ({edges},) or (b, {edges}). "
                 f"Got {_checks.shape(weights)}. "
-                "In losses of two views, pass the weights as `geometry`."
+                + ("Use `.squeeze(1)`." if weights.shape == (edges, 1) else cure)
             )
         _checks.on_one_device("data", weights, "edge_index", self.edge_index.device)
         weights = at_least_single(weights)

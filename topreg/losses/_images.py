@@ -13,7 +13,7 @@ from topreg.filtrations import SUPERLEVEL, CubicalFiltration, Filtration
 from topreg.losses import _common
 from topreg.losses._common import Pairs
 from topreg.metrics import at_least_single
-from topreg.persistence.images._images import Images
+from topreg.persistence.images._images import Images, have_one_shape
 
 
 def is_cubical(name: str, filtration: object) -> None:
@@ -71,6 +71,23 @@ def _sigmoid(name: str, image: Tensor) -> Tensor:
     return torch.sigmoid(at_least_single(image))
 
 
+def _mask(dtype: torch.dtype, check_values: bool, mask: Tensor) -> Tensor:
+    """Return a mask of any dtype as floating point; raise if it holds integers but 0 and 1."""
+    if mask.is_complex() or mask.layout != torch.strided:
+        return mask  # for later checks
+    whole = not mask.is_floating_point() and mask.dtype != torch.bool
+    if whole and check_values and not torch.compiler.is_compiling():
+        _checks.is_readable("target", mask)
+        others = mask[(mask != 0) & (mask != 1)]
+        if len(others):
+            raise ValueError(
+                f"`target` should hold 0 and 1 if it holds integers. Got {int(others[0])}. Divide "
+                "masks of 0 and 255 by 255. Turn class numbers into channels: "
+                "`one_hot(target, c).movedim(-1, 1)`."
+            )
+    return mask.to(dtype)
+
+
 def _each(images: Clouds, change: Callable[[Tensor], Tensor]) -> Clouds:
     """Change images, or each of a sequence; what is not a tensor is left for later checks."""
     if isinstance(images, Tensor):
@@ -92,8 +109,10 @@ def both(
     source = foreground(source, include_background, "source")
     target = foreground(target, include_background, "target")
     x = chosen._join(probabilities(source, logits, "source"), "source")
-    target = _each(target, lambda mask: mask if mask.is_complex() else mask.to(x.pixels.dtype))
+    target = _each(target, partial(_mask, x.pixels.dtype, chosen.check_values))
     y = chosen._join(target, "target")
+    if isinstance(source, Tensor) and isinstance(target, Tensor):
+        have_one_shape("source", source, "target", target, chosen.ndim)
     if x.shapes != y.shapes:
         different = [pair for pair in zip(x.shapes, y.shapes, strict=False) if pair[0] != pair[1]]
         got = different[0] if different else (f"{len(x.shapes)} images", len(y.shapes))

@@ -28,7 +28,8 @@ def pairwise_distances(
 
     Without ``y`` the diagonal is exactly zero and the matrix exactly symmetric; coincident points
     have distance exactly 0. These are the weights by which
-    :class:`~topreg.RipsFiltration` orders edges.
+    :class:`~topreg.RipsFiltration` orders edges. A zero row has no direction: its cosine distance
+    is 1/2 here, and 0 to another zero row; filtrations refuse it.
 
     Args:
         x: Point cloud.

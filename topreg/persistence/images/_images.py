@@ -55,10 +55,10 @@ def join_images(images: Clouds, ndim: int, name: str = "images") -> Images:
         axes = images.ndim - ndim
         if axes not in LEADING:
             letters = SHAPES[ndim][1:]
-            cure = " For volumes use `ndim=3`." if ndim == 2 and images.ndim == 5 else ""
+            cure = " For volumes use `CubicalFiltration(ndim=3)`, with `superlevel=True` for masks."
             raise ValueError(
                 f"`{name}` should have shape ({letters}, (b, {letters} or (b, c, {letters}. "
-                f"Got {_checks.shape(images)}.{cure}"
+                f"Got {_checks.shape(images)}.{cure if ndim == 2 and images.ndim == 5 else ''}"
             )
         shape = tuple(images.shape[axes:])
         pixels = at_least_single(images).reshape(-1)
@@ -74,6 +74,18 @@ def join_images(images: Clouds, ndim: int, name: str = "images") -> Images:
     are_alike(name, "images", images)
     pixels = at_least_single(torch.cat([image.reshape(-1) for image in images]))
     return Images(pixels, tuple(tuple(image.shape) for image in images))
+
+
+def have_one_shape(name: str, x: Tensor, other: str, y: Tensor, ndim: int) -> None:
+    """Raise if two batches of images differ in shape; axes of length 1 before an image are free."""
+    shapes = [([n for n in z.shape[:-ndim] if n != 1], list(z.shape[-ndim:])) for z in (x, y)]
+    if shapes[0] != shapes[1]:
+        classes = x.ndim == ndim + 2 and y.shape == (*x.shape[:1], *x.shape[2:])
+        cure = f" Turn class numbers into channels: `one_hot({other}, c).movedim(-1, 1)`."
+        raise ValueError(
+            f"`{name}` and `{other}` should be images of the same shapes. "
+            f"Got {_checks.shape(x)} and {_checks.shape(y)}.{cure if classes else ''}"
+        )
 
 
 def check_images(images: Images, check_values: bool, name: str = "images") -> Images:
