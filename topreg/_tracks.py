@@ -60,8 +60,9 @@ def persistence_tracks(
 
         \mathrm{tra}_p(\mu, X) = (x_{j(\delta)} - x_{i(\delta)}) - (x_{j(\beta)} - x_{i(\beta)})
 
-    In dimension 0 the :term:`birth edge` is (v, v), so that the track is the :term:`edge vector` of
-    the :term:`death edge`.
+    Edge :math:`e` joins the points :math:`i(e)` and :math:`j(e)`. Class :math:`\mu` is born with
+    the edge :math:`\beta` and dies with :math:`\delta`. In dimension 0 the :term:`birth edge` is
+    (v, v), so that the track is the :term:`edge vector` of the :term:`death edge`.
 
     Args:
         points: Positions of the vertices, in the space where pairs were found or in another.

@@ -61,8 +61,8 @@ class FlagFiltration(Filtration):
         different edges in one call, join them to one graph: number their vertices graph after
         graph. At a merge the component dies whose oldest vertex comes later in
         the order (birth, number). Once the edges are sorted, dimension 0 takes linear time.
-        Dimension 1 takes memory for the edges, and at most :math:`c^2 / 2` bytes for the :math:`c`
-        loops that live at once and lie in some triangle. For edges of another graph
+        Dimension 1 takes memory for the edges, and at most :math:`c^2 / 2` bytes if :math:`c` loops
+        live at once. For edges of another graph
         :meth:`diagram` raises on the CPU; on other devices and in compiled programs, which do not
         wait to check, it gives NaN.
 

@@ -68,10 +68,12 @@ def signature_loss(
         target_filtration: Does this for ``target``; ``filtration`` if left out.
         dimensions: :term:`Homology dimensions <homology dimension>` in which pairs are found; their
             losses are added.
-        symmetric: Whether to add the second term. Without it ``target`` is not searched.
+        symmetric: Whether the edges of ``target`` are compared too. Without it ``target`` is not
+            searched.
         normalize: Divide the values of each space by this quantile of all distances of their cloud.
-            1.0 is the largest distance. The gradient includes the quantile. Both filtrations must
-            be Vietoris-Rips. A cloud of coincident points is divided by 1.
+            1.0 is the largest distance, with which to begin: if left out, the loss grows with the
+            number of points and the square of their scale. The gradient includes the quantile. Both
+            filtrations must be Vietoris-Rips. A cloud of coincident points is divided by 1.
         reduction: ``"none"`` gives one value per cloud, ``"mean"`` and ``"sum"`` reduce them.
 
     Returns:
@@ -313,7 +315,7 @@ class SignatureLoss(Loss, function=signature_loss):
         >>> import torch
         >>> from topreg import SignatureLoss
         >>> points = torch.tensor([[0.0], [1.0], [3.0]])
-        >>> SignatureLoss(normalize=1.0)(points, 2 * points)
+        >>> SignatureLoss(normalize=1.0)(points, 2 * points)  # the scale does not matter
         tensor(0.)
     """
 

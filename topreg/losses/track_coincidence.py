@@ -39,7 +39,7 @@ def track_coincidence(
         \cos\bigl(\mathrm{tra}_p(\mu, X), \mathrm{tra}_p(\mu, T)\bigr)
 
     Row ``i`` of ``source`` and row ``i`` of ``target`` are two views of the same vertex ``i``.
-    The losses of several dimensions are added, as in equation 7.
+    The losses of several dimensions are added.
 
     Args:
         source: Point cloud in the first space.
@@ -51,7 +51,7 @@ def track_coincidence(
         dimensions: :term:`Homology dimensions <homology dimension>` in which pairs are found.
         orientation: ``"index"`` orients edges from the smaller vertex to the larger; ``"aligned"``
             flips death edge vectors that oppose their birth edge vectors in ``source``, in both
-            spaces.
+            spaces. Without effect in dimension 0.
         undefined: For a class whose track is no longer than ``eps`` in one of the spaces:
             ``"skip"`` leaves it out of the mean, ``"zero"`` counts its cosine as 0.
         eps: Tracks no longer than this, in the units of their space, have no direction.

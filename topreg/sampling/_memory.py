@@ -23,8 +23,8 @@ class CrossBatchMemory:
         \mathrm{sg}(X_{t-B})_{\mathcal{C}}]
 
     :math:`\mathcal{C}` are the classes whose stored rows are appended; sg stops gradients.
-    Features, rows of a :term:`proxy space` and labels of one sample stay together. It works with
-    any loss that takes one row per sample.
+    Features, rows of a :term:`proxy space` and labels of one sample keep one row number. It works
+    with any loss that takes one row per sample.
 
     Args:
         batches: Number B of batches to keep.
