@@ -162,6 +162,12 @@ def in_a_group_of_one(rank, points):
     return gathered, minimum_spanning_tree(points, group=groups[rank])
 
 
+def in_a_group_of_others(rank, points):
+    """Each rank calls with the group of the other one."""
+    groups = [dist.new_group([other]) for other in range(dist.get_world_size())]
+    return all_gather(points, groups[1 - rank])
+
+
 def die(rank, points):
     """Rank 1 dies in the middle of its distances."""
 

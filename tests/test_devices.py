@@ -19,6 +19,7 @@ from torch.utils import backend_registration
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+import topreg
 from topreg import (
     DeviatingPerturbation,
     HomologyConsistency,
@@ -39,6 +40,7 @@ from topreg import (
     track_coincidence,
 )
 from topreg._clouds import numbers
+from topreg.image_metrics import BettiMatchingError, BettiNumbers
 from topreg.metrics import _selection
 from topreg.metrics._selection import direct_distances, distances_within
 from topreg.persistence import _dispatch
@@ -386,3 +388,83 @@ def test_the_engine_that_is_asked_for_is_used(monkeypatch):
     for name in ("prim", "boruvka", "annotate"):
         monkeypatch.setattr(_dispatch, name, lambda *_: pytest.fail("asked"))
     same_pairs(RipsFiltration(engine="gudhi").pairs(points), expected)
+
+
+VOLUME = torch.rand(2, 5, 6, 7, generator=torch.Generator().manual_seed(1))
+WIDE = gaussian(3, 40, 20, dtype=torch.float32)
+MANY = gaussian(4, 1500, 64, dtype=torch.float32)
+DIAGRAM = torch.tensor([[0.0, 1.0], [0.5, 3.0]])
+GRAPH = torch.tensor([[0, 1, 2, 3, 0], [1, 2, 3, 0, 2]])
+
+
+def counted(metric, *images):
+    """What a metric gives after one batch."""
+    metric.update(*images)
+    return metric.compute()
+
+
+ON_THE_CPU = {
+    "diagram": lambda: topreg.RipsFiltration()(WIDE),
+    "loops": lambda: topreg.RipsFiltration()(WIDE, 1),
+    "many points": lambda: topreg.RipsFiltration().pairs(MANY).death_edges,
+    "a batch": lambda: topreg.RipsFiltration().pairs(WIDE.view(4, 10, 20)).death_edges,
+    "precomputed": lambda: topreg.RipsFiltration(metric="precomputed")(pairwise_distances(WIDE)),
+    "distances": lambda: pairwise_distances(WIDE, WIDE),
+    "tree": lambda: minimum_spanning_tree(pairwise_distances(WIDE)),
+    "graph": lambda: topreg.FlagFiltration(GRAPH, 4)(WIDE[0, :5].abs(), 1),
+    "images": lambda: topreg.CubicalFiltration()(VOLUME[0], 1),
+    "volumes": lambda: topreg.CubicalFiltration(ndim=3)(VOLUME, 2),
+    "total persistence": lambda: total_persistence(WIDE, dimensions=(0, 1)),
+    "signature": lambda: signature_loss(WIDE.view(4, 10, 20), WIDE.view(4, 10, 20)[..., :3]),
+    "coincidence": lambda: track_coincidence(WIDE, WIDE.flip(1), dimensions=(0, 1)),
+    "perturbation": lambda: deviating_perturbation(WIDE, WIDE.flip(1), torch_labels()),
+    "connectivity": lambda: connectivity_loss(WIDE, scale=1.0),
+    "entropy": lambda: persistence_entropy(WIDE),
+    "rtd": lambda: rtd(WIDE, WIDE[:, :3]),
+    "rtd_lite": lambda: rtd_lite(WIDE, WIDE[:, :3]),
+    "Wasserstein": lambda: topreg.wasserstein_distance(DIAGRAM, DIAGRAM[:1]),
+    "sliced Wasserstein": lambda: sliced_wasserstein_distance(DIAGRAM, DIAGRAM[:1]),
+    "persistence image": lambda: topreg.persistence_image(
+        DIAGRAM, bandwidth=0.5, birth_range=(0, 1), persistence_range=(0, 3)
+    ),
+    "landscape": lambda: topreg.persistence_landscape(DIAGRAM, sample_range=(0, 3), count=2),
+    "Betti matching": lambda: topreg.betti_matching_loss(VOLUME[0], VOLUME[0] > 0.5),
+    "diagram matching": lambda: topreg.diagram_matching_loss(VOLUME[0], VOLUME[0] > 0.5),
+    "Betti prior": lambda: topreg.betti_prior_loss(VOLUME[0], betti_numbers=(1, 0)),
+    "landmarks": lambda: farthest_point_sampling(WIDE, 5).vertices,
+    "stored pairs": lambda: (
+        PersistencePairs.from_tensors(topreg.RipsFiltration().pairs(WIDE).to_tensors()).death_edges
+    ),
+    "Betti numbers": lambda: counted(BETTI_NUMBERS, VOLUME[0]),
+    "Betti matching error": lambda: counted(BETTI_ERROR, VOLUME[0], VOLUME[1]),
+}
+BETTI_NUMBERS, BETTI_ERROR = BettiNumbers(), BettiMatchingError()
+
+
+def torch_labels():
+    """Four labels, in turn."""
+    return torch.arange(40, device="cpu") % 4
+
+
+@pytest.mark.parametrize("name", ON_THE_CPU)
+def test_a_default_device_elsewhere_changes_nothing(name):
+    for metric in (BETTI_NUMBERS, BETTI_ERROR):
+        metric.reset()
+    expected = ON_THE_CPU[name]()
+    for metric in (BETTI_NUMBERS, BETTI_ERROR):
+        metric.reset()
+    with torch.device("meta"):
+        found = ON_THE_CPU[name]()
+    assert found.device.type == "cpu"
+    assert torch.equal(found, expected)
+
+
+def test_gradients_on_the_cpu_need_no_default_device():
+    batch = (4, 10, 20)
+    losses = total_persistence, lambda x: signature_loss(x.view(batch), x.view(batch)[..., :3])
+    for loss in losses:
+        x = WIDE.clone().requires_grad_()
+        (expected,) = torch.autograd.grad(loss(x), x)
+        with torch.device("meta"):
+            (found,) = torch.autograd.grad(loss(x), x)
+        assert torch.equal(found, expected)

@@ -415,3 +415,27 @@ def test_an_image_of_classes_whose_ends_have_changed_places_is_finite(power):
     image.sum().backward()
     assert bool(image.gt(0).all())
     assert bool(diagram.grad.isfinite().all())
+
+
+def test_large_deaths_and_other_numbers_of_essential_classes():
+    first = with_essential(EMPTY, [0.0]).requires_grad_()
+    second = torch.tensor([[0.0, torch.finfo(EMPTY.dtype).max]] * 3, dtype=EMPTY.dtype)
+    distance = wasserstein_distance(first, second.requires_grad_())
+    assert float(distance.detach()) == math.inf
+    distance.backward()
+    assert not first.grad.any()
+    assert not second.grad.any()
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("power", [0, 1, 2, 4])
+def test_classes_far_from_a_persistence_image_add_nothing(dtype, power):
+    options = IMAGE | {"weight_power": power}
+    near = torch.tensor([[0.2, 1.0]], dtype=dtype)
+    far = torch.tensor([[0.0, 1e10], [0.0, 1e20], [0.0, 1e38], [-1e38, 1.0]], dtype=dtype)
+    both = torch.cat([near, far]).requires_grad_()
+    image = persistence_image(both, **options)
+    assert_close(image, persistence_image(near, **options))
+    image.sum().backward()
+    assert bool(both.grad.isfinite().all())
+    assert not both.grad[1:].any()

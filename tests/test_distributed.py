@@ -109,6 +109,18 @@ def test_groups_of_one(ranks):
         assert_close(edges, pairs_of(points).death_edges)
 
 
+def test_a_group_without_the_rank_that_calls(ranks):
+    for rank, found in enumerate(ranks.run(processes.in_a_group_of_others, cloud(0, 8))):
+        text = f"`group` should have the rank that calls. Got a group without rank {rank}. "
+        assert found == (ValueError, text + "Call this on its ranks alone.")
+
+
+@pytest.mark.parametrize("wrong", ["1.5", True, None])
+def test_a_threshold_that_is_no_number(wrong):
+    with refused(TypeError, f"`max_edge_length` should be a number. Got {wrong!r}."):
+        distributed_tree(TWO, max_edge_length=wrong)
+
+
 TWO = torch.zeros(2, 3)
 NAN = torch.full((2, 3), torch.nan)
 ELSEWHERE = (

@@ -5,7 +5,7 @@ import torch
 from strategies import gaussian
 from torch.testing import assert_close
 
-from topreg import PersistencePairs, RipsFiltration, pairwise_distances
+from topreg import PersistencePairs, RipsFiltration, pairwise_distances, total_persistence
 from topreg.metrics._edges import _by_operations, edge_diagram, entries_at
 
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning")  # torch's forward mode
@@ -131,3 +131,16 @@ def test_edges_of_all_clouds_in_any_order():
     assert_close(
         filtration.diagram(shuffled, given), filtration.diagram(pairs, given)[order], **EXACT
     )
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_gradients_of_several_vectors_at_once(metric):
+    filtration, x = RipsFiltration(metric=metric), gaussian(0, 9, 3).requires_grad_()
+    diagram = filtration(x)
+    vectors = gaussian(1, 4, *diagram.shape)
+    (found,) = torch.autograd.grad(diagram, x, vectors, is_grads_batched=True, retain_graph=True)
+    one_by_one = [torch.autograd.grad(diagram, x, v, retain_graph=True)[0] for v in vectors]
+    assert_close(found, torch.stack(one_by_one))
+    functional = torch.autograd.functional
+    hessian = functional.hessian(total_persistence, x.detach())
+    assert_close(functional.hessian(total_persistence, x.detach(), vectorize=True), hessian)

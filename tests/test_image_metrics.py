@@ -114,3 +114,11 @@ def test_images_are_not_paired_with_those_of_other_channels():
     one = images[:, :1]
     assert betti_matching_loss(one, images[:, 0]) == 0
     assert betti_matching_loss(images[:1, :1], images[0, 0]) == 0
+
+
+@pytest.mark.parametrize("dtype", [torch.int8, torch.uint8, torch.uint16, torch.int64, torch.bool])
+def test_integers_but_zero_are_foreground(dtype):
+    mask = torch.tensor([[255, 0, 255]], dtype=torch.int64).to(dtype)  # -1 in int8
+    metric = BettiNumbers()
+    metric.update(mask)
+    assert metric.compute().tolist() == [2, 0]

@@ -5,7 +5,7 @@ import image_oracles as oracles
 import numpy as np
 import pytest
 import torch
-from asserts import refused
+from asserts import refused, same_pairs
 from hypothesis import given
 from hypothesis import strategies as st
 from torch.testing import assert_close
@@ -353,3 +353,14 @@ def test_images_that_are_not_finite(bad):
         CubicalFiltration().pairs(image)
     pairs = CubicalFiltration(check_values=False).pairs(image)  # undefined, but it ends
     assert pairs.cloud_sizes == (16, 16)
+
+
+@pytest.mark.parametrize(("ndim", "shape"), [(2, (8, 9)), (2, (2, 8, 9)), (3, (2, 4, 5, 6))])
+def test_views_with_the_other_sign(ndim, shape):
+    values = torch.randn(shape, dtype=torch.complex64, generator=torch.Generator().manual_seed(0))
+    view, filtration = values.conj().imag, CubicalFiltration(ndim=ndim)
+    assert view.is_neg()
+    expected = filtration.pairs(view.clone())
+    same_pairs(filtration.pairs(view), expected)
+    if len(shape) > ndim:
+        same_pairs(filtration.pairs(list(view)), expected)

@@ -18,6 +18,7 @@ from topreg import (
     label_indicators,
     minimum_spanning_tree,
     most_persistent,
+    pairwise_distances,
     persistence_between,
 )
 from topreg.interop import from_persistence_information, to_persistence_information
@@ -173,3 +174,12 @@ def test_constants_compile(inference):
         found = compiled(CLOUD, LABELS)
     torch._dynamo.reset()
     assert_close(found, constants(CLOUD, LABELS))
+
+
+def test_distances_from_points_made_in_inference_mode():
+    with torch.inference_mode():
+        constant = CLOUD.clone()
+    x, expected = (CLOUD.clone().requires_grad_() for _ in range(2))
+    pairwise_distances(x, constant).sum().backward()
+    pairwise_distances(expected, CLOUD).sum().backward()
+    assert_close(x.grad, expected.grad)

@@ -260,9 +260,8 @@ SHAPES = {
     "`points` should have shape (n, d). Got (3,).": lambda: RIPS.pairs([three, three[0]]),
     "`points` should have shape (n, d). Got (1, 1, 3, 3). Use `.flatten(1)` if each row is a "
     "point.": lambda: RIPS.pairs(three[None, None]),
-    "`data` should have one weight per edge, shape (2,) or (b, 2). Got (2, 1). Use `.squeeze(1)`.": (
-        lambda: FLAG.pairs(torch.ones(2, 1))
-    ),
+    "`data` should have one weight per edge, shape (2,) or (b, 2). Got (2, 1). "
+    "Use `.squeeze(1)`.": lambda: FLAG.pairs(torch.ones(2, 1)),
     "`points` should be dense. Got torch.sparse_coo. Use `.to_dense()`.": (
         lambda: RIPS.pairs(matrix_with().to_sparse())
     ),
@@ -946,6 +945,18 @@ FEW_DIMENSIONS = (
     "loops of masks."
 )
 IMAGES = {
+    "`preds` should be free of NaN. Got 1 entry with NaN, first at entry 1.": (
+        lambda: BettiNumbers().update(torch.tensor([[0.0, NAN]]))
+    ),
+    "`betti_numbers` should be a sequence, such as (1, 0). Got 1.": (
+        lambda: betti_prior_loss(image, betti_numbers=1)
+    ),
+    "`order` should be 1 or 2. Got array([1, 2]).": (
+        lambda: diagram_matching_loss(image, image, order=np.array([1, 2]))
+    ),
+    "`order` should be 1 or 2. Got True.": (
+        lambda: diagram_matching_loss(image, image, order=True)
+    ),
     "`betti_numbers` should be a non-negative integer. Got -1.": (
         lambda: betti_prior_loss(image, betti_numbers=(-1, 0))
     ),
@@ -1044,6 +1055,12 @@ IMAGES = {
     ),
 }
 IMAGE_TYPES = {
+    "`symmetric` should be True or False. Got Tensor.": (
+        lambda: rtd(three, three, symmetric=torch.tensor([1, 0]))
+    ),
+    "`match_norms` should be True or False. Got Tensor.": (
+        lambda: deviating_perturbation(three, three, labels, match_norms=labels)
+    ),
     "`logits` and other options of BettiMatchingLoss should have their names. Got bool without "
     "one. Data belong to the call of the module.": lambda: BettiMatchingLoss(True),
     "`preds` should be integers. Got torch.complex64.": (

@@ -1,10 +1,13 @@
 """Each module is its function under every option, and each option counts."""
 
 import copy
+import decimal
+import fractions
 import io
 import math
 import pickle
 
+import numpy as np
 import pytest
 import torch
 from asserts import refused
@@ -479,3 +482,46 @@ def test_types_and_devices(module):
     tensors = [*elsewhere.buffers(), *elsewhere.parameters()]
     assert {tensor.device.type for tensor in tensors} <= {"meta"}
     assert len(tensors) == len([*module.buffers(), *module.parameters()])
+
+
+def test_a_users_subclass_with_other_arguments_can_be_printed():
+    class OfPower(topreg.TotalPersistence):
+        def __init__(self, p, **more):
+            super().__init__(power=p, **more)
+
+    class Counted(topreg.image_metrics.BettiError):
+        def __init__(self, *names):
+            super().__init__()
+            self.names = names
+
+    assert repr(torch.nn.Sequential(OfPower(2.0))) == "Sequential(\n  (0): OfPower()\n)"
+    assert repr(Counted("a")) == "Counted(names=('a',))"
+
+
+def test_options_that_are_other_kinds_of_numbers_become_floats():
+    half = fractions.Fraction(3, 2)
+    for number in (half, decimal.Decimal("1.5")):
+        assert repr(topreg.TotalPersistence(power=number)) == "TotalPersistence(power=1.5)"
+        expected = topreg.total_persistence(x, power=1.5)
+        assert_close(topreg.total_persistence(x, power=number), expected)
+        assert_close(
+            topreg.wasserstein_distance(first, second, order=number),
+            topreg.wasserstein_distance(first, second, order=1.5),
+        )
+        image = topreg.PersistenceImage(
+            bandwidth=number, birth_range=(0, number), persistence_range=(0, 3)
+        )
+        assert image.birth_range == (0, 1.5)
+        assert image(first).shape == (20, 20)
+        assert topreg.persistence_between(first, 0, number).tolist() == [True, False, False]
+        affinity = topreg.exponential_affinity(x, y, sharpness=number)
+        assert_close(affinity, topreg.exponential_affinity(x, y, sharpness=1.5))
+
+
+def test_lists_of_options_are_copied():
+    wanted = [1, 0]
+    prior = topreg.BettiPriorLoss(betti_numbers=wanted)
+    wanted.append(3)
+    assert prior.betti_numbers == (1, 0)
+    array = topreg.BettiPriorLoss(betti_numbers=np.array([1, 0]))
+    assert repr(array) == "BettiPriorLoss(betti_numbers=(1, 0))"

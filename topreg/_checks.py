@@ -169,8 +169,11 @@ RANGES: dict[str, Callable[[Any], bool]] = {
 }
 
 
-def is_number(name: str, value: Any, what: str | None = None) -> None:
-    """Raise unless a value is one number, in a range if one is named; ``True`` is not a number."""
+def is_number(name: str, value: Any, what: str | None = None) -> Any:
+    """Return one number, as float unless it is an integer; raise if it is none or out of range.
+
+    ``True`` is not a number.
+    """
     if type(value) is not float:
         if _is_array(value) or isinstance(value, bool) or not hasattr(type(value), "__float__"):
             raise TypeError(f"`{name}` should be a number. Got {value!r}.")
@@ -179,8 +182,10 @@ def is_number(name: str, value: Any, what: str | None = None) -> None:
                 f"`{name}` should be a float if it is that large. Got {value!r}. "
                 f"Use `float({name})`."
             )
+        value = value if isinstance(value, int | float) else float(value)
     if what is not None and not RANGES[what](value):
         raise ValueError(f"`{name}` should be {what}. Got {value}.")
+    return value
 
 
 def is_flag(name: str, value: object) -> None:

@@ -48,15 +48,15 @@ def each(diagram: Tensor | Sequence[Tensor], function: Callable[[Tensor], Tensor
     return values[0] if isinstance(diagram, Tensor) else torch.stack(values)
 
 
-def check_range(name: str, ends: tuple[float, float]) -> None:
-    """Raise unless two numbers are finite and in order."""
+def check_range(name: str, ends: tuple[float, float]) -> tuple[float, ...]:
+    """Return two numbers; raise unless they are finite and in order."""
     pair = isinstance(ends, Sequence) and len(ends) == 2 and not isinstance(ends, str)
-    for end in ends if pair else ():
-        _checks.is_number(name, end)
+    found = tuple([_checks.is_number(name, end) for end in ends]) if pair else ()
     if not pair or not -math.inf < ends[0] <= ends[1] < math.inf:
         raise ValueError(
             f"`{name}` should be a tuple (low, high) with finite low <= high. Got {ends}."
         )
+    return found
 
 
 def grid(ends: tuple[float, float], steps: int, like: Tensor) -> Tensor:

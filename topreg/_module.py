@@ -126,7 +126,8 @@ def constructor_call(instance: object) -> str:
     stated = [
         f"{p.name}={_literal(getattr(instance, p.name))}"
         for p in parameters
-        if p.default is inspect.Parameter.empty or getattr(instance, p.name) != p.default
+        if hasattr(instance, p.name)  # else it is one of a user's subclass
+        and (p.default is inspect.Parameter.empty or getattr(instance, p.name) != p.default)
     ]
     return f"{type(instance).__name__}({', '.join(stated)})"
 

@@ -254,8 +254,8 @@ class PersistencePairs:
             A tensor for each field.
         """
         numbers = {
-            "dimension": torch.tensor(self.dimension),
-            "cloud_sizes": torch.tensor(self.cloud_sizes, dtype=torch.int64),
+            "dimension": torch.tensor(self.dimension, device="cpu"),
+            "cloud_sizes": torch.tensor(self.cloud_sizes, dtype=torch.int64, device="cpu"),
         }
         edges = {name: getattr(self, name).contiguous() for name in _EDGES}
         return {name: plain_tensor(tensor) for name, tensor in (numbers | edges).items()}

@@ -139,7 +139,7 @@ def minimum_spanning_tree(
 
     problem = _first_error(
         lambda: _checks.is_option("metric", metric, METRICS),
-        lambda: _checks.is_number("max_edge_length", float(max_edge_length), "at least 0"),
+        lambda: _checks.is_number("max_edge_length", max_edge_length, "at least 0"),
         lambda: _checks.is_count("memory_budget", memory_budget),
         lambda: _checks.is_progress(progress),
         lambda: _checks.is_point_cloud("points", points),
@@ -222,6 +222,11 @@ def _agree(
         if problem is not None:
             raise problem
         return [len(x)], memory
+    if dist.get_rank(group) < 0:
+        raise ValueError(
+            f"`group` should have the rank that calls. Got a group without rank {dist.get_rank()}. "
+            "Call this on its ranks alone."
+        )
     own = None
     if problem is None:
         device = "the CPU" if x.device.type == "cpu" else "an accelerator"

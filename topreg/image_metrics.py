@@ -68,10 +68,14 @@ class _ImageMetric(nn.Module):
                 f"`{name}` should have shape ({letters}, (b, {letters} or (b, c, {letters}. "
                 f"Got {_checks.shape(images)}."
             )
-        check = _checks.is_floating if images.is_floating_point() else _checks.is_integer
-        check(name, images)
+        floating = images.is_floating_point()
+        (_checks.is_floating if floating else _checks.is_integer)(name, images)
         _checks.is_readable(name, images)
-        masks = images.detach() > (threshold if images.is_floating_point() else 0)
+        if floating:
+            _checks.have_none(
+                name, images.isnan().flatten(), "be free of NaN", "entry", " with NaN"
+            )
+        masks = images.detach() > threshold if floating else images != 0
         leading, sides = images.shape[: -self.ndim], images.shape[-self.ndim :]
         return masks.reshape(math.prod(leading), *sides).cpu()
 
@@ -84,7 +88,7 @@ class _ImageMetric(nn.Module):
 
     def _add(self, numbers: Sequence[Sequence[int]]) -> None:
         """Count images, with their numbers per dimension."""
-        rows = torch.tensor(list(numbers), dtype=torch.int64).reshape(-1, self.ndim)
+        rows = torch.tensor(list(numbers), dtype=torch.int64, device="cpu").reshape(-1, self.ndim)
         self.total += rows.sum(0).to(self.total.device)
         self.count += len(rows)
 
@@ -176,6 +180,6 @@ class BettiMatchingError(_ImageMetric):
         for bars, count in zip((bars_0, bars_1), numbers, strict=True):
             alone = ((bars[0] < 0) | (bars[2] < 0)).long()
             images = torch.repeat_interleave(count, output_size=len(alone))
-            errors.append(torch.zeros(len(x), dtype=torch.int64).index_add(0, images, alone))
+            errors.append(alone.new_zeros(len(x)).index_add(0, images, alone))
         errors[0] += x.flatten(1).any(1) != y.flatten(1).any(1)
         self._add(torch.stack(errors, dim=1).tolist())

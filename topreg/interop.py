@@ -134,8 +134,8 @@ def from_persistence_information(information: Any, vertices: int) -> Persistence
     pairing = pairing.reshape(-1, width)
     births = pairing[:, [0, 0]] if dimension == 0 else pairing[:, :2]
     tensors = {
-        "dimension": torch.tensor(int(dimension)),
-        "cloud_sizes": torch.tensor([vertices]),
+        "dimension": torch.tensor(int(dimension), device="cpu"),
+        "cloud_sizes": torch.tensor([vertices], device="cpu"),
         "birth_edges": births.sort(dim=1).values,
         "death_edges": pairing[:, -2:].sort(dim=1).values,
         "essential_edges": pairing.new_empty((0, 2)),

@@ -108,8 +108,7 @@ def persistence_between(diagram: Tensor, low: float, high: float = math.inf) -> 
         tensor([False,  True, False])
     """
     _checks.is_diagram("diagram", diagram)
-    _checks.is_number("low", low)
-    _checks.is_number("high", high)
+    low, high = _checks.is_number("low", low), _checks.is_number("high", high)
     if not low <= high:
         raise ValueError(f"`low` should be at most `high`. Got {low} and {high}.")
     lengths = diagram[:, 1] - diagram[:, 0]

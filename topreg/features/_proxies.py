@@ -49,7 +49,7 @@ def exponential_affinity(points: Clouds, keys: Tensor, *, sharpness: float) -> T
     _checks.is_point_cloud("keys", keys)
     _checks.have_one_width("points", rows, "keys", keys)
     _checks.alike("points", rows, "keys", keys)
-    _checks.is_number("sharpness", sharpness)
+    sharpness = _checks.is_number("sharpness", sharpness)
     if rows.dtype != keys.dtype:
         rows, keys = at_least_single(rows), at_least_single(keys)
     return torch.exp(-sharpness * (1 - rows @ keys.T))

@@ -12,6 +12,7 @@ from topreg._module import FunctionModule, checked
 from topreg._safe import safe_power
 
 Range = tuple[float, float]
+FAR = 40.0  # bandwidths from a centre, where a Gaussian is 0 in double precision too
 
 
 def _is_resolution(name: str, resolution: object) -> None:
@@ -91,15 +92,17 @@ def persistence_image(
     """
 
     def gaussians(gaps: Tensor) -> Tensor:
+        gaps = gaps.clamp(-FAR * bandwidth, FAR * bandwidth)  # whose square does not overflow
         return (-(gaps / bandwidth).square() / 2).exp() / (bandwidth * math.sqrt(2 * math.pi))
 
     def of_one(points: Tensor) -> Tensor:
         lengths = points[:, 1] - points[:, 0]
-        powers = safe_power(lengths.abs(), weight_power)
-        weights = powers if weight_power else torch.ones_like(lengths)
         columns = _diagrams.grid(birth_range, resolution[0], points)
         rows = _diagrams.grid(persistence_range, resolution[1], points)
         across, along = gaussians(columns - points[:, :1]), gaussians(rows - lengths[:, None])
+        near = torch.where(along.amax(1) > 0, lengths, 0.0)  # the power of others may overflow
+        powers = safe_power(near.abs(), weight_power)
+        weights = powers if weight_power else torch.ones_like(lengths)
         with torch.autocast(points.device.type, enabled=False):
             return (weights[:, None] * along).T @ across
 

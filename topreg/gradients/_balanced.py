@@ -60,7 +60,7 @@ def balanced_backward(
         tensor([4., 4.])
     """
     _checks.is_option("norm", norm, NORMS)
-    _checks.is_number("weight", weight, "finite")
+    weight = _checks.is_number("weight", weight, "finite")
     for name, loss in (("main", main), ("regularizer", regularizer)):
         _checks.is_tensor(name, loss)
         _checks.has_rank(name, loss, "()")

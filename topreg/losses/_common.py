@@ -80,6 +80,8 @@ CHECKS: dict[str, Check] = {
     "midpoint_power": AT_LEAST_0,
     "perturbation_weight": partial(_checks.is_number, what="finite"),
     "normalize": check_normalize,
+    "symmetric": _checks.is_flag,
+    "match_norms": _checks.is_flag,
 }
 OF_RIPS = CHECKS | {"filtration": is_rips, "target_filtration": is_rips}
 

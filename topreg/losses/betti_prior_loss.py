@@ -20,16 +20,21 @@ def _fit(dimensions: Sequence[int], betti_numbers: Any = ..., **others: Any) -> 
     _images.have_dimensions(dimensions=dimensions, **others)
     if betti_numbers is ...:
         return
-    if not isinstance(betti_numbers, Sequence) or len(betti_numbers) != len(dimensions):
+    if len(betti_numbers) != len(dimensions):
         raise ValueError(
             f"`betti_numbers` should have one number for each of the dimensions {dimensions}. "
             f"Got {betti_numbers!r}."
         )
-    for number in betti_numbers:
-        _checks.is_natural("betti_numbers", number)
 
 
-@checked(_images.CHECKS, _fit)
+def _are_naturals(name: str, numbers: Any) -> tuple[int, ...]:
+    """Return numbers as a tuple; raise unless they are non-negative integers."""
+    if not hasattr(numbers, "__iter__"):
+        raise ValueError(f"`{name}` should be a sequence, such as (1, 0). Got {numbers!r}.")
+    return tuple([_checks.is_natural(name, number) for number in numbers])
+
+
+@checked(_images.CHECKS | {"betti_numbers": _are_naturals}, _fit)
 def betti_prior_loss(
     data: Clouds,
     *,

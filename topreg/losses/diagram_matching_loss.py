@@ -6,6 +6,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
+from topreg import _checks
 from topreg._clouds import Clouds
 from topreg._module import checked
 from topreg._operators import operator
@@ -19,7 +20,7 @@ from topreg.persistence.images._images import Images
 
 def _is_order(name: str, order: object) -> None:
     """Raise unless an order is 1 or 2."""
-    if order not in (1, 2):
+    if _checks.natural(order) not in (1, 2):
         raise ValueError(f"`{name}` should be 1 or 2. Got {order!r}.")
 
 

@@ -282,7 +282,7 @@ class _Known(torch.autograd.Function):
         else:
             weights, sizes = grads[0], ctx.sizes  # type: ignore[attr-defined]
             if len(sizes) > 1:
-                weights = weights.repeat_interleave(torch.tensor(sizes))[:, None]
+                weights = weights.repeat_interleave(torch.tensor(sizes, device="cpu"))[:, None]
             found = [pull * weights if len(pull) else None for pull in pulls]
         return *found, None, None, None, None
 

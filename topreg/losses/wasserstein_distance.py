@@ -13,14 +13,15 @@ from topreg._safe import safe_norm, safe_power
 from topreg.losses._matching import costs_of, matching
 
 
-def _is_order(name: str, order: float) -> None:
-    """Raise if an order is below 1 or infinite."""
-    _checks.is_number(name, order, "at least 1")
+def _is_order(name: str, order: float) -> float:
+    """Return an order as a number; raise if it is below 1 or infinite."""
+    order = _checks.is_number(name, order, "at least 1")
     if order == math.inf:
         raise ValueError(
             f"`{name}` should be finite. Got inf. "
             "For the bottleneck distance use `gudhi.bottleneck_distance`."
         )
+    return order
 
 
 def _is_ground(name: str, ground: float) -> None:
@@ -92,7 +93,7 @@ def wasserstein_distance(
     j = torch.where(j < len(y), j, -1)
     costs = torch.cat(costs_of(x, y, j, partial(_norm, ground), partial(_to_diagonal, ground)))
     if len(x_stays) != len(y_stays):
-        return 0 * (costs.sum() + x_stays.sum() + y_stays.sum()) + torch.inf
+        return (0 * torch.cat([x.flatten(), x_stays, y.flatten(), y_stays])).sum() + torch.inf
     gaps = (x_stays.sort().values - y_stays.sort().values).abs()
     return _root_of_powers(torch.cat([costs, gaps]), order)
 

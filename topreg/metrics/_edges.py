@@ -75,9 +75,12 @@ class _Diagram(torch.autograd.Function):
     def backward(ctx: FunctionCtx, *grads: Tensor) -> tuple[Tensor, None, None, None]:
         values, births, deaths, lengths = ctx.saved_tensors  # type: ignore[attr-defined]
         ruler = ctx.ruler  # type: ignore[attr-defined]
-        if torch.is_grad_enabled():  # the gradient will be differentiated: torch's operations
-            formula = _by_operations(values, births, deaths, ruler)
-            (slopes,) = torch.autograd.grad(formula, values, grads[0], create_graph=True)
+        again = torch.is_grad_enabled()  # the gradient will be differentiated
+        if again or torch._C._functorch.is_legacy_batchedtensor(grads[0]):  # by torch's operations
+            with torch.enable_grad():
+                leaf = values if again else values.detach().requires_grad_()
+                formula = _by_operations(leaf, births, deaths, ruler)
+            (slopes,) = torch.autograd.grad(formula, leaf, grads[0], create_graph=again)
             return slopes, None, None, None
         slopes = torch.zeros_like(values, memory_format=torch.contiguous_format)
         pulled = slopes.numpy(), grads[0].contiguous().numpy()
@@ -97,7 +100,7 @@ def _measure(
     values: Tensor, births: Tensor | None, deaths: Tensor, ruler: str | tuple[int, ...]
 ) -> Tensor:
     """Measure lengths without gradient by a compiled loop."""
-    lengths = torch.empty(deaths.shape, dtype=values.dtype)
+    lengths = values.new_empty(deaths.shape)
     array, *ends = _arrays(values, births, deaths)
     if isinstance(ruler, str):
         from topreg.metrics._kernels import measure_edges
@@ -110,7 +113,7 @@ def _measure(
     if not exist:
         vertices = len(values) if isinstance(ruler, str) else sum(ruler)
         for edges in (deaths, deaths if births is None else births):
-            torch.arange(vertices).index_select(0, edges.flatten())  # raises
+            deaths.new_zeros(vertices).index_select(0, edges.flatten())  # raises
     return lengths
 
 

@@ -5,7 +5,7 @@ from torch import Tensor
 from torch.autograd.function import FunctionCtx
 
 from topreg import _checks
-from topreg._safe import widest_dtype
+from topreg._safe import plain_tensor, widest_dtype
 from topreg.metrics._metric import (
     Metric,
     at_least_single,
@@ -127,7 +127,8 @@ class _Distances(torch.autograd.Function):
     ) -> None:
         x, y, ctx.metric = inputs  # type: ignore[attr-defined]
         ctx.alone = y is None  # type: ignore[attr-defined]
-        ctx.save_for_backward(x, x if y is None else y, output)
+        x = plain_tensor(x)
+        ctx.save_for_backward(x, x if y is None else plain_tensor(y), output)
 
     @staticmethod
     def backward(ctx: FunctionCtx, *grads: Tensor) -> tuple[Tensor, Tensor | None, None]:

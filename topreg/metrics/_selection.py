@@ -191,7 +191,7 @@ def _estimates(
     products_within(shifted, sizes, weights, together=together)
     over_clouds(after, list(sizes), 1 + rows.shape[1] // 32)
     errors = 2 * squares.max(initial=0) * rounding_errors(rows.shape[1])
-    return weights, torch.tensor(errors, dtype=torch.float64)
+    return weights, torch.tensor(errors, dtype=torch.float64, device="cpu")
 
 
 def _measure_directly(out: Any, x: Any, metric: str, longest: float, halt: Halt) -> None:
@@ -253,7 +253,7 @@ def cross_distances(x: Tensor, y: Tensor, metric: str) -> Tensor:
         task = out.numpy(), a.numpy(), b.numpy(), metric == "manhattan", cosine
         stoppable(partial(_kernels.measure_between, *task), out.numel() * x.shape[1])
         return out
-    shifted = torch.empty(len(a) + len(b), x.shape[1], dtype=torch.float64)
+    shifted = x.new_empty(len(a) + len(b), x.shape[1], dtype=torch.float64)
     _kernels.shift_rows(shifted.numpy(), torch.cat([a, b]).numpy())
     squares = shifted.square().sum(1)
     squares_a, squares_b = squares[: len(a)].numpy(), squares[len(a) :].numpy()

@@ -61,7 +61,7 @@ def join_images(images: Clouds, ndim: int, name: str = "images") -> Images:
                 f"Got {_checks.shape(images)}.{cure if ndim == 2 and images.ndim == 5 else ''}"
             )
         shape = tuple(images.shape[axes:])
-        pixels = at_least_single(images).reshape(-1)
+        pixels = at_least_single(images).resolve_neg().reshape(-1)
         return Images(pixels, (shape,) * math.prod(images.shape[:axes]))
     if not isinstance(images, Sequence):
         _checks.is_tensor(name, images)
@@ -72,7 +72,7 @@ def join_images(images: Clouds, ndim: int, name: str = "images") -> Images:
         _checks.has_rank(name, image, SHAPES[ndim])
         _checks.is_floating(name, image)
     are_alike(name, "images", images)
-    pixels = at_least_single(torch.cat([image.reshape(-1) for image in images]))
+    pixels = at_least_single(torch.cat([image.resolve_neg().reshape(-1) for image in images]))
     return Images(pixels, tuple(tuple(image.shape) for image in images))
 
 
@@ -151,6 +151,8 @@ def pairs_of_plain(
     if not isinstance(images, Tensor) or not 2 <= images.ndim <= 4 or not is_plain(images):
         return None
     if images.dtype not in KINDS or not images.is_cpu or images.layout != torch.strided:
+        return None
+    if images.is_neg():  # a view that only says that its numbers have the other sign
         return None
     shape = images.shape
     if 2 * BYTES * math.prod([n + 2 for n in shape]) >= SMALL:
