@@ -431,7 +431,7 @@ ON_THE_CPU = {
     "Betti matching": lambda: topreg.betti_matching_loss(VOLUME[0], VOLUME[0] > 0.5),
     "diagram matching": lambda: topreg.diagram_matching_loss(VOLUME[0], VOLUME[0] > 0.5),
     "Betti prior": lambda: topreg.betti_prior_loss(VOLUME[0], betti_numbers=(1, 0)),
-    "landmarks": lambda: farthest_point_sampling(WIDE, 5).vertices,
+    "landmarks": lambda: farthest_point_sampling(WIDE, 5).indices,
     "stored pairs": lambda: (
         PersistencePairs.from_tensors(topreg.RipsFiltration().pairs(WIDE).to_tensors()).death_edges
     ),
