@@ -20,7 +20,7 @@ from ._files import claimed, file_sha256, json_hash
 from .adapters import adapter_class
 from .config import Method, load_methods, overrides_of
 from .plugs import plug_sha256
-from .runs import CHECKPOINT, Run, finished_run, write_run
+from .runs import ADAPTER, CHECKPOINT, RESULT, Run, finished_run, write_run
 from .sources import Source
 from .training import adapter_under, epochs_of, evaluate, more_metrics, train
 
@@ -103,11 +103,13 @@ def run_jobs(
     *,
     processes: int = 1,
     threads: int = 1,
+    index_lists: Path | None = None,
     on_epochs: Advance = lambda epochs: None,
 ) -> list[Run]:
     """Train and evaluate in so many processes; a job whose result is there is not run again.
 
     Returns the runs in the order of the jobs. If some fail, the others are made all the same.
+    ``index_lists`` is the folder for the rows that the tasks draw.
     ``on_epochs`` is told how many more epochs are done: in this process after each, in others when
     a run has ended.
     """
@@ -116,6 +118,8 @@ def run_jobs(
         for place, job in enumerate(jobs)
         if job.folder and (done := finished_run(job.folder, job.identity(source)))
     }
+    if index_lists is not None:  # no result there is of other settings
+        source.write_index_lists(index_lists, list(dict.fromkeys(job[2:4] for job in jobs)))
     for place in found:
         on_epochs(jobs[place].epochs)
     waiting = [place for place in range(len(jobs)) if place not in found]
@@ -150,12 +154,12 @@ def run_job(source: Source, job: Job, on_epochs: Advance = lambda epochs: None) 
     if job.folder is None:
         return _make(source, job, on_epochs)
     job.folder.mkdir(parents=True, exist_ok=True)
-    with claimed(job.folder):
+    with claimed(job.folder, RESULT, ADAPTER, CHECKPOINT):
         return finished_run(job.folder, job.identity(source)) or _make(source, job, on_epochs)
 
 
 def _make(source: Source, job: Job, on_epochs: Advance) -> Run:
-    """Make a run in a folder that this process has claimed."""
+    """Make a run in a folder whose files this process has claimed."""
     start = time.perf_counter()
     task = source.task(job.shots, job.seed).to(job.device)
     identity, headline = job.identity(source), job.method.protocol

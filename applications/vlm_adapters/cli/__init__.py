@@ -19,8 +19,15 @@ if TYPE_CHECKING:
     from rich.progress import Progress
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
-errors = Console(stderr=True, soft_wrap=True, highlight=False, markup=False)
-notes = Console(stderr=True, soft_wrap=True, highlight=False, markup=False)  # silent with --quiet
+PLAIN: Any = {
+    "stderr": True,
+    "soft_wrap": True,
+    "highlight": False,
+    "markup": False,
+    "emoji": False,
+}
+errors = Console(**PLAIN)
+notes = Console(**PLAIN)  # silent with --quiet
 
 P = ParamSpec("P")
 KEPT = "What was done is kept: the same command goes on from there."
