@@ -19,7 +19,7 @@ import torch
 from ._files import claimed, file_sha256, json_hash
 from .adapters import adapter_class
 from .config import Method, load_methods, overrides_of
-from .plugs import plug_sha256
+from .plugs import plug_sha256, telling_parts
 from .runs import ADAPTER, CHECKPOINT, RESULT, Run, finished_run, write_run
 from .sources import Source
 from .training import adapter_under, epochs_of, evaluate, more_metrics, train
@@ -158,6 +158,7 @@ def run_job(source: Source, job: Job, on_epochs: Advance = lambda epochs: None) 
         return finished_run(job.folder, job.identity(source)) or _make(source, job, on_epochs)
 
 
+@telling_parts()
 def _make(source: Source, job: Job, on_epochs: Advance) -> Run:
     """Make a run in a folder whose files this process has claimed."""
     start = time.perf_counter()
@@ -297,7 +298,8 @@ def _call(
     _end_with(parent)
     torch.set_num_threads(threads)
     torch.set_flush_denormal(flush)
-    return function(shared, item)
+    with telling_parts():  # here, because an error loses its places on its way to the parent
+        return function(shared, item)
 
 
 @functools.cache
