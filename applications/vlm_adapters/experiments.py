@@ -182,6 +182,7 @@ def _make(source: Source, job: Job, on_epochs: Advance) -> Run:
         dataset=source.dataset,
         backbone=source.backbone,
         data=source.data,
+        published_pixels=source.published_pixels,
         shots=job.shots,
         seed=job.seed,
         headline=headline,

@@ -382,6 +382,19 @@ def test_a_run_and_its_data(works, fails, photos, tmp_path):
     assert kept.read_bytes() == before
 
 
+def test_a_run_keeps_how_its_images_are_read(works, photos, tmp_path):
+    words = "train --images=photos {data} --method=zero_shot --shots=1 --out="
+    found = []
+    for place, option in enumerate(("", "--published-pixels")):
+        works(f"{words}{place} {option}")
+        works(f"evaluate {place} --images=photos --dataset=again")
+        file = tmp_path / f"{place}/transfer/again.json"
+        found.append(json.loads(file.read_text())["features"])
+        works(f"evaluate {place} --images=photos --dataset=again --published-pixels")
+        found.append(json.loads(file.read_text())["features"])
+    assert found[0] != found[1] == found[2] == found[3]
+
+
 def test_a_refused_run_leaves_nothing_in_the_folder_of_another(works, fails, bundle_file, tmp_path):
     words = "train --bundle={bundle} --method=zero_shot --out=r --shots="
     works(f"{words}1", bundle=bundle_file)

@@ -264,7 +264,8 @@ def evaluate(inputs: Inputs, run: RunArgument, adapter: opt.AdapterOption = None
                 f"`--dataset` should name other images than those of the run, {inputs.name}. "
                 "Its test accuracy is in its result. Give images of your own another name."
             )
-    inputs = replace(inputs, backbone=saved.run.backbone)
+    published = inputs.published_pixels or saved.run.published_pixels
+    inputs = replace(inputs, backbone=saved.run.backbone, published_pixels=published)
     with image_progress() as progress:
         with as_usage():
             extraction = inputs.extraction(progress, only_test=True)
