@@ -326,6 +326,15 @@ def test_a_file_may_hold_dataclasses_and_import_those_beside_it(tmp_path, monkey
     assert sys.path == path
 
 
+@pytest.mark.parametrize("change", ["sys.path.insert(0, 'x')", "del sys.path[0]"])
+def test_a_file_may_change_where_modules_are_looked_for(tmp_path, monkeypatch, change):
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    (tmp_path / "changes.py").write_text(f"import sys\n{change}\nPART = 1\n")
+    assert load_plug(f"{tmp_path}/changes.py:PART", "x") == 1
+    assert str(tmp_path) not in sys.path
+    assert ("x" in sys.path) == ("insert" in change)
+
+
 def test_an_adapter_that_is_not_one():
     with pytest.raises(ValueError, match=r"`adapter.kind` should name a class below .*json:dumps"):
         adapter_class("json:dumps")
