@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import glob
 import hashlib
 import json
 import os
+import re
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -17,6 +17,9 @@ import safetensors
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+
+UNFINISHED = re.compile(r"\.(.+)\.[0-9]+\.[0-9]+")  # as `whole_file` names files
 
 
 @contextmanager
@@ -36,22 +39,23 @@ def whole_file(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def claimed(folder: Path, *files: str) -> Iterator[None]:
-    """Claim a folder, or some files in it, for this process; a claim ends with its process.
+    """Claim some files in a folder for this process; a claim ends with its process.
 
-    Unfinished files that a killed process left there are removed.
+    What a killed process left unfinished of these files is removed.
     """
-    lock = filelock.FileLock(folder / f".{files[0]}.lock" if files else folder / ".lock")
+    lock = filelock.FileLock(folder / f".{files[0]}.lock")
     try:
         lock.acquire(timeout=0)
     except filelock.Timeout:
         raise RuntimeError(
-            f"`{folder.joinpath(*files[:1])}` should be written by one process at a time. Got one "
+            f"`{folder / files[0]}` should be written by one process at a time. Got one "
             "that another is at work on. Wait until it has ended, or choose another with `--out`."
         ) from None
     try:
-        for name in [glob.escape(file) for file in files] or ["*"]:
-            for unfinished in folder.glob(f".{name}.*.*"):
-                unfinished.unlink()
+        for path in folder.iterdir():
+            unfinished = UNFINISHED.fullmatch(path.name)
+            if unfinished and unfinished[1] in files and path.is_file():
+                path.unlink()
         yield
     finally:
         Path(lock.lock_file).unlink(missing_ok=True)  # while it is held: nobody waits for it

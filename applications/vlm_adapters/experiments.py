@@ -19,8 +19,8 @@ import torch
 from ._files import claimed, file_sha256, json_hash
 from .adapters import adapter_class
 from .config import Method, load_methods, overrides_of
-from .plugs import plug_sha256
-from .runs import CHECKPOINT, Run, finished_run, write_run
+from .plugs import plug_sha256, telling_parts
+from .runs import ADAPTER, CHECKPOINT, RESULT, Run, finished_run, write_run
 from .sources import Source
 from .training import adapter_under, epochs_of, evaluate, more_metrics, train
 
@@ -103,11 +103,13 @@ def run_jobs(
     *,
     processes: int = 1,
     threads: int = 1,
+    index_lists: Path | None = None,
     on_epochs: Advance = lambda epochs: None,
 ) -> list[Run]:
     """Train and evaluate in so many processes; a job whose result is there is not run again.
 
     Returns the runs in the order of the jobs. If some fail, the others are made all the same.
+    ``index_lists`` is the folder for the rows that the tasks draw.
     ``on_epochs`` is told how many more epochs are done: in this process after each, in others when
     a run has ended.
     """
@@ -116,6 +118,8 @@ def run_jobs(
         for place, job in enumerate(jobs)
         if job.folder and (done := finished_run(job.folder, job.identity(source)))
     }
+    if index_lists is not None:  # no result there is of other settings
+        source.write_index_lists(index_lists, list(dict.fromkeys(job[2:4] for job in jobs)))
     for place in found:
         on_epochs(jobs[place].epochs)
     waiting = [place for place in range(len(jobs)) if place not in found]
@@ -150,12 +154,13 @@ def run_job(source: Source, job: Job, on_epochs: Advance = lambda epochs: None) 
     if job.folder is None:
         return _make(source, job, on_epochs)
     job.folder.mkdir(parents=True, exist_ok=True)
-    with claimed(job.folder):
+    with claimed(job.folder, RESULT, ADAPTER, CHECKPOINT):
         return finished_run(job.folder, job.identity(source)) or _make(source, job, on_epochs)
 
 
+@telling_parts()
 def _make(source: Source, job: Job, on_epochs: Advance) -> Run:
-    """Make a run in a folder that this process has claimed."""
+    """Make a run in a folder whose files this process has claimed."""
     start = time.perf_counter()
     task = source.task(job.shots, job.seed).to(job.device)
     identity, headline = job.identity(source), job.method.protocol
@@ -177,6 +182,7 @@ def _make(source: Source, job: Job, on_epochs: Advance) -> Run:
         dataset=source.dataset,
         backbone=source.backbone,
         data=source.data,
+        published_pixels=source.published_pixels,
         shots=job.shots,
         seed=job.seed,
         headline=headline,
@@ -293,7 +299,8 @@ def _call(
     _end_with(parent)
     torch.set_num_threads(threads)
     torch.set_flush_denormal(flush)
-    return function(shared, item)
+    with telling_parts():  # here, because an error loses its places on its way to the parent
+        return function(shared, item)
 
 
 @functools.cache

@@ -48,6 +48,7 @@ class Run:
     # Numbers of training, validation and test images, and the fewest that a class gave to training.
     images: dict[str, int] = field(default_factory=dict)
     metrics: dict[str, float] = field(default_factory=dict)  # more of the headline, in per cent
+    published_pixels: bool = False  # how images are read; older results do not tell
 
     def __post_init__(self) -> None:
         """Raise if the headline has no accuracy."""

@@ -99,6 +99,7 @@ class Source(ABC):
     class_names: tuple[str, ...]  # by label
     split: str  # its hash
     data: str = "cached"  # or "online": which views of the training images a step sees
+    published_pixels: bool = False  # how images are read
 
     @abstractmethod
     def draw(self, shots: int, seed: int) -> FewShot:
@@ -256,6 +257,7 @@ class Extraction:
             backbone=inputs.backbone,
             weights=weight_hashes(self.backbone.fingerprint()),
             data="online" if inputs.online else "cached",
+            published_pixels=inputs.published_pixels,
             root=dataset.images,
             logit_scale=self.backbone.logit_scale,
             class_names=split.class_names,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -20,13 +20,14 @@ from .adapters import Adapter, adapter_class, build_adapter
 from .config import Method, TrainingOptions
 from .features.texts import with_texts
 from .regularizers import BatchViews, Regularizer, build_regularizer
-from .regularizers.consistency import Consistency
+from .regularizers.consistency import TERMS, Consistency
 from .sources import Task
 
 MANY_SHOTS = 8
 SECONDS_BETWEEN_CHECKPOINTS = 30.0
 KEY = "vlm_adapters.checkpoint"
 BESTS = {"best_val", "best_test"}
+LOGGED = ("learning_rate", "cross_entropy", "val_accuracy")  # beside the terms of others
 EVALUATED = 4096  # images at a time
 ORACLE = "oracle:"  # how the names of protocols that read test labels begin
 
@@ -162,11 +163,23 @@ def one_step(
     if training.regularizer is not None:
         views = BatchViews(features, output.source, output.target(labels), labels)
         terms = training.regularizer(views)
+        _check_names(terms, LOGGED + TERMS * (training.constraint.options.weight != 0))
         loss = loss + training.regularizer_weight * sum(terms.values())
     constraint = training.constraint.backward(loss, adapter, output, features, labels)
     optimizer.step()
     found = {"cross_entropy": entropy, **constraint, **terms}
     return {name: term.detach() for name, term in found.items()}
+
+
+def _check_names(terms: Iterable[str], taken: Sequence[str]) -> None:
+    """Raise if a regulariser calls a term as another value of the log is called."""
+    for name in terms:
+        if name in taken:
+            raise ValueError(
+                "`regularizer.use` should give its terms names that the log does not have already. "
+                f"Got {name!r}. Choose another name. For a term of the constraint, which has it "
+                "already, set `constraint.weight` to 0."
+            )
 
 
 def _note_best(training: Training, name: str, features: Tensor, labels: Tensor) -> float:

@@ -112,7 +112,8 @@ def predict(
 ) -> list[dict[str, Any]]:
     """Classify image files: for each the ``top`` classes, or the error of one that is damaged.
 
-    Classes are a list by falling probability, because two classes of ImageNet may share a name.
+    The images are read as those of the run were. Classes are a list by falling probability,
+    because two classes of ImageNet may share a name.
     """
     check_weights(backbone, saved.run.weights)
     found: dict[Path, dict[str, Any]] = {
@@ -120,11 +121,12 @@ def predict(
     }
     for path, item in found.items():
         try:
-            read_image(Path(), str(path))
+            read_image(Path(), str(path), published=saved.run.published_pixels)
         except (OSError, ValueError) as error:  # noqa: PERF203 - each file is judged alone
             item["error"] = _printable(error)
     good = [path for path, item in found.items() if "error" not in item]
-    features = extract_features(backbone, Path(), [str(path) for path in good])
+    files, published = [str(path) for path in good], saved.run.published_pixels
+    features = extract_features(backbone, Path(), files, published=published)
     with torch.no_grad():
         shares = saved.adapter(normalize(features, dim=1)).softmax(dim=1)
     values, labels = shares.topk(min(top, shares.shape[1]), dim=1)

@@ -323,6 +323,13 @@ WRONG = [
         (f"train --bundle=demo {option}={value}", f"`{option}` should not come with `--bundle`")
         for option, value in (("--dataset", "dtd"), ("--views", 3), ("--backbone", "x"))
     ),
+    *(
+        (f"{words} --device={device}", f"`--device` should be {told} '{device}'")
+        for words in ("demo", "train --bundle=demo", "sweep --bundle=demo --shots=1", "tune")
+        for device, told in (("foo", "cpu or an accelerator, such as cuda or cuda:1. Got"),)
+    ),
+    ("demo --device=cuda:99", "`--device` should be a device that PyTorch finds on this machine"),
+    ("train --bundle=demo --device=meta", "should be a device that PyTorch finds on this machine"),
     ("train --bundle=demo --online", "`--online` should not come with `--bundle`"),
     ("train --bundle=demo --scale=1,1", "`--scale` should not come with `--bundle`"),
 ]
@@ -369,8 +376,54 @@ def test_a_run_and_its_data(works, fails, photos, tmp_path):
     before = kept.read_bytes()
     for name in range(4):
         (photos / "cat" / f"0{name}.png").unlink()
+    fails(train, 1, "Got a result of other settings")
+    (tmp_path / "r/result.json").unlink()
     fails(train, 1, "should hold the rows of this task")
     assert kept.read_bytes() == before
+
+
+def test_a_run_keeps_how_its_images_are_read(works, photos, tmp_path):
+    words = "train --images=photos {data} --method=zero_shot --shots=1 --out="
+    found = []
+    for place, option in enumerate(("", "--published-pixels")):
+        works(f"{words}{place} {option}")
+        works(f"evaluate {place} --images=photos --dataset=again")
+        file = tmp_path / f"{place}/transfer/again.json"
+        found.append(json.loads(file.read_text())["features"])
+        works(f"evaluate {place} --images=photos --dataset=again --published-pixels")
+        found.append(json.loads(file.read_text())["features"])
+    assert found[0] != found[1] == found[2] == found[3]
+
+
+def test_a_refused_run_leaves_nothing_in_the_folder_of_another(works, fails, bundle_file, tmp_path):
+    words = "train --bundle={bundle} --method=zero_shot --out=r --shots="
+    works(f"{words}1", bundle=bundle_file)
+    before = {file: file.read_bytes() for file in (tmp_path / "r").iterdir()}
+    fails(f"{words}2", 1, "Got a result of other settings", bundle=bundle_file)
+    assert {file: file.read_bytes() for file in (tmp_path / "r").iterdir()} == before
+    assert any(file.name.startswith("synthetic-1shot") for file in before)
+
+
+def test_defaults_are_shipped_files_whatever_the_working_folder_holds(
+    call, bundle_file, tmp_path, monkeypatch
+):
+    """Wrong ones of the same names lie there: naming them takes them, leaving them out does not."""
+    for name in ("tune.toml", "tune_paper.toml", DEMO_VALUES):
+        (tmp_path / name).write_text("[x]\n")
+    monkeypatch.setattr("vlm_adapters.tuning.tune", lambda *_, **__: {})
+    monkeypatch.setattr("vlm_adapters.tuning.tuned_values", lambda *_, **__: "")
+    tune = "tune --jobs=1 "
+    demo = "demo --methods=zero_shot --shots=1 --seeds=1 --jobs=1 --out=d"
+    assert call(f"{tune} --bundle={bundle_file}").code == 0
+    assert call(f"{tune} --bundle={bundle_file} --plan=tune.toml").code == 2
+    assert "`root` should hold dtd" in call(f"{tune} --dataset=dtd --root=none").err
+    assert call(demo).code == 0
+    assert "should hold tables of" in call(f"{demo} --tuned={DEMO_VALUES}").err
+
+
+def test_messages_show_words_between_colons(fails):
+    """rich would make a picture of some."""
+    fails("train --dataset=caltech101 {data} --backbone=mod:x:y", 2, "Got 'mod:x:y'")
 
 
 @pytest.fixture

@@ -20,6 +20,7 @@ from vlm_adapters.data.folders import image_folder
 from vlm_adapters.experiments import plan_jobs, run_job
 from vlm_adapters.features.store import content_hashes
 from vlm_adapters.features.views import Augmentation, Centre, extract_views, read_image
+from vlm_adapters.runs import ADAPTER, RESULT
 from vlm_adapters.sources import Extraction
 from vlm_adapters.transfer import image_files
 
@@ -163,10 +164,20 @@ def job(tmp_path, shots=2):
 
 def test_two_processes_cannot_write_one_run(source, tmp_path):
     mine = job(tmp_path)
-    with claimed(mine.folder), pytest.raises(RuntimeError, match="one process at a time"):
+    with claimed(mine.folder, RESULT), pytest.raises(RuntimeError, match="one process at a time"):
         run_job(source, mine)
     assert run_job(source, mine).accuracies
     assert not list(mine.folder.glob(".*"))
+
+
+def test_files_of_others_in_the_folder_of_a_run_are_kept(source, tmp_path):
+    mine = job(tmp_path)
+    (mine.folder / ".venv3.11.2").mkdir(parents=True)
+    others = {".notes.txt.swp", ".gitlab-ci.local.yml", ".python.3.11", ".venv3.11.2"}
+    for name in (*others - {".venv3.11.2"}, f".{RESULT}.1.2", f".{ADAPTER}.1.2"):
+        (mine.folder / name).touch()
+    run_job(source, mine)
+    assert {path.name for path in mine.folder.glob(".*")} == others
 
 
 def test_counts_are_in_results(source, tmp_path):

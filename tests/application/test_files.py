@@ -43,14 +43,16 @@ def test_an_error_leaves_the_old_file_alone(tmp_path, error):
 
 
 def test_a_claim_of_files_removes_what_a_killed_process_left(tmp_path):
-    for name in (".a.json.1.2", ".b.json.1.2", ".a.json"):
+    others = {".b.json.1.2", ".a.json", ".a.json.1.x", ".a.json.old.1.2"}
+    for name in (".a.json.1.2", *others):
         (tmp_path / name).touch()
+    (tmp_path / ".c.json.1.2").mkdir()
     text = r"a\.json` should be written by one process at a time\. Got one that .*Wait until it"
     with claimed(tmp_path, "a.json", "c.json"):
         with pytest.raises(RuntimeError, match=text), claimed(tmp_path, "a.json"):
             pass
-        assert {*os.listdir(tmp_path)} == {".a.json", ".b.json.1.2", ".a.json.lock"}
-    assert {*os.listdir(tmp_path)} == {".a.json", ".b.json.1.2"}
+        assert {*os.listdir(tmp_path)} == {*others, ".c.json.1.2", ".a.json.lock"}
+    assert {*os.listdir(tmp_path)} == {*others, ".c.json.1.2"}
 
 
 def test_threads_that_write_one_file(tmp_path):

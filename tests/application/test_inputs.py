@@ -178,7 +178,7 @@ def test_commands_of_a_bundle_and_of_ones_own_preset(bundle_file, tmp_path):
     mine = tmp_path / "mine.toml"
     mine.write_text('title = "Mine"\nextends = "taskres"')
     plan = sweep(
-        Inputs(bundle=bundle_file),
+        Inputs(bundle=bundle_file, device="cuda"),
         presets=("taskres", str(mine)),
         overrides=("mine.training.epochs=2",),
     )

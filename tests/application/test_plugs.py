@@ -1,16 +1,24 @@
 """Adapters and regularisers of the user, as the documentation's two pages write them."""
 
 import dataclasses
+import importlib
+import json
 import pathlib
 import re
+import sys
+from typing import get_type_hints
 
 import pytest
 import torch
 from accelerator import DEVICE, on_accelerator
-from application.helpers import equal, method
+from application.helpers import constrained, equal, method
+from vlm_adapters._files import file_sha256
 from vlm_adapters.adapters import adapter_class, build_adapter
+from vlm_adapters.backbones import load_backbone
+from vlm_adapters.cli import as_usage
 from vlm_adapters.config import RegularizerOptions, load_methods
 from vlm_adapters.experiments import plan_jobs, run_jobs
+from vlm_adapters.plugs import load_plug, plug_sha256
 from vlm_adapters.regularizers import LOSSES, BatchViews, build_regularizer
 from vlm_adapters.runs import read_saved_run
 from vlm_adapters.training import (
@@ -172,6 +180,159 @@ def test_what_is_not_a_dict_of_terms(pages):
     regularizer = build_regularizer(RegularizerOptions("bad.py:f", 1.0))
     with pytest.raises(ValueError, match=r"`bad.py:f` should return a dict of terms.*Got Tensor"):
         regularizer(BatchViews(*torch.randn(3, 4, 2), torch.arange(4)))
+
+
+TERMS = [
+    ('{"a": 1.0}', "Got float for 'a'."),
+    ('{"a": views.labels}', "Got Tensor of shape (4,) for 'a'."),
+    ("{1: views.source.sum()}", "Got Tensor of shape () for 1."),
+]
+
+
+@pytest.mark.parametrize(("terms", "told"), TERMS)
+def test_terms_that_are_no_scalar_tensors(pages, terms, told):
+    (pages / "bad.py").write_text(f"def f(views):\n    return {terms}\n")
+    regularizer = build_regularizer(RegularizerOptions("bad.py:f", 1.0))
+    told = "`bad.py:f` should return a dict of scalar tensors by name. " + told
+    with pytest.raises(ValueError, match=re.escape(told)):
+        regularizer(BatchViews(*torch.randn(3, 4, 2), torch.arange(4)))
+
+
+TAKEN = [
+    ("learning_rate", 0.0),
+    ("cross_entropy", 0.0),
+    ("val_accuracy", 0.0),
+    ("track_coincidence", 0.1),
+    ("deviating_perturbation", 0.1),
+]
+
+
+@pytest.mark.parametrize(("name", "weight"), TAKEN)
+def test_a_term_with_the_name_of_another_of_the_log_is_refused(pages, task, name, weight):
+    """At the first step; the constraint's names are free while it is off."""
+    (pages / "mine.py").write_text(f"def f(views):\n    return {{{name!r}: views.source.sum()}}\n")
+    chosen = dataclasses.replace(
+        constrained(method("taskres"), weight=weight),
+        regularizer=RegularizerOptions("mine.py:f", 1.0),
+    )
+    training = start_training(task, chosen)
+    with pytest.raises(ValueError, match=rf"log does not have already\. Got '{name}'\. Choose an"):
+        one_step(training, task, torch.arange(8))
+    assert not training.optimizer.state
+
+
+def test_a_loss_of_topreg_is_logged_where_the_constraint_does_not_have_it(task):
+    regularizer = RegularizerOptions("TrackCoincidence", 1.0)
+    for weight in (0.0, 0.1):
+        chosen = constrained(method("taskres"), weight=weight)
+        training = start_training(task, dataclasses.replace(chosen, regularizer=regularizer))
+        if weight:
+            with pytest.raises(
+                ValueError, match=r"term of the constraint, .* `constraint\.weight`"
+            ):
+                one_step(training, task, torch.arange(8))
+        else:
+            assert one_step(training, task, torch.arange(8))["track_coincidence"] > 0
+
+
+FAULTS = {
+    "{}['a']": "KeyError: 'a'",
+    "1 / 0": "ZeroDivisionError: division by zero",
+    "len(3)": "TypeError: object of type 'int' has no len()",
+    "views.source @ views.source": "RuntimeError: mat1 and mat2",
+}
+
+
+@pytest.mark.parametrize("code", FAULTS)
+def test_an_error_in_code_of_the_user_is_told_with_its_place(pages, source, code):
+    file = pages / "faulty.py"
+    file.write_text(f"def f(views):\n    # a comment\n    return {{'a': {code}}}\n")
+    overrides = ['taskres.regularizer.use="faulty.py:f"', "taskres.regularizer.weight=1"]
+    jobs = plan_jobs(load_methods(["taskres"], overrides=overrides), [1], [1])
+    text = rf"`faulty\.py:f` should run without an error\. Got {re.escape(FAULTS[code])}.* in "
+    place = rf"{re.escape(str(file))}, line 3\."
+    with pytest.raises(RuntimeError, match=rf"^{text}{place}$"):
+        run_jobs(source, jobs)
+    with pytest.raises(RuntimeError, match=rf"2 of 2 runs failed.*{text}{place}"):
+        run_jobs(source, jobs * 2)
+
+
+def test_an_error_in_a_search_and_one_while_a_file_is_loaded(pages, source):
+    file = pages / "prototypes.py"
+    text = file.read_text()
+    line = next(n for n, found in enumerate(text.splitlines(), 1) if "hits = [" in found)
+    file.write_text(text.replace("hits = [", "hits = [{}[0] or "))
+    jobs = plan_jobs(load_methods(["prototypes.toml"]), [1], [1])
+    with pytest.raises(RuntimeError, match=rf"Prototypes` .*KeyError: 0 in .*py, line {line}\."):
+        run_jobs(source, jobs)
+    file.write_text(f"{text}\n\n{{}}['b']\n")
+    line = len(text.splitlines()) + 3
+    with pytest.raises(ValueError, match=rf"Got 'prototypes.*KeyError: 'b' in .*py, line {line}\."):
+        adapter_class("prototypes.py:Prototypes")
+
+
+def test_an_error_in_a_backbone_is_none_of_usage(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "model.py").write_text("def make():\n    raise ValueError('no weights')\n")
+    text = (
+        r"`model\.py:make` should run without an error\. Got ValueError: no weights in .*, line 2"
+    )
+    with pytest.raises(RuntimeError, match=text), as_usage():
+        load_backbone("model.py:make")
+
+
+MODULE = "def f(views):\n    return {{'a': {} * views.source.sum()}}\n"
+
+
+def test_a_module_of_the_current_folder_has_one_hash_and_its_changes_are_run(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    file, views = tmp_path / "mymod_of_a_user.py", BatchViews(*torch.ones(4, 1, 1))
+    file.write_text(MODULE.format(1))
+    spec = "mymod_of_a_user:f"
+    before = plug_sha256(spec)
+    assert before == file_sha256(file)
+    try:
+        assert load_plug(spec, "x")(views)["a"] == 1
+        assert plug_sha256(spec) == before
+        file.write_text(MODULE.format(1000))
+        assert plug_sha256(spec) == file_sha256(file) != before
+        assert load_plug(spec, "x")(views)["a"] == 1000
+    finally:
+        del sys.modules["mymod_of_a_user"]
+    assert str(tmp_path) not in sys.path
+
+
+def test_a_module_that_others_imported_is_not_run_again():
+    assert load_plug("vlm_adapters.plugs:load_plug", "x") is load_plug
+
+
+def test_a_file_may_hold_dataclasses_and_import_those_beside_it(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    folder = tmp_path / "parts"
+    folder.mkdir()
+    (folder / "helper_beside_it.py").write_text("VALUE = 3\n")
+    (folder / "json.py").write_text(
+        "from __future__ import annotations\nimport dataclasses\nimport helper_beside_it\n"
+        "@dataclasses.dataclass\nclass Part:\n    value: int = helper_beside_it.VALUE\n"
+    )
+    path = list(sys.path)
+    try:
+        part = load_plug("parts/json.py:Part", "x")
+    finally:
+        sys.modules.pop("helper_beside_it", None)
+    assert part().value == 3
+    assert get_type_hints(part) == {"value": int}
+    assert importlib.import_module("json") is json
+    assert sys.path == path
+
+
+@pytest.mark.parametrize("change", ["sys.path.insert(0, 'x')", "del sys.path[0]"])
+def test_a_file_may_change_where_modules_are_looked_for(tmp_path, monkeypatch, change):
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    (tmp_path / "changes.py").write_text(f"import sys\n{change}\nPART = 1\n")
+    assert load_plug(f"{tmp_path}/changes.py:PART", "x") == 1
+    assert str(tmp_path) not in sys.path
+    assert ("x" in sys.path) == ("insert" in change)
 
 
 def test_an_adapter_that_is_not_one():

@@ -1,13 +1,15 @@
 """The scripts' own plans: jobs, commands, and their way through the report, without training."""
 
 import dataclasses
+import shlex
 from pathlib import Path
 
 import pytest
+import typer
 from application.helpers import python
 from application.synthetic_runs import run_of
-from vlm_adapters.cli import UsageError
-from vlm_adapters.cli.inputs import Inputs
+from vlm_adapters.cli import UsageError, app
+from vlm_adapters.cli.inputs import DEFAULTS, Inputs, read_inputs
 from vlm_adapters.cli.report import PLANS, print_transfers, sweeps
 from vlm_adapters.experiments import Sweep
 from vlm_adapters.results.report import write_run_report
@@ -138,6 +140,20 @@ def test_commands_of_table_2_name_the_targets(capsys):
     assert len(lines) == 4 * len(sweep.jobs())
     assert lines[0].startswith("vlm-adapters evaluate out/RN50/zero_shot/imagenet/16shot/seed1")
     assert "--dataset=imagenetv2 --root=data" in lines[0]
+
+
+def test_printed_evaluations_are_those_that_the_table_makes(capsys):
+    """With the options of images that hold for its runs."""
+    given = {"root": Path("my data"), "skip_damaged": True, "batch_size": 7, "device": "cuda"}
+    inputs = Inputs(dataset="imagenet", **given, published_pixels=True)
+    sweep = Sweep(inputs, ("zero_shot",), (1,), (1,), Path("out"))
+    print_transfers(sweep, ["imagenetv2"])
+    program, name, *words = shlex.split(capsys.readouterr().out)
+    assert (program, name) == ("vlm-adapters", "evaluate")
+    evaluate = typer.main.get_command(app).commands["evaluate"]
+    values = evaluate.make_context("evaluate", words).params
+    found = {key: values[key] for key in DEFAULTS if key in values}
+    assert read_inputs(**found) == dataclasses.replace(inputs, dataset="imagenetv2")
 
 
 VARIED = "`--set` should leave alone what the table varies"

@@ -9,12 +9,13 @@ from application.fake_backbone import FakeBackbone
 from application.helpers import equal, method
 from application.source_helpers import extraction
 from application.synthetic_data import write_folder
+from PIL import Image
 from torch.nn.functional import normalize
 from vlm_adapters.data.datasets import open_dataset
 from vlm_adapters.data.folders import image_folder
 from vlm_adapters.experiments import Job, run_job
 from vlm_adapters.features.views import extract_features
-from vlm_adapters.runs import read_saved_run
+from vlm_adapters.runs import read_result, read_saved_run, write_result
 from vlm_adapters.transfer import Target, accuracy_on, image_files, predict
 
 KINDS = ("taskres", "tip_adapter_f", "clip_adapter", "linear_probe", "zero_shot")
@@ -123,6 +124,36 @@ def test_predictions_are_the_classes_by_falling_probability(root, saved):
         best = row.argsort(descending=True, stable=True)[:3].tolist()
         assert [each["class"] for each in item["classes"]] == [saved.class_names[k] for k in best]
         equal(torch.tensor([each["probability"] for each in item["classes"]]), row[best].detach())
+
+
+def test_images_are_read_as_those_of_the_run(root, store, tmp_path):
+    """The two halves of an image, which the backbone sees, differ once it is turned."""
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be turned by 90 degrees
+    picture = Image.new("RGB", (8, 8), "red")
+    picture.paste("blue", (0, 0, 4, 8))
+    picture.save(tmp_path / "turned.png", exif=exif)
+    file, probabilities = tmp_path / "turned.png", []
+    for published in (False, True):
+        source = extraction(root, store, published_pixels=published).source([(2, 1)])
+        folder = tmp_path / f"{published}"
+        run_job(source, Job("taskres", method("taskres", epochs=1), 2, 1, folder))
+        saved = read_saved_run(folder)
+        assert saved.run.published_pixels is published
+        [item] = predict(saved, FakeBackbone(), [file], 1)
+        [seen] = extract_features(FakeBackbone(), tmp_path, [file.name], published=published)
+        shares = saved.adapter(normalize(seen, dim=0)[None]).softmax(1)
+        probabilities.append(item["classes"][0]["probability"])
+        assert probabilities[-1] == pytest.approx(float(shares.detach().max()))
+    assert probabilities[0] != probabilities[1]
+
+
+def test_older_results_do_not_tell_how_images_were_read(root, store, tmp_path):
+    saved_run(root, store, tmp_path)
+    content = read_result(tmp_path)
+    assert content["run"].pop("published_pixels") is False
+    write_result(tmp_path, content)
+    assert read_saved_run(tmp_path).run.published_pixels is False
 
 
 def test_no_more_classes_than_there_are_and_those_of_one_name_apart(root, saved):

@@ -15,12 +15,21 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn, ParamSpec
 import typer
 from rich.console import Console
 
+from ..plugs import telling_parts
+
 if TYPE_CHECKING:
     from rich.progress import Progress
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
-errors = Console(stderr=True, soft_wrap=True, highlight=False, markup=False)
-notes = Console(stderr=True, soft_wrap=True, highlight=False, markup=False)  # silent with --quiet
+PLAIN: Any = {
+    "stderr": True,
+    "soft_wrap": True,
+    "highlight": False,
+    "markup": False,
+    "emoji": False,
+}
+errors = Console(**PLAIN)
+notes = Console(**PLAIN)  # silent with --quiet
 
 P = ParamSpec("P")
 KEPT = "What was done is kept: the same command goes on from there."
@@ -39,7 +48,8 @@ def run() -> NoReturn:
     logging.getLogger(PACKAGE).handlers = [_Notes()]
     logging.getLogger(PACKAGE).setLevel(logging.INFO)
     try:
-        code = app(prog_name="vlm-adapters", standalone_mode=False)
+        with telling_parts():
+            code = app(prog_name="vlm-adapters", standalone_mode=False)
     except UsageError as error:
         _stop(str(error), USAGE)
     except typer.Abort:
@@ -135,7 +145,8 @@ def _group(
 def as_usage() -> Iterator[None]:
     """Tell errors in what the user wrote as errors of usage."""
     try:
-        yield
+        with telling_parts():  # code of the user may fail here; that is no usage
+            yield
     except (ValueError, FileNotFoundError, NotADirectoryError) as error:
         raise UsageError(told(error)) from error
 

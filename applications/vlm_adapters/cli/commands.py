@@ -10,7 +10,7 @@ from contextlib import ExitStack
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -31,6 +31,7 @@ app.add_typer(weights, name="weights")
 METHODS = "zero_shot,taskres,hc_tr,tip_adapter_f,hc_taf"
 DEMO_VALUES = "caltech101_devise.toml"
 OF_IMAGES, OF_BUNDLES = "tune_paper.toml", "tune.toml"
+PRESET_FILES = Path(__file__).parent.parent / "presets"  # whatever the working folder holds
 OF_TRAINING = ("template", "backbone", "views", "scale", "online", "bundle")
 JsonOption = Annotated[bool, typer.Option("--json", help="Results as JSON on standard output.")]
 RunArgument = Annotated[Path, typer.Argument(help="Folder of a run.")]
@@ -44,14 +45,19 @@ def demo(
     methods: opt.MethodsOption = METHODS,
     jobs: opt.JobsOption = opt.CORES,
     bundle: opt.BundleOption = opt.SHIPPED,
-    tuned: Annotated[str, typer.Option(help="Tuned values: shipped name or path.")] = DEMO_VALUES,
+    tuned: Annotated[
+        str | None,
+        typer.Option(help="Tuned values: shipped name or path.", show_default=DEMO_VALUES),
+    ] = None,
     overrides: opt.SetOption = None,
     device: Device = "cpu",
 ) -> None:
     """Train five methods on cached Caltech-101 features: no network, no image, minutes."""
     from ..results.report import write_run_report  # before the training, not after it
 
-    inputs = Inputs(bundle=bundle, device=device)
+    tuned = tuned or str(PRESET_FILES / DEMO_VALUES)
+    with as_usage():
+        inputs = Inputs(bundle=bundle, device=device)
     runs = make_runs(opt.plan(inputs, methods, shots, seeds, out, tuned, overrides), jobs)
     written = write_run_report(out, runs)
     print_results(runs)
@@ -150,9 +156,10 @@ def make_runs(
         jobs = [job._replace(folder=folder) for job in jobs]
     opt.writable_folder(plan.out)
     source = open_source(plan.inputs, plan.draws)
-    source.write_index_lists(folder or plan.out / "few_shot", plan.draws)
+    lists = folder or plan.out / "few_shot"
+    how: dict[str, Any] = {"processes": processes, "threads": threads, "index_lists": lists}
     with progress_bar("epochs", sum(job.epochs for job in jobs)) as advance:
-        return run_jobs(source, jobs, processes=processes, threads=threads, on_epochs=advance)
+        return run_jobs(source, jobs, **how, on_epochs=advance)
 
 
 def print_plan(plan: Sweep, threads: int = 1) -> None:
@@ -215,7 +222,8 @@ def tune_command(
 
     changed = overrides or ()
     with as_usage():
-        search = read_search(plan or (OF_IMAGES if inputs.bundle is None else OF_BUNDLES))
+        shipped = PRESET_FILES / (OF_IMAGES if inputs.bundle is None else OF_BUNDLES)
+        search = read_search(plan or str(shipped))
         methods = load_methods(search.presets(), dataset=inputs.published, overrides=changed)
     opt.writable_file(out)
     source = open_source(inputs, search.draws())
@@ -256,7 +264,8 @@ def evaluate(inputs: Inputs, run: RunArgument, adapter: opt.AdapterOption = None
                 f"`--dataset` should name other images than those of the run, {inputs.name}. "
                 "Its test accuracy is in its result. Give images of your own another name."
             )
-    inputs = replace(inputs, backbone=saved.run.backbone)
+    published = inputs.published_pixels or saved.run.published_pixels
+    inputs = replace(inputs, backbone=saved.run.backbone, published_pixels=published)
     with image_progress() as progress:
         with as_usage():
             extraction = inputs.extraction(progress, only_test=True)
@@ -287,7 +296,7 @@ def predict_command(
     with as_usage():
         saved = read_saved_run(run, adapter)
         files = image_files(images)  # before the backbone, which takes longer
-        backbone = load_backbone(saved.run.backbone, device=device)
+        backbone = load_backbone(saved.run.backbone, device=opt.check_device(device))
     found = predict(saved, backbone, files, top)
     if as_json:
         typer.echo(json.dumps(found, indent=1))

@@ -98,6 +98,7 @@ class Inputs:
                 f"beginning with a letter or digit. Got {name!r}."
             )
         _ = self.augmentation  # raises for a bad scale
+        check_device(self.device, there=False)  # a plan may be for another machine
 
     @property
     def published(self) -> str | None:
@@ -178,12 +179,13 @@ class Inputs:
             return f"bundle sha256 {self.bundled.sha256}"
         return f"{self.name}, {self.backbone}, {self.views} views of scale {self.scale}"
 
-    def arguments(self) -> list[str]:
-        """Return the options of the command line that say the same."""
+    def arguments(self, left_out: Sequence[str] = ()) -> list[str]:
+        """Return the options of the command line that say the same, but for some that it lacks."""
+        given = {name: value for name, value in vars(self).items() if name not in left_out}
         if self.bundle is not None:
-            return [f"--bundle={self.bundle}"]
-        words = [f"--template={template}" for template in self.template]
-        for name, value in vars(self).items():
+            given = {n: given[n] for n in ("bundle", "device") if given[n] != DEFAULTS[n]}
+        words = [f"--template={template}" for template in given.get("template", ())]
+        for name, value in given.items():
             option = "--" + name.replace("_", "-")
             if value is True:
                 words.append(option)
@@ -198,8 +200,9 @@ class Inputs:
         from ..backbones import load_backbone
         from ..sources import Extraction
 
+        device = check_device(_own(self.device))
         dataset = self.open(only_test=only_test)  # before the backbone, which takes longer
-        backbone = load_backbone(self.backbone, device=_own(self.device))
+        backbone = load_backbone(self.backbone, device=device)
         return Extraction(self, dataset, backbone, progress)
 
     def opened(
@@ -208,8 +211,29 @@ class Inputs:
         """Open data set and backbone, or a bundle; the result extracts what some tasks need."""
         if self.bundle is None:
             return self.extraction(progress).source
+        check_device(self.device)
         source = self.bundled
         return lambda draws: source
+
+
+def check_device(device: str, *, there: bool = True) -> str:
+    """Return a device if PyTorch knows its name and, with ``there``, if this machine has it."""
+    import torch
+
+    try:
+        torch.device(device)
+    except RuntimeError:
+        raise ValueError(
+            f"`--device` should be cpu or an accelerator, such as cuda or cuda:1. Got {device!r}."
+        ) from None
+    try:
+        torch.empty(0, device=device if there else "cpu").cpu()
+    except (RuntimeError, AssertionError) as error:
+        raise ValueError(
+            f"`--device` should be a device that PyTorch finds on this machine. Got {device!r}: "
+            f"{str(error).splitlines()[0]}"
+        ) from None
+    return device
 
 
 def _own(device: str) -> str:

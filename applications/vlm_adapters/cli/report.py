@@ -16,7 +16,7 @@ from .._files import read_json
 from ..config import load_methods, one_of, overrides_of, shipped_toml
 from . import UsageError, app, as_usage, command, errors, image_progress
 from . import inputs as opt
-from .commands import make_runs, print_plan, print_results
+from .commands import OF_TRAINING, make_runs, print_plan, print_results
 from .inputs import Inputs
 
 if TYPE_CHECKING:
@@ -224,11 +224,9 @@ def _collect(name: str, failures: list[str]) -> Iterator[None]:
 
 def print_transfers(sweep: Sweep, targets: Iterable[str]) -> None:
     """Print one ``vlm-adapters evaluate`` for each run and target."""
-    inputs = sweep.inputs
-    root = [f"--root={inputs.root}"] if inputs.root else []
     for job, target in itertools.product(sweep.jobs(), targets):
-        words = ["vlm-adapters", "evaluate", str(job.folder), f"--dataset={target}", *root]
-        typer.echo(shlex.join([*words, f"--store={inputs.store}", f"--device={inputs.device}"]))
+        options = replace(sweep.inputs, dataset=target).arguments(OF_TRAINING)
+        typer.echo(shlex.join(["vlm-adapters", "evaluate", str(job.folder), *options]))
 
 
 def evaluate_on(sweep: Sweep, name: str) -> None:

@@ -207,10 +207,15 @@ def extract_views(
 
 
 def extract_features(
-    backbone: Backbone, root: str | os.PathLike[str], paths: Sequence[str], **options: Any
+    backbone: Backbone,
+    root: str | os.PathLike[str],
+    paths: Sequence[str],
+    *,
+    published: bool = False,
+    **options: Any,
 ) -> Tensor:
     """Encode the centre view of image files; arguments as in :func:`extract_views`."""
-    return extract_views(backbone, root, paths, Centre(), **options)[:, 0]
+    return extract_views(backbone, root, paths, Centre(published=published), **options)[:, 0]
 
 
 @functools.cache

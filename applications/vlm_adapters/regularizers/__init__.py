@@ -74,9 +74,21 @@ def build_regularizer(options: RegularizerOptions) -> Regularizer | None:
             raise ValueError(
                 f"`{use}` should return a dict of terms by name. Got {type(terms).__name__}."
             )
+        for name, term in terms.items():
+            if not (isinstance(name, str) and isinstance(term, Tensor) and term.ndim == 0):
+                raise ValueError(
+                    f"`{use}` should return a dict of scalar tensors by name. "
+                    f"Got {_kind(term)} for {name!r}."
+                )
         return terms
 
     return regularizer
+
+
+def _kind(value: object) -> str:
+    """Return what a value is, in words."""
+    shape = f" of shape {tuple(value.shape)}" if isinstance(value, Tensor) else ""
+    return f"{type(value).__name__}{shape}"
 
 
 def _loss_of_topreg(options: RegularizerOptions) -> Regularizer:

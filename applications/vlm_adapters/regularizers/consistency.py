@@ -22,6 +22,8 @@ from ..config import ConstraintOptions
 if TYPE_CHECKING:
     from ..adapters import Adapter, Step
 
+TERMS = "track_coincidence", "deviating_perturbation"
+
 
 class Consistency:
     """Adds the gradient of homology consistency to that of an adapter's cross-entropy.
@@ -84,10 +86,7 @@ class Consistency:
                 add_balanced_gradient(cross_entropy, constraint, step.linear, **ratio)
             else:
                 balanced_backward(cross_entropy, constraint, adapter.parameters(), **ratio)
-        return {
-            "track_coincidence": coincidence.detach(),
-            "deviating_perturbation": perturbation.detach(),
-        }
+        return dict(zip(TERMS, (coincidence.detach(), perturbation.detach()), strict=True))
 
     def terms(
         self, adapter: Adapter, step: Step, features: Tensor, labels: Tensor
