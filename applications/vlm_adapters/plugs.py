@@ -18,6 +18,7 @@ from ._files import file_sha256
 if TYPE_CHECKING:
     from types import ModuleType
 
+OURS = Path(__file__).resolve().parent  # whose errors are not the user's
 _specs: dict[str, dict[str, None]] = {}  # parts that were asked for, by the file of their code
 _hashes: dict[str, str] = {}  # of the source from which a module of the user was last run
 
@@ -88,7 +89,7 @@ def _load(spec: str, sha256: str) -> Any:
     """Load an object once for each content of its file."""
     origin, _, name = spec.rpartition(":")
     file = _source(spec)
-    if file is not None:
+    if file is not None and OURS not in Path(file).resolve().parents:
         _specs.setdefault(os.path.abspath(file), {})[spec] = None
     module = _run(origin, sha256) if origin.endswith(".py") else _imported(origin, sha256)
     return getattr(module, name)
