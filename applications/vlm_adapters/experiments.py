@@ -186,6 +186,7 @@ def _make(source: Source, job: Job, on_epochs: Advance) -> Run:
         images=images | {"fewest_per_class": int(per_class.min())},
         metrics=more_metrics(adapter, task.test_features, task.test_labels),
         weights=source.weights,
+        features=source.features,
         identity=identity,
         config=json.loads(json.dumps(asdict(job.method))),  # as it is read back
         log=trained.log,

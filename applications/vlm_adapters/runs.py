@@ -40,6 +40,7 @@ class Run:
     factors: dict[str, tuple[float, ...]] = field(default_factory=dict)  # that a search chose
     hashes: dict[str, str] = field(default_factory=dict)  # of split and index lists
     weights: dict[str, str] = field(default_factory=dict)  # hashes of the backbone's
+    features: dict[str, str] = field(default_factory=dict)  # how they were made; older runs: empty
     identity: str = ""  # hash of everything that the run depends on
     config: dict[str, Any] = field(default_factory=dict)  # the method
     log: list[dict[str, float]] = field(default_factory=list)  # means of each epoch
@@ -188,7 +189,9 @@ def _transferred(run: Run, file: Path) -> Run:
     content = read_json(file)
     try:
         trained, accuracy = content["run"], {run.headline: float(content["accuracy"])}
+        features = run.features | {"test images": str(content.get("features", ""))}
         moved = replace(run, dataset=content["target"], accuracies=accuracy, log=[], metrics={})
+        moved = replace(moved, features=features)
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(
             f"`{file}` should hold the accuracy on a target. Got {type(error).__name__}: {error}. "

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -99,6 +99,8 @@ class Source(ABC):
     class_names: tuple[str, ...]  # by label
     split: str  # its hash
     data: str = "cached"  # or "online": which views of the training images a step sees
+    # What must agree for runs to be compared, in words; a hash where there are too many.
+    features: dict[str, str] = field(default_factory=dict)
 
     @abstractmethod
     def draw(self, shots: int, seed: int) -> FewShot:
@@ -256,6 +258,13 @@ class Extraction:
             backbone=inputs.backbone,
             weights=weight_hashes(self.backbone.fingerprint()),
             data="online" if inputs.online else "cached",
+            features={
+                **({} if inputs.online else {"views": str(inputs.views)}),
+                "scale": "{:g},{:g}".format(*augmentation.scale),
+                "pixels": "published" if inputs.published_pixels else "corrected",
+                "templates": json_hash([dataset.templates, dataset.taskres_templates])[:16],
+                "test images": json_hash([image[:2] for image in found["test"].values()])[:16],
+            },
             root=dataset.images,
             logit_scale=self.backbone.logit_scale,
             class_names=split.class_names,
