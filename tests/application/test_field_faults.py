@@ -131,6 +131,23 @@ def test_equal_images_in_two_classes_or_subsets_are_told(tmp_path, caplog):
     assert "train/crow/00.bmp of crow is test/owl/01.bmp of owl" in told
 
 
+@pytest.mark.parametrize(("subset", "count"), [("val", 0), ("test", 1)])
+def test_a_path_in_two_subsets_of_a_table_is_told(folder, tmp_path, caplog, subset, count):
+    parts = dict(zip(range(6), ["train", "train", "val", "val", "test", "test"], strict=True))
+    rows = [
+        f"{name}/{n:02}.bmp,{name},{part}" for name in ("crow", "owl") for n, part in parts.items()
+    ]
+    split = tmp_path / "split.csv"
+    rows += [f"crow/00.bmp,crow,{subset}"]
+    split.write_text("\n".join(["path,label,subset", *rows]))
+    inputs = Inputs(images=folder, split=split, backbone=SPEC, store=tmp_path / "s", views=1)
+    Extraction(inputs, inputs.open(), FakeBackbone()).source([(2, 1)])
+    told = [text for text in caplog.messages if "same content" in text]
+    assert len(told) == count
+    if told:
+        assert "crow/00.bmp of train is crow/00.bmp of test" in told[0]
+
+
 def test_damaged_images_can_be_left_out(folder, caplog):
     file = folder / "crow/03.bmp"
     file.write_bytes(file.read_bytes()[:100])
