@@ -170,7 +170,9 @@ def _make(source: Source, job: Job, on_epochs: Advance) -> Run:
     evaluation = evaluate(trained, task, every=job.every)
     adapter = adapter_under(trained, headline, evaluation.factors.get(headline))
     images = {name: len(getattr(task, f"{name}_labels")) for name in ("train", "val", "test")}
-    per_class = task.train_labels.bincount(minlength=len(task.texts.normalized))
+    if images["train"]:
+        per_class = task.train_labels.bincount(minlength=len(task.texts.normalized))
+        images["fewest_per_class"] = int(per_class.min())
     run = Run(
         method=job.method.title,
         preset=job.preset,
@@ -183,7 +185,7 @@ def _make(source: Source, job: Job, on_epochs: Advance) -> Run:
         accuracies=evaluation.accuracies,
         factors=evaluation.factors,
         hashes=task.hashes,
-        images=images | {"fewest_per_class": int(per_class.min())},
+        images=images,
         metrics=more_metrics(adapter, task.test_features, task.test_labels),
         weights=source.weights,
         features=source.features,

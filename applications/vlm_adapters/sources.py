@@ -156,7 +156,8 @@ class Part:
     @property
     def labels(self) -> Tensor:
         """Class of each image (n,)."""
-        return torch.tensor([image.label for image in self.images.values()])
+        labels = [image.label for image in self.images.values()]
+        return torch.tensor(labels, dtype=torch.int64)
 
     def identity(self) -> str:
         """Return a hash of all that features and labels depend on."""
@@ -237,10 +238,13 @@ class Extraction:
     backbone: Backbone
     progress: Progress = lambda done, total: None
 
-    def source(self, draws: Sequence[tuple[int, int]]) -> StoredSource:
-        """Extract what the tasks of some shots and seeds need, and return their source."""
+    def source(self, draws: Sequence[tuple[int, int]], *, trained: bool = True) -> StoredSource:
+        """Extract what the tasks of some shots and seeds need, and return their source.
+
+        If nothing is ``trained`` on them, tasks without images for it will do.
+        """
         dataset, split = self.dataset, self.dataset.split
-        drawn = {draw: dataset.few_shot(*draw) for draw in draws}
+        drawn = {draw: dataset.few_shot(*draw, needed=trained) for draw in draws}
         train, val = (
             sorted({row for task in drawn.values() for row in getattr(task, name)})
             for name in ("train", "val")

@@ -225,6 +225,21 @@ def test_own_photos_to_a_prediction(works, photos, tmp_path, online):
 EXTRACT = "extract --dataset=caltech101 {data} --shots=2 --seeds=1"
 
 
+@pytest.mark.parametrize("table", [False, True])
+def test_zero_shot_needs_test_images_alone(works, fails, tmp_path, table):
+    write_folder(tmp_path / "few", dict.fromkeys(("cat", "dog"), 2), "png")
+    data = "--images=few --backbone={backbone} --shots=1"
+    if table:
+        rows = [f"{name}/0{n}.png,{name},test" for name in ("cat", "dog") for n in (0, 1)]
+        (tmp_path / "few.csv").write_text("\n".join(["path,label,subset", *rows]))
+        data += " --split=few.csv"
+    told = works(f"train --method=zero_shot --every-protocol {data}")
+    assert f"1-shot, seed 1: 50.00 % of {4 if table else 2} test images (last)." in told
+    assert "training images" not in told
+    message = "`few` should have training images" if table else "Add images to a class, or put"
+    fails(f"train --method=taskres --out=other {data}", 1, message)
+
+
 def test_ctrl_c_keeps_what_is_done(works, fails, monkeypatch):
     monkeypatch.setattr("vlm_adapters.sources.BLOCK", 4)
     whole = store_module.write_tensors

@@ -130,12 +130,14 @@ def sweep(
     print_results(runs)
 
 
-def open_source(inputs: Inputs, draws: Sequence[tuple[int, int]]) -> Source:
+def open_source(
+    inputs: Inputs, draws: Sequence[tuple[int, int]], *, trained: bool = True
+) -> Source:
     """Open what tasks are drawn from; extract what is missing, with progress bars."""
     with image_progress() as progress:
         with as_usage():
             opened = inputs.opened(progress)
-        return opened(draws)
+        return opened(draws, trained=trained)
 
 
 def make_runs(
@@ -149,7 +151,8 @@ def make_runs(
     if folder is not None:
         jobs = [job._replace(folder=folder) for job in jobs]
     opt.writable_folder(plan.out)
-    source = open_source(plan.inputs, plan.draws)
+    trained = any(job.method.adapter.kind != "zero_shot" for job in jobs)
+    source = open_source(plan.inputs, plan.draws, trained=trained)
     source.write_index_lists(folder or plan.out / "few_shot", plan.draws)
     with progress_bar("epochs", sum(job.epochs for job in jobs)) as advance:
         return run_jobs(source, jobs, processes=processes, threads=threads, on_epochs=advance)

@@ -202,14 +202,12 @@ class Inputs:
         backbone = load_backbone(self.backbone, device=_own(self.device))
         return Extraction(self, dataset, backbone, progress)
 
-    def opened(
-        self, progress: Progress = lambda done, total: None
-    ) -> Callable[[Sequence[tuple[int, int]]], Source]:
+    def opened(self, progress: Progress = lambda done, total: None) -> Callable[..., Source]:
         """Open data set and backbone, or a bundle; the result extracts what some tasks need."""
         if self.bundle is None:
             return self.extraction(progress).source
         source = self.bundled
-        return lambda draws: source
+        return lambda draws, trained=True: source
 
 
 def _own(device: str) -> str:
