@@ -198,7 +198,7 @@ def test_tuned_values_are_taken_up(works, tmp_path):
     assert record["config"]["constraint"]["weight"] in (0.1, 0.2)
 
 
-def test_domain_generalisation(works, tmp_path):
+def test_domain_generalisation(works, fails, tmp_path):
     works(
         "train --dataset=imagenet {data} --method=hc_taf --shots=2 --out=run " + f"{TAF} {HC_TAF}"
     )
@@ -206,6 +206,12 @@ def test_domain_generalisation(works, tmp_path):
     assert "HC-TAF from imagenet on imagenet_a" in told
     found = json.loads((tmp_path / "run/transfer/imagenet_a.json").read_text())
     assert 0 <= found["accuracy"] <= 100
+    shutil.rmtree(tmp_path / "run/transfer")
+    (tmp_path / "run/transfer").touch()
+    told = r"`RUN` should have a folder to write into. Got run/transfer: File exists"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("vlm_adapters.sources.Extraction.part", None)  # before the images
+        fails("evaluate run --dataset=imagenet_a --root={root}", 2, told)
 
 
 @pytest.mark.parametrize("online", [False, True], ids=["cached", "online"])

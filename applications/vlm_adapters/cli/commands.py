@@ -249,7 +249,7 @@ def evaluate(inputs: Inputs, run: RunArgument, adapter: opt.AdapterOption = None
 
     For ImageNet-A and -R the adapter is restricted to their classes, by WordNet number.
     """
-    from ..runs import read_saved_run
+    from ..runs import TRANSFERS, read_saved_run
     from ..transfer import Target, write_accuracy
 
     with as_usage():
@@ -263,6 +263,7 @@ def evaluate(inputs: Inputs, run: RunArgument, adapter: opt.AdapterOption = None
     with image_progress() as progress:
         with as_usage():
             extraction = inputs.extraction(progress, only_test=True)
+        opt.writable_folder(run / TRANSFERS, "should have a folder to write into", "RUN")
         found = write_accuracy(run, saved, Target(extraction))
     typer.echo(
         f"{found['method']} from {found['source']} on {found['target']}: "
