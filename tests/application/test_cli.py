@@ -231,6 +231,14 @@ def test_own_photos_to_a_prediction(works, photos, tmp_path, online):
 EXTRACT = "extract --dataset=caltech101 {data} --shots=2 --seeds=1"
 
 
+def test_blanks_in_lists_do_not_count(works):
+    sweep = "sweep --bundle=demo --dry-run --seeds=1"
+    spaced = works(f"{sweep} --methods='taskres, hc_tr ' --shots='1, 2'")
+    assert spaced == works(f"{sweep} --methods=taskres,hc_tr --shots=1,2")
+    table = "reproduce 5 --root=. --shots=1 --seeds=1 --dry-run"
+    assert works(f"{table} --datasets=' dtd,ucf101'") == works(f"{table} --datasets=dtd,ucf101")
+
+
 @pytest.mark.parametrize("table", [False, True])
 def test_zero_shot_needs_test_images_alone(works, fails, tmp_path, table):
     write_folder(tmp_path / "few", dict.fromkeys(("cat", "dog"), 2), "png")
@@ -322,6 +330,13 @@ WRONG = [
     ("demo --seeds=1,1", "`--seeds` should be a comma list of distinct positive numbers"),
     ("demo --set=taskres.training.learning_rat=1", "should be a known key: optimizer"),
     ("demo --methods=taskres,coop", "`methods` should be one of"),
+    ("demo --methods=taskres,taskres", "`--methods` should be a comma list of distinct names. Got"),
+    ("demo --methods=taskres,", "`--methods` should be a comma list of distinct names. Got"),
+    ("sweep --bundle=demo --methods=' '", "`--methods` should be a comma list of distinct names"),
+    ("sweep --bundle=demo --dry-run --json", "`--json` should not come with `--dry-run`, which"),
+    ("reproduce 5 --datasets='dtd, dtd'", "`--datasets` should be a comma list of distinct names"),
+    ("reproduce 5 --datasets='dtd, bird'", "`--datasets` should be one of"),
+    ("train --dataset=dtd --root={root} --backbone=clip", "`--backbone` should be `devise`, "),
     ("demo --tuned=nothing.toml", "`nothing.toml` should be a file or a shipped preset"),
     ("demo --out=taken", "`--out` should be a folder"),
     ("demo --bundle=no.safetensors", "no.safetensors"),

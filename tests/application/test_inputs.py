@@ -55,7 +55,7 @@ NOTHING = [
     ({"dataset": "coop", "root": Path()}, r"`name` should be one of .* Got 'coop'"),
     ({"dataset": "dtd", "root": NOWHERE}, r"`root` should hold dtd in CoOp's layout"),
     ({"bundle": NOWHERE}, r"nowhere` should be a safetensors file"),
-    ({"backbone": "coop"}, r"`spec` should be "),
+    ({"backbone": "coop"}, r"`--backbone` should be "),
     ({"scale": "0.9,0.1"}, r"`scale` should be two shares"),
 ]
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from .._files import claimed, write_text
-from . import app, as_usage, command, errors, image_progress, progress_bar
+from . import UsageError, app, as_usage, command, errors, image_progress, progress_bar
 from . import inputs as opt
 from .inputs import Dataset, Device, Images, Inputs, Root, SplitFile, Store
 
@@ -117,6 +117,8 @@ def sweep(
     as_json: JsonOption = False,
 ) -> None:
     """Make many runs; those that are done are not made again."""
+    if dry_run and as_json:
+        raise UsageError("`--json` should not come with `--dry-run`, which makes no results.")
     plan = opt.plan(inputs, methods, shots, seeds, out, tuned, overrides, every)
     if dry_run:
         print_plan(plan, threads)

@@ -229,6 +229,14 @@ def numbers(option: str, text: str) -> list[int]:
     return found
 
 
+def names(option: str, text: str) -> tuple[str, ...]:
+    """Read a comma list of names, each once; blanks around them do not count."""
+    found = tuple(part.strip() for part in text.split(","))
+    if not all(found) or len(set(found)) < len(found):
+        raise UsageError(f"`{option}` should be a comma list of distinct names. Got {text!r}.")
+    return found
+
+
 def writable_folder(
     path: Path, requirement: str = "should be a folder", option: str = "--out"
 ) -> Path:
@@ -323,7 +331,7 @@ def with_features(
 
 def plan(
     inputs: Inputs,
-    methods: str,
+    methods: str | None,
     shots: str,
     seeds: str,
     out: Path,
@@ -331,9 +339,9 @@ def plan(
     overrides: Sequence[str] | None = None,
     every: bool = False,
 ) -> Sweep:
-    """Join the options of a sweep; methods, shots and seeds are comma lists."""
+    """Join the options of a sweep; methods, if there are any, shots and seeds are comma lists."""
     from ..experiments import Sweep
 
     draws = tuple(numbers("--shots", shots)), tuple(numbers("--seeds", seeds))
-    presets = tuple(methods.split(","))
+    presets = () if methods is None else names("--methods", methods)
     return Sweep(inputs, presets, *draws, out, tuned, tuple(overrides or ()), every)
