@@ -263,7 +263,7 @@ class Extraction:
             weights=weight_hashes(self.backbone.fingerprint()),
             data="online" if inputs.online else "cached",
             features={
-                **({} if inputs.online else {"views": str(inputs.views)}),
+                "views": str(inputs.views),
                 "scale": "{:g},{:g}".format(*augmentation.scale),
                 "pixels": "published" if inputs.published_pixels else "corrected",
                 "templates": json_hash([dataset.templates, dataset.taskres_templates])[:16],

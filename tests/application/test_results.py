@@ -368,6 +368,7 @@ def test_markdown():
     ("features", "told"),
     [
         ({"views": "3"}, "views 10 and 3"),
+        ({"views": "3", "scale": "0.1,1"}, "views 10 and 3; scale 0.5,1 and 0.1,1"),
         ({"test images": "d"}, "test images a and d"),
     ],
 )
@@ -384,8 +385,9 @@ def test_runs_on_other_features_are_not_compared(features, told):
 
 def test_runs_on_other_splits_are_not_averaged():
     first, second = (
-        replace(one, hashes={"split": split})
-        for one, split in zip(seeds("taskres", (70, 72)), "ab", strict=True)
+        replace(one, hashes={"split": 20 * letter}, weights={"sha256": letter})
+        for one, letter in zip(seeds("taskres", (70, 72)), "ab", strict=True)
     )
-    with pytest.raises(ValueError, match="Got imagenet with split a and b"):
+    told = f"Got imagenet with split {20 * 'a'} and {20 * 'b'}; sha256 a and b"
+    with pytest.raises(ValueError, match=told):
         accuracy_table([first, second])

@@ -280,5 +280,4 @@ def test_features_in_words_tell_what_runs_must_share(root, tmp_path, source, bun
     ):
         other = extraction(root, tmp_path, **options).source(DRAWS).features
         assert {key for key in other if other[key] != source.features[key]} == {name}
-    assert "views" not in extraction(root, tmp_path, online=True).source(DRAWS).features
     assert list(BundleSource(bundle_file).features) == ["bundle"]

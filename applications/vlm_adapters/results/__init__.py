@@ -62,14 +62,17 @@ def distinct(runs: Sequence[Run]) -> pd.DataFrame:
 
 def _check_features(dataset: str, runs: Sequence[Run]) -> None:
     """Raise if runs on one data set saw other images or features; old ones may not say."""
-    made = [{"split": run.hashes.get("split", ""), **run.features} for run in runs]
-    for name in dict.fromkeys(name for one in made for name in one):
-        values = list(dict.fromkeys(one[name] for one in made if one.get(name)))
-        if len(values) > 1:
-            raise ValueError(
-                f"`runs` on one data set should share their features. Got {dataset} with {name} "
-                f"{' and '.join(values)}. Move runs that differ to a folder of their own."
-            )
+    made = [{"split": run.hashes.get("split", ""), **run.weights, **run.features} for run in runs]
+    found = {
+        name: dict.fromkeys(one[name][:20] for one in made if one.get(name))
+        for name in dict.fromkeys(name for one in made for name in one)
+    }
+    differing = [f"{n} {' and '.join(values)}" for n, values in found.items() if len(values) > 1]
+    if differing:
+        raise ValueError(
+            f"`runs` on one data set should share their features. Got {dataset} with "
+            f"{'; '.join(differing)}. Move runs that differ to a folder of their own."
+        )
 
 
 def titles(table: pd.DataFrame, without: str = "") -> pd.Series:
