@@ -326,6 +326,7 @@ def test_images_that_are_missing_or_damaged(call, fails, photos):
 
 WRONG = [
     ("demo --shots=1,x", "`--shots` should be a comma list of distinct positive numbers"),
+    ("demo --shots=1_6", "`--shots` should be a comma list of distinct positive numbers"),
     ("demo --shots=0", "`--shots` should be a comma list of distinct positive numbers. Got '0'"),
     ("demo --seeds=1,1", "`--seeds` should be a comma list of distinct positive numbers"),
     ("demo --set=taskres.training.learning_rat=1", "should be a known key: optimizer"),
@@ -345,7 +346,7 @@ WRONG = [
     ("bundle --root=. --out=b.safetensors", "should hold caltech101"),
     ("train --out=r", "`--dataset` should name a published data set"),
     ("train --dataset=dtd --out=r", "Give `--root` or set VLM_DATA"),
-    ("train --dataset=birds --root={root} --out=r", "`name` should be one of"),
+    ("train --dataset=birds --root={root} --out=r", "`--dataset` should be one of"),
     ("train --dataset=dtd --root={root} --backbone=open_clip/RN50/nowhere.pt", "nowhere.pt"),
     ("train --dataset=caltech101 {data} --scale=2", "`--scale` should be two"),
     ("train --dataset=dtd --template='a {{}}'", "`--template` should come with `--images`"),

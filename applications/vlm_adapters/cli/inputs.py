@@ -218,10 +218,9 @@ def _own(device: str) -> str:
 
 def numbers(option: str, text: str) -> list[int]:
     """Read a comma list of positive whole numbers, each once."""
-    try:
-        found = [int(part) for part in text.split(",")]
-    except ValueError:
-        found = []
+    parts = [part.strip() for part in text.split(",")]
+    plain = all(re.fullmatch("[0-9]{1,9}", part) for part in parts)  # int() takes 1_6 too
+    found = [int(part) for part in parts] if plain else []
     if not found or min(found) < 1 or len(set(found)) < len(found):
         raise UsageError(
             f"`{option}` should be a comma list of distinct positive numbers. Got {text!r}."
