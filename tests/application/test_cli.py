@@ -252,6 +252,8 @@ def test_zero_shot_needs_test_images_alone(works, fails, tmp_path, table):
     assert "training images" not in told
     message = "`few` should have training images" if table else "Add images to a class, or put"
     fails(f"train --method=taskres --out=other {data}", 1, message)
+    tuned = "--set=zero_shot.text.projection=tuned"
+    fails(f"train --method=zero_shot {tuned} --out=other {data}", 1, message)
 
 
 def test_ctrl_c_keeps_what_is_done(works, fails, monkeypatch):

@@ -153,7 +153,8 @@ def make_runs(
     if folder is not None:
         jobs = [job._replace(folder=folder) for job in jobs]
     opt.writable_folder(plan.out)
-    trained = any(job.method.adapter.kind != "zero_shot" for job in jobs)
+    kinds = {(job.method.adapter.kind, job.method.text.projection) for job in jobs}
+    trained = kinds != {("zero_shot", "frozen")}
     source = open_source(plan.inputs, plan.draws, trained=trained)
     source.write_index_lists(folder or plan.out / "few_shot", plan.draws)
     with progress_bar("epochs", sum(job.epochs for job in jobs)) as advance:
