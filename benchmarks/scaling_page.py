@@ -1,10 +1,11 @@
-"""Writes ``docs/guides/scaling.md`` from ``results/scaling.json``: what was measured, what is calculated.
+"""Write ``docs/guides/scaling.md`` from ``results/scaling.json``: what was measured, what is calculated.
 
 Run ``python benchmarks/scaling_page.py`` after ``python benchmarks/scaling.py``.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 from _report import number, table
 
 HERE = Path(__file__).parent
+RESULTS = HERE / "results" / "scaling.json"
 PAGE = HERE.parent / "docs" / "guides" / "scaling.md"
 
 # Of one H100 SXM, as NVIDIA states them; and which part of each a plain program reaches, assumed
@@ -74,24 +76,22 @@ above, in which no list is searched again.
   that turn products into distances and search rows and columns, {traffic:.1f} s. Together {product + traffic:.0f} s.
 - Eight of them: ({product:.1f} + {traffic:.1f}) / 8 = {(product + traffic) / 8:.1f} s, and the exchange of the lists: each
   rank sends {NEAREST} neighbours of 8 bytes for every point, {lists / 1e9:.2f} GB, and gets as much, eighth by eighth.
-- Beside that the CPUs of the ranks measure the listed edges, shared out, n x {NEAREST} x d = {POINTS * NEAREST * WIDTH:.1e}
-  differences in double precision, and every one of them grows the tree. This is not in the figures above.
-- Memory on each rank: the points, {POINTS * WIDTH * 4 / 1e9:.1f} GB there and again on the CPU; the lists,
-  {lists / 1e9:.2f} GB and as much for their weights; the tiles, what `memory_budget` says.
+- In addition, the CPUs of the ranks share the measurement of the listed edges, n x {NEAREST} x d = {POINTS * NEAREST * WIDTH:.1e}
+  differences in double precision, and each of them grows the tree. The figures above do not include this.
+- Memory on each rank: the points, {POINTS * WIDTH * 4 / 1e9:.1f} GB on the device and again on the CPU; the lists,
+  {lists / 1e9:.2f} GB and as much for their weights; the tiles, `memory_budget`.
 """
 
 
-def main() -> None:
-    """Write the page."""
-    record = json.loads((HERE / "results" / "scaling.json").read_text())
+def page(record: dict[str, Any]) -> str:
+    """Return the text of the page."""
     repeats = record["rows"][0]["repeats"]
-    PAGE.parent.mkdir(exist_ok=True)
-    PAGE.write_text(f"""\
+    return f"""\
 # How it scales
 
 `RipsFiltration` finds dimension 0 of more than 16,384 points without their distance matrix. One pass over
-half of the matrix, tile by tile, lists {NEAREST} neighbours of every point; Boruvka's rounds then join components
-along edges that these lists prove to be right, and search again where they do not. The tree is exact.
+half of the distances, tile by tile, lists {NEAREST} neighbours of every point. Boruvka's rounds then join components
+along edges that these lists prove to be right. Where they prove nothing, lists are searched again. The tree is exact.
 
 ```python
 from topreg import RipsFiltration
@@ -105,11 +105,11 @@ filtration = RipsFiltration(memory_budget=2**26, progress=True)  # bytes for a t
 neighbours |##############                          |  36%
 ```
 
-Pass a function instead of `True`, and it is called as `progress(stage, done, total)`; an exception that it raises ends the
-search. Only the search without a matrix reports progress. Ctrl-C in the main thread ends the compiled loops and raises
+If you pass a function instead of `True`, it is called as `progress(stage, done, total)`; if it raises, the
+search ends. Only the search without a matrix reports progress. Ctrl-C in the main thread ends the compiled loops and raises
 `KeyboardInterrupt` within about a second. Python still waits for a single torch operation, such as sorting the edges of
-a very large graph, and for giotto-ph, which finds dimensions above 1. GUDHI goes on in the background until it ends
-or the program does.
+a very large graph. In dimensions above 1 giotto-ph runs long searches in a separate process, which Ctrl-C ends. GUDHI
+goes on in the background until it finishes or the program ends.
 
 ## Measured
 
@@ -134,11 +134,11 @@ Two gloo processes of one thread each, compared with one process of two threads,
 {calculation(record)}
 ## Too many points
 
-Clouds that cannot be searched are refused before their distances are computed: 65,536 points or more in dimension 1
-and above (`ValueError`), and matrices that take more memory than is free (`MemoryError`, with the bytes). In dimension
-1 each edge takes about 20 bytes besides the matrices; edges are counted after their distances are known, since those
+Clouds that are too large raise before their distances are computed: `ValueError` for 65,536 points or more in dimension 1
+and above, and `MemoryError`, with the bytes, for matrices that take more memory than is free. In dimension
+1 each edge takes about 20 bytes in addition to the matrices. Edges are counted after their distances are known, since those
 that are longer than the radius of the cloud are not needed. `signature_loss` without `normalize` finds dimension 0 of
-more than 16,384 points without a matrix. With `normalize`, and in `rtd` and `rtd_lite`, matrices are held.
+more than 16,384 points without a matrix. With `normalize` it needs matrices, and so do `rtd` and `rtd_lite`.
 
 ## Fewer points instead
 
@@ -153,7 +153,16 @@ points = torch.randn(5000, 3)
 indices, cover_radius = farthest_point_sampling(points, 1024)
 loops = RipsFiltration().pairs(points[indices], 1).renumber(indices, (len(points),))
 ```
-""")
+"""
+
+
+def main() -> None:
+    """Write the page."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--results", type=Path, default=RESULTS, help="what scaling.py wrote")
+    parser.add_argument("--out", type=Path, default=PAGE, help="the page")
+    options = parser.parse_args()
+    options.out.write_text(page(json.loads(options.results.read_text())))
 
 
 if __name__ == "__main__":

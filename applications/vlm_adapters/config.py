@@ -286,7 +286,15 @@ def load_methods(
         _tuned(tuned, dataset),
         {},
     ]
-    known = dict.fromkeys(Path(member).stem for name in names for member in lineage(name))
+    members = dict.fromkeys(member for name in names for member in lineage(name))
+    for member in (member for member in members if member.endswith(".toml")):
+        stem = Path(member).stem
+        if stem in PRESETS or set(stem) & set(".="):
+            raise ValueError(
+                f"`{member}` should have a name without `.` and `=` that is not one of a shipped "
+                f"preset. Got {stem!r}. Rename the file."
+            )
+    known = dict.fromkeys(Path(member).stem for member in members)
     for override in overrides:
         layer = override_tables(override)
         if not layer.keys() <= known.keys():
@@ -363,7 +371,7 @@ def _tuned(name: str | None, dataset: str | None) -> Layer:
 
 
 def read_toml(name: str) -> Layer:
-    """Read a file by path, or a shipped one, such as ``taskres.toml``, if there is no such path."""
+    """Read a file by path, or a shipped one, such as ``tune.toml``, if there is no such path."""
     path = Path(name)
     shipped = resources.files(__package__) / "presets" / name
     try:

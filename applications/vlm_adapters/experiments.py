@@ -175,23 +175,25 @@ def _make(source: Source, job: Job, on_epochs: Advance) -> Run:
     evaluation = evaluate(trained, task, every=job.every)
     adapter = adapter_under(trained, headline, evaluation.factors.get(headline))
     images = {name: len(getattr(task, f"{name}_labels")) for name in ("train", "val", "test")}
-    per_class = task.train_labels.bincount(minlength=len(task.texts.normalized))
+    if images["train"]:
+        per_class = task.train_labels.bincount(minlength=len(task.texts.normalized))
+        images["fewest_per_class"] = int(per_class.min())
     run = Run(
         method=job.method.title,
         preset=job.preset,
         dataset=source.dataset,
         backbone=source.backbone,
         data=source.data,
-        published_pixels=source.published_pixels,
         shots=job.shots,
         seed=job.seed,
         headline=headline,
         accuracies=evaluation.accuracies,
         factors=evaluation.factors,
         hashes=task.hashes,
-        images=images | {"fewest_per_class": int(per_class.min())},
+        images=images,
         metrics=more_metrics(adapter, task.test_features, task.test_labels),
         weights=source.weights,
+        features=source.features,
         identity=identity,
         config=json.loads(json.dumps(asdict(job.method))),  # as it is read back
         log=trained.log,

@@ -40,6 +40,7 @@ class Run:
     factors: dict[str, tuple[float, ...]] = field(default_factory=dict)  # that a search chose
     hashes: dict[str, str] = field(default_factory=dict)  # of split and index lists
     weights: dict[str, str] = field(default_factory=dict)  # hashes of the backbone's
+    features: dict[str, str] = field(default_factory=dict)  # how they were made; older runs: empty
     identity: str = ""  # hash of everything that the run depends on
     config: dict[str, Any] = field(default_factory=dict)  # the method
     log: list[dict[str, float]] = field(default_factory=list)  # means of each epoch
@@ -48,7 +49,6 @@ class Run:
     # Numbers of training, validation and test images, and the fewest that a class gave to training.
     images: dict[str, int] = field(default_factory=dict)
     metrics: dict[str, float] = field(default_factory=dict)  # more of the headline, in per cent
-    published_pixels: bool = False  # how images are read; older results do not tell
 
     def __post_init__(self) -> None:
         """Raise if the headline has no accuracy."""
@@ -59,6 +59,11 @@ class Run:
     def accuracy(self) -> float:
         """Return the test accuracy in per cent under the headline protocol."""
         return self.accuracies[self.headline]
+
+    @property
+    def published_pixels(self) -> bool:
+        """Return whether images were read as the published codes do; older results do not tell."""
+        return self.features.get("pixels") == "published"
 
 
 class SavedRun(NamedTuple):
@@ -189,7 +194,9 @@ def _transferred(run: Run, file: Path) -> Run:
     content = read_json(file)
     try:
         trained, accuracy = content["run"], {run.headline: float(content["accuracy"])}
+        features = run.features | {"test images": str(content.get("features", ""))}
         moved = replace(run, dataset=content["target"], accuracies=accuracy, log=[], metrics={})
+        moved = replace(moved, features=features)
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(
             f"`{file}` should hold the accuracy on a target. Got {type(error).__name__}: {error}. "

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -99,7 +99,8 @@ class Source(ABC):
     class_names: tuple[str, ...]  # by label
     split: str  # its hash
     data: str = "cached"  # or "online": which views of the training images a step sees
-    published_pixels: bool = False  # how images are read
+    # What must agree for runs to be compared, in words; a hash where there are too many.
+    features: dict[str, str] = field(default_factory=dict)
 
     @abstractmethod
     def draw(self, shots: int, seed: int) -> FewShot:
@@ -155,7 +156,8 @@ class Part:
     @property
     def labels(self) -> Tensor:
         """Class of each image (n,)."""
-        return torch.tensor([image.label for image in self.images.values()])
+        labels = [image.label for image in self.images.values()]
+        return torch.tensor(labels, dtype=torch.int64)
 
     def identity(self) -> str:
         """Return a hash of all that features and labels depend on."""
@@ -236,10 +238,13 @@ class Extraction:
     backbone: Backbone
     progress: Progress = lambda done, total: None
 
-    def source(self, draws: Sequence[tuple[int, int]]) -> StoredSource:
-        """Extract what the tasks of some shots and seeds need, and return their source."""
+    def source(self, draws: Sequence[tuple[int, int]], *, trained: bool = True) -> StoredSource:
+        """Extract what the tasks of some shots and seeds need, and return their source.
+
+        If nothing is ``trained`` on them, tasks without images for it will do.
+        """
         dataset, split = self.dataset, self.dataset.split
-        drawn = {draw: dataset.few_shot(*draw) for draw in draws}
+        drawn = {draw: dataset.few_shot(*draw, needed=trained) for draw in draws}
         train, val = (
             sorted({row for task in drawn.values() for row in getattr(task, name)})
             for name in ("train", "val")
@@ -257,7 +262,13 @@ class Extraction:
             backbone=inputs.backbone,
             weights=weight_hashes(self.backbone.fingerprint()),
             data="online" if inputs.online else "cached",
-            published_pixels=inputs.published_pixels,
+            features={
+                "views": str(inputs.views),
+                "scale": "{:g},{:g}".format(*augmentation.scale),
+                "pixels": "published" if inputs.published_pixels else "corrected",
+                "templates": json_hash([dataset.templates, dataset.taskres_templates])[:16],
+                "test images": json_hash([image[:2] for image in found["test"].values()])[:16],
+            },
             root=dataset.images,
             logit_scale=self.backbone.logit_scale,
             class_names=split.class_names,
@@ -342,7 +353,8 @@ def _warn_of_equal_images(found: Mapping[str, Mapping[int, Image]], names: Seque
             other, where, theirs = seen.setdefault(content, (path, subset, label))
             if theirs != label:
                 pairs.append(f"{other} of {names[theirs]} is {path} of {names[label]}")
-            elif where != subset and other != path:
+            elif where != subset and (other != path or subset == "test"):
+                # A path in train and val may be drawn for one seed as the one, then as the other.
                 pairs.append(f"{other} of {where} is {path} of {subset}")
     if pairs:
         shown = "; ".join(pairs[:SHOWN] + ["..."] * (len(pairs) > SHOWN))

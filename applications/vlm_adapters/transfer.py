@@ -91,13 +91,16 @@ def _by_name(ours: tuple[str, ...], theirs: tuple[str, ...]) -> Sequence[int]:
 
 
 def image_files(named: Sequence[Path]) -> list[Path]:
-    """Return image files and the images below folders, at any depth and by their endings."""
+    """Return image files and the images below folders, at any depth and by their endings.
+
+    Hidden files and those in hidden folders below the named ones are left out.
+    """
     files: list[Path] = []
     for path in named:
         found = [path]
         if not path.is_file():
-            below = (file for file in path.rglob("*") if file.name[0] != "." and file.is_file())
-            found = sorted(file for file in below if file.name.lower().endswith(IMAGE_ENDINGS))
+            below = (f for f in path.rglob("*") if f.name.lower().endswith(IMAGE_ENDINGS))
+            found = sorted(f for f in below if f.is_file() and not _is_hidden(f.relative_to(path)))
         if not found:
             raise FileNotFoundError(
                 f"`IMAGES` should be image files or folders of them. Got '{path}', which is "
@@ -105,6 +108,10 @@ def image_files(named: Sequence[Path]) -> list[Path]:
             )
         files += found
     return files
+
+
+def _is_hidden(path: Path) -> bool:
+    return any(part[0] == "." for part in path.parts)
 
 
 def predict(

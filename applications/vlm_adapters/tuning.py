@@ -16,12 +16,13 @@ from pydantic.dataclasses import dataclass
 from torch.nn.functional import cross_entropy
 
 from ._files import json_hash, read_json, write_json
-from .config import PROTOCOLS, STRICT, Method, build, override_tables, read_toml
+from .config import PROTOCOLS, STRICT, Method, Size, build, override_tables, read_toml
 from .experiments import method_identity, run_all
 from .sources import Source, Task
 from .training import Diverged, accuracy, adapter_under, train
 
 LAST, _, SEARCHED = PROTOCOLS
+CONTROL = re.compile(r"[\s\x00-\x1f\x7f]+")  # what a comment of TOML may not hold
 WORST = 1e30  # cross-entropy of a training that diverged: JSON has no infinity
 
 Values = dict[str, Any]  # by `section.key` of a preset
@@ -44,6 +45,12 @@ class Plan:
     refine: Axes = field(default_factory=dict)
     constrain: Axes = field(default_factory=dict)
     also: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        """Raise if there is nothing to try for a key."""
+        for name in ("shared", "refine", "constrain"):
+            for key in (key for key, values in getattr(self, name).items() if not values):
+                raise ValueError(f"`{name}.{key}` should list one or more values to try. Got none.")
 
     def trials(self) -> int:
         """Count the settings that the plan tries."""
@@ -88,10 +95,17 @@ class Search:
     models after the search over sharpness and weight), or after the last epoch (``"last"``).
     """
 
-    shots: list[int]
+    shots: list[Size]
     seeds: list[int]
     plans: list[Plan]
     score: Literal["headline", "last"] = "headline"
+
+    def __post_init__(self) -> None:
+        """Raise if there is nothing to search, or on nothing."""
+        told = {"shots": "one number or more", "seeds": "one number or more"}
+        told["plans"] = "one table or more, each a plan"
+        for name in (name for name in told if not getattr(self, name)):
+            raise ValueError(f"`{name}` of a search should be {told[name]}. Got none.")
 
     def presets(self) -> list[str]:
         """List all presets that the plans name, each once."""
@@ -193,7 +207,7 @@ def tuned_values(
     """
     lines = [
         "# Written by `vlm-adapters tune`: chosen on few-shot validation images.",
-        f"# {origin}",
+        f"# {CONTROL.sub(' ', origin)}",
     ]
     values: Values = {}
     for override in overrides:
@@ -209,15 +223,20 @@ def tuned_values(
             for path, value in winner.values.items():
                 short = float(f"{value:.4g}") if isinstance(value, float) else value
                 values[f"{name}.{path}"] = short
-    lines += [f"dataset = {json.dumps(dataset)}"] if dataset else []
-    lines += [f"{path} = {json.dumps(value)}" for path, value in values.items()]
+    lines += [f"dataset = {_toml(dataset)}"] if dataset else []
+    lines += [f"{path} = {_toml(value)}" for path, value in values.items()]
     return "\n".join(lines) + "\n"
+
+
+def _toml(value: Any) -> str:
+    """Write a value as TOML, which is JSON but for pairs of surrogates and U+007F."""
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 def _dotted(table: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
     """Every value within tables with its dotted key."""
     for key, value in table.items():
-        path = prefix + (key if re.fullmatch(r"[A-Za-z0-9_-]+", key) else json.dumps(key))
+        path = prefix + (key if re.fullmatch(r"[A-Za-z0-9_-]+", key) else _toml(key))
         if isinstance(value, Mapping):
             yield from _dotted(value, f"{path}.")
         else:

@@ -447,7 +447,7 @@ class TestFactories:
 
 
 SPECS = ["", "clip", "devise-", "devise-x", "open_clip/", "open_clip/RN50", "a:b:c", "sys:path"]
-KNOWN = r"`spec` should be `devise`, `devise-N`, .* or `FILE\.py:FACTORY` with a fun"
+KNOWN = r"`--backbone` should be `devise`, `devise-N`, .* or `FILE\.py:FACTORY` with a fun"
 YES = ("open_clip/RN50/openai?quick_gelu=yes", r"`\?quick_gelu=` should be followed by true or fal")
 
 

@@ -198,7 +198,7 @@ def test_tuned_values_are_taken_up(works, tmp_path):
     assert record["config"]["constraint"]["weight"] in (0.1, 0.2)
 
 
-def test_domain_generalisation(works, tmp_path):
+def test_domain_generalisation(works, fails, tmp_path):
     works(
         "train --dataset=imagenet {data} --method=hc_taf --shots=2 --out=run " + f"{TAF} {HC_TAF}"
     )
@@ -206,6 +206,12 @@ def test_domain_generalisation(works, tmp_path):
     assert "HC-TAF from imagenet on imagenet_a" in told
     found = json.loads((tmp_path / "run/transfer/imagenet_a.json").read_text())
     assert 0 <= found["accuracy"] <= 100
+    shutil.rmtree(tmp_path / "run/transfer")
+    (tmp_path / "run/transfer").touch()
+    told = r"`RUN` should have a folder to write into. Got run/transfer: File exists"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("vlm_adapters.sources.Extraction.part", None)  # before the images
+        fails("evaluate run --dataset=imagenet_a --root={root}", 2, told)
 
 
 @pytest.mark.parametrize("online", [False, True], ids=["cached", "online"])
@@ -223,6 +229,31 @@ def test_own_photos_to_a_prediction(works, photos, tmp_path, online):
 
 
 EXTRACT = "extract --dataset=caltech101 {data} --shots=2 --seeds=1"
+
+
+def test_blanks_in_lists_do_not_count(works):
+    sweep = "sweep --bundle=demo --dry-run --seeds=1"
+    spaced = works(f"{sweep} --methods='taskres, hc_tr ' --shots='1, 2'")
+    assert spaced == works(f"{sweep} --methods=taskres,hc_tr --shots=1,2")
+    table = "reproduce 5 --root=. --shots=1 --seeds=1 --dry-run"
+    assert works(f"{table} --datasets=' dtd,ucf101'") == works(f"{table} --datasets=dtd,ucf101")
+
+
+@pytest.mark.parametrize("table", [False, True])
+def test_zero_shot_needs_test_images_alone(works, fails, tmp_path, table):
+    write_folder(tmp_path / "few", dict.fromkeys(("cat", "dog"), 2), "png")
+    data = "--images=few --backbone={backbone} --shots=1"
+    if table:
+        rows = [f"{name}/0{n}.png,{name},test" for name in ("cat", "dog") for n in (0, 1)]
+        (tmp_path / "few.csv").write_text("\n".join(["path,label,subset", *rows]))
+        data += " --split=few.csv"
+    told = works(f"train --method=zero_shot --every-protocol {data}")
+    assert f"1-shot, seed 1: 50.00 % of {4 if table else 2} test images (last)." in told
+    assert "training images" not in told
+    message = "`few` should have training images" if table else "Add images to a class, or put"
+    fails(f"train --method=taskres --out=other {data}", 1, message)
+    tuned = "--set=zero_shot.text.projection=tuned"
+    fails(f"train --method=zero_shot {tuned} --out=other {data}", 1, message)
 
 
 def test_ctrl_c_keeps_what_is_done(works, fails, monkeypatch):
@@ -297,10 +328,18 @@ def test_images_that_are_missing_or_damaged(call, fails, photos):
 
 WRONG = [
     ("demo --shots=1,x", "`--shots` should be a comma list of distinct positive numbers"),
+    ("demo --shots=1_6", "`--shots` should be a comma list of distinct positive numbers"),
     ("demo --shots=0", "`--shots` should be a comma list of distinct positive numbers. Got '0'"),
     ("demo --seeds=1,1", "`--seeds` should be a comma list of distinct positive numbers"),
     ("demo --set=taskres.training.learning_rat=1", "should be a known key: optimizer"),
     ("demo --methods=taskres,coop", "`methods` should be one of"),
+    ("demo --methods=taskres,taskres", "`--methods` should be a comma list of distinct names. Got"),
+    ("demo --methods=taskres,", "`--methods` should be a comma list of distinct names. Got"),
+    ("sweep --bundle=demo --methods=' '", "`--methods` should be a comma list of distinct names"),
+    ("sweep --bundle=demo --dry-run --json", "`--json` should not come with `--dry-run`, which"),
+    ("reproduce 5 --datasets='dtd, dtd'", "`--datasets` should be a comma list of distinct names"),
+    ("reproduce 5 --datasets='dtd, bird'", "`--datasets` should be one of"),
+    ("train --dataset=dtd --root={root} --backbone=clip", "`--backbone` should be `devise`, "),
     ("demo --tuned=nothing.toml", "`nothing.toml` should be a file or a shipped preset"),
     ("demo --out=taken", "`--out` should be a folder"),
     ("demo --bundle=no.safetensors", "no.safetensors"),
@@ -309,7 +348,7 @@ WRONG = [
     ("bundle --root=. --out=b.safetensors", "should hold caltech101"),
     ("train --out=r", "`--dataset` should name a published data set"),
     ("train --dataset=dtd --out=r", "Give `--root` or set VLM_DATA"),
-    ("train --dataset=birds --root={root} --out=r", "`name` should be one of"),
+    ("train --dataset=birds --root={root} --out=r", "`--dataset` should be one of"),
     ("train --dataset=dtd --root={root} --backbone=open_clip/RN50/nowhere.pt", "nowhere.pt"),
     ("train --dataset=caltech101 {data} --scale=2", "`--scale` should be two"),
     ("train --dataset=dtd --template='a {{}}'", "`--template` should come with `--images`"),

@@ -262,9 +262,6 @@ def test_files_in_the_working_folder_do_not_replace_shipped_presets(tmp_path, mo
         caltech101_devise="[taskres.training]\nepochs = 5",
     )
     assert load_methods(["hc_tr"], dataset="imagenet") == expected
-    own = load_methods(["taskres.toml"])["taskres"]
-    assert (own.title, own.training.epochs) == ("Other", 3)
-    assert epochs_of(own.training, 16) == 3
     tuned = load_methods(["taskres"], tuned="caltech101_devise.toml")["taskres"]
     assert tuned.training.epochs == 5  # other files do
 
@@ -272,6 +269,7 @@ def test_files_in_the_working_folder_do_not_replace_shipped_presets(tmp_path, mo
 EXTENDS = r"`a.toml: extends` should be a shipped preset or a TOML file\. Got "
 CIRCLE = r"`a.toml` should not extend itself\. Got a circle: "
 KNOWN = r"tuned.toml` should hold tables of zero_shot, .*taskres, "
+OWN_NAME = r"`.*\.toml` should have a name without `\.` and `=` that .* shipped preset\. Got "
 FILES = [
     ({}, ["nothing.toml"], r"`nothing.toml` should be a file or a shipped preset"),
     ({"a": 'extends = "a.toml"'}, ["a.toml"], CIRCLE + r"a.toml -> a.toml\."),
@@ -294,6 +292,13 @@ FILES = [
     ),
     ({}, ["taskres", "taskres"], r"should have different names\. Got 'taskres' twi"),
     ({"taskres": 'extends = "taskres"'}, ["taskres", "taskres.toml"], r"Got 'taskres' twice"),
+    ({"taskres": 'extends = "taskres"'}, ["taskres.toml"], OWN_NAME + r"'taskres'\. Rename"),
+    ({"my.own": 'extends = "taskres"'}, ["my.own.toml"], OWN_NAME + r"'my.own'\. Rename"),
+    (
+        {"a": 'extends = "hc_tr.toml"', "hc_tr": 'extends = "hc_tr"'},
+        ["a.toml"],
+        "`hc_tr.toml` should have a name",
+    ),
     ({"tuned": "[tasres.training]\nepochs = 1\n"}, ["taskres"], KNOWN),
     ({"tuned": "taskres = 5\n"}, ["taskres"], KNOWN),
 ]

@@ -127,7 +127,7 @@ def test_hash_of_a_listing_knows_images_labels_and_names(tmp_path):
 
 
 def test_what_is_not_there(tmp_path):
-    known = r'`name` should be one of "imagenet", "caltech101", .*, "imagenet_r"'
+    known = r'`--dataset` should be one of "imagenet", "caltech101", .*, "imagenet_r"'
     with refused(known + r"\. Got 'cifar10'\."):
         open_dataset("cifar10", tmp_path)
     with refused(r"`root` should hold dtd in CoOp's layout\. Got '.*nowhere', without '.*nowhere'"):

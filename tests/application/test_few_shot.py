@@ -78,8 +78,13 @@ def test_classes_come_in_order_of_first_appearance():
 def test_classes_without_rows_left_have_no_validation_rows():
     task = few_shot_split([0, 0, 1, 1, 1], [], 2, seed=1, val_from_train=True)
     assert (len(task.train), len(task.val)) == (4, 1)
-    with refused(r"leave rows for validation\. Got no class with more than 2 rows\. Take"):
+    told = r"`shots` should leave .* Got 2, and no class with more than 2 training .*take fewer"
+    with refused(told):
         few_shot_split([0, 0, 1], [], 2, seed=1, val_from_train=True)
+    with refused(r"Got 1, and no class with more than 1 training .* Add images to a class, or put"):
+        few_shot_split([0, 1], [], 1, seed=1, val_from_train=True)
+    task = few_shot_split([0, 1], [], 1, seed=1, val_from_train=True, val_needed=False)
+    assert (task.train, task.val) == ([0, 1], [])
 
 
 def test_validation_is_drawn_after_training_with_at_most_four_rows_per_class():

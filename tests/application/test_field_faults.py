@@ -16,7 +16,7 @@ from vlm_adapters.cli.commands import fewer_images
 from vlm_adapters.cli.inputs import Inputs
 from vlm_adapters.config import load_methods
 from vlm_adapters.data.check import image_kinds, without_damaged
-from vlm_adapters.data.folders import image_folder
+from vlm_adapters.data.folders import image_folder, split_dataset
 from vlm_adapters.experiments import plan_jobs, run_job
 from vlm_adapters.features.store import content_hashes
 from vlm_adapters.features.views import Augmentation, Centre, extract_views, read_image
@@ -132,6 +132,41 @@ def test_equal_images_in_two_classes_or_subsets_are_told(tmp_path, caplog):
     assert "train/crow/00.bmp of crow is test/owl/01.bmp of owl" in told
 
 
+def test_names_that_make_no_prompts_of_their_own_are_told(tmp_path, caplog):
+    names = ("a_b", "a b", "A380", "n01855672", "_", "12", "4runner", "猫")
+    folder = write_folder(tmp_path / "birds", dict.fromkeys(names, 3))
+    image_folder(folder)
+    equal_prompts, no_words = (text for text in caplog.messages if "Texts are made of" in text)
+    assert equal_prompts.startswith("2 classes have names that make equal prompts ('a b', 'a_b').")
+    assert no_words.startswith("3 classes have names that are not words ('12', '_', 'n01855672').")
+    assert "`--split`" in no_words
+    caplog.clear()
+    rows = [f"{name}/00.bmp,{label},test" for name, label in zip(names, "xyxyxyxy", strict=True)]
+    (tmp_path / "split.csv").write_text("\n".join(["path,label,subset", *rows]), encoding="utf-8")
+    split_dataset(tmp_path / "split.csv", folder)
+    assert not caplog.messages
+    (tmp_path / "split.csv").write_text("path,label,subset\na,x_y,test\nb,x y,test\n")
+    split_dataset(tmp_path / "split.csv", folder)
+    assert "names that make equal prompts ('x y', 'x_y')" in caplog.text
+
+
+@pytest.mark.parametrize(("subset", "count"), [("val", 0), ("test", 1)])
+def test_a_path_in_two_subsets_of_a_table_is_told(folder, tmp_path, caplog, subset, count):
+    parts = dict(zip(range(6), ["train", "train", "val", "val", "test", "test"], strict=True))
+    rows = [
+        f"{name}/{n:02}.bmp,{name},{part}" for name in ("crow", "owl") for n, part in parts.items()
+    ]
+    split = tmp_path / "split.csv"
+    rows += [f"crow/00.bmp,crow,{subset}"]
+    split.write_text("\n".join(["path,label,subset", *rows]))
+    inputs = Inputs(images=folder, split=split, backbone=SPEC, store=tmp_path / "s", views=1)
+    Extraction(inputs, inputs.open(), FakeBackbone()).source([(2, 1)])
+    told = [text for text in caplog.messages if "same content" in text]
+    assert len(told) == count
+    if told:
+        assert "crow/00.bmp of train is crow/00.bmp of test" in told[0]
+
+
 def test_damaged_images_can_be_left_out(folder, caplog):
     file = folder / "crow/03.bmp"
     file.write_bytes(file.read_bytes()[:100])
@@ -151,7 +186,11 @@ def test_folders_of_images_are_evaluated_and_classified(folder):
     assert len(own.open(only_test=True).split.test) == 12
     assert (own.published, Inputs(dataset="dtd").published) == (None, "dtd")  # a label is not a key
     (folder / "owl/notes.txt").write_text("")
+    for hidden in (".cache/thumbs", "owl/.cache"):
+        (folder / hidden).mkdir(parents=True)
+        (folder / hidden / "t.png").touch()
     assert len(image_files([folder, folder / "owl/00.bmp"])) == 13
+    assert len(image_files([folder / ".cache/thumbs"])) == 1  # it is named
     (folder / "empty").mkdir()
     with pytest.raises(FileNotFoundError, match="a folder without images"):
         image_files([folder / "empty"])

@@ -123,3 +123,10 @@ def test_settings_of_matplotlib_stay(tmp_path):
     before = dict(rcParams)
     save_accuracy_figure(tmp_path / "a.png", [run("taskres", 1)], "title")
     assert dict(rcParams) == before
+
+
+def test_names_are_not_formulas(runs, tmp_path):
+    several = moved(runs, "a$b_$c")
+    several += [replace(one, method=r"x$\frac$") for one in several if one.preset == "hc_tr"]
+    save_accuracy_figure(tmp_path / "a.png", several, "$_$")
+    drawn(tmp_path / "a.png")

@@ -52,10 +52,10 @@ NOWHERE = Path("/nowhere")
 NOTHING = [
     ({}, r"`--dataset` should name a published data set, or `--images` .* Got neit"),
     ({"dataset": "dtd"}, r"`--root` should name the folder .* to find dtd\. Got none\. Give"),
-    ({"dataset": "coop", "root": Path()}, r"`name` should be one of .* Got 'coop'"),
+    ({"dataset": "coop", "root": Path()}, r"`--dataset` should be one of .* Got 'coop'"),
     ({"dataset": "dtd", "root": NOWHERE}, r"`root` should hold dtd in CoOp's layout"),
     ({"bundle": NOWHERE}, r"nowhere` should be a safetensors file"),
-    ({"backbone": "coop"}, r"`spec` should be "),
+    ({"backbone": "coop"}, r"`--backbone` should be "),
     ({"scale": "0.9,0.1"}, r"`scale` should be two shares"),
 ]
 

@@ -362,3 +362,32 @@ class TestReports:
 def test_markdown():
     table = pd.DataFrame({"b": ["d"]}, index=pd.Index(["HC*-TR | x"], name="a"))
     assert markdown(table) == "| a | b |\n| --- | ---: |\n| HC\\*-TR \\| x | d |\n"
+
+
+@pytest.mark.parametrize(
+    ("features", "told"),
+    [
+        ({"views": "3"}, "views 10 and 3"),
+        ({"views": "3", "scale": "0.1,1"}, "views 10 and 3; scale 0.5,1 and 0.1,1"),
+        ({"test images": "d"}, "test images a and d"),
+    ],
+)
+def test_runs_on_other_features_are_not_compared(features, told):
+    made = {"views": "10", "scale": "0.5,1", "test images": "a"}
+    ours, old = replace(run("hc_tr", 71), features=made), run("taskres", 69, seed=2)
+    other = replace(run("taskres", 70), features=made | features)
+    for table in (accuracy_table, difference_table, protocol_table):
+        table([ours, old, replace(other, features=made)])
+        table([ours, replace(other, dataset="dtd")])
+        with pytest.raises(ValueError, match=rf"Got imagenet with {told}\. Move runs that differ"):
+            table([ours, old, other])
+
+
+def test_runs_on_other_splits_are_not_averaged():
+    first, second = (
+        replace(one, hashes={"split": 20 * letter}, weights={"sha256": letter})
+        for one, letter in zip(seeds("taskres", (70, 72)), "ab", strict=True)
+    )
+    told = f"Got imagenet with split {20 * 'a'} and {20 * 'b'}; sha256 a and b"
+    with pytest.raises(ValueError, match=told):
+        accuracy_table([first, second])

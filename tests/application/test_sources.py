@@ -268,3 +268,16 @@ def test_a_bundle_source(bundle, bundle_file, tmp_path):
     equal(task.val_features, normalize(bundle.subset("val")[0][found.val], dim=1))
     equal(task.all_val[0], normalize(bundle.subset("val")[0], dim=1))
     equal(task.test_features, normalize(bundle.subset("test")[0], dim=1))
+
+
+def test_features_in_words_tell_what_runs_must_share(root, tmp_path, source, bundle_file):
+    made = {"views": "3", "scale": "0.5,1", "pixels": "corrected"}
+    assert made.items() < source.features.items()
+    for name, options in (
+        ("views", {"views": 2}),
+        ("scale", {"scale": "0.08,1"}),
+        ("pixels", {"published_pixels": True}),
+    ):
+        other = extraction(root, tmp_path, **options).source(DRAWS).features
+        assert {key for key in other if other[key] != source.features[key]} == {name}
+    assert list(BundleSource(bundle_file).features) == ["bundle"]

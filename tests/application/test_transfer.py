@@ -151,7 +151,7 @@ def test_images_are_read_as_those_of_the_run(root, store, tmp_path):
 def test_older_results_do_not_tell_how_images_were_read(root, store, tmp_path):
     saved_run(root, store, tmp_path)
     content = read_result(tmp_path)
-    assert content["run"].pop("published_pixels") is False
+    assert content["run"].pop("features")["pixels"] == "corrected"
     write_result(tmp_path, content)
     assert read_saved_run(tmp_path).run.published_pixels is False
 

@@ -6,7 +6,7 @@ from functools import partial
 import pytest
 import torch
 from vlm_adapters import tuning
-from vlm_adapters.config import load_methods
+from vlm_adapters.config import load_methods, read_toml
 from vlm_adapters.training import Diverged, train
 from vlm_adapters.tuning import (
     Plan,
@@ -94,6 +94,7 @@ def test_tuned_values_are_read_back_beside_overrides(tmp_path):
     assert (constrained.constraint.norm, constrained.constraint.weight) == ("rowwise", 0.015)
 
 
+ONE_PLAN = '[one]\nbaseline = "taskres"\n[one.shared]\n'
 ONE, KEY = {LR: [1.0]}, "`training.learning_rate` should be of type float. Got"
 NONSENSE = [
     (plan_of(ONE, ONE, ONE, constrained="hc"), "A plan should name shipped presets"),
@@ -159,6 +160,14 @@ def test_what_a_search_needs(tmp_path):
         ("seeds = [1]", r"plan.toml.shots` should be given"),
         ('shots = [1]\nseeds = [1]\nscore = "best"', r'`.*score` should be one of "headline", "la'),
         ("shots = [1]\nseeds = [1]\n[one]\nbase = 1", r"`one.base` should be a known key: basel"),
+        (f"shots = []\nseeds = [1]\n{ONE_PLAN}", "`shots` of a search should be one number or m"),
+        (f"shots = [0]\nseeds = [1]\n{ONE_PLAN}", r"plan.toml.shots.0` should be 1 or more"),
+        (f"shots = [1]\nseeds = []\n{ONE_PLAN}", "`seeds` of a search should be one number or m"),
+        ("shots = [1]\nseeds = [1]", r"`plans` of a search should be one table or more, each a"),
+        (
+            f"shots = [1]\nseeds = [1]\n{ONE_PLAN}'training.epochs' = []",
+            r"`shared.training.epochs` should list one or more values to try\. Got none",
+        ),
     ],
 )
 def test_plans_that_cannot_be_read(tmp_path, text, told):
@@ -285,7 +294,7 @@ def test_what_a_trial_depends_on(source, tmp_path):
     hashes = []
     for content in (b"one", b"two"):
         (tmp_path / "base").write_bytes(content)
-        hashes.append(tuning._identity(with_base, [], search()))
+        hashes.append(tuning._identity(with_base, [], search(Plan("taskres", {}))))
     assert hashes[0] != hashes[1]
 
 
@@ -320,6 +329,15 @@ def test_a_cache_model_is_scored_after_the_search_that_its_headline_has(source):
     [headline] = tune(source, methods, search(plan, shots=[4], score="headline"))
     assert headline.accuracy >= last.accuracy  # its factors are the best on these images
     assert headline.cross_entropy != last.cross_entropy
+
+
+@pytest.mark.parametrize("name", ["a\nb = 1", "bell\x07", "delete\x7f", "owl 🦉"])
+def test_any_name_of_a_data_set_gives_toml(tmp_path, name):
+    path = tmp_path / "tuned.toml"
+    trials = [Trial("taskres", "shared", {LR: 0.25}, 1.0, 2.0)]
+    path.write_text(tuned_values(trials, f"[1] shots; {name}", dataset=name), encoding="utf-8")
+    assert read_toml(str(path)).keys() == {"dataset", "taskres"}
+    assert read_toml(str(path))["dataset"] == name
 
 
 def test_values_of_another_data_set_are_refused(tmp_path):

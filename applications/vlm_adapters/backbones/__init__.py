@@ -117,9 +117,9 @@ def load_backbone(spec: str, *, device: torch.device | str = "cpu") -> Backbone:
         if callable(factory):
             return _checked(factory, spec)
     raise ValueError(
-        "`spec` should be `devise`, `devise-N`, `open_clip/MODEL/TAG`, `open_clip/MODEL/FILE`, "
-        "`open_clip/local-dir:FOLDER`, `open_clip/hf-hub:OWNER/NAME`, or `MODULE:FACTORY` or "
-        f"`FILE.py:FACTORY` with a function. Got {spec!r}."
+        "`--backbone` should be `devise`, `devise-N`, `open_clip/MODEL/TAG`, "
+        "`open_clip/MODEL/FILE`, `open_clip/local-dir:FOLDER`, `open_clip/hf-hub:OWNER/NAME`, "
+        f"or `MODULE:FACTORY` or `FILE.py:FACTORY` with a function. Got {spec!r}."
     )
 
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from .._files import claimed, write_text
-from . import app, as_usage, command, errors, image_progress, progress_bar
+from . import UsageError, app, as_usage, command, errors, image_progress, progress_bar
 from . import inputs as opt
 from .inputs import Dataset, Device, Images, Inputs, Root, SplitFile, Store
 
@@ -123,6 +123,8 @@ def sweep(
     as_json: JsonOption = False,
 ) -> None:
     """Make many runs; those that are done are not made again."""
+    if dry_run and as_json:
+        raise UsageError("`--json` should not come with `--dry-run`, which makes no results.")
     plan = opt.plan(inputs, methods, shots, seeds, out, tuned, overrides, every)
     if dry_run:
         print_plan(plan, threads)
@@ -136,12 +138,14 @@ def sweep(
     print_results(runs)
 
 
-def open_source(inputs: Inputs, draws: Sequence[tuple[int, int]]) -> Source:
+def open_source(
+    inputs: Inputs, draws: Sequence[tuple[int, int]], *, trained: bool = True
+) -> Source:
     """Open what tasks are drawn from; extract what is missing, with progress bars."""
     with image_progress() as progress:
         with as_usage():
             opened = inputs.opened(progress)
-        return opened(draws)
+        return opened(draws, trained=trained)
 
 
 def make_runs(
@@ -155,7 +159,9 @@ def make_runs(
     if folder is not None:
         jobs = [job._replace(folder=folder) for job in jobs]
     opt.writable_folder(plan.out)
-    source = open_source(plan.inputs, plan.draws)
+    kinds = {(job.method.adapter.kind, job.method.text.projection) for job in jobs}
+    trained = kinds != {("zero_shot", "frozen")}
+    source = open_source(plan.inputs, plan.draws, trained=trained)
     lists = folder or plan.out / "few_shot"
     how: dict[str, Any] = {"processes": processes, "threads": threads, "index_lists": lists}
     with progress_bar("epochs", sum(job.epochs for job in jobs)) as advance:
@@ -254,7 +260,7 @@ def evaluate(inputs: Inputs, run: RunArgument, adapter: opt.AdapterOption = None
 
     For ImageNet-A and -R the adapter is restricted to their classes, by WordNet number.
     """
-    from ..runs import read_saved_run
+    from ..runs import TRANSFERS, read_saved_run
     from ..transfer import Target, write_accuracy
 
     with as_usage():
@@ -269,6 +275,7 @@ def evaluate(inputs: Inputs, run: RunArgument, adapter: opt.AdapterOption = None
     with image_progress() as progress:
         with as_usage():
             extraction = inputs.extraction(progress, only_test=True)
+        opt.writable_folder(run / TRANSFERS, "should have a folder to write into", "RUN")
         found = write_accuracy(run, saved, Target(extraction))
     typer.echo(
         f"{found['method']} from {found['source']} on {found['target']}: "

@@ -205,15 +205,13 @@ class Inputs:
         backbone = load_backbone(self.backbone, device=device)
         return Extraction(self, dataset, backbone, progress)
 
-    def opened(
-        self, progress: Progress = lambda done, total: None
-    ) -> Callable[[Sequence[tuple[int, int]]], Source]:
+    def opened(self, progress: Progress = lambda done, total: None) -> Callable[..., Source]:
         """Open data set and backbone, or a bundle; the result extracts what some tasks need."""
         if self.bundle is None:
             return self.extraction(progress).source
         check_device(self.device)
         source = self.bundled
-        return lambda draws: source
+        return lambda draws, trained=True: source
 
 
 def check_device(device: str, *, there: bool = True) -> str:
@@ -244,14 +242,21 @@ def _own(device: str) -> str:
 
 def numbers(option: str, text: str) -> list[int]:
     """Read a comma list of positive whole numbers, each once."""
-    try:
-        found = [int(part) for part in text.split(",")]
-    except ValueError:
-        found = []
+    parts = [part.strip() for part in text.split(",")]
+    plain = all(re.fullmatch("[0-9]{1,9}", part) for part in parts)  # int() takes 1_6 too
+    found = [int(part) for part in parts] if plain else []
     if not found or min(found) < 1 or len(set(found)) < len(found):
         raise UsageError(
             f"`{option}` should be a comma list of distinct positive numbers. Got {text!r}."
         )
+    return found
+
+
+def names(option: str, text: str) -> tuple[str, ...]:
+    """Read a comma list of names, each once; blanks around them do not count."""
+    found = tuple(part.strip() for part in text.split(","))
+    if not all(found) or len(set(found)) < len(found):
+        raise UsageError(f"`{option}` should be a comma list of distinct names. Got {text!r}.")
     return found
 
 
@@ -349,7 +354,7 @@ def with_features(
 
 def plan(
     inputs: Inputs,
-    methods: str,
+    methods: str | None,
     shots: str,
     seeds: str,
     out: Path,
@@ -357,9 +362,9 @@ def plan(
     overrides: Sequence[str] | None = None,
     every: bool = False,
 ) -> Sweep:
-    """Join the options of a sweep; methods, shots and seeds are comma lists."""
+    """Join the options of a sweep; methods, if there are any, shots and seeds are comma lists."""
     from ..experiments import Sweep
 
     draws = tuple(numbers("--shots", shots)), tuple(numbers("--seeds", seeds))
-    presets = tuple(methods.split(","))
+    presets = () if methods is None else names("--methods", methods)
     return Sweep(inputs, presets, *draws, out, tuned, tuple(overrides or ()), every)

@@ -134,11 +134,11 @@ def _add_table(number: int, plan: Plan) -> None:
         threads: opt.ThreadsOption = 1,
         dry_run: opt.DryRunOption = False,
     ) -> None:
-        names = tuple(datasets.split(","))
+        names = opt.names("--datasets", datasets)
         with as_usage():
             for name in names:
                 one_of("--datasets", name, PLANS[5].datasets)
-        base = opt.plan(inputs, "", shots, seeds, out, tuned, overrides, every)
+        base = opt.plan(inputs, None, shots, seeds, out, tuned, overrides, every)
         chosen = replace(plan, datasets=names, shots=base.shots)
         if not dry_run:
             run_plan(number, chosen, base, jobs, threads)

@@ -35,7 +35,7 @@ def check_dataset(
 
     ``verify`` decodes every image. ``sizes=False`` accepts a part of a data set.
     """
-    one_of("name", name, DATASETS)
+    one_of("--dataset", name, DATASETS)
     spec = DATASETS[name]
     folder = str(spec.locate(root)[0])
     problems = spec.missing(root)

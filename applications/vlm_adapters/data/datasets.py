@@ -101,7 +101,7 @@ def open_dataset(name: str, root: str | os.PathLike[str]) -> ImageDataset:
     labels of ImageNet are the lines of ``classnames.txt``; its test images are those of ``val``,
     and validation images are drawn from the training images.
     """
-    one_of("name", name, DATASETS)
+    one_of("--dataset", name, DATASETS)
     spec = DATASETS[name]
     for problem in spec.missing(root):
         raise FileNotFoundError(

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Iterable
+import re
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from .splits import (
@@ -24,6 +25,7 @@ IMAGE_ENDINGS = (
     *(".pbm", ".pgm", ".pnm", ".ppm"),
 )
 """How the name of an image file ends, in small or large letters."""
+NO_WORDS = re.compile(r"[\W\d_]*|[^\W\d_]\d{5,}")  # such as 12, and n01855672 of WordNet
 log = logging.getLogger(__name__)
 
 
@@ -109,6 +111,7 @@ def image_folder(
             "images count for the reported accuracy `test`."
         )
     _tell(folder, parts, len(names))
+    _warn_of_names(names)
     split = listed_split(**parts, class_names=names)
     return ImageDataset(name or folder.resolve().name, folder, split, templates, templates)
 
@@ -122,7 +125,27 @@ def split_dataset(
 ) -> ImageDataset:
     """Open a split, as :func:`~.splits.read_split` reads it, with its image folder."""
     name, split = name or Path(split_file).stem, read_split(split_file)
+    _warn_of_names(split.class_names)
     return ImageDataset(name, Path(images), split, templates, templates)
+
+
+def _warn_of_names(names: Sequence[str]) -> None:
+    """Warn of classes whose prompts are equal, and of names that are not words."""
+    by_prompt: dict[str, list[str]] = {}
+    for name in names:
+        by_prompt.setdefault(" ".join(name.replace("_", " ").split()), []).append(name)
+    found = {
+        "names that make equal prompts": [n for own in by_prompt.values() if own[1:] for n in own],
+        "names that are not words": [n for n in names if NO_WORDS.fullmatch(n)],
+    }
+    for what, wrong in found.items():
+        if wrong:
+            shown = ", ".join(map(repr, wrong[:4])) + (", ..." if len(wrong) > 4 else "")
+            log.warning(
+                "%d classes have %s (%s). Texts are made of the names of folders, or of the "
+                "labels in the table of `--split`: write there what the images show.",
+                *(len(wrong), what, shown),
+            )
 
 
 def _subset_folders(folder: Path) -> dict[str, str]:

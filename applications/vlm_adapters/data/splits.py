@@ -82,15 +82,21 @@ class ImageDataset:
         """Whether validation images have to be drawn from the training images."""
         return bool(self.split.train) and not self.split.val
 
-    def few_shot(self, shots: int, seed: int) -> FewShot:
-        """Draw the rows of a few-shot task, with ``shots`` training images per class."""
+    def few_shot(self, shots: int, seed: int, *, needed: bool = True) -> FewShot:
+        """Draw the rows of a few-shot task, with ``shots`` training images per class.
+
+        If they are not ``needed``, because nothing is trained, there may be none.
+        """
         if not self.split.train:
+            if not needed:
+                return FewShot([], [])
             raise ValueError(
                 f"`{self.name}` should have training images. Got a data set that is only a test "
                 "set. Train on another, such as imagenet, and evaluate on this one."
             )
         train, val = self._rows
-        return draw_task(train, val, shots, seed, val_from_train=self.val_from_train)
+        val_from_train = self.val_from_train
+        return draw_task(train, val, shots, seed, val_from_train=val_from_train, val_needed=needed)
 
     @cached_property
     def _rows(self) -> list[list[list[int]]]:
@@ -302,13 +308,15 @@ def draw_task(
     seed: int,
     *,
     val_from_train: bool = False,
+    val_needed: bool = True,
 ) -> FewShot:
     """Draw the few-shot training set and its validation set, at most 4 rows per class.
 
     Both come from one stream, training first, as in CoOp after ``random.seed(seed)``; the global
     generator is left alone. The rows are those of each class. ``val_from_train`` draws validation
     rows from the training rows that are left, for data sets without a validation split such as
-    ImageNet: this is ours, CoOp validates ImageNet on its test images.
+    ImageNet: this is ours, CoOp validates ImageNet on its test images. None may be left for them
+    if they are not needed.
 
     >>> draw_task([[0, 1], [2, 3]], [[0], [1, 2]], shots=1, seed=1)
     FewShot(train=[0, 2], val=[0, 1], val_from_train=False)
@@ -321,10 +329,13 @@ def draw_task(
     drawn = set(train)
     left = [[row for row in rows if row not in drawn] for rows in train_rows]
     left = sorted(filter(None, left))  # by first appearance among the rows that are left
-    if not left:
+    if not left and val_needed:
+        fewer = "take fewer shots, " if shots > 1 else ""
         raise ValueError(
-            "`train_labels` should leave rows for validation. Got no class with more than "
-            f"{shots} rows. Take fewer shots, or give the data set a validation split."
+            "`shots` should leave training images of some class for validation. Got "
+            f"{shots}, and no class with more than {max(map(len, train_rows))} training images. "
+            f"Add images to a class, {fewer}or put images for validation into a folder `val`, or "
+            "under the subset `val` of the split."
         )
     return FewShot(train, draw_rows(left, val_shots, generator), val_from_train=True)
 

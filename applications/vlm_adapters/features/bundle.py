@@ -172,6 +172,7 @@ class BundleSource(Source):
             weights=weight_hashes(backbone),
             class_names=bundle.class_names,
             split=str(bundle.about("data").get("split_sha256", "unknown")),
+            features={"bundle": _sha256(path)[:16]},
         )
         object.__setattr__(self, "path", path)
 

@@ -138,7 +138,7 @@ class FeatureTable:
         by_file: dict[str, list[int]] = {}
         for position, (name, _) in enumerate(places):
             by_file.setdefault(name, []).append(position)
-        found = torch.empty(0)
+        found = torch.empty(0, 1, 1)
         for name, positions in by_file.items():
             file, last = self.folder / name, max(places[position][1] for position in positions)
             features = _open(file)[1]

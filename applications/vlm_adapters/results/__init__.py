@@ -48,6 +48,8 @@ def distinct(runs: Sequence[Run]) -> pd.DataFrame:
             "`runs` should share one backbone and one kind of training data. "
             f"Got {', '.join(found)}. Make one table for each."
         )
+    for dataset in table["dataset"].unique():
+        _check_features(dataset, [run for run in runs if run.dataset == dataset])
     table["method"] = titles(table)
     twice = table[table.duplicated(["method", "dataset", "shots", "seed"])]
     for run in twice.itertuples():
@@ -56,6 +58,21 @@ def distinct(runs: Sequence[Run]) -> pd.DataFrame:
             f"shots with seed {run.seed} twice. Give one of them another `title`."
         )
     return table
+
+
+def _check_features(dataset: str, runs: Sequence[Run]) -> None:
+    """Raise if runs on one data set saw other images or features; old ones may not say."""
+    made = [{"split": run.hashes.get("split", ""), **run.weights, **run.features} for run in runs]
+    found = {
+        name: dict.fromkeys(one[name][:20] for one in made if one.get(name))
+        for name in dict.fromkeys(name for one in made for name in one)
+    }
+    differing = [f"{n} {' and '.join(values)}" for n, values in found.items() if len(values) > 1]
+    if differing:
+        raise ValueError(
+            f"`runs` on one data set should share their features. Got {dataset} with "
+            f"{'; '.join(differing)}. Move runs that differ to a folder of their own."
+        )
 
 
 def titles(table: pd.DataFrame, without: str = "") -> pd.Series:
