@@ -50,7 +50,8 @@ def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
         # "cannot cache function": read-only installation and read-only home; or another version of
         # numba: better slow than stale
         dispatcher = numba.njit(nogil=True, error_model="numpy")(function)
-    dispatcher._compile_for_args = _with_signals(dispatcher._compile_for_args)
+    if hasattr(dispatcher, "_compile_for_args"):  # not where numba is told to compile nothing
+        dispatcher._compile_for_args = _with_signals(dispatcher._compile_for_args)
     return dispatcher  # type: ignore[no-any-return]
 
 
