@@ -192,6 +192,7 @@ class StoreMachine(RuleBasedStateMachine):
         self.table = FeatureTable(Path(self.store.name), "dtd", RECIPE, {})
         self.held = set()
         self.damaged = set()
+        self.raced = False  # then which rows are in which file is not known
 
     def teardown(self):
         self.store.cleanup()
@@ -219,6 +220,7 @@ class StoreMachine(RuleBasedStateMachine):
             for keys, places in zip((one, other), pool.map(self.all_of, (one, other)), strict=True):
                 assert {*keys} <= set(places)
         self.held |= {*one, *other}
+        self.raced = True
 
     def all_of(self, keys):
         return extract(self.table, keys)
@@ -226,10 +228,11 @@ class StoreMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.held)
     @rule(data=st.data(), kept=st.floats(0, 0.95))
     def damage(self, data, kept):
-        file = data.draw(st.sampled_from(sorted(self.table.folder.glob("*.safetensors"))))
-        content = file.read_bytes()
-        file.write_bytes(content[: int(kept * len(content))])
-        self.damaged.add(file)
+        files = sorted(self.table.folder.glob("*.safetensors"))
+        for file in files if self.raced else [data.draw(st.sampled_from(files))]:
+            content = file.read_bytes()
+            file.write_bytes(content[: int(kept * len(content))])
+            self.damaged.add(file)
 
     @precondition(lambda self: self.damaged)
     @rule()
@@ -238,6 +241,7 @@ class StoreMachine(RuleBasedStateMachine):
             file.unlink()
         self.damaged.clear()
         self.held = set(self.table.places())
+        self.raced = False
 
     @rule(keys=st.lists(st.sampled_from(KEYS)))
     def read(self, keys):
