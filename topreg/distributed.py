@@ -158,7 +158,7 @@ def minimum_spanning_tree(
             edges, _, _ = forest_of_cloud(
                 prepare(rows, metric).contiguous(),
                 metric,
-                max_edge_length,
+                float(max_edge_length),
                 memory=memory,
                 progress=function,
                 ranks=ranks,
