@@ -103,7 +103,8 @@ class FunctionModule(nn.Module, ABC):
         kinds = function.__annotations__.items()
         forward.__annotations__ = {name: kind for name, kind in kinds if name not in cls._names}
         forward.__doc__ = f"Call :func:`{function.__name__}`, which describes the arguments."
-        cls.__init__, cls.forward = initialise, forward  # type: ignore[assignment, method-assign]
+        for name, method in {"__init__": initialise, "forward": forward}.items():
+            setattr(cls, name, method)
 
     def _options(self) -> dict[str, Any]:
         """Return the options by name."""

@@ -34,9 +34,9 @@ class _ImageMetric(nn.Module):
         if _checks.is_count("ndim", ndim) not in range(2, self.largest + 1):
             known = "2" if self.largest == 2 else "2 or 3"
             raise ValueError(f"`ndim` should be {known}. Got {ndim!r}.")
-        self.threshold = float(threshold)
+        self.threshold: float = float(threshold)
         self.construction = construction
-        self.ndim = int(ndim)
+        self.ndim: int = int(ndim)
         self.register_buffer("total", torch.zeros(self.ndim, dtype=torch.int64), persistent=False)
         self.register_buffer("count", torch.zeros((), dtype=torch.int64), persistent=False)
 

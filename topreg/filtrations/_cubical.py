@@ -88,10 +88,10 @@ class CubicalFiltration(Filtration):
         if _checks.is_count("ndim", ndim) not in (2, 3):
             raise ValueError(f"`ndim` should be 2 or 3. Got {ndim!r}.")
         self.construction = construction
-        self.superlevel = bool(superlevel)
+        self.superlevel: bool = bool(superlevel)
         self.outside = outside
-        self.ndim = int(ndim)
-        self.check_values = bool(check_values)
+        self.ndim: int = int(ndim)
+        self.check_values: bool = bool(check_values)
 
     def __repr__(self) -> str:
         """Return the call that makes an equal filtration."""

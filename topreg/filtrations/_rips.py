@@ -147,10 +147,10 @@ class RipsFiltration(Filtration):
                 'Use `engine="auto"`.'
             )
         self.metric: Metric = metric
-        self.max_edge_length = float(max_edge_length)
+        self.max_edge_length: float = float(max_edge_length)
         self.engine = engine
         self.check_values = check_values
-        self.memory_budget = operator.index(memory_budget)
+        self.memory_budget: int = operator.index(memory_budget)
         self.progress = progress
 
     def __repr__(self) -> str:
