@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import csv
 import importlib.metadata
+import itertools
 import platform
 import statistics
 import time
@@ -114,19 +115,39 @@ def head(title: str, columns: list[str]) -> None:
 
 
 def kernels(seconds: float) -> None:
-    """Pairs of both dimensions, with critical pixels."""
+    """Pairs of both dimensions, with critical pixels; each peer takes turns with us alone."""
     search = CubicalFiltration()
-    makers = {"gudhi": pairs_of_gudhi, "cripser": pairs_of_cripser}
-    head("Pairs with critical pixels, both dimensions", ["topreg, a batch of 8", "topreg", *makers])
-    for size in (64, 256, 512):
-        for kind, make in KINDS.items():
-            batch = torch.stack([make(size, seed) for seed in range(8)])
-            columns: dict[str, Callable[[], Call] | None] = {
-                "topreg": lambda x=batch[0]: partial(search.all_pairs, x, 1),
-                **{name: partial(peer, batch[0]) for name, peer in makers.items()},
-            }
-            threads = statistics.median(turns([partial(search.all_pairs, batch, 1)], seconds)[0])
-            row(f"{size} x {size}, {kind} | {threads:,.2f}", columns, seconds)
+    peers = {"gudhi": pairs_of_gudhi, "cripser": pairs_of_cripser}
+    head(
+        "Pairs with critical pixels, both dimensions",
+        ["topreg", "topreg, each of a batch of 8", *peers],
+    )
+    for size, (kind, make) in itertools.product((64, 256, 512), KINDS.items()):
+        batch = torch.stack([make(size, seed) for seed in range(8)])
+        ours: list[float] = []
+        cells: list[str] = []
+        for peer in peers.values():
+            try:
+                other = [peer(batch[0])]
+            except ImportError:
+                other = []
+            times = [beside(x, search, other, seconds) for x in (batch[:1], batch)]
+            ours = ours or [time for time, _ in times]
+            said = ", ".join(f"{theirs / time:,.1f} x" for time, theirs in times)
+            cells.append(f"{times[0][1]:,.2f} ({said})" if other else ABSENT)
+        found = [f"{time:,.3f}" if time < 0.1 else f"{time:,.2f}" for time in ours]
+        print(f"| {size} x {size}, {kind} | {' | '.join(found + cells)} |", flush=True)
+
+
+def beside(
+    images: Tensor, search: CubicalFiltration, other: list[Call], seconds: float
+) -> tuple[float, float]:
+    """Return our time for each of some images, and the time of another library's call."""
+    calls = [partial(search.all_pairs, images, 1), *other]
+    for call in calls:
+        call()
+    ours, *theirs = map(statistics.median, turns(calls, seconds, least=3))
+    return ours / len(images), sum(theirs)
 
 
 def losses(seconds: float) -> None:
@@ -212,8 +233,9 @@ def main() -> None:
     start = time.perf_counter()
     print(
         "# Images\n\nWritten by `python benchmarks/images.py`. Medians of calls that take turns, "
-        "in milliseconds; in brackets how many times topreg's (in the table of losses, times its "
-        f"Betti matching).\n\n{environment()}"
+        "in milliseconds. In brackets how many times topreg's: for one image and for each of a "
+        "batch, each of which takes turns with one library; in the table of losses, times its "
+        f"Betti matching.\n\n{environment()}"
     )
     warnings.simplefilter("ignore")  # what other libraries warn of
     kernels(given.seconds)

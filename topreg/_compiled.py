@@ -35,24 +35,28 @@ Halt = NDArray[np.int64]  # one entry; not 0 means that the result is no longer 
 NEVER: Halt = np.zeros(1, np.int64)
 
 
-def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
+def compiled(function: Callable[..., Any], *, forceinline: bool = False) -> Callable[..., Any]:
     """Compile without the GIL; keep the machine code on disk unless no directory is writable.
 
     Cached code contains the functions that it calls, but Numba only compares it with the file of
     its own function. Here it is compared with all files of compiled loops, so that an upgrade in
     place never runs old code.
     """
+    compile_it: Any = partial(numba.njit, nogil=True, error_model="numpy", forceinline=forceinline)
     try:
-        dispatcher: Any = numba.njit(nogil=True, cache=True, error_model="numpy")(function)
+        dispatcher = compile_it(cache=True)(function)
         file = dispatcher._cache._cache_file
         file._source_stamp = f"{file._source_stamp} {_sources()}"
     except (RuntimeError, AttributeError):
         # "cannot cache function": read-only installation and read-only home; or another version of
         # numba: better slow than stale
-        dispatcher = numba.njit(nogil=True, error_model="numpy")(function)
+        dispatcher = compile_it()(function)
     if hasattr(dispatcher, "_compile_for_args"):  # not where numba is told to compile nothing
         dispatcher._compile_for_args = _with_signals(dispatcher._compile_for_args)
     return dispatcher  # type: ignore[no-any-return]
+
+
+inlined = partial(compiled, forceinline=True)  # LLVM makes calls of functions with many arguments
 
 
 def _with_signals(build: Callable[..., Any]) -> Callable[..., Any]:

@@ -52,11 +52,11 @@ def of_images() -> Times:
     """Both dimensions of an image of noise."""
     times: Times = {"topreg": {}, "gudhi": {}, "cripser": {}}
     for line in (RESULTS / "images.md").read_text().splitlines():
-        found = re.match(r"\| (\d+) x \d+, noise \| [\d.]+ \|(.*)", line)
+        found = re.match(r"\| (\d+) x \d+, noise (.*)", line)
         if found:
-            cells = re.findall(r"(?:^|\| )\s*([\d.]+)", found[2])
-            for library, cell in zip(times, cells, strict=True):
-                times[library][int(found[1])] = float(cell)
+            ours, gudhi, _, cripser = re.findall(r"\| ([\d.]+)", found[2])
+            for line_of, cell in zip(times.values(), (ours, gudhi, cripser), strict=True):
+                line_of[int(found[1])] = float(cell)
     return times
 
 

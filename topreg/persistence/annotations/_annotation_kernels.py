@@ -15,14 +15,14 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from topreg._compiled import compiled
+from topreg._compiled import compiled, inlined
 from topreg._scratch_kernels import reserve, reserve_zeros
 from topreg.persistence.annotations._edge_kernels import ends_of
 
 ONE = np.uint64(1)
 ZERO = np.uint64(0)
-ROWS, SPARE_ROWS, SLOTS, SPARE_SLOTS, DIED, MERGED = range(6)  # of counts
-COUNTS = 6
+ROWS, SPARE_ROWS, SLOTS, SPARE_SLOTS, DIED, MERGED, UNSURE = range(7)  # of counts
+COUNTS = 7
 FEW = 16  # rows among which equal ones are looked for
 HEAD, FILLED, FREE, CHANGED = range(4)  # of of_rows: first edge, non-zero words; two lists of rows
 BORN, FREE_SLOT = range(2)  # of of_slots: birth edge, or -1; a list of slots
@@ -52,6 +52,35 @@ def _repeated(builder, number):
     places = ir.Constant(ir.VectorType(ir.IntType(32), 64), [0] * 64)
     single = builder.insert_element(zeros, number, ir.Constant(ir.IntType(32), 0))
     return builder.shuffle_vector(single, zeros, places), zeros
+
+
+@intrinsic
+def triangles(_typing, present, active, u, v, first):
+    """Return what four words of adjacency bits, from ``first``, show of the triangles over an edge.
+
+    It is 0 if there are none there, 1 if no other side of them has an annotation, and 3 if one has.
+    """
+
+    def generate(context, builder, signature, arguments):
+        number, four = ir.IntType(64), ir.VectorType(ir.IntType(64), 4)
+        u, v, first = arguments[2:]
+
+        def words(place, row):
+            array = context.make_array(signature.args[place])(context, builder, arguments[place])
+            width = builder.extract_value(array.shape, 1)
+            start = builder.gep(array.data, [builder.add(builder.mul(row, width), first)])
+            return builder.load(builder.bitcast(start, four.as_pointer()), align=8)
+
+        def any_of(bits):
+            found = builder.icmp_unsigned("!=", bits, ir.Constant(four, [0] * 4))
+            found = builder.bitcast(found, ir.IntType(4))
+            return builder.zext(builder.icmp_unsigned("!=", found, found.type(0)), number)
+
+        apexes = builder.and_(words(0, u), words(0, v))
+        labelled = builder.and_(apexes, builder.or_(words(1, u), words(1, v)))
+        return builder.or_(any_of(apexes), builder.shl(any_of(labelled), number(1)))
+
+    return types.int64(present, active, *[types.int64] * 3), generate
 
 
 @intrinsic
@@ -87,7 +116,7 @@ def carriers(_typing, words, bit):
     return types.uint64(words, bit), generate
 
 
-@compiled
+@inlined
 def bit_at(position):
     """Return the word with one bit set."""
     return ONE << np.uint64(position & 63)
@@ -124,7 +153,7 @@ def _enlarge(table, rows, wider, longer, block):
     return grown
 
 
-@compiled
+@inlined
 def give_birth(edge, counts, of_slots):
     """Return a slot for the class that an edge creates."""
     if counts[SPARE_SLOTS]:
@@ -166,7 +195,7 @@ def add_row(first, second, slot, counts, of_rows, table, block):
     return row, table
 
 
-@compiled
+@inlined
 def drop_row(row, counts, of_rows):
     """Mark a zero row as free."""
     of_rows[FREE, counts[SPARE_ROWS]] = row
@@ -197,7 +226,7 @@ def clear_row(row, counts, of_rows, table):
     of_rows[FILLED, row] = 0
 
 
-@compiled
+@inlined
 def cancel(base, left, right):
     """Return whether three rows add up to zero, as their numbers show."""
     if base == 0:
@@ -205,7 +234,7 @@ def cancel(base, left, right):
     return (left == 0 and right == base) or (right == 0 and left == base)
 
 
-@compiled
+@inlined
 def bounds(base, left, right, counts, table, boundary):
     """Write the annotation of a triangle's boundary; return whether it is not zero."""
     found = ZERO

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from topreg._compiled import compiled, halted
+from topreg._compiled import compiled, halted, inlined
 from topreg._scratch_kernels import LINE, reserve, reserve_zeros
 from topreg.persistence._check_kernels import is_clean
 from topreg.persistence._component_kernels import join
@@ -27,6 +27,7 @@ from topreg.persistence.annotations._annotation_kernels import (
     SLOTS,
     SPARE_ROWS,
     SPARE_SLOTS,
+    UNSURE,
     ZERO,
     add_row,
     bit_at,
@@ -41,6 +42,7 @@ from topreg.persistence.annotations._annotation_kernels import (
     lowest_bit,
     not_cancelled,
     sort_births,
+    triangles,
     twin_of,
 )
 from topreg.persistence.annotations._edge_kernels import (
@@ -54,30 +56,25 @@ from topreg.persistence.annotations._edge_kernels import (
 )
 
 
-@compiled
+@inlined
 def _share_a_neighbour(present, u, v):
     """Return whether two vertices have a common neighbour."""
-    for q in range(present.shape[1]):  # noqa: SIM110 - numba compiles no generators in any()
-        if present[u, q] & present[v, q] != ZERO:
+    for q in range(0, present.shape[1], 4):  # noqa: SIM110 - numba compiles no generators in any()
+        if triangles(present, present, u, v, q):
             return True
     return False
 
 
-@compiled
-def _common_neighbours(present, active, u, v, common):
-    """Fill ``common`` with the bits of the apexes of the new triangles.
-
-    Return whether there are any, and whether a side of one of these triangles has an annotation.
-    """
-    found, labelled = ZERO, ZERO
-    for q in range(common.size):
-        common[q] = present[u, q] & present[v, q]
-        found |= common[q]
-        labelled |= common[q] & (active[u, q] | active[v, q])
-    return found != ZERO, labelled != ZERO
+@inlined
+def _new_triangles(present, active, u, v):
+    """Return what ``triangles`` returns, for all words."""
+    found = 0
+    for q in range(0, present.shape[1], 4):
+        found |= triangles(present, active, u, v, q)
+    return found
 
 
-@compiled
+@inlined
 def _to_check(shared, one, other, labelled, single):
     """Return, as bits, the apexes whose triangles may have a boundary with an annotation.
 
@@ -90,7 +87,7 @@ def _to_check(shared, one, other, labelled, single):
     return shared if labelled else shared & (one | other)
 
 
-@compiled
+@inlined
 def _first_apex(u, v, active, common):
     """Return a common neighbour, and whether neither side over it has an annotation.
 
@@ -110,28 +107,30 @@ def _first_apex(u, v, active, common):
 def _is_over(ends, first, state, halt):
     """Return whether no class is alive, and none can be born by the edges from ``first``.
 
-    Then the ends of each of these edges already have a common neighbour.
+    Then the ends of each of these edges already have a common neighbour. The last edges, which are
+    the least likely to have one, are asked first, and each only until it has.
     """
     present, counts = state[0], state[8]
     if counts[SLOTS] != counts[SPARE_SLOTS]:
         return False
-    for edge in range(first, ends.size):
-        if edge & PACE == 0 and halted(halt):
+    edge = counts[UNSURE]
+    while edge > first:
+        u, v = ends_of(ends[edge - 1], SHORT)
+        if not _share_a_neighbour(present, u, v) or (edge & PACE == 0 and halted(halt)):
             break
-        u, v = ends_of(ends[edge], SHORT)
-        if not _share_a_neighbour(present, u, v):
-            return False
-    return True
+        edge -= 1
+    counts[UNSURE] = edge
+    return edge <= first
 
 
-@compiled
+@inlined
 def _enter(u, v, present):
     """Record that an edge exists."""
     present[u, v >> 6] |= bit_at(v)
     present[v, u >> 6] |= bit_at(u)
 
 
-@compiled
+@inlined
 def _mark(edge, u, v, row, active, degree, label, of_rows, following):
     """Give an edge the annotation of a row."""
     label[u, v] = label[v, u] = row
@@ -180,14 +179,15 @@ def _join_twins(changed, ends, label, following, counts, of_rows, table):
 @compiled
 def _start(edges, n, block):
     """Allocate the state of a reduction."""
-    width = (n + 63) >> 6
-    bits = reserve_zeros(block, 2 * n * width, np.uint64).reshape(2, n, width)
+    width, fours = (n + 63) >> 6, (n + 255) >> 8
+    bits = reserve_zeros(block, 8 * n * fours, np.uint64).reshape(2, n, 4 * fours)
     label = reserve_zeros(block, n * 64 * width, np.int32).reshape(n, 64 * width)
     degree, common = reserve_zeros(block, n, np.int32), reserve(block, width, np.uint64)
     parent, merges = reserve(block, n, np.int64), reserve(block, 2 * n, np.int64).reshape(2, n)
     for vertex in range(n):
         parent[vertex] = vertex
     counts, of_rows, of_slots, table, boundary, pairs = empty_table(edges, block)
+    counts[UNSURE] = edges
     following = reserve(block, edges, np.int32)  # the next edge of the same row
     of_graph = bits[0], bits[1], label, degree, common, following, parent, merges
     return (*of_graph, counts, of_rows, of_slots, boundary, pairs), table
@@ -215,11 +215,13 @@ def _enter_edges(ends, start, stop, state, table, block, halt):
         if halted(halt):
             break
         u, v = ends_of(ends[edge], SHORT)
-        if degree[u] == 0 and degree[v] == 0 and _share_a_neighbour(present, u, v):
+        if degree[u] | degree[v] == 0 and _share_a_neighbour(present, u, v):
             _enter(u, v, present)
             continue
-        found, labelled = _common_neighbours(present, active, u, v, common)
+        found = _new_triangles(present, active, u, v)
         _enter(u, v, present)
+        if found == 1:
+            continue
         if not found:
             younger = join(parent, u, v)
             if younger >= 0:
@@ -230,8 +232,8 @@ def _enter_edges(ends, start, stop, state, table, block, halt):
                 row, table = add_row(0, 0, slot, counts, of_rows, table, block)
                 _mark(edge, u, v, row, active, degree, label, of_rows, following)
             continue
-        if not labelled:
-            continue
+        for q in range(common.size):
+            common[q] = present[u, q] & present[v, q]
         apex, clean = _first_apex(u, v, active, common)
         if not clean and label[u, apex] != label[v, apex]:
             first, second = np.int64(label[u, apex]), np.int64(label[v, apex])
@@ -307,7 +309,7 @@ def reduce_edges_by_bits(ends, n, block, halt):
 @compiled
 def _pace(edges):
     """Return after how many edges it is worth to look whether all is over."""
-    return max(512, edges >> 3)
+    return max(512, edges >> 5)
 
 
 @compiled

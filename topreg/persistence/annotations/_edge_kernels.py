@@ -96,14 +96,14 @@ def distribute(matrix, limit, top, records, block, halt):
     if n < MANY:
         begins[1] = _collect(matrix, limit, top, to_key, records)
         return begins[:2]
-    numbers = reserve(block, n, np.int32)
+    numbers = reserve(block, n, np.uint32)  # unsigned: Numba need not look for negative places
     first, shift = _scale(matrix, limit, top)
     for i in range(n - 1):
         if halted(halt):
             return begins[:1]
         _number(matrix[i, i + 1 :], limit, top, first, shift, numbers)
         for j in range(n - 1 - i):
-            begins[numbers[j] + 2] += 1
+            begins[numbers[j] + np.uint32(2)] += 1
     for bucket in range(BUCKETS + 1):
         begins[bucket + 2] += begins[bucket + 1]
     for i in range(n - 1):
@@ -113,8 +113,9 @@ def distribute(matrix, limit, top, records, block, halt):
         _number(row, limit, top, first, shift, numbers)
         ends = (i << 16) + i + 1
         for j in range(n - 1 - i):
-            place = begins[numbers[j] + 1]
-            begins[numbers[j] + 1] = place + 1
+            bucket = numbers[j] + np.uint32(1)
+            place = np.uint32(begins[bucket])
+            begins[bucket] = place + 1
             key = np.uint64((row[j] & top) >> to_key)
             records[place] = (key << HALF) | np.uint64(ends + j)
     return begins[: BUCKETS + 1]
@@ -233,7 +234,7 @@ def room_to_sort(n, block):
     """Return room for the records of all edges, for as many again, and for counts of digits."""
     edges = n * (n - 1) // 2
     records = reserve(block, edges + 1, np.uint64)  # one more: a last write may not count
-    return records, reserve(block, edges, np.uint64), reserve(block, DIGITS, np.int32)
+    return records, reserve(block, edges, np.uint64), reserve(block, DIGITS, np.uint32)
 
 
 @compiled
