@@ -252,7 +252,7 @@ class TestAblations:
         header, *series = lines(factor_table(runs, "weight"))
         assert header[1:] == ["0.05", "0.15", "3", "20"]
         assert [row[0].split(",")[0] for row in series] == ["HC-TAF", "HC-TR"]
-        assert series[0][1:] == ["-", "-", "3.00", "20.00"]
+        assert series[0][1:] == ["-", "-", "3.00 (1 seed)", "20.00 (1 seed)"]
 
     def test_other_options_make_other_series(self):
         points = ((1, "weight=0.1"), (2, "weight=0.2"), (3, "weight=0.1"))
