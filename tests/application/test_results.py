@@ -1,6 +1,7 @@
 """Long table, tables over seeds, differences, protocols, ablations, transfers and reports."""
 
 import csv
+import itertools
 import json
 import textwrap
 from dataclasses import asdict, replace
@@ -25,7 +26,7 @@ from vlm_adapters.results import (
     write_csv,
 )
 from vlm_adapters.results.report import write_run_report
-from vlm_adapters.runs import SCHEMA, read_transfers, write_result
+from vlm_adapters.runs import SCHEMA, read_runs, read_transfers, write_result
 
 
 @pytest.fixture
@@ -267,7 +268,9 @@ class TestAblations:
 class TestTransfers:
     @pytest.fixture
     def folder(self, tmp_path):
-        for one in seeds("taskres", (60, 62)):
+        made = {"metrics": {"top5": 99.0}, "features": {"views": "3", "test images": "a"}}
+        for one in seeds("taskres", (60, 62), epochs=1):
+            one = replace(one, **made)
             folder = tmp_path / f"seed{one.seed}"
             (folder / "transfer").mkdir(parents=True)
             write_result(folder, {"schema": SCHEMA, "run": asdict(one)})
@@ -281,7 +284,15 @@ class TestTransfers:
         write_json(folder / "transfer" / f"{target}.json", record)
 
     def test_a_run_for_each_target(self, folder):
+        self.transfer(folder / "seed2", run("taskres", 62), "imagenet_r", 52, features="b")
+        (folder / "seed1/transfer").rename(folder / "transfer")
+        (folder / "seed1/transfer").mkdir()  # the other one is of no run
+        for target, value in (("imagenet_a", 21), ("imagenet_r", 51)):
+            self.transfer(folder / "seed1", run("taskres", 60), target, value)
         found = read_transfers(folder)
+        assert all((one.log, one.metrics) == ([], {}) for one in found)
+        seen = [{"views": "3", "test images": images} for images in ("", "", "", "b")]
+        assert [one.features for one in found] == seen
         assert [(r.seed, r.dataset, r.accuracies["last"]) for r in found] == [
             *((1, "imagenet_a", 21.0), (1, "imagenet_r", 51.0)),
             *((2, "imagenet_a", 22.0), (2, "imagenet_r", 52.0)),
@@ -306,6 +317,20 @@ class TestTransfers:
         (folder / "seed1/transfer/imagenet_a.json").write_text(json.dumps(record))
         with pytest.raises(ValueError, match=text):
             read_transfers(folder)
+
+
+def test_runs_are_read_in_order(tmp_path):
+    parts = ("a", "b"), ("zero_shot", "taskres", "mine"), (1, 16), (1, 2)
+    places = list(itertools.product(*parts))
+    for number, (dataset, preset, shots, seed) in enumerate(places[::-1]):
+        one = run("taskres", 1, dataset=dataset, shots=shots, seed=seed)
+        (tmp_path / str(number)).mkdir()
+        content = {"schema": SCHEMA, "run": asdict(replace(one, preset=preset))}
+        write_result(tmp_path / str(number), content)
+    found = read_runs(tmp_path)
+    assert [(one.dataset, one.preset, one.shots, one.seed) for one in found] == places
+    with pytest.raises(ValueError, match=r"`accuracies` should have the headline 'x'\. Got none"):
+        replace(found[0], headline="x")
 
 
 class TestReports:
