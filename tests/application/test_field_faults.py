@@ -73,6 +73,21 @@ def test_sixteen_bits_are_scaled(tmp_path):
     assert published[0, 1] == 255
 
 
+GREY = [
+    (np.array([[-1, 5]], dtype=np.int32), "from -1 to 5, of 65535"),
+    (np.array([[0.5, np.nan]], dtype=np.float32), "from nan to nan, of 1"),
+]
+
+
+@pytest.mark.parametrize(("values", "told"), GREY)
+def test_grey_values_without_a_scale_are_refused(tmp_path, values, told):
+    Image.fromarray(values).save(tmp_path / "odd.tif")
+    with pytest.raises(
+        ValueError, match=rf"`odd\.tif` should be .* Got: grey values {told}\. Copy"
+    ):
+        read_image(tmp_path, "odd.tif")
+
+
 def test_orientation_is_applied(tmp_path):
     image = Image.new("RGB", (4, 2))
     exif = Image.Exif()

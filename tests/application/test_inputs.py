@@ -51,6 +51,7 @@ def test_what_is_opened(root):
 NOWHERE = Path("/nowhere")
 NOTHING = [
     ({}, r"`--dataset` should name a published data set, or `--images` .* Got neit"),
+    ({"template": ("a {}.",)}, r"`--dataset` should name a published data set, .* Got neit"),
     ({"dataset": "dtd"}, r"`--root` should name the folder .* to find dtd\. Got none\. Give"),
     ({"dataset": "coop", "root": Path()}, r"`--dataset` should be one of .* Got 'coop'"),
     ({"dataset": "dtd", "root": NOWHERE}, r"`root` should hold dtd in CoOp's layout"),

@@ -168,6 +168,13 @@ def test_what_a_search_needs(tmp_path):
             f"shots = [1]\nseeds = [1]\n{ONE_PLAN}'training.epochs' = []",
             r"`shared.training.epochs` should list one or more values to try\. Got none",
         ),
+        *(
+            (
+                f"shots = [1]\nseeds = [1]\n{ONE_PLAN}[one.{axes}]\n'training.epochs' = []",
+                rf"`{axes}.training.epochs` should list one or more values to try\. Got none",
+            )
+            for axes in ("refine", "constrain")
+        ),
     ],
 )
 def test_plans_that_cannot_be_read(tmp_path, text, told):
