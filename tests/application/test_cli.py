@@ -16,7 +16,7 @@ import pytest
 from application.helpers import environment, python
 from application.synthetic_data import write_folder
 from application.tiny_clip import write_tiny_clip
-from vlm_adapters import cli
+from rich.console import Console
 from vlm_adapters.cli import UsageError, report, run
 from vlm_adapters.cli.commands import DEMO_VALUES, METHODS
 from vlm_adapters.cli.inputs import SHIPPED, Inputs
@@ -123,7 +123,7 @@ def test_quiet_is_quiet(call, bundle_file):
 
 @pytest.mark.parametrize(("terminal", "quiet"), [(False, False), (True, False), (True, True)])
 def test_progress_is_shown_on_terminals_alone(terminal, quiet, call, bundle_file, monkeypatch):
-    monkeypatch.setattr(type(cli.errors), "is_terminal", terminal)
+    monkeypatch.setattr(Console, "is_terminal", terminal)
     (bundle_file.parent / "plan.toml").write_text(PLAN)
     words = "{quiet} train --bundle={bundle} --method=taskres --shots=1 --threads=1 --out={out}"
     tune = "{quiet} tune --bundle={bundle} --plan={bundle.parent}/plan.toml --jobs=1 --out={out}"
