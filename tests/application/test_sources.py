@@ -291,4 +291,14 @@ def test_features_in_words_tell_what_runs_must_share(root, tmp_path, source, bun
     ):
         other = extraction(root, tmp_path, **options).source(DRAWS).features
         assert {key for key in other if other[key] != source.features[key]} == {name}
+    plain = extraction(root, tmp_path)
+    data, split = plain.dataset, plain.dataset.split
+    turned = tuple(sample._replace(label=(sample.label + 1) % 3) for sample in split.test)
+    for name, changes in (
+        ("templates", {"taskres_templates": (*data.templates, "a {}.")}),
+        ("test images", {"split": dataclasses.replace(split, test=turned)}),
+    ):
+        other = dataclasses.replace(plain, dataset=dataclasses.replace(data, **changes))
+        other = other.source(DRAWS).features
+        assert {key for key in other if other[key] != source.features[key]} == {name}
     assert list(BundleSource(bundle_file).features) == ["bundle"]
