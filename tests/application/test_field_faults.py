@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -45,10 +46,12 @@ def test_exchanged_files_of_equal_size_are_encoded_again(folder, tmp_path):
     equal(after[1:6], before[1:6])
 
 
-def test_an_edit_that_keeps_size_and_times_is_noticed(folder, tmp_path):
+def test_an_edit_that_keeps_size_and_times_is_noticed(folder, tmp_path, monkeypatch):
+    monkeypatch.setattr("vlm_adapters.features.store.SETTLED", 10**12)
     file = folder / "crow/00.bmp"
     os.utime(file, ns=(10**18, 10**18))
     [before] = content_hashes(tmp_path, folder, ["crow/00.bmp"])
+    assert not list(tmp_path.glob("contents-*"))  # touched just now, whatever its time says
     file.write_bytes(file.read_bytes()[:-1] + b"\\0")
     os.utime(file, ns=(10**18, 10**18))
     assert content_hashes(tmp_path, folder, ["crow/00.bmp"]) != (before,)
@@ -201,7 +204,7 @@ def test_damaged_images_can_be_left_out(folder, caplog):
         without_damaged(whole)
 
 
-def test_folders_of_images_are_evaluated_and_classified(folder):
+def test_folders_of_images_are_evaluated_and_classified(folder, monkeypatch):
     own = Inputs(dataset="dtd", images=folder)
     assert len(own.open(only_test=True).split.test) == 12
     assert (own.published, Inputs(dataset="dtd").published) == (None, "dtd")  # a label is not a key
@@ -211,6 +214,10 @@ def test_folders_of_images_are_evaluated_and_classified(folder):
         (folder / hidden / "t.png").touch()
     assert len(image_files([folder, folder / "owl/00.bmp"])) == 13
     assert len(image_files([folder / ".cache/thumbs"])) == 1  # it is named
+    found, listed = image_files([folder]), Path.rglob
+    with monkeypatch.context() as patch:  # another file system
+        patch.setattr(Path, "rglob", lambda *args: sorted(listed(*args), reverse=True))
+        assert image_files([folder]) == found == sorted(found)
     (folder / "empty").mkdir()
     with pytest.raises(FileNotFoundError, match="a folder without images"):
         image_files([folder / "empty"])
