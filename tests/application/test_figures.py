@@ -62,6 +62,8 @@ def test_accuracy(runs, datasets, tmp_path, plots):
     save_accuracy_figure(tmp_path / "a.png", several, "title")
     drawn(tmp_path / "a.png")
     assert all(ticks(axes) == ["1", "16"] for axes in plots[:3])
+    starts = {bars[0].get_xdata()[0] for bars in plots[0].containers}
+    assert len(starts) == len(plots[0].containers) == 5  # no error bars on others
     below = [bool(axes.get_xlabel()) for axes in plots]
     assert below == ([True] if len(datasets) == 1 else [False, True, True, False])
     assert [axes.axison for axes in plots[3:]] == [False] * len(plots[3:])

@@ -249,11 +249,11 @@ class TestAblations:
         [row] = rows(factor_table(runs[:4], "weight"))
         assert row[0] == "HC-TR, 16-shot (perturbation_weight=2.5)"
         assert factor_table(runs, "coincidence_weight").empty
-        runs = [run("hc_taf", n, f"constraint.weight={n}") for n in (20, 3)] + runs[:4]
+        runs = runs[:4] + [run("hc_taf", n, f"constraint.weight={n}") for n in (20, 3)]
         header, *series = lines(factor_table(runs, "weight"))
         assert header[1:] == ["0.05", "0.15", "3", "20"]
-        assert [row[0].split(",")[0] for row in series] == ["HC-TAF", "HC-TR"]
-        assert series[0][1:] == ["-", "-", "3.00 (1 seed)", "20.00 (1 seed)"]
+        assert [row[0].split(",")[0] for row in series] == ["HC-TR", "HC-TAF"]
+        assert series[1][1:] == ["-", "-", "3.00 (1 seed)", "20.00 (1 seed)"]
 
     def test_other_options_make_other_series(self):
         points = ((1, "weight=0.1"), (2, "weight=0.2"), (3, "weight=0.1"))
