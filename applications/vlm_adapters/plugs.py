@@ -81,7 +81,7 @@ def _source(spec: str) -> str | None:
             found = importlib.util.find_spec(origin)  # runs the packages above it
     except Exception:  # loading it says so
         return None
-    return found.origin if found and found.has_location else None
+    return found.origin if found else None
 
 
 @lru_cache
@@ -97,16 +97,12 @@ def _load(spec: str, sha256: str) -> Any:
 
 def _run(file: str, sha256: str) -> ModuleType:
     """Run a file, beside which it may import others, as a module that no other one can be."""
-    name = f"{Path(file).stem.replace('.', '_')} {sha256}"  # with a space none is imported
+    name = f"{Path(file).stem} {sha256}"  # with a space none is imported
     spec = importlib.util.spec_from_file_location(name, file)
     assert spec is not None and spec.loader is not None  # noqa: PT018
     module = sys.modules[name] = importlib.util.module_from_spec(spec)
-    try:
-        with _first_on_path(str(Path(file).resolve().parent)):
-            spec.loader.exec_module(module)
-    except BaseException:
-        del sys.modules[name]
-        raise
+    with _first_on_path(str(Path(file).resolve().parent)):
+        spec.loader.exec_module(module)
     return module
 
 

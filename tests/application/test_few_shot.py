@@ -75,6 +75,12 @@ def test_classes_come_in_order_of_first_appearance():
         indices(labels, 0, 0)
 
 
+def test_classes_are_in_order_of_their_first_row_that_is_left():
+    for seed in range(8):
+        val = few_shot_split([0, 1, 0, 1], [], 1, seed=seed, val_from_train=True).val
+        assert val == sorted(val)
+
+
 def test_classes_without_rows_left_have_no_validation_rows():
     task = few_shot_split([0, 0, 1, 1, 1], [], 2, seed=1, val_from_train=True)
     assert (len(task.train), len(task.val)) == (4, 1)

@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -45,10 +46,12 @@ def test_exchanged_files_of_equal_size_are_encoded_again(folder, tmp_path):
     equal(after[1:6], before[1:6])
 
 
-def test_an_edit_that_keeps_size_and_times_is_noticed(folder, tmp_path):
+def test_an_edit_that_keeps_size_and_times_is_noticed(folder, tmp_path, monkeypatch):
+    monkeypatch.setattr("vlm_adapters.features.store.SETTLED", 10**12)
     file = folder / "crow/00.bmp"
     os.utime(file, ns=(10**18, 10**18))
     [before] = content_hashes(tmp_path, folder, ["crow/00.bmp"])
+    assert not list(tmp_path.glob("contents-*"))  # touched just now, whatever its time says
     file.write_bytes(file.read_bytes()[:-1] + b"\\0")
     os.utime(file, ns=(10**18, 10**18))
     assert content_hashes(tmp_path, folder, ["crow/00.bmp"]) != (before,)
@@ -65,12 +68,27 @@ def test_hashes_of_unchanged_files_are_remembered(folder, tmp_path, monkeypatch)
 
 
 def test_sixteen_bits_are_scaled(tmp_path):
-    values = np.array([[0, 257 * 51], [257 * 128, 65535]], dtype=np.uint16)
+    values = np.array([[200, 257 * 51], [257 * 128, 65535]], dtype=np.uint16)
     Image.fromarray(values).save(tmp_path / "deep.png")
     grey = np.asarray(read_image(tmp_path, "deep.png"))[..., 0]
-    np.testing.assert_array_equal(grey, [[0, 51], [128, 255]])
+    np.testing.assert_array_equal(grey, [[1, 51], [128, 255]])
     published = np.asarray(read_image(tmp_path, "deep.png", published=True))[..., 0]
     assert published[0, 1] == 255
+
+
+GREY = [
+    (np.array([[-1, 5]], dtype=np.int32), "from -1 to 5, of 65535"),
+    (np.array([[0.5, np.nan]], dtype=np.float32), "from nan to nan, of 1"),
+]
+
+
+@pytest.mark.parametrize(("values", "told"), GREY)
+def test_grey_values_without_a_scale_are_refused(tmp_path, values, told):
+    Image.fromarray(values).save(tmp_path / "odd.tif")
+    with pytest.raises(
+        ValueError, match=rf"`odd\.tif` should be .* Got: grey values {told}\. Copy"
+    ):
+        read_image(tmp_path, "odd.tif")
 
 
 def test_orientation_is_applied(tmp_path):
@@ -150,21 +168,26 @@ def test_names_that_make_no_prompts_of_their_own_are_told(tmp_path, caplog):
     assert "names that make equal prompts ('x y', 'x_y')" in caplog.text
 
 
-@pytest.mark.parametrize(("subset", "count"), [("val", 0), ("test", 1)])
-def test_a_path_in_two_subsets_of_a_table_is_told(folder, tmp_path, caplog, subset, count):
+@pytest.mark.parametrize(
+    ("subset", "label", "told"),
+    [
+        ("val", "crow", []),
+        ("test", "crow", ["crow/00.bmp of train is crow/00.bmp of test"]),
+        ("test", "owl", ["crow/00.bmp of crow is crow/00.bmp of owl"]),
+    ],
+)
+def test_a_path_in_two_subsets_of_a_table_is_told(folder, tmp_path, caplog, subset, label, told):
     parts = dict(zip(range(6), ["train", "train", "val", "val", "test", "test"], strict=True))
     rows = [
         f"{name}/{n:02}.bmp,{name},{part}" for name in ("crow", "owl") for n, part in parts.items()
     ]
     split = tmp_path / "split.csv"
-    rows += [f"crow/00.bmp,crow,{subset}"]
+    rows += [f"crow/00.bmp,{label},{subset}"]
     split.write_text("\n".join(["path,label,subset", *rows]))
     inputs = Inputs(images=folder, split=split, backbone=SPEC, store=tmp_path / "s", views=1)
     Extraction(inputs, inputs.open(), FakeBackbone()).source([(2, 1)])
-    told = [text for text in caplog.messages if "same content" in text]
-    assert len(told) == count
-    if told:
-        assert "crow/00.bmp of train is crow/00.bmp of test" in told[0]
+    found = [text.partition(": ")[2] for text in caplog.messages if "same content" in text]
+    assert found == [f"{text}." for text in told]
 
 
 def test_damaged_images_can_be_left_out(folder, caplog):
@@ -181,7 +204,7 @@ def test_damaged_images_can_be_left_out(folder, caplog):
         without_damaged(whole)
 
 
-def test_folders_of_images_are_evaluated_and_classified(folder):
+def test_folders_of_images_are_evaluated_and_classified(folder, monkeypatch):
     own = Inputs(dataset="dtd", images=folder)
     assert len(own.open(only_test=True).split.test) == 12
     assert (own.published, Inputs(dataset="dtd").published) == (None, "dtd")  # a label is not a key
@@ -191,6 +214,10 @@ def test_folders_of_images_are_evaluated_and_classified(folder):
         (folder / hidden / "t.png").touch()
     assert len(image_files([folder, folder / "owl/00.bmp"])) == 13
     assert len(image_files([folder / ".cache/thumbs"])) == 1  # it is named
+    found, listed = image_files([folder]), Path.rglob
+    with monkeypatch.context() as patch:  # another file system
+        patch.setattr(Path, "rglob", lambda *args: sorted(listed(*args), reverse=True))
+        assert image_files([folder]) == found == sorted(found)
     (folder / "empty").mkdir()
     with pytest.raises(FileNotFoundError, match="a folder without images"):
         image_files([folder / "empty"])

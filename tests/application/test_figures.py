@@ -39,25 +39,34 @@ def runs():
 
 
 @pytest.fixture
-def ticks(monkeypatch):
-    """Labels of the horizontal axis of each plot, as they were when the figure was saved."""
+def plots(monkeypatch):
+    """The plots of the figures that are saved."""
     found, save = [], Figure.savefig
 
     def noted(figure, *args, **options):
-        found.extend([text.get_text() for text in a.get_xticklabels()] for a in figure.axes)
+        found.extend(figure.axes)
         return save(figure, *args, **options)
 
     monkeypatch.setattr(Figure, "savefig", noted)
     return found
 
 
+def ticks(axes):
+    return [text.get_text() for text in axes.get_xticklabels()]
+
+
 @pytest.mark.parametrize("datasets", [("imagenet",), ("imagenet", "dtd")])
-def test_accuracy(runs, datasets, tmp_path, ticks):
+def test_accuracy(runs, datasets, tmp_path, plots):
     several = [run("zero_shot", 50, shots=16, dataset=name) for name in datasets]
     several += [one for name in datasets for one in moved(runs, name)]
     save_accuracy_figure(tmp_path / "a.png", several, "title")
     drawn(tmp_path / "a.png")
-    assert ["1", "16"] in ticks
+    assert all(ticks(axes) == ["1", "16"] for axes in plots[:3])
+    starts = {bars[0].get_xdata()[0] for bars in plots[0].containers}
+    assert len(starts) == len(plots[0].containers) == 5  # no error bars on others
+    below = [bool(axes.get_xlabel()) for axes in plots]
+    assert below == ([True] if len(datasets) == 1 else [False, True, True, False])
+    assert [axes.axison for axes in plots[3:]] == [False] * len(plots[3:])
 
 
 def moved(runs, dataset):
@@ -69,7 +78,8 @@ def test_styles_differ_and_families_share_a_hue(runs):
     look = styles(distinct([*runs, *others]))
     assert len({tuple(style.values()) for style in look.values()}) == len(look)
     assert look["TaskRes"]["linestyle"] == look["Tip-Adapter-F"]["linestyle"] == "--"
-    assert look["HC-TR"]["linestyle"] == look["HC-TAF"]["linestyle"] == "-"
+    for constrained in ("HC-TR", "HC-TAF", "HC-TR, coincidence only"):
+        assert look[constrained]["linestyle"] == "-"
     assert look["Tip-Adapter-F"]["color"] == look["HC-TAF"]["color"]
     assert look["Zero-shot"]["linestyle"] == ":"
 
@@ -84,9 +94,17 @@ def test_terms(runs, tmp_path):
         ("TaskRes", "both"),
     }
     assert found["TaskRes", "both"].to_dict() == {1: [3.0, 3.0], 16: [3.0, 3.0]}
+    others = [run("taskres_star", 1), run("hc_tr_star", 3), run("hc_tr", 9, seed=7, shots=1)]
+    several = [*runs, *others, *seeds("taskres", (1,)), *seeds("hc_tr", (5,))]
+    several[-2:] = [replace(one, dataset="dtd") for one in several[-2:]]
+    found = term_gains(distinct(several)).query("terms == 'both'")[
+        ["baseline", "shots", "accuracy"]
+    ]
+    of_seeds_with_all = [["TaskRes", 16, 3.5], ["TaskRes*", 16, 2.0]]
+    assert found.to_numpy().tolist() == of_seeds_with_all
 
 
-def test_factor(tmp_path, ticks):
+def test_factor(tmp_path, plots):
     several = [
         one
         for weight in (0.1, 0.2, 0.4)
@@ -95,17 +113,23 @@ def test_factor(tmp_path, ticks):
     ]
     save_factor_figure(tmp_path / "f.png", several, "weight", "title")
     drawn(tmp_path / "f.png")
-    assert ticks == 2 * [["0.1", "0.2", "0.4"]]
+    assert list(map(ticks, plots)) == 2 * [["0.1", "0.2", "0.4"]]
 
 
-def test_training(runs, tmp_path):
+def test_training(runs, tmp_path, plots):
     last = [one for one in runs if one.shots == 16] + [run("zero_shot", 50)]
     save_training_figure(tmp_path / "t.png", last, "title")
     drawn(tmp_path / "t.png")
+    lines = {axes.get_title(): [line.get_label() for line in axes.lines] for axes in plots}
+    assert lines["validation accuracy, %"] == ["TaskRes", *lines["track coincidence"]]
     two = [one for one in last if one.preset == "taskres"]
     curves = training_curves(distinct(two)["method"], two)
     assert list(curves["val_accuracy"]) == pytest.approx([61.5, 76.5, 81.5])
+    curves = training_curves(distinct(two)["method"], [two[0], replace(two[1], log=two[1].log[:2])])
+    assert list(curves["val_accuracy"].dropna()) == pytest.approx([61.5, 76.5])
+    del plots[:]
     save_training_figure(tmp_path / "t.png", two, "no constraint, and little text")
+    assert [len(axes.lines) for axes in plots] == [1, 1, 0, 0]
     drawn(tmp_path / "t.png")
 
 

@@ -11,6 +11,7 @@ from vlm_adapters._files import (
     json_hash,
     read_json,
     read_tensors,
+    tensors_hash,
     whole_file,
     write_json,
     write_tensors,
@@ -44,7 +45,7 @@ def test_an_error_leaves_the_old_file_alone(tmp_path, error):
 
 def test_a_claim_of_files_removes_what_a_killed_process_left(tmp_path):
     others = {".b.json.1.2", ".a.json", ".a.json.1.x", ".a.json.old.1.2"}
-    for name in (".a.json.1.2", *others):
+    for name in (".a.json.1.2", ".c.json.3.4", *others):
         (tmp_path / name).touch()
     (tmp_path / ".c.json.1.2").mkdir()
     text = r"a\.json` should be written by one process at a time\. Got one that .*Wait until it"
@@ -71,7 +72,7 @@ def test_json(tmp_path):
     assert os.listdir(tmp_path) == ["a"]
     with pytest.raises(FileNotFoundError, match=r"No such file or directory: '.*none'"):
         read_json(tmp_path / "none")
-    for content in (b"{", b"", b"\xff\xfe", b"\x80", b"[Infinity]"):
+    for content in (b"{", b"", b"\xff\xfe", b"\x80", b"[Infinity]", b"[" * 100_000):
         (tmp_path / "bad").write_bytes(content)
         with refused(r"bad` should be JSON\. Got: .*Remove it to have it m"):
             read_json(tmp_path / "bad")
@@ -106,6 +107,16 @@ def test_hashes_do_not_depend_on_the_order_of_keys():
     assert json_hash({"a": 1, "b": (2,)}) == json_hash({"b": [2], "a": 1})
     assert json_hash({"a": 1}) != json_hash({"a": 2})
     assert len(json_hash(None)) == 64
+    zeros = {"a": torch.zeros(2, 3), "b": torch.ones(1)}
+    others = [
+        {"c": zeros["a"]},
+        {"a": torch.zeros(3, 2)},
+        {"a": zeros["a"].int()},
+        {"b": 2.0 * zeros["b"]},
+    ]
+    hashes = {tensors_hash(tensors) for tensors in (zeros, *(zeros | other for other in others))}
+    assert len(hashes | {tensors_hash(zeros, "start")}) == 6
+    assert tensors_hash({"b": zeros["b"], "a": zeros["a"]}) in hashes
 
 
 def test_results_come_in_order_and_one_at_a_time():

@@ -669,6 +669,7 @@ FOUND = [
     ("texts", NAMELESS, "should hold class texts. Got no 'vlm_adapters.class_texts'. Remove it"),
     ("texts", {"templates": math.inf}, "Got no cannot convert float infinity"),
     ("texts", {"templates": 9}, UNFIT),
+    ("texts", {"templates": -1}, UNFIT),
     ("texts", {"raw": torch.zeros(3, 4)}, UNFIT),
     ("texts", {"bias": torch.zeros(4)}, UNFIT),
     ("texts", {"weight": torch.zeros(3, 5)}, UNFIT),

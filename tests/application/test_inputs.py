@@ -51,6 +51,7 @@ def test_what_is_opened(root):
 NOWHERE = Path("/nowhere")
 NOTHING = [
     ({}, r"`--dataset` should name a published data set, or `--images` .* Got neit"),
+    ({"template": ("a {}.",)}, r"`--dataset` should name a published data set, .* Got neit"),
     ({"dataset": "dtd"}, r"`--root` should name the folder .* to find dtd\. Got none\. Give"),
     ({"dataset": "coop", "root": Path()}, r"`--dataset` should be one of .* Got 'coop'"),
     ({"dataset": "dtd", "root": NOWHERE}, r"`root` should hold dtd in CoOp's layout"),
@@ -99,11 +100,14 @@ def test_descriptions(root, bundle_file):
     assert Inputs(bundle=bundle_file).describe() == f"bundle sha256 {digest}"
 
 
-def test_each_process_of_torchrun_takes_an_accelerator_of_its_own(monkeypatch):
+def test_each_process_of_torchrun_takes_an_accelerator_of_its_own(root, tmp_path, monkeypatch):
     monkeypatch.delenv("LOCAL_RANK", raising=False)
     assert _own("cuda") == "cuda"
     monkeypatch.setenv("LOCAL_RANK", "3")
     assert [_own(name) for name in ("cuda", "cuda:1", "cpu")] == ["cuda:3", "cuda:1", "cpu"]
+    monkeypatch.setenv("LOCAL_RANK", "99")
+    with refused(r"on this machine\. Got 'cuda:99'"):
+        inputs(root, tmp_path, device="cuda").extraction()
 
 
 # Sweeps

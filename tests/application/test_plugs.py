@@ -3,6 +3,7 @@
 import dataclasses
 import importlib
 import json
+import os
 import pathlib
 import re
 import sys
@@ -18,7 +19,7 @@ from vlm_adapters.backbones import load_backbone
 from vlm_adapters.cli import as_usage
 from vlm_adapters.config import RegularizerOptions, load_methods
 from vlm_adapters.experiments import plan_jobs, run_jobs
-from vlm_adapters.plugs import load_plug, plug_sha256
+from vlm_adapters.plugs import load_plug, plug_sha256, telling_parts
 from vlm_adapters.regularizers import LOSSES, BatchViews, build_regularizer
 from vlm_adapters.runs import read_saved_run
 from vlm_adapters.training import (
@@ -88,10 +89,11 @@ def test_its_search_takes_the_best_share(pages, task):
     assert hits[found] == max(hits.values())
 
 
-def test_a_run_is_another_when_its_code_changes(pages, source):
-    [job] = plan_jobs(load_methods(["prototypes.toml"]), [1], [1])
+@pytest.mark.parametrize("name", ["prototypes", "edges"])
+def test_a_run_is_another_when_its_code_changes(pages, source, name):
+    [job] = plan_jobs(load_methods([f"{name}.toml"]), [1], [1])
     before = job.identity(source)
-    with (pages / "prototypes.py").open("a") as file:
+    with (pages / f"{name}.py").open("a") as file:
         file.write("\n# another\n")
     assert job.identity(source) != before
 
@@ -246,11 +248,15 @@ FAULTS = {
 @pytest.mark.parametrize("code", FAULTS)
 def test_an_error_in_code_of_the_user_is_told_with_its_place(pages, source, code):
     file = pages / "faulty.py"
-    file.write_text(f"def f(views):\n    # a comment\n    return {{'a': {code}}}\n")
+    file.write_text(
+        f"def f(views):\n    return {{'a': g(views)}}\ndef g(views):\n    return {code}\n"
+    )
+    load_plug("./faulty.py:g", "x")
     overrides = ['taskres.regularizer.use="faulty.py:f"', "taskres.regularizer.weight=1"]
     jobs = plan_jobs(load_methods(["taskres"], overrides=overrides), [1], [1])
-    text = rf"`faulty\.py:f` should run without an error\. Got {re.escape(FAULTS[code])}.* in "
-    place = rf"{re.escape(str(file))}, line 3\."
+    parts = r"`\./faulty\.py:g` or `faulty\.py:f`"
+    text = rf"{parts} should run without an error\. Got {re.escape(FAULTS[code])}.* in "
+    place = rf"{re.escape(str(file))}, line 4\."
     with pytest.raises(RuntimeError, match=rf"^{text}{place}$"):
         run_jobs(source, jobs)
     with pytest.raises(RuntimeError, match=rf"2 of 2 runs failed.*{text}{place}"):
@@ -274,11 +280,9 @@ def test_an_error_in_a_search_and_one_while_a_file_is_loaded(pages, source):
 def test_an_error_in_a_backbone_is_none_of_usage(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "model.py").write_text("def make():\n    raise ValueError('no weights')\n")
-    text = (
-        r"`model\.py:make` should run without an error\. Got ValueError: no weights in .*, line 2"
-    )
+    text = r"`\./model\.py:make` should run .*\. Got ValueError: no weights in .*, line 2"
     with pytest.raises(RuntimeError, match=text), as_usage():
-        load_backbone("model.py:make")
+        load_backbone("./model.py:make")
 
 
 MODULE = "def f(views):\n    return {{'a': {} * views.source.sum()}}\n"
@@ -304,6 +308,19 @@ def test_a_module_of_the_current_folder_has_one_hash_and_its_changes_are_run(tmp
 
 def test_a_module_that_others_imported_is_not_run_again():
     assert load_plug("vlm_adapters.plugs:load_plug", "x") is load_plug
+    with pytest.raises(ZeroDivisionError, match=r"^division by zero$"), telling_parts():
+        _ = 1 / 0  # none of the user's, although the module of `telling_parts` is a part now
+
+
+def test_what_cannot_be_found_has_no_hash_until_it_is_there(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "broken_package.py").write_text("1 / 0\n")
+    before = tmp_path.stat()
+    for spec in ("absent.py:f", "taskres", "sys:path", "broken_package.x:f", "written_just_now:f"):
+        assert plug_sha256(spec) == ""
+    (tmp_path / "written_just_now.py").write_text("")
+    os.utime(tmp_path, ns=(before.st_atime_ns, before.st_mtime_ns))  # as a coarse clock has it
+    assert plug_sha256("written_just_now:f") == file_sha256(tmp_path / "written_just_now.py")
 
 
 def test_a_file_may_hold_dataclasses_and_import_those_beside_it(tmp_path, monkeypatch):
@@ -315,12 +332,14 @@ def test_a_file_may_hold_dataclasses_and_import_those_beside_it(tmp_path, monkey
         "from __future__ import annotations\nimport dataclasses\nimport helper_beside_it\n"
         "@dataclasses.dataclass\nclass Part:\n    value: int = helper_beside_it.VALUE\n"
     )
+    (tmp_path / "json.py").symlink_to(folder / "json.py")  # beside itself, not beside the link
     path = list(sys.path)
     try:
-        part = load_plug("parts/json.py:Part", "x")
+        part = load_plug("json.py:Part", "x")
     finally:
         sys.modules.pop("helper_beside_it", None)
     assert part().value == 3
+    assert load_plug("json.py:Part", "x") is part
     assert get_type_hints(part) == {"value": int}
     assert importlib.import_module("json") is json
     assert sys.path == path
@@ -329,8 +348,8 @@ def test_a_file_may_hold_dataclasses_and_import_those_beside_it(tmp_path, monkey
 @pytest.mark.parametrize("change", ["sys.path.insert(0, 'x')", "del sys.path[0]"])
 def test_a_file_may_change_where_modules_are_looked_for(tmp_path, monkeypatch, change):
     monkeypatch.setattr(sys, "path", [*sys.path])
-    (tmp_path / "changes.py").write_text(f"import sys\n{change}\nPART = 1\n")
-    assert load_plug(f"{tmp_path}/changes.py:PART", "x") == 1
+    (tmp_path / "a:b.py").write_text(f"import sys\n{change}\nPART = 1\n")
+    assert load_plug(f"{tmp_path}/a:b.py:PART", "x") == 1
     assert str(tmp_path) not in sys.path
     assert ("x" in sys.path) == ("insert" in change)
 

@@ -1,6 +1,7 @@
 """Long table, tables over seeds, differences, protocols, ablations, transfers and reports."""
 
 import csv
+import itertools
 import json
 import textwrap
 from dataclasses import asdict, replace
@@ -25,7 +26,7 @@ from vlm_adapters.results import (
     write_csv,
 )
 from vlm_adapters.results.report import write_run_report
-from vlm_adapters.runs import SCHEMA, read_transfers, write_result
+from vlm_adapters.runs import SCHEMA, read_runs, read_transfers, write_result
 
 
 @pytest.fixture
@@ -149,6 +150,7 @@ class TestDifferences:
         cells = ["+0.00 [-12.71, +12.71]", "+2.00 [-10.71, +14.71]", "+1.00 [+1.00, +1.00]"]
         assert row == ["HC-TR - TaskRes", *cells, "2", "3/0/1"]
         assert difference_table(runs[:2]).empty
+        assert difference_table([run("taskres", 1), run("hc_tr", 1, dataset="dtd")]).empty
 
     def test_the_unit_of_all_is_the_seed(self):
         gains = {1: (0, 1, 2), 2: (2, 3, 4), 4: (4, 5, 6)}
@@ -207,17 +209,19 @@ def test_protocols_and_apart_from_them_oracles():
 def test_more_metrics():
     metrics = {"top5": 90.0, "mean_per_class": 50.0}
     runs = [replace(one, metrics=metrics) for one in seeds("taskres", (70, 72))]
-    expected = """
-        accuracy, %, 2 seeds | headline protocol | headline | last | top-5 | mean of classes
-        TaskRes, 16-shot | last | 71.00 ± 1.41 | 71.00 ± 1.41 | 90.00 ± 0.00 | 50.00 ± 0.00
-        HC-TR, 16-shot | last | 1.50 ± 0.71 | 1.50 ± 0.71 | - | -
+    columns = "headline protocol | headline | last | best_val | top-5 | mean of classes"
+    expected = f"""
+        accuracy, %, 2 seeds | {columns}
+        TaskRes, 16-shot | last | 71.00 ± 1.41 | 71.00 ± 1.41 | - | 90.00 ± 0.00 | 50.00 ± 0.00
+        HC-TR, 16-shot | last | 1.50 ± 0.71 | 1.50 ± 0.71 | 3.00 ± 0.00 | - | -
     """
-    same(protocol_table(runs + seeds("hc_tr", (1, 2))), expected)
+    same(protocol_table(runs + seeds("hc_tr", (1, 2), best_val=3)), expected)
 
 
 class TestAblations:
     def test_terms(self):
         presets = ("zero_shot", "hc_tr", "taskres", "hc_tr_tc", "hc_tr_dp", "clip_adapter")
+        presets += ("hc_taf", "tip_adapter_f")
         runs = [run(preset, value) for value, preset in enumerate(presets)]
         expected = """
             accuracy, %, 1 seed | track coincidence | deviating perturbation | 16-shot
@@ -225,6 +229,8 @@ class TestAblations:
             HC-TR, perturbation only | no | yes | 4.00
             HC-TR, coincidence only | yes | no | 3.00
             HC-TR | yes | yes | 1.00
+            Tip-Adapter-F | no | no | 7.00
+            HC-TAF | yes | yes | 6.00
         """
         same(terms_table(runs), expected)
         assert terms_table(runs[:1]).empty
@@ -232,7 +238,7 @@ class TestAblations:
     def test_factor(self):
         runs = seeds("hc_tr", (60, 62), "constraint.weight=0.05") + seeds("hc_tr", (65, 65))
         more = seeds("hc_tr", (1, 1), "constraint.perturbation_weight=1.5")
-        runs += more + seeds("taskres", (2,))
+        runs += more + seeds("taskres", (2,)) + seeds("hc_tr", (3,), "constraint.weight=0")
         expected = """
             accuracy, %, by weight | 0.05 | 0.15
             HC-TR (perturbation_weight=2.5), 16-shot | 61.00 ± 1.41 | 65.00 ± 0.00
@@ -243,6 +249,11 @@ class TestAblations:
         [row] = rows(factor_table(runs[:4], "weight"))
         assert row[0] == "HC-TR, 16-shot (perturbation_weight=2.5)"
         assert factor_table(runs, "coincidence_weight").empty
+        runs = runs[:4] + [run("hc_taf", n, f"constraint.weight={n}") for n in (20, 3)]
+        header, *series = lines(factor_table(runs, "weight"))
+        assert header[1:] == ["0.05", "0.15", "3", "20"]
+        assert [row[0].split(",")[0] for row in series] == ["HC-TR", "HC-TAF"]
+        assert series[1][1:] == ["-", "-", "3.00 (1 seed)", "20.00 (1 seed)"]
 
     def test_other_options_make_other_series(self):
         points = ((1, "weight=0.1"), (2, "weight=0.2"), (3, "weight=0.1"))
@@ -257,7 +268,9 @@ class TestAblations:
 class TestTransfers:
     @pytest.fixture
     def folder(self, tmp_path):
-        for one in seeds("taskres", (60, 62)):
+        made = {"metrics": {"top5": 99.0}, "features": {"views": "3", "test images": "a"}}
+        for one in seeds("taskres", (60, 62), epochs=1):
+            one = replace(one, **made)
             folder = tmp_path / f"seed{one.seed}"
             (folder / "transfer").mkdir(parents=True)
             write_result(folder, {"schema": SCHEMA, "run": asdict(one)})
@@ -271,7 +284,15 @@ class TestTransfers:
         write_json(folder / "transfer" / f"{target}.json", record)
 
     def test_a_run_for_each_target(self, folder):
+        self.transfer(folder / "seed2", run("taskres", 62), "imagenet_r", 52, features="b")
+        (folder / "seed1/transfer").rename(folder / "transfer")
+        (folder / "seed1/transfer").mkdir()  # the other one is of no run
+        for target, value in (("imagenet_a", 21), ("imagenet_r", 51)):
+            self.transfer(folder / "seed1", run("taskres", 60), target, value)
         found = read_transfers(folder)
+        assert all((one.log, one.metrics) == ([], {}) for one in found)
+        seen = [{"views": "3", "test images": images} for images in ("", "", "", "b")]
+        assert [one.features for one in found] == seen
         assert [(r.seed, r.dataset, r.accuracies["last"]) for r in found] == [
             *((1, "imagenet_a", 21.0), (1, "imagenet_r", 51.0)),
             *((2, "imagenet_a", 22.0), (2, "imagenet_r", 52.0)),
@@ -281,7 +302,7 @@ class TestTransfers:
             {title} | imagenet | imagenet_a | imagenet_r | average of targets
             TaskRes, 16-shot | 61.00 ± 1.41 | 21.50 ± 0.71 | 51.50 ± 0.71 | 36.50 ± 0.71
         """
-        same(transfer_table(seeds("taskres", (60, 62)), found), expected)
+        same(transfer_table([run("hc_tr", 1), *seeds("taskres", (60, 62))], found), expected)
 
     @pytest.mark.parametrize(
         ("record", "text"),
@@ -296,6 +317,20 @@ class TestTransfers:
         (folder / "seed1/transfer/imagenet_a.json").write_text(json.dumps(record))
         with pytest.raises(ValueError, match=text):
             read_transfers(folder)
+
+
+def test_runs_are_read_in_order(tmp_path):
+    parts = ("a", "b"), ("zero_shot", "taskres", "mine"), (1, 16), (1, 2)
+    places = list(itertools.product(*parts))
+    for number, (dataset, preset, shots, seed) in enumerate(places[::-1]):
+        one = run("taskres", 1, dataset=dataset, shots=shots, seed=seed)
+        (tmp_path / str(number)).mkdir()
+        content = {"schema": SCHEMA, "run": asdict(replace(one, preset=preset))}
+        write_result(tmp_path / str(number), content)
+    found = read_runs(tmp_path)
+    assert [(one.dataset, one.preset, one.shots, one.seed) for one in found] == places
+    with pytest.raises(ValueError, match=r"`accuracies` should have the headline 'x'\. Got none"):
+        replace(found[0], headline="x")
 
 
 class TestReports:
@@ -374,7 +409,8 @@ def test_markdown():
 )
 def test_runs_on_other_features_are_not_compared(features, told):
     made = {"views": "10", "scale": "0.5,1", "test images": "a"}
-    ours, old = replace(run("hc_tr", 71), features=made), run("taskres", 69, seed=2)
+    old = run("taskres", 69, seed=2)
+    ours = replace(run("hc_tr", 71), features=made, hashes={"split": "a"})
     other = replace(run("taskres", 70), features=made | features)
     for table in (accuracy_table, difference_table, protocol_table):
         table([ours, old, replace(other, features=made)])

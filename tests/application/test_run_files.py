@@ -189,12 +189,3 @@ def test_runs_that_are_not_there(source, tmp_path):
     (tmp_path / ADAPTER).unlink()
     with refused(r"should be a safetensors file\. Got no file"):
         read_saved_run(tmp_path)
-
-
-def test_runs_come_in_the_order_of_the_presets(source, tmp_path):
-    wanted = {name: methods()[name] for name in ("taskres", "zero_shot")}
-    jobs = plan_jobs(wanted, [2, 1], [1], folder=tmp_path, dataset="synthetic")
-    mine = jobs[0]._replace(preset="mine", folder=tmp_path / "a")
-    run_jobs(source, [mine, *jobs])
-    shipped = [(preset, shots) for preset in ("zero_shot", "taskres") for shots in (1, 2)]
-    assert [(run.preset, run.shots) for run in read_runs(tmp_path)] == [*shipped, ("mine", 2)]

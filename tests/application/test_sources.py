@@ -57,6 +57,17 @@ def test_a_task_is_what_one_computes_directly(root, source, shots, seed):
     assert len({*task.hashes.values()}) == 3
 
 
+def test_a_task_is_moved_as_a_whole(source):
+    there = source.task(1, 1).to("meta")
+    parts = [there.train.units, there.train.keys(), there.train_labels, *there.all_val]
+    parts += [there.val_features, there.val_labels, there.test_features, there.test_labels]
+    for texts in (there.texts, there.texts_kept):
+        hidden = texts.hidden
+        parts += [texts.raw, texts.normalized, hidden.features]
+        parts += [hidden.projection.weight, hidden.projection.bias]
+    assert {part.device.type for part in parts} == {"meta"}
+
+
 def test_texts_with_underscores_replaced_and_kept(root, source):
     data, task = open_dataset("dtd", root), source.task(1, 1)
     assert any("_" in name for name in data.split.class_names)
@@ -279,5 +290,15 @@ def test_features_in_words_tell_what_runs_must_share(root, tmp_path, source, bun
         ("pixels", {"published_pixels": True}),
     ):
         other = extraction(root, tmp_path, **options).source(DRAWS).features
+        assert {key for key in other if other[key] != source.features[key]} == {name}
+    plain = extraction(root, tmp_path)
+    data, split = plain.dataset, plain.dataset.split
+    turned = tuple(sample._replace(label=(sample.label + 1) % 3) for sample in split.test)
+    for name, changes in (
+        ("templates", {"taskres_templates": (*data.templates, "a {}.")}),
+        ("test images", {"split": dataclasses.replace(split, test=turned)}),
+    ):
+        other = dataclasses.replace(plain, dataset=dataclasses.replace(data, **changes))
+        other = other.source(DRAWS).features
         assert {key for key in other if other[key] != source.features[key]} == {name}
     assert list(BundleSource(bundle_file).features) == ["bundle"]

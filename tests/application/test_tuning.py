@@ -168,6 +168,13 @@ def test_what_a_search_needs(tmp_path):
             f"shots = [1]\nseeds = [1]\n{ONE_PLAN}'training.epochs' = []",
             r"`shared.training.epochs` should list one or more values to try\. Got none",
         ),
+        *(
+            (
+                f"shots = [1]\nseeds = [1]\n{ONE_PLAN}[one.{axes}]\n'training.epochs' = []",
+                rf"`{axes}.training.epochs` should list one or more values to try\. Got none",
+            )
+            for axes in ("refine", "constrain")
+        ),
     ],
 )
 def test_plans_that_cannot_be_read(tmp_path, text, told):
@@ -335,9 +342,12 @@ def test_a_cache_model_is_scored_after_the_search_that_its_headline_has(source):
 def test_any_name_of_a_data_set_gives_toml(tmp_path, name):
     path = tmp_path / "tuned.toml"
     trials = [Trial("taskres", "shared", {LR: 0.25}, 1.0, 2.0)]
-    path.write_text(tuned_values(trials, f"[1] shots; {name}", dataset=name), encoding="utf-8")
+    overrides = ["taskres.regularizer.settings.two words\x7f=1"]
+    text = tuned_values(trials, f"[1] shots; {name}", dataset=name, overrides=overrides)
+    path.write_text(text, encoding="utf-8")
     assert read_toml(str(path)).keys() == {"dataset", "taskres"}
     assert read_toml(str(path))["dataset"] == name
+    assert read_toml(str(path))["taskres"]["regularizer"]["settings"] == {"two words\x7f": 1}
 
 
 def test_values_of_another_data_set_are_refused(tmp_path):

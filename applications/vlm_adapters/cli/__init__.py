@@ -13,7 +13,6 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn, ParamSpec
 
 import typer
-from rich.console import Console
 
 from ..plugs import telling_parts
 
@@ -21,21 +20,12 @@ if TYPE_CHECKING:
     from rich.progress import Progress
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
-PLAIN: Any = {
-    "stderr": True,
-    "soft_wrap": True,
-    "highlight": False,
-    "markup": False,
-    "emoji": False,
-}
-errors = Console(**PLAIN)
-notes = Console(**PLAIN)  # silent with --quiet
+log = logging.getLogger("vlm_adapters")  # of all modules
 
 P = ParamSpec("P")
 KEPT = "What was done is kept: the same command goes on from there."
 NOT_KEPT = "The command keeps nothing before its end."
 USAGE, FAILURE, INTERRUPTED = 2, 1, 130
-PACKAGE = "vlm_adapters"
 PARSING: Any = typer.BadParameter.__base__  # click's UsageError, or that of typer's own copy
 
 
@@ -45,8 +35,8 @@ class UsageError(Exception):
 
 def run() -> NoReturn:
     """Run the command line; errors are one line, exit code 2 for usage and 1 for failure."""
-    logging.getLogger(PACKAGE).handlers = [_Notes()]
-    logging.getLogger(PACKAGE).setLevel(logging.INFO)
+    log.handlers = [_Notes()]
+    log.setLevel(logging.INFO)
     try:
         with telling_parts():
             code = app(prog_name="vlm-adapters", standalone_mode=False)
@@ -72,11 +62,8 @@ class _Notes(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Print a record."""
-        text = " ".join(record.getMessage().split())
-        if record.levelno >= logging.WARNING:
-            errors.print(f"Warning: {text}")
-        else:
-            notes.print(text)
+        kind = "Warning: " if record.levelno >= logging.WARNING else ""
+        typer.echo(kind + " ".join(record.getMessage().split()), err=True)
 
 
 def told(error: Exception) -> str:
@@ -88,7 +75,7 @@ def told(error: Exception) -> str:
 
 def _stop(message: str, code: int) -> NoReturn:
     """Print one line on standard error, and exit."""
-    errors.print(f"Error: {' '.join(message.split())}")
+    typer.echo(f"Error: {' '.join(message.split())}", err=True)
     sys.exit(code)
 
 
@@ -138,7 +125,8 @@ def _group(
     ] = False,
 ) -> None:
     """Adapters for vision-language models, with and without homology consistency."""
-    notes.quiet = quiet
+    if quiet:
+        log.setLevel(logging.WARNING)
 
 
 @contextmanager
@@ -153,11 +141,12 @@ def as_usage() -> Iterator[None]:
 
 def _bars() -> Progress:
     """Return progress bars on standard error, if somebody looks at it."""
+    from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeElapsedColumn
 
     columns = ("{task.description}", BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    console = Console(stderr=True)
-    return Progress(*columns, console=console, disable=notes.quiet or not console.is_terminal)
+    console, shown = Console(stderr=True), log.isEnabledFor(logging.INFO)
+    return Progress(*columns, console=console, disable=not (shown and console.is_terminal))
 
 
 @contextmanager

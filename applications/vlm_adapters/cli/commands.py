@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from .._files import claimed, write_text
-from . import UsageError, app, as_usage, command, errors, image_progress, progress_bar
+from . import UsageError, app, as_usage, command, image_progress, progress_bar
 from . import inputs as opt
 from .inputs import Dataset, Device, Images, Inputs, Root, SplitFile, Store
 
@@ -309,7 +309,7 @@ def predict_command(
         typer.echo(json.dumps(found, indent=1))
     for image in found:
         if "error" in image:
-            errors.print(f"Error: {image['error']}")
+            typer.echo(f"Error: {image['error']}", err=True)
         elif not as_json:
             shares = [f"{c['class']} {100 * c['probability']:.1f} %" for c in image["classes"]]
             typer.echo(f"{image['path']}: {', '.join(shares)}")
@@ -349,7 +349,7 @@ def check(
         typer.echo(json.dumps([problem._asdict() for problem in problems], indent=1))
     else:
         for problem in problems:
-            errors.print(str(problem))
+            typer.echo(problem, err=True)
         if kinds:
             told = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common())
             typer.echo(f"Modes and orientations: {told}.")

@@ -183,7 +183,7 @@ class Inputs:
         """Return the options of the command line that say the same, but for some that it lacks."""
         given = {name: value for name, value in vars(self).items() if name not in left_out}
         if self.bundle is not None:
-            given = {n: given[n] for n in ("bundle", "device") if given[n] != DEFAULTS[n]}
+            given = {name: given[name] for name in ("bundle", "device")}
         words = [f"--template={template}" for template in given.get("template", ())]
         for name, value in given.items():
             option = "--" + name.replace("_", "-")

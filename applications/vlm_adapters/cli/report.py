@@ -14,7 +14,7 @@ import typer
 
 from .._files import read_json
 from ..config import load_methods, one_of, overrides_of, shipped_toml
-from . import UsageError, app, as_usage, command, errors, image_progress
+from . import UsageError, app, as_usage, command, image_progress
 from . import inputs as opt
 from .commands import OF_TRAINING, make_runs, print_plan, print_results
 from .inputs import Inputs
@@ -219,7 +219,7 @@ def _collect(name: str, failures: list[str]) -> Iterator[None]:
         yield
     except (UsageError, ValueError, RuntimeError, OSError) as error:
         failures.append(f"{name}: {error}")
-        errors.print(failures[-1])
+        typer.echo(failures[-1], err=True)
 
 
 def print_transfers(sweep: Sweep, targets: Iterable[str]) -> None:

@@ -23,7 +23,6 @@ TERMS = ["track_coincidence", "deviating_perturbation"]
 ESCAPES = str.maketrans({"*": r"\*", "|": r"\|"})  # names such as HC*-TR are not emphasis
 NOTHING = "-"
 METRICS = {"top5": "top-5", "mean_per_class": "mean of classes"}
-EQUAL = 1e-9  # points; accuracies are quotients of small whole numbers
 
 
 def frame(runs: Sequence[Run]) -> pd.DataFrame:
@@ -180,7 +179,7 @@ def protocol_table(runs: Sequence[Run], *, oracles: bool = False) -> pd.DataFram
     names.sort(key=lambda name: name in METRICS)
     columns = list(dict.fromkeys(["headline", *names]))
     long = found[columns].melt(var_name="which", value_name="accuracy", ignore_index=False)
-    long = table.drop(columns="accuracy").join(long.dropna())
+    long = table.drop(columns="accuracy").join(long)
     cells, most = spread(seed_means(long, ["method", "shots", "which"]), "which")
     cells = cells.reindex(table["method"].unique(), level="method")[columns]
     headlines = table.groupby(["method", "shots"])["headline"].agg(lambda p: ", ".join(p.unique()))
@@ -230,7 +229,7 @@ def gains(table: pd.DataFrame, constrained: str, baseline: str) -> pd.DataFrame:
 def _differences(found: pd.DataFrame, shots: Sequence[int]) -> list[str]:
     by_shots = seed_means(found, ["shots"]).unstack("shots")
     overall = by_shots.mean(axis=1, skipna=False).dropna()
-    better, worse = (found["accuracy"] > EQUAL).sum(), (found["accuracy"] < -EQUAL).sum()
+    better, worse = (found["accuracy"] > 0).sum(), (found["accuracy"] < 0).sum()
     cells = [interval(by_shots[count]) if count in by_shots else NOTHING for count in shots]
     counts = f"{better}/{len(found) - better - worse}/{worse}"
     return [*cells, interval(overall), str(len(overall)), counts]

@@ -119,10 +119,9 @@ def term_gains(table: pd.DataFrame) -> pd.DataFrame:
     found = [pd.DataFrame(columns=["baseline", "terms", "shots", "accuracy"])]
     for pair in pairs[pairs[TERMS].any(axis=1)].to_dict("records"):
         points = gains(table, pair["method"], pair["method_baseline"])
-        if len(points):
-            means = seed_means(points, ["shots"]).dropna().rename("accuracy").reset_index()
-            terms = WORDS[pair[TERMS[0]], pair[TERMS[1]]]
-            found.append(means.assign(baseline=pair["method_baseline"], terms=terms))
+        means = seed_means(points, ["shots"]).dropna().rename("accuracy").reset_index()
+        terms = WORDS[pair[TERMS[0]], pair[TERMS[1]]]
+        found.append(means.assign(baseline=pair["method_baseline"], terms=terms))
     return pd.concat(found[1:] or found, ignore_index=True)
 
 
@@ -191,12 +190,10 @@ def save_training_figure(path: Path, runs: Sequence[Run], title: str) -> None:
 
 
 def training_curves(methods: pd.Series, runs: Sequence[Run]) -> pd.DataFrame:
-    """Average the log over seeds, by method and epoch, as far as all its trainings go."""
+    """Average the log over seeds, by method and epoch; NaN where one of its trainings is over."""
     curves = {}
     for method, places in methods.groupby(methods).groups.items():
-        logs = [pd.DataFrame(runs[place].log) for place in places]
-        common = min(map(len, logs))
-        curves[method] = sum(log[:common] for log in logs) / len(logs)
+        curves[method] = sum(pd.DataFrame(runs[place].log) for place in places) / len(places)
     return pd.concat(curves, names=["method", "epoch"])
 
 
