@@ -121,6 +121,16 @@ def test_classes_without_number():
     assert len(pairs.essential_edges) == half * half - (2 * half - 1)
 
 
+def test_the_longest_edges_lie_in_the_last_bucket():
+    """Lengths span 256 floats, as many as there are buckets. The longest edges fill every hole."""
+    half = 50
+    matrix = torch.full((2 * half, 2 * half), 1 + 2.0**-15).fill_diagonal_(0)
+    matrix[:half, half:] = matrix[half:, :half] = 1.0
+    pairs = PRECOMPUTED.pairs(matrix, 1)
+    assert len(pairs) == half * half - (2 * half - 1)
+    assert len(pairs.essential_edges) == 0
+
+
 @given(st.one_of(integer_clouds(max_size=10), repeated_clouds().map(lambda drawn: drawn[0])))
 def test_diagrams_of_tied_points_equal_a_reduction(points):
     matrix = distances_by_differences(points)

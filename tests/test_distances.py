@@ -528,3 +528,11 @@ def test_estimates_keep_within_the_errors_that_they_state(metric, width, offset,
     unit = 2.0**-24 if dtype == torch.float32 else 2.0**-53
     bound = float(errors) / squares[apart] * (2 if metric == "cosine" else 1)
     assert (relative / unit <= bound + 2).all()  # and the roundings of the weight itself
+
+
+def test_the_errors_of_estimates_are_those_of_the_largest_cloud():
+    small, large = gaussian(0, 5, 40), 100 * gaussian(1, 6, 40)
+    alone = estimated_weights(large, [6], "euclidean")[1]
+    together = estimated_weights(torch.cat([small, large]), [5, 6], "euclidean")[1]
+    assert_close(together, alone)
+    assert estimated_weights(small[:0], [], "euclidean")[1] == 0

@@ -219,11 +219,10 @@ def twin_of(row, counts, table):
 
 
 @compiled
-def clear_row(row, counts, of_rows, table):
+def clear_row(row, counts, table):
     """Make a row zero."""
     for q in range((counts[SLOTS] + 63) >> 6):
         table[q, row] = ZERO
-    of_rows[FILLED, row] = 0
 
 
 @inlined

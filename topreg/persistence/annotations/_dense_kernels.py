@@ -172,7 +172,7 @@ def _join_twins(changed, ends, label, following, counts, of_rows, table):
                 last, edge = edge, following[edge]
             following[last] = of_rows[HEAD, twin]
             of_rows[HEAD, twin] = of_rows[HEAD, row]
-            clear_row(row, counts, of_rows, table)
+            clear_row(row, counts, table)
             drop_row(row, counts, of_rows)
 
 

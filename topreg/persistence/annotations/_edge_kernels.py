@@ -214,7 +214,7 @@ def sort_buckets(matrix, top, records, begins, first, pace, others, digits, halt
 @compiled
 def reach(matrix, limit, top):
     """Return the weight of the last edge on which homology may depend."""
-    return min(limit, enclosing_radius(matrix, top)) if matrix.shape[0] else limit
+    return min(limit, enclosing_radius(matrix, top))
 
 
 @compiled
