@@ -52,7 +52,7 @@ def test_batches_from_several_threads_at_once(dimension):
 @pytest.mark.parametrize("count", [1, 2, 3])
 @pytest.mark.parametrize("width", [4, 24])
 def test_a_batch_of_many_clouds_equals_the_loop(count, width, metric):
-    sizes = [0, 300, 1, 5, 90, 400, 2, 200, 130, 0, 64, 17]
+    sizes = [0, 300, 1, 5, 90, 640, 2, 200, 130, 0, 64, 17]
     assert sum(n * n for n in sizes) > _compiled.THREADING_THRESHOLD  # so that threads are used
     clouds = [gaussian(n, n, width, dtype=torch.float32) + n for n in sizes]
     filtration = RipsFiltration(metric=metric)

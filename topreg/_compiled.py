@@ -25,7 +25,7 @@ from numba import types
 from numba.extending import intrinsic
 from numpy.typing import NDArray
 
-THREADING_THRESHOLD = 1 << 18  # matrix entries below which a second thread costs more than it saves
+THREADING_THRESHOLD = 1 << 19  # operations below which a second thread costs more than it saves
 LONG = 1 << 26  # loops of so many nanoseconds or more run outside the main thread
 HEARTBEAT = 0.1  # seconds between two chances to handle a signal while waiting
 GRACE = 0.5  # seconds that loops have to end before an exception is raised all the same
@@ -188,19 +188,22 @@ def over_rows(
     in_threads(lambda thread, of, halt: work(rows * thread // of, rows * (thread + 1) // of, halt))
 
 
-def in_runs(work: Callable[[int, int, Halt], list[Any]], sizes: list[int]) -> list[Any]:
-    """Return a list of all results of ``work(first, last, halt)`` for runs of consecutive clouds.
+def over_clouds(
+    work: Callable[[int, int, Halt], Result], sizes: list[int], cost: int = 1
+) -> list[Result]:
+    """Return the results of ``work(first, last, halt)`` for runs of consecutive clouds.
 
-    For work of uneven duration, about 30 nanoseconds per matrix entry: a thread takes the next run
-    when it is free. Runs are long, because threads take turns at the interpreter's lock between
-    them.
+    Runs are spread over torch's number of threads: one that is free takes the next run, since runs
+    differ in duration. There are few, because threads take turns at the interpreter's lock between
+    them. ``cost`` is the number of operations, about a nanosecond each, per matrix entry.
     """
-    threads, operations = min(torch.get_num_threads(), len(sizes)), 30 * sum(n * n for n in sizes)
+    entries = sizes[0] * sizes[0] if len(sizes) == 1 else sum([n * n for n in sizes])
+    threads, operations = min(torch.get_num_threads(), len(sizes)), cost * entries
     if threads < 2 or operations < THREADING_THRESHOLD:
-        return stoppable(lambda halt: work(0, len(sizes), halt), operations)
+        return [stoppable(partial(work, 0, len(sizes)), operations)]
     bounds = _equal_shares(sizes, 8 * threads)
     runs = iter(list(enumerate(itertools.pairwise(bounds))))
-    found: list[list[Any]] = [[] for _ in bounds[1:]]
+    found: dict[int, Result] = {}
 
     def take_runs(halt: Halt) -> None:
         for place, (first, last) in runs:
@@ -209,25 +212,7 @@ def in_runs(work: Callable[[int, int, Halt], list[Any]], sizes: list[int]) -> li
             found[place] = work(first, last, halt)
 
     _in_all([take_runs] * threads, operations)
-    return [one for run in found for one in run]
-
-
-def over_clouds(work: Callable[[int, int, Halt], object], sizes: list[int], cost: int = 1) -> None:
-    """Call ``work(first, last, halt)`` on consecutive clouds, on torch's number of threads.
-
-    ``cost`` is the number of operations per matrix entry.
-    """
-    entries = sizes[0] * sizes[0] if len(sizes) == 1 else sum([n * n for n in sizes])
-    threads = min(torch.get_num_threads(), len(sizes))
-    if threads < 2 or entries < THREADING_THRESHOLD:
-        stoppable(partial(work, 0, len(sizes)), cost * entries)
-        return
-    bounds = _equal_shares(sizes, threads)
-
-    def share(first: int, last: int) -> Callable[[Halt], object]:
-        return lambda halt: work(first, last, halt)
-
-    _in_all([share(*ends) for ends in itertools.pairwise(bounds)], cost * entries)
+    return [found[place] for place in sorted(found)]
 
 
 def _in_all(tasks: Sequence[Callable[[Halt], object]], operations: int) -> None:

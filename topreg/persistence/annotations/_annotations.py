@@ -38,7 +38,7 @@ def annotate(weights: Tensor, sizes: list[int], longest: float, connected: bool)
     """
     import numpy as np
 
-    from topreg._compiled import in_runs, stoppable
+    from topreg._compiled import over_clouds, stoppable
     from topreg._scratch_kernels import with_scratch
     from topreg.persistence.annotations._dense_kernels import reduce_clouds
     from topreg.persistence.annotations._edge_kernels import count_edges
@@ -58,7 +58,8 @@ def annotate(weights: Tensor, sizes: list[int], longest: float, connected: bool)
             task = bits, clouds, first, last, limit, top
             return with_scratch(lambda block: reduce_clouds(*task, block, halt))
 
-        return _concatenate(in_runs(work, sizes), weights.device)
+        runs = over_clouds(work, sizes, OPERATIONS)
+        return _concatenate([arrays for run in runs for arrays in run], weights.device)
 
 
 def annotate_clean(weights: Tensor, sizes: Sequence[int], longest: float) -> list[Tensor] | None:

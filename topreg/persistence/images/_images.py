@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from topreg._compiled import Halt
 
 BYTES = 64  # per pixel of an image that is searched, results included
+OPERATIONS = 30  # per pixel
 MOST_PIXELS = 1 << 31
 KINDS = (torch.float32, torch.float64)
 Rules = tuple[bool, bool, bool]  # components have 8 or 26 neighbours; negate; frame is foreground
@@ -245,18 +246,19 @@ def compare_pixels(
 
 def _in_images(kernel: Any, batches: list[Any], sides: list[int], options: list[bool]) -> Any:
     """Call a kernel on runs of images, spread over threads; join the arrays that it returns."""
-    from topreg._compiled import in_runs
+    from topreg._compiled import over_clouds
     from topreg._scratch_kernels import with_scratch
 
     pixels = [np.ascontiguousarray(batch) for batch in batches]
     bits, flags = np.empty(0, f"u{pixels[0].itemsize}"), tuple(options)
     shapes = np.array(sides, np.int64).reshape(-1, 2)
 
-    def work(first: int, last: int, halt: Halt) -> list[Any]:
+    def work(first: int, last: int, halt: Halt) -> Any:
         task = *pixels, bits, shapes, first, last, flags, halt
-        return [with_scratch(lambda block: kernel(block, *task))]
+        return with_scratch(lambda block: kernel(block, *task))
 
-    parts = in_runs(work, [math.isqrt(h * w) for h, w in zip(sides[::2], sides[1::2], strict=True)])
+    lengths = [math.isqrt(h * w) for h, w in zip(sides[::2], sides[1::2], strict=True)]
+    parts = over_clouds(work, lengths, OPERATIONS)
     if len(parts) == 1:
         return parts[0]
     return [np.concatenate(part, axis=-1) for part in zip(*parts, strict=True)]
