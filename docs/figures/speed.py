@@ -51,12 +51,15 @@ def of_loops() -> Times:
 def of_images() -> Times:
     """Both dimensions of an image of noise."""
     times: Times = {"topreg": {}, "gudhi": {}, "cripser": {}}
+    names: list[str] = []
     for line in (RESULTS / "images.md").read_text().splitlines():
-        found = re.match(r"\| (\d+) x \d+, noise (.*)", line)
-        if found:
-            ours, gudhi, _, cripser = re.findall(r"\| ([\d.]+)", found[2])
-            for line_of, cell in zip(times.values(), (ours, gudhi, cripser), strict=True):
-                line_of[int(found[1])] = float(cell)
+        cells = [cell.strip() for cell in line.split("|")[1:-1]]
+        if cells[:2] == ["", "topreg"]:
+            names = cells
+        found = re.match(r"\| (\d+) x \d+, noise ", line)
+        for name, cell in zip(names, cells, strict=True) if found else ():
+            if name in times:
+                times[name][int(found[1])] = float(cell.split()[0])
     return times
 
 
