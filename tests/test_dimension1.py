@@ -103,6 +103,24 @@ def test_large_graphs_equal_gudhi(seed, present):
     assert listed(PRECOMPUTED.pairs(matrix, 1)) == gudhi_of_edges(ordered_edges(matrix), n, 1)
 
 
+@pytest.mark.parametrize("n", [64, 65, 128, 129, 256, 257, 300])
+def test_sparse_graphs_equal_gudhi(n):
+    """Neighbours are bits: vertices fill words of 64 and groups of four words, or one bit more."""
+    generator = torch.Generator().manual_seed(n)
+    matrix = torch.rand(n, n, generator=generator)
+    matrix = torch.where(torch.rand(n, n, generator=generator) < 18 / n, matrix, math.inf)
+    matrix = matrix.triu(1) + matrix.triu(1).T
+    assert listed(PRECOMPUTED.pairs(matrix, 1)) == gudhi_of_edges(ordered_edges(matrix), n, 1)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_clusters_equal_gudhi(seed):
+    """No class may be alive for a while, although later edges give birth to some."""
+    points = gaussian(seed, 6, 1, 4).mul(4) + gaussian(seed + 10, 6, 22, 4)
+    matrix = pairwise_distances(points.flatten(0, 1))
+    assert listed(PRECOMPUTED.pairs(matrix, 1)) == gudhi_of_edges(ordered_edges(matrix), 132, 1)
+
+
 def test_a_sphere_of_many_dimensions_equals_gudhi():
     points = torch.nn.functional.normalize(gaussian(0, 90, 200, dtype=torch.float32), dim=1)
     matrix = pairwise_distances(points)
