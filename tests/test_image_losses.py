@@ -106,6 +106,25 @@ def test_the_background_can_be_left_out(loss):
 
 
 @pytest.mark.parametrize("loss", [betti_matching_loss, diagram_matching_loss])
+def test_masks_of_integers_hold_0_and_1(loss):
+    image, mask = torch.rand(3, 4), torch.tensor([[0, 1, 0, 1]] * 3)
+    assert_close(loss(image, mask), loss(image, mask.float()))
+    unchecked = CubicalFiltration(superlevel=True, check_values=False)
+    for odd in (-1, 2):
+        with pytest.raises(ValueError, match=f"`target` should hold 0 and 1 .* Got {odd}"):
+            loss(image, mask.where(mask == 0, odd))
+        loss(image, mask.where(mask == 0, odd), filtration=unchecked)
+
+
+@pytest.mark.parametrize("loss", [betti_matching_loss, diagram_matching_loss])
+def test_lists_of_images_of_other_shapes_are_told_by_the_first_that_differs(loss):
+    images = [torch.rand(3, 4), torch.rand(5, 4)]
+    told = "`source` and `target` should be images of the same shapes. Got (5, 4) and (4, 5)."
+    with refused(ValueError, told):
+        loss(images, [images[0], images[1].T])
+
+
+@pytest.mark.parametrize("loss", [betti_matching_loss, diagram_matching_loss])
 def test_components_that_are_true_are_raised_and_others_lowered(loss):
     image = torch.tensor([[0.9, 0.65, 0.7, 0.3, 0.8, 0.1, 0.6]], requires_grad=True)
     mask = torch.tensor([[1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 1.0]])

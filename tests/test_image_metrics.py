@@ -96,6 +96,12 @@ def test_the_threshold_is_that_of_predictions_alone(kind, threshold):
         assert metric.compute().tolist() == [0, 0]
 
 
+def test_values_at_the_threshold_are_background():
+    metric = BettiNumbers(threshold=0.25)
+    metric.update(torch.tensor([[0.25, 0.5, 0.25, 0.75]]))
+    assert metric.compute().tolist() == [2, 0]
+
+
 def test_a_metric_prints_the_call_that_makes_it():
     for kind in (BettiNumbers, BettiError, BettiMatchingError):
         assert repr(kind()) == f"{kind.__name__}()"
