@@ -355,6 +355,20 @@ def test_images_that_are_not_finite(bad):
     assert pairs.cloud_sizes == (16, 16)
 
 
+@pytest.mark.parametrize("superlevel", [False, True])
+@pytest.mark.parametrize("construction", ["T", "V"])
+def test_zeros_of_both_signs_are_equal(construction, superlevel):
+    filtration = CubicalFiltration(construction=construction, superlevel=superlevel)
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randint(-1, 2, (20, 9, 10), generator=generator).float()
+    signs = torch.randint(0, 2, images.shape, generator=generator) * 2.0 - 1
+    signed = torch.where(images == 0, images * signs, images)
+    for found, expected in zip(
+        filtration.all_pairs(signed, 1), filtration.all_pairs(images, 1), strict=True
+    ):
+        same_pairs(found, expected)
+
+
 @pytest.mark.parametrize(("ndim", "shape"), [(2, (8, 9)), (2, (2, 8, 9)), (3, (2, 4, 5, 6))])
 def test_views_with_the_other_sign(ndim, shape):
     values = torch.randn(shape, dtype=torch.complex64, generator=torch.Generator().manual_seed(0))
