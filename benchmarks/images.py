@@ -142,7 +142,7 @@ def kernels(seconds: float) -> None:
 def beside(
     images: Tensor, search: CubicalFiltration, other: list[Call], seconds: float
 ) -> tuple[float, float]:
-    """Return our time for each of some images, and the time of another library's call."""
+    """Return our time for each of some images, and the time of another call; 0 without one."""
     calls = [partial(search.all_pairs, images, 1), *other]
     for call in calls:
         call()

@@ -40,7 +40,7 @@ def compiled(function: Callable[..., Any], *, forceinline: bool = False) -> Call
 
     Cached code contains the functions that it calls, but Numba only compares it with the file of
     its own function. Here it is compared with all files of compiled loops, so that an upgrade in
-    place never runs old code.
+    place never runs old code. ``forceinline`` copies the function into those that call it.
     """
     compile_it: Any = partial(numba.njit, nogil=True, error_model="numpy", forceinline=forceinline)
     try:
@@ -56,7 +56,8 @@ def compiled(function: Callable[..., Any], *, forceinline: bool = False) -> Call
     return dispatcher  # type: ignore[no-any-return]
 
 
-inlined = partial(compiled, forceinline=True)  # LLVM makes calls of functions with many arguments
+# LLVM alone does not inline all small functions; to pass many arguments costs more than their work
+inlined = partial(compiled, forceinline=True)
 
 
 def _with_signals(build: Callable[..., Any]) -> Callable[..., Any]:

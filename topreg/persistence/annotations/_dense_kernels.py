@@ -220,7 +220,7 @@ def _enter_edges(ends, start, stop, state, table, block, halt):
             continue
         found = _new_triangles(present, active, u, v)
         _enter(u, v, present)
-        if found == 1:
+        if found == 1:  # no side has an annotation
             continue
         if not found:
             younger = join(parent, u, v)
